@@ -1,0 +1,203 @@
+"""Augmentation of whole batches on the device; every draw is a pure function of (seed, epoch, image)."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Principal components of ImageNet's colours in units of pixel/255: rows are eigenvectors times eigenvalue
+# [Krizhevsky et al. 2012, section 4.1; the numbers are those of fb.resnet.torch].
+COLOUR_AXES = (
+    (-0.5675 * 0.2175, -0.5808 * 0.2175, -0.5836 * 0.2175),
+    (0.7192 * 0.0188, -0.0045 * 0.0188, -0.6948 * 0.0188),
+    (0.4009 * 0.0045, -0.8140 * 0.0045, 0.4203 * 0.0045),
+)
+
+
+@dataclass(frozen=True)
+class Augment:
+    """What is done to a training image; nothing by default.
+
+    Args:
+        crop: "none"; "pad": the image is shifted by up to `crop_padding` of its side over black; "scale": a square of the
+            short side divided by a number in `crop_range`; "area": a rectangle of an area in `crop_range` and an aspect
+            in [3/4, 4/3] [Szegedy et al. 2014, section 6].
+        flip: mirror half of the images.
+        erase: side of an erased square, as a fraction of the image's [DeVries and Taylor 2017].
+        colour: standard deviation of the noise along the colours' principal components.
+    """
+
+    crop: str = "none"
+    crop_padding: float = 0.125
+    crop_range: tuple[float, float] = (0.25, 1.0)
+    flip: bool = False
+    erase: float = 0.0
+    colour: float = 0.0
+
+
+def key(*parts: int | str) -> int:
+    """A 32-bit number that stands for all its parts; different parts give unrelated numbers."""
+    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=4).digest(), "little")
+
+
+def uniform(seed: int, epoch: int, index: Tensor, draw: str) -> Tensor:
+    """One number in [0, 1) for each image.
+
+    Args:
+        seed, epoch: of the run.
+        index: (N,) int64, which images of the data set.
+        draw: what the number is for; other names give independent numbers.
+
+    Returns:
+        (N,) float32: an integer hash (the finaliser of MurmurHash3, twice) of index and key, the same on every device.
+    """
+    low = 0xFFFFFFFF
+    x = (index * 0x9E3779B1 + key(seed, epoch, draw)) & low
+    for _ in range(2):
+        for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+            x = ((x ^ (x >> shift)) * factor) & low
+        x = x ^ (x >> 16)
+    return (x >> 8).to(torch.float32) / (1 << 24)
+
+
+def normal(seed: int, epoch: int, index: Tensor, draw: str) -> Tensor:
+    """One standard normal number for each image, by Box and Muller."""
+    u, v = uniform(seed, epoch, index, draw + "/radius"), uniform(seed, epoch, index, draw + "/angle")
+    return (-2 * (1 - u).log()).sqrt() * (2 * math.pi * v).cos()
+
+
+def shift_and_flip(pixels: Tensor, rows: Tensor, augment: Augment, seed: int, epoch: int, index: Tensor) -> Tensor:
+    """Crop a shifted window out of each image, black outside of it, and mirror half of them.
+
+    Args:
+        pixels: (M, H, W, C) uint8.
+        rows: (N,) which of them.
+        index: (N,) which images of the data set they are, for the draws.
+
+    Returns:
+        (N, H, W, C) uint8, one gather for both.
+    """
+    _, height, width, _ = pixels.shape
+    y = torch.arange(height, device=pixels.device).expand(len(rows), -1)
+    x = torch.arange(width, device=pixels.device).expand(len(rows), -1)
+    if augment.flip:
+        mirrored = uniform(seed, epoch, index, "flip") < 0.5
+        x = torch.where(mirrored[:, None], width - 1 - x, x)
+    if augment.crop != "pad":
+        return pixels[rows[:, None], :, :] if not augment.flip else pixels[rows[:, None, None], y[:, :, None], x[:, None, :]]
+    limit = round(augment.crop_padding * height)
+    y = y + _shift(uniform(seed, epoch, index, "y"), limit)
+    x = x + _shift(uniform(seed, epoch, index, "x"), limit)
+    inside = ((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None, :]  # (N, H, W)
+    window = pixels[rows[:, None, None], y.clamp(0, height - 1)[:, :, None], x.clamp(0, width - 1)[:, None, :]]
+    return window.mul_(inside[..., None])
+
+
+def _shift(u: Tensor, limit: int) -> Tensor:
+    return (u * (2 * limit + 1)).floor().long()[:, None] - limit
+
+
+def crop_boxes(augment: Augment, width: Tensor, height: Tensor, seed: int, epoch: int, index: Tensor) -> Tensor:
+    """For each image the box (left, top, right, bottom), in pixels, that a "scale" or "area" crop takes.
+
+    Args:
+        width, height: (N,) of the images, in pixels.
+        index: (N,) which images of the data set.
+
+    Returns:
+        (N, 4) float32.
+    """
+    width, height = width.float(), height.float()
+    low, high = augment.crop_range
+    u = uniform(seed, epoch, index, "size")
+    if augment.crop == "scale":
+        w = h = torch.minimum(width, height) / (low + u * (high - low))
+    else:
+        area = (low + u * (high - low)) * width * height
+        aspect = torch.exp((2 * uniform(seed, epoch, index, "aspect") - 1) * math.log(4 / 3))
+        w, h = (area * aspect).sqrt().minimum(width), (area / aspect).sqrt().minimum(height)
+    left = uniform(seed, epoch, index, "x") * (width - w)
+    top = uniform(seed, epoch, index, "y") * (height - h)
+    return torch.stack([left, top, left + w, top + h], 1)
+
+
+def crop_and_resize(x: Tensor, boxes: Tensor) -> Tensor:
+    """Each box of each image, brought back to the image's size by bilinear interpolation.
+
+    Args:
+        x: (N, C, H, W) float.
+        boxes: (N, 4) in pixels.
+    """
+    _, _, height, width = x.shape
+    left, top, right, bottom = boxes.unbind(1)
+    zero = torch.zeros_like(left)
+    theta = torch.stack(
+        [
+            torch.stack([(right - left) / width, zero, (left + right) / width - 1], 1),
+            torch.stack([zero, (bottom - top) / height, (top + bottom) / height - 1], 1),
+        ],
+        1,
+    )  # (N, 2, 3)
+    grid = F.affine_grid(theta, list(x.shape), align_corners=False)
+    return F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def erase(x: Tensor, side: float, seed: int, epoch: int, index: Tensor) -> Tensor:
+    """Set a square around a random point to 0, the mean after normalisation. x: (N, C, H, W)."""
+    _, _, height, width = x.shape
+    half = side / 2 * height
+    cy = uniform(seed, epoch, index, "erase y")[:, None] * height
+    cx = uniform(seed, epoch, index, "erase x")[:, None] * width
+    y = (torch.arange(height, device=x.device) + 0.5 - cy).abs() < half
+    x_ = (torch.arange(width, device=x.device) + 0.5 - cx).abs() < half
+    return x.masked_fill((y[:, :, None] & x_[:, None, :])[:, None], 0.0)
+
+
+def colour_noise(x: Tensor, sigma: float, std: Tensor, seed: int, epoch: int, index: Tensor) -> Tensor:
+    """Add N(0, sigma²) times each principal component to all pixels of an image; grey images take its brightness.
+
+    Args:
+        x: (N, C, H, W), normalised.
+        std: (C,) that it was divided by.
+    """
+    axes = torch.tensor(COLOUR_AXES, device=x.device)  # (3 components, RGB)
+    strength = torch.stack([normal(seed, epoch, index, f"colour {i}") for i in range(3)], 1) * sigma
+    shift = strength @ axes  # (N, 3)
+    if x.shape[1] != 3:
+        shift = shift.mean(1, keepdim=True)
+    return x + (shift / std)[:, :, None, None]
+
+
+def mix(x: Tensor, y: Tensor, num_classes: int, mixup: float, cutmix: float) -> tuple[Tensor, Tensor]:
+    """Mixup [Zhang et al. 2017] or CutMix [Yun et al. 2019] over a batch; drawn from torch's generator, seeded by the step.
+
+    Args:
+        x: (N, C, H, W).
+        y: labels (N,).
+        mixup, cutmix: their Beta parameters; where both are on, each step takes one of them.
+
+    Returns:
+        Mixed images, and soft targets (N, K).
+    """
+    cut = cutmix > 0 and (mixup == 0 or float(torch.rand(())) < 0.5)
+    alpha = cutmix if cut else mixup
+    share = float(torch.distributions.Beta(alpha, alpha).sample())
+    partner = torch.randperm(len(x)).to(x.device)
+    if cut:
+        height, width = x.shape[-2:]
+        h, w = round(height * math.sqrt(1 - share)), round(width * math.sqrt(1 - share))
+        cy, cx = int(torch.randint(height, ())), int(torch.randint(width, ()))
+        top, bottom = max(0, cy - h // 2), min(height, cy - h // 2 + h)
+        left, right = max(0, cx - w // 2), min(width, cx - w // 2 + w)
+        x = x.clone()
+        x[:, :, top:bottom, left:right] = x[partner, :, top:bottom, left:right]
+        share = 1 - max(0, bottom - top) * max(0, right - left) / (height * width)
+    else:
+        x = share * x + (1 - share) * x[partner]
+    soft = F.one_hot(y, num_classes).to(x.dtype)
+    return x, share * soft + (1 - share) * soft[partner]

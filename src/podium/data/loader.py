@@ -1,0 +1,179 @@
+"""Batches for a network: which images, in which order, and where in the epoch we are."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from podium.data import augment as aug
+from podium.data.augment import Augment
+from podium.data.dataset import Split
+from podium.data.decode import Preprocessing, fit, resized_crop
+from podium.errors import DataError, MachineError
+
+RESIDENT_BYTES = 2 << 30  # an in-memory set resized to more than this is resized batch by batch instead
+PREFETCH = 3  # batches decoded ahead
+HUNG = 120.0  # seconds after which an image that has not been decoded counts as hung
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images ready for a network.
+
+    Args:
+        x: (N, C, H, W) float32, normalised, channels last in memory.
+        y: (N,) int64 labels.
+        index: (N,) int64, which images of the split.
+    """
+
+    x: Tensor
+    y: Tensor
+    index: Tensor
+
+
+class Loader:
+    """Batches of one split.
+
+    Images small enough live on the device as uint8 and are indexed there; files are decoded by threads, which Pillow
+    lets run beside the training, some batches ahead. The order and every augmentation depend only on (seed, epoch, image),
+    so neither the number of workers nor a resume in mid-epoch changes a batch.
+
+    Args:
+        split: images and labels.
+        preprocessing: size, channels and normalisation.
+        batch_size: images a batch.
+        device: where batches are made.
+        seed: of order and augmentation.
+        augment: for training: shuffled, the incomplete last batch left for other epochs; None: in order, every image once.
+        workers: decoding threads; 0 decodes in the caller's.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        preprocessing: Preprocessing,
+        *,
+        batch_size: int,
+        device: torch.device,
+        seed: int = 0,
+        augment: Augment | None = None,
+        workers: int = 2,
+    ) -> None:
+        if len(split) == 0:
+            raise DataError("there is no image to load", "check the split with `podium check`")
+        self.split, self.preprocessing, self.device = split, preprocessing, device
+        self.seed, self.augment, self.workers = seed, augment, workers
+        self.batch_size = min(batch_size, len(split))
+        full, rest = divmod(len(split), self.batch_size)
+        self.steps = full if augment is not None else full + (rest > 0)
+        self.labels = torch.from_numpy(np.ascontiguousarray(split.labels, dtype=np.int64)).to(device)
+        self.resident = self._resident()
+        mean = torch.tensor(preprocessing.mean, device=device)
+        self.std = torch.tensor(preprocessing.std, device=device)
+        self.scale, self.offset = 1 / (255 * self.std), -mean / self.std
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def _resident(self) -> Tensor | None:
+        """The whole split as (M, H, W, C) uint8 on the device, where it lies in memory and fits."""
+        size, channels = self.preprocessing.image_size, self.preprocessing.channels
+        pixels = self.split.pixels
+        if pixels is None or len(pixels) * size * size * channels > RESIDENT_BYTES:
+            return None
+        if pixels.shape[1:] != (size, size, channels):
+            with ThreadPoolExecutor(max(1, self.workers)) as pool:
+                pixels = np.stack(list(pool.map(self._fitted, range(len(pixels)))))
+        return torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device)
+
+    def _fitted(self, index: int) -> np.ndarray:
+        p = self.preprocessing
+        return fit(self.split.image(index, p.channels), p.image_size, p.resize, p.crop_pct)
+
+    def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch from number `start` on.
+
+        Args:
+            epoch: decides order and augmentation in training.
+            start: batches to leave out at the beginning, as after a resume.
+        """
+        if self.augment is None:
+            order = torch.arange(len(self.split))
+        else:
+            generator = torch.Generator().manual_seed(aug.key(self.seed, epoch, "order"))
+            order = torch.randperm(len(self.split), generator=generator)
+        batches = [order[n * self.batch_size : (n + 1) * self.batch_size] for n in range(start, self.steps)]
+        if self.resident is not None:
+            for rows in batches:
+                index = rows.to(self.device)
+                yield self._finish(self.resident, index, index, epoch)
+        else:
+            for rows, pixels in self._decoded(batches, epoch):
+                index = rows.to(self.device)
+                yield self._finish(pixels.to(self.device), torch.arange(len(rows), device=self.device), index, epoch)
+
+    def _finish(self, pixels: Tensor, rows: Tensor, index: Tensor, epoch: int) -> Batch:
+        """Augment and normalise: rows of `pixels` (M, H, W, C) uint8 become a batch."""
+        a = self.augment
+        if a is None:
+            x = pixels[rows] if len(rows) != len(pixels) else pixels
+        else:
+            x = aug.shift_and_flip(pixels, rows, a, self.seed, epoch, index)
+        x = (x.float() * self.scale + self.offset).permute(0, 3, 1, 2)  # (N, C, H, W), channels last in memory
+        if a is not None:
+            if a.crop in ("scale", "area") and not self._crops_while_decoding:
+                side = torch.full((len(index),), x.shape[-1], device=self.device)
+                x = aug.crop_and_resize(x, aug.crop_boxes(a, side, side, self.seed, epoch, index))
+            if a.colour:
+                x = aug.colour_noise(x, a.colour, self.std, self.seed, epoch, index)
+            if a.erase:
+                x = aug.erase(x, a.erase, self.seed, epoch, index)
+        return Batch(x, self.labels[index], index)
+
+    @property
+    def _crops_while_decoding(self) -> bool:
+        """Files are cropped out of the full image; what is padded, stretched or in memory is cropped on the device."""
+        crops = self.augment is not None and self.augment.crop in ("scale", "area")
+        return crops and self.resident is None and self.preprocessing.resize == "crop"
+
+    def _read(self, index: int, epoch: int) -> np.ndarray:
+        if not self._crops_while_decoding or self.augment is None:
+            return self._fitted(index)
+        image = self.split.image(index, self.preprocessing.channels)
+        width, height = (torch.tensor([side]) for side in image.size)
+        box = aug.crop_boxes(self.augment, width, height, self.seed, epoch, torch.tensor([index]))[0].tolist()
+        return resized_crop(image, self.preprocessing.image_size, tuple(box))
+
+    def _decoded(self, batches: list[Tensor], epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """(rows, pixels (N, H, W, C) uint8) of each batch, decoded ahead by threads."""
+        if self.workers == 0:
+            for rows in batches:
+                yield rows, torch.from_numpy(np.stack([self._read(int(i), epoch) for i in rows]))
+            return
+        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="decode")
+        waiting: deque[tuple[Tensor, list[Future[np.ndarray]]]] = deque()
+        try:
+            ahead = iter(batches)
+            while True:
+                while len(waiting) < PREFETCH and (rows := next(ahead, None)) is not None:
+                    waiting.append((rows, [pool.submit(self._read, int(i), epoch) for i in rows]))
+                if not waiting:
+                    return
+                rows, futures = waiting.popleft()
+                try:
+                    images = [future.result(timeout=HUNG) for future in futures]
+                except FutureTimeout:
+                    raise MachineError(
+                        f"an image of the batch at {int(rows[0])} was not read within {HUNG:.0f} s",
+                        "check the disk, or fewer --workers",
+                    ) from None
+                yield rows, torch.from_numpy(np.stack(images))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,58 @@
+"""What can go wrong, by whose fault, and with which exit code. The only module that every other may import."""
+
+
+class PodiumError(Exception):
+    """An error a person can mend: one line says what is wrong, one says how to mend it.
+
+    Args:
+        what: names the offending value, file or line.
+        fix: what to do about it; shown on a line of its own.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, fix: str | None = None) -> None:
+        super().__init__(what)
+        self.what = what
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return self.what if self.fix is None else f"{self.what}\nfix: {self.fix}"
+
+
+class UsageError(PodiumError):
+    """A flag, a name or a setting that cannot be meant."""
+
+    exit_code = 2
+
+
+class DataError(PodiumError):
+    """Images or labels that cannot be used as they are."""
+
+    exit_code = 3
+
+
+class ModelFileError(PodiumError):
+    """A checkpoint, bundle or foreign weight file that is damaged or is not what it should be."""
+
+    exit_code = 4
+
+
+class NumericError(PodiumError):
+    """A loss or a result that is not finite, or a gate on numbers that did not hold."""
+
+    exit_code = 5
+
+
+class MachineError(PodiumError):
+    """The disk is full, the device is absent, a worker died, a run is locked by another process."""
+
+    exit_code = 6
+
+
+def closest(word: str, known: list[str] | tuple[str, ...], n: int = 3) -> str:
+    """The names most like `word`, as the end of an error message; empty if none is close."""
+    import difflib
+
+    names = difflib.get_close_matches(word, known, n=n, cutoff=0.5)
+    return f"did you mean {', '.join(names)}?" if names else ""

@@ -1,0 +1,64 @@
+"""Parameters and multiply-adds of a network, counted from its layers on one image without computing anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from podium.models.convnet import ConvNet, meta
+from podium.models.registry import create_model
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a network costs.
+
+    Args:
+        params: trainable parameters.
+        macs: multiply-adds of convolutions and linear layers for one image, without biases, norms, pools and activations.
+        stages: (name, shape (C, H, W) or (K,)) of each endpoint.
+    """
+
+    params: int
+    macs: int
+    stages: tuple[tuple[str, tuple[int, ...]], ...]
+
+
+def count(spec: dict[str, Any]) -> Cost:
+    """The cost of the network that `create_model(**spec)` builds, at its own image size."""
+    arguments = dict(spec)
+    name = arguments.pop("model")
+    net = meta(lambda: create_model(name, **arguments)).eval()
+    return count_net(net)
+
+
+def count_net(net: ConvNet) -> Cost:
+    """The cost of a built network, on its own device."""
+    macs = 0
+
+    def add(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal macs
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            positions = output.shape[-1] * output.shape[-2] if isinstance(layer, nn.Conv2d) else 1
+            macs += layer.weight.numel() * positions
+        else:
+            macs += layer.multiply_adds(output)  # type: ignore[operator]
+
+    hooks = [
+        layer.register_forward_hook(add)
+        for layer in net.modules()
+        if isinstance(layer, nn.Conv2d | nn.Linear) or hasattr(layer, "multiply_adds")
+    ]
+    device = next(net.parameters()).device
+    side = net.spec["image_size"]
+    was_training = net.training
+    with torch.no_grad():
+        ends = net.eval().endpoints(torch.zeros(1, net.spec["in_chans"], side, side, device=device))
+    net.train(was_training)
+    for hook in hooks:
+        hook.remove()
+    params = sum(p.numel() for p in net.parameters())
+    return Cost(params, macs, tuple((name, tuple(x.shape[1:])) for name, x in ends.items()))

@@ -1,0 +1,159 @@
+"""Names to architectures: every file of this folder registers its own, as data, and is found by itself."""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from podium.errors import UsageError, closest
+from podium.models.convnet import ConvNet
+
+Rules = tuple[tuple[str, str], ...]  # (pattern, replacement) pairs that turn a peer's weight names into ours
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One registered network: what builds it and what is known of it.
+
+    Args:
+        name: spelled as timm and torchvision spell it, where they have it.
+        build: makes the network from `num_classes`, `in_chans`, `image_size`, `small` (where there is a small form) and `arguments`.
+        arguments: what makes this variant differ from its family.
+        input_size: canonical side of the square input, in pixels.
+        min_size: smallest side the network takes, in pixels.
+        small_min_size: the same for `small=True`; None where the network is small already and has no other form.
+        num_classes: the paper's number of classes.
+        in_chans: the paper's number of input channels.
+        recipe: the paper's training recipe.
+        peers: rules for the weight names of other libraries, by library.
+        note: what a person should know before choosing it.
+    """
+
+    name: str
+    build: Callable[..., ConvNet]
+    arguments: Mapping[str, Any]
+    family: str
+    year: int
+    paper: str
+    input_size: int
+    min_size: int
+    small_min_size: int | None = None
+    num_classes: int = 1000
+    in_chans: int = 3
+    recipe: str = "modern"
+    peers: Mapping[str, Rules] = field(default_factory=dict)
+    note: str = ""
+
+    def smallest(self, small: bool) -> int:
+        """The smallest image side it takes, in pixels, in its small or its full form."""
+        return self.small_min_size if small and self.small_min_size is not None else self.min_size
+
+
+_REGISTRY: dict[str, Architecture] = {}
+
+
+def register(build: Callable[..., ConvNet], variants: Mapping[str, Mapping[str, Any]], **facts: Any) -> None:
+    """Enter a family: each variant is a name and the arguments that make it; `facts` hold for all of them.
+
+    Raises:
+        ValueError: a name is taken.
+    """
+    for name, arguments in variants.items():
+        if name in _REGISTRY:
+            raise ValueError(f"two architectures are called {name!r}: {_REGISTRY[name].build} and {build}")
+        _REGISTRY[name] = Architecture(name=name, build=build, arguments=arguments, **facts)
+
+
+@functools.cache
+def _architectures() -> dict[str, Architecture]:
+    """All of them; the files of this folder are imported at the first call."""
+    package = importlib.import_module("podium.models")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+    return _REGISTRY
+
+
+def list_models(pattern: str = "*") -> list[str]:
+    """Names that match a shell pattern, in natural order (resnet20 before resnet110)."""
+
+    def natural(name: str) -> list[tuple[int, int | str]]:
+        return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", name) if part]
+
+    return sorted(fnmatch.filter(_architectures(), pattern), key=natural)
+
+
+def architecture(name: str) -> Architecture:
+    """What is known of one network.
+
+    Raises:
+        UsageError: no network has this name; the closest three are named.
+    """
+    known = _architectures()
+    if name not in known:
+        hint = closest(name, list(known)) or "`podium models` lists them all"
+        raise UsageError(f"no network is called {name!r}", hint)
+    return known[name]
+
+
+def create_model(
+    name: str,
+    *,
+    num_classes: int | None = None,
+    in_chans: int | None = None,
+    image_size: int | None = None,
+    small: bool = False,
+    **arguments: Any,
+) -> ConvNet:
+    """Build a network by name, with fresh weights.
+
+    Args:
+        name: one of `list_models()`.
+        num_classes: at least 2; the paper's number if None.
+        in_chans: channels of the input, at least 1; the paper's number if None.
+        image_size: side of the images, in pixels, which sizes fully connected heads; the canonical one if None.
+        small: the form for 28-64 pixel images (a stem that keeps the resolution); networks made for small images
+            have only the one form.
+        arguments: more of the family's own, such as `shortcut="A"` for ResNets.
+
+    Returns:
+        The network, in training mode. Its `spec` rebuilds it.
+
+    Raises:
+        UsageError: unknown name or argument, or an image smaller than the network takes.
+    """
+    known = architecture(name)
+    has_small = known.small_min_size is not None
+    given = {
+        "num_classes": num_classes if num_classes is not None else known.num_classes,
+        "in_chans": in_chans if in_chans is not None else known.in_chans,
+        "image_size": image_size if image_size is not None else (32 if small and has_small else known.input_size),
+    }
+    for key, least in (("num_classes", 2), ("in_chans", 1), ("image_size", 1)):
+        if given[key] < least:
+            raise UsageError(f"{name}: {key}={given[key]}", f"give at least {least}")
+    if given["image_size"] < known.smallest(small):
+        raise UsageError(*_too_small(known, given["image_size"], small))
+    accepted = inspect.signature(known.build).parameters
+    for key in arguments:
+        if key not in accepted:
+            own = [key for key in accepted if key not in (*given, "small")]
+            raise UsageError(f"{name} has no argument {key!r}", closest(key, own) or f"it takes {', '.join(own)}")
+    form = {"small": small} if has_small else {}
+    net = known.build(**given, **form, **{**known.arguments, **arguments})
+    net.spec = {"model": name, **given, "small": small and has_small, **arguments}
+    return net
+
+
+def _too_small(known: Architecture, image_size: int, small: bool) -> tuple[str, str]:
+    what = f"{known.name} cannot take {image_size} px images"
+    fix = f"its smallest is {known.smallest(small)} px"
+    if not small and known.small_min_size is not None and known.small_min_size <= image_size:
+        fix += f"; or take its small form (small=True, --small), which needs {known.small_min_size} px"
+    return what, fix

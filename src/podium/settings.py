@@ -1,0 +1,238 @@
+"""The values a run is described by: reading, merging, and where each came from. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from podium.errors import UsageError, closest
+
+
+def option(default: Any, help: str, *, choices: tuple[str, ...] = (), at_least: float | None = None, below: float | None = None) -> Any:
+    """A field of the settings with what `--help` says of it and the values it may have."""
+    return field(default=default, metadata={"help": help, "choices": choices, "at_least": at_least, "below": below})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that decides a training run. Every field is a flag of `podium train` and a key of a settings file."""
+
+    model: str = option("", "name of the network (`podium models`)")
+    data: str = option("", "a named set, a folder, or an archive")
+    recipe: str = option("quick", "named settings to start from (`podium recipes`)")
+    seed: int = option(0, "of all randomness", at_least=0)
+    duration: str = option("20ep", "how long to train: 30ep, 5000it, or a time budget such as 90s, 10m, 2h")
+
+    # What the network sees
+    image_size: int | None = option(None, "side of the square input in pixels (default: the data's own, or the network's for photos)", at_least=1)
+    small: bool | None = option(None, "the network's form for small images (default: up to 64 px)")
+    channels: int | None = option(None, "1 for grey, 3 for colour (default: the data's own)", at_least=1)
+    resize: str = option("crop", "how an image becomes square", choices=("crop", "pad", "stretch"))
+    val: float | None = option(None, "fraction of the training images held out to choose the best weights", at_least=0.0, below=1.0)
+    on_bad: str = option("error", "an unreadable image stops the run, or is left out and listed", choices=("error", "skip"))
+    workers: int = option(2, "threads that decode images", at_least=0)
+
+    # Augmentation
+    crop: str = option("none", "random crops: shifted by padding, by scale (VGG), or by area and aspect (Inception)", choices=("none", "pad", "scale", "area"))
+    crop_padding: float = option(0.125, "pad: largest shift, as a fraction of the side", at_least=0.0, below=1.0)
+    crop_range: tuple[float, ...] = option((0.25, 1.0), "scale: short side over crop side, from-to; area: fraction of the image, from-to")
+    flip: bool | None = option(None, "mirror half of the images (default: where the data allows it)")
+    erase: float = option(0.0, "side of a square erased at random, as a fraction of the image's", at_least=0.0, below=1.0)
+    colour: float = option(0.0, "standard deviation of the colour noise along the principal components (AlexNet: 0.1)", at_least=0.0)
+    mixup: float = option(0.0, "Beta parameter of mixup; 0 is off", at_least=0.0)
+    cutmix: float = option(0.0, "Beta parameter of CutMix; 0 is off", at_least=0.0)
+
+    # Optimisation
+    batch_size: int = option(128, "images a step", at_least=1)
+    optimizer: str = option("sgd", "how weights move", choices=("sgd", "adam", "adamw", "rmsprop"))
+    lr: float = option(0.1, "learning rate at its highest", at_least=0.0)
+    momentum: float = option(0.9, "of SGD and RMSProp", at_least=0.0, below=1.0)
+    nesterov: bool = option(True, "Nesterov momentum, for SGD")
+    eps: float = option(1e-8, "of Adam and RMSProp", at_least=0.0)
+    weight_decay: float = option(5e-4, "of weights", at_least=0.0)
+    decay_all: bool = option(False, "let norms and biases decay too, as the papers did")
+    clip: float = option(0.0, "largest norm of the gradient; 0 is off", at_least=0.0)
+    schedule: str = option("cosine", "of the learning rate", choices=("constant", "step", "cosine", "one-cycle", "exponential"))
+    warmup: str = option("0it", "linear rise of the learning rate: 5ep, 400it or 10%%")
+    milestones: tuple[float, ...] = option((0.5, 0.75), "step: where the rate falls, as fractions of the run")
+    gamma: float = option(0.1, "step, exponential: factor of a fall", at_least=0.0)
+    decay_every: str = option("2ep", "exponential: time between falls")
+    label_smoothing: float = option(0.0, "share of the target spread over all classes", at_least=0.0, below=1.0)
+    ema: float = option(0.0, "decay of the averaged weights that are judged and kept; 0 is off", at_least=0.0, below=1.0)
+    patience: int = option(0, "stop after so many epochs without a better validation score; 0 is off", at_least=0)
+
+    # The machine
+    device: str = option("auto", "auto, cpu, cuda or mps")
+    amp: str = option("auto", "bfloat16 arithmetic: where the hardware has it and the network is large, always, or never", choices=("auto", "bf16", "off"))
+    checkpoint_every: str = option("60s", "time between saved states, besides the end of every epoch")
+
+    def __post_init__(self) -> None:
+        for spec in dataclasses.fields(self):
+            check_value(spec.name, getattr(self, spec.name))
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some values changed, checked again."""
+        return dataclasses.replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as a settings file has them."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+
+
+FIELDS = {spec.name: spec for spec in dataclasses.fields(Settings)}
+TYPES = typing.get_type_hints(Settings)
+_DURATIONS = {"duration": ("ep", "it", "s", "m", "h"), "warmup": ("ep", "it", "%"), "decay_every": ("ep", "it"), "checkpoint_every": ("s", "m", "h")}
+
+
+def base_type(name: str) -> tuple[type, bool]:
+    """The type of a setting, and whether it may be None."""
+    hint = TYPES[name]
+    if isinstance(hint, types.UnionType):
+        return next(t for t in typing.get_args(hint) if t is not type(None)), True
+    return typing.get_origin(hint) or hint, False
+
+
+def check_value(name: str, value: Any) -> None:
+    """Raise a UsageError that names the setting, the value and what it may be."""
+    kind, optional = base_type(name)
+    meta = FIELDS[name].metadata
+    if value is None and optional:
+        return
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is float:
+        fits = number
+    elif kind is tuple:
+        fits = isinstance(value, tuple) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in value)
+    else:
+        fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+    if not fits:
+        names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", tuple: "a list of numbers"}
+        raise UsageError(f"{name}: {value!r}", f"give {names[kind]}")
+    for v in value if kind is tuple else (value,):
+        if isinstance(v, float) and not math.isfinite(v):
+            raise UsageError(f"{name}: {value!r}", "give a finite number")
+        if meta["at_least"] is not None and v < meta["at_least"]:
+            raise UsageError(f"{name}: {value!r}", f"give at least {meta['at_least']}")
+        if meta["below"] is not None and v >= meta["below"]:
+            raise UsageError(f"{name}: {value!r}", f"give less than {meta['below']}")
+    if meta["choices"] and value not in meta["choices"]:
+        hint = closest(str(value), meta["choices"]) or f"one of {', '.join(meta['choices'])}"
+        raise UsageError(f"{name}: {value!r}", hint)
+    if name in _DURATIONS:
+        duration(name, value)
+    if name == "lr" and value > 1e3:
+        raise UsageError(f"lr: {value!r}", "no network trains at such a rate; give less than 1000")
+    if name == "crop_range" and (len(value) != 2 or not 0 < value[0] <= value[1]):
+        raise UsageError(f"crop_range: {list(value)!r}", "give two positive numbers, the smaller first")
+
+
+def duration(name: str, text: str) -> tuple[float, str]:
+    """Read "30ep", "5000it", "10m" or "5%": the number, and the unit; minutes and hours become seconds."""
+    units = _DURATIONS[name]
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ep|it|s|m|h|%)", text.strip())
+    if match is None or match[2] not in units:
+        examples = ", ".join(f"{example}{unit}" for unit, example in zip(units, (30, 5000, 90, 10, 2), strict=False))
+        raise UsageError(f"{name}: {text!r}", f"write a number and a unit: {examples}")
+    value, unit = float(match[1]), match[2]
+    if unit in ("m", "h"):
+        value, unit = value * {"m": 60, "h": 3600}[unit], "s"
+    if unit == "s" and value <= 0:
+        raise UsageError(f"{name}: {text!r}", "give more than no time")
+    return value, unit
+
+
+def to_steps(name: str, text: str, steps_per_epoch: int, total: int = 0) -> int:
+    """A duration in steps; a percentage is of `total`."""
+    value, unit = duration(name, text)
+    return round(value * {"ep": steps_per_epoch, "it": 1, "%": total / 100}[unit])
+
+
+@dataclass(frozen=True)
+class Origins:
+    """Settings and, for each, where its value came from."""
+
+    settings: Settings
+    origin: dict[str, str]
+
+
+def merge(recipe: Mapping[str, Any], recipe_name: str, file: Path | None, flags: Mapping[str, Any]) -> Origins:
+    """Defaults < recipe < file < flags.
+
+    Raises:
+        UsageError: an unknown or mistyped key; names the file and line, and the closest keys.
+    """
+    values: dict[str, Any] = {spec.name: spec.default for spec in FIELDS.values()}
+    origin = dict.fromkeys(values, "default")
+    layers = [(f"recipe {recipe_name}", {**recipe, "recipe": recipe_name})]
+    if file is not None:
+        layers.append((str(file), read_file(file)))
+    layers.append(("flag", {k: v for k, v in flags.items() if v is not None}))
+    for source, layer in layers:
+        for key, value in layer.items():
+            if key not in FIELDS:
+                raise UsageError(f"no setting is called {key!r}", closest(key, list(FIELDS)))
+            values[key], origin[key] = value, source
+    return Origins(Settings(**values), origin)
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """The settings in a YAML file: one `key: value` a line, nothing nested.
+
+    Raises:
+        UsageError: no such file, not YAML, an unknown, doubled or mistyped key; names the line.
+    """
+    import yaml
+
+    if not path.is_file():
+        raise UsageError(f"{path}: no such settings file", "give the path of a .yaml file")
+    if path.stat().st_size > 1 << 20:
+        raise UsageError(f"{path}: larger than 1 MB", "a settings file has some lines")
+    try:
+        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not YAML ({' '.join(str(error).split())})", "write `key: value` lines") from None
+    if root is None:
+        return {}
+    if not isinstance(root, yaml.MappingNode):
+        raise UsageError(f"{path}: not a list of settings", "write `key: value` lines")
+    out: dict[str, Any] = {}
+    for key_node, value_node in root.value:
+        where = f"{path}, line {key_node.start_mark.line + 1}"
+        key = str(key_node.value)
+        if key not in FIELDS:
+            raise UsageError(f"{where}: no setting is called {key!r}", closest(key, list(FIELDS)) or "`podium train --help` lists them")
+        if key in out:
+            raise UsageError(f"{where}: {key!r} stands here a second time", "keep one of the two")
+        nodes = value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]
+        if not all(isinstance(node, yaml.ScalarNode) for node in nodes):
+            raise UsageError(f"{where}: {key!r} holds something nested", "give one value, or a list of numbers")
+        try:
+            value = yaml.safe_load(yaml.serialize(value_node))
+        except yaml.YAMLError:
+            raise UsageError(f"{where}: {key!r} has a value that cannot be read", "give a plain value") from None
+        value = tuple(value) if isinstance(value, list) else value
+        try:
+            check_value(key, value)
+        except UsageError as error:
+            raise UsageError(f"{where}: {error.what}", error.fix) from None
+        out[key] = value
+    return out
+
+
+def write_file(path: Path, settings: Settings, comments: Mapping[str, str] | None = None) -> None:
+    """Write settings that `read_file` reads back to the same values, each with where it came from."""
+    import yaml
+
+    lines = []
+    for key, value in settings.to_dict().items():
+        text = yaml.safe_dump({key: value}, default_flow_style=None, allow_unicode=True, width=1000).rstrip("\n")
+        comment = (comments or {}).get(key)
+        lines.append(f"{text}  # {comment}" if comment else text)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,0 +1,160 @@
+"""Everything an exact resume needs, on disk: written so that a crash at any moment leaves a good file to go on from.
+
+A checkpoint is one line of text with a format number, the SHA-256 and the length of the rest, then a safetensors
+file whose metadata holds the plain values as JSON. No format that torch or safetensors offer notices a flipped byte.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from podium.errors import MachineError, ModelFileError
+
+MAGIC = b"podium-checkpoint"
+FORMAT = 1
+LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
+
+
+def write_atomic(path: Path, *parts: bytes) -> None:
+    """Write a file whole or not at all: beside it first, synced, then renamed over it.
+
+    Raises:
+        MachineError: the disk is full; the file that was there is untouched.
+    """
+    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    try:
+        with temporary.open("wb") as file:
+            for part in parts:
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise disk_error(error, path, sum(map(len, parts))) from None
+
+
+def disk_error(error: OSError, path: Path, needed: int) -> MachineError:
+    """What to tell a person when a file could not be written."""
+    free = shutil.disk_usage(path.parent).free if path.parent.is_dir() else 0
+    return MachineError(
+        f"cannot write {path}: {error.strerror} (need {needed / 1e6:.1f} MB, have {free / 1e6:.1f} MB)",
+        "free some space, then go on with --resume",
+    )
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def save(folder: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+    """Write `last.ckpt`, keeping the one before as `previous.ckpt`.
+
+    Raises:
+        MachineError: the disk is full; the checkpoints that were there are untouched.
+    """
+    from safetensors.torch import save as serialize
+
+    flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    payload = serialize(flat, metadata={"values": json.dumps(values)})
+    header = b"%s %d %s %d\n" % (MAGIC, FORMAT, hashlib.sha256(payload).hexdigest().encode(), len(payload))
+    fresh = folder / f"next-{LAST}"
+    write_atomic(fresh, header, payload)
+    last = folder / LAST
+    # Between these two renames only `next-last.ckpt` is new: `candidates` looks there too.
+    if last.exists():
+        os.replace(last, folder / PREVIOUS)
+    os.replace(fresh, last)
+    _sync_folder(folder)
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and values of one checkpoint, moved by `save` to the CPU.
+
+    Raises:
+        ModelFileError: not a checkpoint, of a newer format, or damaged; names expected and actual checksum.
+    """
+    from safetensors.torch import load as deserialize
+
+    content = path.read_bytes()
+    line, _, payload = content.partition(b"\n")
+    words = line.split()
+    if len(words) != 4 or words[0] != MAGIC or not words[1].isdigit() or not words[3].isdigit():
+        raise ModelFileError(f"{path}: not a Podium checkpoint", "start the run again in another folder")
+    if int(words[1]) > FORMAT:
+        raise ModelFileError(f"{path}: made by a newer Podium (format {int(words[1])})", "update podium")
+    actual = hashlib.sha256(payload).hexdigest()
+    if len(payload) != int(words[3]) or actual != words[2].decode(errors="replace"):
+        raise ModelFileError(
+            f"{path}: damaged ({len(payload)} of {int(words[3])} bytes, sha256 {actual[:12]}, "
+            f"not {words[2].decode(errors='replace')[:12]})",
+            "the checkpoint before it is used, where there is one",
+        )
+    length = int.from_bytes(payload[:8], "little")
+    metadata = json.loads(payload[8 : 8 + length])["__metadata__"]
+    return deserialize(payload), json.loads(metadata["values"])
+
+
+def newest(folder: Path) -> Iterator[Path]:
+    """The checkpoints of a run, newest first, whether good or damaged."""
+    for name in (f"next-{LAST}", LAST, PREVIOUS):
+        if (folder / name).exists():
+            yield folder / name
+
+
+def load_newest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], list[str]]:
+    """The newest good checkpoint of a run, and a line for each damaged one that was passed over.
+
+    Raises:
+        ModelFileError: there is none, or none is good.
+    """
+    for stray in folder.glob(".tmp-*"):  # left by a kill in the middle of a write
+        stray.unlink(missing_ok=True)
+    passed: list[str] = []
+    for path in newest(folder):
+        try:
+            tensors, values = read(path)
+        except ModelFileError as error:
+            passed.append(error.what)
+            continue
+        return tensors, values, passed
+    if passed:
+        raise ModelFileError("; ".join(passed), "no good checkpoint is left: start the run again in another folder")
+    raise ModelFileError(f"{folder}: holds no checkpoint to resume from", "start without --resume")
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """An optimiser's state as tensors by name; settings such as the learning rate follow from the step."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"optimizer.{index}.{key}": value
+        for index, entry in state.items()
+        for key, value in entry.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put back what `optimizer_state` took."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer."):
+            _, index, key = name.split(".", 2)
+            state.setdefault(int(index), {})[key] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
