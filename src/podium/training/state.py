@@ -6,11 +6,10 @@ file whose metadata holds the plain values as JSON. No format that torch or safe
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,49 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from podium.errors import MachineError, ModelFileError
+from podium.errors import ModelFileError
+from podium.files import sync_folder, write_atomic
 
 MAGIC = b"podium-checkpoint"
 FORMAT = 1
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
-
-
-def write_atomic(path: Path, *parts: bytes) -> None:
-    """Write a file whole or not at all: beside it first, synced, then renamed over it.
-
-    Raises:
-        MachineError: the disk is full; the file that was there is untouched.
-    """
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
-    try:
-        with temporary.open("wb") as file:
-            for part in parts:
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise disk_error(error, path, sum(map(len, parts))) from None
-
-
-def disk_error(error: OSError, path: Path, needed: int) -> MachineError:
-    """What to tell a person when a file could not be written."""
-    free = shutil.disk_usage(path.parent).free if path.parent.is_dir() else 0
-    return MachineError(
-        f"cannot write {path}: {error.strerror} (need {needed / 1e6:.1f} MB, have {free / 1e6:.1f} MB)",
-        "free some space, then go on with --resume",
-    )
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def save(folder: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
@@ -81,7 +43,7 @@ def save(folder: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> No
     if last.exists():
         os.replace(last, folder / PREVIOUS)
     os.replace(fresh, last)
-    _sync_folder(folder)
+    sync_folder(folder)
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -158,3 +120,14 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
             _, index, key = name.split(".", 2)
             state.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def fault(place: str) -> None:
+    """For tests: die here, as by a power cut, if PODIUM_FAULT names this place."""
+    if os.environ.get("PODIUM_FAULT") == f"kill@{place}":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def poison(step: int) -> float:
+    """For tests: not a number at the step that PODIUM_FAULT names, else nothing."""
+    return float("nan") if os.environ.get("PODIUM_FAULT") == f"nan@step:{step}" else 0.0

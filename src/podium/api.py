@@ -1,0 +1,185 @@
+"""What `import podium` offers as functions, and the command line calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from podium import bundle
+from podium.bundle import Bundle
+from podium.comparison.leaderboard import Leaderboard
+from podium.comparison.study import MODELS, Study
+from podium.data.dataset import Dataset
+from podium.data.decode import Preprocessing
+from podium.data.loader import Loader
+from podium.data.sources import load_data
+from podium.errors import DataError, UsageError
+from podium.evaluation.evaluate import Outputs
+from podium.evaluation.evaluate import evaluate as run_network
+from podium.evaluation.metrics import summarize
+from podium.models import ConvNet
+from podium.models import weights as peers
+from podium.settings import Origins, merge
+from podium.training.folder import RunFolder
+from podium.training.loop import Progress
+from podium.training.loop import train as run_training
+from podium.training.plan import Plan, pick_device
+from podium.training.recipes import recipe as find_recipe
+
+# What akamaster/pytorch_resnet_cifar10 feeds its networks, and in which order its classes are.
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def settings_of(recipe: str | None, config: Path | None, flags: dict[str, Any]) -> Origins:
+    """Settings from a recipe, a file and flags; `epochs`, `steps` and `budget` are other words for `duration`."""
+    flags = {key: value for key, value in flags.items() if value is not None}
+    for word, unit in (("epochs", "ep"), ("steps", "it"), ("budget", "")):
+        if word in flags:
+            if "duration" in flags:
+                raise UsageError(f"{word} and another length of training are given", "give one of epochs, steps, budget")
+            flags["duration"] = f"{flags.pop(word)}{unit}"
+    named = recipe
+    if named is None and config is not None:
+        from podium.settings import read_file
+
+        named = read_file(config).get("recipe")
+    named = named or "quick"
+    return merge(find_recipe(named).settings, named, config, flags)
+
+
+def train(
+    net: str | ConvNet,
+    data: str | Path | Dataset,
+    out: str | Path,
+    *,
+    recipe: str = "quick",
+    config: str | Path | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+    announce: Callable[[Plan], None] | None = None,
+    **settings: Any,
+) -> RunFolder:
+    """Train one network.
+
+    Args:
+        net: a name, or a network (its weights are where it starts).
+        data: what `load_data` takes, or what it gave.
+        out: the run folder.
+        recipe: settings to start from.
+        config: a settings file, over the recipe.
+        resume: go on with the run in `out`.
+        settings: fields of `Settings`, and epochs=, steps= or budget= for the duration.
+
+    Returns:
+        The finished run: `.result`, `.epochs`, and a bundle that `podium.load` reads.
+    """
+    own = {"model": net if isinstance(net, str) else net.spec["model"], "data": _name(data), **settings}
+    merged = settings_of(recipe, Path(config) if config else None, own)
+    return run_training(
+        merged.settings,
+        out,
+        origin=merged.origin,
+        resume=resume,
+        data=data if isinstance(data, Dataset) else None,
+        net=None if isinstance(net, str) else net,
+        progress=progress,
+        announce=announce,
+    )
+
+
+def _name(data: str | Path | Dataset) -> str:
+    return data.source if isinstance(data, Dataset) else str(data)
+
+
+def compare(
+    models: Sequence[str] = MODELS,
+    data: str | Path | Dataset = "digits",
+    out: str | Path = "runs/compare",
+    *,
+    seeds: int = 1,
+    recipe: str = "quick",
+    config: str | Path | None = None,
+    progress: Callable[..., None] | None = None,
+    **settings: Any,
+) -> Leaderboard:
+    """Train several networks on the same images and rank them; what is finished in `out` is not done again.
+
+    Args:
+        models: names.
+        data: what `load_data` takes, or what it gave.
+        out: gets a run folder a network and seed, `leaderboard.csv` and `report.html`.
+        seeds: runs of each network, with seeds 0, 1, ...
+        settings: as for `train`; `budget="2m"` holds for each run.
+    """
+    merged = settings_of(recipe, Path(config) if config else None, {"data": _name(data), **settings})
+    study = Study(list(models), merged, Path(out), seeds, data if isinstance(data, Dataset) else None)
+    return study.run(progress)
+
+
+def evaluate(
+    run: str | Path | Bundle, data: str | Path | Dataset, *, split: str | None = None, limit: int | None = None, workers: int = 2
+) -> dict[str, Any]:
+    """Judge a run or bundle on a data set, with the run's own preprocessing.
+
+    Args:
+        split: "test" where there is one, else "val", else "train", if None.
+        limit: only the first so many images.
+
+    Returns:
+        As `metrics.summarize`: top1, top5, loss, ece, n, per_class, ...
+
+    Raises:
+        DataError: the data set has classes that the network does not know.
+    """
+    model = run if isinstance(run, Bundle) else bundle.load(run)
+    p = model.preprocessing
+    if not isinstance(data, Dataset):
+        data = load_data(data, resize=p.resize, channels=p.channels)
+    name = split or next(s for s in ("test", "val", "train") if s in data.splits)
+    if name not in data.splits:
+        raise UsageError(f"split: {data.name} has no {name!r}", f"it has {', '.join(data.splits)}")
+    unknown = [c for c in data.classes if c not in model.classes]
+    if unknown:
+        what = f"{data.name} has classes the network was not trained on: {', '.join(unknown[:5])}"
+        raise DataError(what, f"it knows {', '.join(model.classes[:10])}")
+    images = data.splits[name]
+    if limit is not None:
+        if limit < 1:
+            raise UsageError(f"limit: {limit}", "give at least 1")
+        images = images.select(range(min(limit, len(images))))
+    device = pick_device("auto")
+    outputs = _in_model_order(run_network(model.model.to(device), Loader(images, p, batch_size=250, device=device, workers=workers)), data, model)
+    return {"split": name, **summarize(outputs.logits, outputs.labels, model.classes)}
+
+
+def _in_model_order(outputs: Outputs, data: Dataset, model: Bundle) -> Outputs:
+    """Labels by name: the data set may know fewer classes, or in another order."""
+    import numpy as np
+
+    order = np.array([model.classes.index(c) for c in data.classes])
+    return Outputs(outputs.logits, order[outputs.labels])
+
+
+def import_weights(
+    source: str, path: str | Path, out: str | Path | None = None, *, num_classes: int | None = None, in_chans: int | None = None
+) -> Bundle:
+    """A peer's checkpoint as a bundle.
+
+    Args:
+        source: "akamaster:resnet20" and the like.
+        path: the downloaded file.
+        out: also write the bundle there.
+    """
+    net = peers.import_weights(source, Path(path), num_classes=num_classes, in_chans=in_chans).eval()
+    k = net.spec["num_classes"]
+    classes = CIFAR10_CLASSES if k == len(CIFAR10_CLASSES) else tuple(f"class {i}" for i in range(k))
+    preprocessing = Preprocessing(net.spec["image_size"], net.spec["in_chans"], mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    facts = {"origin": source, "file": Path(path).name}
+    if out is not None:
+        folder = Path(out)
+        if folder.exists() and any(folder.iterdir()):
+            raise UsageError(f"{folder}: exists already", "name another folder with -o")
+        bundle.save(folder, net, classes, preprocessing, facts)
+    return Bundle(net, classes, preprocessing, facts)

@@ -1,0 +1,137 @@
+"""What ships: `model.safetensors` and `card.json`; weights with their classes and preprocessing. No pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from podium.data.decode import Preprocessing
+from podium.errors import ModelFileError, UsageError
+from podium.models.convnet import ConvNet
+from podium.models.registry import create_model
+from podium.models.weights import load_state
+
+WEIGHTS, CARD = "model.safetensors", "card.json"
+FORMAT = 1
+
+
+@dataclass
+class Bundle:
+    """A network that knows its classes and what it does to an image first.
+
+    Args:
+        model: in evaluation mode.
+        classes: in the order of the logits.
+        preprocessing: from an image file to the network's input.
+        card: all that `card.json` says.
+    """
+
+    model: ConvNet
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    card: dict[str, Any]
+
+    @torch.inference_mode()
+    def predict(self, images: str | Path | Sequence[str | Path], top: int = 5) -> list[dict[str, Any]]:
+        """The most probable classes of image files.
+
+        Args:
+            images: one path or several.
+            top: how many classes of each; fewer where there are fewer.
+
+        Returns:
+            For each file {file, top: [{class, probability}]}, most probable first.
+
+        Raises:
+            DataError: a file that is missing or is not an image.
+        """
+        from podium.data.dataset import ImageFile
+
+        if top < 1:
+            raise UsageError(f"top: {top}", "give at least 1")
+        paths = [images] if isinstance(images, str | Path) else list(images)
+        p = self.preprocessing
+        mean, std = torch.tensor(p.mean), torch.tensor(p.std)
+        out = []
+        for path in paths:
+            pixels = p.pixels(ImageFile.of(Path(path)).read(), str(path))
+            x = (torch.from_numpy(pixels).float() * (1 / (255 * std)) - mean / std).permute(2, 0, 1)[None]
+            x = x.to(next(self.model.parameters()).device)
+            best = self.model(x).float().softmax(1)[0].cpu().topk(min(top, len(self.classes)))
+            ranked = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+            out.append({"file": str(path), "top": [{"class": self.classes[i], "probability": q} for i, q in ranked]})
+        return out
+
+
+def save(folder: Path, net: ConvNet, classes: Sequence[str], preprocessing: Preprocessing, facts: dict[str, Any]) -> None:
+    """Write the network as a bundle.
+
+    Args:
+        folder: made if it is not there.
+        facts: more for the card: scores, the command that gave them, versions, parent.
+
+    Raises:
+        MachineError: the disk is full; a bundle that was there stays whole.
+    """
+    from safetensors.torch import save as serialize
+
+    from podium.files import write_atomic
+
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = serialize({name: tensor.cpu().contiguous() for name, tensor in net.state_dict().items()})
+    spec = {key: list(value) if isinstance(value, tuple) else value for key, value in net.spec.items()}
+    card = {
+        "format": FORMAT,
+        "spec": spec,
+        "classes": list(classes),
+        "preprocessing": preprocessing.to_dict(),
+        "sha256": hashlib.sha256(weights).hexdigest(),
+        **facts,
+    }
+    # Weights and card must change together: both are on disk before the first is renamed.
+    fresh = folder / f"next-{WEIGHTS}"
+    write_atomic(fresh, weights)
+    write_atomic(folder / f"next-{CARD}", json.dumps(card, indent=1, ensure_ascii=False).encode())
+    os.replace(fresh, folder / WEIGHTS)
+    os.replace(folder / f"next-{CARD}", folder / CARD)
+
+
+def load(path: str | Path) -> Bundle:
+    """Read a run folder or a bundle.
+
+    Raises:
+        ModelFileError: not a bundle, damaged, made by a newer Podium, or without classes or preprocessing.
+    """
+    from safetensors.torch import load as deserialize
+
+    folder = Path(path)
+    folder = folder.parent if folder.name in (WEIGHTS, CARD) else folder
+    for name in (WEIGHTS, CARD):
+        if not (folder / name).is_file():
+            raise ModelFileError(f"{folder}: no run or bundle ({name} is missing)", "give the folder of a finished run")
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        version, spec, classes = card["format"], dict(card["spec"]), card["classes"]
+        if version > FORMAT:
+            raise ModelFileError(f"{folder / CARD}: made by a newer Podium (format {version})", "update podium")
+        preprocessing = Preprocessing.from_dict(card["preprocessing"])
+        expected = card["sha256"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        what = f"{folder / CARD}: not a card of Podium ({type(error).__name__}: {error})"
+        raise ModelFileError(what, "without classes and preprocessing a prediction would be a guess") from None
+    content = (folder / WEIGHTS).read_bytes()
+    actual = hashlib.sha256(content).hexdigest()
+    if actual != expected:
+        what = f"{folder / WEIGHTS}: damaged (sha256 {actual[:12]}, the card says {str(expected)[:12]})"
+        raise ModelFileError(what, "copy it again, or go on with the run by `podium train --resume`")
+    spec = {key: tuple(value) if isinstance(value, list) else value for key, value in spec.items()}
+    net = create_model(spec.pop("model"), **spec)
+    load_state(net, deserialize(content), str(folder / WEIGHTS))
+    return Bundle(net.eval(), tuple(classes), preprocessing, card)

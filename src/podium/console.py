@@ -1,0 +1,75 @@
+"""What a person sees: bars, tables, errors. rich is imported when something is shown."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from podium.errors import PodiumError
+
+
+def error(problem: PodiumError) -> None:
+    """One line that says what is wrong, one that says how to mend it."""
+    print(f"error: {problem.what}", file=sys.stderr)
+    if problem.fix:
+        print(f"fix: {problem.fix}", file=sys.stderr)
+
+
+def table(title: str, columns: list[str], rows: list[list[str]], right: set[str] | None = None) -> None:
+    """Print a table; `right` names the columns of numbers."""
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(title=title or None, title_justify="left", header_style="bold")
+    for column in columns:
+        shown.add_column(column, justify="right" if right and column in right else "left", no_wrap=column in (right or ()))
+    for row in rows:
+        shown.add_row(*row)
+    Console().print(shown)
+
+
+def epoch_line(row: dict[str, Any]) -> str:
+    """A row of the log, for people."""
+    return (
+        f"epoch {row['epoch']:>3}  loss {row['train_loss']:.4f}  {row['split']} top-1 {100 * row['top1']:6.2f} %"
+        f"  loss {row['loss']:.4f}  {row['seconds']:.1f} s"
+    )
+
+
+@contextmanager
+def training_bar(quiet: bool = False) -> Iterator[Callable[..., None]]:
+    """A bar with the time left, and a line an epoch; without a terminal only the lines. Everything goes to standard error.
+
+    Yields:
+        progress(step, steps, shown, label=""): to be called after every step.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    if quiet:
+        yield lambda *_, **__: None
+        return
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("training", total=None, loss="")
+
+        def progress(step: int, steps: int, shown: dict[str, Any], label: str = "") -> None:
+            if "event" in shown:
+                text = f"{label}  {epoch_line(shown)}" if label else epoch_line(shown)
+                if console.is_terminal and not label:
+                    bar.console.print(text)
+                elif not console.is_terminal and (not label or step == steps):
+                    print(text, file=sys.stderr, flush=True)
+            else:
+                bar.update(task, completed=step, total=steps, description=label or "training", loss=f"{shown['loss']:.4f}")
+
+        yield progress

@@ -1,0 +1,57 @@
+"""The one way a network and data become numbers; training, eval, compare and exports all call it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from podium.data.loader import Loader
+from podium.models.convnet import ConvNet
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a network says of a split, in the split's order.
+
+    Args:
+        logits: (N, K) float32.
+        labels: (N,) int64.
+    """
+
+    logits: np.ndarray
+    labels: np.ndarray
+
+    @property
+    def brief(self) -> dict[str, float]:
+        """top1, top5 (of at most K classes) and the mean cross-entropy."""
+        logits, labels = torch.from_numpy(self.logits), torch.from_numpy(self.labels)
+        ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
+        return {
+            "top1": float(ranked[:, 0].double().mean()),
+            "top5": float(ranked.any(1).double().mean()),
+            "loss": float(torch.nn.functional.cross_entropy(logits, labels)),
+        }
+
+
+@torch.inference_mode()
+def evaluate(net: ConvNet, loader: Loader, progress: Callable[[int], None] | None = None) -> Outputs:
+    """Logits of every image of a split, once, in order, in float32 and evaluation mode.
+
+    Args:
+        net: left in the mode it was in.
+        loader: made without augmentation.
+        progress: called with the number of images after each batch.
+    """
+    training = net.training
+    net.eval()
+    logits, labels = [], []
+    for batch in loader.epoch():
+        logits.append(net(batch.x).float().cpu())
+        labels.append(batch.y.cpu())
+        if progress is not None:
+            progress(len(batch.y))
+    net.train(training)
+    return Outputs(torch.cat(logits).numpy(), torch.cat(labels).numpy())

@@ -1,0 +1,122 @@
+"""The run folder: what lies in it, who holds it, and its log."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from podium.errors import MachineError, ModelFileError, UsageError
+from podium.files import disk_error, write_atomic
+
+SETTINGS, LOG, RESULT, PREDICTIONS, SPEED = "settings.yaml", "log.jsonl", "result.json", "predictions.npz", "speed.json"
+
+
+class RunFolder:
+    """One run on disk.
+
+    Args:
+        path: of the folder; need not be there yet.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    @property
+    def started(self) -> bool:
+        """Whether a run was ever begun here."""
+        return (self / SETTINGS).is_file()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run went to its end; the result is written last."""
+        return (self / RESULT).is_file()
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What came out of it: scores, costs, times.
+
+        Raises:
+            ModelFileError: there is no result yet, or it is damaged.
+        """
+        try:
+            return json.loads((self / RESULT).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ModelFileError(f"{self.path}: no finished run", "give a run's folder, or go on with --resume") from None
+        except ValueError as error:
+            raise ModelFileError(f"{self / RESULT}: damaged ({error})", "delete it and go on with --resume") from None
+
+    @property
+    def epochs(self) -> list[dict[str, Any]]:
+        """The log's rows of epochs."""
+        return [row for row in self.rows() if row["event"] == "epoch"]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All rows of the log; a last line cut short by a crash is left out."""
+        rows = []
+        if (self / LOG).is_file():
+            for line in (self / LOG).read_text(encoding="utf-8").splitlines():
+                try:
+                    rows.append(json.loads(line))
+                except ValueError:
+                    break
+        return rows
+
+    def create(self) -> None:
+        """Make the folder.
+
+        Raises:
+            UsageError: something is there already.
+            MachineError: it cannot be made.
+        """
+        if self.path.exists() and (not self.path.is_dir() or any(p.name != ".lock" for p in self.path.iterdir())):
+            raise UsageError(f"{self.path}: exists already", "go on with --resume, or name another folder with -o")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MachineError(f"cannot make {self.path}: {error.strerror}", "name another folder with -o") from None
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder; the lock goes with the process, however it ends.
+
+        Raises:
+            MachineError: another process holds it.
+        """
+        with (self / ".lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                file.seek(0)
+                holder = file.read().strip() or "another process"
+                raise MachineError(f"{self.path}: in use by {holder}", "wait for it, or name another folder with -o") from None
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}")
+            file.flush()
+            yield
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Append a row."""
+        line = json.dumps(row, ensure_ascii=False) + "\n"
+        try:
+            with (self / LOG).open("a", encoding="utf-8") as file:
+                file.write(line)
+        except OSError as error:
+            raise disk_error(error, self / LOG, len(line)) from None
+
+    def keep_log(self, count: int) -> None:
+        """Forget rows after the first `count`: those of steps that a resume takes again."""
+        lines = [json.dumps(row, ensure_ascii=False) for row in self.rows()[:count]]
+        write_atomic(self / LOG, "".join(line + "\n" for line in lines).encode())
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Write a JSON file whole or not at all."""
+        write_atomic(self / name, json.dumps(content, ensure_ascii=False, indent=1).encode())

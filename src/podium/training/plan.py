@@ -1,0 +1,150 @@
+"""From settings to all that a run needs: data, network, loaders. What can be refused is refused here, before training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from podium.data import augment as aug
+from podium.data.augment import Augment
+from podium.data.dataset import Dataset
+from podium.data.decode import Preprocessing
+from podium.data.loader import Loader
+from podium.data.sources import load_data
+from podium.errors import MachineError, UsageError
+from podium.evaluation.cost import Cost, count_net
+from podium.models.convnet import ConvNet
+from podium.models.registry import architecture, create_model
+from podium.settings import Settings
+
+SMALL_UP_TO = 64  # pixels: the side up to which a network takes its small form by itself
+LARGE_MACS = 20_000_000  # multiply-adds an image from which bfloat16 is worth its conversions
+
+
+@dataclass
+class Plan:
+    """A run, ready to go.
+
+    Args:
+        settings: with every "by itself" replaced by what it came to.
+        judge: the split the run is reported on: the test split where there is one, else validation.
+        monitor: the split watched while training: validation where there is one, else the judge.
+        notes: lines a person should see before it starts.
+    """
+
+    settings: Settings
+    data: Dataset
+    net: ConvNet
+    cost: Cost
+    preprocessing: Preprocessing
+    device: torch.device
+    amp: bool
+    train: Loader
+    loaders: dict[str, Loader]
+    judge: str
+    monitor: str
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def selects(self) -> bool:
+        """Whether the best weights are chosen; only by images that the result is not reported on."""
+        return self.monitor != self.judge
+
+
+def prepare(settings: Settings, data: Dataset | None = None, net: ConvNet | None = None) -> Plan:
+    """Load what the settings name and decide what they leave open.
+
+    Args:
+        settings: as merged.
+        data: instead of loading `settings.data`.
+        net: instead of building `settings.model`.
+
+    Raises:
+        PodiumError: anything that would fail later.
+    """
+    s = settings
+    known = architecture(s.model)
+    device = pick_device(s.device)
+    if data is None:
+        data = load_data(s.data, val=s.val, seed=s.seed, resize=s.resize, on_bad=s.on_bad, channels=s.channels)
+        if Path(s.data).exists():
+            s = s.replace(data=str(Path(s.data).resolve()))
+    photos = data.splits["train"].pixels is None
+    if net is None:
+        size = s.image_size or (known.input_size if photos else data.image_size)
+        small = s.small if s.small is not None else size <= SMALL_UP_TO
+        torch.manual_seed(aug.key(s.seed, "weights"))
+        net = create_model(s.model, num_classes=len(data.classes), in_chans=data.channels, image_size=size, small=small)
+    if net.spec["num_classes"] != len(data.classes):
+        what = f"the network has {net.spec['num_classes']} classes, {data.name} has {len(data.classes)}"
+        raise UsageError(what, "reset_head to the number of classes")
+    judge = "test" if "test" in data.splits else "val"
+    monitor = "val" if "val" in data.splits else judge
+    if s.patience and monitor == judge:
+        raise UsageError(f"patience: {s.patience} needs validation images besides those it is judged on", "add --val 0.1")
+    cost = count_net(net)
+    preprocessing = Preprocessing(
+        image_size=net.spec["image_size"],
+        channels=data.channels,
+        resize=data.resize,
+        crop_pct=data.crop_pct if data.resize == "crop" else 1.0,
+        mean=data.mean,
+        std=data.std,
+    )
+    s = s.replace(
+        image_size=net.spec["image_size"],
+        small=net.spec["small"],
+        channels=data.channels,
+        flip=s.flip if s.flip is not None else data.mirror,
+        device=device.type,
+        amp="bf16" if use_bf16(s.amp, device, cost.macs) else "off",
+    )
+    augment = Augment(s.crop, s.crop_padding, (s.crop_range[0], s.crop_range[1]), bool(s.flip), s.erase, s.colour)
+    train = Loader(
+        data.splits["train"], preprocessing, batch_size=s.batch_size, device=device, seed=s.seed, augment=augment, workers=s.workers
+    )
+    if train.batch_size < 2:
+        raise UsageError(f"batch_size: {train.batch_size}", "batch norm needs at least 2 images a step")
+    loaders = {
+        name: Loader(data.splits[name], preprocessing, batch_size=evaluation_batch(cost.macs), device=device, workers=s.workers)
+        for name in sorted({judge, monitor})
+    }
+    net.to(device=device, memory_format=torch.channels_last)
+    return Plan(s, data, net, cost, preprocessing, device, s.amp == "bf16", train, loaders, judge, monitor, list(data.notes))
+
+
+def evaluation_batch(macs: int) -> int:
+    """Images a batch in evaluation: large for small networks, bounded for large ones."""
+    return max(16, min(500, 5_000_000_000 // max(1, macs)))
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of a name; "auto" is the best there is.
+
+    Raises:
+        UsageError: no such kind of device.
+        MachineError: it is not there. Never another one in its place.
+    """
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, there in present.items() if there))
+    if name not in present:
+        raise UsageError(f"device: {name!r}", "one of auto, cpu, cuda, mps")
+    if not present[name]:
+        raise MachineError(f"device: there is no {name} here", "--device auto takes what is there")
+    return torch.device(name)
+
+
+def native_bf16(device: torch.device) -> bool:
+    """Whether the hardware multiplies in bfloat16 by itself."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities() if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities") else {}
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "arm_bf16", "sve_bf16"))
+
+
+def use_bf16(amp: str, device: torch.device, macs: int) -> bool:
+    """Whether to train in bfloat16: as told, or where it is native and the network large enough to gain."""
+    return amp == "bf16" or (amp == "auto" and native_bf16(device) and macs >= LARGE_MACS)
