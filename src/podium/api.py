@@ -20,33 +20,15 @@ from podium.evaluation.evaluate import evaluate as run_network
 from podium.evaluation.metrics import summarize
 from podium.models import ConvNet
 from podium.models import weights as peers
-from podium.settings import Origins, merge
 from podium.training.folder import RunFolder
 from podium.training.loop import Progress
 from podium.training.loop import train as run_training
 from podium.training.plan import Plan, pick_device
-from podium.training.recipes import recipe as find_recipe
+from podium.training.recipes import settings_of
 
 # What akamaster/pytorch_resnet_cifar10 feeds its networks, and in which order its classes are.
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-def settings_of(recipe: str | None, config: Path | None, flags: dict[str, Any]) -> Origins:
-    """Settings from a recipe, a file and flags; `epochs`, `steps` and `budget` are other words for `duration`."""
-    flags = {key: value for key, value in flags.items() if value is not None}
-    for word, unit in (("epochs", "ep"), ("steps", "it"), ("budget", "")):
-        if word in flags:
-            if "duration" in flags:
-                raise UsageError(f"{word} and another length of training are given", "give one of epochs, steps, budget")
-            flags["duration"] = f"{flags.pop(word)}{unit}"
-    named = recipe
-    if named is None and config is not None:
-        from podium.settings import read_file
-
-        named = read_file(config).get("recipe")
-    named = named or "quick"
-    return merge(find_recipe(named).settings, named, config, flags)
 
 
 def train(

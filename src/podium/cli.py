@@ -250,7 +250,7 @@ def check(arguments: argparse.Namespace) -> int:
 
 def train(arguments: argparse.Namespace) -> int:
     """podium train."""
-    from podium.api import settings_of
+    from podium.training.recipes import settings_of
 
     given = {"model": arguments.model, "data": arguments.data, **_settings_flags(arguments)}
     out = arguments.out
@@ -327,7 +327,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 def compare(arguments: argparse.Namespace) -> int:
     """podium compare."""
-    from podium.api import settings_of
+    from podium.training.recipes import settings_of
     from podium.comparison.study import MODELS, Study
 
     flags = _settings_flags(arguments)

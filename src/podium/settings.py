@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from podium.errors import UsageError, closest
+from podium.files import write_atomic
 
 
 def option(default: Any, help: str, *, choices: tuple[str, ...] = (), at_least: float | None = None, below: float | None = None) -> Any:
@@ -218,6 +220,9 @@ def read_file(path: Path) -> dict[str, Any]:
         except yaml.YAMLError:
             raise UsageError(f"{where}: {key!r} has a value that cannot be read", "give a plain value") from None
         value = tuple(value) if isinstance(value, list) else value
+        if base_type(key)[0] is float and isinstance(value, str):
+            with contextlib.suppress(ValueError):  # YAML 1.1 takes 1e-3, without a point, for a text
+                value = float(value)
         try:
             check_value(key, value)
         except UsageError as error:
@@ -226,13 +231,17 @@ def read_file(path: Path) -> dict[str, Any]:
     return out
 
 
+_END = "...\n"  # what YAML puts after a bare value
+
+
 def write_file(path: Path, settings: Settings, comments: Mapping[str, str] | None = None) -> None:
     """Write settings that `read_file` reads back to the same values, each with where it came from."""
     import yaml
 
     lines = []
     for key, value in settings.to_dict().items():
-        text = yaml.safe_dump({key: value}, default_flow_style=None, allow_unicode=True, width=1000).rstrip("\n")
+        plain = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=1000)
+        text = f"{key}: {plain.removesuffix(_END).strip()}"
         comment = (comments or {}).get(key)
         lines.append(f"{text}  # {comment}" if comment else text)
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_atomic(path, ("\n".join(lines) + "\n").encode())

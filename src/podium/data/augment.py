@@ -82,6 +82,8 @@ def shift_and_flip(pixels: Tensor, rows: Tensor, augment: Augment, seed: int, ep
     Returns:
         (N, H, W, C) uint8, one gather for both.
     """
+    if augment.crop != "pad" and not augment.flip:
+        return pixels[rows]
     _, height, width, _ = pixels.shape
     y = torch.arange(height, device=pixels.device).expand(len(rows), -1)
     x = torch.arange(width, device=pixels.device).expand(len(rows), -1)
@@ -89,7 +91,7 @@ def shift_and_flip(pixels: Tensor, rows: Tensor, augment: Augment, seed: int, ep
         mirrored = uniform(seed, epoch, index, "flip") < 0.5
         x = torch.where(mirrored[:, None], width - 1 - x, x)
     if augment.crop != "pad":
-        return pixels[rows[:, None], :, :] if not augment.flip else pixels[rows[:, None, None], y[:, :, None], x[:, None, :]]
+        return pixels[rows[:, None, None], y[:, :, None], x[:, None, :]]
     limit = round(augment.crop_padding * height)
     y = y + _shift(uniform(seed, epoch, index, "y"), limit)
     x = x + _shift(uniform(seed, epoch, index, "x"), limit)

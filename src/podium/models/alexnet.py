@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from podium.models.blocks import LocalResponseNorm, fixed_grid, fully_connected, he_init
+from podium.models.blocks import Grid, LocalResponseNorm, fully_connected, he_init
 from podium.models.convnet import ConvNet, Head, map_size
 from podium.models.registry import register
 
@@ -49,7 +49,7 @@ class AlexNet(ConvNet):
         side = min(6, map_size(nn.Sequential(stem, *(stage for _, stage in stages)), image_size))
         width = 512 if small else 4096
         hidden = fully_connected((256 * side * side, width, width), dropout)
-        super().__init__(stem, stages, Head(fixed_grid(side), nn.Linear(width, num_classes), hidden))
+        super().__init__(stem, stages, Head(Grid(side), nn.Linear(width, num_classes), hidden))
         he_init(self)
         if (init or ("he" if small else "paper")) == "paper":
             ones = (conv2, conv4, conv5, hidden[0], hidden[3])
@@ -97,7 +97,7 @@ class AlexNetOWT(ConvNet):
             nn.Linear(width, width),
             ReLU(inplace=True),
         )
-        super().__init__(stem, stages, Head(fixed_grid(side), nn.Linear(width, num_classes), hidden))
+        super().__init__(stem, stages, Head(Grid(side), nn.Linear(width, num_classes), hidden))
         if small:
             he_init(self)  # the full network starts as torchvision's: torch's own default
 

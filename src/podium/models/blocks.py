@@ -39,9 +39,20 @@ def global_average() -> nn.Sequential:
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
-def fixed_grid(side: int) -> nn.Sequential:
-    """Average onto a side x side grid and flatten: nothing at the canonical size, and larger images are taken too."""
-    return nn.Sequential(nn.AdaptiveAvgPool2d(side), nn.Flatten())
+class Grid(nn.Module):
+    """Flatten a side x side map; a larger one is averaged onto that grid first, so that larger images are taken too."""
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        if x.shape[-2:] != (self.side, self.side):
+            x = F.adaptive_avg_pool2d(x, self.side)
+        return x.flatten(1)
+
+    def extra_repr(self) -> str:  # noqa: D102
+        return str(self.side)
 
 
 def fully_connected(sizes: tuple[int, ...], dropout: float) -> nn.Sequential:

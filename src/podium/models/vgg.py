@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from podium.models.blocks import LocalResponseNorm, fixed_grid, fully_connected, glorot_init, he_init
+from podium.models.blocks import Grid, LocalResponseNorm, fully_connected, glorot_init, he_init
 from podium.models.convnet import ConvNet, Head
 from podium.models.registry import register
 
@@ -61,7 +61,7 @@ class VGG(ConvNet):
         side = min(7, -(-image_size // 32) if small else image_size // 32)
         width = 512 if small else 4096
         hidden = fully_connected((512 * side * side, width, width), dropout)
-        super().__init__(nn.Identity(), stages, Head(fixed_grid(side), nn.Linear(width, num_classes), hidden))
+        super().__init__(nn.Identity(), stages, Head(Grid(side), nn.Linear(width, num_classes), hidden))
         (he_init if batch_norm else glorot_init)(self)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from podium.errors import UsageError, closest
+from podium.settings import Origins, merge, read_file
 
 
 @dataclass(frozen=True)
@@ -150,3 +152,17 @@ def recipe(name: str) -> Recipe:
     if name not in RECIPES:
         raise UsageError(f"no recipe is called {name!r}", closest(name, list(RECIPES)) or f"one of {', '.join(RECIPES)}")
     return RECIPES[name]
+
+
+def settings_of(name: str | None, config: Path | None, flags: dict[str, Any]) -> Origins:
+    """Settings from a recipe, a file and flags; `epochs`, `steps` and `budget` are other words for `duration`."""
+    flags = {key: value for key, value in flags.items() if value is not None}
+    for word, unit in (("epochs", "ep"), ("steps", "it"), ("budget", "")):
+        if word in flags:
+            if "duration" in flags:
+                raise UsageError(f"{word} and another length of training are given", "give one of epochs, steps, budget")
+            flags["duration"] = f"{flags.pop(word)}{unit}"
+    if name is None and config is not None:
+        name = read_file(config).get("recipe")
+    name = name or "quick"
+    return merge(recipe(name).settings, name, config, flags)
