@@ -1,0 +1,1 @@
+"""Images in, uint8 batches out; knows nothing of models."""

@@ -1,0 +1,177 @@
+"""Named sets that fit in memory: the digits, IDX files (MNIST, Fashion-MNIST), CIFAR's python batches."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import lzma
+import pickle  # noqa: S403: only the restricted Unpickler below
+import tarfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from podium.data.dataset import Dataset, Split, show
+from podium.errors import DataError
+
+DIGITS = tuple("0123456789")
+FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+FASHION_FIRST = (9, 0, 0, 3, 0, 2, 7, 2, 5, 5)  # the first training labels, which tell it from MNIST
+READERS: dict[str, Callable[[bytes], bytes]] = {"": bytes, ".gz": gzip.decompress, ".xz": lzma.decompress}
+
+
+def load_digits() -> Dataset:
+    """The 1,797 handwritten digits that scikit-learn carries, 8x8 brought to 32x32; one image in five is for testing."""
+    from sklearn.datasets import load_digits as load
+    from sklearn.model_selection import train_test_split
+
+    raw = load()
+    grey = (raw.images * (255 / 16)).round().astype(np.uint8)
+    pixels = np.stack([np.asarray(Image.fromarray(g).resize((32, 32), Image.Resampling.BILINEAR)) for g in grey])[..., None]
+    labels = raw.target.astype(np.int64)
+    train, test = train_test_split(np.arange(len(labels)), test_size=0.2, stratify=labels, random_state=0)
+    splits = {name: Split(labels[rows], pixels[rows]) for name, rows in (("train", train), ("test", test))}
+    mean, std = float(pixels[train].mean() / 255), float(pixels[train].std() / 255)
+    return Dataset("digits", DIGITS, splits, 1, 32, False, (mean,), (std,), source="digits")
+
+
+def find_file(folder: Path, stem: str) -> Path | None:
+    """A file of this name, plain, .gz or .xz."""
+    return next((folder / (stem + end) for end in READERS if (folder / (stem + end)).is_file()), None)
+
+
+def _unpacked(path: Path) -> bytes:
+    try:
+        return READERS[path.suffix if path.suffix in READERS else ""](path.read_bytes())
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
+        raise DataError(f"{show(path)}: cannot be unpacked ({error})", "download it again") from None
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """An IDX file of bytes: two zeros, type 8, the number of dimensions, each as a big-endian integer, the data."""
+    data = _unpacked(path)
+    if len(data) < 4 or data[:3] != b"\0\0\x08" or not 1 <= data[3] <= 4:
+        raise DataError(f"{show(path)}: not an IDX file of bytes", "download it again")
+    shape = np.frombuffer(data, ">u4", data[3], 4).astype(int)
+    start = 4 + 4 * data[3]
+    if len(data) - start != int(np.prod(shape)):
+        what = f"{show(path)}: truncated or too long ({len(data) - start:,} bytes for {' x '.join(map(str, shape))})"
+        raise DataError(what, "download it again")
+    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
+
+
+def is_idx(folder: Path) -> bool:
+    """Whether the folder holds MNIST's four files, or some of them."""
+    return find_file(folder, "train-images-idx3-ubyte") is not None
+
+
+def load_idx(folder: Path) -> Dataset:
+    """MNIST, Fashion-MNIST, or any set in their format."""
+    splits = {}
+    for name, prefix in (("train", "train"), ("test", "t10k")):
+        paths = [find_file(folder, f"{prefix}-{kind}-ubyte") for kind in ("images-idx3", "labels-idx1")]
+        if paths[0] is None or paths[1] is None:
+            raise DataError(f"{show(folder)}: {prefix}-images-idx3-ubyte or {prefix}-labels-idx1-ubyte is missing", "put it there, plain, .gz or .xz")
+        images, labels = read_idx(paths[0]), read_idx(paths[1]).astype(np.int64)
+        if len(images) != len(labels) or images.ndim != 3:
+            raise DataError(f"{show(paths[0])}: {len(images):,} images for {len(labels):,} labels", "download both again")
+        splits[name] = Split(labels, images[..., None])
+    labels = splits["train"].labels
+    fashion = tuple(labels[:10].tolist()) == FASHION_FIRST
+    count = int(max(split.labels.max() for split in splits.values())) + 1
+    classes = FASHION if fashion else DIGITS if count <= 10 else tuple(map(str, range(count)))
+    mean, std = ((0.28604,), (0.35302,)) if fashion else ((0.13066,), (0.30811,))
+    name = "Fashion-MNIST" if fashion else "MNIST" if count == 10 else folder.name
+    return Dataset(name, classes, splits, 1, images.shape[1], fashion, mean, std, source=str(folder))
+
+
+class _Restricted(pickle.Unpickler):
+    """Opens CIFAR's batches, which are pickles of dicts, lists, bytes and numpy arrays, and nothing that could run code."""
+
+    ALLOWED = frozenset({"_reconstruct", "ndarray", "dtype", "scalar"})
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module.split(".")[0] == "numpy" and name in self.ALLOWED:
+            if name in ("ndarray", "dtype"):
+                return getattr(np, name)
+            from numpy._core import multiarray
+
+            return getattr(multiarray, name)
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+
+
+def _unpickle(data: bytes, name: str) -> dict[bytes, Any]:
+    try:
+        content = _Restricted(io.BytesIO(data), encoding="bytes").load()
+    except Exception as error:  # a hostile pickle can raise anything
+        raise DataError(f"{name}: not a batch of CIFAR ({error})", "download it again from its own page") from None
+    if not isinstance(content, dict):
+        raise DataError(f"{name}: not a batch of CIFAR", "download it again from its own page")
+    return content
+
+
+CIFAR = {
+    "CIFAR-10": ([f"data_batch_{n}" for n in range(1, 6)], "test_batch", "batches.meta", b"labels", b"label_names"),
+    "CIFAR-100": (["train"], "test", "meta", b"fine_labels", b"fine_label_names"),
+}
+STATISTICS = {
+    "CIFAR-10": ((0.49140, 0.48216, 0.44653), (0.24703, 0.24349, 0.26159)),
+    "CIFAR-100": ((0.50707, 0.48655, 0.44092), (0.26733, 0.25644, 0.27615)),
+}
+
+
+def which_cifar(folder: Path) -> str | None:
+    """Which CIFAR the folder holds as python batches, if it does."""
+    for name, (train, test, meta, _, _) in CIFAR.items():
+        if all(find_file(folder, stem) is not None for stem in (train[0], test, meta)):
+            return name
+    return None
+
+
+def load_cifar(folder: Path) -> Dataset:
+    """CIFAR-10 or CIFAR-100 from python batches in a folder, plain, .gz or .xz."""
+    name = which_cifar(folder) or "CIFAR-10"
+
+    def read(stem: str) -> tuple[bytes, str]:
+        path = find_file(folder, stem)
+        if path is None:
+            raise DataError(f"{show(folder / stem)}: missing", "put it there, plain, .gz or .xz")
+        return _unpacked(path), show(path)
+
+    return _cifar(name, read, str(folder))
+
+
+def load_cifar_tar(path: Path) -> Dataset | None:
+    """The same out of a tar as it is downloaded, read in memory; None if it holds no CIFAR."""
+    wanted = {stem for train, test, meta, _, _ in CIFAR.values() for stem in (*train, test, meta)}
+    found: dict[str, bytes] = {}
+    with tarfile.open(path) as archive:
+        for member in archive:
+            stem = member.name.rsplit("/", 1)[-1]
+            if "cifar" in member.name and stem in wanted and member.isfile():
+                file = archive.extractfile(member)
+                found[stem] = file.read() if file is not None else b""
+    for name, (train, test, meta, _, _) in CIFAR.items():
+        if all(stem in found for stem in (*train, test, meta)):
+            return _cifar(name, lambda stem: (found[stem], f"{show(path)}!{stem}"), str(path))
+    return None
+
+
+def _cifar(name: str, read: Callable[[str], tuple[bytes, str]], source: str) -> Dataset:
+    train, test, meta, label_key, names_key = CIFAR[name]
+    classes = tuple(n.decode() for n in _unpickle(*read(meta))[names_key])
+    splits = {}
+    for split, stems in (("train", train), ("test", [test])):
+        batches = [(_unpickle(*read(stem)), stem) for stem in stems]
+        try:
+            planes = np.concatenate([batch[b"data"] for batch, _ in batches]).reshape(-1, 3, 32, 32)
+            labels = np.concatenate([batch[label_key] for batch, _ in batches]).astype(np.int64)
+        except (KeyError, ValueError, TypeError) as error:
+            raise DataError(f"{source}: {stems[0]} is not a batch of {name} ({error})", "download it again") from None
+        splits[split] = Split(labels, np.ascontiguousarray(planes.transpose(0, 2, 3, 1)))
+    mean, std = STATISTICS[name]
+    return Dataset(name, classes, splits, 3, 32, True, mean, std, source=source)

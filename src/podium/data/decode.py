@@ -1,0 +1,139 @@
+"""Bytes to uint8 pixels, by content and never by extension, with a written rule for every kind of image. numpy and Pillow only."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from podium.errors import DataError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+MAX_PIXELS = 50_000_000  # read from the header, before anything is decoded
+FIX = "`podium check` lists every such file; --on-bad skip leaves them out"
+
+
+def decode(data: bytes, name: str, channels: int) -> Image.Image:
+    """One image, upright, with 8 bits a channel.
+
+    The orientation in EXIF is applied; transparency is laid on white; 16 bits are scaled to 8; CMYK and palettes become
+    RGB; of an animation the first frame counts.
+
+    Args:
+        data: the file's bytes.
+        name: for messages.
+        channels: 1 for grey, 3 for colour.
+
+    Returns:
+        A loaded image of mode "L" or "RGB".
+
+    Raises:
+        DataError: empty, not an image, of another format, truncated, damaged, or too large; names the file.
+    """
+    if not data:
+        raise DataError(f"{name}: empty file", FIX)
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        if image.width * image.height > MAX_PIXELS:
+            raise DataError(*_too_large(name, f"{image.width} x {image.height} pixels"))
+        image.load()
+        image = _eight_bits(ImageOps.exif_transpose(image))
+        return image if image.mode == ("L" if channels == 1 else "RGB") else image.convert("L" if channels == 1 else "RGB")
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise DataError(*_too_large(name, "far more pixels")) from None
+    except UnidentifiedImageError:
+        raise DataError(f"{name}: not an image of {', '.join(FORMATS)}", FIX) from None
+    except (OSError, SyntaxError, ValueError, EOFError, MemoryError, IndexError, TypeError) as error:
+        kind = "truncated" if "truncated" in str(error).lower() else "damaged"
+        raise DataError(f"{name}: {kind} image ({error})", FIX) from None
+
+
+def _too_large(name: str, size: str) -> tuple[str, str]:
+    return f"{name}: {size}, more than the {MAX_PIXELS // 10**6} million that are opened", "scale the image down first"
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Mode L or RGB of any mode that the formats have."""
+    if image.mode.startswith("I"):  # 16-bit grey; Pillow's own convert clips it to white
+        wide = np.asarray(image).astype(np.uint32)
+        return Image.fromarray(((wide * 255 + 32767) // 65535).astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    if image.mode == "1":
+        return image.convert("L")
+    return image if image.mode in ("L", "RGB") else image.convert("RGB")
+
+
+def fit(image: Image.Image, size: int, how: str, crop_pct: float = 1.0) -> np.ndarray:
+    """A square of pixels out of a whole image, by one antialiased bilinear resize.
+
+    Args:
+        image: of mode "L" or "RGB".
+        size: side of the square.
+        how: "crop": the centred square of `crop_pct` of the short side; "pad": all of it, centred on black; "stretch".
+        crop_pct: for "crop".
+
+    Returns:
+        uint8 (size, size, C).
+    """
+    width, height = image.size
+    if how == "crop":
+        side = min(width, height) * crop_pct
+        left, top = (width - side) / 2, (height - side) / 2
+        return resized_crop(image, size, (left, top, left + side, top + side))
+    if how == "stretch":
+        return resized_crop(image, size, (0, 0, width, height))
+    scale = size / max(width, height)
+    inner = max(1, round(width * scale)), max(1, round(height * scale))
+    canvas = Image.new(image.mode, (size, size))
+    small = image.resize(inner, Image.Resampling.BILINEAR)
+    canvas.paste(small, ((size - inner[0]) // 2, (size - inner[1]) // 2))
+    return _pixels(canvas)
+
+
+def resized_crop(image: Image.Image, size: int, box: tuple[float, ...]) -> np.ndarray:
+    """A box (left, top, right, bottom) in pixels, resized to uint8 (size, size, C)."""
+    whole = box == (0, 0, *image.size) and image.size == (size, size)
+    left, top, right, bottom = box
+    box = (max(0.0, left), max(0.0, top), min(float(image.width), right), min(float(image.height), bottom))
+    return _pixels(image if whole else image.resize((size, size), Image.Resampling.BILINEAR, box=box))
+
+
+def _pixels(image: Image.Image) -> np.ndarray:
+    return np.asarray(image).reshape(image.height, image.width, -1)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What is done to an image before a network sees it.
+
+    Args:
+        image_size: side of the square, in pixels.
+        channels: 1 or 3.
+        resize, crop_pct: as in `fit`.
+        mean, std: a number a channel, in units of pixel/255.
+    """
+
+    image_size: int
+    channels: int
+    resize: str = "crop"
+    crop_pct: float = 1.0
+    mean: tuple[float, ...] = (0.5,)
+    std: tuple[float, ...] = (0.5,)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a card."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """What `to_dict` gave."""
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+    def pixels(self, data: bytes, name: str) -> np.ndarray:
+        """uint8 (size, size, C) of an image file's bytes."""
+        return fit(decode(data, name, self.channels), self.image_size, self.resize, self.crop_pct)

@@ -1,0 +1,1 @@
+"""One way to turn a network and data into numbers."""
