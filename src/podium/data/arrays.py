@@ -9,6 +9,7 @@ import pickle  # noqa: S403: only the restricted Unpickler below
 import tarfile
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -166,10 +167,11 @@ def _cifar(name: str, read: Callable[[str], tuple[bytes, str]], source: str) -> 
     classes = tuple(n.decode() for n in _unpickle(*read(meta))[names_key])
     splits = {}
     for split, stems in (("train", train), ("test", [test])):
-        batches = [(_unpickle(*read(stem)), stem) for stem in stems]
+        with ThreadPoolExecutor(2) as pool:  # unpacking lets go of the interpreter
+            batches = [_unpickle(*unpacked) for unpacked in pool.map(read, stems)]
         try:
-            planes = np.concatenate([batch[b"data"] for batch, _ in batches]).reshape(-1, 3, 32, 32)
-            labels = np.concatenate([batch[label_key] for batch, _ in batches]).astype(np.int64)
+            planes = np.concatenate([batch[b"data"] for batch in batches]).reshape(-1, 3, 32, 32)
+            labels = np.concatenate([batch[label_key] for batch in batches]).astype(np.int64)
         except (KeyError, ValueError, TypeError) as error:
             raise DataError(f"{source}: {stems[0]} is not a batch of {name} ({error})", "download it again") from None
         splits[split] = Split(labels, np.ascontiguousarray(planes.transpose(0, 2, 3, 1)))

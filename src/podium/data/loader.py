@@ -91,7 +91,7 @@ class Loader:
         if pixels.shape[1:] != (size, size, channels):
             with ThreadPoolExecutor(max(1, self.workers)) as pool:
                 pixels = np.stack(list(pool.map(self._fitted, range(len(pixels)))))
-        return torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device)
+        return torch.tensor(pixels, device=self.device)  # a copy: what was read from a file is not writable
 
     def _fitted(self, index: int) -> np.ndarray:
         p = self.preprocessing

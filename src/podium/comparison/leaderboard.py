@@ -1,0 +1,195 @@
+"""Which network wins, why, and how sure that is."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from podium.files import write_atomic
+
+# Column -> the key of result.json that it averages over seeds.
+AVERAGED = {
+    "top1": "top1",
+    "top5": "top5",
+    "loss": "loss",
+    "ece": "ece",
+    "macro_f1": "macro_f1",
+    "train_seconds": "seconds",
+    "train_images_per_second": "images_per_second",
+    "steps": "steps",
+    "epochs": "epochs",
+}
+
+
+@dataclass
+class Leaderboard:
+    """Rows of networks, the best first; those that failed last.
+
+    Args:
+        rows: model, seeds, top1 (mean over seeds), top1_std (None for one seed), top5, loss, ece, macro_f1, params, macs, size_mb,
+            latency_p50_ms and latency_p95_ms of one image, images_per_second, train_seconds, steps, pareto; or model and error.
+        n: images each was judged on.
+        split: which those are.
+    """
+
+    rows: list[dict[str, Any]]
+    n: int = 0
+    split: str = ""
+
+    @classmethod
+    def read(cls, trials: list[Path], failed: dict[str, str] | None = None) -> Leaderboard:
+        """Rank finished run folders; runs of one network with several seeds become one row.
+
+        Args:
+            trials: run folders.
+            failed: network -> why, for those that did not finish.
+        """
+        runs: dict[str, list[dict[str, Any]]] = {}
+        for path in trials:
+            result = json.loads((path / "result.json").read_text(encoding="utf-8"))
+            speed = path / "speed.json"
+            result["speed"] = json.loads(speed.read_text(encoding="utf-8")) if speed.is_file() else None
+            runs.setdefault(result["model"], []).append(result)
+        rows = [_row(model, results) for model, results in runs.items()]
+        rows.sort(key=lambda row: (-row["top1"], row["loss"]))
+        for row in rows:
+            row["pareto"] = row["latency_p50_ms"] is not None and not any(_dominates(other, row) for other in rows)
+        rows += [{"model": model, "error": why} for model, why in (failed or {}).items()]
+        one = next(iter(runs.values()), [{}])[0]
+        return cls(rows, one.get("n", 0), one.get("split", ""))
+
+    @property
+    def ranked(self) -> list[dict[str, Any]]:
+        """The rows with numbers."""
+        return [row for row in self.rows if "error" not in row]
+
+    def to_list(self) -> list[dict[str, Any]]:
+        """The rows, for JSON."""
+        return self.rows
+
+    def interval(self, row: dict[str, Any]) -> tuple[float, float]:
+        """Where the true top-1 lies with 95 %: from the spread over seeds, else from the number of images (Wilson 1927)."""
+        if row["top1_std"] is not None:
+            half = 1.96 * row["top1_std"] / math.sqrt(row["seeds"])
+            return row["top1"] - half, row["top1"] + half
+        return wilson(row["top1"], self.n)
+
+    def verdict(self) -> str:
+        """Who wins, how sure that is, and which network is as good within the noise but faster."""
+        if not self.ranked:
+            return "No network finished."
+        best, *others = self.ranked
+        low, high = self.interval(best)
+        how = f"{best['seeds']} seeds" if best["top1_std"] is not None else f"{self.n:,} {self.split} images"
+        text = f"{best['model']} wins with {100 * best['top1']:.2f} % top-1 (95 % interval {100 * low:.2f}-{100 * high:.2f} %, from {how})."
+        equal = [row for row in others if self.interval(row)[1] >= low]
+        if equal:
+            named = ", ".join(row["model"] for row in equal)
+            text += f" Within the noise of that: {named}; more {'seeds or ' if best['seeds'] < 5 else ''}images would tell them apart."
+            timed = [row for row in equal if row["latency_p50_ms"] and best["latency_p50_ms"]]
+            fastest = min(timed, key=lambda row: row["latency_p50_ms"], default=None)
+            if fastest and fastest["latency_p50_ms"] < best["latency_p50_ms"] / 1.1:
+                text += f" {fastest['model']} answers {best['latency_p50_ms'] / fastest['latency_p50_ms']:.1f}x faster."
+        elif others:
+            text += f" The next, {others[0]['model']}, has {100 * others[0]['top1']:.2f} %: clearly less."
+        return text
+
+    def table(self) -> None:
+        """Print it."""
+        from rich.console import Console
+        from rich.table import Table
+
+        shown = Table(header_style="bold", caption=f"judged on {self.n:,} {self.split} images; latency of one image; * on the Pareto front", caption_justify="left")
+        shown.add_column("model", no_wrap=True)
+        for name in ("top-1 %", "top-5 %", "loss", "ECE", "params", "MMACs", "p50 ms", "img/s", "train s"):
+            shown.add_column(name, justify="right", no_wrap=True)
+        for row in self.ranked:
+            spread = f" ±{100 * row['top1_std']:.2f}" if row["top1_std"] is not None else ""
+            latency = "" if row["latency_p50_ms"] is None else f"{row['latency_p50_ms']:.2f}{'*' if row['pareto'] else ' '}"
+            rate = "" if row["images_per_second"] is None else f"{row['images_per_second']:,.0f}"
+            shown.add_row(
+                row["model"], f"{100 * row['top1']:.2f}{spread}", f"{100 * row['top5']:.2f}", f"{row['loss']:.3f}", f"{row['ece']:.3f}",
+                short(row["params"]), f"{row['macs'] / 1e6:,.1f}", latency, rate, f"{row['train_seconds']:.0f}",
+            )  # fmt: skip
+        for row in self.rows:
+            if "error" in row:
+                shown.add_row(row["model"], "failed")
+        Console().print(shown)
+
+    def to_csv(self, path: Path) -> None:
+        """Write it whole or not at all; text that a spreadsheet would take for a formula is quoted."""
+        columns = list(dict.fromkeys(key for row in self.rows for key in row))
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+        writer.writeheader()
+        for row in self.rows:
+            writer.writerow({key: safe_cell(value) for key, value in row.items()})
+        write_atomic(path, buffer.getvalue().encode())
+
+
+def _row(model: str, results: list[dict[str, Any]]) -> dict[str, Any]:
+    first = results[0]
+    timed = [result["speed"] for result in results if result["speed"] is not None]
+
+    def median(*keys: str) -> float | None:
+        values = []
+        for entry in timed:
+            for key in keys:
+                entry = entry[key]
+            values.append(entry)
+        return statistics.median(values) if values else None
+
+    row: dict[str, Any] = {"model": model, "seeds": len(results)}
+    row |= {column: statistics.fmean(result[key] for result in results) for column, key in AVERAGED.items()}
+    spread = statistics.stdev(result["top1"] for result in results) if len(results) > 1 else None
+    return {
+        "model": model,
+        "seeds": len(results),
+        "top1": row.pop("top1"),
+        "top1_std": spread,
+        **{key: value for key, value in row.items() if key not in ("model", "seeds")},
+        "params": first["params"],
+        "macs": first["macs"],
+        "size_mb": first["size_bytes"] / 1e6,
+        "latency_p50_ms": median("latency_ms", "p50"),
+        "latency_p95_ms": median("latency_ms", "p95"),
+        "images_per_second": median("images_per_second"),
+        "batch": median("batch"),
+        "threads": median("threads"),
+    }
+
+
+def _dominates(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    """Whether a is at least as accurate and as fast as b, and better in one."""
+    if a["latency_p50_ms"] is None:
+        return False
+    no_worse = a["top1"] >= b["top1"] and a["latency_p50_ms"] <= b["latency_p50_ms"]
+    return no_worse and (a["top1"] > b["top1"] or a["latency_p50_ms"] < b["latency_p50_ms"])
+
+
+def wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
+    """The interval for a share seen in n draws [Wilson 1927]."""
+    if n == 0:
+        return 0.0, 1.0
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return centre - half, centre + half
+
+
+def short(number: float) -> str:
+    """61706 as 61.7k."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.1f}{letter}"
+    return f"{number:.0f}"
+
+
+def safe_cell(value: Any) -> Any:
+    """A cell that no spreadsheet runs."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

@@ -1,0 +1,91 @@
+"""Numbers from logits and labels. numpy in, plain values out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from podium.errors import NumericError
+
+BINS = 15
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Softmax over classes, (N, K) float64."""
+    shifted = logits.astype(np.float64) - logits.max(1, keepdims=True)
+    exponential = np.exp(shifted)
+    return exponential / exponential.sum(1, keepdims=True)
+
+
+def top_k(logits: np.ndarray, labels: np.ndarray, k: int) -> float:
+    """Share of images whose class is among the k largest logits; of equal logits the first class counts as the larger.
+
+    Args:
+        logits: (N, K).
+        labels: (N,).
+        k: more than K counts as K.
+    """
+    ranked = np.argsort(-logits, axis=1, kind="stable")[:, : min(k, logits.shape[1])]
+    return float((ranked == labels[:, None]).any(1).mean())
+
+
+def calibration(logits: np.ndarray, labels: np.ndarray) -> list[dict[str, float]]:
+    """Confidence against accuracy in 15 equal bins of the top-1 probability; empty bins are left out [Guo et al. 2017, section 2]."""
+    p = probabilities(logits)
+    confidence, right = p.max(1), p.argmax(1) == labels
+    which = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+    return [
+        {"n": int(here.sum()), "confidence": float(confidence[here].mean()), "accuracy": float(right[here].mean())}
+        for here in (which == b for b in range(BINS))
+        if here.any()
+    ]
+
+
+def summarize(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
+    """All that is said of a network on a split.
+
+    Args:
+        logits: (N, K) float.
+        labels: (N,) int, below K.
+        classes: K names.
+
+    Returns:
+        top1, top5 (among at most K), loss (mean cross-entropy), ece (expected calibration error), n, macro_f1, per_class
+        [{class, n, precision, recall, f1}], confusion (K x K, a row a true class), calibration.
+
+    Raises:
+        NumericError: a logit is not finite.
+    """
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+    if not np.isfinite(logits).all():
+        raise NumericError(f"{int((~np.isfinite(logits)).any(1).sum())} images have logits that are not finite", "train again with a lower lr")
+    p = probabilities(logits)
+    guess, every = logits.argmax(1), np.arange(len(classes))
+    precision, recall, f1, counts = precision_recall_fscore_support(labels, guess, labels=every, zero_division=0.0)
+    bins = calibration(logits, labels)
+    present = counts > 0
+    likely = np.clip(p[np.arange(len(labels)), labels], np.finfo(np.float64).tiny, 1.0)
+    return {
+        "top1": top_k(logits, labels, 1),
+        "top5": top_k(logits, labels, 5),
+        "loss": float(-np.log(likely).mean()),
+        "ece": float(sum(b["n"] * abs(b["confidence"] - b["accuracy"]) for b in bins) / len(labels)),
+        "n": len(labels),
+        "macro_f1": float(f1[present].mean()),
+        "per_class": [
+            {"class": name, "n": int(counts[i]), "precision": float(precision[i]), "recall": float(recall[i]), "f1": float(f1[i])}
+            for i, name in enumerate(classes)
+        ],
+        "confusion": confusion_matrix(labels, guess, labels=every).tolist(),
+        "calibration": bins,
+    }
+
+
+def worst_mistakes(logits: np.ndarray, labels: np.ndarray, n: int) -> list[int]:
+    """The wrong predictions made with the highest probability, most confident first: at most n positions."""
+    p = probabilities(logits)
+    wrong = np.flatnonzero(p.argmax(1) != labels)
+    return [int(i) for i in wrong[np.argsort(-p[wrong].max(1), kind="stable")][:n]]
