@@ -102,10 +102,11 @@ class Leaderboard:
 
     def table(self) -> None:
         """Print it."""
+        from rich.box import SIMPLE_HEAD
         from rich.console import Console
         from rich.table import Table
 
-        shown = Table(header_style="bold", caption=f"judged on {self.n:,} {self.split} images; latency of one image; * on the Pareto front", caption_justify="left")
+        shown = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold", caption=f"judged on {self.n:,} {self.split} images; latency of one image; * on the Pareto front", caption_justify="left")
         shown.add_column("model", no_wrap=True)
         for name in ("top-1 %", "top-5 %", "loss", "ECE", "params", "MMACs", "p50 ms", "img/s", "train s"):
             shown.add_column(name, justify="right", no_wrap=True)

@@ -133,7 +133,7 @@ def _scatter(board: Leaderboard, style: dict[str, tuple[str, str]], key: str, ax
             "hoverinfo": "skip",
         }
     )
-    for row in rows:
+    for place, row in enumerate(sorted(rows, key=lambda row: row[key])):
         colour, symbol = style[row["model"]]
         low, high = board.interval(row)
         hover = [f"<b>{_text(row['model'])}</b>", f"top-1 {100 * row['top1']:.2f} % (95 %: {100 * low:.2f}-{100 * high:.2f})"]
@@ -146,7 +146,7 @@ def _scatter(board: Leaderboard, style: dict[str, tuple[str, str]], key: str, ax
                 "y": [100 * row["top1"]],
                 "mode": "markers+text",
                 "text": [_text(row["model"])],
-                "textposition": "top center",
+                "textposition": "bottom center" if place % 2 else "top center",
                 "cliponaxis": False,
                 "marker": {"color": colour, "symbol": symbol, "size": 13},
                 "error_y": {"type": "data", "symmetric": False, "array": [100 * (high - row["top1"])], "arrayminus": [100 * (row["top1"] - low)], "thickness": 1},

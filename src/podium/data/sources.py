@@ -74,24 +74,25 @@ def load_data(
 
 
 def _read(source: str) -> Dataset:
+    return read_arrays(source) or _photos(locate(source))
+
+
+def read_arrays(source: str) -> Dataset | None:
+    """A set that lies in memory as arrays: digits, IDX, CIFAR; None if it is something else."""
     if source == "digits" and not Path(source).exists():
         return arrays.load_digits()
-    path = _locate(source)
+    path = locate(source)
     if path.is_file():
         if not path.name.lower().endswith(ARCHIVES):
             raise DataError(f"{show(path)}: neither a folder nor an archive ({', '.join(ARCHIVES)})", LAYOUT)
-        cifar = arrays.load_cifar_tar(path) if "cifar" in path.name.lower() and ".tar" in path.name.lower() else None
-        return cifar or _photos(path)
+        return arrays.load_cifar_tar(path) if "cifar" in path.name.lower() and ".tar" in path.name.lower() else None
     for folder in (path, *sorted(p for p in _entries(path) if p.is_dir())):
         if arrays.is_idx(folder):
             return arrays.load_idx(folder)
         if arrays.which_cifar(folder):
             return arrays.load_cifar(folder)
-    for archive in sorted(path.glob("cifar*.tar*")):
-        cifar = arrays.load_cifar_tar(archive)
-        if cifar is not None:
-            return cifar
-    return _photos(path)
+    found = (arrays.load_cifar_tar(archive) for archive in sorted(path.glob("cifar*.tar*")))
+    return next((data for data in found if data is not None), None)
 
 
 def _entries(path: Path) -> list[Path]:
@@ -101,7 +102,12 @@ def _entries(path: Path) -> list[Path]:
         raise DataError(f"{show(path)}: cannot be read ({error.strerror})", "check the folder's permissions") from None
 
 
-def _locate(source: str) -> Path:
+def locate(source: str) -> Path:
+    """The path of what a person named: here, or in $PODIUM_DATA.
+
+    Raises:
+        DataError: it is in neither.
+    """
     path = Path(source)
     if path.exists():
         return path

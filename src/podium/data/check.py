@@ -1,0 +1,170 @@
+"""What is wrong with a data set, before it costs a night. Lists; refuses nothing that can be listed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from podium.data.dataset import ImageFile, show
+from podium.data.decode import FORMATS, MAX_PIXELS, decode
+from podium.data.folders import LAYOUT, Listing, list_path, look_alike
+from podium.data.sources import locate, read_arrays
+from podium.errors import DataError
+
+IMBALANCE = 10  # largest over smallest class from which it is said
+SIGNATURES = {b"\xff\xd8\xff": ("jpg", "jpeg"), b"\x89PNG": ("png",), b"RIFF": ("webp",), b"BM": ("bmp",), b"GIF8": ("gif",)}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong.
+
+    Args:
+        kind: unreadable, truncated, zero-byte, too-large, duplicate, leak, conflicting-label, empty-class, missing-class,
+            extra-class, imbalance, extension-lies, ignored, root-image.
+        path: the file or class.
+        detail: what it is, and beside what.
+    """
+
+    kind: str
+    path: str
+    detail: str
+
+
+@dataclass
+class CheckReport:
+    """What a check found.
+
+    Args:
+        source: what was checked.
+        images: how many there are.
+        classes: class -> split -> images.
+        problems: in the order they were found.
+    """
+
+    source: str
+    images: int = 0
+    classes: dict[str, dict[str, int]] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def add(self, kind: str, path: str, detail: str) -> None:
+        """Note a problem."""
+        self.problems.append(Problem(kind, path, detail))
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        problems = [{"kind": p.kind, "path": p.path, "detail": p.detail} for p in self.problems]
+        return {"source": self.source, "images": self.images, "classes": self.classes, "problems": problems}
+
+
+def check(source: str | Path, progress: Callable[[int, int], None] | None = None) -> CheckReport:
+    """Look at every image: decode it fully, hash it, compare.
+
+    Args:
+        source: as for `load_data`.
+        progress: called with (images done, images in all).
+
+    Raises:
+        DataError: there is nothing at all to check.
+    """
+    report = CheckReport(str(source))
+    data = read_arrays(str(source))
+    if data is not None:
+        entries = []
+        for split, part in data.splits.items():
+            for label, pixels in zip(part.labels.tolist(), part.pixels if part.pixels is not None else (), strict=True):
+                entries.append((f"{split} image {len(entries)}", split, data.classes[label], hashlib.sha256(pixels.tobytes()).digest()))
+        _count(report, [(split, name) for _, split, name, _ in entries], list(data.classes), list(data.splits))
+        _repeats(report, entries)
+        return report
+    listing = list_path(locate(str(source)))
+    _strays(report, listing)
+    files = [(split or "train", name, file) for split, classes in listing.files.items() for name, held in classes.items() for file in held]
+    if not files and not report.problems:
+        raise DataError(f"{show(str(source))}: holds no images", LAYOUT)
+    splits = list(dict.fromkeys(split or "train" for split in listing.files))
+    _count(report, [(split, name) for split, name, _ in files], listing.classes, splits)
+    entries = []
+    with ThreadPoolExecutor(2) as pool:
+        for done, ((split, name, file), (problem, digest)) in enumerate(zip(files, pool.map(_inspect, (f for _, _, f in files)), strict=True), 1):
+            if problem is not None:
+                report.problems.append(problem)
+            if digest is not None:
+                entries.append((file.name, split, name, digest))
+            if progress is not None:
+                progress(done, len(files))
+    _repeats(report, entries)
+    return report
+
+
+def _inspect(file: ImageFile) -> tuple[Problem | None, bytes | None]:
+    """What is wrong with one file, and its content's hash."""
+    try:
+        content = file.read()
+    except DataError as error:
+        return Problem("unreadable", file.name, error.what), None
+    if not content:
+        return Problem("zero-byte", file.name, "an empty file"), None
+    digest = hashlib.sha256(content).digest()
+    try:
+        decode(content, file.name, 3)
+    except DataError as error:
+        what = error.what.removeprefix(f"{file.name}: ")
+        kind = "truncated" if what.startswith("truncated") else "too-large" if f"{MAX_PIXELS // 10**6} million" in what else "unreadable"
+        return Problem(kind, file.name, what), digest
+    ending = file.name.rsplit(".", 1)[-1].lower()
+    for signature, endings in SIGNATURES.items():
+        if content.startswith(signature) and ending not in endings:
+            return Problem("extension-lies", file.name, f"its content is {endings[0].upper()}; it is read by content"), digest
+    return None, digest
+
+
+def _strays(report: CheckReport, listing: Listing) -> None:
+    for name, why in listing.strays:
+        outside = why.startswith("an image outside")
+        report.add("root-image" if outside else "ignored", name, why if outside else f"{why}; left alone (images are {', '.join(FORMATS)})")
+
+
+def _count(report: CheckReport, pairs: list[tuple[str, str]], classes: list[str], splits: list[str]) -> None:
+    """Images a class and split; empty, missing and extra classes; imbalance."""
+    report.images = len(pairs)
+    report.classes = {name: dict.fromkeys(splits, 0) for name in classes}
+    for split, name in pairs:
+        report.classes[name][split] += 1
+    for name, counts in report.classes.items():
+        if not any(counts.values()):
+            report.add("empty-class", name, "no images in any split")
+        elif "train" in counts and counts["train"] == 0:
+            like = look_alike(name, [other for other in classes if report.classes[other].get("train")])
+            where = ", ".join(split for split, count in counts.items() if count)
+            report.add("extra-class", name, f"in {where} but not in train" + (f"; looks like {like!r}" if like else ""))
+        else:
+            for split, count in counts.items():
+                if count == 0:
+                    report.add("missing-class", name, f"no images in {split}")
+    sizes = {name: counts["train"] for name, counts in report.classes.items() if counts.get("train")}
+    if sizes and max(sizes.values()) > IMBALANCE * min(sizes.values()):
+        most, least = max(sizes, key=lambda k: sizes[k]), min(sizes, key=lambda k: sizes[k])
+        report.add("imbalance", least, f"{sizes[least]} training images, {most} has {sizes[most]}")
+    if len(classes) == 1:
+        report.add("empty-class", classes[0], "the only class; a classifier needs two")
+
+
+def _repeats(report: CheckReport, entries: list[tuple[str, str, str, bytes]]) -> None:
+    """The same content twice: in one split, in two, or with two labels."""
+    first: dict[bytes, tuple[str, str, str]] = {}
+    for path, split, name, digest in entries:
+        if digest not in first:
+            first[digest] = (path, split, name)
+            continue
+        other, other_split, other_name = first[digest]
+        if name != other_name:
+            report.add("conflicting-label", path, f"same content as {other}, which is {other_name!r}, not {name!r}")
+        if split != other_split:
+            report.add("leak", path, f"same content as {other}: in {split} and in {other_split}")
+        elif name == other_name:
+            report.add("duplicate", path, f"same content as {other}")
