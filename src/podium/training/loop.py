@@ -154,7 +154,6 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
             tensors |= {f"average.{k}": v for k, v in average.values.items()}
         values = {"step": step, "log_rows": log_rows, "seconds": time.monotonic() - clock, "best": best}
         state.save(folder.path, tensors, {**values, "loss_sum": loss_sum, "images_seen": images_seen})
-        state.fault("saved")
 
     if step == 0 and log_rows == 0:
         log({"event": "start", **_machine(), "model": s.model, "data": plan.data.name, "params": plan.cost.params, "steps": total})
@@ -172,7 +171,7 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
                 rate = learning_rate(step, total, per_epoch, s)
                 kept = [b.clone() for b in guard]
                 value, norm = forward_backward(net, optimizer, batch, loss, s, step, rate, plan.amp)
-                value += state.poison(step)
+                value += state.fault(f"before:{step}")
                 if not (math.isfinite(value) and math.isfinite(norm)):
                     for buffer, old in zip(guard, kept, strict=True):
                         buffer.copy_(old)

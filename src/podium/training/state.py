@@ -38,10 +38,12 @@ def save(folder: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> No
     header = b"%s %d %s %d\n" % (MAGIC, FORMAT, hashlib.sha256(payload).hexdigest().encode(), len(payload))
     fresh = folder / f"next-{LAST}"
     write_atomic(fresh, header, payload)
+    fault("checkpoint:written")
     last = folder / LAST
     # Between these two renames only `next-last.ckpt` is new: `candidates` looks there too.
     if last.exists():
         os.replace(last, folder / PREVIOUS)
+        fault("checkpoint:rotated")
     os.replace(fresh, last)
     sync_folder(folder)
 
@@ -113,21 +115,26 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what `optimizer_state` took."""
+    """Put back what `optimizer_state` took, laid out in memory as the parameters are: fused kernels go by address."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):
             _, index, key = name.split(".", 2)
-            state.setdefault(int(index), {})[key] = tensor
+            like = parameters[int(index)]
+            laid_out = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor
+            state.setdefault(int(index), {})[key] = laid_out.detach()
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def fault(place: str) -> None:
-    """For tests: die here, as by a power cut, if PODIUM_FAULT names this place."""
-    if os.environ.get("PODIUM_FAULT") == f"kill@{place}":
+def fault(place: str) -> float:
+    """For tests: what PODIUM_FAULT asks to go wrong at this place; nothing in ordinary life.
+
+    "kill@PLACE" dies as by a power cut, "signal:15@PLACE" is a signal from outside, "nan@PLACE" returns not a number.
+    """
+    asked, _, where = os.environ.get("PODIUM_FAULT", "").partition("@")
+    if where == place and asked == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-
-
-def poison(step: int) -> float:
-    """For tests: not a number at the step that PODIUM_FAULT names, else nothing."""
-    return float("nan") if os.environ.get("PODIUM_FAULT") == f"nan@step:{step}" else 0.0
+    if where == place and asked.startswith("signal:"):
+        os.kill(os.getpid(), int(asked.removeprefix("signal:")))
+    return float("nan") if where == place and asked == "nan" else 0.0

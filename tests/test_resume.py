@@ -1,0 +1,246 @@
+"""A run that is killed, stopped, or starved of disk ends as if nothing had happened, or says what to do."""
+
+import hashlib
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from podium.errors import ModelFileError
+from podium.training import state
+from podium.training.folder import RunFolder
+
+# Dropout, mixup, averaged weights and a crop: all the randomness there is. 23 steps: two epochs and a part of a third.
+COMMON = ["--steps", "23", "--batch-size", "128", "--mixup", "0.2", "--ema", "0.9", "--image-size", "32", "--checkpoint-every", "0.001s"]
+
+
+def podium(*arguments, fault=None, limit=None, env=None):
+    """Run the command line in a process of its own."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **({"PODIUM_FAULT": fault} if fault else {}), **(env or {})}
+    starved = None if limit is None else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    return subprocess.run(
+        [sys.executable, "-m", "podium", *map(str, arguments)], capture_output=True, text=True, env=environment, preexec_fn=starved
+    )
+
+
+def digest(folder):
+    return hashlib.sha256((Path(folder) / "model.safetensors").read_bytes()).hexdigest()
+
+
+def one_error(done, code, *words):
+    """Exit code, one line of error, one of mending, no traceback."""
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """300 noisy pictures of two classes, as files of odd sizes."""
+    root = tmp_path_factory.mktemp("photos")
+    draw = np.random.default_rng(0)
+    for name, level in (("dark", 60), ("light", 180)):
+        for split, count in (("train", 130), ("val", 20)):
+            (root / split / name).mkdir(parents=True)
+            for n in range(count):
+                pixels = draw.normal(level, 40, (36 + n % 9, 40, 3)).clip(0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(root / split / name / f"{n}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def whole(photos, tmp_path_factory):
+    """The run that was never interrupted."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    done = podium("train", "lenet5_modern", photos, *COMMON, "--workers", "2", "--crop", "area", "-o", out)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def begin(photos, out, fault=None, **more):
+    return podium("train", "lenet5_modern", photos, *COMMON, "--crop", "area", "-o", out, fault=fault, **more)
+
+
+@pytest.mark.parametrize("step", sorted(random.Random(0).sample(range(1, 23), 4)))
+def test_killed_at_any_step_ends_with_the_same_bits(photos, whole, tmp_path, step):
+    out = tmp_path / "run"
+    assert begin(photos, out, f"kill@step:{step}").returncode == -signal.SIGKILL
+    assert not (out / "result.json").exists()
+    done = podium("train", "--resume", "-o", out, "--workers", step % 3)  # other workers change nothing
+    assert done.returncode == 0, done.stderr
+    assert digest(out) == digest(whole)
+    steps = [row["step"] for row in RunFolder(out).epochs]
+    assert steps == [row["step"] for row in RunFolder(whole).epochs]
+    ours, theirs = (json.loads((folder / "result.json").read_text()) for folder in (out, whole))
+    assert {k: ours[k] for k in ("top1", "loss", "ece", "confusion")} == {k: theirs[k] for k in ("top1", "loss", "ece", "confusion")}
+
+
+def test_killed_twice_and_before_the_first_checkpoint(photos, whole, tmp_path):
+    out = tmp_path / "run"
+    begin(photos, out, "kill@step:1")
+    assert not (out / state.LAST).exists()
+    podium("train", "--resume", "-o", out, fault="kill@step:9")
+    assert podium("train", "--resume", "-o", out).returncode == 0
+    assert digest(out) == digest(whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_the_run_goes_on_exactly(photos, whole, tmp_path, number):
+    out = tmp_path / "run"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PODIUM_FAULT": f"signal:{int(number)}@step:7"}
+    arguments = ["train", "lenet5_modern", str(photos), *COMMON, "--crop", "area", "-o", str(out), "--checkpoint-every", "1h"]
+    stopped = subprocess.run([sys.executable, "-m", "podium", *arguments], capture_output=True, text=True, env=environment)
+    one_error(stopped, 128 + number, "--resume", "after step 7")
+    assert podium("train", "--resume", "-o", out).returncode == 0
+    assert digest(out) == digest(whole)
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "text"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(photos, whole, tmp_path, damage):
+    out = tmp_path / "run"
+    begin(photos, out, "kill@step:12")
+    last = out / state.LAST
+    content = bytearray(last.read_bytes())
+    content[len(content) // 2] ^= 1
+    last.write_bytes({"flip": content, "truncate": content[: len(content) // 3], "empty": b"", "text": b"<html>404</html>"}[damage])
+    done = podium("train", "--resume", "-o", out)
+    assert done.returncode == 0, done.stderr
+    assert "last.ckpt" in done.stderr
+    assert "warning" in done.stderr
+    assert digest(out) == digest(whole)
+
+
+def test_no_good_checkpoint_left_is_an_error_that_overwrites_nothing(photos, tmp_path):
+    out = tmp_path / "run"
+    begin(photos, out, "kill@step:12")
+    for path in state.newest(out):
+        path.write_bytes(b"gone")
+    before = sorted((p.name, p.read_bytes()) for p in out.glob("*.ckpt"))
+    one_error(podium("train", "--resume", "-o", out), 4, "last.ckpt")
+    assert sorted((p.name, p.read_bytes()) for p in out.glob("*.ckpt")) == before
+
+
+@pytest.mark.parametrize("place", ["written", "rotated"])
+def test_killed_while_a_checkpoint_is_written(photos, whole, tmp_path, place):
+    out = tmp_path / "run"
+    assert begin(photos, out, f"kill@checkpoint:{place}").returncode == -signal.SIGKILL
+    assert podium("train", "--resume", "-o", out).returncode == 0
+    assert digest(out) == digest(whole)
+    assert not list(out.glob(".tmp-*"))
+
+
+def test_a_full_disk_stops_the_run_and_keeps_what_was_there(photos, whole, tmp_path):
+    out = tmp_path / "run"
+    begin(photos, out, "kill@step:12")
+    kept = (out / state.LAST).read_bytes()
+    one_error(podium("train", "--resume", "-o", out, limit=200_000), 6, "last.ckpt", "--resume")
+    assert (out / state.LAST).read_bytes() == kept
+    assert podium("train", "--resume", "-o", out).returncode == 0
+    assert digest(out) == digest(whole)
+
+
+def test_too_little_space_is_said_before_the_first_step(photos, tmp_path, monkeypatch):
+    import shutil
+    from collections import namedtuple
+
+    import podium as library
+    from podium.errors import MachineError
+
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(1, 1, 1_000_000))
+    with pytest.raises(MachineError, match="disk full: need"):
+        library.train("lenet5_modern", photos, tmp_path / "run", steps=2)
+
+
+def test_a_loss_that_is_not_a_number_is_not_applied(photos, whole, tmp_path):
+    out = tmp_path / "run"
+    one_error(begin(photos, out, "nan@before:5"), 5, "step 5", "nan_report.json")
+    report = json.loads((out / "nan_report.json").read_text())
+    assert report["step"] == 5
+    assert len(report["images"]) == 128
+    tensors, values, _ = state.load_newest(out)
+    assert values["step"] == 5
+    assert all(bool(torch.isfinite(t).all()) for t in tensors.values() if t.is_floating_point())
+    assert podium("train", "--resume", "-o", out).returncode == 0  # the fault is gone: exact from the last good state
+    assert digest(out) == digest(whole)
+
+
+def test_a_diverging_run_stops_with_exit_code_5(tmp_path):
+    done = podium("train", "lenet5_modern", "digits", "--optimizer", "sgd", "--lr", "1000", "--clip", "0", "--epochs", "5", "-o", tmp_path / "r")
+    one_error(done, 5, "lower lr")
+
+
+def test_other_settings_on_resume_are_refused_by_name(photos, tmp_path):
+    out = tmp_path / "run"
+    begin(photos, out, "kill@step:3")
+    one_error(podium("train", "--resume", "-o", out, "--batch-size", "64"), 2, "batch_size", "128")
+    one_error(podium("train", "resnet20", photos, "--resume", "-o", out), 2, "model")
+    one_error(podium("train", "--resume", "-o", out, "--seed", "3"), 2, "seed")
+
+
+def test_a_finished_run_is_left_as_it_is(whole):
+    before = digest(whole), (whole / "log.jsonl").read_text()
+    done = podium("train", "--resume", "-o", whole)
+    assert done.returncode == 0
+    assert (digest(whole), (whole / "log.jsonl").read_text()) == before
+
+
+def test_an_existing_folder_is_not_touched(photos, whole, tmp_path):
+    one_error(begin(photos, whole), 2, "exists already", "--resume")
+    (tmp_path / "thesis.txt").write_text("important")
+    one_error(begin(photos, tmp_path), 2, "exists already")
+    one_error(podium("train", "--resume", "-o", tmp_path / "nothing"), 2, "no run")
+
+
+def test_two_processes_on_one_run(photos, tmp_path):
+    out = tmp_path / "run"
+    begin(photos, out, "kill@step:3")
+    with RunFolder(out).locked():
+        one_error(podium("train", "--resume", "-o", out), 6, "in use", str(os.getpid()))
+
+
+def test_checkpoints_of_a_newer_format_are_named(tmp_path):
+    state.save(tmp_path, {"a": torch.ones(2)}, {"step": 1})
+    path = tmp_path / state.LAST
+    path.write_bytes(path.read_bytes().replace(b"podium-checkpoint 1 ", b"podium-checkpoint 9 "))
+    with pytest.raises(ModelFileError, match="newer"):
+        state.read(path)
+
+
+def test_a_photo_that_goes_bad_while_training_is_named(photos, tmp_path):
+    import shutil
+
+    copy = tmp_path / "photos"
+    shutil.copytree(photos, copy)
+    victim = copy / "train" / "dark" / "7.png"
+    victim.write_bytes(victim.read_bytes()[:300])
+    one_error(begin(copy, tmp_path / "run"), 3, "7.png", "--on-bad skip")
+    done = podium("train", "lenet5_modern", copy, "--steps", "3", "--image-size", "32", "--on-bad", "skip", "-o", tmp_path / "skip")
+    assert done.returncode == 0, done.stderr
+    assert "7.png" in json.loads((tmp_path / "skip" / "result.json").read_text())["skipped"][0][0]
+
+
+def test_a_budget_becomes_steps_and_is_exact_from_there(tmp_path):
+    out = tmp_path / "run"
+    fault = {"PODIUM_FAULT": "kill@step:20"}
+    assert podium("train", "lenet5_modern", "digits", "--budget", "4s", "-o", out, env=fault).returncode == -signal.SIGKILL
+    recorded = (out / "settings.yaml").read_text()
+    steps = int(recorded.split("duration: ")[1].split("it")[0])
+    assert "# 4s from" in recorded
+    assert podium("train", "--resume", "-o", out).returncode == 0
+    again = podium("train", "--config", out / "settings.yaml", "-o", tmp_path / "again")
+    assert again.returncode == 0, again.stderr
+    assert digest(out) == digest(tmp_path / "again")
+    assert json.loads((out / "result.json").read_text())["steps"] == steps
