@@ -26,7 +26,7 @@ def test_draws_differ_by_seed_epoch_and_purpose():
 
 def test_uniform_and_normal_are_what_they_say():
     u, z = aug.uniform(5, 0, INDEX, "u"), aug.normal(5, 0, INDEX, "z")
-    assert 0 <= float(u.min())
+    assert float(u.min()) >= 0
     assert float(u.max()) < 1
     histogram = torch.histc(u, 20, 0, 1)
     assert float(((histogram - 1000) ** 2 / 1000).sum()) < 45  # chi squared, 19 degrees of freedom, p = 0.0007
@@ -54,8 +54,12 @@ def test_pad_crop_reaches_every_shift():
     pixels = torch.zeros(1, 8, 8, 1, dtype=torch.uint8)
     pixels[0, 4, 4] = 255
     index = torch.arange(2000)
-    out = aug.shift_and_flip(pixels, torch.zeros(2000, dtype=torch.long), Augment(crop="pad", crop_padding=0.25), 0, 0, index)
-    assert sorted({divmod(int(p.flatten().argmax()), 8) for p in out}) == [(y, x) for y in range(2, 7) for x in range(2, 7)]
+    out = aug.shift_and_flip(
+        pixels, torch.zeros(2000, dtype=torch.long), Augment(crop="pad", crop_padding=0.25), 0, 0, index
+    )
+    assert sorted({divmod(int(p.flatten().argmax()), 8) for p in out}) == [
+        (y, x) for y in range(2, 7) for x in range(2, 7)
+    ]
 
 
 def test_no_augmentation_changes_nothing():

@@ -20,7 +20,20 @@ from podium.training import state
 from podium.training.folder import RunFolder
 
 # Dropout, mixup, averaged weights and a crop: all the randomness there is. 23 steps: two epochs and a part of a third.
-COMMON = ["--steps", "23", "--batch-size", "128", "--mixup", "0.2", "--ema", "0.9", "--image-size", "32", "--checkpoint-every", "0.001s"]
+COMMON = [
+    "--steps",
+    "23",
+    "--batch-size",
+    "128",
+    "--mixup",
+    "0.2",
+    "--ema",
+    "0.9",
+    "--image-size",
+    "32",
+    "--checkpoint-every",
+    "0.001s",
+]
 
 
 def podium(*arguments, fault=None, limit=None, env=None):
@@ -28,7 +41,11 @@ def podium(*arguments, fault=None, limit=None, env=None):
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **({"PODIUM_FAULT": fault} if fault else {}), **(env or {})}
     starved = None if limit is None else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     return subprocess.run(
-        [sys.executable, "-m", "podium", *map(str, arguments)], capture_output=True, text=True, env=environment, preexec_fn=starved
+        [sys.executable, "-m", "podium", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        preexec_fn=starved,
     )
 
 
@@ -84,7 +101,9 @@ def test_killed_at_any_step_ends_with_the_same_bits(photos, whole, tmp_path, ste
     steps = [row["step"] for row in RunFolder(out).epochs]
     assert steps == [row["step"] for row in RunFolder(whole).epochs]
     ours, theirs = (json.loads((folder / "result.json").read_text()) for folder in (out, whole))
-    assert {k: ours[k] for k in ("top1", "loss", "ece", "confusion")} == {k: theirs[k] for k in ("top1", "loss", "ece", "confusion")}
+    assert {k: ours[k] for k in ("top1", "loss", "ece", "confusion")} == {
+        k: theirs[k] for k in ("top1", "loss", "ece", "confusion")
+    }
 
 
 def test_killed_twice_and_before_the_first_checkpoint(photos, whole, tmp_path):
@@ -100,8 +119,21 @@ def test_killed_twice_and_before_the_first_checkpoint(photos, whole, tmp_path):
 def test_a_signal_saves_and_the_run_goes_on_exactly(photos, whole, tmp_path, number):
     out = tmp_path / "run"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PODIUM_FAULT": f"signal:{int(number)}@step:7"}
-    arguments = ["train", "lenet5_modern", str(photos), *COMMON, "--crop", "area", "-o", str(out), "--checkpoint-every", "1h"]
-    stopped = subprocess.run([sys.executable, "-m", "podium", *arguments], capture_output=True, text=True, env=environment)
+    arguments = [
+        "train",
+        "lenet5_modern",
+        str(photos),
+        *COMMON,
+        "--crop",
+        "area",
+        "-o",
+        str(out),
+        "--checkpoint-every",
+        "1h",
+    ]
+    stopped = subprocess.run(
+        [sys.executable, "-m", "podium", *arguments], capture_output=True, text=True, env=environment
+    )
     one_error(stopped, 128 + number, "--resume", "after step 7")
     assert podium("train", "--resume", "-o", out).returncode == 0
     assert digest(out) == digest(whole)
@@ -114,7 +146,9 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(photos, whole,
     last = out / state.LAST
     content = bytearray(last.read_bytes())
     content[len(content) // 2] ^= 1
-    last.write_bytes({"flip": content, "truncate": content[: len(content) // 3], "empty": b"", "text": b"<html>404</html>"}[damage])
+    last.write_bytes(
+        {"flip": content, "truncate": content[: len(content) // 3], "empty": b"", "text": b"<html>404</html>"}[damage]
+    )
     done = podium("train", "--resume", "-o", out)
     assert done.returncode == 0, done.stderr
     assert "last.ckpt" in done.stderr
@@ -178,7 +212,21 @@ def test_a_loss_that_is_not_a_number_is_not_applied(photos, whole, tmp_path):
 
 
 def test_a_diverging_run_stops_with_exit_code_5(tmp_path):
-    done = podium("train", "lenet5_modern", "digits", "--optimizer", "sgd", "--lr", "1000", "--clip", "0", "--epochs", "5", "-o", tmp_path / "r")
+    done = podium(
+        "train",
+        "lenet5_modern",
+        "digits",
+        "--optimizer",
+        "sgd",
+        "--lr",
+        "1000",
+        "--clip",
+        "0",
+        "--epochs",
+        "5",
+        "-o",
+        tmp_path / "r",
+    )
     one_error(done, 5, "lower lr")
 
 
@@ -227,7 +275,19 @@ def test_a_photo_that_goes_bad_while_training_is_named(photos, tmp_path):
     victim = copy / "train" / "dark" / "7.png"
     victim.write_bytes(victim.read_bytes()[:300])
     one_error(begin(copy, tmp_path / "run"), 3, "7.png", "--on-bad skip")
-    done = podium("train", "lenet5_modern", copy, "--steps", "3", "--image-size", "32", "--on-bad", "skip", "-o", tmp_path / "skip")
+    done = podium(
+        "train",
+        "lenet5_modern",
+        copy,
+        "--steps",
+        "3",
+        "--image-size",
+        "32",
+        "--on-bad",
+        "skip",
+        "-o",
+        tmp_path / "skip",
+    )
     assert done.returncode == 0, done.stderr
     assert "7.png" in json.loads((tmp_path / "skip" / "result.json").read_text())["skipped"][0][0]
 
@@ -235,7 +295,9 @@ def test_a_photo_that_goes_bad_while_training_is_named(photos, tmp_path):
 def test_a_budget_becomes_steps_and_is_exact_from_there(tmp_path):
     out = tmp_path / "run"
     fault = {"PODIUM_FAULT": "kill@step:20"}
-    assert podium("train", "lenet5_modern", "digits", "--budget", "4s", "-o", out, env=fault).returncode == -signal.SIGKILL
+    assert (
+        podium("train", "lenet5_modern", "digits", "--budget", "4s", "-o", out, env=fault).returncode == -signal.SIGKILL
+    )
     recorded = (out / "settings.yaml").read_text()
     steps = int(recorded.split("duration: ")[1].split("it")[0])
     assert "# 4s from" in recorded

@@ -101,7 +101,12 @@ def compare(
 
 
 def evaluate(
-    run: str | Path | Bundle, data: str | Path | Dataset, *, split: str | None = None, limit: int | None = None, workers: int = 2
+    run: str | Path | Bundle,
+    data: str | Path | Dataset,
+    *,
+    split: str | None = None,
+    limit: int | None = None,
+    workers: int = 2,
 ) -> dict[str, Any]:
     """Judge a run or bundle on a data set, with the run's own preprocessing.
 
@@ -132,7 +137,11 @@ def evaluate(
             raise UsageError(f"limit: {limit}", "give at least 1")
         images = images.select(range(min(limit, len(images))))
     device = pick_device("auto")
-    outputs = _in_model_order(run_network(model.model.to(device), Loader(images, p, batch_size=250, device=device, workers=workers)), data, model)
+    outputs = _in_model_order(
+        run_network(model.model.to(device), Loader(images, p, batch_size=250, device=device, workers=workers)),
+        data,
+        model,
+    )
     return {"split": name, **summarize(outputs.logits, outputs.labels, model.classes)}
 
 
@@ -145,7 +154,12 @@ def _in_model_order(outputs: Outputs, data: Dataset, model: Bundle) -> Outputs:
 
 
 def import_weights(
-    source: str, path: str | Path, out: str | Path | None = None, *, num_classes: int | None = None, in_chans: int | None = None
+    source: str,
+    path: str | Path,
+    out: str | Path | None = None,
+    *,
+    num_classes: int | None = None,
+    in_chans: int | None = None,
 ) -> Bundle:
     """A peer's checkpoint as a bundle.
 

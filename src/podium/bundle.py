@@ -70,7 +70,9 @@ class Bundle:
         return out
 
 
-def save(folder: Path, net: ConvNet, classes: Sequence[str], preprocessing: Preprocessing, facts: dict[str, Any]) -> None:
+def save(
+    folder: Path, net: ConvNet, classes: Sequence[str], preprocessing: Preprocessing, facts: dict[str, Any]
+) -> None:
     """Write the network as a bundle.
 
     Args:

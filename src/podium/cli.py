@@ -25,6 +25,10 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(message, f"`{self.prog} --help` shows what it takes")
 
 
+def _plain(default: Any) -> str:
+    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
+
+
 def _tuple(text: str) -> tuple[float, ...]:
     return tuple(float(part) for part in text.split(","))
 
@@ -37,14 +41,16 @@ def _add_settings(parser: argparse.ArgumentParser, leave_out: set[str]) -> None:
             continue
         kind, optional = base_type(name)
         flag, meta = f"--{name.replace('_', '-')}", spec.metadata
-        default = "" if optional else f" [{','.join(map(str, spec.default)) if kind is tuple else spec.default}]"
+        default = "" if optional else f" [{_plain(spec.default)}]"
         text = str(meta["help"]) + default.replace("%", "%%")
         if kind is bool:
             group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
         else:
             choices = meta["choices"] or None
             metavar = None if choices else {int: "N", float: "X", tuple: "X,Y"}.get(kind, "TEXT")
-            group.add_argument(flag, type=_tuple if kind is tuple else kind, choices=choices, metavar=metavar, default=None, help=text)
+            group.add_argument(
+                flag, type=_tuple if kind is tuple else kind, choices=choices, metavar=metavar, default=None, help=text
+            )
 
 
 def _add_length(parser: argparse.ArgumentParser) -> None:
@@ -59,8 +65,10 @@ def _add_length(parser: argparse.ArgumentParser) -> None:
 def build_parser() -> Parser:
     """All verbs and their flags."""
     # --json and --debug stand before or after the verb's own flags
-    shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--json", action="store_true", help="print one JSON document on standard output and nothing else there")
+    shared = Parser(add_help=False)
+    shared.add_argument(
+        "--json", action="store_true", help="print one JSON document on standard output and nothing else there"
+    )
     shared.add_argument("--debug", action="store_true", help="show the traceback of an error")
     main = Parser(
         prog="podium",
@@ -93,7 +101,12 @@ def build_parser() -> Parser:
     p = verb("check", check, "find what is wrong with a data set before it costs a night", "podium check photos/")
     p.add_argument("data", help="a named set, a folder of class folders, or an archive")
 
-    p = verb("train", train, "train one network; killed at any moment, --resume ends with the same weights", "podium train resnet20 ../cifar10 --epochs 30 -o runs/a")
+    p = verb(
+        "train",
+        train,
+        "train one network; killed at any moment, --resume ends with the same weights",
+        "podium train resnet20 ../cifar10 --epochs 30 -o runs/a",
+    )
     p.add_argument("model", nargs="?", help="name of the network (`podium models`)")
     p.add_argument("data", nargs="?", help="a named set (digits, mnist, ...), a folder, or an archive")
     p.add_argument("-o", "--out", type=Path, metavar="DIR", help="run folder [runs/MODEL-DATA]")
@@ -109,11 +122,22 @@ def build_parser() -> Parser:
     p.add_argument("--limit", type=int, metavar="N", help="only the first N images")
     p.add_argument("--workers", type=int, default=2, metavar="N", help="threads that decode images [2]")
 
-    p = verb("compare", compare, "train several networks on the same images: leaderboard and report.html", "podium compare digits -m lenet5_modern,resnet20 --budget 30s")
+    p = verb(
+        "compare",
+        compare,
+        "train several networks on the same images: leaderboard and report.html",
+        "podium compare digits -m lenet5_modern,resnet20 --budget 30s",
+    )
     p.add_argument("data", help="a named set, a folder, or an archive")
     p.add_argument("-m", "--models", metavar="A,B,...", help="networks [the six of the demonstration]")
     p.add_argument("--seeds", type=int, default=1, metavar="N", help="runs of each, with seeds 0, 1, ... [1]")
-    p.add_argument("-o", "--out", type=Path, metavar="DIR", help="folder of the comparison; what is finished there is kept [runs/compare-DATA]")
+    p.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder of the comparison; what is finished there is kept [runs/compare-DATA]",
+    )
     _add_length(p)
     _add_settings(p, {"model", "data", "recipe", "duration"})
 
@@ -128,7 +152,12 @@ def build_parser() -> Parser:
     p.add_argument("--seconds", type=float, default=2.0, metavar="X", help="measured time [2]")
     p.add_argument("--image-size", type=int, metavar="N", help="side of the input, for a name")
 
-    p = verb("import", import_, "turn another library's checkpoint into a bundle", "podium import akamaster:resnet20 resnet20-12fca82f.th -o runs/peer")
+    p = verb(
+        "import",
+        import_,
+        "turn another library's checkpoint into a bundle",
+        "podium import akamaster:resnet20 resnet20-12fca82f.th -o runs/peer",
+    )
     p.add_argument("source", metavar="PEER:NAME")
     p.add_argument("file", type=Path)
     p.add_argument("-o", "--out", type=Path, required=True, metavar="DIR")
@@ -162,14 +191,18 @@ def main(argv: list[str] | None = None) -> int:
         from podium.errors import MachineError
         from podium.files import FULL
 
-        fix = "free some space, then run the same again" if problem.errno in FULL else "check the path and its permissions"
+        fix = (
+            "free some space, then run the same again"
+            if problem.errno in FULL
+            else "check the path and its permissions"
+        )
         console.error(MachineError(f"{problem.filename or 'input or output'}: {problem.strerror or problem}", fix))
         return MachineError.exit_code
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
     parser = build_parser()
-    verbs: dict[str, Any] = next(a.choices for a in parser._actions if isinstance(a, argparse._SubParsersAction))  # type: ignore[assignment]
+    verbs: dict[str, Any] = next(a.choices for a in parser._actions if isinstance(a, argparse._SubParsersAction))
     first = next((word for word in argv if not word.startswith("-")), None)
     if first is not None and first not in verbs:
         raise UsageError(f"no verb is called {first!r}", closest(first, list(verbs)) or f"one of {', '.join(verbs)}")
@@ -197,12 +230,24 @@ def models(arguments: argparse.Namespace) -> int:
 
     names = list_models(arguments.pattern)
     if not names:
-        raise UsageError(f"no network matches {arguments.pattern!r}", closest(arguments.pattern.strip("*"), list_models()) or "`podium models` lists all")
-    rows = []
+        raise UsageError(
+            f"no network matches {arguments.pattern!r}",
+            closest(arguments.pattern.strip("*"), list_models()) or "`podium models` lists all",
+        )
+    rows: list[dict[str, Any]] = []
     for name in names:
         known, cost = architecture(name), count({"model": name})
         shape = f"{known.in_chans}x{known.input_size}x{known.input_size}"
-        rows.append({"name": name, "family": known.family, "year": known.year, "params": cost.params, "macs": cost.macs, "input": shape})
+        rows.append(
+            {
+                "name": name,
+                "family": known.family,
+                "year": known.year,
+                "params": cost.params,
+                "macs": cost.macs,
+                "input": shape,
+            }
+        )
     rows.sort(key=lambda row: row["year"])
     if arguments.json:
         _print_json(rows)
@@ -219,7 +264,9 @@ def recipes(arguments: argparse.Namespace) -> int:
 
     chosen = {arguments.name: recipe(arguments.name)} if arguments.name else RECIPES
     if arguments.json:
-        _print_json([{"name": n, "source": r.source, "differs": r.differs, "settings": r.settings} for n, r in chosen.items()])
+        _print_json(
+            [{"name": n, "source": r.source, "differs": r.differs, "settings": r.settings} for n, r in chosen.items()]
+        )
         return 0
     for name, r in chosen.items():
         print(f"{name}: {r.source}")
@@ -241,7 +288,12 @@ def check(arguments: argparse.Namespace) -> int:
     else:
         splits = sorted({s for counts in report.classes.values() for s in counts}, key=["train", "val", "test"].index)
         rows = [[name, *(str(counts.get(s, 0)) for s in splits)] for name, counts in report.classes.items()]
-        console.table(f"{report.source}: {report.images:,} images, {len(report.classes)} classes", ["class", *splits], rows, set(splits))
+        console.table(
+            f"{report.source}: {report.images:,} images, {len(report.classes)} classes",
+            ["class", *splits],
+            rows,
+            set(splits),
+        )
         for problem in report.problems:
             print(f"{problem.kind}: {problem.path}  {problem.detail}")
         print(f"{len(report.problems)} problems" if report.problems else "nothing wrong was found")
@@ -259,7 +311,9 @@ def train(arguments: argparse.Namespace) -> int:
     if not arguments.resume:
         for key in ("model", "data"):
             if not arguments.dry_run and given[key] is None and arguments.config is None:
-                raise UsageError(f"no {key} was given", "podium train NAME DATA, for example: podium train lenet5_modern digits")
+                raise UsageError(
+                    f"no {key} was given", "podium train NAME DATA, for example: podium train lenet5_modern digits"
+                )
     merged = settings_of(arguments.recipe, arguments.config, given)
     if arguments.dry_run:
         values = merged.settings.to_dict()
@@ -279,12 +333,21 @@ def train(arguments: argparse.Namespace) -> int:
     if out is None:
         out = _fresh(Path("runs") / f"{merged.settings.model}-{Path(merged.settings.data).stem or 'data'}")
     with console.training_bar(quiet=arguments.json) as progress:
-        run = run_training(merged.settings, out, origin=merged.origin, resume=arguments.resume, progress=progress, announce=announce)
+        run = run_training(
+            merged.settings, out, origin=merged.origin, resume=arguments.resume, progress=progress, announce=announce
+        )
     r = run.result
     if arguments.json:
-        _print_json({"run": str(run.path), **{k: r[k] for k in ("top1", "top5", "loss", "split", "steps", "images_per_second", "seconds")}})
+        _print_json(
+            {
+                "run": str(run.path),
+                **{k: r[k] for k in ("top1", "top5", "loss", "split", "steps", "images_per_second", "seconds")},
+            }
+        )
     else:
-        print(f"{r['split']} top-1 {100 * r['top1']:.2f} % ({r['weights']}) after {r['steps']} steps in {r['seconds']:.1f} s: {run.path}")
+        print(
+            f"{r['split']} top-1 {100 * r['top1']:.2f} % ({r['weights']}) after {r['steps']} steps in {r['seconds']:.1f} s: {run.path}"
+        )
     return 0
 
 
@@ -311,12 +374,17 @@ def evaluate(arguments: argparse.Namespace) -> int:
     """podium eval."""
     from podium import api
 
-    scores = api.evaluate(arguments.run_folder, arguments.data, split=arguments.split, limit=arguments.limit, workers=arguments.workers)
+    scores = api.evaluate(
+        arguments.run_folder, arguments.data, split=arguments.split, limit=arguments.limit, workers=arguments.workers
+    )
     if arguments.json:
         _print_json(scores)
         return 0
     columns = ["class", "images", "precision", "recall", "F1"]
-    rows = [[r["class"], str(r["n"]), f"{r['precision']:.3f}", f"{r['recall']:.3f}", f"{r['f1']:.3f}"] for r in scores["per_class"]]
+    rows = [
+        [r["class"], str(r["n"]), f"{r['precision']:.3f}", f"{r['recall']:.3f}", f"{r['f1']:.3f}"]
+        for r in scores["per_class"]
+    ]
     console.table("", columns, rows, set(columns[1:]))
     print(
         f"{scores['split']}: top-1 {100 * scores['top1']:.2f} %, top-5 {100 * scores['top5']:.2f} %, loss {scores['loss']:.4f}, "
@@ -327,8 +395,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 def compare(arguments: argparse.Namespace) -> int:
     """podium compare."""
-    from podium.training.recipes import settings_of
     from podium.comparison.study import MODELS, Study
+    from podium.training.recipes import settings_of
 
     flags = _settings_flags(arguments)
     if arguments.config is None and not any(flags.get(key) for key in ("epochs", "steps", "budget")):
@@ -339,8 +407,15 @@ def compare(arguments: argparse.Namespace) -> int:
     study = Study(names, merged, out, arguments.seeds)
     with console.training_bar(quiet=arguments.json) as bar:
 
-        def progress(number: int, count: int, model: str, seed: int, step: int, steps: int, shown: dict[str, Any]) -> None:
-            bar(step, steps, shown, label=f"{number + 1}/{count} {model}" + (f" seed {seed}" if arguments.seeds > 1 else ""))
+        def progress(
+            number: int, count: int, model: str, seed: int, step: int, steps: int, shown: dict[str, Any]
+        ) -> None:
+            bar(
+                step,
+                steps,
+                shown,
+                label=f"{number + 1}/{count} {model}" + (f" seed {seed}" if arguments.seeds > 1 else ""),
+            )
 
         board = study.run(progress)
     failed = [row for row in board.to_list() if row.get("error")]
@@ -377,7 +452,9 @@ def bench(arguments: argparse.Namespace) -> int:
     from podium.models import create_model
 
     if arguments.batch < 1 or not 0 < arguments.seconds < 3600:
-        raise UsageError(f"--batch {arguments.batch} --seconds {arguments.seconds}", "give at least 1 image and some seconds")
+        raise UsageError(
+            f"--batch {arguments.batch} --seconds {arguments.seconds}", "give at least 1 image and some seconds"
+        )
     rows = []
     for target in arguments.targets:
         if Path(target).exists():
@@ -391,7 +468,15 @@ def bench(arguments: argparse.Namespace) -> int:
         return 0
     columns = ["model", "images/s", "p50 ms", "p95 ms", "batch", "threads", "dtype"]
     cells = [
-        [r["model"], f"{r['images_per_second']:,.1f}", f"{r['latency_ms']['p50']:.3f}", f"{r['latency_ms']['p95']:.3f}", str(r["batch"]), str(r["threads"]), r["dtype"]]
+        [
+            r["model"],
+            f"{r['images_per_second']:,.1f}",
+            f"{r['latency_ms']['p50']:.3f}",
+            f"{r['latency_ms']['p95']:.3f}",
+            str(r["batch"]),
+            str(r["threads"]),
+            r["dtype"],
+        ]
         for r in rows
     ]
     console.table("", columns, cells, set(columns[1:]))

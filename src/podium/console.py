@@ -24,7 +24,9 @@ def table(title: str, columns: list[str], rows: list[list[str]], right: set[str]
 
     shown = Table(title=title or None, title_justify="left", header_style="bold")
     for column in columns:
-        shown.add_column(column, justify="right" if right and column in right else "left", no_wrap=column in (right or ()))
+        shown.add_column(
+            column, justify="right" if right and column in right else "left", no_wrap=column in (right or ())
+        )
     for row in rows:
         shown.add_row(*row)
     Console().print(shown)
@@ -70,6 +72,8 @@ def training_bar(quiet: bool = False) -> Iterator[Callable[..., None]]:
                 elif not console.is_terminal and (not label or step == steps):
                     print(text, file=sys.stderr, flush=True)
             else:
-                bar.update(task, completed=step, total=steps, description=label or "training", loss=f"{shown['loss']:.4f}")
+                bar.update(
+                    task, completed=step, total=steps, description=label or "training", loss=f"{shown['loss']:.4f}"
+                )
 
         yield progress

@@ -17,7 +17,9 @@ from podium.errors import UsageError, closest
 from podium.files import write_atomic
 
 
-def option(default: Any, help: str, *, choices: tuple[str, ...] = (), at_least: float | None = None, below: float | None = None) -> Any:
+def option(
+    default: Any, help: str, *, choices: tuple[str, ...] = (), at_least: float | None = None, below: float | None = None
+) -> Any:
     """A field of the settings with what `--help` says of it and the values it may have."""
     return field(default=default, metadata={"help": help, "choices": choices, "at_least": at_least, "below": below})
 
@@ -33,21 +35,37 @@ class Settings:
     duration: str = option("20ep", "how long to train: 30ep, 5000it, or a time budget such as 90s, 10m, 2h")
 
     # What the network sees
-    image_size: int | None = option(None, "side of the square input in pixels (default: the data's own, or the network's for photos)", at_least=1)
+    image_size: int | None = option(
+        None, "side of the square input in pixels (default: the data's own, or the network's for photos)", at_least=1
+    )
     small: bool | None = option(None, "the network's form for small images (default: up to 64 px)")
     channels: int | None = option(None, "1 for grey, 3 for colour (default: the data's own)", at_least=1)
     resize: str = option("crop", "how an image becomes square", choices=("crop", "pad", "stretch"))
-    val: float | None = option(None, "fraction of the training images held out to choose the best weights", at_least=0.0, below=1.0)
-    on_bad: str = option("error", "an unreadable image stops the run, or is left out and listed", choices=("error", "skip"))
+    val: float | None = option(
+        None, "fraction of the training images held out to choose the best weights", at_least=0.0, below=1.0
+    )
+    on_bad: str = option(
+        "error", "an unreadable image stops the run, or is left out and listed", choices=("error", "skip")
+    )
     workers: int = option(2, "threads that decode images", at_least=0)
 
     # Augmentation
-    crop: str = option("none", "random crops: shifted by padding, by scale (VGG), or by area and aspect (Inception)", choices=("none", "pad", "scale", "area"))
+    crop: str = option(
+        "none",
+        "random crops: shifted by padding, by scale (VGG), or by area and aspect (Inception)",
+        choices=("none", "pad", "scale", "area"),
+    )
     crop_padding: float = option(0.125, "pad: largest shift, as a fraction of the side", at_least=0.0, below=1.0)
-    crop_range: tuple[float, ...] = option((0.25, 1.0), "scale: short side over crop side, from-to; area: fraction of the image, from-to")
+    crop_range: tuple[float, ...] = option(
+        (0.25, 1.0), "scale: short side over crop side, from-to; area: fraction of the image, from-to"
+    )
     flip: bool | None = option(None, "mirror half of the images (default: where the data allows it)")
-    erase: float = option(0.0, "side of a square erased at random, as a fraction of the image's", at_least=0.0, below=1.0)
-    colour: float = option(0.0, "standard deviation of the colour noise along the principal components (AlexNet: 0.1)", at_least=0.0)
+    erase: float = option(
+        0.0, "side of a square erased at random, as a fraction of the image's", at_least=0.0, below=1.0
+    )
+    colour: float = option(
+        0.0, "standard deviation of the colour noise along the principal components (AlexNet: 0.1)", at_least=0.0
+    )
     mixup: float = option(0.0, "Beta parameter of mixup; 0 is off", at_least=0.0)
     cutmix: float = option(0.0, "Beta parameter of CutMix; 0 is off", at_least=0.0)
 
@@ -61,18 +79,26 @@ class Settings:
     weight_decay: float = option(5e-4, "of weights", at_least=0.0)
     decay_all: bool = option(False, "let norms and biases decay too, as the papers did")
     clip: float = option(0.0, "largest norm of the gradient; 0 is off", at_least=0.0)
-    schedule: str = option("cosine", "of the learning rate", choices=("constant", "step", "cosine", "one-cycle", "exponential"))
+    schedule: str = option(
+        "cosine", "of the learning rate", choices=("constant", "step", "cosine", "one-cycle", "exponential")
+    )
     warmup: str = option("0it", "linear rise of the learning rate: 5ep, 400it or 10%%")
     milestones: tuple[float, ...] = option((0.5, 0.75), "step: where the rate falls, as fractions of the run")
     gamma: float = option(0.1, "step, exponential: factor of a fall", at_least=0.0)
     decay_every: str = option("2ep", "exponential: time between falls")
     label_smoothing: float = option(0.0, "share of the target spread over all classes", at_least=0.0, below=1.0)
-    ema: float = option(0.0, "decay of the averaged weights that are judged and kept; 0 is off", at_least=0.0, below=1.0)
+    ema: float = option(
+        0.0, "decay of the averaged weights that are judged and kept; 0 is off", at_least=0.0, below=1.0
+    )
     patience: int = option(0, "stop after so many epochs without a better validation score; 0 is off", at_least=0)
 
     # The machine
     device: str = option("auto", "auto, cpu, cuda or mps")
-    amp: str = option("auto", "bfloat16 arithmetic: where the hardware has it and the network is large, always, or never", choices=("auto", "bf16", "off"))
+    amp: str = option(
+        "auto",
+        "bfloat16 arithmetic: where the hardware has it and the network is large, always, or never",
+        choices=("auto", "bf16", "off"),
+    )
     checkpoint_every: str = option("60s", "time between saved states, besides the end of every epoch")
 
     def __post_init__(self) -> None:
@@ -90,7 +116,12 @@ class Settings:
 
 FIELDS = {spec.name: spec for spec in dataclasses.fields(Settings)}
 TYPES = typing.get_type_hints(Settings)
-_DURATIONS = {"duration": ("ep", "it", "s", "m", "h"), "warmup": ("ep", "it", "%"), "decay_every": ("ep", "it"), "checkpoint_every": ("s", "m", "h")}
+_DURATIONS = {
+    "duration": ("ep", "it", "s", "m", "h"),
+    "warmup": ("ep", "it", "%"),
+    "decay_every": ("ep", "it"),
+    "checkpoint_every": ("s", "m", "h"),
+}
 
 
 def base_type(name: str) -> tuple[type, bool]:
@@ -115,7 +146,13 @@ def check_value(name: str, value: Any) -> None:
     else:
         fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
     if not fits:
-        names = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", tuple: "a list of numbers"}
+        names = {
+            int: "a whole number",
+            float: "a number",
+            bool: "true or false",
+            str: "a text",
+            tuple: "a list of numbers",
+        }
         raise UsageError(f"{name}: {value!r}", f"give {names[kind]}")
     for v in value if kind is tuple else (value,):
         if isinstance(v, float) and not math.isfinite(v):
@@ -209,7 +246,10 @@ def read_file(path: Path) -> dict[str, Any]:
         where = f"{path}, line {key_node.start_mark.line + 1}"
         key = str(key_node.value)
         if key not in FIELDS:
-            raise UsageError(f"{where}: no setting is called {key!r}", closest(key, list(FIELDS)) or "`podium train --help` lists them")
+            raise UsageError(
+                f"{where}: no setting is called {key!r}",
+                closest(key, list(FIELDS)) or "`podium train --help` lists them",
+            )
         if key in out:
             raise UsageError(f"{where}: {key!r} stands here a second time", "keep one of the two")
         nodes = value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]

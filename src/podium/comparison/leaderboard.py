@@ -106,13 +106,21 @@ class Leaderboard:
         from rich.console import Console
         from rich.table import Table
 
-        shown = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold", caption=f"judged on {self.n:,} {self.split} images; latency of one image; * on the Pareto front", caption_justify="left")
+        shown = Table(
+            box=SIMPLE_HEAD,
+            padding=(0, 1, 0, 0),
+            header_style="bold",
+            caption=f"judged on {self.n:,} {self.split} images; latency of one image; * on the Pareto front",
+            caption_justify="left",
+        )
         shown.add_column("model", no_wrap=True)
         for name in ("top-1 %", "top-5 %", "loss", "ECE", "params", "MMACs", "p50 ms", "img/s", "train s"):
             shown.add_column(name, justify="right", no_wrap=True)
         for row in self.ranked:
             spread = f" ±{100 * row['top1_std']:.2f}" if row["top1_std"] is not None else ""
-            latency = "" if row["latency_p50_ms"] is None else f"{row['latency_p50_ms']:.2f}{'*' if row['pareto'] else ' '}"
+            latency = (
+                "" if row["latency_p50_ms"] is None else f"{row['latency_p50_ms']:.2f}{'*' if row['pareto'] else ' '}"
+            )
             rate = "" if row["images_per_second"] is None else f"{row['images_per_second']:,.0f}"
             shown.add_row(
                 row["model"], f"{100 * row['top1']:.2f}{spread}", f"{100 * row['top5']:.2f}", f"{row['loss']:.3f}", f"{row['ece']:.3f}",

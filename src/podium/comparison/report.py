@@ -56,7 +56,9 @@ def write_report(
     import jinja2
     from plotly.offline import get_plotlyjs
 
-    environment = jinja2.Environment(loader=jinja2.PackageLoader("podium", "comparison"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("podium", "comparison"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
     results = {trial: json.loads((trial / "result.json").read_text(encoding="utf-8")) for trial in trials}
     style = {row["model"]: (PALETTE[i % len(PALETTE)], SYMBOLS[i % len(SYMBOLS)]) for i, row in enumerate(board.ranked)}
     charts = {
@@ -65,14 +67,18 @@ def write_report(
         "curves-loss": _curves(trials, results, style, "train_loss", "training loss", log=True),
         "curves-top1": _curves(trials, results, style, "top1", "top-1 %", log=False),
     }
-    networks = []
+    networks: list[dict[str, Any]] = []
     for row in board.ranked:
         trial = next(t for t in trials if results[t]["model"] == row["model"])
         name = f"network-{len(networks)}"
         charts[f"{name}-confusion"] = _confusion(results[trial])
         charts[f"{name}-calibration"] = _calibration(results[trial], style[row["model"]][0])
-        mistakes = [{**m, "uri": _data_uri(m["image"]), "percent": f"{100 * m['confidence']:.0f}"} for m in worst.get(trial, [])]
-        networks.append({"id": name, "row": row, "result": results[trial], "colour": style[row["model"]][0], "mistakes": mistakes})
+        mistakes = [
+            {**m, "uri": _data_uri(m["image"]), "percent": f"{100 * m['confidence']:.0f}"} for m in worst.get(trial, [])
+        ]
+        networks.append(
+            {"id": name, "row": row, "result": results[trial], "colour": style[row["model"]][0], "mistakes": mistakes}
+        )
     page = environment.get_template("report.html.j2").render(
         title=title,
         verdict=board.verdict(),
@@ -96,8 +102,13 @@ def _cells(row: dict[str, Any], board: Leaderboard) -> dict[str, Any]:
     for key, _, form, more in COLUMNS:
         value = row.get(key)
         others = [other[key] for other in board.ranked if other.get(key) is not None]
-        best = value is not None and more is not None and len(others) > 1 and value == (max(others) if more else min(others))
-        text = "" if value is None else form(value)  # type: ignore[no-untyped-call]
+        best = (
+            value is not None
+            and more is not None
+            and len(others) > 1
+            and value == (max(others) if more else min(others))
+        )
+        text = "" if value is None else form(value)
         if key == "top1" and row["top1_std"] is not None:
             text += f" ± {100 * row['top1_std']:.2f}"
         cells.append({"text": text, "value": "" if value is None else value, "best": best})
@@ -136,7 +147,10 @@ def _scatter(board: Leaderboard, style: dict[str, tuple[str, str]], key: str, ax
     for place, row in enumerate(sorted(rows, key=lambda row: row[key])):
         colour, symbol = style[row["model"]]
         low, high = board.interval(row)
-        hover = [f"<b>{_text(row['model'])}</b>", f"top-1 {100 * row['top1']:.2f} % (95 %: {100 * low:.2f}-{100 * high:.2f})"]
+        hover = [
+            f"<b>{_text(row['model'])}</b>",
+            f"top-1 {100 * row['top1']:.2f} % (95 %: {100 * low:.2f}-{100 * high:.2f})",
+        ]
         if row["latency_p50_ms"] is not None:
             hover.append(f"latency {row['latency_p50_ms']:.2f} ms, {row['images_per_second']:,.0f} images/s")
         hover.append(f"{row['params']:,} parameters, {short(row['macs'])} multiply-adds")
@@ -149,16 +163,32 @@ def _scatter(board: Leaderboard, style: dict[str, tuple[str, str]], key: str, ax
                 "textposition": "bottom center" if place % 2 else "top center",
                 "cliponaxis": False,
                 "marker": {"color": colour, "symbol": symbol, "size": 13},
-                "error_y": {"type": "data", "symmetric": False, "array": [100 * (high - row["top1"])], "arrayminus": [100 * (row["top1"] - low)], "thickness": 1},
+                "error_y": {
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [100 * (high - row["top1"])],
+                    "arrayminus": [100 * (row["top1"] - low)],
+                    "thickness": 1,
+                },
                 "name": _text(row["model"]),
                 "hovertemplate": "<br>".join(hover) + "<extra></extra>",
             }
         )
-    return {"data": traces, "layout": {"xaxis": {"title": {"text": axis}, "type": "log"}, "yaxis": {"title": {"text": "top-1 %"}}, "showlegend": False}}
+    return {
+        "data": traces,
+        "layout": {
+            "xaxis": {"title": {"text": axis}, "type": "log"},
+            "yaxis": {"title": {"text": "top-1 %"}},
+            "showlegend": False,
+        },
+    }
 
 
-def _curves(trials: list[Path], results: dict[Path, Any], style: dict[str, tuple[str, str]], key: str, axis: str, log: bool) -> dict[str, Any]:
-    traces, named = [], set()
+def _curves(
+    trials: list[Path], results: dict[Path, Any], style: dict[str, tuple[str, str]], key: str, axis: str, log: bool
+) -> dict[str, Any]:
+    traces: list[dict[str, Any]] = []
+    named: set[str] = set()
     for trial in trials:
         lines = (trial / "log.jsonl").read_text(encoding="utf-8").splitlines()
         rows = [row for row in map(json.loads, lines) if row.get("event") == "epoch"]
@@ -178,7 +208,10 @@ def _curves(trials: list[Path], results: dict[Path, Any], style: dict[str, tuple
             }
         )
         named.add(model)
-    layout = {"xaxis": {"title": {"text": "seconds of training"}}, "yaxis": {"title": {"text": axis}, "type": "log" if log else "linear"}}
+    layout = {
+        "xaxis": {"title": {"text": "seconds of training"}},
+        "yaxis": {"title": {"text": axis}, "type": "log" if log else "linear"},
+    }
     return {"data": traces, "layout": layout}
 
 
@@ -201,12 +234,25 @@ def _confusion(result: dict[str, Any]) -> dict[str, Any]:
         "hovertemplate": "true %{y}, predicted %{x}: %{customdata} (%{z:.1%})<extra></extra>",
     }
     axis = {"type": "category", "automargin": True}
-    return {"data": [trace], "layout": {"xaxis": {"title": {"text": "predicted"}, **axis}, "yaxis": {"title": {"text": "true"}, "autorange": "reversed", **axis}}}
+    return {
+        "data": [trace],
+        "layout": {
+            "xaxis": {"title": {"text": "predicted"}, **axis},
+            "yaxis": {"title": {"text": "true"}, "autorange": "reversed", **axis},
+        },
+    }
 
 
 def _calibration(result: dict[str, Any], colour: str) -> dict[str, Any]:
     bins = result.get("calibration", [])
-    ideal = {"x": [0, 1], "y": [0, 1], "mode": "lines", "line": {"color": "#999999", "dash": "dot"}, "hoverinfo": "skip", "showlegend": False}
+    ideal = {
+        "x": [0, 1],
+        "y": [0, 1],
+        "mode": "lines",
+        "line": {"color": "#999999", "dash": "dot"},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
     points = {
         "x": [b["confidence"] for b in bins],
         "y": [b["accuracy"] for b in bins],
@@ -216,7 +262,13 @@ def _calibration(result: dict[str, Any], colour: str) -> dict[str, Any]:
         "showlegend": False,
         "hovertemplate": "confidence %{x:.2f}, right %{y:.2f}, %{text}<extra></extra>",
     }
-    return {"data": [ideal, points], "layout": {"xaxis": {"title": {"text": "confidence"}, "range": [0, 1.02]}, "yaxis": {"title": {"text": "accuracy"}, "range": [0, 1.02]}}}
+    return {
+        "data": [ideal, points],
+        "layout": {
+            "xaxis": {"title": {"text": "confidence"}, "range": [0, 1.02]},
+            "yaxis": {"title": {"text": "accuracy"}, "range": [0, 1.02]},
+        },
+    }
 
 
 def _data_uri(image: Any) -> str:

@@ -28,7 +28,9 @@ from podium.training.loop import Progress, Stopped, train
 MODELS = ("lenet5", "lenet5_modern", "alexnet", "vgg11_bn", "plain20", "resnet20")
 WORST = 12  # mistakes shown for each network
 # What makes two runs of a study the same run; where it differs from what is asked, the run in the folder is another's.
-DECIDES = tuple(key for key in Settings().to_dict() if key not in ("workers", "device", "checkpoint_every", "amp", "small", "flip"))
+DECIDES = tuple(
+    key for key in Settings().to_dict() if key not in ("workers", "device", "checkpoint_every", "amp", "small", "flip")
+)
 
 
 class Study:
@@ -49,13 +51,21 @@ class Study:
             raise UsageError(f"seeds: {seeds}", "give at least 1")
         for name in models:
             architecture(name)
-        self.models, self.merged, self.out, self.seeds, self.data = list(dict.fromkeys(models)), merged, out, seeds, data
+        self.models, self.merged, self.out, self.seeds, self.data = (
+            list(dict.fromkeys(models)),
+            merged,
+            out,
+            seeds,
+            data,
+        )
         self.report = out / "report.html"
 
     def trials(self) -> list[tuple[str, int, Path]]:
         """(network, seed, folder) of every run; all networks once before any a second time."""
         first = self.merged.settings.seed
-        return [(m, seed, self.out / f"{m}-seed{seed}") for seed in range(first, first + self.seeds) for m in self.models]
+        return [
+            (m, seed, self.out / f"{m}-seed{seed}") for seed in range(first, first + self.seeds) for m in self.models
+        ]
 
     def run(self, progress: Callable[..., None] | None = None) -> Leaderboard:
         """Train what is unfinished, measure speed, rank, report.
@@ -87,7 +97,9 @@ class Study:
         board = Leaderboard.read(finished, failed)
         if finished:
             board.to_csv(self.out / "leaderboard.csv")
-            write_report(self.report, board, finished, {p: self._worst(p) for p in finished}, self._title(), self._facts())
+            write_report(
+                self.report, board, finished, {p: self._worst(p) for p in finished}, self._title(), self._facts()
+            )
         return board
 
     def _train(self, model: str, seed: int, path: Path, progress: Progress) -> None:
@@ -98,8 +110,10 @@ class Study:
             if folder.finished:
                 return
         origin = {**self.merged.origin, "model": "default", "seed": "default"}
-        quiet = {key: "default" for key in origin}  # compared above, where a budget is known to be one
-        train(settings, path, origin=quiet if folder.started else origin, resume=True, data=self.data, progress=progress)
+        quiet = dict.fromkeys(origin, "default")  # compared above, where a budget is known to be one
+        train(
+            settings, path, origin=quiet if folder.started else origin, resume=True, data=self.data, progress=progress
+        )
 
     def _same(self, folder: RunFolder, settings: Settings) -> None:
         """Refuse to mix runs of other settings into this comparison."""
@@ -171,5 +185,3 @@ def processor() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
-
-

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import lzma
-import pickle  # noqa: S403: only the restricted Unpickler below
+import pickle  # only the restricted Unpickler below
 import tarfile
 import zlib
 from collections.abc import Callable
@@ -32,7 +32,9 @@ def load_digits() -> Dataset:
 
     raw = load()
     grey = (raw.images * (255 / 16)).round().astype(np.uint8)
-    pixels = np.stack([np.asarray(Image.fromarray(g).resize((32, 32), Image.Resampling.BILINEAR)) for g in grey])[..., None]
+    pixels = np.stack([np.asarray(Image.fromarray(g).resize((32, 32), Image.Resampling.BILINEAR)) for g in grey])[
+        ..., None
+    ]
     labels = raw.target.astype(np.int64)
     train, test = train_test_split(np.arange(len(labels)), test_size=0.2, stratify=labels, random_state=0)
     splits = {name: Split(labels[rows], pixels[rows]) for name, rows in (("train", train), ("test", test))}
@@ -76,10 +78,15 @@ def load_idx(folder: Path) -> Dataset:
     for name, prefix in (("train", "train"), ("test", "t10k")):
         paths = [find_file(folder, f"{prefix}-{kind}-ubyte") for kind in ("images-idx3", "labels-idx1")]
         if paths[0] is None or paths[1] is None:
-            raise DataError(f"{show(folder)}: {prefix}-images-idx3-ubyte or {prefix}-labels-idx1-ubyte is missing", "put it there, plain, .gz or .xz")
+            raise DataError(
+                f"{show(folder)}: {prefix}-images-idx3-ubyte or {prefix}-labels-idx1-ubyte is missing",
+                "put it there, plain, .gz or .xz",
+            )
         images, labels = read_idx(paths[0]), read_idx(paths[1]).astype(np.int64)
         if len(images) != len(labels) or images.ndim != 3:
-            raise DataError(f"{show(paths[0])}: {len(images):,} images for {len(labels):,} labels", "download both again")
+            raise DataError(
+                f"{show(paths[0])}: {len(images):,} images for {len(labels):,} labels", "download both again"
+            )
         splits[name] = Split(labels, images[..., None])
     labels = splits["train"].labels
     fashion = tuple(labels[:10].tolist()) == FASHION_FIRST

@@ -16,7 +16,13 @@ from podium.data.sources import locate, read_arrays
 from podium.errors import DataError
 
 IMBALANCE = 10  # largest over smallest class from which it is said
-SIGNATURES = {b"\xff\xd8\xff": ("jpg", "jpeg"), b"\x89PNG": ("png",), b"RIFF": ("webp",), b"BM": ("bmp",), b"GIF8": ("gif",)}
+SIGNATURES = {
+    b"\xff\xd8\xff": ("jpg", "jpeg"),
+    b"\x89PNG": ("png",),
+    b"RIFF": ("webp",),
+    b"BM": ("bmp",),
+    b"GIF8": ("gif",),
+}
 
 
 @dataclass(frozen=True)
@@ -74,23 +80,37 @@ def check(source: str | Path, progress: Callable[[int, int], None] | None = None
     report = CheckReport(str(source))
     data = read_arrays(str(source))
     if data is not None:
-        entries = []
+        entries: list[tuple[str, str, str, bytes]] = []
         for split, part in data.splits.items():
             for label, pixels in zip(part.labels.tolist(), part.pixels if part.pixels is not None else (), strict=True):
-                entries.append((f"{split} image {len(entries)}", split, data.classes[label], hashlib.sha256(pixels.tobytes()).digest()))
+                entries.append(
+                    (
+                        f"{split} image {len(entries)}",
+                        split,
+                        data.classes[label],
+                        hashlib.sha256(pixels.tobytes()).digest(),
+                    )
+                )
         _count(report, [(split, name) for _, split, name, _ in entries], list(data.classes), list(data.splits))
         _repeats(report, entries)
         return report
     listing = list_path(locate(str(source)))
     _strays(report, listing)
-    files = [(split or "train", name, file) for split, classes in listing.files.items() for name, held in classes.items() for file in held]
+    files = [
+        (split or "train", name, file)
+        for split, classes in listing.files.items()
+        for name, held in classes.items()
+        for file in held
+    ]
     if not files and not report.problems:
         raise DataError(f"{show(str(source))}: holds no images", LAYOUT)
     splits = list(dict.fromkeys(split or "train" for split in listing.files))
     _count(report, [(split, name) for split, name, _ in files], listing.classes, splits)
     entries = []
     with ThreadPoolExecutor(2) as pool:
-        for done, ((split, name, file), (problem, digest)) in enumerate(zip(files, pool.map(_inspect, (f for _, _, f in files)), strict=True), 1):
+        for done, ((split, name, file), (problem, digest)) in enumerate(
+            zip(files, pool.map(_inspect, (f for _, _, f in files)), strict=True), 1
+        ):
             if problem is not None:
                 report.problems.append(problem)
             if digest is not None:
@@ -114,19 +134,31 @@ def _inspect(file: ImageFile) -> tuple[Problem | None, bytes | None]:
         decode(content, file.name, 3)
     except DataError as error:
         what = error.what.removeprefix(f"{file.name}: ")
-        kind = "truncated" if what.startswith("truncated") else "too-large" if f"{MAX_PIXELS // 10**6} million" in what else "unreadable"
+        kind = (
+            "truncated"
+            if what.startswith("truncated")
+            else "too-large"
+            if f"{MAX_PIXELS // 10**6} million" in what
+            else "unreadable"
+        )
         return Problem(kind, file.name, what), digest
     ending = file.name.rsplit(".", 1)[-1].lower()
     for signature, endings in SIGNATURES.items():
         if content.startswith(signature) and ending not in endings:
-            return Problem("extension-lies", file.name, f"its content is {endings[0].upper()}; it is read by content"), digest
+            return Problem(
+                "extension-lies", file.name, f"its content is {endings[0].upper()}; it is read by content"
+            ), digest
     return None, digest
 
 
 def _strays(report: CheckReport, listing: Listing) -> None:
     for name, why in listing.strays:
         outside = why.startswith("an image outside")
-        report.add("root-image" if outside else "ignored", name, why if outside else f"{why}; left alone (images are {', '.join(FORMATS)})")
+        report.add(
+            "root-image" if outside else "ignored",
+            name,
+            why if outside else f"{why}; left alone (images are {', '.join(FORMATS)})",
+        )
 
 
 def _count(report: CheckReport, pairs: list[tuple[str, str]], classes: list[str], splits: list[str]) -> None:

@@ -67,7 +67,9 @@ class ImageFile:
                     raise DataError(f"{self.name}: changed since the data set was read", "start again")
                 return os.pread(file.fileno(), self.size, self.offset)
         except OSError as error:
-            raise DataError(f"{self.name}: cannot be read ({error.strerror})", "check the file and its permissions") from None
+            raise DataError(
+                f"{self.name}: cannot be read ({error.strerror})", "check the file and its permissions"
+            ) from None
 
 
 def show(path: Path | str) -> str:
@@ -158,5 +160,7 @@ class Dataset:
             if split.pixels is not None:
                 digest.update(np.ascontiguousarray(split.pixels).data)
             for file in split.files or ():
-                digest.update(f"{file.path.name}{file.name.rsplit('!', 1)[-1]}{file.size}".encode(errors="surrogateescape"))
+                digest.update(
+                    f"{file.path.name}{file.name.rsplit('!', 1)[-1]}{file.size}".encode(errors="surrogateescape")
+                )
         return digest.hexdigest()

@@ -36,12 +36,14 @@ def decode(data: bytes, name: str, channels: int) -> Image.Image:
     if not data:
         raise DataError(f"{name}: empty file", FIX)
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
         if image.width * image.height > MAX_PIXELS:
             raise DataError(*_too_large(name, f"{image.width} x {image.height} pixels"))
         image.load()
         image = _eight_bits(ImageOps.exif_transpose(image))
-        return image if image.mode == ("L" if channels == 1 else "RGB") else image.convert("L" if channels == 1 else "RGB")
+        return (
+            image if image.mode == ("L" if channels == 1 else "RGB") else image.convert("L" if channels == 1 else "RGB")
+        )
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise DataError(*_too_large(name, "far more pixels")) from None
     except UnidentifiedImageError:
@@ -132,7 +134,8 @@ class Preprocessing:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """What `to_dict` gave."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**plain)
 
     def pixels(self, data: bytes, name: str) -> np.ndarray:
         """uint8 (size, size, C) of an image file's bytes."""

@@ -15,7 +15,15 @@ from podium.data.dataset import ImageFile, show
 from podium.errors import DataError
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"})
-SPLIT_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test", "testing": "test"}
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".zip")
 LAYOUT = "lay it out as DATA/CLASS/image.jpg, or DATA/train/CLASS/image.jpg with val/ or test/ beside train/"
 MOST_UNPACKED = 4 << 30  # bytes of a compressed archive that are held in memory
@@ -76,7 +84,11 @@ def _arrange(found: Iterator[tuple[PurePosixPath, ImageFile | str]]) -> Listing:
     entries = list(found)
     tops = {path.parts[0] for path, _ in entries if len(path.parts) > 1}
     # an archive often wraps everything in one folder: flowers/train/rose/1.jpg
-    if len(tops) == 1 and all(len(p.parts) > 2 for p, f in entries if isinstance(f, ImageFile)) and not (tops & SPLIT_NAMES.keys()):
+    if (
+        len(tops) == 1
+        and all(len(p.parts) > 2 for p, f in entries if isinstance(f, ImageFile))
+        and not (tops & SPLIT_NAMES.keys())
+    ):
         entries = [(PurePosixPath(*p.parts[1:]) if len(p.parts) > 1 else p, f) for p, f in entries]
         tops = {path.parts[0] for path, _ in entries if len(path.parts) > 1}
     split = "train" in {SPLIT_NAMES.get(top.lower()) for top in tops}
@@ -151,7 +163,9 @@ def _tar(archive: Path) -> Iterator[tuple[PurePosixPath, ImageFile | str]]:
                         yield path, "folder"
                     continue
                 if not member.isfile() or member.issparse():
-                    raise DataError(f"{show(archive)}: holds {member.name!r}, a link or device", "do not use this archive")
+                    raise DataError(
+                        f"{show(archive)}: holds {member.name!r}, a link or device", "do not use this archive"
+                    )
                 why = _unwanted(path)
                 if why:
                     yield path, why
@@ -160,12 +174,21 @@ def _tar(archive: Path) -> Iterator[tuple[PurePosixPath, ImageFile | str]]:
                 if compressed:
                     total += member.size
                     if total > MOST_UNPACKED:
-                        raise DataError(f"{show(archive)}: more than 4 GB unpacked", "unpack it into a folder and give that")
+                        raise DataError(
+                            f"{show(archive)}: more than 4 GB unpacked", "unpack it into a folder and give that"
+                        )
                     file = tar.extractfile(member)
                     content = file.read() if file is not None else b""
-                yield path, ImageFile(archive, f"{show(archive)}!{member.name}", member.offset_data, member.size, mtime, content)
+                yield (
+                    path,
+                    ImageFile(
+                        archive, f"{show(archive)}!{member.name}", member.offset_data, member.size, mtime, content
+                    ),
+                )
     except (tarfile.TarError, EOFError, OSError) as error:
-        raise DataError(f"{show(archive)}: not a tar archive, or a damaged one ({error})", "download it again") from None
+        raise DataError(
+            f"{show(archive)}: not a tar archive, or a damaged one ({error})", "download it again"
+        ) from None
 
 
 def _zip(archive: Path) -> Iterator[tuple[PurePosixPath, ImageFile | str]]:
@@ -184,10 +207,17 @@ def _zip(archive: Path) -> Iterator[tuple[PurePosixPath, ImageFile | str]]:
                     continue
                 total += info.file_size
                 if total > MOST_UNPACKED:
-                    raise DataError(f"{show(archive)}: more than 4 GB unpacked", "unpack it into a folder and give that")
-                yield path, ImageFile(archive, f"{show(archive)}!{info.filename}", 0, info.file_size, mtime, file.read(info))
+                    raise DataError(
+                        f"{show(archive)}: more than 4 GB unpacked", "unpack it into a folder and give that"
+                    )
+                yield (
+                    path,
+                    ImageFile(archive, f"{show(archive)}!{info.filename}", 0, info.file_size, mtime, file.read(info)),
+                )
     except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-        raise DataError(f"{show(archive)}: not a zip archive, or a damaged one ({error})", "download it again") from None
+        raise DataError(
+            f"{show(archive)}: not a zip archive, or a damaged one ({error})", "download it again"
+        ) from None
 
 
 def _unwanted(path: PurePosixPath) -> str:

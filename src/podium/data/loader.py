@@ -162,8 +162,8 @@ class Loader:
         try:
             ahead = iter(batches)
             while True:
-                while len(waiting) < PREFETCH and (rows := next(ahead, None)) is not None:
-                    waiting.append((rows, [pool.submit(self._read, int(i), epoch) for i in rows]))
+                while len(waiting) < PREFETCH and (following := next(ahead, None)) is not None:
+                    waiting.append((following, [pool.submit(self._read, int(i), epoch) for i in following]))
                 if not waiting:
                     return
                 rows, futures = waiting.popleft()

@@ -131,17 +131,31 @@ def _photos(path: Path) -> Dataset:
     for name in ("", *SPLITS):
         if name in listing.files:
             pairs = [(file, number[c]) for c, files in listing.files[name].items() for file in files]
-            splits[name or "train"] = Split(np.array([label for _, label in pairs], np.int64), files=tuple(f for f, _ in pairs))
+            splits[name or "train"] = Split(
+                np.array([label for _, label in pairs], np.int64), files=tuple(f for f, _ in pairs)
+            )
     notes = []
     for name, split in splits.items():
         missing = [c for c in classes if number[c] not in set(split.labels.tolist())]
         if missing:
             notes.append(f"note: {name} has no images of {', '.join(missing)}")
     if listing.strays:
-        notes.append(f"note: {len(listing.strays)} files are not images of a class and are left alone (`podium check` lists them)")
+        notes.append(
+            f"note: {len(listing.strays)} files are not images of a class and are left alone (`podium check` lists them)"
+        )
     mean, std = IMAGENET
     return Dataset(
-        path.name or str(path), tuple(classes), splits, 3, PHOTO_SIZE, True, mean, std, crop_pct=PHOTO_CROP, source=str(path), notes=tuple(notes)
+        path.name or str(path),
+        tuple(classes),
+        splits,
+        3,
+        PHOTO_SIZE,
+        True,
+        mean,
+        std,
+        crop_pct=PHOTO_CROP,
+        source=str(path),
+        notes=tuple(notes),
     )
 
 
@@ -152,11 +166,16 @@ def explain(listing: Listing, path: Path) -> tuple[str, str] | None:
     counts = {name: len(files) for name, files in train.items()}
     if not any(counts.values()):
         roots = sum(why.startswith("an image outside") for _, why in listing.strays)
-        return (f"{where}: {roots} images, but none in a class folder" if roots else f"{where}: holds no images"), LAYOUT
+        return (
+            f"{where}: {roots} images, but none in a class folder" if roots else f"{where}: holds no images"
+        ), LAYOUT
     listed = ", ".join(f"{show(name)} {count}" for name, count in list(counts.items())[:20])
     if not all(counts.values()):
         empty = ", ".join(show(name) for name, count in counts.items() if not count)
-        return f"{where}: no images of class {empty} (training images: {listed})", "add images, or delete the empty folders"
+        return (
+            f"{where}: no images of class {empty} (training images: {listed})",
+            "add images, or delete the empty folders",
+        )
     if len(counts) < 2:
         return f"{where}: one class only ({listed})", "a classifier needs two classes at least; " + LAYOUT
     strange = []
@@ -180,9 +199,7 @@ def _with_channels(data: Dataset, channels: int) -> Dataset:
             images = (np.asarray(split.image(i, channels)) for i in range(len(split)))
             pixels = np.stack([image.reshape(*image.shape[:2], channels) for image in images])
         splits[name] = replace(split, pixels=pixels)
-    mean, std = (
-        tuple([float(np.mean(values))]) if channels == 1 else tuple(values) * 3 for values in (data.mean, data.std)
-    )
+    mean, std = ((float(np.mean(values)),) if channels == 1 else tuple(values) * 3 for values in (data.mean, data.std))
     return replace(data, splits=splits, channels=channels, mean=mean, std=std)
 
 

@@ -61,7 +61,10 @@ def summarize(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]) ->
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
     if not np.isfinite(logits).all():
-        raise NumericError(f"{int((~np.isfinite(logits)).any(1).sum())} images have logits that are not finite", "train again with a lower lr")
+        raise NumericError(
+            f"{int((~np.isfinite(logits)).any(1).sum())} images have logits that are not finite",
+            "train again with a lower lr",
+        )
     p = probabilities(logits)
     guess, every = logits.argmax(1), np.arange(len(classes))
     precision, recall, f1, counts = precision_recall_fscore_support(labels, guess, labels=every, zero_division=0.0)
@@ -76,7 +79,13 @@ def summarize(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]) ->
         "n": len(labels),
         "macro_f1": float(f1[present].mean()),
         "per_class": [
-            {"class": name, "n": int(counts[i]), "precision": float(precision[i]), "recall": float(recall[i]), "f1": float(f1[i])}
+            {
+                "class": name,
+                "n": int(counts[i]),
+                "precision": float(precision[i]),
+                "recall": float(recall[i]),
+                "f1": float(f1[i]),
+            }
             for i, name in enumerate(classes)
         ],
         "confusion": confusion_matrix(labels, guess, labels=every).tolist(),

@@ -38,7 +38,8 @@ def measure(net: ConvNet, batch: int, seconds: float = 1.0) -> dict[str, Any]:
 
     for _ in range(WARMUP):
         passed()
-    times, stop = [], time.perf_counter() + seconds
+    times: list[float] = []
+    stop = time.perf_counter() + seconds
     while time.perf_counter() < stop or len(times) < FEWEST:
         times.append(passed())
     net.train(training)

@@ -138,10 +138,8 @@ def map_size(layers: nn.Module, size: int) -> int:
     for layer in layers.modules():
         if not hasattr(layer, "kernel_size"):
             continue
-        kernel, stride, padding = (
-            value[0] if isinstance(value, tuple) else int(value)
-            for value in (layer.kernel_size, layer.stride, layer.padding)  # type: ignore[arg-type]
-        )
+        values: list[Any] = [layer.kernel_size, layer.stride, layer.padding]
+        kernel, stride, padding = (value[0] if isinstance(value, tuple) else value for value in values)
         span = size + 2 * padding - kernel
         size = (-(-span // stride) if getattr(layer, "ceil_mode", False) else span // stride) + 1
     return size

@@ -13,7 +13,24 @@ from podium.models.convnet import ConvNet, Head, Loss, map_size
 from podium.models.registry import register
 
 # Table I: the S2 maps that each of the sixteen C3 maps sees.
-C3_TABLE = ("012 123 234 345 045 015 0123 1234 2345 0345 0145 0125 0134 1245 0235 012345").split()
+C3_TABLE = [
+    "012",
+    "123",
+    "234",
+    "345",
+    "045",
+    "015",
+    "0123",
+    "1234",
+    "2345",
+    "0345",
+    "0145",
+    "0125",
+    "0134",
+    "1245",
+    "0235",
+    "012345",
+]
 
 # The output's fixed targets for digits: pictures of 7x12 pixels (Fig. 3 draws such a set for all of ASCII; these are ours).
 DIGITS = """
@@ -66,6 +83,8 @@ class PartialConv(nn.Module):
     """
 
     stride, padding = 1, 0
+    rows: Tensor
+    columns: Tensor
 
     def __init__(self, table: list[list[int]], kernel: int) -> None:
         super().__init__()
@@ -125,7 +144,13 @@ class LeNet5(ConvNet):
     """
 
     def __init__(
-        self, num_classes: int = 10, in_chans: int = 1, image_size: int = 32, *, j: float = 1.0, reset_scale: float = 2.4
+        self,
+        num_classes: int = 10,
+        in_chans: int = 1,
+        image_size: int = 32,
+        *,
+        j: float = 1.0,
+        reset_scale: float = 2.4,
     ) -> None:
         c1 = nn.Conv2d(in_chans, 6, 5, padding=2 if image_size == 28 else 0)
         c3 = PartialConv([[int(i) for i in row] for row in C3_TABLE], 5)

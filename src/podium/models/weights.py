@@ -54,7 +54,7 @@ def read_foreign(path: Path) -> dict[str, Tensor]:
         raise ModelFileError(f"{path}: not a model file (it starts with {head!r})", "download it again")
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "weights.safetensors"
-        child = subprocess.run(  # noqa: S603: our own interpreter and program
+        child = subprocess.run(  # noqa: S603 - our own interpreter and program
             [sys.executable, "-c", _READ_PICKLE, str(path), str(out)], capture_output=True, text=True, check=False
         )
         if child.returncode != 0:
@@ -76,7 +76,9 @@ def load_state(net: ConvNet, state: dict[str, Tensor], origin: str) -> None:
     """
     own = net.state_dict()
     mismatched = [
-        f"{k} is {tuple(state[k].shape)}, not {tuple(v.shape)}" for k, v in own.items() if k in state and state[k].shape != v.shape
+        f"{k} is {tuple(state[k].shape)}, not {tuple(v.shape)}"
+        for k, v in own.items()
+        if k in state and state[k].shape != v.shape
     ]
     wrong = {
         "missing": [k for k in own if k not in state and not k.endswith("num_batches_tracked")],
@@ -91,9 +93,7 @@ def load_state(net: ConvNet, state: dict[str, Tensor], origin: str) -> None:
     net.load_state_dict(state, strict=False)
 
 
-def import_weights(
-    source: str, path: Path, *, num_classes: int | None = None, in_chans: int | None = None
-) -> ConvNet:
+def import_weights(source: str, path: Path, *, num_classes: int | None = None, in_chans: int | None = None) -> ConvNet:
     """A network filled from a peer's checkpoint.
 
     Args:

@@ -50,7 +50,9 @@ class RunFolder:
         try:
             return json.loads((self / RESULT).read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise ModelFileError(f"{self.path}: no finished run", "give a run's folder, or go on with --resume") from None
+            raise ModelFileError(
+                f"{self.path}: no finished run", "give a run's folder, or go on with --resume"
+            ) from None
         except ValueError as error:
             raise ModelFileError(f"{self / RESULT}: damaged ({error})", "delete it and go on with --resume") from None
 
@@ -97,7 +99,9 @@ class RunFolder:
             except OSError:
                 file.seek(0)
                 holder = file.read().strip() or "another process"
-                raise MachineError(f"{self.path}: in use by {holder}", "wait for it, or name another folder with -o") from None
+                raise MachineError(
+                    f"{self.path}: in use by {holder}", "wait for it, or name another folder with -o"
+                ) from None
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}")
             file.flush()

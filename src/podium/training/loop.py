@@ -94,7 +94,10 @@ def train(
         if not folder.started:
             steps = _total_steps(plan)
             plan.settings = plan.settings.replace(duration=f"{steps}it")
-            notes = {**(origin or {}), "duration": f"{settings.duration} from {(origin or {}).get('duration', 'default')}"}
+            notes = {
+                **(origin or {}),
+                "duration": f"{settings.duration} from {(origin or {}).get('duration', 'default')}",
+            }
             write_file(folder / SETTINGS, plan.settings, notes)
         if announce is not None:
             announce(plan)
@@ -111,7 +114,9 @@ def _refuse_changes(asked: Settings, recorded: dict[str, Any], origin: dict[str,
         if key == "data" and Path(value).exists():
             value = str(Path(value).resolve())
         if value != old:
-            raise UsageError(f"{key}: the run has {old!r}, not {value!r}", "resume it as it was, or start another with -o")
+            raise UsageError(
+                f"{key}: the run has {old!r}, not {value!r}", "resume it as it was, or start another with -o"
+            )
 
 
 def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> None:
@@ -156,7 +161,16 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
         state.save(folder.path, tensors, {**values, "loss_sum": loss_sum, "images_seen": images_seen})
 
     if step == 0 and log_rows == 0:
-        log({"event": "start", **_machine(), "model": s.model, "data": plan.data.name, "params": plan.cost.params, "steps": total})
+        log(
+            {
+                "event": "start",
+                **_machine(),
+                "model": s.model,
+                "data": plan.data.name,
+                "params": plan.cost.params,
+                "steps": total,
+            }
+        )
     if given and not checkpoints:
         save()  # weights that were handed in cannot be drawn again from the seed
     saved_at = time.monotonic()
@@ -223,7 +237,7 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
     events.close()
     # What ships: the best weights where images were set apart to choose them, else the last.
     if plan.selects:
-        net = bundle.load(folder.path).model.to(device, memory_format=torch.channels_last)
+        net = bundle.load(folder.path).model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         outputs = None
     with _averaged(average if not plan.selects else None):
         if outputs is None:
@@ -252,13 +266,20 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
     }
     log({"event": "done", **brief, "seconds": result["seconds"]})
     folder.write_json(RESULT, result)
-    for old in state.newest(folder.path):
-        if old.name != state.LAST:
-            old.unlink()
+    for path in state.newest(folder.path):
+        if path.name != state.LAST:
+            path.unlink()
 
 
 def forward_backward(
-    net: ConvNet, optimizer: torch.optim.Optimizer, batch: Batch, loss: Loss, s: Settings, step: int, rate: float, amp: bool
+    net: ConvNet,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    loss: Loss,
+    s: Settings,
+    step: int,
+    rate: float,
+    amp: bool,
 ) -> tuple[float, float]:
     """All of a step but the step: gradients in place, clipped. Every draw depends on (seed, step) alone.
 
@@ -406,4 +427,3 @@ def _tensorboard(folder: RunFolder, step: int) -> Any:
     from tensorboardX import SummaryWriter
 
     return SummaryWriter(str(folder.path / "events"), purge_step=step or None)
-

@@ -28,7 +28,9 @@ def make_optimizer(net: ConvNet, s: Settings) -> torch.optim.Optimizer:
 def learning_rate(step: int, total: int, steps_per_epoch: int, s: Settings) -> float:
     """The rate at a step (counted from 0) of `total`: a linear rise over the warm-up, then the schedule."""
     warmup = to_steps("warmup", s.warmup, steps_per_epoch, total)
-    if s.schedule == "one-cycle":  # from lr/25 up to lr and down to nothing, on cosines [Smith 2018; torch's OneCycleLR]
+    if (
+        s.schedule == "one-cycle"
+    ):  # from lr/25 up to lr and down to nothing, on cosines [Smith 2018; torch's OneCycleLR]
         rise = warmup or round(0.3 * total)
         if step < rise:
             return s.lr * (1 - (1 - 1 / 25) * _cosine(step / rise))

@@ -83,7 +83,9 @@ def prepare(settings: Settings, data: Dataset | None = None, net: ConvNet | None
     judge = "test" if "test" in data.splits else "val"
     monitor = "val" if "val" in data.splits else judge
     if s.patience and monitor == judge:
-        raise UsageError(f"patience: {s.patience} needs validation images besides those it is judged on", "add --val 0.1")
+        raise UsageError(
+            f"patience: {s.patience} needs validation images besides those it is judged on", "add --val 0.1"
+        )
     cost = count_net(net)
     preprocessing = Preprocessing(
         image_size=net.spec["image_size"],
@@ -103,16 +105,26 @@ def prepare(settings: Settings, data: Dataset | None = None, net: ConvNet | None
     )
     augment = Augment(s.crop, s.crop_padding, (s.crop_range[0], s.crop_range[1]), bool(s.flip), s.erase, s.colour)
     train = Loader(
-        data.splits["train"], preprocessing, batch_size=s.batch_size, device=device, seed=s.seed, augment=augment, workers=s.workers
+        data.splits["train"],
+        preprocessing,
+        batch_size=s.batch_size,
+        device=device,
+        seed=s.seed,
+        augment=augment,
+        workers=s.workers,
     )
     if train.batch_size < 2:
         raise UsageError(f"batch_size: {train.batch_size}", "batch norm needs at least 2 images a step")
     loaders = {
-        name: Loader(data.splits[name], preprocessing, batch_size=evaluation_batch(cost.macs), device=device, workers=s.workers)
+        name: Loader(
+            data.splits[name], preprocessing, batch_size=evaluation_batch(cost.macs), device=device, workers=s.workers
+        )
         for name in sorted({judge, monitor})
     }
-    net.to(device=device, memory_format=torch.channels_last)
-    return Plan(s, data, net, cost, preprocessing, device, s.amp == "bf16", train, loaders, judge, monitor, list(data.notes))
+    net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Plan(
+        s, data, net, cost, preprocessing, device, s.amp == "bf16", train, loaders, judge, monitor, list(data.notes)
+    )
 
 
 def evaluation_batch(macs: int) -> int:
@@ -141,7 +153,9 @@ def native_bf16(device: torch.device) -> bool:
     """Whether the hardware multiplies in bfloat16 by itself."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = torch.cpu.get_capabilities() if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities") else {}
+    capabilities = (
+        torch.cpu.get_capabilities() if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities") else {}
+    )
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "arm_bf16", "sve_bf16"))
 
 

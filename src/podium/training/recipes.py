@@ -150,7 +150,9 @@ def recipe(name: str) -> Recipe:
         UsageError: there is none; the closest are named.
     """
     if name not in RECIPES:
-        raise UsageError(f"no recipe is called {name!r}", closest(name, list(RECIPES)) or f"one of {', '.join(RECIPES)}")
+        raise UsageError(
+            f"no recipe is called {name!r}", closest(name, list(RECIPES)) or f"one of {', '.join(RECIPES)}"
+        )
     return RECIPES[name]
 
 
@@ -160,7 +162,9 @@ def settings_of(name: str | None, config: Path | None, flags: dict[str, Any]) ->
     for word, unit in (("epochs", "ep"), ("steps", "it"), ("budget", "")):
         if word in flags:
             if "duration" in flags:
-                raise UsageError(f"{word} and another length of training are given", "give one of epochs, steps, budget")
+                raise UsageError(
+                    f"{word} and another length of training are given", "give one of epochs, steps, budget"
+                )
             flags["duration"] = f"{flags.pop(word)}{unit}"
     if name is None and config is not None:
         name = read_file(config).get("recipe")
