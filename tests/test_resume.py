@@ -4,10 +4,8 @@ import hashlib
 import json
 import os
 import random
-import resource
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from command import one_error, podium
 from podium.errors import ModelFileError
 from podium.training import state
 from podium.training.folder import RunFolder
@@ -31,36 +30,15 @@ COMMON = [
     "0.9",
     "--image-size",
     "32",
+    "--crop",
+    "area",
     "--checkpoint-every",
     "0.001s",
 ]
 
 
-def podium(*arguments, fault=None, limit=None, env=None):
-    """Run the command line in a process of its own."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **({"PODIUM_FAULT": fault} if fault else {}), **(env or {})}
-    starved = None if limit is None else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-    return subprocess.run(
-        [sys.executable, "-m", "podium", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        preexec_fn=starved,
-    )
-
-
 def digest(folder):
     return hashlib.sha256((Path(folder) / "model.safetensors").read_bytes()).hexdigest()
-
-
-def one_error(done, code, *words):
-    """Exit code, one line of error, one of mending, no traceback."""
-    assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
-    errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1, done.stderr
-    for word in words:
-        assert word in done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -81,13 +59,13 @@ def photos(tmp_path_factory):
 def whole(photos, tmp_path_factory):
     """The run that was never interrupted."""
     out = tmp_path_factory.mktemp("whole") / "run"
-    done = podium("train", "lenet5_modern", photos, *COMMON, "--workers", "2", "--crop", "area", "-o", out)
+    done = begin(photos, out)
     assert done.returncode == 0, done.stderr
     return out
 
 
-def begin(photos, out, fault=None, **more):
-    return podium("train", "lenet5_modern", photos, *COMMON, "--crop", "area", "-o", out, fault=fault, **more)
+def begin(photos, out, fault="", *more):
+    return podium("train", "lenet5_modern", photos, *COMMON, "-o", out, *more, fault=fault)
 
 
 @pytest.mark.parametrize("step", sorted(random.Random(0).sample(range(1, 23), 4)))
@@ -118,22 +96,7 @@ def test_killed_twice_and_before_the_first_checkpoint(photos, whole, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_the_run_goes_on_exactly(photos, whole, tmp_path, number):
     out = tmp_path / "run"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PODIUM_FAULT": f"signal:{int(number)}@step:7"}
-    arguments = [
-        "train",
-        "lenet5_modern",
-        str(photos),
-        *COMMON,
-        "--crop",
-        "area",
-        "-o",
-        str(out),
-        "--checkpoint-every",
-        "1h",
-    ]
-    stopped = subprocess.run(
-        [sys.executable, "-m", "podium", *arguments], capture_output=True, text=True, env=environment
-    )
+    stopped = begin(photos, out, f"signal:{int(number)}@step:7", "--checkpoint-every", "1h")
     one_error(stopped, 128 + number, "--resume", "after step 7")
     assert podium("train", "--resume", "-o", out).returncode == 0
     assert digest(out) == digest(whole)
@@ -175,12 +138,36 @@ def test_killed_while_a_checkpoint_is_written(photos, whole, tmp_path, place):
     assert not list(out.glob(".tmp-*"))
 
 
-def test_a_full_disk_stops_the_run_and_keeps_what_was_there(photos, whole, tmp_path):
+def test_a_file_that_cannot_be_written_stops_the_run_and_keeps_what_was_there(photos, whole, tmp_path):
     out = tmp_path / "run"
     begin(photos, out, "kill@step:12")
     kept = (out / state.LAST).read_bytes()
-    one_error(podium("train", "--resume", "-o", out, limit=200_000), 6, "last.ckpt", "--resume")
+    one_error(podium("train", "--resume", "-o", out, largest_file=200_000), 6, "last.ckpt", "--resume")
     assert (out / state.LAST).read_bytes() == kept
+    assert podium("train", "--resume", "-o", out).returncode == 0
+    assert digest(out) == digest(whole)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk with room for nine files, and a function that makes room for more."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    room = ["mount", "-t", "tmpfs", "-o", "nr_inodes=9", "none", disk]
+    if subprocess.run(room, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount a small disk; the test before this one limits the size of files instead")
+    yield disk, lambda: subprocess.run(["mount", "-o", "remount,nr_inodes=99", disk], check=True)
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_a_disk_that_fills_up_while_training(photos, whole, small_disk):
+    disk, free = small_disk
+    out = disk / "run"
+    one_error(begin(photos, out), 6, "last.ckpt", "No space left on device", "free some space")
+    _, values, damaged = state.load_newest(out)
+    assert values["step"] > 0
+    assert not damaged
+    free()
     assert podium("train", "--resume", "-o", out).returncode == 0
     assert digest(out) == digest(whole)
 
@@ -212,21 +199,8 @@ def test_a_loss_that_is_not_a_number_is_not_applied(photos, whole, tmp_path):
 
 
 def test_a_diverging_run_stops_with_exit_code_5(tmp_path):
-    done = podium(
-        "train",
-        "lenet5_modern",
-        "digits",
-        "--optimizer",
-        "sgd",
-        "--lr",
-        "1000",
-        "--clip",
-        "0",
-        "--epochs",
-        "5",
-        "-o",
-        tmp_path / "r",
-    )
+    diverging = ["--optimizer", "sgd", "--lr", "1000", "--clip", "0", "--epochs", "5"]
+    done = podium("train", "lenet5_modern", "digits", *diverging, "-o", tmp_path / "r")
     one_error(done, 5, "lower lr")
 
 
@@ -275,32 +249,19 @@ def test_a_photo_that_goes_bad_while_training_is_named(photos, tmp_path):
     victim = copy / "train" / "dark" / "7.png"
     victim.write_bytes(victim.read_bytes()[:300])
     one_error(begin(copy, tmp_path / "run"), 3, "7.png", "--on-bad skip")
-    done = podium(
-        "train",
-        "lenet5_modern",
-        copy,
-        "--steps",
-        "3",
-        "--image-size",
-        "32",
-        "--on-bad",
-        "skip",
-        "-o",
-        tmp_path / "skip",
-    )
+    skip = ["--steps", "3", "--image-size", "32", "--on-bad", "skip"]
+    done = podium("train", "lenet5_modern", copy, *skip, "-o", tmp_path / "skip")
     assert done.returncode == 0, done.stderr
     assert "7.png" in json.loads((tmp_path / "skip" / "result.json").read_text())["skipped"][0][0]
 
 
 def test_a_budget_becomes_steps_and_is_exact_from_there(tmp_path):
     out = tmp_path / "run"
-    fault = {"PODIUM_FAULT": "kill@step:20"}
-    assert (
-        podium("train", "lenet5_modern", "digits", "--budget", "4s", "-o", out, env=fault).returncode == -signal.SIGKILL
-    )
+    killed = podium("train", "lenet5_modern", "digits", "--budget", "3s", "-o", out, fault="kill@step:5")
+    assert killed.returncode == -signal.SIGKILL
     recorded = (out / "settings.yaml").read_text()
     steps = int(recorded.split("duration: ")[1].split("it")[0])
-    assert "# 4s from" in recorded
+    assert "# 3s from" in recorded
     assert podium("train", "--resume", "-o", out).returncode == 0
     again = podium("train", "--config", out / "settings.yaml", "-o", tmp_path / "again")
     assert again.returncode == 0, again.stderr

@@ -23,7 +23,8 @@ from podium.evaluation.speed import speed
 from podium.models import architecture
 from podium.settings import Origins, Settings, read_file
 from podium.training.folder import PREDICTIONS, SETTINGS, SPEED, RunFolder
-from podium.training.loop import Progress, Stopped, train
+from podium.training.interrupt import Stopped
+from podium.training.loop import Progress, train
 
 MODELS = ("lenet5", "lenet5_modern", "alexnet", "vgg11_bn", "plain20", "resnet20")
 WORST = 12  # mistakes shown for each network

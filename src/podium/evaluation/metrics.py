@@ -43,6 +43,11 @@ def calibration(logits: np.ndarray, labels: np.ndarray) -> list[dict[str, float]
     ]
 
 
+def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """How many images of each class (a row) were taken for each (a column), (K, K) int64."""
+    return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
+
+
 def summarize(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
     """All that is said of a network on a split.
 
@@ -58,16 +63,16 @@ def summarize(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]) ->
     Raises:
         NumericError: a logit is not finite.
     """
-    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
-
     if not np.isfinite(logits).all():
         raise NumericError(
             f"{int((~np.isfinite(logits)).any(1).sum())} images have logits that are not finite",
             "train again with a lower lr",
         )
     p = probabilities(logits)
-    guess, every = logits.argmax(1), np.arange(len(classes))
-    precision, recall, f1, counts = precision_recall_fscore_support(labels, guess, labels=every, zero_division=0.0)
+    confusion = confusion_matrix(labels, logits.argmax(1), len(classes))
+    right, predicted, counts = confusion.diagonal(), confusion.sum(0), confusion.sum(1)
+    precision, recall = right / np.maximum(predicted, 1), right / np.maximum(counts, 1)
+    f1 = 2 * right / np.maximum(predicted + counts, 1)
     bins = calibration(logits, labels)
     present = counts > 0
     likely = np.clip(p[np.arange(len(labels)), labels], np.finfo(np.float64).tiny, 1.0)
@@ -88,7 +93,7 @@ def summarize(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]) ->
             }
             for i, name in enumerate(classes)
         ],
-        "confusion": confusion_matrix(labels, guess, labels=every).tolist(),
+        "confusion": confusion.tolist(),
         "calibration": bins,
     }
 

@@ -2,54 +2,40 @@
 
 from __future__ import annotations
 
-import copy
+import io
 import math
-import os
 import platform
-import signal
+import shutil
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
 import torch
 
-from podium import bundle
-from podium.data import augment as aug
-from podium.data.augment import mix
+from podium import __version__, bundle
 from podium.data.dataset import Dataset
 from podium.data.loader import Batch
-from podium.errors import MachineError, NumericError, PodiumError, UsageError
+from podium.errors import MachineError, NumericError, UsageError
 from podium.evaluation.evaluate import Outputs, evaluate
 from podium.evaluation.metrics import summarize
 from podium.files import write_atomic
-from podium.models.convnet import ConvNet, Loss
+from podium.models.convnet import ConvNet
 from podium.settings import Settings, duration, read_file, to_steps, write_file
 from podium.training import state
 from podium.training.folder import PREDICTIONS, RESULT, SETTINGS, RunFolder
+from podium.training.interrupt import Stopped, stop_signals
 from podium.training.losses import cross_entropy
 from podium.training.optim import Average, learning_rate, make_optimizer
 from podium.training.plan import Plan, prepare
+from podium.training.step import forward_backward, steps_of
 
 # Called after every step with (steps done, steps in all, what to show) and after every epoch with its log row.
 Progress = Callable[[int, int, dict[str, Any]], None]
 NOT_COMPARED = {"workers", "device", "checkpoint_every"}  # may differ between a run and its resume
-
-
-class Stopped(PodiumError):
-    """Ctrl-C or SIGTERM: the step was finished and the state saved."""
-
-    def __init__(self, number: int, step: int, total: int, folder: RunFolder) -> None:
-        super().__init__(
-            f"stopped by {signal.Signals(number).name} after step {step} of {total}; the state is saved",
-            f"go on with: podium train --resume -o {folder.path}",
-        )
-        self.exit_code = 128 + number
 
 
 def train(
@@ -84,7 +70,8 @@ def train(
     if resume and folder.started:
         recorded = read_file(folder / SETTINGS)
         _refuse_changes(settings, recorded, origin or {})
-        settings = settings.replace(**{k: v for k, v in recorded.items() if k not in NOT_COMPARED})
+        free = {key for key in NOT_COMPARED if (origin or {}).get(key) == "flag"}
+        settings = settings.replace(**{k: v for k, v in recorded.items() if k not in free})
         if folder.finished:
             return folder
     else:
@@ -92,7 +79,7 @@ def train(
     with folder.locked():
         plan = prepare(settings, data, net)
         if not folder.started:
-            steps = _total_steps(plan)
+            steps = steps_of(plan)
             plan.settings = plan.settings.replace(duration=f"{steps}it")
             notes = {
                 **(origin or {}),
@@ -129,7 +116,7 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
     interval = duration("checkpoint_every", s.checkpoint_every)[0]
 
     # Where we are: from the start, or from the newest good checkpoint.
-    step, log_rows, seconds = 0, 0, 0.0
+    step, judged, log_rows, seconds = 0, 0, 0, 0.0
     loss_sum, images_seen = 0.0, 0
     best: dict[str, Any] = {"top1": -1.0, "epoch": 0}
     checkpoints = any(state.newest(folder.path))
@@ -142,8 +129,8 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
         if average is not None:
             for name in average.values:
                 average.values[name].copy_(tensors[f"average.{name}"])
-        step, log_rows, seconds = values["step"], values["log_rows"], values["seconds"]
-        loss_sum, images_seen, best = values["loss_sum"], values["images_seen"], values["best"]
+        step, judged, log_rows, seconds = (values[k] for k in ("step", "judged", "log_rows", "seconds"))
+        loss_sum, images_seen, best = (values[k] for k in ("loss_sum", "images_seen", "best"))
     folder.keep_log(log_rows)
     _check_disk(folder, net, optimizer, s)
     clock = time.monotonic() - seconds
@@ -157,29 +144,50 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
         tensors = {f"net.{k}": v for k, v in net.state_dict().items()} | state.optimizer_state(optimizer)
         if average is not None:
             tensors |= {f"average.{k}": v for k, v in average.values.items()}
-        values = {"step": step, "log_rows": log_rows, "seconds": time.monotonic() - clock, "best": best}
-        state.save(folder.path, tensors, {**values, "loss_sum": loss_sum, "images_seen": images_seen})
+        values = {"step": step, "judged": judged, "log_rows": log_rows, "seconds": time.monotonic() - clock}
+        state.save(folder.path, tensors, {**values, "best": best, "loss_sum": loss_sum, "images_seen": images_seen})
 
-    if step == 0 and log_rows == 0:
-        log(
-            {
-                "event": "start",
-                **_machine(),
-                "model": s.model,
-                "data": plan.data.name,
-                "params": plan.cost.params,
-                "steps": total,
-            }
-        )
+    if log_rows == 0:
+        sizes = {"model": s.model, "data": plan.data.name, "params": plan.cost.params, "steps": total}
+        log({"event": "start", **_machine(), **sizes})
     if given and not checkpoints:
         save()  # weights that were handed in cannot be drawn again from the seed
     saved_at = time.monotonic()
     events = _tensorboard(folder, step)
     outputs: Outputs | None = None
-    finished = False
 
-    with _stop_signals() as stop:
-        while step < total and not finished:
+    with stop_signals() as stop:
+        while True:
+            # After an epoch, and after the last step: judge, log, keep the best.
+            if step > judged and (step % per_epoch == 0 or step == total):
+                epoch = -(-step // per_epoch)
+                with average.applied() if average is not None else nullcontext():
+                    outputs = evaluate(net, plan.loaders[plan.monitor])
+                    scores = outputs.brief
+                    if plan.selects and (scores["top1"], -scores["loss"]) > (best["top1"], -best.get("loss", 0.0)):
+                        best = {"epoch": epoch, **scores}
+                        bundle.save(folder.path, net, plan.data.classes, plan.preprocessing, _card(plan, step, scores))
+                row = {
+                    "event": "epoch",
+                    "epoch": epoch,
+                    "step": step,
+                    "lr": learning_rate(step - 1, total, per_epoch, s),
+                    "train_loss": loss_sum / images_seen,
+                    "split": plan.monitor,
+                    **scores,
+                    "seconds": round(time.monotonic() - clock, 3),
+                }
+                log(row)
+                progress(step, total, row)
+                for name in ("train_loss", "lr", "top1", "loss"):
+                    events.add_scalar(name, row[name], step)
+                judged, loss_sum, images_seen = step, 0.0, 0
+                if s.patience and epoch - best["epoch"] >= s.patience:
+                    break
+            if step == total:
+                break
+
+            # The rest of an epoch.
             epoch, first = divmod(step, per_epoch)
             for batch in plan.train.epoch(epoch, first):
                 rate = learning_rate(step, total, per_epoch, s)
@@ -199,39 +207,14 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
                 images_seen += len(batch.y)
                 progress(step, total, {"epoch": epoch + 1, "loss": value, "lr": rate})
                 state.fault(f"step:{step}")
-                if stop.received is not None and step < total:
-                    save()
-                    raise Stopped(stop.received, step, total, folder)
                 if step == total:
                     break
+                if stop.received is not None:
+                    save()
+                    raise Stopped(stop.received, step, total, folder.path)
                 if time.monotonic() - saved_at > interval:
                     save()
                     saved_at = time.monotonic()
-
-            # The end of an epoch, or of the run: judge, log, keep the best.
-            with _averaged(average):
-                outputs = evaluate(net, plan.loaders[plan.monitor])
-                scores = outputs.brief
-                if plan.selects and (scores["top1"], -scores["loss"]) > (best["top1"], -best.get("loss", 0.0)):
-                    best = {"epoch": epoch + 1, **scores}
-                    bundle.save(folder.path, net, plan.data.classes, plan.preprocessing, _card(plan, step, scores))
-            row = {
-                "event": "epoch",
-                "epoch": epoch + 1,
-                "step": step,
-                "lr": rate,
-                "train_loss": loss_sum / images_seen,
-                "split": plan.monitor,
-                **scores,
-                "seconds": round(time.monotonic() - clock, 3),
-            }
-            log(row)
-            progress(step, total, row)
-            for name in ("train_loss", "lr", "top1", "loss"):
-                events.add_scalar(name, row[name], step)
-            loss_sum, images_seen = 0.0, 0
-            if s.patience and epoch + 1 - best["epoch"] >= s.patience:
-                finished = True
 
     seconds = time.monotonic() - clock
     events.close()
@@ -239,7 +222,7 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
     if plan.selects:
         net = bundle.load(folder.path).model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         outputs = None
-    with _averaged(average if not plan.selects else None):
+    with average.applied() if average is not None and not plan.selects else nullcontext():
         if outputs is None:
             outputs = evaluate(net, plan.loaders[plan.judge])
         scores = summarize(outputs.logits, outputs.labels, plan.data.classes)
@@ -271,105 +254,6 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
             path.unlink()
 
 
-def forward_backward(
-    net: ConvNet,
-    optimizer: torch.optim.Optimizer,
-    batch: Batch,
-    loss: Loss,
-    s: Settings,
-    step: int,
-    rate: float,
-    amp: bool,
-) -> tuple[float, float]:
-    """All of a step but the step: gradients in place, clipped. Every draw depends on (seed, step) alone.
-
-    Returns:
-        The loss, and the norm of the gradient before clipping; either may be not finite.
-    """
-    torch.manual_seed(aug.key(s.seed, step, "step"))  # dropout, mixup
-    net.train()
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    x, y = batch.x, batch.y
-    if s.mixup or s.cutmix:
-        x, y = mix(x, y, net.spec["num_classes"], s.mixup, s.cutmix)
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=amp):
-        value = net.training_loss(x, y, loss)
-    optimizer.zero_grad(set_to_none=True)
-    if not math.isfinite(number := value.item()):
-        return number, 0.0
-    value.backward()
-    gradients = [p.grad for p in net.parameters() if p.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
-    if s.clip:
-        torch.nn.utils.clip_grads_with_norm_(net.parameters(), s.clip, norm, foreach=True)
-    return number, norm.item()
-
-
-def _total_steps(plan: Plan) -> int:
-    """The length of the run in steps; a time budget is measured into steps on a copy that is thrown away."""
-    s, per_epoch = plan.settings, len(plan.train)
-    value, unit = duration("duration", s.duration)
-    if unit != "s":
-        return to_steps("duration", s.duration, per_epoch)
-    begun = time.monotonic()
-    net = copy.deepcopy(plan.net)
-    optimizer, loss = make_optimizer(net, s), cross_entropy(s.label_smoothing)
-    times: list[float] = []
-    while time.monotonic() - begun < 0.05 * value or len(times) < 5:
-        for batch in plan.train.epoch(0):
-            start = time.monotonic()
-            forward_backward(net, optimizer, batch, loss, s, 0, 0.0, plan.amp)
-            optimizer.step()
-            times.append(time.monotonic() - start)
-            if len(times) >= 5 and time.monotonic() - begun > 0.05 * value:
-                break
-    loader, judging = plan.loaders[plan.monitor], time.monotonic()
-    net.eval()
-    with torch.inference_mode():
-        net(next(loader.epoch()).x)
-    evaluation = (time.monotonic() - judging) * len(loader)
-    step = float(np.median(times[2:])) + evaluation / per_epoch
-    left = value - (time.monotonic() - begun) - evaluation
-    return max(1, int(0.97 * left / step))
-
-
-def _averaged(average: Average | None) -> Any:
-    """Within it the network has its averaged weights, if it keeps any."""
-    return average.applied() if average is not None else _nothing()
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield
-
-
-class _StopFlag:
-    received: int | None = None
-
-
-@contextmanager
-def _stop_signals() -> Iterator[_StopFlag]:
-    """Within it Ctrl-C, SIGTERM and SIGUSR1 (sent by SLURM) ask for a stop after the present step; a second one ends at once."""
-    flag = _StopFlag()
-    if threading.current_thread() is not threading.main_thread():
-        yield flag
-        return
-
-    def receive(number: int, frame: FrameType | None) -> None:
-        if flag.received is not None:
-            os._exit(128 + number)
-        flag.received = signal.SIGTERM if number == signal.SIGUSR1 else number
-
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-    before = {number: signal.signal(number, receive) for number in numbers}
-    try:
-        yield flag
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _report_nan(folder: RunFolder, batch: Batch, step: int, rate: float, value: float, norm: float) -> None:
     report = {"step": step, "lr": rate, "loss": str(value), "gradient_norm": str(norm), "images": batch.index.tolist()}
     folder.write_json("nan_report.json", report)
@@ -381,8 +265,6 @@ def _report_nan(folder: RunFolder, batch: Batch, step: int, rate: float, value: 
 
 def _check_disk(folder: RunFolder, net: ConvNet, optimizer: torch.optim.Optimizer, s: Settings) -> None:
     """Two checkpoints and a bundle must fit, before the first step and not after the last."""
-    import shutil
-
     weights = sum(t.numel() * t.element_size() for t in net.state_dict().values())
     copies = 1 + {"sgd": 1, "rmsprop": 2, "adam": 2, "adamw": 2}[s.optimizer] + (s.ema > 0)
     needed, free = (2.2 * copies + 1) * weights, shutil.disk_usage(folder.path).free
@@ -403,7 +285,7 @@ def _machine() -> dict[str, Any]:
 def _card(plan: Plan, step: int, scores: dict[str, Any]) -> dict[str, Any]:
     s = plan.settings
     return {
-        "podium": "0.1.0",
+        "podium": __version__,
         "torch": torch.__version__,
         "data": plan.data.name,
         "data_sha256": plan.data.fingerprint(),
@@ -416,8 +298,6 @@ def _card(plan: Plan, step: int, scores: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write_predictions(folder: RunFolder, outputs: Outputs) -> None:
-    import io
-
     buffer = io.BytesIO()
     np.savez(buffer, logits=outputs.logits, labels=outputs.labels)
     write_atomic(folder / PREDICTIONS, buffer.getvalue())
