@@ -13,10 +13,10 @@ install: .venv/.installed
 	touch $@
 
 demo: install
-	$(BIN)/podium compare digits --budget 20s -o demo
+	$(BIN)/podium compare digits --epochs 6 -o demo
 
 test: install
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: install
 	$(BIN)/ruff format --check .

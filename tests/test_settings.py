@@ -26,7 +26,7 @@ def test_order_is_defaults_recipe_file_flags(tmp_path):
         ("label_smoothin: 0.1\n", 1, "label_smoothing"),
         ("lr: fast\n", 1, "fast"),
         ("lr: .nan\n", 1, "finite"),
-        ("batch_size: 0\n", 1, "at least 1"),
+        ("batch_size: 0\n", 1, "at least 2"),
         ("batch_size: 1.5\n", 1, "whole number"),
         ("batch_size: true\n", 1, "whole number"),
         ("optimizer: sdg\n", 1, "sgd"),

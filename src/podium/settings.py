@@ -70,7 +70,9 @@ class Settings:
     cutmix: float = option(0.0, "Beta parameter of CutMix; 0 is off", at_least=0.0)
 
     # Optimisation
-    batch_size: int = option(128, "images a step", at_least=1)
+    batch_size: int | None = option(
+        None, "images a step (default: 128, fewer where the images are few: 40 steps an epoch)", at_least=2
+    )
     optimizer: str = option("sgd", "how weights move", choices=("sgd", "adam", "adamw", "rmsprop"))
     lr: float = option(0.1, "learning rate at its highest", at_least=0.0)
     momentum: float = option(0.9, "of SGD and RMSProp", at_least=0.0, below=1.0)
@@ -99,7 +101,7 @@ class Settings:
         "bfloat16 arithmetic: where the hardware has it and the network is large, always, or never",
         choices=("auto", "bf16", "off"),
     )
-    checkpoint_every: str = option("60s", "time between saved states, besides the end of every epoch")
+    checkpoint_every: str = option("60s", "time between saved states")
 
     def __post_init__(self) -> None:
         for spec in dataclasses.fields(self):

@@ -217,6 +217,7 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
                     saved_at = time.monotonic()
 
     seconds = time.monotonic() - clock
+    save()
     events.close()
     # What ships: the best weights where images were set apart to choose them, else the last.
     if plan.selects:

@@ -20,6 +20,7 @@ from podium.models.registry import architecture, create_model
 from podium.settings import Settings
 
 SMALL_UP_TO = 64  # pixels: the side up to which a network takes its small form by itself
+LARGEST_BATCH, SMALLEST_BATCH, STEPS_AN_EPOCH = 128, 16, 40  # what the batch size is chosen by
 LARGE_MACS = 20_000_000  # multiply-adds an image from which bfloat16 is worth its conversions
 
 
@@ -96,6 +97,7 @@ def prepare(settings: Settings, data: Dataset | None = None, net: ConvNet | None
         std=data.std,
     )
     s = s.replace(
+        batch_size=s.batch_size or default_batch(len(data.splits["train"])),
         image_size=net.spec["image_size"],
         small=net.spec["small"],
         channels=data.channels,
@@ -107,7 +109,7 @@ def prepare(settings: Settings, data: Dataset | None = None, net: ConvNet | None
     train = Loader(
         data.splits["train"],
         preprocessing,
-        batch_size=s.batch_size,
+        batch_size=s.batch_size or LARGEST_BATCH,
         device=device,
         seed=s.seed,
         augment=augment,
@@ -125,6 +127,12 @@ def prepare(settings: Settings, data: Dataset | None = None, net: ConvNet | None
     return Plan(
         s, data, net, cost, preprocessing, device, s.amp == "bf16", train, loaders, judge, monitor, list(data.notes)
     )
+
+
+def default_batch(images: int) -> int:
+    """Images a step in training: a power of two that gives an epoch steps enough to learn from, 16 to 128."""
+    wanted = max(1, images // STEPS_AN_EPOCH)
+    return min(LARGEST_BATCH, max(SMALLEST_BATCH, 1 << (wanted.bit_length() - 1)))
 
 
 def evaluation_batch(macs: int) -> int:
