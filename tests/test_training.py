@@ -14,7 +14,7 @@ from podium.errors import MachineError, UsageError
 from podium.settings import Settings
 from podium.training.losses import cross_entropy
 from podium.training.optim import Average, learning_rate, make_optimizer
-from podium.training.plan import default_batch, pick_device, prepare, use_bf16
+from podium.training.plan import default_batch, default_rate, pick_device, prepare, use_bf16
 from podium.training.recipes import RECIPES, settings_of
 
 
@@ -75,12 +75,12 @@ def test_one_cycle_is_that_of_torch():
 )
 def test_norms_and_biases_decay_only_if_the_recipe_says_so(name, kind):
     net = podium.create_model("resnet20", num_classes=2)
-    optimizer = make_optimizer(net, Settings(optimizer=name, weight_decay=0.5))
+    optimizer = make_optimizer(net, Settings(optimizer=name, lr=0.1, weight_decay=0.5))
     assert isinstance(optimizer, kind)
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     for parameter in net.parameters():
         assert decay[id(parameter)] == (0.5 if parameter.ndim > 1 else 0.0)
-    everything = make_optimizer(net, Settings(optimizer=name, weight_decay=0.5, decay_all=True))
+    everything = make_optimizer(net, Settings(optimizer=name, lr=0.1, weight_decay=0.5, decay_all=True))
     assert [group["weight_decay"] for group in everything.param_groups] == [0.5]
 
 
@@ -114,6 +114,15 @@ def test_averaged_weights_follow_their_formula_and_step_aside():
 @pytest.mark.parametrize(("images", "batch"), [(60_000, 128), (5_120, 128), (1_437, 32), (400, 16), (20, 16)])
 def test_small_sets_get_small_batches(images, batch):
     assert default_batch(images) == batch
+
+
+@pytest.mark.parametrize(
+    ("name", "rate"), [("vgg16", 3e-4), ("vgg11", 3e-3), ("vgg16_bn", 3e-3), ("alexnet", 3e-3), ("resnet110", 3e-3)]
+)
+def test_deep_networks_without_norms_get_a_tenth_of_the_rate(name, rate):
+    with torch.device("meta"):
+        net = podium.create_model(name, num_classes=2, image_size=32, small=True)
+    assert default_rate(net, "adamw") == pytest.approx(rate)
 
 
 @pytest.mark.parametrize("name", list(RECIPES))

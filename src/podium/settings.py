@@ -74,7 +74,9 @@ class Settings:
         None, "images a step (default: 128, fewer where the images are few: 40 steps an epoch)", at_least=2
     )
     optimizer: str = option("sgd", "how weights move", choices=("sgd", "adam", "adamw", "rmsprop"))
-    lr: float = option(0.1, "learning rate at its highest", at_least=0.0)
+    lr: float | None = option(
+        None, "learning rate at its highest (default: by optimiser; a tenth for deep nets without norms)", at_least=0.0
+    )
     momentum: float = option(0.9, "of SGD and RMSProp", at_least=0.0, below=1.0)
     nesterov: bool = option(True, "Nesterov momentum, for SGD")
     eps: float = option(1e-8, "of Adam and RMSProp", at_least=0.0)
@@ -110,6 +112,13 @@ class Settings:
     def replace(self, **changes: Any) -> Self:
         """A copy with some values changed, checked again."""
         return dataclasses.replace(self, **changes)
+
+    @property
+    def peak(self) -> float:
+        """The learning rate at its highest, once it is decided."""
+        if self.lr is None:
+            raise UsageError("lr: not decided yet", "give one")
+        return self.lr
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as a settings file has them."""

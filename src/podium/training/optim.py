@@ -18,11 +18,11 @@ def make_optimizer(net: ConvNet, s: Settings) -> torch.optim.Optimizer:
     groups = net.parameter_groups(s.weight_decay, s.decay_all)
     fused = next(net.parameters()).device.type in ("cpu", "cuda")
     if s.optimizer == "sgd":
-        return torch.optim.SGD(groups, s.lr, momentum=s.momentum, nesterov=s.nesterov and s.momentum > 0, fused=fused)
+        return torch.optim.SGD(groups, s.peak, momentum=s.momentum, nesterov=s.nesterov and s.momentum > 0, fused=fused)
     if s.optimizer == "rmsprop":
-        return torch.optim.RMSprop(groups, s.lr, alpha=0.9, eps=s.eps, momentum=s.momentum)
+        return torch.optim.RMSprop(groups, s.peak, alpha=0.9, eps=s.eps, momentum=s.momentum)
     kind = torch.optim.Adam if s.optimizer == "adam" else torch.optim.AdamW
-    return kind(groups, s.lr, eps=s.eps, fused=fused)
+    return kind(groups, s.peak, eps=s.eps, fused=fused)
 
 
 def learning_rate(step: int, total: int, steps_per_epoch: int, s: Settings) -> float:
@@ -33,17 +33,17 @@ def learning_rate(step: int, total: int, steps_per_epoch: int, s: Settings) -> f
     ):  # from lr/25 up to lr and down to nothing, on cosines [Smith 2018; torch's OneCycleLR]
         rise = warmup or round(0.3 * total)
         if step < rise:
-            return s.lr * (1 - (1 - 1 / 25) * _cosine(step / rise))
-        return s.lr * _cosine((step - rise) / max(1, total - rise))
+            return s.peak * (1 - (1 - 1 / 25) * _cosine(step / rise))
+        return s.peak * _cosine((step - rise) / max(1, total - rise))
     if step < warmup:
-        return s.lr * (step + 1) / warmup
+        return s.peak * (step + 1) / warmup
     if s.schedule == "cosine":
-        return s.lr * _cosine((step - warmup) / max(1, total - warmup))
+        return s.peak * _cosine((step - warmup) / max(1, total - warmup))
     if s.schedule == "step":
-        return s.lr * s.gamma ** sum(step >= milestone * total for milestone in s.milestones)
+        return s.peak * s.gamma ** sum(step >= milestone * total for milestone in s.milestones)
     if s.schedule == "exponential":
-        return s.lr * s.gamma ** (step // max(1, to_steps("decay_every", s.decay_every, steps_per_epoch)))
-    return s.lr
+        return s.peak * s.gamma ** (step // max(1, to_steps("decay_every", s.decay_every, steps_per_epoch)))
+    return s.peak
 
 
 def _cosine(done: float) -> float:

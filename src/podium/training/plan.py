@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from podium.data import augment as aug
 from podium.data.augment import Augment
@@ -21,6 +22,10 @@ from podium.settings import Settings
 
 SMALL_UP_TO = 64  # pixels: the side up to which a network takes its small form by itself
 LARGEST_BATCH, SMALLEST_BATCH, STEPS_AN_EPOCH = 128, 16, 40  # what the batch size is chosen by
+RATES = {"sgd": 0.05, "rmsprop": 1e-3, "adam": 3e-3, "adamw": 3e-3}  # at their highest, where none is given
+DEEP = (
+    11  # weight layers beyond which a network without batch norm dies at these rates: VGG-16 learns at a tenth of them
+)
 LARGE_MACS = 20_000_000  # multiply-adds an image from which bfloat16 is worth its conversions
 
 
@@ -98,6 +103,7 @@ def prepare(settings: Settings, data: Dataset | None = None, net: ConvNet | None
     )
     s = s.replace(
         batch_size=s.batch_size or default_batch(len(data.splits["train"])),
+        lr=s.lr if s.lr is not None else default_rate(net, s.optimizer),
         image_size=net.spec["image_size"],
         small=net.spec["small"],
         channels=data.channels,
@@ -133,6 +139,13 @@ def default_batch(images: int) -> int:
     """Images a step in training: a power of two that gives an epoch steps enough to learn from, 16 to 128."""
     wanted = max(1, images // STEPS_AN_EPOCH)
     return min(LARGEST_BATCH, max(SMALLEST_BATCH, 1 << (wanted.bit_length() - 1)))
+
+
+def default_rate(net: ConvNet, optimizer: str) -> float:
+    """The learning rate that a network takes with an optimiser, at its highest."""
+    depth = sum(isinstance(layer, nn.Conv2d | nn.Linear) for layer in net.modules())
+    normed = any(isinstance(layer, nn.BatchNorm2d) for layer in net.modules())
+    return RATES[optimizer] if normed or depth <= DEEP else RATES[optimizer] / 10
 
 
 def evaluation_batch(macs: int) -> int:

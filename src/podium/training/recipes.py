@@ -33,7 +33,6 @@ RECIPES: dict[str, Recipe] = {
         {
             "duration": "10ep",
             "optimizer": "adamw",
-            "lr": 3e-3,
             "weight_decay": 0.01,
             "schedule": "one-cycle",
             "warmup": "25%",
@@ -47,7 +46,6 @@ RECIPES: dict[str, Recipe] = {
         {
             "duration": "60ep",
             "optimizer": "adamw",
-            "lr": 2e-3,
             "weight_decay": 0.05,
             "schedule": "cosine",
             "warmup": "5%",

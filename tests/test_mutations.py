@@ -1,0 +1,131 @@
+"""Bytes that were changed anywhere, cut or added to: read as what they now say, or refused in words. Never a traceback."""
+
+import gzip
+import io
+import struct
+from contextlib import suppress
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from PIL import Image
+
+import podium
+from podium.data.arrays import load_idx
+from podium.data.decode import decode
+from podium.errors import DataError, ModelFileError, UsageError
+from podium.settings import Settings, read_file, write_file
+from podium.training import state
+
+many = examples(
+    max_examples=300,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+@st.composite
+def mutations(draw):
+    """A function that changes some bytes, or cuts the end off, or puts bytes in."""
+    changes = draw(st.lists(st.tuples(st.floats(0, 0.999), st.binary(min_size=1, max_size=4)), min_size=1, max_size=5))
+    cut, inserted = draw(st.floats(0.05, 1.0)), draw(st.binary(max_size=6))
+
+    def mutate(content):
+        out = bytearray(content)
+        for place, values in changes:
+            at = int(place * len(out))
+            out[at : at + len(values)] = values
+        if inserted:
+            at = int(cut * len(out))
+            return bytes(out[:at] + inserted + out[at:])
+        return bytes(out[: int(cut * len(out))])
+
+    return mutate
+
+
+def image_bytes(kind):
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 31, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    image = Image.fromarray(pixels)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(buffer, kind, **({"exif": exif} if kind in ("JPEG", "PNG", "WEBP") else {}))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF"])
+def test_images(kind):
+    content = image_bytes(kind)
+
+    @many
+    @given(mutations())
+    def check(mutate):
+        with suppress(DataError):
+            assert decode(mutate(content), "photo", 3).mode == "RGB"
+
+    check()
+
+
+@many
+@given(mutations())
+def test_settings(tmp_path, mutate):
+    whole, file = tmp_path / "whole.yaml", tmp_path / "mine.yaml"
+    write_file(whole, Settings())
+    file.write_bytes(mutate(whole.read_bytes()))
+    with suppress(UsageError):
+        Settings(**read_file(file))
+
+
+@many
+@given(mutations())
+def test_checkpoints_are_never_read_wrong(tmp_path, mutate):
+    state.save(tmp_path, {"a": torch.arange(50.0)}, {"step": 3})
+    path = tmp_path / state.LAST
+    content = path.read_bytes()
+    path.write_bytes(mutate(content))
+    if path.read_bytes() == content:
+        return
+    with pytest.raises(ModelFileError, match=r"last\.ckpt"):
+        state.read(path)
+
+
+@many
+@given(mutations())
+def test_index_files(tmp_path, mutate):
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 5, 5), dtype=np.uint8)
+    labels = np.arange(8, dtype=np.uint8) % 2
+    raw = {"images-idx3": struct.pack(">4B3I", 0, 0, 8, 3, *pixels.shape) + pixels.tobytes()}
+    raw["labels-idx1"] = struct.pack(">4BI", 0, 0, 8, 1, 8) + labels.tobytes()
+    for part in ("train", "t10k"):
+        for stem, content in raw.items():
+            changed = mutate(content) if part == "train" else content
+            (tmp_path / f"{part}-{stem}-ubyte.gz").write_bytes(gzip.compress(changed, 1))
+    with suppress(DataError):
+        train = load_idx(tmp_path).splits["train"]
+        assert len(train.labels) == len(train.pixels)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "card.json"])
+def test_bundles(run, tmp_path, name):
+    contents = {part: (run / part).read_bytes() for part in ("model.safetensors", "card.json")}
+    for part, content in contents.items():
+        (tmp_path / part).write_bytes(content)
+
+    @examples(many, max_examples=100)
+    @given(mutations())
+    def check(mutate):
+        (tmp_path / name).write_bytes(mutate(contents[name]))
+        with suppress(ModelFileError, UsageError):
+            bundle = podium.load(tmp_path)
+            assert len(bundle.classes) == bundle.model.spec["num_classes"]
+            for weights, expected in zip(
+                bundle.model.parameters(), podium.load(run.path).model.parameters(), strict=True
+            ):
+                assert torch.equal(weights, expected)
+
+    check()
