@@ -3,6 +3,9 @@
 The processes are forked from one that has imported torch once, so that each costs what it does and not its imports.
 """
 
+import contextlib
+import io
+import json
 import multiprocessing
 import os
 import resource
@@ -26,6 +29,27 @@ class Done:
     stderr: str
 
 
+class Said:
+    """What a command line run inside this process came to."""
+
+    def __init__(self, code, captured):
+        self.code, self.out, self.err = code, captured.out, captured.err
+
+    def refused(self, code, *words):
+        """One line of error, one of mending at the most, nothing on standard output, no traceback."""
+        assert self.code == code, self.err
+        lines = self.err.splitlines()
+        assert [line.split(":")[0] for line in lines] in (["error"], ["error", "fix"])
+        for word in words:
+            assert word in self.err
+        assert self.out == ""
+
+    @property
+    def json(self):
+        assert self.out.count("\n") == 1, "one document on one line, and nothing else"
+        return json.loads(self.out)
+
+
 def podium(*arguments, fault="", largest_file=None):
     """Run `podium ARGUMENTS`, with a fault of `training.state.fault`, and with a limit on a file's bytes."""
     with tempfile.TemporaryDirectory() as folder:
@@ -35,6 +59,19 @@ def podium(*arguments, fault="", largest_file=None):
         process.join()
         out, err = ((Path(folder) / name).read_text() for name in ("out", "err"))
         return Done(process.exitcode, out, err)
+
+
+def inside(*arguments):
+    """Run `podium ARGUMENTS` in this process, where nothing need be killed: what it printed, and its exit code."""
+    from podium.cli import main
+
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as stop:  # --help and --version
+            code = stop.code
+    return Done(code, out.getvalue(), err.getvalue())
 
 
 def _run(arguments, fault, largest_file, folder):

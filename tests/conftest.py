@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 torch.set_num_threads(1)  # two processes share two cores
@@ -24,3 +26,46 @@ def run(tmp_path_factory):
     import podium
 
     return podium.train("lenet5_modern", "digits", tmp_path_factory.mktemp("run") / "lenet", epochs=2, patience=0)
+
+
+@pytest.fixture(scope="session")
+def comparison(tmp_path_factory):
+    """The folder of a finished comparison: `podium compare digits -m lenet5_modern,lenet5 --epochs 1`."""
+    from command import inside
+
+    out = tmp_path_factory.mktemp("comparison") / "board"
+    done = inside("compare", "digits", "-m", "lenet5_modern,lenet5", "--epochs", "1", "-o", out)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+@pytest.fixture
+def podium(capsys, tmp_path, monkeypatch):
+    """Run a command line in an empty folder of its own, inside this process."""
+    from command import Said
+    from podium import cli
+
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words):
+        capsys.readouterr()
+        try:
+            code = cli.main([str(word) for word in words])
+        except SystemExit as ended:  # argparse, after --help and --version
+            code = ended.code
+        return Said(code, capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """Make an image file."""
+
+    def make(name="picture.png", size=(20, 30)):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(0).integers(0, 255, (*size, 3), np.uint8)).save(path, "PNG")
+        return path
+
+    return make

@@ -61,7 +61,11 @@ def test_golden_numbers_agree_with_the_reference(shared):
     for name, golden in GOLDEN.items():
         row = table[row_of(name)]
         shape = "x".join(map(str, golden["stages"]["features"]))
-        assert (golden["params"], golden["macs"], shape) == (int(row["params_trainable"]), int(row["macs"]), row["feature_shape"]), name
+        assert (golden["params"], golden["macs"], shape) == (
+            int(row["params_trainable"]),
+            int(row["macs"]),
+            row["feature_shape"],
+        ), name
 
 
 @pytest.mark.parametrize(("n", "params"), [(20, 272_474), (32, 466_906), (56, 855_770), (110, 1_730_714)])
@@ -76,7 +80,9 @@ def test_alexnet_without_groups_is_not_the_paper():
 @pytest.mark.parametrize("name", [n for n in list_models() if n.startswith(("vgg", "resnet", "plain"))])
 def test_depth_is_as_the_paper_counts(name):
     net = meta(lambda: create_model(name))
-    shortcuts = [m for u in net.modules() if isinstance(u, Unit) and u.shortcut is not None for m in u.shortcut.modules()]
+    shortcuts = [
+        m for u in net.modules() if isinstance(u, Unit) and u.shortcut is not None for m in u.shortcut.modules()
+    ]
     layers = [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear) and not any(m is s for s in shortcuts)]
     digits = name.split("_")[0].lstrip("vgresntplai")
     assert len(layers) == int(digits)
@@ -84,7 +90,9 @@ def test_depth_is_as_the_paper_counts(name):
 
 def test_lenet5_layer_by_layer():
     net = create_model("lenet5")
-    sizes = [(type(m).__name__, sum(p.numel() for p in m.parameters())) for m in net.modules() if not list(m.children())]
+    sizes = [
+        (type(m).__name__, sum(p.numel() for p in m.parameters())) for m in net.modules() if not list(m.children())
+    ]
     assert [n for _, n in sizes if n] == [156, 12, 1516, 32, 48_120, 10_164]
     ends = net.endpoints(torch.zeros(1, 1, 32, 32))
     shapes = {k: tuple(v.shape[1:]) for k, v in ends.items()}
@@ -106,7 +114,10 @@ def test_scaled_tanh_and_subsampling():
         s.coefficient.copy_(torch.tensor([2.0, 3.0])[:, None, None])
         s.bias.copy_(torch.tensor([0.5, -1.0])[:, None, None])
     x = torch.arange(16.0).reshape(1, 2, 2, 4)
-    expected = [[2 * (0 + 1 + 4 + 5) + 0.5, 2 * (2 + 3 + 6 + 7) + 0.5], [3 * (8 + 9 + 12 + 13) - 1, 3 * (10 + 11 + 14 + 15) - 1]]
+    expected = [
+        [2 * (0 + 1 + 4 + 5) + 0.5, 2 * (2 + 3 + 6 + 7) + 0.5],
+        [3 * (8 + 9 + 12 + 13) - 1, 3 * (10 + 11 + 14 + 15) - 1],
+    ]
     assert torch.allclose(s(x)[0, :, 0], torch.tensor(expected))
 
 

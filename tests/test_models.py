@@ -13,7 +13,17 @@ from podium.models.registry import register
 
 DEEP = {"resnet1202", "resnet152", "resnet152_v1", "resnet110", "resnet101", "resnet101_v1"}
 NAMES = [pytest.param(n, marks=pytest.mark.slow) if n in DEEP else n for n in list_models()]
-FAMILIES = ["lenet5", "lenet5_modern", "alexnet", "alexnet_owt", "vgg11", "vgg11_bn", "resnet18", "resnet50_v1", "resnet20"]
+FAMILIES = [
+    "lenet5",
+    "lenet5_modern",
+    "alexnet",
+    "alexnet_owt",
+    "vgg11",
+    "vgg11_bn",
+    "resnet18",
+    "resnet50_v1",
+    "resnet20",
+]
 
 
 def smallest(name, **arguments):
@@ -155,7 +165,15 @@ OTHER = {
     "stride_in": "1x1",
     "zero_init": True,
 }
-BASE = {"lenet5": {}, "lenet5_modern": {}, "alexnet": {}, "alexnet_owt": {}, "vgg11": {}, "resnet50": {}, "resnet20": {}}
+BASE = {
+    "lenet5": {},
+    "lenet5_modern": {},
+    "alexnet": {},
+    "alexnet_owt": {},
+    "vgg11": {},
+    "resnet50": {},
+    "resnet20": {},
+}
 ARGUMENTS = [(n, key) for n in BASE for key in inspect.signature(architecture(n).build).parameters if key != "self"]
 
 

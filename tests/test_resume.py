@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -173,7 +174,6 @@ def test_a_disk_that_fills_up_while_training(photos, whole, small_disk):
 
 
 def test_too_little_space_is_said_before_the_first_step(photos, tmp_path, monkeypatch):
-    import shutil
     from collections import namedtuple
 
     import podium as library
@@ -212,6 +212,22 @@ def test_other_settings_on_resume_are_refused_by_name(photos, tmp_path):
     one_error(podium("train", "--resume", "-o", out, "--seed", "3"), 2, "seed")
 
 
+def test_other_images_on_resume_are_refused(photos, tmp_path):
+    copy, out = tmp_path / "photos", tmp_path / "run"
+    shutil.copytree(photos, copy)
+    begin(copy, out, "kill@step:3")
+    (copy / "train" / "dark" / "7.png").rename(copy / "train" / "light" / "700.png")
+    one_error(podium("train", "--resume", "-o", out), 2, "data: the images of photos are not those the run began with")
+
+
+def test_killed_before_it_had_begun(photos, whole, tmp_path):
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / ".tmp-123-settings.yaml").write_text("half")
+    assert begin(photos, out).returncode == 0
+    assert digest(out) == digest(whole)
+
+
 def test_a_finished_run_is_left_as_it_is(whole):
     before = digest(whole), (whole / "log.jsonl").read_text()
     done = podium("train", "--resume", "-o", whole)
@@ -242,8 +258,6 @@ def test_checkpoints_of_a_newer_format_are_named(tmp_path):
 
 
 def test_a_photo_that_goes_bad_while_training_is_named(photos, tmp_path):
-    import shutil
-
     copy = tmp_path / "photos"
     shutil.copytree(photos, copy)
     victim = copy / "train" / "dark" / "7.png"

@@ -62,7 +62,7 @@ class Bundle:
         out = []
         for path in paths:
             pixels = p.pixels(ImageFile.of(Path(path)).read(), str(path))
-            x = (torch.from_numpy(pixels).float() * (1 / (255 * std)) - mean / std).permute(2, 0, 1)[None]
+            x = (torch.tensor(pixels).float() * (1 / (255 * std)) - mean / std).permute(2, 0, 1)[None]
             x = x.to(next(self.model.parameters()).device)
             best = self.model(x).float().softmax(1)[0].cpu().topk(min(top, len(self.classes)))
             ranked = zip(best.indices.tolist(), best.values.tolist(), strict=True)

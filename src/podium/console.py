@@ -10,26 +10,37 @@ from typing import Any
 from podium.errors import PodiumError
 
 
-def error(problem: PodiumError) -> None:
+def error(problem: PodiumError, where: str = "") -> None:
     """One line that says what is wrong, one that says how to mend it."""
-    print(f"error: {problem.what}", file=sys.stderr)
+    print(f"error: {where}{problem.what}", file=sys.stderr)
     if problem.fix:
         print(f"fix: {problem.fix}", file=sys.stderr)
 
 
 def table(title: str, columns: list[str], rows: list[list[str]], right: set[str] | None = None) -> None:
     """Print a table; `right` names the columns of numbers."""
-    from rich.console import Console
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    shown = Table(title=title or None, title_justify="left", header_style="bold")
+    shown = Table(header_style="bold", box=SIMPLE_HEAD)
     for column in columns:
-        shown.add_column(
-            column, justify="right" if right and column in right else "left", no_wrap=column in (right or ())
-        )
+        number = column in (right or ())
+        shown.add_column(column, justify="right" if number else "left", no_wrap=number, overflow="fold")
     for row in rows:
         shown.add_row(*row)
-    Console().print(shown)
+    if title:
+        print(title)
+    screen().print(shown)
+
+
+def screen() -> Any:
+    """Standard output for rich: names as they are, never as markup; without a terminal nothing is cut to its width."""
+    from rich.console import Console
+
+    console = Console(markup=False, emoji=False, highlight=False)
+    if not console.is_terminal:
+        console.width = 1000
+    return console
 
 
 def epoch_line(row: dict[str, Any]) -> str:

@@ -7,11 +7,15 @@ import io
 import json
 import math
 import statistics
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from podium import console
+from podium.errors import UsageError
 from podium.files import write_atomic
+from podium.training.folder import SPEED, RunFolder
 
 # Column -> the key of result.json that it averages over seeds.
 AVERAGED = {
@@ -26,6 +30,9 @@ AVERAGED = {
     "epochs": "epochs",
 }
 
+# Student's t for 95 % with 1, 2, ... 9 degrees of freedom: the last serves for more, where it is a little wide.
+T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+
 
 @dataclass
 class Leaderboard:
@@ -36,11 +43,13 @@ class Leaderboard:
             latency_p50_ms and latency_p95_ms of one image, images_per_second, train_seconds, steps, pareto; or model and error.
         n: images each was judged on.
         split: which those are.
+        report: the page with all of it, where one was written.
     """
 
     rows: list[dict[str, Any]]
     n: int = 0
     split: str = ""
+    report: Path | None = None
 
     @classmethod
     def read(cls, trials: list[Path], failed: dict[str, str] | None = None) -> Leaderboard:
@@ -52,8 +61,8 @@ class Leaderboard:
         """
         runs: dict[str, list[dict[str, Any]]] = {}
         for path in trials:
-            result = json.loads((path / "result.json").read_text(encoding="utf-8"))
-            speed = path / "speed.json"
+            result = RunFolder(path).result
+            speed = path / SPEED
             result["speed"] = json.loads(speed.read_text(encoding="utf-8")) if speed.is_file() else None
             runs.setdefault(result["model"], []).append(result)
         rows = [_row(model, results) for model, results in runs.items()]
@@ -74,10 +83,10 @@ class Leaderboard:
         return self.rows
 
     def interval(self, row: dict[str, Any]) -> tuple[float, float]:
-        """Where the true top-1 lies with 95 %: from the spread over seeds, else from the number of images (Wilson 1927)."""
+        """Where the true top-1 lies with 95 %: from the spread over seeds (Student 1908), else from the images (Wilson 1927)."""
         if row["top1_std"] is not None:
-            half = 1.96 * row["top1_std"] / math.sqrt(row["seeds"])
-            return row["top1"] - half, row["top1"] + half
+            half = T95[min(row["seeds"], len(T95) + 1) - 2] * row["top1_std"] / math.sqrt(row["seeds"])
+            return max(0.0, row["top1"] - half), min(1.0, row["top1"] + half)
         return wilson(row["top1"], self.n)
 
     def verdict(self) -> str:
@@ -101,35 +110,42 @@ class Leaderboard:
         return text
 
     def table(self) -> None:
-        """Print it."""
+        """Print it; a narrow screen goes without the columns that matter least (leaderboard.csv has all)."""
+        screen = console.screen()
+        endless = screen.options.update(max_width=1000)
+        tables = (self._table(DISPENSABLE[:n]) for n in range(len(DISPENSABLE) + 1))
+        fitting = (table for table in tables if screen.measure(table, options=endless).maximum <= screen.width)
+        screen.print(next(fitting, self._table(DISPENSABLE)))
+
+    def _table(self, left_out: Sequence[str]) -> Any:
         from rich.box import SIMPLE_HEAD
-        from rich.console import Console
         from rich.table import Table
 
+        about = f"judged on {self.n:,} {self.split} images; latency of one image; * on the Pareto front"
+        caption = about if self.ranked else None
         shown = Table(
-            box=SIMPLE_HEAD,
-            padding=(0, 1, 0, 0),
-            header_style="bold",
-            caption=f"judged on {self.n:,} {self.split} images; latency of one image; * on the Pareto front",
-            caption_justify="left",
+            box=SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold", caption=caption, caption_justify="left"
         )
+        columns = [column for column in SHOWN if column not in left_out]
         shown.add_column("model", no_wrap=True)
-        for name in ("top-1 %", "top-5 %", "loss", "ECE", "params", "MMACs", "p50 ms", "img/s", "train s"):
-            shown.add_column(name, justify="right", no_wrap=True)
-        for row in self.ranked:
-            spread = f" ±{100 * row['top1_std']:.2f}" if row["top1_std"] is not None else ""
-            latency = (
-                "" if row["latency_p50_ms"] is None else f"{row['latency_p50_ms']:.2f}{'*' if row['pareto'] else ' '}"
-            )
-            rate = "" if row["images_per_second"] is None else f"{row['images_per_second']:,.0f}"
-            shown.add_row(
-                row["model"], f"{100 * row['top1']:.2f}{spread}", f"{100 * row['top5']:.2f}", f"{row['loss']:.3f}", f"{row['ece']:.3f}",
-                short(row["params"]), f"{row['macs'] / 1e6:,.1f}", latency, rate, f"{row['train_seconds']:.0f}",
-            )  # fmt: skip
+        for column in columns:
+            shown.add_column(column, justify="right", no_wrap=True)
         for row in self.rows:
-            if "error" in row:
-                shown.add_row(row["model"], "failed")
-        Console().print(shown)
+            cells = ["failed"] if "error" in row else [SHOWN[column](row) for column in columns]
+            shown.add_row(row["model"], *cells)
+        return shown
+
+    def save(self, path: str | Path) -> None:
+        """Write the table (.csv), or a copy of the report (.html)."""
+        path = Path(path)
+        if path.suffix == ".csv":
+            self.to_csv(path)
+        elif path.suffix == ".html" and self.report is not None:
+            write_atomic(path, self.report.read_bytes())
+        else:
+            raise UsageError(
+                f"{path}: nothing to save so", "give a name that ends in .csv, or in .html after a comparison"
+            )
 
     def to_csv(self, path: Path) -> None:
         """Write it whole or not at all; text that a spreadsheet would take for a formula is quoted."""
@@ -197,6 +213,29 @@ def short(number: float) -> str:
         if number >= size:
             return f"{number / size:.1f}{letter}"
     return f"{number:.0f}"
+
+
+def _spread(row: dict[str, Any]) -> str:
+    return f" ±{100 * row['top1_std']:.2f}" if row["top1_std"] is not None else ""
+
+
+def _latency(row: dict[str, Any]) -> str:
+    return "" if row["latency_p50_ms"] is None else f"{row['latency_p50_ms']:.2f}{'*' if row['pareto'] else ' '}"
+
+
+# What is printed of a row, and which columns a narrow screen goes without, the first first.
+SHOWN: dict[str, Callable[[dict[str, Any]], str]] = {
+    "top-1 %": lambda row: f"{100 * row['top1']:.2f}{_spread(row)}",
+    "top-5 %": lambda row: f"{100 * row['top5']:.2f}",
+    "loss": lambda row: f"{row['loss']:.3f}",
+    "ECE": lambda row: f"{row['ece']:.3f}",
+    "params": lambda row: short(row["params"]),
+    "MMACs": lambda row: f"{row['macs'] / 1e6:,.1f}",
+    "p50 ms": _latency,
+    "img/s": lambda row: "" if row["images_per_second"] is None else f"{row['images_per_second']:,.0f}",
+    "train s": lambda row: f"{row['train_seconds']:.0f}",
+}
+DISPENSABLE = ("ECE", "loss", "top-5 %", "train s", "MMACs", "img/s", "params")
 
 
 def safe_cell(value: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 
 from podium.comparison.leaderboard import Leaderboard, short
 from podium.files import write_atomic
+from podium.training.folder import RunFolder
 
 # Okabe and Ito's colours, which people of all colour vision tell apart; a network keeps its own in every chart.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D00", "#7F7F7F")
@@ -49,7 +50,7 @@ def write_report(
         path: of the page.
         board: the ranking.
         trials: finished run folders; the first of a network stands for it in the details.
-        worst: of each folder its mistakes {index, truth, predicted, confidence, image}.
+        worst: of each folder its mistakes {name, truth, predicted, confidence, image}.
         title: the headline.
         facts: what was compared, on what, with what.
     """
@@ -59,7 +60,7 @@ def write_report(
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("podium", "comparison"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    results = {trial: json.loads((trial / "result.json").read_text(encoding="utf-8")) for trial in trials}
+    results = {trial: RunFolder(trial).result for trial in trials}
     style = {row["model"]: (PALETTE[i % len(PALETTE)], SYMBOLS[i % len(SYMBOLS)]) for i, row in enumerate(board.ranked)}
     charts = {
         "latency": _scatter(board, style, "latency_p50_ms", "latency of one image, ms (median)"),
@@ -128,7 +129,7 @@ def _text(name: str) -> str:
 
 def _scatter(board: Leaderboard, style: dict[str, tuple[str, str]], key: str, axis: str) -> dict[str, Any]:
     rows = [row for row in board.ranked if row[key]]
-    traces = []
+    traces: list[dict[str, Any]] = []
     front, best = [], -1.0
     for row in sorted(rows, key=lambda row: (row[key], -row["top1"])):
         if row["top1"] > best:
@@ -190,9 +191,7 @@ def _curves(
     traces: list[dict[str, Any]] = []
     named: set[str] = set()
     for trial in trials:
-        lines = (trial / "log.jsonl").read_text(encoding="utf-8").splitlines()
-        rows = [row for row in map(json.loads, lines) if row.get("event") == "epoch"]
-        model = results[trial]["model"]
+        rows, model = RunFolder(trial).epochs, results[trial]["model"]
         scale = 100 if key == "top1" else 1
         traces.append(
             {
@@ -208,7 +207,7 @@ def _curves(
             }
         )
         named.add(model)
-    layout = {
+    layout: dict[str, Any] = {
         "xaxis": {"title": {"text": "seconds of training"}},
         "yaxis": {"title": {"text": axis}, "type": "log" if log else "linear"},
     }

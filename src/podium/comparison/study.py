@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import platform
 import time
 from collections.abc import Callable
@@ -17,21 +18,18 @@ from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.report import write_report
 from podium.data.dataset import Dataset
 from podium.data.sources import load_data
-from podium.errors import PodiumError, UsageError
+from podium.errors import ModelFileError, NumericError, PodiumError, UsageError
 from podium.evaluation.metrics import worst_mistakes
 from podium.evaluation.speed import speed
 from podium.models import architecture
-from podium.settings import Origins, Settings, read_file
+from podium.settings import Origins, Settings, read_file, write_file
 from podium.training.folder import PREDICTIONS, SETTINGS, SPEED, RunFolder
 from podium.training.interrupt import Stopped
-from podium.training.loop import Progress, train
+from podium.training.loop import NOT_COMPARED, Progress, train
 
 MODELS = ("lenet5", "lenet5_modern", "alexnet", "vgg11_bn", "plain20", "resnet20")
 WORST = 12  # mistakes shown for each network
-# What makes two runs of a study the same run; where it differs from what is asked, the run in the folder is another's.
-DECIDES = tuple(
-    key for key in Settings().to_dict() if key not in ("workers", "device", "checkpoint_every", "amp", "small", "flip")
-)
+ASKED = "comparison.yaml"  # the settings as asked, in the folder
 
 
 class Study:
@@ -52,14 +50,13 @@ class Study:
             raise UsageError(f"seeds: {seeds}", "give at least 1")
         for name in models:
             architecture(name)
-        self.models, self.merged, self.out, self.seeds, self.data = (
-            list(dict.fromkeys(models)),
-            merged,
-            out,
-            seeds,
-            data,
-        )
+        if Path(merged.settings.data).exists():
+            here = str(Path(merged.settings.data).resolve())
+            merged = Origins(merged.settings.replace(data=here), merged.origin)
+        self.models, self.merged, self.out = list(dict.fromkeys(models)), merged, out
+        self.seeds, self.data = seeds, data
         self.report = out / "report.html"
+        self.failed: dict[str, PodiumError] = {}
 
     def trials(self) -> list[tuple[str, int, Path]]:
         """(network, seed, folder) of every run; all networks once before any a second time."""
@@ -80,58 +77,62 @@ class Study:
         s = self.merged.settings
         if self.data is None:
             self.data = load_data(s.data, val=s.val, seed=s.seed, resize=s.resize, on_bad=s.on_bad, channels=s.channels)
-        self.out.mkdir(parents=True, exist_ok=True)
-        failed: dict[str, str] = {}
+        self._claim(self.data)
         finished: list[Path] = []
         trials = self.trials()
         for number, (model, seed, path) in enumerate(trials):
             try:
                 self._train(model, seed, path, _for_trial(progress, number, len(trials), model, seed))
                 finished.append(path)
-            except (Stopped, KeyboardInterrupt):
+            except Stopped as stopped:
+                stopped.fix = "go on with the same comparison: what is finished is kept"
                 raise
-            except PodiumError as error:
-                failed[model] = error.what
+            except (UsageError, NumericError, ModelFileError) as error:  # its own; anything else stops them all
+                self.failed[f"{model} seed {seed}" if self.seeds > 1 else model] = error
         for path in finished:  # after all training, so that nothing else runs beside it
             if not (path / SPEED).is_file():
                 RunFolder(path).write_json(SPEED, speed(bundle.load(path).model))
-        board = Leaderboard.read(finished, failed)
+        board = Leaderboard.read(finished, {name: error.what for name, error in self.failed.items()})
         if finished:
             board.to_csv(self.out / "leaderboard.csv")
             write_report(
                 self.report, board, finished, {p: self._worst(p) for p in finished}, self._title(), self._facts()
             )
+            board.report = self.report
         return board
 
     def _train(self, model: str, seed: int, path: Path, progress: Progress) -> None:
-        settings = self.merged.settings.replace(model=model, seed=seed)
-        folder = RunFolder(path)
-        if folder.started:
-            self._same(folder, settings)
-            if folder.finished:
-                return
-        origin = {**self.merged.origin, "model": "default", "seed": "default"}
-        quiet = dict.fromkeys(origin, "default")  # compared above, where a budget is known to be one
-        train(
-            settings, path, origin=quiet if folder.started else origin, resume=True, data=self.data, progress=progress
-        )
+        settings, origin = self.merged.settings.replace(model=model, seed=seed), self.merged.origin
+        if RunFolder(path).started:  # `_claim` has compared what was asked; a run has what came of it
+            origin = {key: origin[key] for key in NOT_COMPARED}
+        train(settings, path, origin=origin, resume=True, data=self.data, progress=progress)
 
-    def _same(self, folder: RunFolder, settings: Settings) -> None:
-        """Refuse to mix runs of other settings into this comparison."""
-        recorded = Settings(**read_file(folder / SETTINGS))
-        text = (folder / SETTINGS).read_text(encoding="utf-8")
-        asked = f"# {settings.duration} from"
-        for key in DECIDES:
-            old, new = getattr(recorded, key), getattr(settings, key)
-            if key == "data":
-                new = str(Path(new).resolve()) if Path(new).exists() else new
-            if key in ("image_size", "channels") and new is None:
-                continue
-            if key == "duration":
-                old, new = (asked in text), True
-            if old != new:
-                what = f"{folder.path}: was made with another {key}"
-                raise UsageError(what, "give the same settings to go on with it, or another folder with -o")
+    def _claim(self, data: Dataset) -> None:
+        """Note what was asked beside the runs, and refuse to mix runs of other settings or images into this comparison.
+
+        Raises:
+            UsageError: names the setting that differs, or the folder that holds something else.
+        """
+        note, asked = self.out / ASKED, self.merged.settings
+        again = "give the same to go on with it, or name another folder with -o"
+        if not note.is_file() and self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
+            raise UsageError(f"{self.out}: exists already and holds no comparison", "name another folder with -o")
+        if note.is_file() and any(self.out.glob(f"*/{SETTINGS}")):
+            recorded = Settings(**read_file(note))
+            for key in (key for key in asked.to_dict() if key not in NOT_COMPARED):
+                old, new = getattr(recorded, key), getattr(asked, key)
+                if old != new:
+                    raise UsageError(f"{self.out}: was made with {key} {old!r}, not {new!r}", again)
+        images = data.fingerprint()
+        for card in self.out.glob(f"*/{bundle.CARD}"):
+            try:
+                trained_on = json.loads(card.read_text(encoding="utf-8"))["data_sha256"]
+            except (ValueError, KeyError, TypeError):
+                raise ModelFileError(f"{card}: damaged", f"delete {card.parent} to train it again") from None
+            if trained_on != images:
+                raise UsageError(f"{card.parent}: was trained on other images than {data.name} has now", again)
+        self.out.mkdir(parents=True, exist_ok=True)
+        write_file(note, asked, self.merged.origin)
 
     def _worst(self, path: Path) -> list[dict[str, Any]]:
         """The most confident mistakes of a run, with their pictures."""
@@ -149,7 +150,7 @@ class Study:
             image.thumbnail((160, 160))
             rows.append(
                 {
-                    "index": int(index),
+                    "name": split.files[index].name if split.files else f"image {index}",
                     "truth": data.classes[labels[index]],
                     "predicted": data.classes[guess],
                     "confidence": float(probability[index, guess]),

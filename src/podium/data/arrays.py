@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import lzma
+import math
 import pickle  # only the restricted Unpickler below
 import tarfile
 import zlib
@@ -57,11 +58,11 @@ def _unpacked(path: Path) -> bytes:
 def read_idx(path: Path) -> np.ndarray:
     """An IDX file of bytes: two zeros, type 8, the number of dimensions, each as a big-endian integer, the data."""
     data = _unpacked(path)
-    if len(data) < 4 or data[:3] != b"\0\0\x08" or not 1 <= data[3] <= 4:
+    if len(data) < 4 or data[:3] != b"\0\0\x08" or not 1 <= data[3] <= 4 or len(data) < 4 + 4 * data[3]:
         raise DataError(f"{show(path)}: not an IDX file of bytes", "download it again")
     shape = np.frombuffer(data, ">u4", data[3], 4).astype(int)
     start = 4 + 4 * data[3]
-    if len(data) - start != int(np.prod(shape)):
+    if len(data) - start != math.prod(shape.tolist()):
         what = f"{show(path)}: truncated or too long ({len(data) - start:,} bytes for {' x '.join(map(str, shape))})"
         raise DataError(what, "download it again")
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)

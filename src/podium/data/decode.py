@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -10,6 +11,10 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from podium.errors import DataError
+
+# What Pillow would print beside the image, or beside our own error: damaged EXIF counts as none, and size has its limit below.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 MAX_PIXELS = 50_000_000  # read from the header, before anything is decoded
@@ -44,7 +49,7 @@ def decode(data: bytes, name: str, channels: int) -> Image.Image:
         return (
             image if image.mode == ("L" if channels == 1 else "RGB") else image.convert("L" if channels == 1 else "RGB")
         )
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except Image.DecompressionBombError:
         raise DataError(*_too_large(name, "far more pixels")) from None
     except UnidentifiedImageError:
         raise DataError(f"{name}: not an image of {', '.join(FORMATS)}", FIX) from None

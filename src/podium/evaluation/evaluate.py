@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from podium.data.loader import Loader
+from podium.evaluation.metrics import top_k
 from podium.models.convnet import ConvNet
 
 
@@ -28,10 +29,9 @@ class Outputs:
     def brief(self) -> dict[str, float]:
         """top1, top5 (of at most K classes) and the mean cross-entropy."""
         logits, labels = torch.from_numpy(self.logits), torch.from_numpy(self.labels)
-        ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices == labels[:, None]
         return {
-            "top1": float(ranked[:, 0].double().mean()),
-            "top5": float(ranked.any(1).double().mean()),
+            "top1": top_k(self.logits, self.labels, 1),
+            "top5": top_k(self.logits, self.labels, 5),
             "loss": float(torch.nn.functional.cross_entropy(logits, labels)),
         }
 

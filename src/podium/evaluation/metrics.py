@@ -27,8 +27,10 @@ def top_k(logits: np.ndarray, labels: np.ndarray, k: int) -> float:
         labels: (N,).
         k: more than K counts as K.
     """
-    ranked = np.argsort(-logits, axis=1, kind="stable")[:, : min(k, logits.shape[1])]
-    return float((ranked == labels[:, None]).any(1).mean())
+    own = logits[np.arange(len(labels)), labels][:, None]
+    first = (logits == own) & (np.arange(logits.shape[1]) < labels[:, None])
+    ahead = (~(own >= logits) | first).sum(1)  # not >= rather than <: what is not a number is never right
+    return float((ahead < min(k, logits.shape[1])).mean())
 
 
 def calibration(logits: np.ndarray, labels: np.ndarray) -> list[dict[str, float]]:
@@ -57,8 +59,9 @@ def summarize(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]) ->
         classes: K names.
 
     Returns:
-        top1, top5 (among at most K), loss (mean cross-entropy), ece (expected calibration error), n, macro_f1, per_class
-        [{class, n, precision, recall, f1}], confusion (K x K, a row a true class), calibration.
+        top1, top5 (among at most K), loss (mean cross-entropy), ece (expected calibration error), n, macro_f1 (over the
+        classes that have images), per_class [{class, n, precision, recall, f1}: 0 where there is nothing to count],
+        confusion (K x K, a row a true class), calibration.
 
     Raises:
         NumericError: a logit is not finite.

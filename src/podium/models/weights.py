@@ -44,7 +44,8 @@ def read_foreign(path: Path) -> dict[str, Tensor]:
 
     if not path.is_file():
         raise ModelFileError(f"{path}: no such file", "give the path of a downloaded checkpoint")
-    head = path.open("rb").read(16)
+    with path.open("rb") as file:
+        head = file.read(16)
     if head[8:9] == b"{":
         try:
             return load_file(path)

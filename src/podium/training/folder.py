@@ -17,6 +17,11 @@ from podium.files import disk_error, write_atomic
 SETTINGS, LOG, RESULT, PREDICTIONS, SPEED = "settings.yaml", "log.jsonl", "result.json", "predictions.npz", "speed.json"
 
 
+def _remains(path: Path) -> bool:
+    """What a run leaves that was killed before it had begun."""
+    return path.name == ".lock" or path.name.startswith(".tmp-")
+
+
 class RunFolder:
     """One run on disk.
 
@@ -79,7 +84,7 @@ class RunFolder:
             UsageError: something is there already.
             MachineError: it cannot be made.
         """
-        if self.path.exists() and (not self.path.is_dir() or any(p.name != ".lock" for p in self.path.iterdir())):
+        if self.path.exists() and (not self.path.is_dir() or any(not _remains(p) for p in self.path.iterdir())):
             raise UsageError(f"{self.path}: exists already", "go on with --resume, or name another folder with -o")
         try:
             self.path.mkdir(parents=True, exist_ok=True)

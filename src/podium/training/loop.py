@@ -124,6 +124,9 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
         tensors, values, passed = state.load_newest(folder.path)
         for line in passed:
             print(f"warning: {line}; going on from the one before it", file=sys.stderr)
+        if values["images"] != plan.images:
+            what = f"data: the images of {plan.data.name} are not those the run began with"
+            raise UsageError(what, "put them back, or start another run with -o")
         net.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("net.")})
         state.restore_optimizer(optimizer, tensors)
         if average is not None:
@@ -144,8 +147,14 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
         tensors = {f"net.{k}": v for k, v in net.state_dict().items()} | state.optimizer_state(optimizer)
         if average is not None:
             tensors |= {f"average.{k}": v for k, v in average.values.items()}
-        values = {"step": step, "judged": judged, "log_rows": log_rows, "seconds": time.monotonic() - clock}
-        state.save(folder.path, tensors, {**values, "best": best, "loss_sum": loss_sum, "images_seen": images_seen})
+        values: dict[str, Any] = {
+            "step": step,
+            "judged": judged,
+            "log_rows": log_rows,
+            "seconds": time.monotonic() - clock,
+        }
+        values |= {"best": best, "loss_sum": loss_sum, "images_seen": images_seen, "images": plan.images}
+        state.save(folder.path, tensors, values)
 
     if log_rows == 0:
         sizes = {"model": s.model, "data": plan.data.name, "params": plan.cost.params, "steps": total}
@@ -289,7 +298,7 @@ def _card(plan: Plan, step: int, scores: dict[str, Any]) -> dict[str, Any]:
         "podium": __version__,
         "torch": torch.__version__,
         "data": plan.data.name,
-        "data_sha256": plan.data.fingerprint(),
+        "data_sha256": plan.images,
         "split": plan.monitor if plan.selects else plan.judge,
         "steps": step,
         "seed": s.seed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -52,6 +53,11 @@ class Plan:
     judge: str
     monitor: str
     notes: list[str] = field(default_factory=list)
+
+    @cached_property
+    def images(self) -> str:
+        """The data set's fingerprint."""
+        return self.data.fingerprint()
 
     @property
     def selects(self) -> bool:

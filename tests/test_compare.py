@@ -1,0 +1,269 @@
+"""A comparison: its numbers are its runs', what is finished is kept, what fails is said, and what differs is refused."""
+
+import csv
+import dataclasses
+import functools
+import hashlib
+import json
+import shlex
+import statistics
+
+import pytest
+from scipy import stats
+
+import podium as library
+from command import inside, one_error, podium
+from podium.comparison.leaderboard import Leaderboard, wilson
+from podium.errors import UsageError
+from podium.evaluation.speed import speed
+from podium.settings import Settings, write_file
+from podium.training import state
+from podium.training.folder import RunFolder
+from podium.training.interrupt import Stopped
+
+COMPARE = ("compare", "digits", "--epochs", "1")
+BOTH = (*COMPARE, "-m", "lenet5_modern,lenet5")
+
+
+@pytest.fixture(autouse=True)
+def _brief_timing(monkeypatch):
+    monkeypatch.setattr("podium.comparison.study.speed", functools.partial(speed, seconds=0))
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+def table(out):
+    with (out / "leaderboard.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def files(out):
+    """Every file of a comparison's runs: its bytes and when it was written."""
+    return {
+        path: (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
+        for path in out.glob("*-seed*/**/*")
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+def test_the_leaderboard_says_what_the_runs_found(comparison):
+    rows = table(comparison)
+    assert {row["model"] for row in rows} == {"lenet5_modern", "lenet5"}
+    assert [float(row["top1"]) for row in rows] == sorted((float(row["top1"]) for row in rows), reverse=True)
+    for row in rows:
+        run = comparison / f"{row['model']}-seed0"
+        result, timed = read(run / "result.json"), read(run / "speed.json")
+        for key in ("top1", "top5", "loss", "ece", "macro_f1", "params", "macs", "steps", "epochs"):
+            assert float(row[key]) == result[key], key
+        assert float(row["train_seconds"]) == result["seconds"]
+        assert float(row["size_mb"]) == (run / "model.safetensors").stat().st_size / 1e6
+        assert float(row["latency_p50_ms"]) == timed["latency_ms"]["p50"]
+        assert float(row["latency_p95_ms"]) == timed["latency_ms"]["p95"]
+        assert float(row["images_per_second"]) == timed["images_per_second"]
+        assert (row["seeds"], row["top1_std"]) == ("1", "")
+
+
+def test_a_run_of_a_comparison_judges_as_eval_does(comparison):
+    row = next(row for row in table(comparison) if row["model"] == "lenet5")
+    scores = library.evaluate(comparison / "lenet5-seed0", "digits")
+    assert (scores["top1"], scores["n"]) == (float(row["top1"]), 360)
+    assert scores["loss"] == pytest.approx(float(row["loss"]))
+
+
+def test_the_same_again_repeats_nothing(comparison):
+    runs, board = files(comparison), (comparison / "leaderboard.csv").read_bytes()
+    again = inside(*BOTH, "--workers", "0", "-o", comparison)  # who decodes the images decides nothing
+    assert again.returncode == 0, again.stderr
+    assert files(comparison) == runs
+    assert (comparison / "leaderboard.csv").read_bytes() == board
+    assert str(comparison / "report.html") in again.stdout
+
+
+def test_a_killed_comparison_goes_on_where_it_was(comparison, tmp_path):
+    out = tmp_path / "board"
+    assert inside(*COMPARE, "-m", "lenet5_modern", "-o", out).returncode == 0
+    first = files(out)
+    often = ("--checkpoint-every", "0.001s", "-o", out)
+    killed = podium(*BOTH, *often, fault="kill@step:9")
+    assert killed.returncode == -9
+    assert not (out / "lenet5-seed0" / "result.json").exists()
+    assert state.load_newest(out / "lenet5-seed0")[1]["step"] >= 8
+    done = podium(*BOTH, *often, fault="kill@step:7")  # a step that it does not take a second time
+    assert done.returncode == 0, done.stderr
+    assert first.items() <= files(out).items()
+    for model in ("lenet5", "lenet5_modern"):
+        ours, theirs = (folder / f"{model}-seed0" / "model.safetensors" for folder in (out, comparison))
+        assert ours.read_bytes() == theirs.read_bytes()
+    assert [row["model"] for row in table(out)] == [row["model"] for row in table(comparison)]
+
+
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [
+        (["--lr", "0.5"], "lr"),
+        (["--image-size", "28"], "image_size"),
+        (["--flip"], "flip"),
+        (["--seed", "3"], "seed"),
+        (["--recipe", "modern"], "recipe"),
+        (["--no-small"], "small"),
+    ],
+)
+def test_other_settings_in_the_same_folder_are_refused_by_name(comparison, flags, name):
+    before = files(comparison)
+    one_error(inside(*BOTH, *flags, "-o", comparison), 2, f"with {name} ", str(comparison), "-o")
+    assert files(comparison) == before
+
+
+def test_another_length_or_other_images_are_refused(comparison, tmp_path):
+    one_error(inside("compare", "digits", "-m", "lenet5", "--epochs", "2", "-o", comparison), 2, "duration", "'2ep'")
+    data = library.load_data("digits")
+    fewer = dataclasses.replace(data, splits={**data.splits, "train": data.splits["train"].select(range(1000))})
+    with pytest.raises(UsageError, match="other images"):
+        library.compare(["lenet5"], fewer, comparison, epochs=1)
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    one_error(inside(*BOTH, "-o", tmp_path), 2, str(tmp_path), "-o")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (["-m", "lenet5,lenet5_modrn"], "lenet5_modern"),
+        (["-m", ","], "none given"),
+        (["-m", "lenet5", "--seeds", "0"], "seeds: 0"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_anything_is_written(tmp_path, flags, says):
+    one_error(inside(*COMPARE, *flags, "-o", tmp_path / "out"), 2, says)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_network_that_cannot_take_the_images_fails_and_the_others_do_not(tmp_path):
+    out = tmp_path / "board"
+    flags = ("--image-size", "12", "-m", "lenet5_modern,resnet20", "-o", out)
+    done = inside("compare", "digits", "--steps", "2", *flags)
+    one_error(done, 2, "lenet5_modern", "12 px")
+    ranked, failed = table(out)
+    assert (ranked["model"], ranked["error"]) == ("resnet20", "")
+    assert float(ranked["top1"]) == read(out / "resnet20-seed0" / "result.json")["top1"]
+    assert (failed["model"], failed["top1"]) == ("lenet5_modern", "")
+    assert "12 px" in failed["error"]
+    assert "failed" in done.stdout
+    assert "lenet5_modern failed" in (out / "report.html").read_text()
+
+
+def test_where_nothing_could_start_the_folder_is_free_for_better_settings(tmp_path):
+    flags = ("compare", "digits", "-m", "lenet5_modern", "--steps", "2", "-o", tmp_path / "board")
+    refused = inside(*flags, "--image-size", "12")
+    one_error(refused, 2, "12 px")
+    assert "No network finished" in refused.stdout
+    assert inside(*flags, "--image-size", "16").returncode == 0
+
+
+def test_a_loss_that_is_no_number_fails_one_network(tmp_path, monkeypatch):
+    out = tmp_path / "board"
+    assert inside(*COMPARE, "-m", "lenet5", "-o", out).returncode == 0
+    monkeypatch.setenv("PODIUM_FAULT", "nan@before:3")
+    done = inside(*BOTH, "-o", out, "--json")
+    one_error(done, 5, "lenet5_modern", "nan")
+    ranked, failed = json.loads(done.stdout)["leaderboard"]
+    assert (ranked["model"], failed["model"]) == ("lenet5", "lenet5_modern")
+    assert "nan" in failed["error"]
+    assert read(out / "lenet5_modern-seed0" / "nan_report.json")["step"] == 3
+    monkeypatch.delenv("PODIUM_FAULT")
+    assert inside(*BOTH, "-o", out).returncode == 0  # the step was not taken: it goes on from there
+    assert [row["model"] for row in table(out)] == ["lenet5_modern", "lenet5"]
+
+
+@pytest.mark.parametrize("number", [15, 2])
+def test_an_interrupted_comparison_names_the_command_that_goes_on(comparison, tmp_path, monkeypatch, number):
+    out = tmp_path / "two words"
+    monkeypatch.setenv("PODIUM_FAULT", f"signal:{number}@step:5")
+    stopped = inside(*COMPARE, "-m", "lenet5", "-o", out)
+    one_error(stopped, 128 + number, "after step 5")
+    assert "train" not in stopped.stderr
+    monkeypatch.delenv("PODIUM_FAULT")
+    words = shlex.split(stopped.stderr.partition("go on with: ")[2])
+    assert words[:2] == ["podium", "compare"]
+    assert inside(*words[1:]).returncode == 0
+    ours, theirs = (folder / "lenet5-seed0" / "model.safetensors" for folder in (out, comparison))
+    assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_ctrl_c_while_networks_are_timed_loses_no_run(tmp_path, monkeypatch):
+    def interrupted(net):
+        raise KeyboardInterrupt
+
+    flags = ("compare", "digits", "-m", "lenet5_modern", "--steps", "2", "-o", tmp_path / "board")
+    with monkeypatch.context() as patch:
+        patch.setattr("podium.comparison.study.speed", interrupted)
+        stopped = inside(*flags)
+    assert stopped.returncode == 130
+    assert f"go on with: podium compare digits -m lenet5_modern --steps 2 -o {tmp_path}" in stopped.stderr
+    weights = tmp_path / "board" / "lenet5_modern-seed0" / "model.safetensors"
+    written = weights.stat().st_mtime_ns
+    assert inside(*flags).returncode == 0
+    assert weights.stat().st_mtime_ns == written
+
+
+def test_seeds_give_a_mean_and_its_spread(tmp_path):
+    out = tmp_path / "board"
+    done = inside("compare", "digits", "-m", "lenet5_modern", "--steps", "12", "--seeds", "2", "-o", out)
+    assert done.returncode == 0, done.stderr
+    runs = [read(out / f"lenet5_modern-seed{seed}" / "result.json") for seed in (0, 1)]
+    assert runs[0]["loss"] != runs[1]["loss"]
+    (row,) = table(out)
+    assert row["seeds"] == "2"
+    for key in ("top1", "loss", "ece"):
+        assert float(row[key]) == pytest.approx(statistics.mean(run[key] for run in runs))
+    spread = statistics.stdev(run["top1"] for run in runs)
+    assert float(row["top1_std"]) == pytest.approx(spread)
+    for text in (done.stdout, (out / "report.html").read_text().replace(" ± ", " ±")):
+        assert f"{100 * float(row['top1']):.2f} ±{100 * spread:.2f}" in text
+
+
+def test_a_run_that_another_process_holds_stops_the_comparison(tmp_path):
+    held = RunFolder(tmp_path / "lenet5-seed0")
+    flags = (*COMPARE, "-m", "lenet5", "-o", tmp_path)
+    held.path.mkdir()
+    write_file(tmp_path / "comparison.yaml", Settings())
+    with held.locked():
+        one_error(inside(*flags), 6, str(held.path), "in use by process")
+    assert not (tmp_path / "leaderboard.csv").exists()
+    assert inside(*flags).returncode == 0
+
+
+def test_python_too_is_told_how_an_interrupted_comparison_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setenv("PODIUM_FAULT", "signal:15@step:2")
+    with pytest.raises(Stopped, match="go on with the same comparison"):
+        library.compare(["lenet5"], "digits", tmp_path / "board", epochs=1)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 10])
+def test_the_interval_over_seeds_is_students(seeds):
+    row = {"top1": 0.9, "top1_std": 0.01, "seeds": seeds}
+    half = stats.t.ppf(0.975, seeds - 1) * 0.01 / seeds**0.5
+    assert Leaderboard([]).interval(row) == pytest.approx((0.9 - half, min(1.0, 0.9 + half)), abs=1e-5)
+
+
+def test_the_interval_over_images_is_wilsons():
+    for right, n in ((10, 10), (0, 20), (91, 100)):
+        expected = stats.binomtest(right, n).proportion_ci(method="wilson")
+        assert wilson(right / n, n) == pytest.approx((expected.low, expected.high), abs=1e-4)
+
+
+def test_python_and_the_command_line_compare_alike(comparison, tmp_path):
+    board = library.compare(["lenet5_modern", "lenet5"], "digits", comparison, epochs=1)
+    assert [row["model"] for row in board.ranked] == [row["model"] for row in table(comparison)]
+    assert board.verdict().startswith(f"{board.ranked[0]['model']} wins with {100 * board.ranked[0]['top1']:.2f} %")
+    board.save(tmp_path / "copy.csv")
+    assert (tmp_path / "copy.csv").read_bytes() == (comparison / "leaderboard.csv").read_bytes()
+    board.save(tmp_path / "copy.html")
+    assert (tmp_path / "copy.html").read_bytes() == (comparison / "report.html").read_bytes()
+    with pytest.raises(UsageError, match=r"copy\.doc"):
+        board.save(tmp_path / "copy.doc")

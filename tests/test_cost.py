@@ -1,0 +1,82 @@
+"""What a network costs: counted against sums done by hand, and timed into fields that hold together."""
+
+import pytest
+import torch
+from torch import nn
+
+from podium.evaluation.cost import count, count_net
+from podium.evaluation.speed import measure, speed
+from podium.models import create_model
+from podium.models.convnet import ConvNet, Head
+
+
+@pytest.fixture
+def net():
+    """3x8x8 -> grouped and strided convolutions with norms and pools -> 5 classes."""
+    stem = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU())
+    one = nn.Conv2d(4, 6, 3, stride=2, padding=1, groups=2, bias=False)
+    two = nn.Sequential(nn.Conv2d(6, 6, 1), nn.MaxPool2d(2))
+    head = Head(nn.Flatten(), nn.Linear(10, 5, bias=False), nn.Linear(6 * 2 * 2, 10))
+    built = ConvNet(stem, [("one", one), ("two", two)], head)
+    built.spec = {"model": "tiny", "image_size": 8, "in_chans": 3, "num_classes": 5}
+    return built
+
+
+def test_parameters_and_multiply_adds_by_hand(net):
+    cost = count_net(net)
+    stem = 3 * 4 * 9 + 4 + 2 * 4  # weights, bias, and the two vectors of the norm
+    one, two = 4 // 2 * 6 * 9, 6 * 6 + 6  # each output of a group of two sees half of the inputs
+    assert cost.params == stem + one + two + (24 * 10 + 10) + 10 * 5
+    assert cost.macs == 3 * 4 * 9 * 64 + one * 16 + 6 * 6 * 16 + 24 * 10 + 10 * 5  # no biases, norms, pools
+    assert cost.stages == (
+        ("stem", (4, 8, 8)),
+        ("one", (6, 4, 4)),
+        ("two", (6, 2, 2)),
+        ("features", (6, 2, 2)),
+        ("pooled", (24,)),
+        ("logits", (5,)),
+    )
+
+
+def test_counting_and_timing_leave_the_network_as_it_was(net):
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    for mode in (True, False):
+        net.train(mode)
+        count_net(net)
+        measure(net, 2, seconds=0)
+        assert all(module.training is mode for module in net.modules())
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert not any(module._forward_hooks for module in net.modules())
+
+
+def test_a_description_costs_what_the_network_built_from_it_does():
+    spec = {"model": "resnet20", "num_classes": 7, "in_chans": 1, "image_size": 28}
+    net = create_model("resnet20", num_classes=7, in_chans=1, image_size=28)
+    assert count(spec) == count_net(net)
+    assert count(spec).params == sum(p.numel() for p in net.parameters())
+
+
+def test_a_measurement_says_how_it_was_made(net):
+    timed = measure(net, batch=3, seconds=0)
+    assert (timed["batch"], timed["threads"]) == (3, torch.get_num_threads())
+    assert (timed["dtype"], timed["engine"]) == ("float32", "torch")
+    assert timed["n"] >= 20
+    assert 0 < timed["latency_ms"]["p50"] <= timed["latency_ms"]["p95"]
+    by_hand = 3000 / timed["latency_ms"]["p50"]  # both are rounded
+    assert timed["images_per_second"] == pytest.approx(by_hand, rel=0.01)
+
+
+def test_speed_has_the_latency_of_one_image_and_the_rate_of_many(net, monkeypatch):
+    asked = []
+
+    def spy(net, batch, seconds):
+        asked.append(batch)
+        return measure(net, batch, seconds)
+
+    monkeypatch.setattr("podium.evaluation.speed.measure", spy)
+    timed = speed(net, seconds=0, throughput_batch=16)
+    assert asked == [1, 16]
+    assert timed["batch"] == 16
+    assert set(timed["latency_ms"]) == {"p50", "p95"}
+    assert timed["images_per_second"] > 0
+    assert timed["threads"] == torch.get_num_threads()

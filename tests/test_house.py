@@ -1,0 +1,130 @@
+"""The house rules: who may import whom, how long a file may be, and what has no place in a library."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT
+
+SOURCE = ROOT / "src" / "podium"
+FILES = sorted(SOURCE.rglob("*.py"))
+
+# Room -> the rooms it may name. A room is a folder, or a file of its own; all may name `errors` and `files`.
+MAY = {
+    "errors": set(),
+    "files": set(),
+    "settings": set(),
+    "models": set(),
+    "data": set(),
+    "bundle": {"models", "data"},
+    "evaluation": {"bundle", "models", "data"},
+    "training": {"settings", "bundle", "models", "data", "evaluation"},
+    "comparison": {"settings", "console", "bundle", "models", "data", "evaluation", "training"},
+    "api": {"settings", "bundle", "models", "data", "evaluation", "training", "comparison"},
+    "console": set(),
+    "verbs": {"settings", "bundle", "models", "data", "evaluation", "training", "comparison", "api", "console"},
+    "cli": {"settings", "console", "verbs"},
+    "__main__": {"cli"},
+    "__init__": set(),  # its public names are imported on first use
+}
+FOR_ALL = {"errors", "files"}
+NARROW = {"bundle": {"data": {"podium.data.decode", "podium.data.dataset"}}}  # not the loaders
+
+HEAVY = {"torch", "numpy", "sklearn", "plotly", "jinja2", "PIL", "safetensors", "tensorboardX", "yaml", "rich"}
+LIGHT = ["__init__.py", "__main__.py", "cli.py", "verbs.py", "console.py", "settings.py", "errors.py", "files.py"]
+
+
+def room(path):
+    first = path.relative_to(SOURCE).parts[0]
+    return first.removesuffix(".py")
+
+
+def imported(nodes):
+    """The modules that statements import; `from podium import api` is podium.api."""
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: a relative import"
+            yield from (f"podium.{alias.name}" for alias in node.names) if node.module == "podium" else [node.module]
+
+
+def rooms_named(path):
+    """(room, module) of every part of Podium that a file names."""
+    for module in imported(ast.walk(ast.parse(path.read_text(encoding="utf-8")))):
+        parts = module.split(".")
+        if parts[0] == "podium" and parts[1:] and not parts[1].startswith("__version"):
+            yield parts[1], module
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_a_room_imports_only_those_before_it(path):
+    own = room(path)
+    assert own in MAY, f"{own} is a room the plan does not know"
+    for other, module in rooms_named(path):
+        assert other in MAY[own] | FOR_ALL | {own}, f"{path.name} may not import {module}"
+        narrow = NARROW.get(own, {}).get(other)
+        assert narrow is None or module in narrow, f"{path.name} may import of {other} only {narrow}, not {module}"
+
+
+def test_the_plan_has_no_circle_and_no_room_that_is_not_there():
+    assert {room(path) for path in FILES} == set(MAY)
+    done = set()
+    while len(done) < len(MAY):
+        ready = {own for own, others in MAY.items() if own not in done and others <= done}
+        assert ready, f"a circle among {set(MAY) - done}"
+        done |= ready
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_what_help_needs_imports_nothing_heavy_at_the_top(name):
+    top = ast.parse((SOURCE / name).read_text(encoding="utf-8")).body
+    assert not {module.split(".")[0] for module in imported(top)} & HEAVY
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_a_file_has_one_idea_and_says_it(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 450
+    tree = ast.parse(text)
+    assert ast.get_docstring(tree), "says in its first line what it is for"
+    asserts = [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Assert)]
+    assert not asserts, f"assert, which `python -O` takes away, on line {asserts}"
+
+
+# What runs code out of a file, or a shell, or unpacks to where an archive says.
+FORBIDDEN = [
+    r"\bpickle\.loads?\(", r"weights_only=False", r"\byaml\.load\(", r"(?<![\w.])eval\(", r"(?<![\w.])exec\(", r"os\.system",
+    r"shell=True", r"\.extractall\(", r"\bmktemp\(", r"trust_remote_code",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("pattern", FORBIDDEN)
+def test_nothing_runs_code_from_a_file(pattern):
+    found = [path.name for path in FILES if re.search(pattern, path.read_text(encoding="utf-8"))]
+    assert not found
+
+
+def test_no_path_of_one_machine_is_written_down():
+    """A path from the root of one machine works on that one only; what all have is /dev, /proc and /tmp."""
+    pattern = re.compile(r"""["'`( ](/(?:work|home|root|Users|mnt|opt|srv|data)/[\w.]+|[A-Z]:\\\\?\w+|~/\w+)""")
+    folders = [SOURCE, ROOT / "tests", ROOT / "docs", ROOT / "benchmarks"]
+    texts = [
+        p for f in folders for p in f.rglob("*") if p.suffix in {".py", ".md", ".j2", ".yaml"} and p != Path(__file__)
+    ]
+    texts += [ROOT / name for name in ("README.md", "pyproject.toml", "Makefile") if (ROOT / name).is_file()]
+    found = [f"{p.relative_to(ROOT)}: {m[1]}" for p in texts for m in pattern.finditer(p.read_text(encoding="utf-8"))]
+    assert len(texts) > 50
+    assert not found
+
+
+def test_every_public_name_is_there_and_nothing_else():
+    import podium
+
+    for name in podium.__all__:
+        assert getattr(podium, name) is not None
+    assert set(dir(podium)) == set(podium.__all__)
+    with pytest.raises(AttributeError, match="trian"):
+        podium.trian

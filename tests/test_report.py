@@ -1,0 +1,293 @@
+"""The leaderboard's numbers and the page: nothing is fetched, nothing hostile runs, what is shown is what was measured."""
+
+import base64
+import csv
+import html
+import io
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+from plotly.offline import get_plotlyjs
+
+import podium
+from podium.comparison.leaderboard import Leaderboard
+from podium.comparison.report import write_report
+from podium.errors import ModelFileError
+
+NETWORKS = ["lenet5_modern", "plain20", "alexnet"]  # the last cannot take 32 pixels in its full form
+CLASSES = ("</script><script>alert(1)</script>", "\"><img src=x onerror='alert(1)'>", "花 & {{ 7*7 }} %{x}")
+FILE = "<b onclick=alert(1)>'\"&{}.png"
+
+
+class Page(HTMLParser):
+    """What a browser makes of it: elements with their attributes, the text of each kind of element."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.texts, self.inside = [], {}, [""]
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        self.inside.append(tag)
+
+    def handle_endtag(self, tag):
+        while self.inside[-1] != tag:
+            self.inside.pop()
+        self.inside.pop()
+
+    def handle_data(self, data):
+        if data.strip():
+            self.texts.setdefault(self.inside[-1], []).append(data)
+
+    def having(self, attribute):
+        return [(tag, values[attribute]) for tag, values in self.elements if attribute in values]
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """A comparison on photos whose classes and file names are as hostile as can be."""
+    root, draw = tmp_path_factory.mktemp("report"), np.random.default_rng(0)
+    for number in range(3):
+        for n in range(20):
+            path = root / "photos" / f"class {number}" / FILE.format(n)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(draw.integers(0, 255, (32, 32, 3), np.uint8)).save(path)
+    data = replace(podium.load_data(root / "photos", val=0.5), classes=CLASSES, name="<i>photos</i>")
+    with pytest.MonkeyPatch.context() as patch:
+        times = iter([1.5, 3.0])
+        patch.setattr("podium.comparison.study.speed", lambda net: timed(next(times)))
+        board = podium.compare(NETWORKS, data, root / "out", epochs=2, image_size=32, small=False)
+    return root / "out", board
+
+
+def timed(latency):
+    return {
+        "latency_ms": {"p50": latency, "p95": 2 * latency},
+        "images_per_second": 1000 / latency,
+        "batch": 64,
+        "threads": 1,
+    }
+
+
+@pytest.fixture(scope="module")
+def text(compared):
+    return (compared[0] / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(text):
+    return Page(text)
+
+
+@pytest.fixture(scope="module")
+def charts(text):
+    content = re.search(r'<script id="charts" type="application/json">(.*?)</script>', text, re.S)[1]
+    assert not re.search("[<>&]", content), "what could end the script, or begin another"
+    return json.loads(content)
+
+
+def results(out):
+    return {model: json.loads((out / f"{model}-seed0" / "result.json").read_text()) for model in NETWORKS[:2]}
+
+
+# The page by itself
+
+
+def test_nothing_is_fetched(text, page):
+    for attribute in ("src", "href", "srcset", "data", "action", "poster", "background", "xlink:href"):
+        assert all(value.startswith("data:image/png;base64,") for _, value in page.having(attribute)), attribute
+    assert not {tag for tag, _ in page.elements} & {"link", "iframe", "object", "embed", "base", "form"}
+    ours = text.replace(get_plotlyjs(), "")
+    assert len(ours) < len(text) - 1_000_000, "plotly is in the page"
+    assert not re.search(r"https?:|//cdn|url\(|@import|fetch\(|XMLHttpRequest|import\(", ours)
+    policy = next(values["content"] for tag, values in page.elements if values.get("http-equiv"))
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules["default-src"] == "'none'"
+    assert not re.search(r"http|\*|'self'", policy)
+
+
+def test_hostile_names_are_text_and_nothing_else(text, page, charts):
+    assert [tag for tag, _ in page.elements].count("script") == 3
+    assert not [name for _, values in page.elements for name in values if name.startswith("on")]
+    assert all(values.keys() <= {"src", "alt", "title", "class"} for tag, values in page.elements if tag == "img")
+    cells = page.texts["td"]
+    for name in CLASSES:
+        assert name in cells
+    assert "3 networks on <i>photos</i>" in page.texts["h1"]
+    chart = charts["network-0-confusion"]
+    assert [html.unescape(name) for name in chart["data"][0]["x"]] == list(CLASSES)
+    assert not any("<" in name for name in chart["data"][0]["x"])  # plotly takes some HTML in its labels
+    assert "<script>alert" not in text.replace(get_plotlyjs(), "")
+
+
+# What it shows
+
+
+def test_the_table_has_every_network_with_its_measured_numbers(compared, page):
+    out, board = compared
+    models = [row["model"] for row in board.ranked]
+    cells = [values["data-value"] for _, values in page.elements if "data-value" in values]
+    columns = len(cells) // len(models)
+    rows = [dict(enumerate(cells[i * columns : (i + 1) * columns])) for i in range(len(models))]
+    assert [row[0] for row in rows] == models
+    for row, result in zip(rows, (results(out)[model] for model in models), strict=True):
+        shown = [float(value) for place, value in row.items() if place]
+        expected = [result[k] for k in ("top1", "top5", "macro_f1", "loss", "ece", "params", "macs")]
+        assert shown[:7] == pytest.approx(expected)
+        assert shown[7] == pytest.approx((out / f"{result['model']}-seed0/model.safetensors").stat().st_size / 1e6)
+    assert any("alexnet failed: alexnet cannot take 32 px images" in text for text in page.texts["p"])
+    assert board.verdict() in page.texts["p"]
+
+
+def test_every_place_for_a_chart_has_its_chart(page, charts):
+    places = [values["data-chart"] for _, values in page.elements if "data-chart" in values]
+    assert sorted(places) == sorted(charts)
+    assert len(places) == 4 + 2 * 2  # latency, multiply-adds, two curves; confusion and calibration of each network
+
+
+def test_learning_curves_are_those_of_the_logs(compared, charts):
+    out, _ = compared
+    for trace in charts["curves-top1"]["data"]:
+        lines = (out / f"{trace['name']}-seed0" / "log.jsonl").read_text().splitlines()
+        epochs = [row for row in map(json.loads, lines) if row["event"] == "epoch"]
+        assert len(epochs) == 2
+        assert trace["x"] == [row["seconds"] for row in epochs]
+        assert trace["y"] == pytest.approx([100 * row["top1"] for row in epochs])
+    assert {trace["name"] for trace in charts["curves-loss"]["data"]} == set(NETWORKS[:2])
+
+
+def test_confusion_and_worst_mistakes_are_those_of_the_predictions(compared, page, charts):
+    out, board = compared
+    images = [values for tag, values in page.elements if tag == "img"]
+    captions = [" ".join(text.split()) for text in page.texts["figcaption"]]
+    expected = []
+    for place, row in enumerate(board.ranked):
+        with np.load(out / f"{row['model']}-seed0" / "predictions.npz") as arrays:
+            logits, labels = arrays["logits"].astype(np.float64), arrays["labels"]
+        guess = logits.argmax(1)
+        trace = charts[f"network-{place}-confusion"]["data"][0]
+        assert trace["customdata"] == [[int(((labels == t) & (guess == p)).sum()) for p in range(3)] for t in range(3)]
+        surest = 1 / np.exp(logits - logits.max(1, keepdims=True)).sum(1)
+        worst = sorted(np.flatnonzero(guess != labels), key=lambda i: -surest[i])[:12]
+        expected += [f"{CLASSES[labels[i]]} → {CLASSES[guess[i]]}, {100 * surest[i]:.0f} %" for i in worst]
+    assert captions == expected
+    assert len(images) == len(expected) > 12
+    for values in images:
+        with Image.open(io.BytesIO(base64.b64decode(values["src"].partition(",")[2]))) as picture:
+            assert picture.format == "PNG"
+            assert picture.size == (32, 32)
+            assert picture.info == {}
+        assert re.search(r"class \d/<b onclick=alert\(1\)>'\"&\d+\.png$", values["title"])
+        assert values["alt"] == values["title"]
+
+
+# The ranking, on hand-made runs
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """Write a finished run of which only the numbers matter."""
+
+    def make(model, top1, latency=None, seed=0, n=1000, loss=1.0):
+        path = tmp_path / f"{model}-seed{seed}"
+        path.mkdir()
+        classes = ["a", "b"]
+        result = {
+            "model": model, "seed": seed, "split": "test", "n": n, "top1": top1, "top5": 1.0, "loss": loss, "ece": 0.1,
+            "macro_f1": top1, "seconds": 10.0, "images_per_second": 100.0, "steps": 5, "epochs": 1.0, "params": 1000,
+            "macs": 2000, "size_bytes": 4000, "classes": classes, "confusion": [[1, 0], [0, 1]], "calibration": [],
+            "per_class": [{"class": c, "n": 1, "precision": 1.0, "recall": 1.0, "f1": 1.0} for c in classes],
+        }  # fmt: skip
+        (path / "result.json").write_text(json.dumps(result))
+        (path / "log.jsonl").write_text("")
+        if latency is not None:
+            (path / "speed.json").write_text(json.dumps(timed(latency)))
+        return path
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("points", "front"),
+    [
+        ({"a": (0.9, 1.0)}, "a"),
+        ({"fast": (0.7, 1.0), "between": (0.8, 2.0), "right": (0.9, 3.0)}, "fast between right"),
+        ({"best": (0.9, 1.0), "slower": (0.9, 2.0), "worse": (0.8, 1.0), "both": (0.8, 2.0)}, "best"),
+        ({"a": (0.9, 1.0), "twin": (0.9, 1.0)}, "a twin"),
+        ({"a": (0.5, 1.0), "dip": (0.4, 2.0), "b": (0.6, 3.0), "far": (0.6, 4.0)}, "a b"),
+        ({"a": (0.5, 1.0), "untimed": (0.9, None)}, "a"),
+    ],
+)
+def test_the_pareto_front(finished, tmp_path, points, front):
+    trials = [finished(model, *point) for model, point in points.items()]
+    board = Leaderboard.read(trials)
+    assert {row["model"] for row in board.rows if row["pareto"]} == set(front.split())
+    assert [row["top1"] for row in board.rows] == sorted((top1 for top1, _ in points.values()), reverse=True)
+    path = write_report(tmp_path / "report.html", board, trials, {}, "title", {})
+    text = path.read_text(encoding="utf-8").replace(get_plotlyjs(), "")
+    scatter = json.loads(re.search(r'type="application/json">(.*?)</script>', text)[1])["latency"]["data"]
+    line = next(trace for trace in scatter if trace["name"] == "Pareto front")
+    corners = {points[model][::-1] for model in front.split()}
+    assert {(x, round(y / 100, 9)) for x, y in zip(line["x"], line["y"], strict=True)} == corners
+    assert text.count('<span class="pareto"') == len(front.split())
+
+
+def test_equal_accuracy_is_ranked_by_loss(finished):
+    board = Leaderboard.read([finished("a", 0.9, loss=0.5), finished("b", 0.9, loss=0.4), finished("c", 0.95)])
+    assert [row["model"] for row in board.rows] == ["c", "b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("others", "says"),
+    [
+        ({"b": (0.5, 1.0)}, r"The next, b, has 50\.00 %: clearly less"),
+        ({"b": (0.899, 1.0)}, r"Within the noise of that: b; .* b answers 4\.0x faster"),
+        ({"b": (0.899, 3.9)}, r"Within the noise of that: b; .* apart\.$"),
+    ],
+)
+def test_the_verdict_says_who_wins_and_how_sure_that_is(finished, others, says):
+    board = Leaderboard.read([finished("a", 0.9, 4.0)] + [finished(name, *point) for name, point in others.items()])
+    assert board.verdict().startswith("a wins with 90.00 % top-1 (95 % interval 87.98-91.71 %, from 1,000 test images)")
+    assert re.search(says, board.verdict())
+    assert Leaderboard([]).verdict() == "No network finished."
+
+
+def test_a_damaged_result_is_named(finished):
+    path = finished("a", 0.9)
+    (path / "result.json").write_text('{"model": "a"')
+    with pytest.raises(ModelFileError, match=r"a-seed0/result\.json: damaged"):
+        Leaderboard.read([path])
+
+
+# Saved and printed
+
+
+def test_no_cell_of_the_csv_is_a_formula(finished, tmp_path):
+    names = ["=cmd|'/C calc'!A0", "+1", "-1", "@SUM(1)", 'a,b\n"c"']
+    board = Leaderboard.read([finished("plain", 0.5)], dict.fromkeys(names, "=why"))
+    board.to_csv(tmp_path / "board.csv")
+    with (tmp_path / "board.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["model"] for row in rows] == ["plain", *(f"'{name}" for name in names[:4]), names[4]]
+    assert {row["error"] for row in rows} == {"", "'=why"}
+
+
+@pytest.mark.parametrize("width", [200, 80, 60, 40])
+def test_a_narrow_screen_cuts_no_number(compared, capsys, monkeypatch, width):
+    _, board = compared
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as on a terminal
+    board.table()
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert "…" not in shown
+    assert all(len(line) <= width for line in shown.splitlines())
+    assert ("ECE" in shown) == (width == 200)
+    for row in board.ranked:
+        assert re.search(rf"^ *{row['model']} +{100 * row['top1']:.2f} .*{row['latency_p50_ms']:.2f}\*? ", shown, re.M)
+    assert re.search(r"^ *alexnet +failed *$", shown, re.M)
