@@ -11,6 +11,7 @@ from torch import nn
 import podium
 from podium.data.dataset import Dataset, Split
 from podium.errors import MachineError, UsageError
+from podium.models import ConvNet
 from podium.settings import Settings
 from podium.training.losses import cross_entropy
 from podium.training.optim import Average, learning_rate, make_optimizer
@@ -217,6 +218,8 @@ def test_the_best_weights_are_chosen_on_validation_and_judged_on_test(tmp_path):
     assert {row["split"] for row in rows} == {"val"}
     assert run.result["split"] == "test"
     assert run.result["weights"] == f"best of validation, epoch {best['epoch']}"
+    card = podium.load(run.path).card
+    assert (card["split"], card["scores"]["top1"]) == ("test", run.result["top1"])
     again = podium.evaluate(run.path, toy(val=32), split="val")
     assert again["top1"] == pytest.approx(best["top1"])
     assert again["loss"] == pytest.approx(best["loss"], rel=1e-5)
@@ -225,6 +228,24 @@ def test_the_best_weights_are_chosen_on_validation_and_judged_on_test(tmp_path):
 def test_without_validation_the_last_epoch_ships(run):
     assert run.result["weights"] == "last epoch"
     assert run.result["top1"] == pytest.approx(run.epochs[-1]["top1"])
+
+
+def test_no_epochs_only_judge(tmp_path):
+    net = podium.create_model("lenet5_modern", num_classes=2, image_size=32, in_chans=1)
+    run = podium.train(net, toy(size=32, val=32), tmp_path / "run", epochs=0)
+    assert run.epochs == []
+    assert run.result["top1"] == podium.evaluate(run.path, toy(size=32))["top1"]
+    for name, tensor in podium.load(run.path).model.state_dict().items():
+        assert torch.equal(tensor, net.state_dict()[name])
+
+
+def test_a_batch_that_does_not_fit_is_named(tmp_path, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(ConvNet, "training_loss", full)
+    with pytest.raises(UsageError, match="batch_size: 16 images a step of lenet5_modern"):
+        podium.train("lenet5_modern", toy(size=32), tmp_path / "run", epochs=1)
 
 
 def test_early_stopping_waits_for_its_patience(tmp_path):

@@ -88,7 +88,13 @@ def train(
             write_file(folder / SETTINGS, plan.settings, notes)
         if announce is not None:
             announce(plan)
-        _run(plan, folder, given=net is not None, progress=progress or (lambda *_: None))
+        try:
+            _run(plan, folder, given=net is not None, progress=progress or (lambda *_: None))
+        except torch.OutOfMemoryError:
+            what = (
+                f"batch_size: {plan.train.batch_size} images a step of {settings.model} do not fit into {plan.device}"
+            )
+            raise UsageError(what, "give a smaller --batch-size or --image-size") from None
     return folder
 
 
@@ -175,7 +181,13 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
                     scores = outputs.brief
                     if plan.selects and (scores["top1"], -scores["loss"]) > (best["top1"], -best.get("loss", 0.0)):
                         best = {"epoch": epoch, **scores}
-                        bundle.save(folder.path, net, plan.data.classes, plan.preprocessing, _card(plan, step, scores))
+                        bundle.save(
+                            folder.path,
+                            net,
+                            plan.data.classes,
+                            plan.preprocessing,
+                            _card(plan, plan.monitor, step, scores),
+                        )
                 row = {
                     "event": "epoch",
                     "epoch": epoch,
@@ -229,15 +241,16 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
     save()
     events.close()
     # What ships: the best weights where images were set apart to choose them, else the last.
-    if plan.selects:
+    chosen = best["epoch"] > 0
+    if chosen:
         net = bundle.load(folder.path).model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         outputs = None
-    with average.applied() if average is not None and not plan.selects else nullcontext():
+    with average.applied() if average is not None and not chosen else nullcontext():
         if outputs is None:
             outputs = evaluate(net, plan.loaders[plan.judge])
         scores = summarize(outputs.logits, outputs.labels, plan.data.classes)
         brief = {k: scores[k] for k in ("top1", "top5", "loss", "ece", "macro_f1", "n")}
-        bundle.save(folder.path, net, plan.data.classes, plan.preprocessing, _card(plan, step, brief))
+        bundle.save(folder.path, net, plan.data.classes, plan.preprocessing, _card(plan, plan.judge, step, brief))
     _write_predictions(folder, outputs)
     epochs = step / per_epoch
     result = {
@@ -246,7 +259,7 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
         "data": plan.data.name,
         "classes": list(plan.data.classes),
         "split": plan.judge,
-        "weights": f"best of validation, epoch {best['epoch']}" if plan.selects else "last epoch",
+        "weights": f"best of validation, epoch {best['epoch']}" if chosen else "last epoch",
         "epochs": round(epochs, 2),
         "steps": step,
         "seconds": round(seconds, 3),
@@ -292,14 +305,14 @@ def _machine() -> dict[str, Any]:
     }
 
 
-def _card(plan: Plan, step: int, scores: dict[str, Any]) -> dict[str, Any]:
+def _card(plan: Plan, split: str, step: int, scores: dict[str, Any]) -> dict[str, Any]:
     s = plan.settings
     return {
         "podium": __version__,
         "torch": torch.__version__,
         "data": plan.data.name,
         "data_sha256": plan.images,
-        "split": plan.monitor if plan.selects else plan.judge,
+        "split": split,
         "steps": step,
         "seed": s.seed,
         "recipe": s.recipe,
