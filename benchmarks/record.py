@@ -35,7 +35,7 @@ def record(name: str, figures: dict[str, Any]) -> None:
     """Print the figures and keep them in `benchmarks/results`, with the command and the machine."""
     import torch
 
-    from podium.comparison.study import processor
+    from podium.evaluation.speed import processor
 
     content = {
         "command": " ".join(["python", f"benchmarks/{name}.py", *sys.argv[1:]]),

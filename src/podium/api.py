@@ -9,6 +9,7 @@ from typing import Any
 from podium import bundle
 from podium.bundle import Bundle
 from podium.comparison.leaderboard import Leaderboard
+from podium.comparison.report import report_run
 from podium.comparison.study import MODELS, Study
 from podium.data.dataset import Dataset
 from podium.data.decode import Preprocessing
@@ -20,6 +21,7 @@ from podium.evaluation.evaluate import evaluate as run_network
 from podium.evaluation.metrics import summarize
 from podium.models import ConvNet
 from podium.models import weights as peers
+from podium.settings import Origins
 from podium.training.folder import RunFolder
 from podium.training.loop import Progress
 from podium.training.loop import train as run_training
@@ -58,17 +60,32 @@ def train(
         The finished run: `.result`, `.epochs`, and a bundle that `podium.load` reads.
     """
     own = {"model": net if isinstance(net, str) else net.spec["model"], "data": _name(data), **settings}
-    merged = settings_of(recipe, Path(config) if config else None, own)
-    return run_training(
-        merged.settings,
+    return train_and_report(
+        settings_of(recipe, Path(config) if config else None, own),
         out,
-        origin=merged.origin,
         resume=resume,
         data=data if isinstance(data, Dataset) else None,
         net=None if isinstance(net, str) else net,
         progress=progress,
         announce=announce,
     )
+
+
+def train_and_report(
+    merged: Origins, out: str | Path, *, announce: Callable[[Plan], None] | None = None, **more: Any
+) -> RunFolder:
+    """Train as `training.loop.train` does, and write the run's `report.html`."""
+    plans: list[Plan] = []
+
+    def announced(plan: Plan) -> None:
+        plans.append(plan)
+        if announce is not None:
+            announce(plan)
+
+    run = run_training(merged.settings, out, origin=merged.origin, announce=announced, **more)
+    if plans:  # else it was finished before
+        report_run(run, plans[0].data)
+    return run
 
 
 def _name(data: str | Path | Dataset) -> str:

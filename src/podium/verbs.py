@@ -122,7 +122,8 @@ def train(arguments: argparse.Namespace) -> int:
         else:
             console.table("", ["setting", "value", "from"], [[k, str(v), merged.origin[k]] for k, v in values.items()])
         return 0
-    from podium.training.loop import train as run_training
+    from podium.api import train_and_report
+    from podium.comparison.report import REPORT
     from podium.training.plan import Plan
 
     def announce(plan: Plan) -> None:
@@ -133,9 +134,7 @@ def train(arguments: argparse.Namespace) -> int:
     if out is None:
         out = _fresh(Path("runs") / f"{merged.settings.model}-{Path(merged.settings.data).stem or 'data'}")
     with console.training_bar(quiet=arguments.json) as progress:
-        run = run_training(
-            merged.settings, out, origin=merged.origin, resume=arguments.resume, progress=progress, announce=announce
-        )
+        run = train_and_report(merged, out, resume=arguments.resume, progress=progress, announce=announce)
     r = run.result
     if arguments.json:
         _print_json(
@@ -148,6 +147,7 @@ def train(arguments: argparse.Namespace) -> int:
         print(
             f"{r['split']} top-1 {100 * r['top1']:.2f} % ({r['weights']}) after {r['steps']} steps in {r['seconds']:.1f} s: {run.path}"
         )
+        print(f"report: {run / REPORT}")
     return 0
 
 
@@ -158,7 +158,7 @@ def _describe(plan: Any) -> list[str]:
     return [
         *plan.notes,
         f"{s.model}: {form}{c.params:,} parameters, {c.macs / 1e6:,.1f} M multiply-adds at {s.image_size} px",
-        f"recipe {s.recipe}: {steps}, {s.optimizer}, {'bfloat16' if plan.amp else 'float32'} on {s.device}",
+        f"recipe {s.recipe}: {steps}, {s.optimizer} at {s.lr:g}, {'bfloat16' if plan.amp else 'float32'} on {s.device}",
     ]
 
 
@@ -201,10 +201,8 @@ def compare(arguments: argparse.Namespace) -> int:
     from podium.training.interrupt import Stopped
     from podium.training.recipes import settings_of
 
-    flags = _settings_flags(arguments)
-    if arguments.config is None and not any(flags.get(key) for key in ("epochs", "steps", "budget")):
-        flags["budget"] = "2m"  # the recipes' own lengths can take days
-    merged = settings_of(arguments.recipe, arguments.config, {"data": arguments.data, **flags})
+    given = {"data": arguments.data, **_settings_flags(arguments)}
+    merged = settings_of(arguments.recipe, arguments.config, given)
     out = arguments.out or Path("runs") / f"compare-{Path(arguments.data).stem or 'data'}"
     names = [name.strip() for name in arguments.models.split(",") if name.strip()] if arguments.models else list(MODELS)
     study = Study(names, merged, out, arguments.seeds)

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import base64
-import html
 import io
 import json
+import platform
+import time
 from pathlib import Path
 from typing import Any
 
-from podium.comparison.leaderboard import Leaderboard, short
-from podium.files import write_atomic
-from podium.training.folder import RunFolder
+import numpy as np
+import torch
 
-# Okabe and Ito's colours, which people of all colour vision tell apart; a network keeps its own in every chart.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D00", "#7F7F7F")
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
-MOST_CELLS = 20  # classes up to which the confusion matrix has its counts written in
+from podium.comparison import charts
+from podium.comparison.leaderboard import Leaderboard, short
+from podium.data.dataset import Dataset
+from podium.evaluation.metrics import probabilities, worst_mistakes
+from podium.evaluation.speed import processor
+from podium.files import write_atomic
+from podium.training.folder import PREDICTIONS, RunFolder
+
+REPORT = "report.html"
+WORST = 12  # mistakes shown for each network
 
 # (key, heading, format, whether more is better; None: neither)
 COLUMNS = (
@@ -36,23 +42,15 @@ COLUMNS = (
 )
 
 
-def write_report(
-    path: Path,
-    board: Leaderboard,
-    trials: list[Path],
-    worst: dict[Path, list[dict[str, Any]]],
-    title: str,
-    facts: dict[str, str],
-) -> Path:
-    """Write report.html.
+def write_report(path: Path, board: Leaderboard, trials: list[Path], data: Dataset, training: str) -> Path:
+    """Write the page.
 
     Args:
         path: of the page.
         board: the ranking.
         trials: finished run folders; the first of a network stands for it in the details.
-        worst: of each folder its mistakes {name, truth, predicted, confidence, image}.
-        title: the headline.
-        facts: what was compared, on what, with what.
+        data: what they were judged on.
+        training: how they were trained, in words.
     """
     import jinja2
     from plotly.offline import get_plotlyjs
@@ -61,36 +59,42 @@ def write_report(
         loader=jinja2.PackageLoader("podium", "comparison"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     results = {trial: RunFolder(trial).result for trial in trials}
-    style = {row["model"]: (PALETTE[i % len(PALETTE)], SYMBOLS[i % len(SYMBOLS)]) for i, row in enumerate(board.ranked)}
-    charts = {
-        "latency": _scatter(board, style, "latency_p50_ms", "latency of one image, ms (median)"),
-        "macs": _scatter(board, style, "macs", "multiply-adds for one image"),
-        "curves-loss": _curves(trials, results, style, "train_loss", "training loss", log=True),
-        "curves-top1": _curves(trials, results, style, "top1", "top-1 %", log=False),
+    style = {
+        row["model"]: (charts.PALETTE[i % len(charts.PALETTE)], charts.SYMBOLS[i % len(charts.SYMBOLS)])
+        for i, row in enumerate(board.ranked)
+    }
+    drawn = {
+        "latency": charts.scatter(board, style, "latency_p50_ms", "latency of one image, ms (median)"),
+        "macs": charts.scatter(board, style, "macs", "multiply-adds for one image"),
+        "curves-loss": charts.curves(trials, results, style, "train_loss", "training loss", log=True),
+        "curves-top1": charts.curves(trials, results, style, "top1", "top-1 %", log=False),
     }
     networks: list[dict[str, Any]] = []
     for row in board.ranked:
         trial = next(t for t in trials if results[t]["model"] == row["model"])
         name = f"network-{len(networks)}"
-        charts[f"{name}-confusion"] = _confusion(results[trial])
-        charts[f"{name}-calibration"] = _calibration(results[trial], style[row["model"]][0])
-        mistakes = [
-            {**m, "uri": _data_uri(m["image"]), "percent": f"{100 * m['confidence']:.0f}"} for m in worst.get(trial, [])
-        ]
+        drawn[f"{name}-confusion"] = charts.confusion(results[trial])
+        drawn[f"{name}-calibration"] = charts.calibration(results[trial], style[row["model"]][0])
         networks.append(
-            {"id": name, "row": row, "result": results[trial], "colour": style[row["model"]][0], "mistakes": mistakes}
+            {
+                "id": name,
+                "row": row,
+                "result": results[trial],
+                "colour": style[row["model"]][0],
+                "mistakes": _mistakes(trial, data, results[trial]["split"]),
+            }
         )
     page = environment.get_template("report.html.j2").render(
-        title=title,
+        title=f"{networks[0]['row']['model'] if len(board.rows) == 1 else f'{len(board.rows)} networks'} on {data.name}",
         verdict=board.verdict(),
-        facts=facts,
+        facts=_facts(data, training),
         headings=[(key, text) for key, text, _, _ in COLUMNS],
         rows=[_cells(row, board) for row in board.ranked],
         failed=[row for row in board.rows if "error" in row],
         board=board,
         networks=networks,
         style=style,
-        charts=_script_json(charts),
+        charts=_script_json(drawn),
         plotly=get_plotlyjs(),
     )
     write_atomic(path, page.encode())
@@ -122,156 +126,49 @@ def _script_json(content: Any) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e").replace("\u2028", "\\u2028")
 
 
-def _text(name: str) -> str:
-    """A name for a chart: plotly reads some HTML in its labels."""
-    return html.escape(str(name))
-
-
-def _scatter(board: Leaderboard, style: dict[str, tuple[str, str]], key: str, axis: str) -> dict[str, Any]:
-    rows = [row for row in board.ranked if row[key]]
-    traces: list[dict[str, Any]] = []
-    front, best = [], -1.0
-    for row in sorted(rows, key=lambda row: (row[key], -row["top1"])):
-        if row["top1"] > best:
-            front.append(row)
-            best = row["top1"]
-    traces.append(
-        {
-            "x": [row[key] for row in front],
-            "y": [100 * row["top1"] for row in front],
-            "mode": "lines",
-            "line": {"color": "#999999", "dash": "dot", "shape": "hv"},
-            "name": "Pareto front",
-            "hoverinfo": "skip",
-        }
-    )
-    for place, row in enumerate(sorted(rows, key=lambda row: row[key])):
-        colour, symbol = style[row["model"]]
-        low, high = board.interval(row)
-        hover = [
-            f"<b>{_text(row['model'])}</b>",
-            f"top-1 {100 * row['top1']:.2f} % (95 %: {100 * low:.2f}-{100 * high:.2f})",
-        ]
-        if row["latency_p50_ms"] is not None:
-            hover.append(f"latency {row['latency_p50_ms']:.2f} ms, {row['images_per_second']:,.0f} images/s")
-        hover.append(f"{row['params']:,} parameters, {short(row['macs'])} multiply-adds")
-        traces.append(
-            {
-                "x": [row[key]],
-                "y": [100 * row["top1"]],
-                "mode": "markers+text",
-                "text": [_text(row["model"])],
-                "textposition": "bottom center" if place % 2 else "top center",
-                "cliponaxis": False,
-                "marker": {"color": colour, "symbol": symbol, "size": 13},
-                "error_y": {
-                    "type": "data",
-                    "symmetric": False,
-                    "array": [100 * (high - row["top1"])],
-                    "arrayminus": [100 * (row["top1"] - low)],
-                    "thickness": 1,
-                },
-                "name": _text(row["model"]),
-                "hovertemplate": "<br>".join(hover) + "<extra></extra>",
-            }
-        )
-    return {
-        "data": traces,
-        "layout": {
-            "xaxis": {"title": {"text": axis}, "type": "log"},
-            "yaxis": {"title": {"text": "top-1 %"}},
-            "showlegend": False,
-        },
-    }
-
-
-def _curves(
-    trials: list[Path], results: dict[Path, Any], style: dict[str, tuple[str, str]], key: str, axis: str, log: bool
-) -> dict[str, Any]:
-    traces: list[dict[str, Any]] = []
-    named: set[str] = set()
-    for trial in trials:
-        rows, model = RunFolder(trial).epochs, results[trial]["model"]
-        scale = 100 if key == "top1" else 1
-        traces.append(
-            {
-                "x": [row["seconds"] for row in rows],
-                "y": [scale * row[key] for row in rows],
-                "text": [f"epoch {row['epoch']}" for row in rows],
-                "mode": "lines+markers" if len(rows) < 40 else "lines",
-                "line": {"color": style[model][0], "width": 2},
-                "name": _text(model),
-                "legendgroup": _text(model),
-                "showlegend": model not in named,
-                "hovertemplate": f"{_text(model)}, %{{text}}: %{{y:.4g}}<extra></extra>",
-            }
-        )
-        named.add(model)
-    layout: dict[str, Any] = {
-        "xaxis": {"title": {"text": "seconds of training"}},
-        "yaxis": {"title": {"text": axis}, "type": "log" if log else "linear"},
-    }
-    return {"data": traces, "layout": layout}
-
-
-def _confusion(result: dict[str, Any]) -> dict[str, Any]:
-    counts, names = result["confusion"], [_text(name) for name in result["classes"]]
-    shares = [[c / max(1, sum(row)) for c in row] for row in counts]
-    written = len(names) <= MOST_CELLS
-    trace = {
-        "type": "heatmap",
-        "z": shares,
-        "text": [[str(c) if c else "" for c in row] for row in counts],
-        "customdata": counts,
-        "texttemplate": "%{text}" if written else "",
-        "x": names,
-        "y": names,
-        "colorscale": [[0, "rgba(0,114,178,0)"], [0.05, "rgba(0,114,178,0.25)"], [1, "rgba(0,114,178,1)"]],
-        "showscale": False,
-        "xgap": 1,
-        "ygap": 1,
-        "hovertemplate": "true %{y}, predicted %{x}: %{customdata} (%{z:.1%})<extra></extra>",
-    }
-    axis = {"type": "category", "automargin": True}
-    return {
-        "data": [trace],
-        "layout": {
-            "xaxis": {"title": {"text": "predicted"}, **axis},
-            "yaxis": {"title": {"text": "true"}, "autorange": "reversed", **axis},
-        },
-    }
-
-
-def _calibration(result: dict[str, Any], colour: str) -> dict[str, Any]:
-    bins = result.get("calibration", [])
-    ideal = {
-        "x": [0, 1],
-        "y": [0, 1],
-        "mode": "lines",
-        "line": {"color": "#999999", "dash": "dot"},
-        "hoverinfo": "skip",
-        "showlegend": False,
-    }
-    points = {
-        "x": [b["confidence"] for b in bins],
-        "y": [b["accuracy"] for b in bins],
-        "text": [f"{b['n']} images" for b in bins],
-        "mode": "lines+markers",
-        "line": {"color": colour},
-        "showlegend": False,
-        "hovertemplate": "confidence %{x:.2f}, right %{y:.2f}, %{text}<extra></extra>",
-    }
-    return {
-        "data": [ideal, points],
-        "layout": {
-            "xaxis": {"title": {"text": "confidence"}, "range": [0, 1.02]},
-            "yaxis": {"title": {"text": "accuracy"}, "range": [0, 1.02]},
-        },
-    }
-
-
 def _data_uri(image: Any) -> str:
     """A picture as PNG inside the page, with nothing of the file's own metadata."""
     buffer = io.BytesIO()
     image.copy().save(buffer, "PNG", pnginfo=None, exif=b"")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def report_run(run: RunFolder, data: Dataset) -> Path:
+    """Write the page of a single finished run into its folder."""
+    result = run.result
+    training = f"{result['steps']:,} steps ({result['epochs']:g} epochs), seed {result['seed']}; {result['weights']}"
+    return write_report(run / REPORT, Leaderboard.read([run.path]), [run.path], data, training)
+
+
+def _facts(data: Dataset, training: str) -> dict[str, str]:
+    """What was compared, on what, with what."""
+    sizes = ", ".join(f"{name} {len(split):,}" for name, split in data.splits.items())
+    return {
+        "Data": f"{data.name}: {sizes} images, {len(data.classes)} classes",
+        "Training": training,
+        "Machine": f"{processor()}, {torch.get_num_threads()} threads",
+        "Versions": f"torch {torch.__version__}, Python {platform.python_version()}",
+        "Date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def _mistakes(trial: Path, data: Dataset, split: str) -> list[dict[str, Any]]:
+    """The most confident mistakes of a run, with their pictures."""
+    with np.load(trial / PREDICTIONS) as arrays:
+        logits, labels = arrays["logits"], arrays["labels"]
+    images, sure = data.splits[split], probabilities(logits)
+    rows = []
+    for index in worst_mistakes(logits, labels, WORST):
+        guess, image = int(logits[index].argmax()), images.image(index, data.channels)
+        image.thumbnail((160, 160))
+        rows.append(
+            {
+                "name": images.files[index].name if images.files else f"image {index}",
+                "truth": data.classes[labels[index]],
+                "predicted": data.classes[guess],
+                "percent": f"{100 * sure[index, guess]:.0f}",
+                "small": image.width < 100,
+                "uri": _data_uri(image),
+            }
+        )
+    return rows

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import platform
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import torch
 
 from podium import bundle
 from podium.comparison.leaderboard import Leaderboard
-from podium.comparison.report import write_report
+from podium.comparison.report import REPORT, write_report
 from podium.data.dataset import Dataset
 from podium.data.sources import load_data
 from podium.errors import ModelFileError, NumericError, PodiumError, UsageError
-from podium.evaluation.metrics import worst_mistakes
 from podium.evaluation.speed import speed
 from podium.models import architecture
 from podium.settings import Origins, Settings, read_file, write_file
-from podium.training.folder import PREDICTIONS, SETTINGS, SPEED, RunFolder
+from podium.training.folder import SETTINGS, SPEED, RunFolder
 from podium.training.interrupt import Stopped
 from podium.training.loop import NOT_COMPARED, Progress, train
 
 MODELS = ("lenet5", "lenet5_modern", "alexnet", "vgg11_bn", "plain20", "resnet20")
-WORST = 12  # mistakes shown for each network
 ASKED = "comparison.yaml"  # the settings as asked, in the folder
 
 
@@ -55,7 +46,7 @@ class Study:
             merged = Origins(merged.settings.replace(data=here), merged.origin)
         self.models, self.merged, self.out = list(dict.fromkeys(models)), merged, out
         self.seeds, self.data = seeds, data
-        self.report = out / "report.html"
+        self.report = out / REPORT
         self.failed: dict[str, PodiumError] = {}
 
     def trials(self) -> list[tuple[str, int, Path]]:
@@ -95,9 +86,9 @@ class Study:
         board = Leaderboard.read(finished, {name: error.what for name, error in self.failed.items()})
         if finished:
             board.to_csv(self.out / "leaderboard.csv")
-            write_report(
-                self.report, board, finished, {p: self._worst(p) for p in finished}, self._title(), self._facts()
-            )
+            seeds = f"{self.seeds} seed{'s' if self.seeds > 1 else ''} from {s.seed}"
+            training = f"recipe {s.recipe}, {s.duration} each, {seeds}"
+            write_report(self.report, board, finished, self.data, training)
             board.report = self.report
         return board
 
@@ -134,56 +125,8 @@ class Study:
         self.out.mkdir(parents=True, exist_ok=True)
         write_file(note, asked, self.merged.origin)
 
-    def _worst(self, path: Path) -> list[dict[str, Any]]:
-        """The most confident mistakes of a run, with their pictures."""
-        with np.load(path / PREDICTIONS) as arrays:
-            logits, labels = arrays["logits"], arrays["labels"]
-        data = self.data
-        if data is None:
-            return []
-        split = data.splits[RunFolder(path).result["split"]]
-        probability = torch.from_numpy(logits).softmax(1)
-        rows = []
-        for index in worst_mistakes(logits, labels, WORST):
-            guess = int(logits[index].argmax())
-            image = split.image(index, data.channels)
-            image.thumbnail((160, 160))
-            rows.append(
-                {
-                    "name": split.files[index].name if split.files else f"image {index}",
-                    "truth": data.classes[labels[index]],
-                    "predicted": data.classes[guess],
-                    "confidence": float(probability[index, guess]),
-                    "image": image,
-                }
-            )
-        return rows
-
-    def _title(self) -> str:
-        return f"{len(self.models)} networks on {self.data.name if self.data else self.merged.settings.data}"
-
-    def _facts(self) -> dict[str, str]:
-        s, data = self.merged.settings, self.data
-        sizes = ", ".join(f"{name} {len(split):,}" for name, split in data.splits.items()) if data else ""
-        return {
-            "Data": f"{data.name if data else s.data}: {sizes} images, {len(data.classes) if data else '?'} classes",
-            "Training": f"recipe {s.recipe}, {s.duration} each, {self.seeds} seed{'s' if self.seeds > 1 else ''} from {s.seed}",
-            "Machine": f"{processor()}, {torch.get_num_threads()} threads",
-            "Versions": f"torch {torch.__version__}, Python {platform.python_version()}",
-            "Date": time.strftime("%Y-%m-%d"),
-        }
-
 
 def _for_trial(progress: Callable[..., None] | None, number: int, count: int, model: str, seed: int) -> Progress:
     if progress is None:
         return lambda *_: None
     return lambda step, steps, shown: progress(number, count, model, seed, step, steps, shown)
-
-
-def processor() -> str:
-    """The processor's name, as the system gives it."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()

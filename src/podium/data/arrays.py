@@ -7,7 +7,6 @@ import io
 import lzma
 import math
 import pickle  # only the restricted Unpickler below
-import tarfile
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from podium.data.dataset import Dataset, Split, show
+from podium.data.folders import opened_tar
 from podium.errors import DataError
 
 DIGITS = tuple("0123456789")
@@ -84,10 +84,10 @@ def load_idx(folder: Path) -> Dataset:
                 "put it there, plain, .gz or .xz",
             )
         images, labels = read_idx(paths[0]), read_idx(paths[1]).astype(np.int64)
-        if len(images) != len(labels) or images.ndim != 3:
-            raise DataError(
-                f"{show(paths[0])}: {len(images):,} images for {len(labels):,} labels", "download both again"
-            )
+        if images.ndim != 3 or labels.ndim != 1 or not 0 < len(images) == len(labels):
+            shapes = (" x ".join(map(str, array.shape)) for array in (images, labels))
+            what = "{}: {} images for {} labels".format(show(paths[0]), *shapes)
+            raise DataError(what, "download both again")
         splits[name] = Split(labels, images[..., None])
     labels = splits["train"].labels
     fashion = tuple(labels[:10].tolist()) == FASHION_FIRST
@@ -158,7 +158,7 @@ def load_cifar_tar(path: Path) -> Dataset | None:
     """The same out of a tar as it is downloaded, read in memory; None if it holds no CIFAR."""
     wanted = {stem for train, test, meta, _, _ in CIFAR.values() for stem in (*train, test, meta)}
     found: dict[str, bytes] = {}
-    with tarfile.open(path) as archive:
+    with opened_tar(path) as archive:
         for member in archive:
             stem = member.name.rsplit("/", 1)[-1]
             if "cifar" in member.name and stem in wanted and member.isfile():
@@ -172,16 +172,29 @@ def load_cifar_tar(path: Path) -> Dataset | None:
 
 def _cifar(name: str, read: Callable[[str], tuple[bytes, str]], source: str) -> Dataset:
     train, test, meta, label_key, names_key = CIFAR[name]
-    classes = tuple(n.decode() for n in _unpickle(*read(meta))[names_key])
+    content, where = read(meta)
+    try:
+        classes = tuple(n.decode() for n in _unpickle(content, where)[names_key])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{where}: not the class names of {name} ({error!r})", "download it again") from None
     splits = {}
     for split, stems in (("train", train), ("test", [test])):
         with ThreadPoolExecutor(2) as pool:  # unpacking lets go of the interpreter
-            batches = [_unpickle(*unpacked) for unpacked in pool.map(read, stems)]
-        try:
-            planes = np.concatenate([batch[b"data"] for batch in batches]).reshape(-1, 3, 32, 32)
-            labels = np.concatenate([batch[label_key] for batch in batches]).astype(np.int64)
-        except (KeyError, ValueError, TypeError) as error:
-            raise DataError(f"{source}: {stems[0]} is not a batch of {name} ({error})", "download it again") from None
-        splits[split] = Split(labels, np.ascontiguousarray(planes.transpose(0, 2, 3, 1)))
+            batches = [_batch(*unpacked, label_key, len(classes)) for unpacked in pool.map(read, stems)]
+        pixels, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+        splits[split] = Split(labels, pixels)
     mean, std = STATISTICS[name]
     return Dataset(name, classes, splits, 3, 32, True, mean, std, source=source)
+
+
+def _batch(content: bytes, where: str, label_key: bytes, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (N, 32, 32, 3) uint8 and labels (N,) of one batch, where a row is a red, a green and a blue plane."""
+    batch = _unpickle(content, where)
+    try:
+        rows, labels = np.asarray(batch[b"data"]), np.asarray(batch[label_key]).astype(np.int64)
+    except (KeyError, ValueError, TypeError) as error:
+        raise DataError(f"{where}: not a batch of CIFAR ({error!r})", "download it again") from None
+    if rows.dtype != np.uint8 or rows.shape != (len(labels), 3072) or not ((labels >= 0) & (labels < classes)).all():
+        what = f"{where}: {rows.dtype} pixels of shape {rows.shape}, {len(labels)} labels, {classes} classes"
+        raise DataError(f"{what}: not a batch of CIFAR", "download it again")
+    return np.ascontiguousarray(rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)), labels

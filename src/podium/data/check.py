@@ -82,15 +82,10 @@ def check(source: str | Path, progress: Callable[[int, int], None] | None = None
     if data is not None:
         entries: list[tuple[str, str, str, bytes]] = []
         for split, part in data.splits.items():
-            for label, pixels in zip(part.labels.tolist(), part.pixels if part.pixels is not None else (), strict=True):
-                entries.append(
-                    (
-                        f"{split} image {len(entries)}",
-                        split,
-                        data.classes[label],
-                        hashlib.sha256(pixels.tobytes()).digest(),
-                    )
-                )
+            pixels = part.pixels if part.pixels is not None else ()
+            for index, (label, image) in enumerate(zip(part.labels.tolist(), pixels, strict=True)):
+                digest = hashlib.sha256(image.tobytes()).digest()
+                entries.append((f"{split} image {index}", split, data.classes[label], digest))
         _count(report, [(split, name) for _, split, name, _ in entries], list(data.classes), list(data.splits))
         _repeats(report, entries)
         return report

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import lzma
 import os
 import re
 import tarfile
 import unicodedata
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -151,44 +154,48 @@ def _member(archive: Path, name: str) -> PurePosixPath:
     return path
 
 
+@contextlib.contextmanager
+def opened_tar(archive: Path) -> Iterator[tarfile.TarFile]:
+    """A tar to read from.
+
+    Raises:
+        DataError: it is damaged, which may show only while it is read.
+    """
+    try:
+        with tarfile.open(archive) as tar:
+            yield tar
+    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{show(archive)}: not a tar archive, or a damaged one ({why})", "download it again") from None
+
+
 def _tar(archive: Path) -> Iterator[tuple[PurePosixPath, ImageFile | str]]:
     """A plain tar is indexed and read in place; a compressed one is held in memory. Nothing is ever extracted to disk."""
-    try:
+    with opened_tar(archive) as tar:
         mtime, compressed, total = archive.stat().st_mtime_ns, archive.suffix != ".tar", 0
-        with tarfile.open(archive) as tar:
-            for member in tar:
-                path = _member(archive, member.name)
-                if member.isdir() or not path.parts:
-                    if path.parts and not any(map(hidden, path.parts)):
-                        yield path, "folder"
-                    continue
-                if not member.isfile() or member.issparse():
+        for member in tar:
+            path = _member(archive, member.name)
+            if member.isdir() or not path.parts:
+                if path.parts and not any(map(hidden, path.parts)):
+                    yield path, "folder"
+                continue
+            if not member.isfile() or member.issparse():
+                raise DataError(f"{show(archive)}: holds {member.name!r}, a link or device", "do not use this archive")
+            why = _unwanted(path)
+            if why:
+                yield path, why
+                continue
+            content = None
+            if compressed:
+                total += member.size
+                if total > MOST_UNPACKED:
                     raise DataError(
-                        f"{show(archive)}: holds {member.name!r}, a link or device", "do not use this archive"
+                        f"{show(archive)}: more than 4 GB unpacked", "unpack it into a folder and give that"
                     )
-                why = _unwanted(path)
-                if why:
-                    yield path, why
-                    continue
-                content = None
-                if compressed:
-                    total += member.size
-                    if total > MOST_UNPACKED:
-                        raise DataError(
-                            f"{show(archive)}: more than 4 GB unpacked", "unpack it into a folder and give that"
-                        )
-                    file = tar.extractfile(member)
-                    content = file.read() if file is not None else b""
-                yield (
-                    path,
-                    ImageFile(
-                        archive, f"{show(archive)}!{member.name}", member.offset_data, member.size, mtime, content
-                    ),
-                )
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise DataError(
-            f"{show(archive)}: not a tar archive, or a damaged one ({error})", "download it again"
-        ) from None
+                file = tar.extractfile(member)
+                content = file.read() if file is not None else b""
+            name = f"{show(archive)}!{member.name}"
+            yield path, ImageFile(archive, name, member.offset_data, member.size, mtime, content)
 
 
 def _zip(archive: Path) -> Iterator[tuple[PurePosixPath, ImageFile | str]]:
@@ -214,7 +221,15 @@ def _zip(archive: Path) -> Iterator[tuple[PurePosixPath, ImageFile | str]]:
                     path,
                     ImageFile(archive, f"{show(archive)}!{info.filename}", 0, info.file_size, mtime, file.read(info)),
                 )
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+    except (
+        zipfile.BadZipFile,
+        EOFError,
+        OSError,
+        NotImplementedError,
+        RuntimeError,
+        zlib.error,
+        lzma.LZMAError,
+    ) as error:
         raise DataError(
             f"{show(archive)}: not a zip archive, or a damaged one ({error})", "download it again"
         ) from None

@@ -13,7 +13,7 @@ from podium.data import arrays
 from podium.data.dataset import SPLITS, Dataset, ImageFile, Split, show
 from podium.data.decode import decode
 from podium.data.folders import ARCHIVES, LAYOUT, Listing, list_path, look_alike
-from podium.errors import DataError, UsageError
+from podium.errors import DataError, UsageError, closest
 
 NAMED = {
     "mnist": "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte",
@@ -54,6 +54,11 @@ def load_data(
     """
     if channels not in (None, 1, 3):
         raise UsageError(f"channels: {channels}", "give 1 or 3")
+    for name, value, known in (("resize", resize, ("crop", "pad", "stretch")), ("on_bad", on_bad, ("error", "skip"))):
+        if value not in known:
+            raise UsageError(f"{name}: {value!r}", f"give {' or '.join(known)}")
+    if val is not None and not 0 <= val < 1:
+        raise UsageError(f"val: {val}", "give a fraction from 0 to 1, such as 0.2")
     data = _read(str(source))
     if on_bad == "skip":
         data = _without_bad(data)
@@ -117,7 +122,9 @@ def locate(source: str) -> Path:
             return Path(root) / source
         places = f"{Path.cwd() / source}" + (f" and {Path(root) / source}" if root else " ($PODIUM_DATA is not set)")
         raise DataError(f"{source}: not found; looked for {places}", f"put there {NAMED[source]} (plain, .gz or .xz)")
-    raise DataError(f"{show(source)}: no such data", f"give a folder, an archive, or one of digits, {', '.join(NAMED)}")
+    like = closest(source, ["digits", *NAMED])
+    fix = f"give a folder, an archive, or one of digits, {', '.join(NAMED)}" + (f"; {like}" if like else "")
+    raise DataError(f"{show(source)}: no such data", fix)
 
 
 def _photos(path: Path) -> Dataset:
@@ -245,5 +252,9 @@ def _without_bad(data: Dataset) -> Dataset:
     if len(skipped) > max(1, TOLERATED * total):
         what = f"{data.name}: {len(skipped)} of {total} images cannot be read, more than 1 %: {skipped[0][1]}"
         raise DataError(what, "`podium check` lists them; mend or delete them")
+    left = set(splits["train"].labels.tolist())
+    if skipped and (gone := [name for label, name in enumerate(data.classes) if label not in left]):
+        what = f"{data.name}: no images of class {', '.join(gone)} are left, of what can be read: {skipped[0][1]}"
+        raise DataError(what, "mend them, or delete the class's folder in every split")
     notes = (*data.notes, *(f"skipped: {why}" for _, why in skipped))
     return replace(data, splits=splits, skipped=tuple(skipped), notes=notes)

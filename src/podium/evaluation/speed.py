@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import platform
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -68,3 +71,12 @@ def speed(net: ConvNet, seconds: float = 1.0, throughput_batch: int = 64) -> dic
         "engine": one["engine"],
         "n": one["n"],
     }
+
+
+def processor() -> str:
+    """The processor's name, as the system gives it."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,167 @@
+"""The charts of the report, as plotly reads them: plain data, drawn by its script in the page."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+from typing import Any
+
+from podium.comparison.leaderboard import Leaderboard, short
+from podium.training.folder import RunFolder
+
+# Okabe and Ito's colours, which people of all colour vision tell apart; a network keeps its own in every chart.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D00", "#7F7F7F")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
+MOST_CELLS = 20  # classes up to which the confusion matrix has its counts written in
+
+
+def _text(name: str) -> str:
+    """A name for a chart: plotly reads some HTML in its labels."""
+    return html.escape(str(name))
+
+
+def scatter(board: Leaderboard, style: dict[str, tuple[str, str]], key: str, axis: str) -> dict[str, Any]:
+    """Accuracy against a cost, with 95 % intervals and the Pareto front."""
+    rows = [row for row in board.ranked if row[key]]
+    traces: list[dict[str, Any]] = []
+    front, best = [], -1.0
+    for row in sorted(rows, key=lambda row: (row[key], -row["top1"])):
+        if row["top1"] > best:
+            front.append(row)
+            best = row["top1"]
+    traces.append(
+        {
+            "x": [row[key] for row in front],
+            "y": [100 * row["top1"] for row in front],
+            "mode": "lines",
+            "line": {"color": "#999999", "dash": "dot", "shape": "hv"},
+            "name": "Pareto front",
+            "hoverinfo": "skip",
+        }
+    )
+    for place, row in enumerate(sorted(rows, key=lambda row: row[key])):
+        colour, symbol = style[row["model"]]
+        low, high = board.interval(row)
+        hover = [
+            f"<b>{_text(row['model'])}</b>",
+            f"top-1 {100 * row['top1']:.2f} % (95 %: {100 * low:.2f}-{100 * high:.2f})",
+        ]
+        if row["latency_p50_ms"] is not None:
+            hover.append(f"latency {row['latency_p50_ms']:.2f} ms, {row['images_per_second']:,.0f} images/s")
+        hover.append(f"{row['params']:,} parameters, {short(row['macs'])} multiply-adds")
+        traces.append(
+            {
+                "x": [row[key]],
+                "y": [100 * row["top1"]],
+                "mode": "markers+text",
+                "text": [_text(row["model"])],
+                "textposition": "bottom center" if place % 2 else "top center",
+                "cliponaxis": False,
+                "marker": {"color": colour, "symbol": symbol, "size": 13},
+                "error_y": {
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [100 * (high - row["top1"])],
+                    "arrayminus": [100 * (row["top1"] - low)],
+                    "thickness": 1,
+                },
+                "name": _text(row["model"]),
+                "hovertemplate": "<br>".join(hover) + "<extra></extra>",
+            }
+        )
+    return {
+        "data": traces,
+        "layout": {
+            "xaxis": {"title": {"text": axis}, "type": "log"},
+            "yaxis": {"title": {"text": "top-1 %"}},
+            "showlegend": False,
+        },
+    }
+
+
+def curves(
+    trials: list[Path], results: dict[Path, Any], style: dict[str, tuple[str, str]], key: str, axis: str, log: bool
+) -> dict[str, Any]:
+    """A line a run: a figure of the log over the seconds of training."""
+    traces: list[dict[str, Any]] = []
+    named: set[str] = set()
+    for trial in trials:
+        rows, model = RunFolder(trial).epochs, results[trial]["model"]
+        scale = 100 if key == "top1" else 1
+        traces.append(
+            {
+                "x": [row["seconds"] for row in rows],
+                "y": [scale * row[key] for row in rows],
+                "text": [f"epoch {row['epoch']}" for row in rows],
+                "mode": "lines+markers" if len(rows) < 40 else "lines",
+                "line": {"color": style[model][0], "width": 2},
+                "name": _text(model),
+                "legendgroup": _text(model),
+                "showlegend": model not in named,
+                "hovertemplate": f"{_text(model)}, %{{text}}: %{{y:.4g}}<extra></extra>",
+            }
+        )
+        named.add(model)
+    layout: dict[str, Any] = {
+        "xaxis": {"title": {"text": "seconds of training"}},
+        "yaxis": {"title": {"text": axis}, "type": "log" if log else "linear"},
+    }
+    return {"data": traces, "layout": layout}
+
+
+def confusion(result: dict[str, Any]) -> dict[str, Any]:
+    """Shares of each true class, with the counts written in where there is room."""
+    counts, names = result["confusion"], [_text(name) for name in result["classes"]]
+    shares = [[c / max(1, sum(row)) for c in row] for row in counts]
+    written = len(names) <= MOST_CELLS
+    trace = {
+        "type": "heatmap",
+        "z": shares,
+        "text": [[str(c) if c else "" for c in row] for row in counts],
+        "customdata": counts,
+        "texttemplate": "%{text}" if written else "",
+        "x": names,
+        "y": names,
+        "colorscale": [[0, "rgba(0,114,178,0)"], [0.05, "rgba(0,114,178,0.25)"], [1, "rgba(0,114,178,1)"]],
+        "showscale": False,
+        "xgap": 1,
+        "ygap": 1,
+        "hovertemplate": "true %{y}, predicted %{x}: %{customdata} (%{z:.1%})<extra></extra>",
+    }
+    axis = {"type": "category", "automargin": True}
+    return {
+        "data": [trace],
+        "layout": {
+            "xaxis": {"title": {"text": "predicted"}, **axis},
+            "yaxis": {"title": {"text": "true"}, "autorange": "reversed", **axis},
+        },
+    }
+
+
+def calibration(result: dict[str, Any], colour: str) -> dict[str, Any]:
+    """Accuracy against confidence, beside the ideal."""
+    bins = result.get("calibration", [])
+    ideal = {
+        "x": [0, 1],
+        "y": [0, 1],
+        "mode": "lines",
+        "line": {"color": "#999999", "dash": "dot"},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+    points = {
+        "x": [b["confidence"] for b in bins],
+        "y": [b["accuracy"] for b in bins],
+        "text": [f"{b['n']} images" for b in bins],
+        "mode": "lines+markers",
+        "line": {"color": colour},
+        "showlegend": False,
+        "hovertemplate": "confidence %{x:.2f}, right %{y:.2f}, %{text}<extra></extra>",
+    }
+    return {
+        "data": [ideal, points],
+        "layout": {
+            "xaxis": {"title": {"text": "confidence"}, "range": [0, 1.02]},
+            "yaxis": {"title": {"text": "accuracy"}, "range": [0, 1.02]},
+        },
+    }
