@@ -1,5 +1,6 @@
 """Batches depend on seed, epoch and image alone: not on workers, not on where an epoch was taken up again."""
 
+import itertools
 import threading
 
 import numpy as np
@@ -56,7 +57,9 @@ def alike(a, b):
     """Whether two lists of batches are equal to the last bit."""
     assert len(a) == len(b) > 0
     return all(
-        torch.equal(p, q) for one, two in zip(a, b, strict=True) for p, q in zip(vars(one).values(), vars(two).values())
+        torch.equal(p, q)
+        for one, two in zip(a, b, strict=True)
+        for p, q in zip(vars(one).values(), vars(two).values(), strict=True)
     )
 
 
@@ -200,9 +203,9 @@ def test_a_bad_image_is_named_by_the_error(photos, tmp_path, workers, augment):
     broken.write_bytes(photos.files[4].read()[:-200])
     files = (*photos.files[:4], ImageFile.of(broken), *photos.files[5:])
     batches = loader(Split(photos.labels, files=files), augment=augment, workers=workers)
+    epochs = itertools.chain.from_iterable(map(batches.epoch, range(4)))  # one may leave it to the others
     with pytest.raises(DataError, match=r"broken\.jpg: truncated"):
-        for epoch in range(4):  # an epoch may leave it to the others
-            list(batches.epoch(epoch))
+        list(epochs)
 
 
 def test_what_came_before_a_bad_image_is_delivered(photos, tmp_path):

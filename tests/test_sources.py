@@ -145,7 +145,7 @@ def test_an_empty_idx_set_is_an_error(small_idx):
 
 
 def test_a_cut_gz_is_named(small_idx):
-    parts, write = small_idx
+    _, write = small_idx
     folder = write(".gz", gzip.compress)
     file = folder / "train-images-idx3-ubyte.gz"
     file.write_bytes(file.read_bytes()[:-500])
@@ -490,18 +490,18 @@ def test_a_damaged_archive_is_named(tmp_path, end, stem, fault):
     else:
         third = len(whole) // 3
         path.write_bytes(whole[:third] + bytes(b ^ 0x55 for b in whole[third : third + 2000]) + whole[third + 2000 :])
-    if (end, fault) == (".tar", "damaged"):  # a plain tar has no checksum over its contents, only over its headers
-        load_or_refuse(path)
-        return
-    with pytest.raises(DataError, match=path.name):
-        load_data(path)
+    said = refusal(path)
+    passes = (end, fault) == (".tar", "damaged")  # a plain tar has no checksum over its contents, only over its headers
+    assert (said is None and passes) or path.name in said
 
 
-def load_or_refuse(path):
+def refusal(path):
+    """What the error says; None if the data is read."""
     try:
-        assert len(load_data(path).classes) == 2
+        load_data(path)
     except DataError as error:
-        assert path.name in error.what
+        return error.what
+    return None
 
 
 # --- names and arguments

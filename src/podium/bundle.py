@@ -15,7 +15,7 @@ import torch
 from podium.data.decode import Preprocessing
 from podium.errors import ModelFileError, UsageError
 from podium.models.convnet import ConvNet
-from podium.models.registry import create_model
+from podium.models.registry import rebuild
 from podium.models.weights import load_state
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
@@ -111,6 +111,7 @@ def load(path: str | Path) -> Bundle:
     Raises:
         ModelFileError: not a bundle, damaged, made by a newer Podium, or without classes or preprocessing.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load as deserialize
 
     folder = Path(path)
@@ -120,12 +121,17 @@ def load(path: str | Path) -> Bundle:
             raise ModelFileError(f"{folder}: no run or bundle ({name} is missing)", "give the folder of a finished run")
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        version, spec, classes = card["format"], dict(card["spec"]), card["classes"]
-        if version > FORMAT:
-            raise ModelFileError(f"{folder / CARD}: made by a newer Podium (format {version})", "update podium")
+        if card["format"] > FORMAT:
+            raise ModelFileError(f"{folder / CARD}: made by a newer Podium (format {card['format']})", "update podium")
+        spec: dict[str, Any] = card["spec"]
+        classes, expected = tuple(card["classes"]), card["sha256"]
         preprocessing = Preprocessing.from_dict(card["preprocessing"])
-        expected = card["sha256"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if not all(isinstance(name, str) for name in classes) or len(classes) != spec["num_classes"]:
+            raise ValueError(f"the network has {spec['num_classes']} classes, the names are {list(classes)}")
+        if preprocessing.channels != spec["in_chans"]:
+            raise ValueError(f"{preprocessing.channels} channels for a network of {spec['in_chans']}")
+        net = rebuild(spec)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         what = f"{folder / CARD}: not a card of Podium ({type(error).__name__}: {error})"
         raise ModelFileError(what, "without classes and preprocessing a prediction would be a guess") from None
     content = (folder / WEIGHTS).read_bytes()
@@ -133,7 +139,9 @@ def load(path: str | Path) -> Bundle:
     if actual != expected:
         what = f"{folder / WEIGHTS}: damaged (sha256 {actual[:12]}, the card says {str(expected)[:12]})"
         raise ModelFileError(what, "copy it again, or go on with the run by `podium train --resume`")
-    spec = {key: tuple(value) if isinstance(value, list) else value for key, value in spec.items()}
-    net = create_model(spec.pop("model"), **spec)
-    load_state(net, deserialize(content), str(folder / WEIGHTS))
-    return Bundle(net.eval(), tuple(classes), preprocessing, card)
+    try:
+        state = deserialize(content)
+    except SafetensorError as error:
+        raise ModelFileError(f"{folder / WEIGHTS}: not a safetensors file ({error})", "copy it again") from None
+    load_state(net, state, str(folder / WEIGHTS))
+    return Bundle(net.eval(), classes, preprocessing, card)

@@ -44,12 +44,14 @@ class Leaderboard:
         n: images each was judged on.
         split: which those are.
         report: the page with all of it, where one was written.
+        guess: top-1 of answering the most frequent class every time.
     """
 
     rows: list[dict[str, Any]]
     n: int = 0
     split: str = ""
     report: Path | None = None
+    guess: float = 0.0
 
     @classmethod
     def read(cls, trials: list[Path], failed: dict[str, str] | None = None) -> Leaderboard:
@@ -71,7 +73,8 @@ class Leaderboard:
             row["pareto"] = row["latency_p50_ms"] is not None and not any(_dominates(other, row) for other in rows)
         rows += [{"model": model, "error": why} for model, why in (failed or {}).items()]
         one = next(iter(runs.values()), [{}])[0]
-        return cls(rows, one.get("n", 0), one.get("split", ""))
+        counts = [sum(row) for row in one.get("confusion", [])]
+        return cls(rows, one.get("n", 0), one.get("split", ""), guess=max(counts) / sum(counts) if counts else 0.0)
 
     @property
     def ranked(self) -> list[dict[str, Any]]:
@@ -96,7 +99,8 @@ class Leaderboard:
         best, *others = self.ranked
         low, high = self.interval(best)
         how = f"{best['seeds']} seeds" if best["top1_std"] is not None else f"{self.n:,} {self.split} images"
-        text = f"{best['model']} wins with {100 * best['top1']:.2f} % top-1 (95 % interval {100 * low:.2f}-{100 * high:.2f} %, from {how})."
+        does = "wins with" if len(self.rows) > 1 else "reaches"
+        text = f"{best['model']} {does} {100 * best['top1']:.2f} % top-1 (95 % interval {100 * low:.2f}-{100 * high:.2f} %, from {how})."
         equal = [row for row in others if self.interval(row)[1] >= low]
         if equal:
             named = ", ".join(row["model"] for row in equal)
@@ -107,6 +111,9 @@ class Leaderboard:
                 text += f" {fastest['model']} answers {best['latency_p50_ms'] / fastest['latency_p50_ms']:.1f}x faster."
         elif others:
             text += f" The next, {others[0]['model']}, has {100 * others[0]['top1']:.2f} %: clearly less."
+        if blind := [row["model"] for row in self.ranked if self.interval(row)[0] <= self.guess]:
+            named, guess = ", ".join(blind), f"{100 * self.guess:.1f} %"
+            text += f" Not learned: {named}; no better than the most frequent class every time ({guess}). Train longer, or with a lower lr."
         return text
 
     def table(self) -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import platform
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ REPORT = "report.html"
 WORST = 12  # mistakes shown for each network
 
 # (key, heading, format, whether more is better; None: neither)
-COLUMNS = (
+Column = tuple[str, str, Callable[[Any], str], bool | None]
+COLUMNS: tuple[Column, ...] = (
     ("top1", "top-1 %", lambda v: f"{100 * v:.2f}", True),
     ("top5", "top-5 %", lambda v: f"{100 * v:.2f}", True),
     ("macro_f1", "macro F1", lambda v: f"{v:.3f}", True),
@@ -84,12 +86,13 @@ def write_report(path: Path, board: Leaderboard, trials: list[Path], data: Datas
                 "mistakes": _mistakes(trial, data, results[trial]["split"]),
             }
         )
+    columns = [column for column in COLUMNS if any(row.get(column[0]) is not None for row in board.ranked)]
     page = environment.get_template("report.html.j2").render(
         title=f"{networks[0]['row']['model'] if len(board.rows) == 1 else f'{len(board.rows)} networks'} on {data.name}",
         verdict=board.verdict(),
         facts=_facts(data, training),
-        headings=[(key, text) for key, text, _, _ in COLUMNS],
-        rows=[_cells(row, board) for row in board.ranked],
+        headings=[(key, text) for key, text, _, _ in columns],
+        rows=[_cells(row, board, columns) for row in board.ranked],
         failed=[row for row in board.rows if "error" in row],
         board=board,
         networks=networks,
@@ -101,10 +104,10 @@ def write_report(path: Path, board: Leaderboard, trials: list[Path], data: Datas
     return path
 
 
-def _cells(row: dict[str, Any], board: Leaderboard) -> dict[str, Any]:
+def _cells(row: dict[str, Any], board: Leaderboard, columns: Sequence[Column]) -> dict[str, Any]:
     """A row of the table: text to show, number to sort by, whether it is the best of its column."""
     cells = []
-    for key, _, form, more in COLUMNS:
+    for key, _, form, more in columns:
         value = row.get(key)
         others = [other[key] for other in board.ranked if other.get(key) is not None]
         best = (

@@ -84,8 +84,8 @@ def check(source: str | Path, progress: Callable[[int, int], None] | None = None
         for split, part in data.splits.items():
             pixels = part.pixels if part.pixels is not None else ()
             for index, (label, image) in enumerate(zip(part.labels.tolist(), pixels, strict=True)):
-                digest = hashlib.sha256(image.tobytes()).digest()
-                entries.append((f"{split} image {index}", split, data.classes[label], digest))
+                content = hashlib.sha256(image.tobytes()).digest()
+                entries.append((f"{split} image {index}", split, data.classes[label], content))
         _count(report, [(split, name) for _, split, name, _ in entries], list(data.classes), list(data.splits))
         _repeats(report, entries)
         return report

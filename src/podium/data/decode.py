@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -17,6 +18,7 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImageP
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
+RESIZES = ("crop", "pad", "stretch")
 MAX_PIXELS = 50_000_000  # read from the header, before anything is decoded
 FIX = "`podium check` lists every such file; --on-bad skip leaves them out"
 
@@ -131,6 +133,20 @@ class Preprocessing:
     crop_pct: float = 1.0
     mean: tuple[float, ...] = (0.5,)
     std: tuple[float, ...] = (0.5,)
+
+    def __post_init__(self) -> None:
+        counts = (1, self.channels)  # one number for all, or one each
+        possible = {
+            "image_size": isinstance(self.image_size, int) and self.image_size >= 1,
+            "channels": self.channels >= 1,
+            "resize": self.resize in RESIZES,
+            "crop_pct": 0 < self.crop_pct <= 1,
+            "mean": len(self.mean) in counts and all(map(math.isfinite, self.mean)),
+            "std": len(self.std) in counts and all(0 < s < math.inf for s in self.std),
+        }
+        for name, fits in possible.items():
+            if not fits:
+                raise ValueError(f"{name}: {getattr(self, name)!r}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a card."""

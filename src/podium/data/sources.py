@@ -11,7 +11,7 @@ import numpy as np
 
 from podium.data import arrays
 from podium.data.dataset import SPLITS, Dataset, ImageFile, Split, show
-from podium.data.decode import decode
+from podium.data.decode import RESIZES, decode
 from podium.data.folders import ARCHIVES, LAYOUT, Listing, list_path, look_alike
 from podium.errors import DataError, UsageError, closest
 
@@ -54,7 +54,7 @@ def load_data(
     """
     if channels not in (None, 1, 3):
         raise UsageError(f"channels: {channels}", "give 1 or 3")
-    for name, value, known in (("resize", resize, ("crop", "pad", "stretch")), ("on_bad", on_bad, ("error", "skip"))):
+    for name, value, known in (("resize", resize, RESIZES), ("on_bad", on_bad, ("error", "skip"))):
         if value not in known:
             raise UsageError(f"{name}: {value!r}", f"give {' or '.join(known)}")
     if val is not None and not 0 <= val < 1:

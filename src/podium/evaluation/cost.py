@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from podium.models.convnet import ConvNet, meta
-from podium.models.registry import create_model
+from podium.models.registry import rebuild
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,8 @@ class Cost:
 
 
 def count(spec: dict[str, Any]) -> Cost:
-    """The cost of the network that `create_model(**spec)` builds, at its own image size."""
-    arguments = dict(spec)
-    name = arguments.pop("model")
-    net = meta(lambda: create_model(name, **arguments)).eval()
-    return count_net(net)
+    """The cost of the network that a spec describes, at its own image size."""
+    return count_net(meta(lambda: rebuild(spec)))
 
 
 def count_net(net: ConvNet) -> Cost:

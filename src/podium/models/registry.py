@@ -151,6 +151,12 @@ def create_model(
     return net
 
 
+def rebuild(spec: Mapping[str, Any]) -> ConvNet:
+    """The network that a `spec` describes, with fresh weights; lists, as JSON has them, stand for tuples."""
+    arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items()}
+    return create_model(arguments.pop("model"), **arguments)
+
+
 def _too_small(known: Architecture, image_size: int, small: bool) -> tuple[str, str]:
     what = f"{known.name} cannot take {image_size} px images"
     fix = f"its smallest is {known.smallest(small)} px"

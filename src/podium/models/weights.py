@@ -56,7 +56,7 @@ def read_foreign(path: Path) -> dict[str, Tensor]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "weights.safetensors"
         child = subprocess.run(  # noqa: S603 - our own interpreter and program
-            [sys.executable, "-c", _READ_PICKLE, str(path), str(out)], capture_output=True, text=True, check=False
+            [sys.executable, "-P", "-c", _READ_PICKLE, str(path), str(out)], capture_output=True, text=True, check=False
         )
         if child.returncode != 0:
             reason = (child.stderr.strip().splitlines() or ["no reason given"])[-1]
@@ -110,8 +110,9 @@ def import_weights(source: str, path: Path, *, num_classes: int | None = None, i
     peer, _, name = source.partition(":")
     if peer not in PEER_ARGUMENTS:
         raise UsageError(f"no rules for weights of {peer!r}", closest(peer, list(PEER_ARGUMENTS)) or "known: akamaster")
-    rules = architecture(name).peers.get(peer)
-    if rules is None:
+    known = architecture(name)
+    rules = known.peers.get(peer)
+    if rules is None or PEER_ARGUMENTS[peer].keys() & known.arguments.keys():  # plain20 has no shortcuts to change
         raise UsageError(f"no rules for the weights of {peer}'s {name}", f"`podium models` lists what {peer} has")
     state = read_foreign(path)
     for pattern, replacement in rules:
