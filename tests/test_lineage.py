@@ -142,10 +142,10 @@ def test_rbf_output_and_equation_9():
     y = -net(images).detach().double().numpy()
     penalty = np.log(np.exp(-0.7) + np.exp(-y).sum(1))
     hard = (y[np.arange(4), labels] + penalty).mean()  # Eq. 9
-    assert float(net.training_loss(images, labels, F.cross_entropy)) == pytest.approx(hard, rel=1e-5)
+    assert net.training_loss(images, labels, F.cross_entropy).item() == pytest.approx(hard, rel=1e-5)
     soft = torch.softmax(torch.randn(4, 10), 1)
     expected = ((soft.numpy() * y).sum(1) + penalty).mean()
-    assert float(net.training_loss(images, soft, F.cross_entropy)) == pytest.approx(expected, rel=1e-5)
+    assert net.training_loss(images, soft, F.cross_entropy).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_codes_differ():
@@ -174,11 +174,11 @@ def test_alexnet_order_groups_and_initialisation():
     assert kinds == ["Conv2d", "ReLU", "LocalResponseNorm", "MaxPool2d"]
     convs = [m for m in net.modules() if isinstance(m, nn.Conv2d)]
     assert [c.groups for c in convs] == [1, 2, 1, 2, 2]
-    assert [float(c.bias[0]) for c in convs] == [0, 1, 0, 1, 1]
+    assert [c.bias[0].item() for c in convs] == [0, 1, 0, 1, 1]
     linear = [m for m in net.modules() if isinstance(m, nn.Linear)]
-    assert [float(m.bias[0]) for m in linear] == [1, 1, 0]
+    assert [m.bias[0].item() for m in linear] == [1, 1, 0]
     for layer in (*convs, *linear):
-        assert float(layer.weight.std()) == pytest.approx(0.01, rel=0.05)
+        assert layer.weight.std().item() == pytest.approx(0.01, rel=0.05)
 
 
 def test_strides_of_v1_and_v1_5():
