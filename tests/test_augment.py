@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from podium.data import augment as aug
 from podium.data.augment import Augment
@@ -34,10 +35,18 @@ def test_uniform_and_normal_are_what_they_say():
     assert abs(float(z.std()) - 1) < 0.03
 
 
+def cut(pixels, rows, augment, seed, epoch, index):
+    """What an epoch sees of images (M, H, W, C)."""
+    side = pixels.shape[1]
+    p = aug.padding(augment, side)
+    drawn = aug.shifts(augment, side, seed, epoch, torch.arange(int(index.max()) + 1))
+    return aug.shift_and_flip(F.pad(pixels, (0, 0, p, p, p, p)), rows, side, drawn, index)
+
+
 def test_pad_crop_equals_a_literal_crop_of_a_padded_image():
     pixels = torch.randint(1, 255, (6, 8, 8, 3), dtype=torch.uint8)
     rows = torch.tensor([5, 0, 3])
-    out = aug.shift_and_flip(pixels, rows, Augment(crop="pad", crop_padding=0.25, flip=True), 3, 4, rows)
+    out = cut(pixels, rows, Augment(crop="pad", crop_padding=0.25, flip=True), 3, 4, rows)
     for k, i in enumerate(rows.tolist()):
         one = torch.tensor([i])
         dy = int(aug.uniform(3, 4, one, "y") * 5) - 2
@@ -54,9 +63,7 @@ def test_pad_crop_reaches_every_shift():
     pixels = torch.zeros(1, 8, 8, 1, dtype=torch.uint8)
     pixels[0, 4, 4] = 255
     index = torch.arange(2000)
-    out = aug.shift_and_flip(
-        pixels, torch.zeros(2000, dtype=torch.long), Augment(crop="pad", crop_padding=0.25), 0, 0, index
-    )
+    out = cut(pixels, torch.zeros(2000, dtype=torch.long), Augment(crop="pad", crop_padding=0.25), 0, 0, index)
     assert sorted({divmod(int(p.flatten().argmax()), 8) for p in out}) == [
         (y, x) for y in range(2, 7) for x in range(2, 7)
     ]
@@ -65,7 +72,7 @@ def test_pad_crop_reaches_every_shift():
 def test_no_augmentation_changes_nothing():
     pixels = torch.randint(0, 255, (4, 6, 6, 1), dtype=torch.uint8)
     rows = torch.tensor([2, 1])
-    assert torch.equal(aug.shift_and_flip(pixels, rows, Augment(), 0, 0, rows), pixels[rows])
+    assert torch.equal(cut(pixels, rows, Augment(), 0, 0, rows), pixels[rows])
 
 
 @pytest.mark.parametrize(("kind", "low", "high"), [("scale", 1.0, 2.0), ("area", 0.08, 1.0)])

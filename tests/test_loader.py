@@ -152,12 +152,14 @@ def test_photos_are_resized_as_the_preprocessing_says(photos):
 
 def test_images_in_memory_stay_uint8():
     train = load_data("digits").splits["train"]
-    held = loader(train, channels=1, image_size=32, mean=(0.5,), std=(0.5,))
+    held = loader(train, augment=None, channels=1, image_size=32, mean=(0.5,), std=(0.5,))
     assert held.resident.dtype == torch.uint8
     assert held.resident.nbytes == len(train) * 32 * 32
-    resized = loader(train, channels=3, image_size=20)
+    resized = loader(train, augment=None, channels=3, image_size=20)
     assert resized.resident.dtype == torch.uint8
     assert tuple(resized.resident.shape) == (len(train), 20, 20, 3)
+    cropped = loader(train, augment=Augment(crop="pad", crop_padding=0.1), channels=3, image_size=20)
+    assert tuple(cropped.resident.shape) == (len(train), 24, 24, 3)
 
 
 def test_an_array_is_copied_so_that_training_cannot_change_the_data(arrays):

@@ -71,37 +71,58 @@ def normal(seed: int, epoch: int, index: Tensor, draw: str) -> Tensor:
     return (-2 * (1 - u).log()).sqrt() * (2 * math.pi * v).cos()
 
 
-def shift_and_flip(pixels: Tensor, rows: Tensor, augment: Augment, seed: int, epoch: int, index: Tensor) -> Tensor:
-    """Crop a shifted window out of each image, black outside of it, and mirror half of them.
+@dataclass(frozen=True)
+class Shifts:
+    """Which window of each padded image an epoch sees.
 
     Args:
-        pixels: (M, H, W, C) uint8.
+        top, left: (M,) int64, its first row and column in the padded image.
+        mirrored: (M,) bool; None: none is.
+    """
+
+    top: Tensor
+    left: Tensor
+    mirrored: Tensor | None
+
+
+def padding(augment: Augment | None, side: int) -> int:
+    """Black pixels around an image of this side that a "pad" crop may see."""
+    return round(augment.crop_padding * side) if augment is not None and augment.crop == "pad" else 0
+
+
+def shifts(augment: Augment, side: int, seed: int, epoch: int, index: Tensor) -> Shifts:
+    """Draw a window of side x side pixels, and whether it is mirrored, for each image.
+
+    Args:
+        index: (M,) which images of the data set.
+    """
+    spread = 2 * padding(augment, side) + 1
+    top, left = ((uniform(seed, epoch, index, draw) * spread).floor().long() for draw in ("y", "x"))
+    return Shifts(top, left, uniform(seed, epoch, index, "flip") < 0.5 if augment.flip else None)
+
+
+def shift_and_flip(padded: Tensor, rows: Tensor, side: int, drawn: Shifts, index: Tensor) -> Tensor:
+    """The drawn window of each image, mirrored where that was drawn.
+
+    Windows of one size are the same pattern of bytes from different first ones, so a batch is one gather.
+
+    Args:
+        padded: (M, H, W, C) uint8, contiguous.
         rows: (N,) which of them.
-        index: (N,) which images of the data set they are, for the draws.
+        side: of the windows, in pixels.
+        index: (N,) which images of the data set they are.
 
     Returns:
-        (N, H, W, C) uint8, one gather for both.
+        (N, side, side, C) uint8.
     """
-    if augment.crop != "pad" and not augment.flip:
-        return pixels[rows]
-    _, height, width, _ = pixels.shape
-    y = torch.arange(height, device=pixels.device).expand(len(rows), -1)
-    x = torch.arange(width, device=pixels.device).expand(len(rows), -1)
-    if augment.flip:
-        mirrored = uniform(seed, epoch, index, "flip") < 0.5
-        x = torch.where(mirrored[:, None], width - 1 - x, x)
-    if augment.crop != "pad":
-        return pixels[rows[:, None, None], y[:, :, None], x[:, None, :]]
-    limit = round(augment.crop_padding * height)
-    y = y + _shift(uniform(seed, epoch, index, "y"), limit)
-    x = x + _shift(uniform(seed, epoch, index, "x"), limit)
-    inside = ((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None, :]  # (N, H, W)
-    window = pixels[rows[:, None, None], y.clamp(0, height - 1)[:, :, None], x.clamp(0, width - 1)[:, None, :]]
-    return window.mul_(inside[..., None])
-
-
-def _shift(u: Tensor, limit: int) -> Tensor:
-    return (u * (2 * limit + 1)).floor().long()[:, None] - limit
+    count, height, width, channels = padded.shape
+    starts = count * height * width - (side - 1) * width - side + 1
+    windows = padded.as_strided((starts, side, side * channels), (channels, width * channels, 1))
+    first = (rows * height + drawn.top[index]) * width + drawn.left[index]
+    out = windows[first].unflatten(2, (side, channels))
+    if drawn.mirrored is None:
+        return out
+    return torch.where(drawn.mirrored[index, None, None, None], out.flip(2), out)
 
 
 def crop_boxes(augment: Augment, width: Tensor, height: Tensor, seed: int, epoch: int, index: Tensor) -> Tensor:

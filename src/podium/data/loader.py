@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from podium.data import augment as aug
@@ -74,16 +75,18 @@ class Loader:
         full, rest = divmod(len(split), self.batch_size)
         self.steps = full if augment is not None else full + (rest > 0)
         self.labels = torch.from_numpy(np.ascontiguousarray(split.labels, dtype=np.int64)).to(device)
+        self.padding = aug.padding(augment, preprocessing.image_size)
         self.resident = self._resident()
         mean = torch.tensor(preprocessing.mean, device=device)
         self.std = torch.tensor(preprocessing.std, device=device)
-        self.scale, self.offset = 1 / (255 * self.std), -mean / self.std
+        across = preprocessing.image_size, preprocessing.channels  # a row of pixels at once: long loops are fast loops
+        self.scale, self.offset = ((v.expand(across)).flatten() for v in (1 / (255 * self.std), -mean / self.std))
 
     def __len__(self) -> int:
         return self.steps
 
     def _resident(self) -> Tensor | None:
-        """The whole split as (M, H, W, C) uint8 on the device, where it lies in memory and fits."""
+        """The whole split as (M, H, W, C) uint8 on the device, padded for its crops, where it lies in memory and fits."""
         size, channels = self.preprocessing.image_size, self.preprocessing.channels
         pixels = self.split.pixels
         if pixels is None or len(pixels) * size * size * channels > RESIDENT_BYTES:
@@ -91,7 +94,11 @@ class Loader:
         if pixels.shape[1:] != (size, size, channels):
             with ThreadPoolExecutor(max(1, self.workers)) as pool:
                 pixels = np.stack(list(pool.map(self._fitted, range(len(pixels)))))
-        return torch.tensor(pixels, device=self.device)  # a copy: what was read from a file is not writable
+        return self._padded(torch.tensor(pixels, device=self.device))  # a copy: what was read is not writable
+
+    def _padded(self, pixels: Tensor) -> Tensor:
+        p = self.padding
+        return F.pad(pixels, (0, 0, p, p, p, p)) if p else pixels
 
     def _fitted(self, index: int) -> np.ndarray:
         p = self.preprocessing
@@ -109,24 +116,28 @@ class Loader:
         else:
             generator = torch.Generator().manual_seed(aug.key(self.seed, epoch, "order"))
             order = torch.randperm(len(self.split), generator=generator)
+        everything = torch.arange(len(self.split), device=self.device)
+        size = self.preprocessing.image_size
+        drawn = aug.shifts(self.augment, size, self.seed, epoch, everything) if self.augment is not None else None
         batches = [order[n * self.batch_size : (n + 1) * self.batch_size] for n in range(start, self.steps)]
         if self.resident is not None:
             for rows in batches:
                 index = rows.to(self.device)
-                yield self._finish(self.resident, index, index, epoch)
+                yield self._finish(self.resident, index, index, epoch, drawn)
         else:
             for rows, pixels in self._decoded(batches, epoch):
-                index = rows.to(self.device)
-                yield self._finish(pixels.to(self.device), torch.arange(len(rows), device=self.device), index, epoch)
+                index, padded = rows.to(self.device), self._padded(pixels.to(self.device))
+                yield self._finish(padded, everything[: len(rows)], index, epoch, drawn)
 
-    def _finish(self, pixels: Tensor, rows: Tensor, index: Tensor, epoch: int) -> Batch:
-        """Augment and normalise: rows of `pixels` (M, H, W, C) uint8 become a batch."""
-        a = self.augment
-        if a is None:
-            x = pixels[rows] if len(rows) != len(pixels) else pixels
+    def _finish(self, pixels: Tensor, rows: Tensor, index: Tensor, epoch: int, drawn: aug.Shifts | None) -> Batch:
+        """Augment and normalise: rows of `pixels` (M, H, W, C) uint8, padded, become a batch."""
+        a, size = self.augment, self.preprocessing.image_size
+        if drawn is not None and (self.padding or drawn.mirrored is not None):
+            x = aug.shift_and_flip(pixels, rows, size, drawn, index)
         else:
-            x = aug.shift_and_flip(pixels, rows, a, self.seed, epoch, index)
-        x = (x.float() * self.scale + self.offset).permute(0, 3, 1, 2)  # (N, C, H, W), channels last in memory
+            x = pixels[rows] if len(rows) != len(pixels) else pixels
+        x = x.flatten(2).float().mul_(self.scale).add_(self.offset)
+        x = x.unflatten(2, (size, -1)).permute(0, 3, 1, 2)  # (N, C, H, W), channels last in memory
         if a is not None:
             if a.crop in ("scale", "area") and not self._crops_while_decoding:
                 side = torch.full((len(index),), x.shape[-1], device=self.device)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,16 +15,32 @@ from podium.models.convnet import ConvNet
 from podium.settings import Settings, to_steps
 
 
+def _eager(kind: Any) -> Any:
+    """The optimiser without the guards that keep torch's compiler out of it: they import it, for more than a second."""
+    guarded = ("add_param_group", "zero_grad", "step", "state_dict", "load_state_dict")
+    bare = {name: inspect.unwrap(getattr(kind, name)) for name in guarded}
+    return type(kind.__name__, (kind,), {**bare, "step": torch.no_grad()(bare["step"])})
+
+
+_KINDS = {
+    "sgd": _eager(torch.optim.SGD),
+    "rmsprop": _eager(torch.optim.RMSprop),
+    "adam": _eager(torch.optim.Adam),
+    "adamw": _eager(torch.optim.AdamW),
+}
+
+
 def make_optimizer(net: ConvNet, s: Settings) -> torch.optim.Optimizer:
     """The optimiser of the settings over the network's trainable parameters."""
     groups = net.parameter_groups(s.weight_decay, s.decay_all)
     fused = next(net.parameters()).device.type in ("cpu", "cuda")
-    if s.optimizer == "sgd":
-        return torch.optim.SGD(groups, s.peak, momentum=s.momentum, nesterov=s.nesterov and s.momentum > 0, fused=fused)
-    if s.optimizer == "rmsprop":
-        return torch.optim.RMSprop(groups, s.peak, alpha=0.9, eps=s.eps, momentum=s.momentum)
-    kind = torch.optim.Adam if s.optimizer == "adam" else torch.optim.AdamW
-    return kind(groups, s.peak, eps=s.eps, fused=fused)
+    arguments: dict[str, Any] = {
+        "sgd": {"momentum": s.momentum, "nesterov": s.nesterov and s.momentum > 0, "fused": fused},
+        "rmsprop": {"alpha": 0.9, "eps": s.eps, "momentum": s.momentum},
+        "adam": {"eps": s.eps, "fused": fused},
+        "adamw": {"eps": s.eps, "fused": fused},
+    }
+    return _KINDS[s.optimizer](groups, lr=s.peak, **arguments[s.optimizer])
 
 
 def learning_rate(step: int, total: int, steps_per_epoch: int, s: Settings) -> float:
