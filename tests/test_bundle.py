@@ -85,6 +85,29 @@ def test_a_prediction_is_softmax_of_the_normalised_crop(net, folder, photo):
     np.testing.assert_allclose([got[name] for name in CLASSES], expected, atol=1e-5)
 
 
+def test_a_network_from_caffe_gets_its_channels_backwards_and_its_interpolation(net, photo, tmp_path):
+    """As above by hand, for blue, green, red in the range of a byte, their means taken off."""
+    means = 103.939, 116.779, 123.68  # of ImageNet's blue, green and red
+    p = Preprocessing(32, 3, "stretch", 1.0, tuple(m / 255 for m in means), (1 / 255,), "bicubic", "bgr")
+    bundle.save(tmp_path / "caffe", net, CLASSES, p, {})
+    square = np.asarray(Image.open(photo).resize((32, 32), Image.Resampling.BICUBIC)).astype(np.float32)
+    blue, green, red = square[..., 2] - means[0], square[..., 1] - means[1], square[..., 0] - means[2]
+    with torch.no_grad():
+        logits = (
+            net(torch.tensor(np.stack([blue, green, red])[None], dtype=torch.float32))[0].numpy().astype(np.float64)
+        )
+    expected = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+    (answer,) = podium.load(tmp_path / "caffe").predict(photo)
+    got = {row["class"]: row["probability"] for row in answer["top"]}
+    np.testing.assert_allclose([got[name] for name in CLASSES], expected, atol=1e-4)
+
+
+def test_a_card_from_before_these_fields_is_read(folder, photo):
+    before = podium.load(folder).predict(photo)
+    rewrite_card(folder, lambda card: [card["preprocessing"].pop(name) for name in ("interpolation", "channel_order")])
+    assert podium.load(folder).predict(photo) == before
+
+
 def test_predictions_are_the_same_after_a_copy(net, folder, photo, tmp_path):
     before = podium.load(folder).predict([photo])
     shutil.copytree(folder, tmp_path / "elsewhere")
@@ -270,6 +293,8 @@ def test_a_card_with_a_part_missing_or_mistyped_is_refused(folder, key, value):
         ("preprocessing", {"channels": 2}),
         ("preprocessing", {"channels": 1}),
         ("preprocessing", {"resize": "squeeze"}),
+        ("preprocessing", {"interpolation": "cubic"}),
+        ("preprocessing", {"channel_order": {"bgr": 1}}),
         ("preprocessing", {"mean": [0.5, 0.5]}),
         ("preprocessing", {"std": [0.2, 0.2, 0.0]}),
         ("preprocessing", {"crop_pct": -1}),

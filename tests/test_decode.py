@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from podium.data.decode import MAX_PIXELS, Preprocessing, decode, fit
 from podium.errors import DataError
@@ -268,3 +268,61 @@ def test_preprocessing_is_decode_and_fit_and_survives_a_card(channels):
     got = again.pixels(encoded(WIDE, "PNG"), "it")
     assert got.shape == (8, 8, channels)
     assert not got[:2].any()
+
+
+STEP = np.tile(np.array([0, 0, 200, 200], np.uint8), (4, 1))
+
+
+@pytest.mark.parametrize(
+    ("interpolation", "row"),
+    [
+        # a quarter of a pixel from its neighbours: 200 times 0, 1/4, 3/4, 1
+        ("bilinear", [0, 0, 0, 50, 150, 200, 200, 200]),
+        # Keys's kernel, a = -1/2: weights 111, 29, -9, -3 (of 128) at 1/4, 3/4, 5/4 and 7/4 of a pixel. In the middle
+        # 200 * (29 - 3) / 128 and 200 * (111 - 9) / 128; then one pixel is missing: 200 * 140 / 131 and 200 * 140 / 137
+        ("bicubic", [0, 0, 0, 41, 159, 214, 204, 200]),
+    ],
+)
+def test_interpolation_is_the_one_that_is_named(interpolation, row):
+    got = fit(Image.fromarray(STEP), 8, "stretch", interpolation=interpolation)
+    np.testing.assert_array_equal(got[..., 0], [row] * 8)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("how", ["crop", "pad", "stretch"])
+def test_every_way_to_a_square_interpolates_as_asked(how, interpolation):
+    resample = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}[interpolation]
+    image = Image.fromarray(PHOTO)  # 60 x 40
+    expected = {
+        "crop": lambda: image.resize((16, 16), resample, box=(15, 5, 45, 35)),
+        "pad": lambda: ImageOps.pad(image, (16, 16), resample),
+        "stretch": lambda: image.resize((16, 16), resample),
+    }[how]()
+    np.testing.assert_array_equal(fit(image, 16, how, 0.75, interpolation), np.asarray(expected))
+
+
+def test_channels_come_in_the_order_that_the_network_has_them():
+    data = png(2, 1, 8, 2, b"\0\x01\x02\x03\xff\xfe\xfd")
+    for order, row in (("rgb", [[1, 2, 3], [255, 254, 253]]), ("bgr", [[3, 2, 1], [253, 254, 255]])):
+        assert Preprocessing(2, 3, "stretch", channel_order=order).pixels(data, "it").tolist() == [row] * 2
+    grey = Preprocessing(2, 1, "stretch", channel_order="bgr").pixels(GREY_16, "it")
+    assert grey.shape == (2, 2, 1)
+
+
+def test_a_card_from_before_has_the_defaults():
+    old = {"image_size": 32, "channels": 3, "resize": "crop", "crop_pct": 0.9, "mean": [0.4], "std": [0.2]}
+    p = Preprocessing.from_dict(old)
+    assert (p.interpolation, p.channel_order) == ("bilinear", "rgb")
+    other = Preprocessing(32, 3, interpolation="bicubic", channel_order="bgr")
+    assert other.to_dict()["interpolation"] == "bicubic"
+    assert other.to_dict()["channel_order"] == "bgr"
+    assert Preprocessing.from_dict(other.to_dict()) == other
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("interpolation", "nearest"), ("interpolation", None), ("channel_order", "BGR"), ("channel_order", 3)],
+)
+def test_preprocessing_refuses_what_it_does_not_know(name, value):
+    with pytest.raises(ValueError, match=f"{name}: {value!r}"):
+        Preprocessing(32, 3, **{name: value})

@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from podium.data.augment import Augment
 from podium.data.dataset import ImageFile, Split
@@ -148,6 +148,40 @@ def test_photos_are_resized_as_the_preprocessing_says(photos):
         for n in (0, 10, 22):
             expected = fit(Image.open(photos.files[n].path), SIZE, how).transpose(2, 0, 1)
             np.testing.assert_allclose(batch.x[n].numpy() * 255, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize("resize", ["crop", "pad", "stretch"])
+def test_photos_are_interpolated_as_the_preprocessing_says(photos, resize):
+    values = {"resize": resize, "mean": (0.0,) * 3, "std": (1.0,) * 3, "interpolation": "bicubic"}
+    (batch,) = loader(photos, augment=None, batch_size=99, **values).epoch()
+    image = Image.open(photos.files[22].path)  # 18 wide, 42 high
+    expected = {
+        "crop": lambda: image.resize((SIZE, SIZE), Image.Resampling.BICUBIC, box=(0, 12, 18, 30)),
+        "pad": lambda: ImageOps.pad(image, (SIZE, SIZE), Image.Resampling.BICUBIC),
+        "stretch": lambda: image.resize((SIZE, SIZE), Image.Resampling.BICUBIC),
+    }[resize]()
+    np.testing.assert_allclose(batch.x[22].numpy() * 255, np.asarray(expected).transpose(2, 0, 1), atol=1e-3)
+
+
+def test_random_crops_are_interpolated_as_the_preprocessing_says(photos):
+    whole = Augment(crop="scale", crop_range=(1.0, 1.0))  # of a square image
+    batches = loader(photos, augment=whole, batch_size=23, mean=(0.0,) * 3, std=(1.0,) * 3, interpolation="bicubic")
+    (batch,) = batches.epoch()
+    expected = Image.open(photos.files[10].path).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+    got = batch.x[batch.index.tolist().index(10)].numpy() * 255
+    np.testing.assert_allclose(got, np.asarray(expected).transpose(2, 0, 1), atol=1e-3)
+
+
+@pytest.mark.parametrize("augment", [None, EVERYTHING, Augment(crop="area", colour=0.1), Augment(crop="scale")])
+@pytest.mark.parametrize("size", [SIZE, 12])
+def test_bgr_is_rgb_backwards_whatever_is_done_to_an_image(split, augment, size):
+    values = {"augment": augment, "image_size": size}
+    rgb = list(loader(split, **values, mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.3)).epoch(1))
+    bgr = list(loader(split, **values, mean=(0.3, 0.4, 0.5), std=(0.3, 0.25, 0.2), channel_order="bgr").epoch(1))
+    assert len(rgb) == len(bgr) > 0
+    for one, other in zip(rgb, bgr, strict=True):
+        torch.testing.assert_close(other.x, one.x.flip(1), rtol=1e-5, atol=1e-5)
+        assert torch.equal(other.y, one.y)
 
 
 def test_images_in_memory_stay_uint8():

@@ -16,6 +16,7 @@ from podium.data.decode import Preprocessing
 from podium.data.loader import Loader
 from podium.data.sources import load_data
 from podium.errors import DataError, UsageError
+from podium.evaluation.crops import known
 from podium.evaluation.evaluate import Outputs
 from podium.evaluation.evaluate import evaluate as run_network
 from podium.evaluation.metrics import summarize
@@ -124,19 +125,23 @@ def evaluate(
     split: str | None = None,
     limit: int | None = None,
     workers: int = 2,
+    crops: int | str = 1,
 ) -> dict[str, Any]:
     """Judge a run or bundle on a data set, with the run's own preprocessing.
 
     Args:
         split: "test" where there is one, else "val", else "train", if None.
         limit: only the first so many images.
+        crops: 1: the centre; 10: also the corners, all mirrored; 144: at four scales, out of three squares; "dense": the
+            whole image and its mirror image, by the network's fully convolutional form. Probabilities are averaged.
 
     Returns:
-        As `metrics.summarize`: top1, top5, loss, ece, n, per_class, ...
+        split, crops, and as `metrics.summarize`: top1, top5, loss, ece, n, per_class, ...
 
     Raises:
         DataError: the data set has classes that the network does not know.
     """
+    crops = known(crops)
     model = run if isinstance(run, Bundle) else bundle.load(run)
     p = model.preprocessing
     if not isinstance(data, Dataset):
@@ -154,12 +159,9 @@ def evaluate(
             raise UsageError(f"limit: {limit}", "give at least 1")
         images = images.select(range(min(limit, len(images))))
     device = pick_device("auto")
-    outputs = _in_model_order(
-        run_network(model.model.to(device), Loader(images, p, batch_size=250, device=device, workers=workers)),
-        data,
-        model,
-    )
-    return {"split": name, **summarize(outputs.logits, outputs.labels, model.classes)}
+    loader = Loader(images, p, batch_size=250, device=device, workers=workers)
+    outputs = _in_model_order(run_network(model.model.to(device), loader, crops=crops), data, model)
+    return {"split": name, "crops": crops, **summarize(outputs.logits, outputs.labels, model.classes)}
 
 
 def _in_model_order(outputs: Outputs, data: Dataset, model: Bundle) -> Outputs:

@@ -128,6 +128,13 @@ def build_parser() -> Parser:
     p.add_argument("data", help="a named set, a folder, or an archive")
     p.add_argument("--split", help="train, val or test [test, where there is one]")
     p.add_argument("--limit", type=int, metavar="N", help="only the first N images")
+    p.add_argument(
+        "--crops",
+        default="1",
+        metavar="1|10|144|dense",
+        help="views of each image whose probabilities are averaged: the centre; also the corners, mirrored (AlexNet); "
+        "at four scales out of three squares (GoogLeNet); the whole image (VGG) [1]",
+    )
     p.add_argument("--workers", type=int, default=2, metavar="N", help="threads that decode images [2]")
 
     p = verb(

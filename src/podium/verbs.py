@@ -177,7 +177,12 @@ def evaluate(arguments: argparse.Namespace) -> int:
     from podium import api
 
     scores = api.evaluate(
-        arguments.run_folder, arguments.data, split=arguments.split, limit=arguments.limit, workers=arguments.workers
+        arguments.run_folder,
+        arguments.data,
+        split=arguments.split,
+        limit=arguments.limit,
+        workers=arguments.workers,
+        crops=arguments.crops,
     )
     if arguments.json:
         _print_json(scores)
@@ -190,7 +195,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     console.table("", columns, rows, set(columns[1:]))
     print(
         f"{scores['split']}: top-1 {100 * scores['top1']:.2f} %, top-5 {100 * scores['top5']:.2f} %, loss {scores['loss']:.4f}, "
-        f"calibration error {scores['ece']:.4f}, on {scores['n']:,} images"
+        f"calibration error {scores['ece']:.4f}, on {scores['n']:,} images, crops {scores['crops']}"
     )
     return 0
 

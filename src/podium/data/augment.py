@@ -181,14 +181,19 @@ def erase(x: Tensor, side: float, seed: int, epoch: int, index: Tensor) -> Tenso
     return x.masked_fill((y[:, :, None] & x_[:, None, :])[:, None], 0.0)
 
 
-def colour_noise(x: Tensor, sigma: float, std: Tensor, seed: int, epoch: int, index: Tensor) -> Tensor:
+def colour_noise(
+    x: Tensor, sigma: float, std: Tensor, seed: int, epoch: int, index: Tensor, channel_order: str = "rgb"
+) -> Tensor:
     """Add N(0, sigma²) times each principal component to all pixels of an image; grey images take its brightness.
 
     Args:
         x: (N, C, H, W), normalised.
         std: (C,) that it was divided by.
+        channel_order: of x, "rgb" or "bgr".
     """
     axes = torch.tensor(COLOUR_AXES, device=x.device)  # (3 components, RGB)
+    if channel_order == "bgr":
+        axes = axes.flip(1)
     strength = torch.stack([normal(seed, epoch, index, f"colour {i}") for i in range(3)], 1) * sigma
     shift = strength @ axes  # (N, 3)
     if x.shape[1] != 3:

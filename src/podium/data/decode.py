@@ -19,6 +19,8 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 RESIZES = ("crop", "pad", "stretch")
+INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+CHANNEL_ORDERS = ("rgb", "bgr")
 MAX_PIXELS = 50_000_000  # read from the header, before anything is decoded
 FIX = "`podium check` lists every such file; --on-bad skip leaves them out"
 
@@ -77,14 +79,15 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return image if image.mode in ("L", "RGB") else image.convert("RGB")
 
 
-def fit(image: Image.Image, size: int, how: str, crop_pct: float = 1.0) -> np.ndarray:
-    """A square of pixels out of a whole image, by one antialiased bilinear resize.
+def fit(image: Image.Image, size: int, how: str, crop_pct: float = 1.0, interpolation: str = "bilinear") -> np.ndarray:
+    """A square of pixels out of a whole image, by one antialiased resize.
 
     Args:
         image: of mode "L" or "RGB".
         size: side of the square.
         how: "crop": the centred square of `crop_pct` of the short side; "pad": all of it, centred on black; "stretch".
         crop_pct: for "crop".
+        interpolation: "bilinear" or "bicubic".
 
     Returns:
         uint8 (size, size, C).
@@ -93,23 +96,25 @@ def fit(image: Image.Image, size: int, how: str, crop_pct: float = 1.0) -> np.nd
     if how == "crop":
         side = min(width, height) * crop_pct
         left, top = (width - side) / 2, (height - side) / 2
-        return resized_crop(image, size, (left, top, left + side, top + side))
+        return resized_crop(image, (size, size), (left, top, left + side, top + side), interpolation)
     if how == "stretch":
-        return resized_crop(image, size, (0, 0, width, height))
+        return resized_crop(image, (size, size), (0, 0, width, height), interpolation)
     scale = size / max(width, height)
     inner = max(1, round(width * scale)), max(1, round(height * scale))
     canvas = Image.new(image.mode, (size, size))
-    small = image.resize(inner, Image.Resampling.BILINEAR)
+    small = image.resize(inner, INTERPOLATIONS[interpolation])
     canvas.paste(small, ((size - inner[0]) // 2, (size - inner[1]) // 2))
     return _pixels(canvas)
 
 
-def resized_crop(image: Image.Image, size: int, box: tuple[float, ...]) -> np.ndarray:
-    """A box (left, top, right, bottom) in pixels, resized to uint8 (size, size, C)."""
-    whole = box == (0, 0, *image.size) and image.size == (size, size)
+def resized_crop(
+    image: Image.Image, size: tuple[int, int], box: tuple[float, ...], interpolation: str = "bilinear"
+) -> np.ndarray:
+    """A box (left, top, right, bottom) in pixels, resized to a size (width, height): uint8 (height, width, C)."""
+    whole = box == (0, 0, *image.size) and image.size == size
     left, top, right, bottom = box
     box = (max(0.0, left), max(0.0, top), min(float(image.width), right), min(float(image.height), bottom))
-    return _pixels(image if whole else image.resize((size, size), Image.Resampling.BILINEAR, box=box))
+    return _pixels(image if whole else image.resize(size, INTERPOLATIONS[interpolation], box=box))
 
 
 def _pixels(image: Image.Image) -> np.ndarray:
@@ -124,7 +129,9 @@ class Preprocessing:
         image_size: side of the square, in pixels.
         channels: 1 or 3.
         resize, crop_pct: as in `fit`.
-        mean, std: a number a channel, in units of pixel/255.
+        mean, std: a number a channel, in units of pixel/255 and in the network's order of channels.
+        interpolation: "bilinear" or "bicubic".
+        channel_order: "rgb", or "bgr" for networks that came from Caffe.
     """
 
     image_size: int
@@ -133,6 +140,8 @@ class Preprocessing:
     crop_pct: float = 1.0
     mean: tuple[float, ...] = (0.5,)
     std: tuple[float, ...] = (0.5,)
+    interpolation: str = "bilinear"
+    channel_order: str = "rgb"
 
     def __post_init__(self) -> None:
         counts = (1, self.channels)  # one number for all, or one each
@@ -143,6 +152,8 @@ class Preprocessing:
             "crop_pct": 0 < self.crop_pct <= 1,
             "mean": len(self.mean) in counts and all(map(math.isfinite, self.mean)),
             "std": len(self.std) in counts and all(0 < s < math.inf for s in self.std),
+            "interpolation": self.interpolation in INTERPOLATIONS,
+            "channel_order": self.channel_order in CHANNEL_ORDERS,
         }
         for name, fits in possible.items():
             if not fits:
@@ -154,10 +165,15 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """What `to_dict` gave."""
+        """What `to_dict` gave; fields that an older card lacks have their defaults."""
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**plain)
 
+    def square(self, image: Image.Image) -> np.ndarray:
+        """uint8 (size, size, C) of a decoded image, still in RGB."""
+        return fit(image, self.image_size, self.resize, self.crop_pct, self.interpolation)
+
     def pixels(self, data: bytes, name: str) -> np.ndarray:
-        """uint8 (size, size, C) of an image file's bytes."""
-        return fit(decode(data, name, self.channels), self.image_size, self.resize, self.crop_pct)
+        """uint8 (size, size, C) of an image file's bytes, in the network's order of channels."""
+        rgb = self.square(decode(data, name, self.channels))
+        return rgb if self.channel_order == "rgb" else np.ascontiguousarray(rgb[..., ::-1])

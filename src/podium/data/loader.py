@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 from podium.data import augment as aug
 from podium.data.augment import Augment
 from podium.data.dataset import Split
-from podium.data.decode import Preprocessing, fit, resized_crop
+from podium.data.decode import Preprocessing, resized_crop
 from podium.errors import DataError, MachineError
 
 RESIDENT_BYTES = 2 << 30  # an in-memory set resized to more than this is resized batch by batch instead
@@ -101,8 +102,7 @@ class Loader:
         return F.pad(pixels, (0, 0, p, p, p, p)) if p else pixels
 
     def _fitted(self, index: int) -> np.ndarray:
-        p = self.preprocessing
-        return fit(self.split.image(index, p.channels), p.image_size, p.resize, p.crop_pct)
+        return self.preprocessing.square(self.split.image(index, self.preprocessing.channels))
 
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from number `start` on.
@@ -125,7 +125,8 @@ class Loader:
                 index = rows.to(self.device)
                 yield self._finish(self.resident, index, index, epoch, drawn)
         else:
-            for rows, pixels in self._decoded(batches, epoch):
+            for rows, images in self.decoded(batches, partial(self._read, epoch)):
+                pixels = torch.from_numpy(np.stack(images))
                 index, padded = rows.to(self.device), self._padded(pixels.to(self.device))
                 yield self._finish(padded, everything[: len(rows)], index, epoch, drawn)
 
@@ -136,17 +137,35 @@ class Loader:
             x = aug.shift_and_flip(pixels, rows, size, drawn, index)
         else:
             x = pixels[rows] if len(rows) != len(pixels) else pixels
-        x = x.flatten(2).float().mul_(self.scale).add_(self.offset)
-        x = x.unflatten(2, (size, -1)).permute(0, 3, 1, 2)  # (N, C, H, W), channels last in memory
+        x = self.normalized(x)
         if a is not None:
             if a.crop in ("scale", "area") and not self._crops_while_decoding:
                 side = torch.full((len(index),), x.shape[-1], device=self.device)
                 x = aug.crop_and_resize(x, aug.crop_boxes(a, side, side, self.seed, epoch, index))
             if a.colour:
-                x = aug.colour_noise(x, a.colour, self.std, self.seed, epoch, index)
+                order = self.preprocessing.channel_order
+                x = aug.colour_noise(x, a.colour, self.std, self.seed, epoch, index, order)
             if a.erase:
                 x = aug.erase(x, a.erase, self.seed, epoch, index)
         return Batch(x, self.labels[index], index)
+
+    def normalized(self, pixels: Tensor) -> Tensor:
+        """Pixels as the network takes them.
+
+        Args:
+            pixels: (N, H, W, C) uint8 in RGB, on the device; any height and width.
+
+        Returns:
+            (N, C, H, W) float32 in the network's order of channels, channels last in memory.
+        """
+        if self.preprocessing.channel_order == "bgr":
+            pixels = pixels.flip(3)
+        _, _, width, channels = pixels.shape
+        scale, offset = self.scale, self.offset
+        if width != self.preprocessing.image_size:
+            scale, offset = scale[:channels].repeat(width), offset[:channels].repeat(width)
+        x = pixels.flatten(2).float().mul_(scale).add_(offset)
+        return x.unflatten(2, (width, -1)).permute(0, 3, 1, 2)
 
     @property
     def _crops_while_decoding(self) -> bool:
@@ -154,19 +173,27 @@ class Loader:
         crops = self.augment is not None and self.augment.crop in ("scale", "area")
         return crops and self.resident is None and self.preprocessing.resize == "crop"
 
-    def _read(self, index: int, epoch: int) -> np.ndarray:
+    def _read(self, epoch: int, index: int) -> np.ndarray:
         if not self._crops_while_decoding or self.augment is None:
             return self._fitted(index)
         image = self.split.image(index, self.preprocessing.channels)
         width, height = (torch.tensor([side]) for side in image.size)
         box = aug.crop_boxes(self.augment, width, height, self.seed, epoch, torch.tensor([index]))[0].tolist()
-        return resized_crop(image, self.preprocessing.image_size, tuple(box))
+        side = self.preprocessing.image_size
+        return resized_crop(image, (side, side), tuple(box), self.preprocessing.interpolation)
 
-    def _decoded(self, batches: list[Tensor], epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """(rows, pixels (N, H, W, C) uint8) of each batch, decoded ahead by threads."""
+    def decoded(
+        self, batches: Iterable[Tensor], read: Callable[[int], np.ndarray]
+    ) -> Iterator[tuple[Tensor, list[np.ndarray]]]:
+        """Each batch with what is read of its images, some batches ahead by threads.
+
+        Args:
+            batches: (N,) int64 each, which images of the split.
+            read: from the number of an image to its pixels.
+        """
         if self.workers == 0:
             for rows in batches:
-                yield rows, torch.from_numpy(np.stack([self._read(int(i), epoch) for i in rows]))
+                yield rows, [read(int(i)) for i in rows]
             return
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="decode")
         waiting: deque[tuple[Tensor, list[Future[np.ndarray]]]] = deque()
@@ -174,7 +201,7 @@ class Loader:
             ahead = iter(batches)
             while True:
                 while len(waiting) < PREFETCH and (following := next(ahead, None)) is not None:
-                    waiting.append((following, [pool.submit(self._read, int(i), epoch) for i in following]))
+                    waiting.append((following, [pool.submit(read, int(i)) for i in following]))
                 if not waiting:
                     return
                 rows, futures = waiting.popleft()
@@ -185,6 +212,6 @@ class Loader:
                         f"an image of the batch at {int(rows[0])} was not read within {HUNG:.0f} s",
                         "check the disk, or fewer --workers",
                     ) from None
-                yield rows, torch.from_numpy(np.stack(images))
+                yield rows, images
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from podium.data.loader import Loader
+from podium.evaluation.crops import averaged, known, views
 from podium.evaluation.metrics import top_k
 from podium.models.convnet import ConvNet
 
@@ -37,19 +38,29 @@ class Outputs:
 
 
 @torch.inference_mode()
-def evaluate(net: ConvNet, loader: Loader, progress: Callable[[int], None] | None = None) -> Outputs:
+def evaluate(
+    net: ConvNet, loader: Loader, progress: Callable[[int], None] | None = None, crops: int | str = 1
+) -> Outputs:
     """Logits of every image of a split, once, in order, in float32 and evaluation mode.
 
     Args:
         net: left in the mode it was in.
         loader: made without augmentation.
         progress: called with the number of images after each batch.
+        crops: 1; or 10, 144 or "dense" (`evaluation.crops`): an image's probabilities are averaged over its views, and its
+            logits are the logarithm of that.
+
+    Raises:
+        UsageError: crops is none of these.
     """
+    crops = known(crops)
     training = net.training
     net.eval()
+    ask = net.to_dense().eval() if crops == "dense" else net
     logits, labels = [], []
-    for batch in loader.epoch():
-        logits.append(net(batch.x).float().cpu())
+    for batch in loader.epoch() if crops == 1 else views(loader, crops):
+        scores = ask(batch.x).float()
+        logits.append((scores if crops == 1 else averaged(scores, len(batch.y))).cpu())
         labels.append(batch.y.cpu())
         if progress is not None:
             progress(len(batch.y))
