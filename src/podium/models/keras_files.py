@@ -1,0 +1,375 @@
+"""Weight files of Keras, read by h5py alone: no Keras, no TensorFlow.
+
+There are three layouts: the old `.h5`, where each layer is a group and its weights have names; the `.weights.h5` of
+Keras 3, where groups are called after classes and weights are numbered; and `.keras`, a zip of the latter with the
+model's configuration. Whatever a file says, nothing is followed out of it, unpacked to a path or believed about its size.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count, takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from podium.errors import MachineError, ModelFileError
+
+if TYPE_CHECKING:
+    import h5py
+
+Weights = dict[str, np.ndarray]
+
+# Keras's names of weights, and PyTorch's.
+_TORCH = {
+    "kernel": "weight", "depthwise_kernel": "weight", "pointwise_kernel": "weight", "bias": "bias",
+    "gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var",
+}  # fmt: skip
+
+# "conv1/kernel:0" is of Keras 2 and 3; "block1_conv1_W_1:0" of Keras 1, which the files of VGG and Xception that Keras
+# gives out are still from. Its `running_std` is a variance.
+_OLD_WEIGHT = re.compile(
+    rf"(?:(?:(.*)/)?({'|'.join(_TORCH)})"
+    r"|(.*)_(W|b|gamma|beta|running_mean|running_std|depthwise_kernel|pointwise_kernel))(?:_\d+)?(?::\d+)?"
+)
+_KERAS_1 = {"W": "kernel", "b": "bias", "running_mean": "moving_mean", "running_std": "moving_variance"}
+_RANDOM_STATE = re.compile(r"(.*/)?StateVar(_\d+)?(:\d+)?")  # of augmentation inside a model
+_NOT_THE_NETWORK = re.compile(r"_?(optimizer|metrics|compiled?_(metrics|loss))/|(.*/)?random_\w+/")
+
+# The classes whose weights are read, as Keras spells them where it names layers by itself.
+_CLASSES = ["conv1d", "conv2d", "conv3d", "conv2d_transpose", "depthwise_conv2d", "separable_conv2d", "dense"]
+_CLASSES_BY_NAME = {name: name for name in [*_CLASSES, "batch_normalization"]} | {
+    "convolution2d": "conv2d", "separableconvolution2d": "separable_conv2d",
+    "batchnormalization": "batch_normalization", "batch_normalization_v1": "batch_normalization",
+}  # fmt: skip
+
+# What h5py, zipfile and json raise on bytes that are not what they say; SystemError is a mistake of h5py's.
+_DAMAGE = (
+    OSError, EOFError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, MemoryError, SystemError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+
+
+class KerasLayer(NamedTuple):
+    """A layer's name in the file, and its weights as float32 in Keras's layout, such as (H, W, in, out).
+
+    The weights are called kernel, bias, gamma, beta, moving_mean, moving_variance, depthwise_kernel, pointwise_kernel.
+    """
+
+    name: str
+    weights: Weights
+
+
+def read_keras(path: Path) -> list[KerasLayer]:
+    """The layers with weights of an `.h5`, `.weights.h5` or `.keras` file, those of nested models among the others.
+
+    They come in the model's order from an old file, by class and number from the others. Where a batch norm in a
+    `.weights.h5` has one of gamma and beta the file does not say which; it is taken for beta, as in the Inceptions.
+
+    Raises:
+        ModelFileError: missing, damaged, not of Keras, linking out of itself, or with layers of other kinds.
+        MachineError: h5py is not installed.
+    """
+    try:
+        import h5py  # noqa: F401 - to say so first
+    except ImportError:
+        raise MachineError(f"{path}: a file of Keras needs h5py, not installed", "pip install podium[keras]") from None
+    if not path.is_file():
+        raise ModelFileError(f"{path}: no such file", "give the path of a downloaded weight file")
+    try:
+        return _read(path)
+    except ModelFileError as error:
+        raise ModelFileError(f"{path}: {error.what}", error.fix) from None
+    except _DAMAGE as error:
+        why = error.__cause__ or error
+        raise ModelFileError(f"{path}: damaged, or not a file of Keras ({why})", "download or save it again") from None
+
+
+def to_torch(layers: Sequence[KerasLayer], flattened: Mapping[str, tuple[int, int]] | None = None) -> dict[str, Tensor]:
+    """The weights in PyTorch's layouts, as "LAYER.weight", "LAYER.bias", "LAYER.running_mean", "LAYER.running_var".
+
+    A separable convolution is "LAYER.depthwise.weight" and "LAYER.pointwise.weight". A batch norm without gamma or beta
+    gets ones or zeros. Layers that Keras named by itself are counted from 0 in the order in which they were made: the
+    `conv2d_94` and `conv2d_95` of a second model in a session are `conv2d_0` and `conv2d_1`, as its first ones are.
+
+    Args:
+        layers: what `read_keras` gives.
+        flattened: the height and width of the maps that a dense layer sees flattened, by its name in the result. Keras
+            flattens channels last, PyTorch channels first.
+
+    Raises:
+        ModelFileError: a dense layer that cannot have seen maps of that size.
+    """
+    names = _counted([layer.name for layer in layers])
+    state = {}
+    for layer in layers:
+        name = names[layer.name]
+        maps = (flattened or {}).get(name)
+        weights = layer.weights | {"kernel": _channels_first(layer, *maps)} if maps else layer.weights
+        for key, array in _torch_layout(weights):
+            state[f"{name}.{key}"] = torch.from_numpy(np.ascontiguousarray(array))
+    return state
+
+
+def _read(path: Path) -> list[KerasLayer]:
+    """As `read_keras`, with errors that do not name the file."""
+    import h5py
+
+    limit = 20 * path.stat().st_size + 2**26  # bytes; Keras does not compress, and weights hardly shrink
+    source: Path | io.BytesIO = path
+    config: Any = None
+    with path.open("rb") as opened:
+        head = opened.read(8)
+    if head.startswith(b"PK\x03\x04"):
+        with zipfile.ZipFile(path) as archive:
+            config = json.loads(_member(archive, "config.json", limit))
+            source = io.BytesIO(_member(archive, "model.weights.h5", limit))
+    elif head != b"\x89HDF\r\n\x1a\n":
+        raise ModelFileError(f"not of Keras (it starts with {head!r})", "give an .h5, .weights.h5 or .keras file")
+    layers: dict[str, Weights] = {}
+    with h5py.File(source, "r") as file:
+        datasets = _datasets(file, limit)
+        root = file.get("model_weights", file)
+        if {"layer_names", "layer_names0"} & set(root.attrs):
+            found = _named_layers(root, json.loads(file.attrs.get("model_config", "null")))
+        else:
+            found = _numbered_layers(file, datasets, config)
+        for name, weights in found:
+            if name in layers:
+                raise ModelFileError(f"two layers are called {name!r}", "save the model inside on its own")
+            layers[name] = weights
+    if not layers:
+        raise ModelFileError("holds no weights of Keras layers", "give an .h5, .weights.h5 or .keras file of a model")
+    return [KerasLayer(*layer) for layer in layers.items()]
+
+
+def _member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
+    """One file of a zip, in memory."""
+    if name not in archive.namelist():
+        raise ModelFileError(f"a zip without {name}", "give a .keras file that Keras saved in its default format")
+    size = archive.getinfo(name).file_size  # zipfile never unpacks more than this
+    if size > limit:
+        raise ModelFileError(f"{name} in it claims {size:,} bytes, out of proportion", "download or save it again")
+    return archive.read(name)
+
+
+def _datasets(file: h5py.File, limit: int) -> dict[str, h5py.Dataset]:
+    """Every array by its path, once all links and sizes are known to be harmless."""
+    import h5py
+
+    links: dict[str, Any] = {}
+    file.visititems_links(links.__setitem__)  # follows none but those to groups inside
+    seen = {h5py.h5o.get_info(file.id).addr}  # a second path to an object is a link too, and could lead in circles
+    datasets = {}
+    size = 0
+    for name, link in links.items():
+        item = file[name] if isinstance(link, h5py.HardLink) else None
+        elsewhere = isinstance(item, h5py.Dataset) and (item.external or item.is_virtual)
+        address = None if item is None else h5py.h5o.get_info(item.id).addr
+        if item is None or elsewhere or address in seen:
+            raise ModelFileError(f"{name!r} in it is a link, which Keras never writes", "save the model again")
+        seen.add(address)
+        if isinstance(item, h5py.Dataset):
+            datasets[name] = item
+            size += item.nbytes
+    if size > limit:
+        raise ModelFileError(f"claims {size:,} bytes of weights, out of proportion", "download or save it again")
+    return datasets
+
+
+def _named_layers(root: h5py.Group, config: Any) -> Iterator[tuple[str, Weights]]:
+    """The old layout: `layer_names` among the attributes lists groups, `weight_names` of each lists arrays."""
+    if root.attrs.get("backend") in ("theano", b"theano"):
+        raise ModelFileError("saved under Theano, whose kernels are mirrored", "load it and save it under TensorFlow")
+    kinds = {entry.get("config", {}).get("name"): _kind(entry) for entry in _configured(config).values()}
+    for group_name in _strings(root, "layer_names"):
+        group = root[group_name]
+        found: dict[str, Weights] = {}  # by the path before the weight's name; a nested model has several
+        for weight in _strings(group, "weight_names"):
+            if match := _OLD_WEIGHT.fullmatch(weight):
+                leaf, array = match[2] or _KERAS_1.get(match[4], match[4]), _array(group[weight])
+                if leaf.endswith("kernel") != (array.ndim > 1):
+                    raise ModelFileError(f"{weight!r} in it has the shape {array.shape}", "download or save it again")
+                found.setdefault(match[1] or match[3] or "", {})[leaf] = array
+            elif not _RANDOM_STATE.fullmatch(weight):
+                raise _unreadable(group_name, f"a weight {weight!r}")
+        for owner, weights in found.items():
+            # TensorFlow 1 numbers the paths of a session's second conv1 on, but not the layer: conv1/conv1_1/kernel:0.
+            own = len(found) == 1 and (not owner or re.search(rf"(^|/){re.escape(group_name)}(_\d+)?$", owner))
+            name = group_name if own else owner.rsplit("/", 1)[-1]
+            yield name, _depthwise_told(weights, kinds.get(name) or _auto_name(name)[0])
+
+
+def _numbered_layers(
+    file: h5py.File, datasets: Mapping[str, h5py.Dataset], config: Any
+) -> Iterator[tuple[str, Weights]]:
+    """Keras 3's layout: `layers/conv2d_3/vars/0`, where 3 counts the model's layers of a class and `vars` has the name."""
+    entries = _configured(config)
+    variables: dict[str, dict[int, h5py.Dataset]] = {}
+    for path, dataset in datasets.items():
+        match = re.fullmatch(r"(.+)/vars/(\d{1,3})", path)
+        if match and not _NOT_THE_NETWORK.match(path):
+            variables.setdefault(match[1], {})[int(match[2])] = dataset
+    for path in sorted(variables, key=_natural):
+        entry = entries.get(path, {})
+        settings = entry.get("config", {})
+        name = _text(settings.get("name") or file[f"{path}/vars"].attrs.get("name", ""))
+        if not name:
+            raise ModelFileError(
+                f"does not say what the layer at {path!r} is called, as Keras before 3.6 did not",
+                "save the model as .keras or .h5, or load the file and save it with a newer Keras",
+            )
+        kind = _kind(entry) if entry else _auto_name(path.rsplit("/", 1)[-1])[0] or _auto_name(name)[0]
+        arrays = [_array(variables[path][i]) for i in range(len(variables[path]))]
+        affine = "gamma" if settings.get("center") is False else "beta"
+        leaves = _leaves(kind, [array.ndim for array in arrays], affine)
+        if leaves is None:
+            raise _unreadable(name, f"weights of the shapes {[array.shape for array in arrays]}")
+        yield name, _depthwise_told(dict(zip(leaves, arrays, strict=False)), kind)
+
+
+def _leaves(kind: str, ndims: list[int], affine: str) -> list[str] | None:
+    """What a layer's numbered weights are, in the order in which Keras makes them; a bias at the end may be missing."""
+    match ndims:
+        case [1, 1] if kind == "batch_normalization":
+            return ["moving_mean", "moving_variance"]
+        case [1, 1, 1]:
+            return [affine, "moving_mean", "moving_variance"]
+        case [1, 1, 1, 1]:
+            return ["gamma", "beta", "moving_mean", "moving_variance"]
+        case [4, 4] | [4, 4, 1]:
+            return ["depthwise_kernel", "pointwise_kernel", "bias"]
+        case [2 | 3 | 4 | 5] | [2 | 3 | 4 | 5, 1]:
+            return ["kernel", "bias"]
+    return None
+
+
+def _depthwise_told(weights: Weights, kind: str) -> Weights:
+    """The same weights, with `depthwise_kernel` for what Keras 3's DepthwiseConv2D calls `kernel`, (H, W, C, M).
+
+    Where the class is not known the shapes tell: a bias has C·M values, and M is 1 in every network of the kind.
+    """
+    kernel, bias = weights.get("kernel"), weights.get("bias")
+    if kernel is None or kernel.ndim != 4 or kind not in ("", "depthwise_conv2d"):
+        return weights
+    height, width, channels, multiplier = kernel.shape
+    plain = multiplier > 1 or height * width == 1 if bias is None else bias.size != channels * multiplier
+    if plain and not kind:
+        return weights
+    return {"depthwise_kernel" if leaf == "kernel" else leaf: array for leaf, array in weights.items()}
+
+
+def _torch_layout(weights: Weights) -> Iterator[tuple[str, np.ndarray]]:
+    """One layer's arrays by PyTorch's names."""
+    if "moving_mean" in weights:
+        mean = weights["moving_mean"]
+        weights = {"gamma": np.ones_like(mean), "beta": np.zeros_like(mean)} | weights
+    for leaf, array in weights.items():
+        key = _TORCH[leaf]
+        if "pointwise_kernel" in weights:
+            key = f"depthwise.{key}" if leaf == "depthwise_kernel" else f"pointwise.{key}"
+        if leaf == "depthwise_kernel":  # (H, W, C, M) -> (C·M, 1, H, W)
+            array = np.moveaxis(array, (-2, -1), (0, 1)).reshape(-1, 1, *array.shape[:-2])
+        elif leaf.endswith("kernel"):  # (H, W, in, out) -> (out, in, H, W), and (in, out) -> (out, in)
+            array = np.moveaxis(array, (-1, -2), (0, 1))
+        yield key, array
+
+
+def _channels_first(layer: KerasLayer, height: int, width: int) -> np.ndarray:
+    """A dense kernel (H·W·C, out) with its inputs in the order C·H·W."""
+    kernel = layer.weights.get("kernel", np.empty(0))
+    if kernel.ndim != 2 or kernel.shape[0] % (height * width):
+        raise ModelFileError(
+            f"the layer {layer.name!r}, of shape {kernel.shape}, has not seen maps of {height} x {width}",
+            "name the architecture that the file is of",
+        )
+    maps = kernel.reshape(height, width, -1, kernel.shape[1])
+    return maps.transpose(2, 0, 1, 3).reshape(kernel.shape)
+
+
+def _counted(names: Sequence[str]) -> dict[str, str]:
+    """Every name; those that Keras gave by itself counted anew from 0 within their class.
+
+    Their numbers are in the order of creation, the same in every session, which the order in the file is not.
+    """
+    counted = {name: name for name in names}
+    seen: Counter[str] = Counter()
+    for name in sorted(names, key=lambda name: _auto_name(name)[1]):
+        kind, _ = _auto_name(name)
+        if kind:
+            counted[name] = f"{kind}_{seen[kind]}"
+            seen[kind] += 1
+    return counted
+
+
+def _auto_name(name: str) -> tuple[str, int]:
+    """The class and the number of a name that Keras gave by itself, else an empty class."""
+    match = re.fullmatch(r"(.+?)(?:_(\d{1,9}))?", name)
+    return (_CLASSES_BY_NAME.get(match[1], ""), int(match[2] or 0)) if match else ("", 0)
+
+
+def _configured(config: Any, prefix: str = "") -> dict[str, dict[str, Any]]:
+    """The configuration of every layer, of nested ones too, by the path where Keras 3 puts its weights."""
+    inside = {} if config is None else config["config"]
+    entries: dict[str, dict[str, Any]] = {}
+    seen: Counter[str] = Counter()
+    for entry in inside.get("layers", ()) if isinstance(inside, dict) else inside:  # a list: Sequential in Keras 1
+        name = _snake(entry["class_name"])
+        path = f"{prefix}layers/{name}" + (f"_{seen[name]}" if seen[name] else "")
+        seen[name] += 1
+        entries |= {path: entry} | _configured(entry, f"{path}/")
+    return entries
+
+
+def _kind(entry: Mapping[str, Any]) -> str:
+    """The class of a configured layer, empty if its weights are not among those known here."""
+    return _CLASSES_BY_NAME.get(_snake(entry["class_name"]), "")
+
+
+def _snake(name: str) -> str:
+    """A class's name as Keras spells it in paths: conv2d for Conv2D."""
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def _natural(path: str) -> list[str | int]:
+    """A key that sorts conv2d_10 after conv2d_9."""
+    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d{1,9})", path))]
+
+
+def _strings(group: h5py.Group, name: str) -> list[str]:
+    """A list of names among the attributes; a long one is in parts `name0`, `name1`, ..."""
+    parts = [name] if name in group.attrs else takewhile(group.attrs.__contains__, (f"{name}{i}" for i in count()))
+    return [_text(text) for part in parts for text in group.attrs[part]]
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _array(dataset: h5py.Dataset) -> np.ndarray:
+    """The values of a dataset as float32."""
+    dtype = dataset.dtype
+    if dtype.kind == "V" and dtype.itemsize == 2:  # bfloat16, unknown to HDF5: the upper half of a float32
+        return (dataset[()].view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+    if dtype.kind != "f":
+        raise ModelFileError(
+            f"{dataset.name} in it is of {dtype}, not of floats", "save the model before quantising it"
+        )
+    return dataset[()].astype(np.float32, copy=False)
+
+
+def _unreadable(layer: str, what: str) -> ModelFileError:
+    return ModelFileError(
+        f"the layer {layer!r} in it has {what}; convolutions, dense layers and batch norms are what can be read",
+        "save the model without that layer",
+    )
