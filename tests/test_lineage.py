@@ -13,10 +13,10 @@ from torch import nn
 
 from podium.evaluation.cost import count
 from podium.models import create_model, list_models
-from podium.models.blocks import LocalResponseNorm
 from podium.models.convnet import meta
 from podium.models.lenet import C3_TABLE, PartialConv, RadialBasis, ScaledTanh, Subsampling
-from podium.models.resnet import UNITS, Unit, ZeroPadShortcut
+from podium.models.blocks import LocalResponseNorm, Residual
+from podium.models.resnet import UNITS, ZeroPadShortcut
 
 GOLDEN = json.loads((Path(__file__).parent / "golden.json").read_text())
 
@@ -81,7 +81,7 @@ def test_alexnet_without_groups_is_not_the_paper():
 def test_depth_is_as_the_paper_counts(name):
     net = meta(lambda: create_model(name))
     shortcuts = [
-        m for u in net.modules() if isinstance(u, Unit) and u.shortcut is not None for m in u.shortcut.modules()
+        m for u in net.modules() if isinstance(u, Residual) and u.shortcut is not None for m in u.shortcut.modules()
     ]
     layers = [m for m in net.modules() if isinstance(m, nn.Conv2d | nn.Linear) and not any(m is s for s in shortcuts)]
     digits = name.split("_")[0].lstrip("vgresntplai")
@@ -194,8 +194,8 @@ def test_shortcuts():
     zero = torch.zeros(1, 1, 2, 2)
     assert torch.equal(after, torch.cat([x[:, :, ::2, ::2], zero, zero], 1))
     assert torch.equal(split, torch.cat([zero, x[:, :, ::2, ::2], zero], 1))
-    assert all(u.shortcut is None for u in create_model("plain20").modules() if isinstance(u, Unit))
-    everywhere = [u for u in meta(lambda: create_model("resnet34_c")).modules() if isinstance(u, Unit)]
+    assert all(u.shortcut is None for u in create_model("plain20").modules() if isinstance(u, Residual))
+    everywhere = [u for u in meta(lambda: create_model("resnet34_c")).modules() if isinstance(u, Residual)]
     assert all(isinstance(u.shortcut, nn.Sequential) for u in everywhere)
 
 

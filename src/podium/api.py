@@ -22,6 +22,7 @@ from podium.evaluation.evaluate import evaluate as run_network
 from podium.evaluation.metrics import summarize
 from podium.models import ConvNet
 from podium.models import weights as peers
+from podium.models.registry import find_peer
 from podium.settings import Origins
 from podium.training.folder import RunFolder
 from podium.training.loop import Progress
@@ -29,9 +30,8 @@ from podium.training.loop import train as run_training
 from podium.training.plan import Plan, pick_device
 from podium.training.recipes import settings_of
 
-# What akamaster/pytorch_resnet_cifar10 feeds its networks, and in which order its classes are.
+# In which order akamaster/pytorch_resnet_cifar10 has its classes.
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def train(
@@ -183,15 +183,20 @@ def import_weights(
     """A peer's checkpoint as a bundle.
 
     Args:
-        source: "akamaster:resnet20" and the like.
+        source: "torchvision:resnet50", "timm:inception_v4", "keras:Xception", "akamaster:resnet20" and the like.
         path: the downloaded file.
         out: also write the bundle there.
+        num_classes: with a fresh head of this size.
+        in_chans: with the first convolution adapted to this many channels.
     """
-    net = peers.import_weights(source, Path(path), num_classes=num_classes, in_chans=in_chans).eval()
-    k = net.spec["num_classes"]
-    classes = CIFAR10_CLASSES if k == len(CIFAR10_CLASSES) else tuple(f"class {i}" for i in range(k))
-    preprocessing = Preprocessing(net.spec["image_size"], net.spec["in_chans"], mean=IMAGENET_MEAN, std=IMAGENET_STD)
-    facts = {"origin": source, "file": Path(path).name}
+    net, notes = peers.import_weights(source, Path(path), num_classes=num_classes, in_chans=in_chans)
+    net.eval()
+    pixels, k = dict(find_peer(source).pixels), net.spec["num_classes"]
+    if (channels := net.spec["in_chans"]) != len(pixels["mean"]):
+        pixels |= {key: (sum(pixels[key]) / len(pixels[key]),) * channels for key in ("mean", "std")}
+    classes = CIFAR10_CLASSES if source.startswith("akamaster:") and k == 10 else tuple(f"class {i}" for i in range(k))
+    preprocessing = Preprocessing(net.spec["image_size"], channels, **pixels)
+    facts = {"origin": source, "file": Path(path).name, "notes": notes}
     if out is not None:
         folder = Path(out)
         if folder.exists() and any(folder.iterdir()):

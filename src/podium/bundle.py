@@ -73,7 +73,7 @@ class Bundle:
 def save(
     folder: Path, net: ConvNet, classes: Sequence[str], preprocessing: Preprocessing, facts: dict[str, Any]
 ) -> None:
-    """Write the network as a bundle.
+    """Write the network as a bundle, without classifiers that only training needs.
 
     Args:
         folder: made if it is not there.
@@ -87,6 +87,7 @@ def save(
     from podium.files import write_atomic
 
     folder.mkdir(parents=True, exist_ok=True)
+    net = net.strip()
     weights = serialize({name: tensor.cpu().contiguous() for name, tensor in net.state_dict().items()})
     spec = {key: list(value) if isinstance(value, tuple) else value for key, value in net.spec.items()}
     card = {

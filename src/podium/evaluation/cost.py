@@ -17,24 +17,30 @@ class Cost:
     """What a network costs.
 
     Args:
-        params: trainable parameters.
+        params: trainable parameters of the network that answers.
         macs: multiply-adds of convolutions and linear layers for one image, without biases, norms, pools and activations.
         stages: (name, shape (C, H, W) or (K,)) of each endpoint.
+        auxiliary_params: more parameters, of classifiers that are there in training only.
     """
 
     params: int
     macs: int
     stages: tuple[tuple[str, tuple[int, ...]], ...]
+    auxiliary_params: int = 0
 
 
 def count(spec: dict[str, Any]) -> Cost:
     """The cost of the network that a spec describes, at its own image size."""
-    return count_net(meta(lambda: rebuild(spec)))
+    return _count(meta(lambda: rebuild(spec)))
 
 
 def count_net(net: ConvNet) -> Cost:
-    """The cost of a built network, on its own device."""
-    macs = 0
+    """The cost of a built network."""
+    return _count(net.skeleton())
+
+
+def _count(skeleton: ConvNet) -> Cost:
+    macs, net = 0, skeleton.strip().eval()
 
     def add(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal macs
@@ -44,18 +50,11 @@ def count_net(net: ConvNet) -> Cost:
         else:
             macs += layer.multiply_adds(output)  # type: ignore[operator]
 
-    hooks = [
-        layer.register_forward_hook(add)
-        for layer in net.modules()
-        if isinstance(layer, nn.Conv2d | nn.Linear) or hasattr(layer, "multiply_adds")
-    ]
-    device = next(net.parameters()).device
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear) or hasattr(layer, "multiply_adds"):
+            layer.register_forward_hook(add)
     side = net.spec["image_size"]
-    was_training = net.training
     with torch.no_grad():
-        ends = net.eval().endpoints(torch.zeros(1, net.spec["in_chans"], side, side, device=device))
-    net.train(was_training)
-    for hook in hooks:
-        hook.remove()
-    params = sum(p.numel() for p in net.parameters())
-    return Cost(params, macs, tuple((name, tuple(x.shape[1:])) for name, x in ends.items()))
+        ends = net.endpoints(torch.zeros(1, net.spec["in_chans"], side, side, device="meta"))
+    params, extra = (sum(p.numel() for p in part.parameters()) for part in (net, skeleton.auxiliary))
+    return Cost(params, macs, tuple((name, tuple(x.shape[1:])) for name, x in ends.items()), extra)

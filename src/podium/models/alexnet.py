@@ -6,7 +6,7 @@ from torch import nn
 
 from podium.models.blocks import Grid, LocalResponseNorm, fully_connected, he_init
 from podium.models.convnet import ConvNet, Head, map_size
-from podium.models.registry import register
+from podium.models.registry import InOrder, peer, register
 
 ReLU = nn.ReLU
 
@@ -46,7 +46,7 @@ class AlexNet(ConvNet):
             ("stage3", nn.Sequential(conv4, ReLU(inplace=True))),
             ("stage4", nn.Sequential(conv5, ReLU(inplace=True), nn.MaxPool2d(3, 2))),
         ]
-        side = min(6, map_size(nn.Sequential(stem, *(stage for _, stage in stages)), image_size))
+        side = min(6, map_size([stem, *(stage for _, stage in stages)], image_size))
         width = 512 if small else 4096
         hidden = fully_connected((256 * side * side, width, width), dropout)
         super().__init__(stem, stages, Head(Grid(side), nn.Linear(width, num_classes), hidden))
@@ -87,7 +87,7 @@ class AlexNetOWT(ConvNet):
             ("stage3", nn.Sequential(conv4, ReLU(inplace=True))),
             ("stage4", nn.Sequential(conv5, ReLU(inplace=True), nn.MaxPool2d(3, 2))),
         ]
-        side = min(6, map_size(nn.Sequential(stem, *(stage for _, stage in stages)), image_size))
+        side = min(6, map_size([stem, *(stage for _, stage in stages)], image_size))
         width = 512 if small else 4096
         hidden = nn.Sequential(
             nn.Dropout(dropout),
@@ -125,4 +125,12 @@ register(
     small_min_size=15,
     recipe="alexnet-2012",
     note="torchvision's alexnet",
+)
+peer(
+    "torchvision",
+    {"alexnet": "alexnet_owt"},
+    (
+        (r"^features\.(\d+)\.", InOrder(nn.Conv2d)),
+        (r"^classifier\.(\d+)\.", InOrder(nn.Linear)),
+    ),
 )

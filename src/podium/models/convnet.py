@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterable
+import copy
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from podium.errors import UsageError
@@ -33,6 +36,27 @@ class Head(nn.Module):
         return self.classifier(self.hidden(self.pool(x)))
 
 
+class Auxiliary(nn.Module):
+    """A classifier on an intermediate map, for training only [Szegedy et al. 2014, section 5].
+
+    Args:
+        side: of the grid that 5x5 averages with stride 3 make of the paper's map; maps of other sizes are averaged onto it.
+        conv: (N, C, side, side) -> (N, C', H, W).
+        classifier: to logits, from the flattened map or what `hidden` makes of it.
+        hidden: layers between.
+    """
+
+    def __init__(self, side: int, conv: nn.Module, classifier: nn.Module, hidden: nn.Module | None = None) -> None:
+        super().__init__()
+        self.side, self.conv, self.classifier = side, conv, classifier
+        self.hidden = hidden if hidden is not None else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        fits = all((size - 5) // 3 + 1 == self.side for size in x.shape[-2:])
+        x = F.avg_pool2d(x, 5, 3) if fits else F.adaptive_avg_pool2d(x, self.side)
+        return self.classifier(self.hidden(self.conv(x).flatten(1)))
+
+
 class ConvNet(nn.Module):
     """A convolutional classifier. Input is float (N, C, H, W), normalised; `forward` always returns logits (N, K).
 
@@ -40,45 +64,100 @@ class ConvNet(nn.Module):
         stem: what stands before the first stage.
         stages: (name, module) pairs, in order.
         head: features to logits.
+        auxiliary: classifiers for training only, by the stage whose output they read.
+        auxiliary_weight: of each one's loss.
     """
 
     spec: dict[str, Any]  # what `create_model` was called with; rebuilds the network
+    checkpointing = False  # forget what is inside a stage and compute it again going backward: less memory, more time
 
-    def __init__(self, stem: nn.Module, stages: Iterable[tuple[str, nn.Module]], head: Head) -> None:
+    def __init__(
+        self,
+        stem: nn.Module,
+        stages: Iterable[tuple[str, nn.Module]],
+        head: Head,
+        auxiliary: Mapping[str, nn.Module] | None = None,
+        auxiliary_weight: float = 0.3,
+    ) -> None:
         super().__init__()
         self.stem = stem
         self.stages = nn.Sequential(OrderedDict(stages))
         self.head = head
+        self.auxiliary = nn.ModuleDict(auxiliary or {})
+        self.auxiliary_weight = auxiliary_weight
         self.frozen: tuple[str, ...] = ()
+
+    def walk(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """What the stem and each stage give, by name and in order."""
+        again = self.checkpointing and self.training and torch.is_grad_enabled()
+        for name, part in (("stem", self.stem), *self.stages.named_children()):
+            x = _checkpointed(part, x) if again and name != "stem" else part(x)
+            yield name, x
 
     def forward_features(self, x: Tensor) -> Tensor:
         """The last feature map (N, C', H', W')."""
-        return self.stages(self.stem(x))
+        _, last = deque(self.walk(x), maxlen=1).pop()
+        return last
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, K)."""
         return self.head(self.forward_features(x))
 
     def endpoints(self, x: Tensor) -> dict[str, Tensor]:
-        """Every intermediate by name, as slim's end_points: stem, each stage, features, pooled, logits."""
-        out = {"stem": self.stem(x)}
-        x = out["stem"]
-        for name, stage in self.stages.named_children():
-            x = out[name] = stage(x)
-        out["features"] = x
-        out["pooled"] = self.head.pool(x)
+        """Every intermediate by name, as slim's end_points: stem, each stage, features, pooled, logits, auxiliary logits."""
+        out = dict(self.walk(x))
+        out["features"] = list(out.values())[-1]
+        out["pooled"] = self.head.pool(out["features"])
         out["logits"] = self.head.classifier(self.head.hidden(out["pooled"]))
-        return out
+        return out | {f"auxiliary.{name}": head(out[name]) for name, head in self.auxiliary.items()}
 
     def training_loss(self, x: Tensor, y: Tensor, loss: Loss) -> Tensor:
-        """The loss to train on; networks with auxiliary heads or a loss of their own override it.
+        """The loss to train on: of the logits, and the weighted one of each auxiliary classifier.
 
         Args:
             x: (N, C, H, W).
             y: labels (N,), or soft targets (N, K).
             loss: of logits and y.
         """
-        return loss(self(x), y)
+        extra: list[Tensor] = []
+        for name, out in self.walk(x):
+            if name in self.auxiliary:
+                extra.append(self.auxiliary_weight * loss(self.auxiliary[name](out), y))
+        return sum(extra, loss(self.head(out), y))
+
+    def feature_info(self) -> dict[str, tuple[int, int]]:
+        """(channels, pixels of the input from one position to the next) of the stem's and of each stage's map."""
+        skeleton, step = self.skeleton().eval(), 64
+
+        def maps(side: int) -> dict[str, Tensor]:
+            return dict(skeleton.walk(torch.zeros(1, self.spec["in_chans"], side, side, device="meta")))
+
+        one, two = maps(self.spec["image_size"]), maps(self.spec["image_size"] + step)
+        return {name: (x.shape[1], step // (two[name].shape[-1] - x.shape[-1])) for name, x in one.items()}
+
+    def skeleton(self) -> ConvNet:
+        """The same network on the meta device: it has shapes, and neither weights nor arithmetic."""
+        memo: dict[int, Any] = {id(p): nn.Parameter(p.to("meta"), p.requires_grad) for p in self.parameters()}
+        memo |= {id(b): b.to("meta") for b in self.buffers()}
+        return copy.deepcopy(self, memo)
+
+    def to_dense(self) -> nn.Module:
+        """The fully convolutional form: (N, C, H, W) of any size to a map of logits (N, K, h, w) [VGG, section 3.2].
+
+        It shares the weights. On an image of the canonical size the map is 1 x 1 and has the network's own logits.
+        """
+        from podium.models.dense import Dense
+
+        return Dense(self)
+
+    def strip(self) -> ConvNet:
+        """The network that answers: without auxiliary classifiers, sharing all weights."""
+        if not self.auxiliary:
+            return self
+        bare = copy.copy(self)
+        bare._modules = {**self._modules, "auxiliary": nn.ModuleDict()}
+        bare.spec = {**self.spec, "aux": False}
+        return bare
 
     @property
     def cam_target(self) -> nn.Module:
@@ -113,29 +192,66 @@ class ConvNet(nn.Module):
             part.eval()
         return self
 
-    def parameter_groups(self, weight_decay: float, decay_all: bool = False) -> list[dict[str, Any]]:
-        """Parameters for an optimiser: weights decay, norms and biases do not unless `decay_all` (Goyal et al. 2017, 5.3)."""
-        trained = [p for p in self.parameters() if p.requires_grad]
-        decayed = [p for p in trained if decay_all or p.ndim > 1]
-        rest = [p for p in trained if not (decay_all or p.ndim > 1)]
-        groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
-        return [group for group in groups if group["params"]]
+    def parameter_groups(
+        self, weight_decay: float, decay_all: bool = False, layer_decay: float = 1.0
+    ) -> list[dict[str, Any]]:
+        """Parameters for an optimiser.
+
+        Args:
+            weight_decay: of weights; norms and biases have none unless `decay_all` (Goyal et al. 2017, 5.3).
+            layer_decay: the learning rate's factor from each part to the one before it: the head has 1, the last stage
+                this, the one before its square, and so on (Howard and Ruder 2018, section 3.2, "discriminative").
+
+        Returns:
+            Groups with "params", "weight_decay" and "scale", the factor of the learning rate.
+        """
+        parts = [[self.stem], *([stage] for stage in self.stages), [self.head, self.auxiliary]]
+        groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+        for depth, part in enumerate(parts):
+            scale = layer_decay ** (len(parts) - 1 - depth)
+            for p in (p for module in part for p in module.parameters() if p.requires_grad):
+                groups.setdefault((scale, decay_all or p.ndim > 1), []).append(p)
+        ordered = sorted(groups.items(), key=lambda item: (-item[0][0], not item[0][1]))
+        return [
+            {"params": params, "weight_decay": weight_decay if decays else 0.0, "scale": scale}
+            for (scale, decays), params in ordered
+        ]
 
     def reset_head(self, num_classes: int) -> None:
-        """Replace the classifier by a fresh one for `num_classes` classes."""
-        old = self.head.classifier
-        if not isinstance(old, nn.Linear):
-            raise UsageError(f"the classifier of {type(self).__name__} is not a linear layer", "build a new network")
-        new = nn.Linear(old.in_features, num_classes, device=old.weight.device, dtype=old.weight.dtype)
-        nn.init.normal_(new.weight, std=0.01)
-        nn.init.zeros_(new.bias)
-        self.head.classifier = new
+        """Replace the classifiers by fresh ones for `num_classes` classes."""
+        for part in (self.head, *self.auxiliary.values()):
+            old = part.classifier
+            if not isinstance(old, nn.Linear):
+                raise UsageError(
+                    f"the classifier of {type(self).__name__} is not a linear layer", "build a new network"
+                )
+            new = nn.Linear(old.in_features, num_classes, device=old.weight.device, dtype=old.weight.dtype)
+            nn.init.normal_(new.weight, std=0.01)
+            nn.init.zeros_(new.bias)
+            part.classifier = new
         self.spec = {**self.spec, "num_classes": num_classes}
 
 
-def map_size(layers: nn.Module, size: int) -> int:
-    """Side of the feature map that a chain of convolutions and pools makes from a square input, in pixels."""
-    for layer in layers.modules():
+def _checkpointed(stage: nn.Module, x: Tensor) -> Tensor:
+    """The stage's output, with nothing kept for the way back; computed there once more, without counting for the batch norms."""
+    from torch.utils.checkpoint import checkpoint
+
+    norms = [m for m in stage.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
+
+    @contextmanager
+    def untracked() -> Iterator[None]:
+        for norm in norms:
+            norm.track_running_stats = False
+        yield
+        for norm in norms:
+            norm.track_running_stats = True
+
+    return checkpoint(stage, x, use_reentrant=False, context_fn=lambda: (nullcontext(), untracked()))
+
+
+def map_size(parts: Iterable[nn.Module], size: int) -> int:
+    """Side of the feature map that convolutions and pools in a row make from a square input, in pixels."""
+    for layer in (layer for part in parts for layer in part.modules()):
         if not hasattr(layer, "kernel_size"):
             continue
         values: list[Any] = [layer.kernel_size, layer.stride, layer.padding]

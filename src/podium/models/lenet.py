@@ -122,6 +122,27 @@ class RadialBasis(nn.Module):
         x = x.float()  # a squared distance of 84 terms loses the small differences that decide in bfloat16
         return -(x.unsqueeze(1) - self.codes).square().sum(2)
 
+    def to_dense(self) -> nn.Module:
+        """The same at every position of a map, (N, 84, h, w) -> (N, K, h, w)."""
+        return DenseRadialBasis(self.codes)
+
+
+class DenseRadialBasis(nn.Module):
+    """`RadialBasis` over a map.
+
+    Args:
+        codes: (K, units).
+    """
+
+    codes: Tensor
+
+    def __init__(self, codes: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("codes", codes)
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        return -(x.float().unsqueeze(1) - self.codes[:, :, None, None]).square().sum(2)
+
 
 def _digit_codes() -> Tensor:
     rows = [line.split() for line in DIGITS.strip().splitlines()]
@@ -160,7 +181,7 @@ class LeNet5(ConvNet):
             ("stage2", nn.Sequential(c3, ScaledTanh())),
             ("stage3", nn.Sequential(Subsampling(16), ScaledTanh())),
         ]
-        side = map_size(nn.Sequential(stem, *(stage for _, stage in stages)), image_size)
+        side = map_size([stem, *(stage for _, stage in stages)], image_size)
         c5 = nn.Conv2d(16, 120, side)
         f6 = nn.Linear(120, 84)
         hidden = nn.Sequential(c5, ScaledTanh(), nn.Flatten(), f6, ScaledTanh())
@@ -202,7 +223,7 @@ class LeNet5Modern(ConvNet):
             ("stage2", nn.Conv2d(6, 16, 5)),
             ("stage3", nn.Sequential(*copy.deepcopy(shrink))),
         ]
-        side = map_size(nn.Sequential(stem, *(stage for _, stage in stages)), image_size)
+        side = map_size([stem, *(stage for _, stage in stages)], image_size)
         hidden = nn.Sequential(
             nn.Linear(16 * side * side, 120), nn.ReLU(inplace=True), nn.Linear(120, 84), nn.ReLU(inplace=True)
         )

@@ -9,13 +9,58 @@ import inspect
 import pkgutil
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
+
+from torch import nn
 
 from podium.errors import UsageError, closest
 from podium.models.convnet import ConvNet
 
-Rules = tuple[tuple[str, str], ...]  # (pattern, replacement) pairs that turn a peer's weight names into ours
+
+@dataclass(frozen=True)
+class InOrder:
+    """A rule for names that only number their layers: the n-th of theirs is the n-th of ours.
+
+    Args:
+        kind: of our layers that are counted.
+        where: a pattern that their names match.
+    """
+
+    kind: type[nn.Module] | tuple[type[nn.Module], ...]
+    where: str = ""
+
+
+# (pattern, replacement) pairs that turn a peer's weight names into ours, one after the other. The pattern of an `InOrder`
+# has the number as its first group.
+Rules = tuple[tuple[str, str | Callable[[re.Match[str]], str] | InOrder], ...]
+
+# What peers' networks were fed: the mean and standard deviation of pixels in [0, 1], share of the short side that is kept.
+IMAGENET_PIXELS: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "crop_pct": 0.875}
+INCEPTION_PIXELS: dict[str, Any] = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5), "crop_pct": 0.875}
+CAFFE_PIXELS: dict[str, Any] = {  # 0 to 255, blue first
+    "mean": (103.939 / 255, 116.779 / 255, 123.68 / 255),
+    "std": (1 / 255, 1 / 255, 1 / 255),
+    "crop_pct": 0.875,
+    "channel_order": "bgr",
+}
+
+
+@dataclass(frozen=True)
+class Peer:
+    """How a checkpoint of another library becomes one of ours.
+
+    Args:
+        model: our name of it.
+        rules: for the names of its weights.
+        arguments: what makes our network theirs, where theirs differs from the paper's.
+        pixels: fields of the preprocessing it was trained with.
+    """
+
+    model: str
+    rules: Rules
+    arguments: Mapping[str, Any]
+    pixels: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -32,7 +77,6 @@ class Architecture:
         num_classes: the paper's number of classes.
         in_chans: the paper's number of input channels.
         recipe: the paper's training recipe.
-        peers: rules for the weight names of other libraries, by library.
         note: what a person should know before choosing it.
     """
 
@@ -48,7 +92,6 @@ class Architecture:
     num_classes: int = 1000
     in_chans: int = 3
     recipe: str = "modern"
-    peers: Mapping[str, Rules] = field(default_factory=dict)
     note: str = ""
 
     def smallest(self, small: bool) -> int:
@@ -57,6 +100,7 @@ class Architecture:
 
 
 _REGISTRY: dict[str, Architecture] = {}
+_PEERS: dict[tuple[str, str], Peer] = {}
 
 
 def register(build: Callable[..., ConvNet], variants: Mapping[str, Mapping[str, Any]], **facts: Any) -> None:
@@ -69,6 +113,44 @@ def register(build: Callable[..., ConvNet], variants: Mapping[str, Mapping[str, 
         if name in _REGISTRY:
             raise ValueError(f"two architectures are called {name!r}: {_REGISTRY[name].build} and {build}")
         _REGISTRY[name] = Architecture(name=name, build=build, arguments=arguments, **facts)
+
+
+def peer(
+    library: str,
+    names: Mapping[str, str],
+    rules: Rules,
+    arguments: Mapping[str, Any] | None = None,
+    pixels: Mapping[str, Any] = IMAGENET_PIXELS,
+) -> None:
+    """Enter whose checkpoints a family reads: `names` from theirs to ours; the rest as in `Peer`.
+
+    Raises:
+        ValueError: a name is taken.
+    """
+    for theirs, ours in names.items():
+        if (library, theirs) in _PEERS:
+            raise ValueError(f"two rules for {library}:{theirs}")
+        _PEERS[library, theirs] = Peer(ours, rules, arguments or {}, pixels)
+
+
+def find_peer(source: str) -> Peer:
+    """How to read what is called "LIBRARY:NAME".
+
+    Raises:
+        UsageError: an unknown library or network; the closest are named.
+    """
+    _architectures()
+    library, _, name = source.partition(":")
+    libraries = sorted({known for known, _ in _PEERS})
+    if library not in libraries:
+        hint = closest(library, libraries) or f"give LIBRARY:NAME, with a library of {', '.join(libraries)}"
+        raise UsageError(f"no rules for weights of {library!r}", hint)
+    if (library, name) not in _PEERS:
+        names = [theirs for known, theirs in _PEERS if known == library]
+        raise UsageError(
+            f"no rules for the weights of {library}'s {name!r}", closest(name, names) or f"there are {', '.join(names)}"
+        )
+    return _PEERS[library, name]
 
 
 @functools.cache

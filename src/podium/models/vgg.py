@@ -6,7 +6,7 @@ from torch import nn
 
 from podium.models.blocks import Grid, LocalResponseNorm, fully_connected, glorot_init, he_init
 from podium.models.convnet import ConvNet, Head
-from podium.models.registry import register
+from podium.models.registry import CAFFE_PIXELS, InOrder, Rules, peer, register
 
 # Table 1: the convolutions of each stage; 3 is 3x3, 1 is 1x1, L is local response normalisation.
 CONFIGURATIONS = {
@@ -90,3 +90,21 @@ register(
     small_min_size=16,
     recipe="vgg-2014",
 )
+NAMES = {f"vgg{depth}{end}": f"vgg{depth}{end}" for depth in (11, 13, 16, 19) for end in ("", "_bn")}
+FEATURES = (r"^features\.(\d+)\.", InOrder((nn.Conv2d, nn.BatchNorm2d)))
+TORCHVISION: Rules = (FEATURES, (r"^classifier\.(\d+)\.", InOrder(nn.Linear)))
+TIMM: Rules = (
+    FEATURES,
+    (r"^pre_logits\.fc1\.", "head.hidden.0."),
+    (r"^pre_logits\.fc2\.", "head.hidden.3."),
+    (r"^head\.fc\.", "head.classifier."),
+)
+KERAS: Rules = (
+    (r"^block(\d)_conv(\d)\.", lambda m: f"stages.stage{m[1]}.{2 * int(m[2]) - 2}."),
+    (r"^fc1\.", "head.hidden.0."),
+    (r"^fc2\.", "head.hidden.3."),
+    (r"^predictions\.", "head.classifier."),
+)
+peer("torchvision", NAMES, TORCHVISION)
+peer("timm", NAMES, TIMM)
+peer("keras", {"VGG16": "vgg16", "VGG19": "vgg19"}, KERAS, pixels=CAFFE_PIXELS)

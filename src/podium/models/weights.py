@@ -6,15 +6,17 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from podium.errors import ModelFileError, UsageError, closest
-from podium.models.convnet import ConvNet
-from podium.models.registry import architecture, create_model
+from podium.errors import ModelFileError
+from podium.models.blocks import Grid
+from podium.models.convnet import ConvNet, meta
+from podium.models.registry import InOrder, Rules, create_model, find_peer
 
 # Runs in the child: tensors out of the pickle and into safetensors; anything else in the file is left behind.
 _READ_PICKLE = """
@@ -27,10 +29,6 @@ for key in ("state_dict", "model", "model_state_dict"):
 tensors = {k: v.contiguous().clone() for k, v in content.items() if isinstance(v, torch.Tensor)}
 save_file(tensors, sys.argv[2])
 """
-
-
-# Where a peer's networks differ from ours of the same name: arguments that make ours theirs.
-PEER_ARGUMENTS: dict[str, dict[str, Any]] = {"akamaster": {"shortcut": "A-split"}}
 
 
 def read_foreign(path: Path) -> dict[str, Tensor]:
@@ -94,32 +92,102 @@ def load_state(net: ConvNet, state: dict[str, Tensor], origin: str) -> None:
     net.load_state_dict(state, strict=False)
 
 
-def import_weights(source: str, path: Path, *, num_classes: int | None = None, in_chans: int | None = None) -> ConvNet:
+def import_weights(
+    source: str, path: Path, *, num_classes: int | None = None, in_chans: int | None = None
+) -> tuple[ConvNet, list[str]]:
     """A network filled from a peer's checkpoint.
 
     Args:
-        source: "PEER:NAME", such as "akamaster:resnet20".
+        source: "LIBRARY:NAME", such as "torchvision:resnet50".
         path: the downloaded file.
-        num_classes: put a fresh head of this size on it.
-        in_chans: only the checkpoint's own number at present.
+        num_classes: put a fresh head of this size on it, where it has another.
+        in_chans: sum or spread the first convolution's filters over this many channels, where it has others.
+
+    Returns:
+        The network, and a line for each thing that is not as it is in the file.
 
     Raises:
         UsageError: an unknown peer or network, or one whose weights have no rules here.
         ModelFileError: the file is not those weights.
     """
-    peer, _, name = source.partition(":")
-    if peer not in PEER_ARGUMENTS:
-        raise UsageError(f"no rules for weights of {peer!r}", closest(peer, list(PEER_ARGUMENTS)) or "known: akamaster")
-    known = architecture(name)
-    rules = known.peers.get(peer)
-    if rules is None or PEER_ARGUMENTS[peer].keys() & known.arguments.keys():  # plain20 has no shortcuts to change
-        raise UsageError(f"no rules for the weights of {peer}'s {name}", f"`podium models` lists what {peer} has")
+    known = find_peer(source)
     state = read_foreign(path)
-    for pattern, replacement in rules:
-        state = {re.sub(pattern, replacement, key): value for key, value in state.items()}
-    classes = state["head.classifier.weight"].shape[0] if "head.classifier.weight" in state else None
-    net = create_model(name, num_classes=classes, in_chans=in_chans, **PEER_ARGUMENTS[peer])
-    load_state(net, {k: v.to(torch.float32) if v.is_floating_point() else v for k, v in state.items()}, str(path))
-    if num_classes is not None and num_classes != classes:
+    library = source.partition(":")[0]
+    net = meta(lambda: create_model(known.model, **known.arguments))
+    state = rename(state, known.rules, net)
+    arguments = dict(known.arguments)
+    if net.auxiliary and not any(key.startswith("auxiliary.") for key in state):
+        arguments["aux"] = False  # files that ship often have none
+    held = state.get("head.classifier.weight")
+    first = state.get(first_conv(net) + ".weight")
+    if held is not None:
+        arguments["num_classes"] = held.shape[0]
+    if first is not None:
+        arguments["in_chans"] = first.shape[1]
+    net = create_model(known.model, **arguments)
+    own = net.state_dict()
+    if library == "keras":
+        _channels_first(net, state)
+    for key, value in state.items():
+        if key in own and value.shape != own[key].shape and value.flatten(1).shape == own[key].flatten(1).shape:
+            state[key] = value.reshape(own[key].shape)  # a fully connected layer that was written as a convolution
+        if value.is_floating_point():
+            state[key] = state[key].float()
+    load_state(net, state, str(path))
+    notes = []
+    if in_chans is not None and in_chans != net.spec["in_chans"]:
+        notes.append(
+            f"the first convolution reads {in_chans} channels, not {net.spec['in_chans']}: its filters are adapted"
+        )
+        adapt_channels(net, in_chans)
+    if num_classes is not None and num_classes != net.spec["num_classes"]:
+        notes.append(f"the classifier is fresh: {num_classes} classes, not {net.spec['num_classes']}")
         net.reset_head(num_classes)
-    return net
+    return net, notes
+
+
+def rename(state: dict[str, Tensor], rules: Rules, net: ConvNet) -> dict[str, Tensor]:
+    """Weights by our names, by one rule after the other."""
+    for pattern, replacement in rules:
+        target: Any = replacement
+        if isinstance(replacement, InOrder):
+            target = _numbered(pattern, replacement, list(state), net)
+        state = {re.sub(pattern, target, key): value for key, value in state.items()}
+    return state
+
+
+def _numbered(pattern: str, rule: InOrder, keys: list[str], net: ConvNet) -> Callable[[re.Match[str]], str]:
+    """From the number in a peer's name to the layer of ours that has its rank."""
+    numbers = sorted({int(match[1]) for key in keys if (match := re.search(pattern, key))})
+    ours = [n for n, m in net.named_modules() if isinstance(m, rule.kind) and re.search(rule.where, n)]
+    names = dict(zip(numbers, ours, strict=False))
+    return lambda match: f"{names[int(match[1])]}." if int(match[1]) in names else f"unknown.{match[1]}."
+
+
+def _channels_first(net: ConvNet, state: dict[str, Tensor]) -> None:
+    """Keras flattens maps with the channels last: the columns of the layer that reads them change places."""
+    if isinstance(grid := net.head.pool, Grid):
+        key = next(f"head.{n}.weight" for n, m in net.head.named_modules() if isinstance(m, nn.Linear))
+        if key in state and state[key].shape[1] % grid.side**2 == 0:
+            state[key] = state[key].unflatten(1, (grid.side, grid.side, -1)).permute(0, 3, 1, 2).flatten(1)
+
+
+def first_conv(net: ConvNet) -> str:
+    """The name of the convolution that reads the image."""
+    return next(name for name, m in net.named_modules() if isinstance(m, nn.Conv2d))
+
+
+@torch.no_grad()
+def adapt_channels(net: ConvNet, in_chans: int) -> None:
+    """Let the first convolution read another number of channels.
+
+    One channel takes the sum of the filters, which answers grey as it answered the same grey in all channels; more repeat
+    them in turn, scaled so that the sum stays.
+    """
+    name = first_conv(net)
+    old = net.get_submodule(name)
+    weight: Tensor = old.weight  # type: ignore[assignment]
+    had = weight.shape[1]
+    fresh = weight.sum(1, keepdim=True) if in_chans == 1 else weight[:, torch.arange(in_chans) % had] * (had / in_chans)
+    old.weight, old.in_channels = nn.Parameter(fresh.contiguous()), in_chans  # type: ignore[assignment]
+    net.spec = {**net.spec, "in_chans": in_chans}
