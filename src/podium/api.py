@@ -22,6 +22,7 @@ from podium.evaluation.evaluate import evaluate as run_network
 from podium.evaluation.metrics import summarize
 from podium.models import ConvNet
 from podium.models import weights as peers
+from podium.models.download import official
 from podium.models.registry import find_peer
 from podium.settings import Origins
 from podium.training.folder import RunFolder
@@ -174,7 +175,7 @@ def _in_model_order(outputs: Outputs, data: Dataset, model: Bundle) -> Outputs:
 
 def import_weights(
     source: str,
-    path: str | Path,
+    path: str | Path | None = None,
     out: str | Path | None = None,
     *,
     num_classes: int | None = None,
@@ -184,19 +185,20 @@ def import_weights(
 
     Args:
         source: "torchvision:resnet50", "timm:inception_v4", "keras:Xception", "akamaster:resnet20" and the like.
-        path: the downloaded file.
+        path: the downloaded file; None: the official one, fetched by its name (torchvision's only).
         out: also write the bundle there.
         num_classes: with a fresh head of this size.
         in_chans: with the first convolution adapted to this many channels.
     """
-    net, notes = peers.import_weights(source, Path(path), num_classes=num_classes, in_chans=in_chans)
+    path = Path(path) if path is not None else official(source)
+    net, notes = peers.import_weights(source, path, num_classes=num_classes, in_chans=in_chans)
     net.eval()
     pixels, k = dict(find_peer(source).pixels), net.spec["num_classes"]
     if (channels := net.spec["in_chans"]) != len(pixels["mean"]):
         pixels |= {key: (sum(pixels[key]) / len(pixels[key]),) * channels for key in ("mean", "std")}
     classes = CIFAR10_CLASSES if source.startswith("akamaster:") and k == 10 else tuple(f"class {i}" for i in range(k))
     preprocessing = Preprocessing(net.spec["image_size"], channels, **pixels)
-    facts = {"origin": source, "file": Path(path).name, "notes": notes}
+    facts = {"origin": source, "file": path.name, "notes": notes}
     if out is not None:
         folder = Path(out)
         if folder.exists() and any(folder.iterdir()):

@@ -171,12 +171,20 @@ def build_parser() -> Parser:
         "import",
         verbs.import_,
         "turn another library's checkpoint into a bundle",
-        "podium import akamaster:resnet20 resnet20-12fca82f.th -o runs/peer",
+        "podium import torchvision:resnet50 resnet50-0676ba61.pth -o runs/resnet50",
     )
-    p.add_argument("source", metavar="PEER:NAME")
-    p.add_argument("file", type=Path)
-    p.add_argument("-o", "--out", type=Path, required=True, metavar="DIR")
+    p.add_argument(
+        "source", metavar="LIBRARY:NAME", help="such as torchvision:resnet50, timm:inception_v4, keras:Xception"
+    )
+    p.add_argument(
+        "file",
+        type=Path,
+        nargs="?",
+        help=".pth, .safetensors, .h5, .weights.h5 or .keras [torchvision's official file, downloaded]",
+    )
+    p.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder of the bundle")
     p.add_argument("--num-classes", type=int, metavar="N", help="put a fresh head of this size on it")
+    p.add_argument("--in-chans", type=int, metavar="N", help="adapt the first convolution to this many channels")
     return main
 
 

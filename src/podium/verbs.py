@@ -306,9 +306,13 @@ def import_(arguments: argparse.Namespace) -> int:
     """podium import."""
     from podium import api
 
-    made = api.import_weights(arguments.source, arguments.file, arguments.out, num_classes=arguments.num_classes)
-    if arguments.json:
-        _print_json({"run": str(arguments.out), "spec": made.model.spec, "classes": list(made.classes)})
+    a = arguments
+    made = api.import_weights(a.source, a.file, a.out, num_classes=a.num_classes, in_chans=a.in_chans)
+    if a.json:
+        card = made.card
+        _print_json({"run": str(a.out), "spec": made.model.spec, "classes": list(made.classes), "notes": card["notes"]})
     else:
-        print(f"{arguments.source}: {made.model.spec['model']} with {len(made.classes)} classes in {arguments.out}")
+        for note in made.card["notes"]:
+            print(f"note: {note}", file=sys.stderr)
+        print(f"{a.source}: {made.model.spec['model']} with {len(made.classes)} classes in {a.out}")
     return 0

@@ -1,11 +1,8 @@
-"""Other people's checkpoints, read into our names. A pickle is opened with `weights_only` and in a process of its own."""
+"""Other people's checkpoints, read into our names by the rules of the families."""
 
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,55 +13,8 @@ from torch import Tensor, nn
 from podium.errors import ModelFileError
 from podium.models.blocks import Grid
 from podium.models.convnet import ConvNet, meta
+from podium.models.foreign import read_foreign
 from podium.models.registry import InOrder, Rules, create_model, find_peer
-
-# Runs in the child: tensors out of the pickle and into safetensors; anything else in the file is left behind.
-_READ_PICKLE = """
-import sys, torch
-from safetensors.torch import save_file
-content = torch.load(sys.argv[1], map_location="cpu", weights_only=True)
-for key in ("state_dict", "model", "model_state_dict"):
-    if isinstance(content, dict) and isinstance(content.get(key), dict):
-        content = content[key]
-tensors = {k: v.contiguous().clone() for k, v in content.items() if isinstance(v, torch.Tensor)}
-save_file(tensors, sys.argv[2])
-"""
-
-
-def read_foreign(path: Path) -> dict[str, Tensor]:
-    """The tensors of a `.safetensors`, `.pt`, `.pth` or `.th` file, by the names they have there.
-
-    Raises:
-        ModelFileError: missing, damaged, not a weight file, or a pickle that would run code.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if not path.is_file():
-        raise ModelFileError(f"{path}: no such file", "give the path of a downloaded checkpoint")
-    with path.open("rb") as file:
-        head = file.read(16)
-    if head[8:9] == b"{":
-        try:
-            return load_file(path)
-        except SafetensorError as error:
-            raise ModelFileError(f"{path}: a damaged safetensors file ({error})", "download it again") from None
-    if not head.startswith((b"PK\x03\x04", b"\x80")):
-        raise ModelFileError(f"{path}: not a model file (it starts with {head!r})", "download it again")
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "weights.safetensors"
-        child = subprocess.run(  # noqa: S603 - our own interpreter and program
-            [sys.executable, "-P", "-c", _READ_PICKLE, str(path), str(out)], capture_output=True, text=True, check=False
-        )
-        if child.returncode != 0:
-            reason = (child.stderr.strip().splitlines() or ["no reason given"])[-1]
-            if "weights_only" in child.stderr or "UnpicklingError" in child.stderr:
-                raise ModelFileError(
-                    f"{path}: holds more than weights, and opening it could run code",
-                    "where you trust it, save its state_dict as .safetensors and give that",
-                )
-            raise ModelFileError(f"{path}: damaged or not a checkpoint ({reason})", "download it again")
-        return load_file(out)
 
 
 def load_state(net: ConvNet, state: dict[str, Tensor], origin: str) -> None:
@@ -112,33 +62,32 @@ def import_weights(
     """
     known = find_peer(source)
     state = read_foreign(path)
-    library = source.partition(":")[0]
-    net = meta(lambda: create_model(known.model, **known.arguments))
-    state = rename(state, known.rules, net)
-    arguments = dict(known.arguments)
-    if net.auxiliary and not any(key.startswith("auxiliary.") for key in state):
-        arguments["aux"] = False  # files that ship often have none
-    held = state.get("head.classifier.weight")
-    first = state.get(first_conv(net) + ".weight")
-    if held is not None:
-        arguments["num_classes"] = held.shape[0]
-    if first is not None:
+    arguments, notes = dict(known.arguments), []
+    blank = meta(lambda: create_model(known.model, **known.arguments))
+    state = rename(state, known.rules, blank)
+    if blank.auxiliary and not any(key.startswith("auxiliary.") for key in state):
+        arguments["aux"] = False  # files that are shipped often have none
+    first, head = state.get(f"{first_conv(blank)}.weight"), state.get("head.classifier.weight")
+    if first is not None and first.ndim == 4:
         arguments["in_chans"] = first.shape[1]
+    if head is not None:
+        arguments["num_classes"] = head.shape[0]
+    elif num_classes is not None:
+        arguments["num_classes"] = num_classes
     net = create_model(known.model, **arguments)
     own = net.state_dict()
-    if library == "keras":
+    if head is None and num_classes is not None:  # Keras's "notop"
+        notes.append(f"the file has no classifier: a fresh one for {num_classes} classes")
+        state |= {key: value for key, value in own.items() if key.startswith("head.")}
+    if source.startswith("keras:"):
         _channels_first(net, state)
     for key, value in state.items():
         if key in own and value.shape != own[key].shape and value.flatten(1).shape == own[key].flatten(1).shape:
-            state[key] = value.reshape(own[key].shape)  # a fully connected layer that was written as a convolution
-        if value.is_floating_point():
-            state[key] = state[key].float()
+            value = value.reshape(own[key].shape)  # a fully connected layer that was written as a convolution
+        state[key] = value.float() if value.is_floating_point() else value
     load_state(net, state, str(path))
-    notes = []
     if in_chans is not None and in_chans != net.spec["in_chans"]:
-        notes.append(
-            f"the first convolution reads {in_chans} channels, not {net.spec['in_chans']}: its filters are adapted"
-        )
+        notes.append(f"the first convolution is adapted from {net.spec['in_chans']} to {in_chans} channels")
         adapt_channels(net, in_chans)
     if num_classes is not None and num_classes != net.spec["num_classes"]:
         notes.append(f"the classifier is fresh: {num_classes} classes, not {net.spec['num_classes']}")
