@@ -4,7 +4,6 @@ A layer is (name, class, [(weight, array), ...]), as `keras_layers` of the refer
 model is (name, "Functional" or "Sequential", [layer, ...]).
 """
 
-import importlib.util
 import io
 import json
 import re
@@ -15,16 +14,16 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+import peer_fill
+
+PEERS = Path(__file__).parent / "peers"
 MODELS = ("Functional", "Sequential")
 KERAS_1 = {"kernel": "W", "bias": "b", "moving_mean": "running_mean", "moving_variance": "running_std"}
 
 
-def fixture_layers(reference: Path, name: str):
-    """The layers of reference/peers/keras-NAME.json with their known values."""
-    spec = importlib.util.spec_from_file_location("peer_fill", reference / "peer_fill.py")
-    peer_fill = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(peer_fill)
-    return peer_fill.keras_layers(json.loads((reference / "peers" / f"keras-{name}.json").read_text()))
+def fixture_layers(name: str):
+    """The layers of peers/keras-NAME.json with their known values."""
+    return peer_fill.keras_layers(json.loads((PEERS / f"keras-{name}.json").read_text()))
 
 
 def write_keras(path: Path, layers) -> Path:

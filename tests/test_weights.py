@@ -103,8 +103,8 @@ def test_a_fresh_head_and_everything_else_kept(checkpoints, resnet20):
         ("nobody:resnet20", "'nobody'"),
         ("resnet20", "'resnet20'"),
         ("akamaster:resnet21", "resnet20"),
-        ("akamaster:vgg16", "akamaster's vgg16"),
-        ("akamaster:plain20", "akamaster's plain20"),  # with akamaster's shortcuts it would be no plain network
+        ("akamaster:vgg16", "akamaster's 'vgg16'"),
+        ("akamaster:plain20", "akamaster's 'plain20'"),  # with akamaster's shortcuts it would be no plain network
         ("akamaster:", "''"),
     ],
 )
@@ -126,10 +126,12 @@ def test_weights_of_another_depth_are_refused_and_listed(checkpoints):
 
 
 def test_a_shape_that_differs_is_named(checkpoints, tmp_path):
-    with pytest.raises(
-        ModelFileError, match=r"1 mismatched: stem\.conv1\.weight is \(16, 3, 3, 3\), not \(16, 1, 3, 3\)"
-    ):
-        import_weights("akamaster:resnet20", checkpoints / "resnet20-12fca82f.th", in_chans=1)
+    state = read_foreign(checkpoints / "resnet20-12fca82f.th")
+    state["module.layer1.0.conv1.weight"] = torch.zeros(16, 8, 3, 3)
+    save_file(state, tmp_path / "w.safetensors")
+    says = r"1 mismatched: stages\.stage1\.0\.residual\.conv1\.weight is \(16, 8, 3, 3\), not \(16, 16, 3, 3\)"
+    with pytest.raises(ModelFileError, match=says):
+        import_weights("akamaster:resnet20", tmp_path / "w.safetensors")
 
 
 class Hostile:

@@ -26,6 +26,7 @@ save_file(tensors, sys.argv[2])
 # libhdf5 can loop for ever or crash on a damaged file.
 _READ_KERAS = """
 import sys
+sys.path.insert(0, sys.argv[3])
 from pathlib import Path
 from safetensors.torch import save_file
 from podium.errors import PodiumError
@@ -80,7 +81,8 @@ def _in_a_child(program: str, path: Path) -> dict[str, Tensor]:
 
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "weights.safetensors"
-        command = [sys.executable, "-P", "-c", program, str(path.resolve()), str(out)]
+        here = str(Path(__file__).parents[2])  # where this podium is imported from
+        command = [sys.executable, "-P", "-c", program, str(path.resolve()), str(out), here]
         try:
             child = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)  # noqa: S603 - ours
         except subprocess.TimeoutExpired:

@@ -1,0 +1,173 @@
+"""Checkpoints of torchvision, timm and Keras give here the logits they give there, on known weights and a known input."""
+
+import hashlib
+import http.server
+import json
+import threading
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import peer_fill
+import podium
+from keras_layouts import PEERS, fixture_layers, write_keras
+from podium.errors import MachineError, ModelFileError, UsageError
+from podium.models import create_model, download
+from podium.models.weights import adapt_channels, import_weights
+
+LARGE = ("resnet101", "vgg", "inception", "senet154", "wide", "Inception", "ResNet152", "VGG", "seresnext")
+ENDINGS = {"torchvision": (".pth",), "timm": (".safetensors",), "keras": (".h5", ".weights.h5", ".keras")}
+CASES = [
+    pytest.param(path.stem, ending, marks=pytest.mark.slow if any(x in path.stem for x in LARGE) else ())
+    for path in sorted(PEERS.glob("*.json"))
+    for ending in ENDINGS[path.stem.split("-")[0]]
+    if path.stem != "keras-VGG16" or ending == ".h5"  # half a gigabyte each
+]
+
+
+def fixture(name):
+    return json.loads((PEERS / f"{name}.json").read_text())
+
+
+def state_of(name):
+    return {key: torch.from_numpy(np.array(value)) for key, value in peer_fill.torch_state(fixture(name)).items()}
+
+
+@pytest.fixture
+def two_threads():
+    """senet154's fixture is as rough as weights can be: its logits keep their digits only with the sums in the same order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("name", "ending"), CASES)
+def test_logits_are_the_peers(name, ending, tmp_path, two_threads):
+    library, model = name.split("-", 1)
+    file = tmp_path / f"weights{ending}"
+    if library == "keras":
+        write_keras(file, fixture_layers(model))
+    elif ending == ".pth":
+        torch.save(state_of(name), file)
+    else:
+        save_file(state_of(name), file)
+    net, notes = import_weights(f"{library}:{model}", file)
+    known = fixture(name)
+    with torch.inference_mode():
+        logits = net.eval()(torch.from_numpy(peer_fill.images(known))).numpy()
+    for own, head, norm, best in zip(logits, known["logits_head"], known["logits_norm"], known["argmax"], strict=True):
+        assert np.abs(own[: len(head)] - np.array(head)).max() <= 1e-4 * norm
+        assert np.linalg.norm(own) == pytest.approx(norm, rel=1e-4)
+        assert own.argmax() == best
+    assert notes == []
+
+
+@pytest.fixture(scope="module")
+def resnet18(tmp_path_factory):
+    file = tmp_path_factory.mktemp("peer") / "resnet18-f37072fd.pth"
+    torch.save(state_of("torchvision-resnet18"), file)
+    return file
+
+
+def test_other_classes_and_channels_are_said_and_work(resnet18, tmp_path):
+    made = podium.import_weights("torchvision:resnet18", resnet18, tmp_path / "out", num_classes=7, in_chans=1)
+    assert made.card["notes"] == [
+        "the first convolution is adapted from 3 to 1 channels",
+        "the classifier is fresh: 7 classes, not 1000",
+    ]
+    again = podium.load(tmp_path / "out")
+    assert (again.model.spec["num_classes"], again.model.spec["in_chans"], len(again.classes)) == (7, 1, 7)
+    assert again.preprocessing.channels == 1
+    assert len(again.preprocessing.mean) == 1
+    assert again.model(torch.rand(2, 1, 64, 64)).shape == (2, 7)
+
+
+def test_an_adapted_first_convolution_answers_the_same_picture_alike():
+    net = create_model("resnet20").eval()
+    grey = torch.rand(2, 1, 32, 32)
+    with torch.no_grad():
+        expected = net(grey.expand(-1, 3, -1, -1))
+        for channels in (1, 4, 6):
+            adapt_channels(net, channels)
+            assert torch.allclose(net(grey.expand(-1, channels, -1, -1)), expected, atol=1e-5)
+
+
+def test_files_without_a_classifier_take_a_fresh_one(tmp_path):
+    layers = [layer for layer in fixture_layers("ResNet50") if layer[0] != "predictions"]
+    write_keras(tmp_path / "notop.h5", layers)
+    net, notes = import_weights("keras:ResNet50", tmp_path / "notop.h5", num_classes=4)
+    assert net.spec["num_classes"] == 4
+    assert notes == ["the file has no classifier: a fresh one for 4 classes"]
+    with pytest.raises(ModelFileError, match=r"missing: head\.classifier\.weight"):
+        import_weights("keras:ResNet50", tmp_path / "notop.h5")
+
+
+def test_preprocessing_comes_along(tmp_path):
+    """As the peers feed them: torchvision's ImageNet statistics, TensorFlow's [-1, 1], Caffe's blue-first 0 to 255."""
+    find = podium.models.registry.find_peer
+    assert find("torchvision:resnet50").pixels["mean"] == (0.485, 0.456, 0.406)
+    for source in ("torchvision:inception_v3", "timm:inception_v4", "keras:Xception", "keras:ResNet50V2"):
+        assert (find(source).pixels["mean"], find(source).pixels["std"]) == ((0.5,) * 3, (0.5,) * 3)
+    write_keras(tmp_path / "w.h5", fixture_layers("ResNet50"))
+    p = podium.import_weights("keras:ResNet50", tmp_path / "w.h5").preprocessing
+    white = np.full((1, 3), 255.0)
+    fed = (white / 255 - np.array(p.mean)) / np.array(p.std)
+    assert p.channel_order == "bgr"
+    assert fed[0] == pytest.approx([255 - 103.939, 255 - 116.779, 255 - 123.68])
+
+
+@pytest.fixture
+def host(monkeypatch, tmp_path, resnet18):
+    """A server on this machine in the place of torchvision's, and an empty cache."""
+
+    class Files(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(resnet18.read_bytes())
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Files)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("PODIUM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(download, "HOST", f"http://127.0.0.1:{server.server_port}/")
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_an_official_file_is_fetched_once_and_checked(host, monkeypatch, resnet18):
+    with pytest.raises(ModelFileError, match=r"not the official file \(its sha256 starts with \w{8}, not f37072fd\)"):
+        create_model("resnet18", weights="torchvision:resnet18")
+    digest = hashlib.sha256(resnet18.read_bytes()).hexdigest()[:8]
+    monkeypatch.setitem(download.FILES, "torchvision:resnet18", f"resnet18-{digest}.pth")
+    net = create_model("resnet18", weights="torchvision:resnet18", num_classes=5)
+    assert net.spec["num_classes"] == 5
+    host.shutdown()
+    own = create_model("resnet18", weights="torchvision:resnet18").state_dict()
+    theirs = state_of("torchvision-resnet18")
+    assert torch.equal(own["stages.stage4.1.residual.conv2.weight"], theirs["layer4.1.conv2.weight"])
+
+
+def test_without_a_network_it_says_where_to_put_the_file(host, tmp_path):
+    host.shutdown()
+    host.server_close()
+    with pytest.raises(MachineError) as caught:
+        podium.import_weights("torchvision:resnet18")
+    assert "cannot be downloaded" in caught.value.what
+    assert str(tmp_path / "cache" / "resnet18-f37072fd.pth") in caught.value.fix
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_weights_that_cannot_be_meant():
+    with pytest.raises(UsageError, match="weights of resnet18, not of resnet34"):
+        create_model("resnet34", weights="torchvision:resnet18")
+    with pytest.raises(UsageError, match="fixes image_size"):
+        create_model("vgg16", weights="torchvision:vgg16", image_size=64)
+    with pytest.raises(UsageError, match="no official file of timm:inception_v4"):
+        create_model("inception_v4", weights="timm:inception_v4")
