@@ -1,5 +1,6 @@
 """What several tests need: the real data beside the repository, and runs small enough to be made in a test."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,13 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip("needs ../shared/data, which is not here")
     return folder
+
+
+@pytest.fixture(scope="session")
+def reference(shared):
+    """The rows of the reference table of architectures, by (name, variant)."""
+    with (shared / "reference" / "architectures.csv").open() as file:
+        return {(row["name"], row["variant"]): row for row in csv.DictReader(file)}
 
 
 @pytest.fixture(scope="session")

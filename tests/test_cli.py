@@ -58,7 +58,8 @@ def test_help_and_import_load_nothing_heavy(program):
 def test_models_as_a_table_and_as_json(podium, monkeypatch):
     rows = podium("models", "*5*", "--json").json
     assert {row["name"] for row in rows} == set(list_models("*5*"))
-    assert all(set(row) == {"name", "family", "year", "params", "macs", "input"} for row in rows)
+    facts = {"name", "family", "year", "params", "macs", "input", "depth", "top1_error", "top5_error", "protocol", "paper"}
+    assert all(set(row) == facts for row in rows)
     by_name = {row["name"]: row for row in rows}
     assert by_name["resnet50"]["params"] == 25_557_032
     assert by_name["resnet50"]["input"] == "3x224x224"
@@ -68,7 +69,8 @@ def test_models_as_a_table_and_as_json(podium, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")  # a file or a pipe has no width
     table = podium("models", "*50*")
     assert table.code == 0
-    assert re.search(r"^ *resnet50 .* 25,557,032 ", table.out, re.M)
+    assert re.search(r"^ *resnet50 .* 50 +25,557,032 +4.1G +3x224x224 +23.9/7.14 *$", table.out, re.M)
+    assert max(map(len, podium("models").out.splitlines())) <= 120
 
 
 def test_recipes(podium):

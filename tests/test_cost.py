@@ -44,6 +44,7 @@ def test_counting_and_timing_leave_the_network_as_it_was(net):
         net.train(mode)
         count_net(net)
         measure(net, 2, seconds=0)
+        measure(net, 2, batches=2, backward=True)
         assert all(module.training is mode for module in net.modules())
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert not any(module._forward_hooks for module in net.modules())
@@ -62,6 +63,9 @@ def test_a_measurement_says_how_it_was_made(net):
     assert (timed["dtype"], timed["engine"]) == ("float32", "torch")
     assert timed["n"] >= 20
     assert 0 < timed["latency_ms"]["p50"] <= timed["latency_ms"]["p95"]
+    assert timed["latency_ms"]["sd"] > 0
+    again = measure(net, batch=3, batches=7, backward=True)
+    assert (again["pass"], again["n"], timed["pass"]) == ("forward-backward", 7, "forward")
     by_hand = 3000 / timed["latency_ms"]["p50"]  # both are rounded
     assert timed["images_per_second"] == pytest.approx(by_hand, rel=0.01)
 
@@ -69,14 +73,14 @@ def test_a_measurement_says_how_it_was_made(net):
 def test_speed_has_the_latency_of_one_image_and_the_rate_of_many(net, monkeypatch):
     asked = []
 
-    def spy(net, batch, seconds):
+    def spy(net, batch, **how):
         asked.append(batch)
-        return measure(net, batch, seconds)
+        return measure(net, batch, **how)
 
     monkeypatch.setattr("podium.evaluation.speed.measure", spy)
     timed = speed(net, seconds=0, throughput_batch=16)
     assert asked == [1, 16]
     assert timed["batch"] == 16
-    assert set(timed["latency_ms"]) == {"p50", "p95"}
+    assert set(timed["latency_ms"]) == {"p50", "p95", "mean", "sd"}
     assert timed["images_per_second"] > 0
     assert timed["threads"] == torch.get_num_threads()

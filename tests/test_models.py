@@ -1,28 +1,50 @@
 """The contract, over every registered network."""
 
 import inspect
+import re
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from podium.data.sources import load_data
 from podium.errors import UsageError
 from podium.models import architecture, create_model, list_models
+from podium.models.blocks import Grid
+from podium.models.convnet import meta
 from podium.models.registry import register
 
-DEEP = {"resnet1202", "resnet152", "resnet152_v1", "resnet110", "resnet101", "resnet101_v1"}
-NAMES = [pytest.param(n, marks=pytest.mark.slow) if n in DEEP else n for n in list_models()]
+# The largest of each family come last: the others have shown what is wrong by then.
+LATE = (
+    r"1202|1001|200|152|154|101|110|164|resnext29|wide|64x4d|densenet(169|201)|inception_resnet|_slim|vgg1[369]|zfnet_b"
+)
+NAMES = [pytest.param(n, marks=pytest.mark.slow) if re.search(LATE, n) else n for n in list_models()]
 FAMILIES = [
     "lenet5",
     "lenet5_modern",
     "alexnet",
     "alexnet_owt",
+    "zfnet",
     "vgg11",
     "vgg11_bn",
+    "googlenet",
+    "googlenet_tv",
+    "bn_inception",
+    "inception_v3",
+    "inception_v4",
+    "inception_resnet_v1",
+    "inception_resnet_v2",
     "resnet18",
     "resnet50_v1",
     "resnet20",
+    "resnetv2_18",
+    "resnetv2_50_slim",
+    "resnext50_32x4d",
+    "seresnet18",
+    "xception",
+    "mobilenet_v1",
+    "densenet121",
 ]
 
 
@@ -68,7 +90,9 @@ def test_contract(name):
             net(x[:1]), logits[:1], atol=1e-3, rtol=1e-3
         )  # a batch of one, to the rounding of 152 layers
     stages = [stage for stage, _ in net.stages.named_children()]
-    assert list(ends) == ["stem", *stages, "features", "pooled", "logits"]
+    auxiliary = [f"auxiliary.{stage}" for stage in net.auxiliary]
+    assert list(ends) == ["stem", *stages, "features", "pooled", "logits", *auxiliary]
+    assert all(ends[key].shape == (4, 2) for key in auxiliary)
     assert torch.equal(ends["logits"], logits)
     assert torch.equal(ends["features"], ends[stages[-1]])
     net.train()
@@ -137,11 +161,24 @@ def test_parameter_groups_hold_each_parameter_once(name):
     net, _ = smallest(name, num_classes=3)
     decayed, rest = net.parameter_groups(0.1)
     assert len(decayed["params"]) + len(rest["params"]) == len(list(net.parameters()))
+    assert decayed["scale"] == rest["scale"] == 1.0
     assert rest["weight_decay"] == 0.0
     if not name.startswith("lenet5"):  # trained subsampling has coefficients of three dimensions
         assert all(p.ndim == 1 for p in rest["params"])
     (everything,) = net.parameter_groups(0.1, decay_all=True)
     assert len(everything["params"]) == len(list(net.parameters()))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_layer_wise_rates_fall_from_the_head_to_the_stem(name):
+    net, _ = smallest(name, num_classes=3)
+    scales = {p: g["scale"] for g in net.parameter_groups(0.1, layer_decay=0.5) for p in g["params"]}
+    assert len(scales) == len(list(net.parameters()))
+    stages = list(net.stages.children())
+    assert all(scales[p] == 1.0 for p in net.head.parameters())
+    for depth, stage in enumerate(reversed(stages), 1):
+        assert all(scales[p] == 0.5**depth for p in stage.parameters())
+    assert all(scales[p] == 0.5 ** (len(stages) + 1) for p in net.stem.parameters())
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -158,25 +195,129 @@ def test_the_same_seed_gives_the_same_weights():
         assert all(torch.equal(a[k], b[k]) for k in a), name
 
 
-# What another value of each argument is. `image_size` changes nothing in networks that pool globally: they take any.
+def test_auxiliary_classifiers_count_in_the_loss_and_are_not_shipped():
+    """0.3 of each one's loss in training [Szegedy et al. 2014, section 5]; `forward` gives logits all the same."""
+    net, size = smallest("googlenet", num_classes=3, in_chans=1, dropout=0.0)
+    for head in net.auxiliary.values():
+        head.hidden[2].p = 0.0
+    x, y = torch.randn(4, 1, size, size), torch.tensor([0, 1, 2, 0])
+    with torch.no_grad():
+        ends = net.train().endpoints(x)
+        losses = [F.cross_entropy(ends[k], y) for k in ("logits", "auxiliary.inception4a", "auxiliary.inception4d")]
+        assert torch.allclose(net.training_loss(x, y, F.cross_entropy), losses[0] + 0.3 * (losses[1] + losses[2]))
+        assert torch.equal(net(x), ends["logits"])
+        bare = net.eval().strip()
+        assert torch.equal(bare(x), net(x))
+    assert not list(bare.auxiliary)
+    assert bare.spec["aux"] is False
+    assert len(list(net.auxiliary)) == 2, "the network itself keeps its own"
+    assert not any(key.startswith("auxiliary") for key in bare.state_dict())
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_endpoints_stay_as_they_were(name):
+    """No stage begins with an operation in place, which would change what the one before has given."""
+    net, size = smallest(name, num_classes=3, in_chans=1)
+    with torch.no_grad():
+        seen = [(part, out, out.clone()) for part, out in net.eval().walk(torch.randn(2, 1, size, size))]
+    assert [part for part, out, copied in seen if not torch.equal(out, copied)] == []
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_feature_info_is_what_the_maps_are(name):
+    net = meta(lambda: create_model(name))
+    info, size = net.feature_info(), net.spec["image_size"]
+    with torch.no_grad():
+        maps = dict(net.walk(torch.zeros(1, net.spec["in_chans"], size, size, device="meta")))
+    assert list(info) == list(maps)
+    for part, (channels, stride) in info.items():
+        assert channels == maps[part].shape[1]
+        assert stride in (1, 2, 4, 8, 16, 32)
+        assert abs(size / stride - maps[part].shape[-1]) < 5  # what VALID convolutions leave off
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_dense_form_is_the_network_at_its_own_size(name):
+    known = architecture(name)
+    small = {"small": True} if known.small_min_size is not None else {}
+    size = 32 if small else known.input_size
+    net = create_model(name, num_classes=5, in_chans=1, image_size=size, **small)
+    settle(net, torch.randn(8, 1, size, size))
+    net.eval()
+    dense = net.to_dense()
+    x = torch.randn(2, 1, size, size)
+    with torch.no_grad():
+        logits, scores = net(x), dense(x)
+        assert scores.shape == (2, 5, 1, 1)
+        assert float((scores.flatten(1) - logits).norm()) <= 1e-5 * float(logits.norm())
+        wide = dense(torch.randn(1, 1, size + 32, size + 64))
+    assert wide.shape[:2] == (1, 5)
+    assert wide.shape[2] > 1
+    assert wide.shape[3] > wide.shape[2]
+    shared = {p.data_ptr() for p in net.parameters()}
+    assert all(p.data_ptr() in shared for p in dense.parameters())
+
+
+@pytest.mark.parametrize("name", ["resnet20", "googlenet", "densenet121", "vgg11"])
+def test_checkpointing_gives_the_same_gradients_and_statistics(name):
+    def step(checkpointing):
+        net, size = smallest(name, num_classes=3, in_chans=1)
+        net.checkpointing = checkpointing
+        torch.manual_seed(1)
+        x, y = torch.randn(4, 1, size, size), torch.tensor([0, 1, 2, 0])
+        found = gradients(net.train(), x, y)
+        return found, dict(net.named_buffers())
+
+    (plain, buffers), (again, same) = step(False), step(True)
+    assert all(torch.allclose(plain[k], again[k], atol=1e-6) for k in plain)
+    assert all(torch.equal(buffers[k], same[k]) for k in buffers), "statistics count a batch once"
+
+
+# What another value of each argument is, for all networks or for one.
 OTHER = {
     "num_classes": 5,
     "in_chans": 4,
     "image_size": 48,
     "small": False,
-    "j": 30.0,
-    "reset_scale": 1.0,
-    "pool": "avg",
-    "groups": 1,
-    "dropout": 0.9,
-    "init": "paper",
-    "configuration": "B",
+    "aux": False,
     "batch_norm": True,
-    "units": (1, 1, 1),
+    "bias": True,
     "block": "basic",
-    "width": 8,
+    "blocks": (1, 1, 1),
+    "configuration": "B",
+    "count_padding": True,
+    "dropout": 0.9,
+    "eps": 0.1,
+    "five": 3,
+    "form": "slim",
+    "group_width": 8,
+    "groups": 2,
+    "alexnet.groups": 1,
+    "growth": 8,
+    "init": "paper",
+    "j": 30.0,
+    "layers": (1, 1),
+    "pool": "ceil",
+    "lenet5_modern.pool": "avg",
+    "senet154.pool": "half",
+    "xception.pool": "half",
+    "projection": 96,
+    "released": True,
+    "reset_scale": 1.0,
+    "scales": (0.3, 0.3, 0.3),
+    "se": 4,
+    "senet154.se": 8,
+    "se_relu": True,
     "shortcut": "none",
+    "resnetv2_18.shortcut": "A",
+    "six": True,
+    "stem_width": 32,
     "stride_in": "1x1",
+    "units": (1, 1, 1),
+    "version": 1,
+    "width": 8,
+    "mobilenet_v1.width": 0.5,
+    "widths": (16, 16, 16),
     "zero_init": True,
 }
 BASE = {
@@ -184,30 +325,77 @@ BASE = {
     "lenet5_modern": {},
     "alexnet": {},
     "alexnet_owt": {},
+    "zfnet": {},
     "vgg11": {},
-    "resnet50": {},
+    "googlenet": {},
+    "bn_inception": {},
+    "inception_v3": {},
+    "inception_v4": {},
+    "inception_resnet_v2_figures": {},
+    "resnet50": {"units": (1, 2)},
     "resnet20": {},
+    "resnetv2_18": {"units": (1, 2)},
+    "resnetv2_50": {"units": (1, 2)},
+    "resnetv2_164": {"units": (1, 1)},
+    "resnext29_8x64d": {"groups": 4, "group_width": 16},
+    "senet154": {"units": (1, 1)},
+    "xception": {},
+    "mobilenet_v1": {},
+    "densenet121": {"layers": (2, 2)},
 }
-ARGUMENTS = [(n, key) for n in BASE for key in inspect.signature(architecture(n).build).parameters if key != "self"]
+# Where an argument has nothing to change: the stride's place is a bottleneck's, in whose networks "B" is the shortcut.
+IDLE = {("resnetv2_18", "stride_in"), ("resnetv2_164", "stem_width")}
+ARGUMENTS = [
+    (name, key)
+    for name in BASE
+    for key in inspect.signature(architecture(name).build).parameters
+    if key != "self" and (name, key) not in IDLE
+]
+OF_THE_FULL_FORM = {"pool", "small"}  # the small forms have no pool in the stem
 
 
 @pytest.mark.parametrize(("name", "key"), ARGUMENTS)
 def test_every_argument_changes_something(name, key):
     known = architecture(name)
-    if key == "image_size" and known.family.startswith("ResNet"):
+    if key == "image_size" and not isinstance(meta(lambda: create_model(name)).head.pool, Grid | nn.AdaptiveAvgPool2d):
         pytest.skip("global pooling: any image size, the same network")
-    small = {"small": True} if known.small_min_size is not None else {}
-    base = {"num_classes": 3, "in_chans": 1, "image_size": 67 if key == "small" else 32, **small}
+    small = {"small": key not in OF_THE_FULL_FORM or key == "small"} if known.small_min_size is not None else {}
+    size = max(67, known.min_size) if key in OF_THE_FULL_FORM else 32
+    base = {"num_classes": 3, "in_chans": 1, "image_size": size, **small, **BASE[name]}
 
     def fingerprint(**arguments):
         torch.manual_seed(0)
         net = create_model(name, **{**base, **arguments})
         torch.manual_seed(1)
-        x = torch.randn(3, net.spec["in_chans"], base["image_size"], base["image_size"])
+        x = torch.randn(3, net.spec["in_chans"], size, size)
         loss = net.train().training_loss(x, torch.tensor([0, 1, 2]), F.cross_entropy)
-        return {k: tuple(v.shape) for k, v in net.state_dict().items()}, float(loss.detach())
+        return {k: tuple(v.shape) for k, v in net.state_dict().items()}, loss.item()
 
-    assert fingerprint() != fingerprint(**{key: OTHER[key]})
+    assert fingerprint() != fingerprint(**{key: OTHER.get(f"{name}.{key}", OTHER.get(key))})
+
+
+LEARNERS = [name for name in FAMILIES if name != "lenet5"]  # whose own loss and rate are tested with its recipe
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_every_family_learns_from_the_digits(name):
+    """A few steps on 64 digits, in the small form: the loss falls by a third at least."""
+    known = architecture(name)
+    small = {"small": True} if known.small_min_size is not None else {}
+    torch.manual_seed(0)
+    net = create_model(name, num_classes=10, in_chans=1, image_size=32, **small)
+    data = load_data("digits").splits["train"]
+    x = torch.tensor(data.pixels[:32]).permute(0, 3, 1, 2).float() / 128 - 1
+    y = torch.tensor(data.labels[:32])
+    optimizer = torch.optim.Adam(net.parameters(), 1e-3)
+    losses = []
+    for _ in range(12):
+        optimizer.zero_grad()
+        loss = net.train().training_loss(x, y, F.cross_entropy)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert min(losses[-3:]) < 0.67 * losses[0]
 
 
 def test_registry_finds_names_and_says_the_closest():

@@ -16,7 +16,6 @@ from podium.settings import Settings
 from podium.training.losses import cross_entropy
 from podium.training.optim import Average, learning_rate, make_optimizer
 from podium.training.plan import default_batch, default_rate, pick_device, prepare, use_bf16
-from podium.training.recipes import RECIPES, settings_of
 
 
 def rates(total=100, per_epoch=10, **settings):
@@ -124,26 +123,6 @@ def test_deep_networks_without_norms_get_a_tenth_of_the_rate(name, rate):
     with torch.device("meta"):
         net = podium.create_model(name, num_classes=2, image_size=32, small=True)
     assert default_rate(net, "adamw") == pytest.approx(rate)
-
-
-@pytest.mark.parametrize("name", list(RECIPES))
-def test_every_recipe_is_valid_and_says_where_it_comes_from(name):
-    assert settings_of(name, None, {}).settings.recipe == name
-    assert RECIPES[name].source
-
-
-def test_the_papers_recipes_have_the_papers_numbers():
-    numbers = {
-        "alexnet-2012": (128, 0.01, 0.9, 5e-4, "90ep"),
-        "vgg-2014": (256, 0.01, 0.9, 5e-4, "74ep"),
-        "resnet-2015": (256, 0.1, 0.9, 1e-4, "90ep"),
-        "resnet-cifar-2015": (128, 0.1, 0.9, 1e-4, "64000it"),
-    }
-    for name, expected in numbers.items():
-        s = settings_of(name, None, {}).settings
-        assert (s.batch_size, s.lr, s.momentum, s.weight_decay, s.duration) == expected
-        assert s.decay_all
-        assert not s.nesterov
 
 
 def toy(n=96, size=16, classes=2, val=0, test=32):

@@ -98,8 +98,32 @@ def build_parser() -> Parser:
         parser.set_defaults(run=run)
         return parser
 
-    p = verb("models", verbs.models, "list the networks, in order of year", "podium models 'resnet*'")
+    p = verb("models", verbs.models, "list the networks, in order of year", "podium models 'resnet*' -o resnets.html")
     p.add_argument("pattern", nargs="?", default="*", help="a shell pattern")
+    p.add_argument(
+        "-o", "--out", type=Path, metavar="FILE", help="tell their story as a page, with charts and diagrams"
+    )
+
+    p = verb(
+        "info",
+        verbs.info,
+        "show the layers of a network: shapes, parameters, multiply-adds, what each sees of the image",
+        "podium info resnet50 --image-size 256",
+    )
+    p.add_argument("target", metavar="NAME|RUN", help="a network (`podium models`), a run folder or bundle")
+    p.add_argument("--image-size", type=int, metavar="N", help="side of the input, for a name [the paper's]")
+    p.add_argument("--num-classes", type=int, metavar="N", help="for a name [the paper's]")
+    p.add_argument(
+        "--small",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="the form for small images, for a name [up to 64 px]",
+    )
+
+    p = verb("draw", verbs.draw, "draw a network as its paper's figure does", "podium draw googlenet -o googlenet.svg")
+    p.add_argument("target", metavar="NAME|RUN", help="a network (`podium models`), a run folder or bundle")
+    p.add_argument("-o", "--out", type=Path, required=True, metavar="FILE.svg", help="written over if it is there")
+    p.add_argument("--image-size", type=int, metavar="N", help="side of the input, for a name [the paper's]")
 
     p = verb(
         "recipes", verbs.recipes, "list the training recipes and their sources", "podium recipes resnet-cifar-2015"
@@ -161,10 +185,12 @@ def build_parser() -> Parser:
     p.add_argument("images", nargs="+", metavar="IMAGE")
     p.add_argument("--top", type=int, default=5, metavar="N", help="classes shown for each [5]")
 
-    p = verb("bench", verbs.bench, "time a network on this machine", "podium bench resnet50 --batch 8")
+    p = verb("bench", verbs.bench, "time a network on this machine", "podium bench inception_v3 --batch 32 --backward")
     p.add_argument("targets", nargs="+", metavar="NAME|RUN")
     p.add_argument("--batch", type=int, default=1, metavar="N", help="images a pass [1]")
-    p.add_argument("--seconds", type=float, default=2.0, metavar="X", help="measured time [2]")
+    p.add_argument("--batches", type=int, default=100, metavar="N", help="passes counted, after 10 of burn-in [100]")
+    p.add_argument("--seconds", type=float, metavar="X", help="count no longer than this, but 20 passes at least")
+    p.add_argument("--backward", action="store_true", help="time forward and backward too, as in training")
     p.add_argument("--image-size", type=int, metavar="N", help="side of the input, for a name")
 
     p = verb(

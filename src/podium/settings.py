@@ -82,6 +82,9 @@ class Settings:
     eps: float = option(1e-8, "of Adam and RMSProp", at_least=0.0)
     weight_decay: float = option(5e-4, "of weights", at_least=0.0)
     decay_all: bool = option(False, "let norms and biases decay too, as the papers did")
+    layer_decay: float = option(
+        1.0, "factor of the learning rate from each stage to the one before it, for fine-tuning", at_least=0.0
+    )
     clip: float = option(0.0, "largest norm of the gradient; 0 is off", at_least=0.0)
     schedule: str = option(
         "cosine", "of the learning rate", choices=("constant", "step", "cosine", "one-cycle", "exponential")

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from podium import console
 from podium.errors import DataError, UsageError, closest
 from podium.settings import FIELDS
+
+if TYPE_CHECKING:
+    from podium.models.convnet import ConvNet
 
 
 def _print_json(content: Any) -> None:
@@ -24,36 +29,139 @@ def _settings_flags(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def models(arguments: argparse.Namespace) -> int:
     """podium models."""
-    from podium.evaluation.cost import count
-    from podium.models import architecture, list_models
+    from podium.comparison.leaderboard import short
+    from podium.comparison.lineage import networks, percent, write_lineage
+    from podium.models import list_models
 
-    names = list_models(arguments.pattern)
-    if not names:
+    rows = networks(arguments.pattern)
+    if not rows:
         raise UsageError(
             f"no network matches {arguments.pattern!r}",
             closest(arguments.pattern.strip("*"), list_models()) or "`podium models` lists all",
         )
-    rows: list[dict[str, Any]] = []
-    for name in names:
-        known, cost = architecture(name), count({"model": name})
-        shape = f"{known.in_chans}x{known.input_size}x{known.input_size}"
-        rows.append(
-            {
-                "name": name,
-                "family": known.family,
-                "year": known.year,
-                "params": cost.params,
-                "macs": cost.macs,
-                "input": shape,
-            }
-        )
-    rows.sort(key=lambda row: row["year"])
+    if arguments.out:
+        write_lineage(arguments.out, rows)
     if arguments.json:
         _print_json(rows)
+    elif arguments.out:
+        print(f"page: {arguments.out}")
+    else:
+        columns = ["name", "family", "year", "depth", "parameters", "multiply-adds", "input", "error %"]
+        cells = [
+            [
+                r["name"],
+                r["family"],
+                str(r["year"]),
+                str(r["depth"] or ""),
+                f"{r['params']:,}",
+                short(r["macs"]),
+                r["input"],
+                "/".join(percent(error) or "-" for error in (r["top1_error"], r["top5_error"]))
+                if r["protocol"]
+                else "",
+            ]
+            for r in rows
+        ]
+        console.table("", columns, cells, right={"depth", "parameters", "multiply-adds"})
+        print("error: top-1/top-5 as published, by protocols that --json names; of small inputs on MNIST or CIFAR-10")
+    return 0
+
+
+def _network(target: str, **form: Any) -> ConvNet:
+    """The network of a run, or a named one without weights, of the form that flags ask for: small up to 64 px by itself."""
+    from podium import bundle
+    from podium.models import create_model
+    from podium.models.convnet import meta
+
+    if not Path(target).exists():
+        size = form["image_size"]
+        if form.get("small") is None:
+            form["small"] = size is not None and size <= 64
+        return meta(lambda: create_model(target, **form))
+    for key, value in form.items():
+        if value is not None:
+            raise UsageError(f"--{key.replace('_', '-')}: {target} has a form of its own", "leave it out, or give a name")
+    return bundle.load(target).model
+
+
+def info(arguments: argparse.Namespace) -> int:
+    """podium info."""
+    from podium.evaluation.cost import count_net
+    from podium.evaluation.layers import layers
+    from podium.models import architecture
+    from podium.models.published import published
+    from podium.models.structure import by
+
+    a = arguments
+    net = _network(a.target, image_size=a.image_size, num_classes=a.num_classes, small=a.small)
+    rows, cost, spec = layers(net), count_net(net), net.spec
+    known, says = architecture(spec["model"]), published(spec["model"])
+    kept = sum(row.activations for row in rows if not row.training_only)
+    if a.json:
+        _print_json(
+            {
+                "name": spec["model"],
+                "family": known.family,
+                "year": known.year,
+                "paper": known.paper,
+                "spec": spec,
+                "params": cost.params,
+                "auxiliary_params": cost.auxiliary_params,
+                "macs": cost.macs,
+                "bytes": {"params": 4 * cost.params, "activations": 4 * kept},
+                "published": asdict(says) if says else None,
+                "stages": [{"name": name, "shape": shape} for name, shape in cost.stages],
+                "layers": [{**asdict(row), "training_only": row.training_only} for row in rows],
+            }
+        )
         return 0
-    columns = ["name", "family", "year", "parameters", "multiply-adds", "input"]
-    cells = [[r["name"], r["family"], str(r["year"]), f"{r['params']:,}", f"{r['macs']:,}", r["input"]] for r in rows]
-    console.table("", columns, cells, right={"parameters", "multiply-adds"})
+    columns = ["layer", "type", "output", "parameters", "multiply-adds", "sees px"]
+    cells: list[list[str]] = []
+    for part, group in itertools.groupby(rows, lambda row: row.part):
+        cells.append([f"{part} (training only)" if part.startswith("auxiliary.") else part, *[""] * 5])
+        for row in group:
+            name = row.name.removeprefix("stages.").removeprefix(part).removeprefix(".")
+            field = row.receptive_field
+            seen = "all" if field is None else str(max(field)) if field[0] == field[1] else by(field)
+            cells.append([f"  {name}", row.type, by(row.shape), f"{row.params:,}", f"{row.macs:,}", seen])
+    size = by((spec["in_chans"], spec["image_size"], spec["image_size"]))
+    console.table(f"{spec['model']}: image {size}, {spec['num_classes']} classes", columns, cells, set(columns[3:]))
+    extra = f", and {cost.auxiliary_params:,} of auxiliary classifiers in training" if cost.auxiliary_params else ""
+    facts = {
+        "parameters": f"{cost.params:,}{extra}",
+        "multiply-adds": f"{cost.macs:,}, of convolutions and fully connected layers, for one image",
+        "memory": f"{4 * cost.params / 1e6:,.1f} MB of parameters, {4 * kept / 1e6:,.1f} MB of activations: all outputs of a "
+        "forward pass of one image, but of layers that work in place; float32",
+        "paper": f"{known.paper}; {known.note}" if known.note else known.paper,
+    }
+    if says:
+        errors = [f"top-{k} {value:g} %" for k, value in ((1, says.top1), (5, says.top5)) if value is not None]
+        facts["depth"] = f"{says.depth} layers as papers count them" if says.depth else "not counted"
+        facts["error"] = f"{', '.join(errors)}, {says.protocol} ({says.source})" if errors else f"none ({says.source})"
+    for fact, text in facts.items():
+        print(f"{fact:<14} {text}")
+    return 0
+
+
+def draw(arguments: argparse.Namespace) -> int:
+    """podium draw."""
+    from podium.evaluation.cost import count_net
+    from podium.files import write_atomic
+    from podium.models import architecture
+    from podium.models.draw import diagram
+
+    out: Path = arguments.out
+    if out.suffix.lower() != ".svg" or out.is_dir():
+        raise UsageError(f"-o {out}: a diagram is an SVG file", "give a name that ends in .svg")
+    net = _network(arguments.target, image_size=arguments.image_size)
+    cost, name = count_net(net), net.spec["model"]
+    numbers = f"{cost.params:,} parameters, {cost.macs:,} multiply-adds"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(out, diagram(net, name, architecture(name).paper, numbers).encode())
+    if arguments.json:
+        _print_json({"file": str(out), "name": name})
+    else:
+        print(f"diagram: {out}")
     return 0
 
 
@@ -270,10 +378,12 @@ def bench(arguments: argparse.Namespace) -> int:
     from podium.evaluation.speed import measure
     from podium.models import create_model
 
-    if arguments.batch < 1 or not 0 < arguments.seconds < 3600:
-        raise UsageError(
-            f"--batch {arguments.batch} --seconds {arguments.seconds}", "give at least 1 image and some seconds"
-        )
+    seconds = arguments.seconds
+    for flag, value, least in (("--batch", arguments.batch, 1), ("--batches", arguments.batches, 2)):
+        if value < least:
+            raise UsageError(f"{flag} {value}", f"give at least {least}")
+    if seconds is not None and not 0 < seconds < 3600:
+        raise UsageError(f"--seconds {seconds}", "give more than 0 and less than 3600")
     rows = []
     for target in arguments.targets:
         if Path(target).exists():
@@ -281,24 +391,20 @@ def bench(arguments: argparse.Namespace) -> int:
         else:
             size = arguments.image_size
             net = create_model(target, image_size=size, small=size is not None and size <= 64)
-        rows.append({"model": target, **measure(net, arguments.batch, arguments.seconds)})
+        for backward in (False, True) if arguments.backward else (False,):
+            timed = measure(net, arguments.batch, batches=arguments.batches, seconds=seconds, backward=backward)
+            rows.append({"model": target, **timed})
     if arguments.json:
         _print_json(rows)
         return 0
-    columns = ["model", "images/s", "p50 ms", "p95 ms", "batch", "threads", "dtype"]
-    cells = [
-        [
-            r["model"],
-            f"{r['images_per_second']:,.1f}",
-            f"{r['latency_ms']['p50']:.3f}",
-            f"{r['latency_ms']['p95']:.3f}",
-            str(r["batch"]),
-            str(r["threads"]),
-            r["dtype"],
-        ]
-        for r in rows
-    ]
-    console.table("", columns, cells, set(columns[1:]))
+    columns = ["model", "pass", "images/s", "p50 ms", "p95 ms", "mean ± sd ms", "batch", "passes", "threads", "dtype"]
+    cells = []
+    for r in rows:
+        ms = r["latency_ms"]
+        times = [f"{ms['p50']:.3f}", f"{ms['p95']:.3f}", f"{ms['mean']:.3f} ± {ms['sd']:.3f}"]
+        counts = [str(r[key]) for key in ("batch", "n", "threads", "dtype")]
+        cells.append([r["model"], r["pass"], f"{r['images_per_second']:,.1f}", *times, *counts])
+    console.table("", columns, cells, set(columns[2:]))
     return 0
 
 

@@ -1,12 +1,14 @@
-"""The charts of the report, as plotly reads them: plain data, drawn by its script in the page."""
+"""The charts of the pages, as plotly reads them: plain data, drawn by its script in the page."""
 
 from __future__ import annotations
 
 import html
+import math
 from pathlib import Path
 from typing import Any
 
 from podium.comparison.leaderboard import Leaderboard, short
+from podium.models.published import ILSVRC
 from podium.training.folder import RunFolder
 
 # Okabe and Ito's colours, which people of all colour vision tell apart; a network keeps its own in every chart.
@@ -165,3 +167,93 @@ def calibration(result: dict[str, Any], colour: str) -> dict[str, Any]:
             "yaxis": {"title": {"text": "accuracy"}, "range": [0, 1.02]},
         },
     }
+
+
+def challenge(rows: list[dict[str, Any]], titles: dict[str, str], colours: dict[int, str]) -> dict[str, Any]:
+    """What networks of these papers came to in the ILSVRC.
+
+    Args:
+        rows: of `lineage.networks`.
+        titles: what the networks of a paper are called.
+        colours: by year.
+    """
+    known = {row["name"]: row for row in rows}
+    entered = [(result, known[result.network]) for result in ILSVRC if result.network in known]
+    trace = {
+        "type": "bar",
+        "x": [f"{titles[row['paper']]}<br>{result.year}, {result.rank}" for result, row in entered],
+        "y": [result.top5 for result, _ in entered],
+        "marker": {"color": [colours[row["year"]] for _, row in entered]},
+        "text": [f"<b>{result.top5:g} %</b><br>{row['depth']} layers" for result, row in entered],
+        "textposition": "outside",
+        "cliponaxis": False,
+        "customdata": [f"{result.team}, {result.rank} in {result.year}<br>{result.entry}" for result, _ in entered],
+        "hovertemplate": "%{customdata}<extra></extra>",
+    }
+    layout = {
+        "xaxis": {"type": "category"},
+        "yaxis": {"title": {"text": "top-5 error, % of the test images"}, "rangemode": "tozero"},
+        "showlegend": False,
+        "bargap": 0.45,
+    }
+    return {"data": [trace] if entered else [], "layout": layout}
+
+
+# How a mark says by what protocol an error was taken: the protocol's first word.
+PROTOCOLS = {"one": "circle", "10": "square", "dense,": "diamond"}
+# Where a name stands that would lie on another above its mark.
+PLACES = {
+    "alexnet": "bottom center",
+    "densenet121": "bottom center",
+    "wide_resnet50_2": "top right",
+    "resnetv2_152": "middle left",
+    "inception_v4": "bottom center",
+}
+
+
+def errors(rows: list[dict[str, Any]], labels: dict[str, str], colours: dict[int, str]) -> dict[str, Any]:
+    """Top-5 error on ImageNet against multiply-adds; the area of a mark is the number of parameters.
+
+    Args:
+        rows: of `lineage.networks`.
+        labels: what stands beside the marks of some networks.
+        colours: by year.
+    """
+    traces = []
+    shown = [row for row in rows if row["top5_error"] is not None]
+    for year, colour in colours.items():
+        own = [row for row in shown if row["year"] == year]
+        hover = [
+            f"<b>{_text(row['name'])}</b><br>top-5 error {100 * row['top5_error']:.3g} %, {_text(row['protocol'])}<br>"
+            f"{row['params']:,} parameters, {short(row['macs'])} multiply-adds"
+            for row in own
+        ]
+        traces.append(
+            {
+                "x": [row["macs"] for row in own],
+                "y": [100 * row["top5_error"] for row in own],
+                "mode": "markers+text",
+                "text": [_text(labels.get(row["name"], "")) for row in own],
+                "textposition": [PLACES.get(row["name"], "top center") for row in own],
+                "marker": {
+                    "color": colour,
+                    "opacity": [0.8 if row["name"] in labels else 0.3 for row in own],
+                    "size": [4 * math.sqrt(row["params"] / 1e6) for row in own],
+                    "symbol": [PROTOCOLS[row["protocol"].split()[0]] for row in own],
+                },
+                "name": str(year),
+                "customdata": hover,
+                "hovertemplate": "%{customdata}<extra></extra>",
+            }
+        )
+    layout = {
+        "xaxis": {
+            "title": {"text": "multiply-adds for one image"},
+            "type": "log",
+            "tickvals": [g * 1e9 for g in (0.5, 1, 2, 5, 10, 20)],
+            "ticktext": ["0.5 G", "1 G", "2 G", "5 G", "10 G", "20 G"],
+        },
+        "yaxis": {"title": {"text": "top-5 error, %"}, "type": "log", "tickvals": [4, 5, 6, 8, 10, 15, 20]},
+        "legend": {"orientation": "h", "y": 1.06},
+    }
+    return {"data": [trace for trace in traces if trace["x"]], "layout": layout}

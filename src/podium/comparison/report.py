@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -16,10 +15,10 @@ import torch
 
 from podium.comparison import charts
 from podium.comparison.leaderboard import Leaderboard, short
+from podium.comparison.page import write_page
 from podium.data.dataset import Dataset
 from podium.evaluation.metrics import probabilities, worst_mistakes
 from podium.evaluation.speed import processor
-from podium.files import write_atomic
 from podium.training.folder import PREDICTIONS, RunFolder
 
 REPORT = "report.html"
@@ -54,12 +53,6 @@ def write_report(path: Path, board: Leaderboard, trials: list[Path], data: Datas
         data: what they were judged on.
         training: how they were trained, in words.
     """
-    import jinja2
-    from plotly.offline import get_plotlyjs
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("podium", "comparison"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
     results = {trial: RunFolder(trial).result for trial in trials}
     style = {
         row["model"]: (charts.PALETTE[i % len(charts.PALETTE)], charts.SYMBOLS[i % len(charts.SYMBOLS)])
@@ -87,7 +80,10 @@ def write_report(path: Path, board: Leaderboard, trials: list[Path], data: Datas
             }
         )
     columns = [column for column in COLUMNS if any(row.get(column[0]) is not None for row in board.ranked)]
-    page = environment.get_template("report.html.j2").render(
+    return write_page(
+        path,
+        "report.html.j2",
+        drawn,
         title=f"{networks[0]['row']['model'] if len(board.rows) == 1 else f'{len(board.rows)} networks'} on {data.name}",
         verdict=board.verdict(),
         facts=_facts(data, training),
@@ -97,11 +93,7 @@ def write_report(path: Path, board: Leaderboard, trials: list[Path], data: Datas
         board=board,
         networks=networks,
         style=style,
-        charts=_script_json(drawn),
-        plotly=get_plotlyjs(),
     )
-    write_atomic(path, page.encode())
-    return path
 
 
 def _cells(row: dict[str, Any], board: Leaderboard, columns: Sequence[Column]) -> dict[str, Any]:
@@ -121,12 +113,6 @@ def _cells(row: dict[str, Any], board: Leaderboard, columns: Sequence[Column]) -
             text += f" ± {100 * row['top1_std']:.2f}"
         cells.append({"text": text, "value": "" if value is None else value, "best": best})
     return {"model": row["model"], "pareto": row["pareto"], "seeds": row["seeds"], "cells": cells}
-
-
-def _script_json(content: Any) -> str:
-    """JSON that may stand inside a script element: json.dumps leaves `</script>` as it is."""
-    text = json.dumps(content)
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e").replace("\u2028", "\\u2028")
 
 
 def _data_uri(image: Any) -> str:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,6 +33,41 @@ class Cost:
     auxiliary_params: int = 0
 
 
+COUNTS = Path(__file__).with_name("counts.json")  # {name: [parameters, multiply-adds]}
+
+
+@functools.cache
+def _counts() -> dict[str, tuple[int, int]]:
+    return json.loads(COUNTS.read_text(encoding="utf-8"))
+
+
+def params_and_macs(name: str) -> tuple[int, int]:
+    """Parameters and multiply-adds of a registered network in its canonical form.
+
+    Counting all networks takes many seconds, so `counts.json` has them; a test holds it equal to what `count` gives. A
+    network that is not in it, because somebody has just written it, is counted.
+    """
+    if name not in _counts():
+        cost = count({"model": name})
+        return cost.params, cost.macs
+    params, macs = _counts()[name]
+    return params, macs
+
+
+def multiply_adds(layer: nn.Module, output: Tensor) -> int:
+    """Multiply-adds of one layer for one image; a layer of a kind of its own says so itself.
+
+    Args:
+        output: what it makes, of any number of images.
+    """
+    if isinstance(layer, nn.Conv2d):
+        return layer.weight.numel() * output.shape[-1] * output.shape[-2]
+    if isinstance(layer, nn.Linear):
+        return layer.weight.numel()
+    own: Callable[[Tensor], int] | None = getattr(layer, "multiply_adds", None)
+    return own(output) if own is not None else 0
+
+
 def count(spec: dict[str, Any]) -> Cost:
     """The cost of the network that a spec describes, at its own image size."""
     return _count(meta(lambda: rebuild(spec)))
@@ -44,15 +83,10 @@ def _count(skeleton: ConvNet) -> Cost:
 
     def add(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal macs
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            positions = output.shape[-1] * output.shape[-2] if isinstance(layer, nn.Conv2d) else 1
-            macs += layer.weight.numel() * positions
-        else:
-            macs += layer.multiply_adds(output)  # type: ignore[operator]
+        macs += multiply_adds(layer, output)
 
     for layer in net.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear) or hasattr(layer, "multiply_adds"):
-            layer.register_forward_hook(add)
+        layer.register_forward_hook(add)
     side = net.spec["image_size"]
     with torch.no_grad():
         ends = net.endpoints(torch.zeros(1, net.spec["in_chans"], side, side, device="meta"))

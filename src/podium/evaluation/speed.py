@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import platform
 import time
 from pathlib import Path
@@ -12,56 +13,73 @@ import torch
 
 from podium.models.convnet import ConvNet
 
-WARMUP, FEWEST = 5, 20
+BURN_IN, BATCHES, FEWEST = 10, 100, 20  # batches left out, counted, and counted whatever they take
 
 
-@torch.inference_mode()
-def measure(net: ConvNet, batch: int, seconds: float = 1.0) -> dict[str, Any]:
-    """Time forward passes of random images at the network's own size, after a warm-up.
+def measure(
+    net: ConvNet, batch: int, *, batches: int = BATCHES, seconds: float | None = None, backward: bool = False
+) -> dict[str, Any]:
+    """Time passes of random images at the network's own size, after a burn-in of 10.
 
     Args:
         batch: images a pass.
-        seconds: measured time; at least 20 passes whatever they take.
+        batches: passes that are counted.
+        seconds: stop earlier, once they took so long and there are 20 of them.
+        backward: time the gradient of all parameters too, as a training step has it.
 
     Returns:
-        {batch, threads, dtype, engine, n, latency_ms: {p50, p95}, images_per_second}, the rate from the median.
+        {batch, threads, dtype, engine, pass, n, latency_ms: {p50, p95, mean, sd}, images_per_second}, the rate from the
+        median.
     """
     training, parameter = net.training, next(net.parameters())
-    net.eval()
+    net.train(backward)
+    statistics = [(b, b.clone()) for b in net.buffers() if backward]  # which passes in training mode would move
     side = net.spec["image_size"]
     x = torch.randn(batch, net.spec["in_chans"], side, side, device=parameter.device)
     x = x.to(memory_format=torch.channels_last)
+    y = torch.arange(batch, device=parameter.device) % net.spec["num_classes"]
 
     def passed() -> float:
         start = time.perf_counter()
-        net(x)
+        if backward:
+            net.zero_grad()
+            net.training_loss(x, y, torch.nn.functional.cross_entropy).backward()
+        else:
+            with torch.inference_mode():
+                net(x)
         if x.is_cuda:
             torch.cuda.synchronize()
         return time.perf_counter() - start
 
-    for _ in range(WARMUP):
+    for _ in range(BURN_IN):
         passed()
     times: list[float] = []
-    stop = time.perf_counter() + seconds
-    while time.perf_counter() < stop or len(times) < FEWEST:
+    stop = time.perf_counter() + (seconds if seconds is not None else math.inf)
+    while len(times) < batches and (len(times) < FEWEST or time.perf_counter() < stop):
         times.append(passed())
     net.train(training)
-    ranked = torch.tensor(times, dtype=torch.float64)
-    p50, p95 = (float(ranked.quantile(q)) for q in (0.5, 0.95))
+    if backward:
+        net.zero_grad()
+        for buffer, value in statistics:
+            buffer.copy_(value)
+    spent = 1000 * torch.tensor(times, dtype=torch.float64)
+    p50, p95 = (float(spent.quantile(q)) for q in (0.5, 0.95))
+    figures = {"p50": p50, "p95": p95, "mean": float(spent.mean()), "sd": float(spent.std(correction=1))}
     return {
         "engine": "torch",
         "dtype": str(parameter.dtype).removeprefix("torch."),
         "batch": batch,
         "threads": torch.get_num_threads(),
+        "pass": "forward-backward" if backward else "forward",
         "n": len(times),
-        "latency_ms": {"p50": round(1000 * p50, 4), "p95": round(1000 * p95, 4)},
-        "images_per_second": round(batch / p50, 1),
+        "latency_ms": {key: round(value, 4) for key, value in figures.items()},
+        "images_per_second": round(1000 * batch / p50, 1),
     }
 
 
 def speed(net: ConvNet, seconds: float = 1.0, throughput_batch: int = 64) -> dict[str, Any]:
     """Latency of one image and throughput of many, as the comparison lists them."""
-    one, many = measure(net, 1, seconds), measure(net, throughput_batch, seconds)
+    one, many = (measure(net, batch, batches=10**6, seconds=seconds) for batch in (1, throughput_batch))
     return {
         "latency_ms": one["latency_ms"],
         "images_per_second": many["images_per_second"],

@@ -9,7 +9,6 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from podium.errors import UsageError
@@ -51,9 +50,13 @@ class Auxiliary(nn.Module):
         self.side, self.conv, self.classifier = side, conv, classifier
         self.hidden = hidden if hidden is not None else nn.Identity()
 
+    def pool(self, height: int, width: int) -> nn.Module:
+        """What brings a map of this size onto the grid."""
+        fits = all((size - 5) // 3 + 1 == self.side for size in (height, width))
+        return nn.AvgPool2d(5, 3) if fits else nn.AdaptiveAvgPool2d(self.side)
+
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        fits = all((size - 5) // 3 + 1 == self.side for size in x.shape[-2:])
-        x = F.avg_pool2d(x, 5, 3) if fits else F.adaptive_avg_pool2d(x, self.side)
+        x = self.pool(*x.shape[-2:])(x)
         return self.classifier(self.hidden(self.conv(x).flatten(1)))
 
 

@@ -85,7 +85,7 @@ register(
     input_size=224,
     min_size=32,
     small_min_size=8,
-    recipe="resnet-2015",
+    recipe="densenet-2016",
 )
 TORCHVISION: Rules = (
     (r"^features\.(conv0|norm0)\.", r"stem.\1."),

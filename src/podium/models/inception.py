@@ -196,15 +196,15 @@ class InceptionV3(ConvNet):
 
 register(
     BNInception,
-    {"bn_inception": {}, "bn_inception_576": {"projection": 96}, "se_bn_inception": {"se": 16}},
+    {"bn_inception": {}, "bn_inception_576": {"projection": 96}},
     family="Inception",
     year=2015,
     paper="Ioffe & Szegedy 2015, arXiv:1502.03167",
     input_size=224,
     min_size=32,
     small_min_size=8,
-    recipe="googlenet-2014",
-    note="Inception v2; *_576 keeps the widths the paper's table prints; se_* is of Hu et al. 2018",
+    recipe="bn-inception-2015",
+    note="Inception v2; *_576 keeps the widths the paper's table prints",
 )
 register(
     InceptionV3,

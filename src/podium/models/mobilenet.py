@@ -74,7 +74,7 @@ register(
     input_size=224,
     min_size=32,
     small_min_size=8,
-    recipe="inception-2016",
+    recipe="mobilenet-2017",
 )
 PLACES = [f"stages.stage{s}.{i}." for s, widths in enumerate(STAGES, 1) for i in range(len(widths))]
 KIND = {"dw": "depthwise", "pw": "pointwise"}

@@ -175,7 +175,7 @@ register(
     input_size=32,
     min_size=8,
     num_classes=10,
-    recipe="resnet-cifar-2015",
+    recipe="resnetv2-cifar-2016",
     note="for 32 px images",
 )
 

@@ -48,7 +48,7 @@ register(
     input_size=224,
     min_size=32,
     small_min_size=8,
-    recipe="resnet-2015",
+    recipe="resnext-2016",
     note="NxWd: N groups, W wide in the first stage",
 )
 register(

@@ -1,4 +1,4 @@
-"""SE-ResNet, SE-ResNeXt and SENet-154 [Hu, Shen, Albanie, Sun, Wu 2018, arXiv:1709.01507]."""
+"""SE-ResNet, SE-ResNeXt, SE-Inception and SENet-154 [Hu, Shen, Albanie, Sun, Wu 2018, arXiv:1709.01507]."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from torch import nn
 
 from podium.models.blocks import Residual, SqueezeExcitation, conv, global_average, he_init, max_pool
 from podium.models.convnet import ConvNet, Head
+from podium.models.inception import BNInception
 from podium.models.registry import Rules, peer, register
 from podium.models.resnet import DEEP, TORCHVISION, UNITS, ResNet, conv_bn_chain
 
@@ -77,6 +78,7 @@ register(
     **FACTS,
     note="as released: stride in the first 1x1, Caffe's pooling; timm's seresnet* are v1.5",
 )
+register(BNInception, {"se_bn_inception": {"se": 16}}, **FACTS, note="BN-Inception, gated after each module")
 register(SENet154, {"senet154": {}}, **FACTS, note="the winner of ILSVRC 2017")
 
 LEGACY: Rules = (

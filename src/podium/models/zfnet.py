@@ -64,6 +64,6 @@ register(
     input_size=224,
     min_size=35,
     small_min_size=15,
-    recipe="alexnet-2012",
+    recipe="zfnet-2013",
     note="zfnet_b is the larger model (b) of Table 2",
 )

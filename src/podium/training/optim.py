@@ -32,7 +32,7 @@ _KINDS = {
 
 def make_optimizer(net: ConvNet, s: Settings) -> torch.optim.Optimizer:
     """The optimiser of the settings over the network's trainable parameters."""
-    groups = net.parameter_groups(s.weight_decay, s.decay_all)
+    groups = net.parameter_groups(s.weight_decay, s.decay_all, s.layer_decay)
     fused = next(net.parameters()).device.type in ("cpu", "cuda")
     arguments: dict[str, Any] = {
         "sgd": {"momentum": s.momentum, "nesterov": s.nesterov and s.momentum > 0, "fused": fused},

@@ -35,7 +35,7 @@ def forward_backward(
 
     Args:
         step: counted from 0.
-        rate: the learning rate, for the step that follows.
+        rate: the learning rate, for the step that follows; a group of parameters takes its `scale` of it.
         amp: compute in bfloat16.
 
     Returns:
@@ -44,7 +44,7 @@ def forward_backward(
     torch.manual_seed(aug.key(s.seed, step, "step"))  # dropout, mixup
     net.train()
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["scale"]
     x, y = batch.x, batch.y
     if s.mixup or s.cutmix:
         x, y = mix(x, y, net.spec["num_classes"], s.mixup, s.cutmix)
