@@ -40,6 +40,8 @@ def models(arguments: argparse.Namespace) -> int:
             closest(arguments.pattern.strip("*"), list_models()) or "`podium models` lists all",
         )
     if arguments.out:
+        if arguments.out.is_dir():
+            raise UsageError(f"-o {arguments.out}: that is a folder", "name a file, such as lineage.html")
         write_lineage(arguments.out, rows)
     if arguments.json:
         _print_json(rows)

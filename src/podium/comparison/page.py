@@ -1,0 +1,36 @@
+"""A page that needs no network: a template of this folder, with its charts' data and plotly's script inside."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from podium.files import write_atomic
+
+
+def write_page(path: Path, template: str, charts: dict[str, Any], **content: Any) -> Path:
+    """Write a page, every text of it escaped.
+
+    Args:
+        path: of the page.
+        template: a file of this folder that extends `page.html.j2`.
+        charts: what plotly draws, by the `data-chart` of the element it is drawn into.
+        content: what else the template names.
+    """
+    import jinja2
+    from plotly.offline import get_plotlyjs
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("podium", "comparison"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    page = environment.get_template(template).render(charts=_script_json(charts), plotly=get_plotlyjs(), **content)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, page.encode())
+    return path
+
+
+def _script_json(content: Any) -> str:
+    """JSON that may stand inside a script element: json.dumps leaves `</script>` as it is."""
+    text = json.dumps(content)
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e").replace("\u2028", "\\u2028")
