@@ -15,7 +15,7 @@ from podium.evaluation.cost import params_and_macs
 from podium.models import architecture, create_model, list_models
 from podium.models.convnet import meta
 from podium.models.draw import diagram
-from podium.models.published import ILSVRC, Result, published
+from podium.models.published import ILSVRC, Published, Result, published
 
 ARTICLES = "Articles"  # the family that retells others' papers
 
@@ -157,7 +157,7 @@ def networks(pattern: str = "*") -> list[dict[str, Any]]:
     papers = [chapter.paper for chapter in STORY]
     rows: list[dict[str, Any]] = []
     for name in list_models(pattern):
-        known, says = architecture(name), published(name)
+        known, says = architecture(name), published(name) or Published(None, None, None, "", "")
         params, macs = params_and_macs(name)
         rows.append(
             {
@@ -167,10 +167,10 @@ def networks(pattern: str = "*") -> list[dict[str, Any]]:
                 "params": params,
                 "macs": macs,
                 "input": f"{known.in_chans}x{known.input_size}x{known.input_size}",
-                "depth": says.depth if says else None,
-                "top1_error": _fraction(says.top1) if says else None,
-                "top5_error": _fraction(says.top5) if says else None,
-                "protocol": says.protocol if says else "",
+                "depth": says.depth,
+                "top1_error": _fraction(says.top1),
+                "top5_error": _fraction(says.top5),
+                "protocol": says.protocol,
                 "paper": known.paper,
             }
         )
