@@ -6,7 +6,6 @@ import argparse
 import itertools
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,79 +69,71 @@ def models(arguments: argparse.Namespace) -> int:
 
 
 def _network(target: str, **form: Any) -> ConvNet:
-    """The network of a run, or a named one without weights, of the form that flags ask for: small up to 64 px by itself."""
+    """A run's network, or one by name and without weights, in the form that flags ask for: up to 64 px small by itself."""
     from podium import bundle
     from podium.models import create_model
     from podium.models.convnet import meta
+    from podium.training.plan import SMALL_UP_TO
 
-    if not Path(target).exists():
-        size = form["image_size"]
-        if form.get("small") is None:
-            form["small"] = size is not None and size <= 64
-        return meta(lambda: create_model(target, **form))
-    for key, value in form.items():
-        if value is not None:
-            raise UsageError(f"--{key.replace('_', '-')}: {target} has a form of its own", "leave it out, or give a name")
-    return bundle.load(target).model
+    if Path(target).exists():
+        for flag in (f"--{key.replace('_', '-')}" for key, value in form.items() if value is not None):
+            raise UsageError(f"{flag}: {target} is a network that has its form", "leave it out, or give a name")
+        return bundle.load(target).model
+    size = form["image_size"]
+    if form.get("small") is None:
+        form["small"] = size is not None and size <= SMALL_UP_TO
+    return meta(lambda: create_model(target, **form))
 
 
 def info(arguments: argparse.Namespace) -> int:
     """podium info."""
-    from podium.evaluation.cost import count_net
-    from podium.evaluation.layers import layers
-    from podium.models import architecture
-    from podium.models.published import published
+    from podium.evaluation.layers import summary
     from podium.models.structure import by
 
     a = arguments
-    net = _network(a.target, image_size=a.image_size, num_classes=a.num_classes, small=a.small)
-    rows, cost, spec = layers(net), count_net(net), net.spec
-    known, says = architecture(spec["model"]), published(spec["model"])
-    kept = sum(row.activations for row in rows if not row.training_only)
+    facts = summary(_network(a.target, image_size=a.image_size, num_classes=a.num_classes, small=a.small))
     if a.json:
-        _print_json(
-            {
-                "name": spec["model"],
-                "family": known.family,
-                "year": known.year,
-                "paper": known.paper,
-                "spec": spec,
-                "params": cost.params,
-                "auxiliary_params": cost.auxiliary_params,
-                "macs": cost.macs,
-                "bytes": {"params": 4 * cost.params, "activations": 4 * kept},
-                "published": asdict(says) if says else None,
-                "stages": [{"name": name, "shape": shape} for name, shape in cost.stages],
-                "layers": [{**asdict(row), "training_only": row.training_only} for row in rows],
-            }
-        )
+        _print_json(facts)
         return 0
-    columns = ["layer", "type", "output", "parameters", "multiply-adds", "sees px"]
+    columns = ["layer", "type", "output", "parameters", "multiply-adds", "receptive field"]
     cells: list[list[str]] = []
-    for part, group in itertools.groupby(rows, lambda row: row.part):
-        cells.append([f"{part} (training only)" if part.startswith("auxiliary.") else part, *[""] * 5])
-        for row in group:
-            name = row.name.removeprefix("stages.").removeprefix(part).removeprefix(".")
-            field = row.receptive_field
-            seen = "all" if field is None else str(max(field)) if field[0] == field[1] else by(field)
-            cells.append([f"  {name}", row.type, by(row.shape), f"{row.params:,}", f"{row.macs:,}", seen])
-    size = by((spec["in_chans"], spec["image_size"], spec["image_size"]))
-    console.table(f"{spec['model']}: image {size}, {spec['num_classes']} classes", columns, cells, set(columns[3:]))
-    extra = f", and {cost.auxiliary_params:,} of auxiliary classifiers in training" if cost.auxiliary_params else ""
-    facts = {
-        "parameters": f"{cost.params:,}{extra}",
-        "multiply-adds": f"{cost.macs:,}, of convolutions and fully connected layers, for one image",
-        "memory": f"{4 * cost.params / 1e6:,.1f} MB of parameters, {4 * kept / 1e6:,.1f} MB of activations: all outputs of a "
-        "forward pass of one image, but of layers that work in place; float32",
-        "paper": f"{known.paper}; {known.note}" if known.note else known.paper,
-    }
-    if says:
-        errors = [f"top-{k} {value:g} %" for k, value in ((1, says.top1), (5, says.top5)) if value is not None]
-        facts["depth"] = f"{says.depth} layers as papers count them" if says.depth else "not counted"
-        facts["error"] = f"{', '.join(errors)}, {says.protocol} ({says.source})" if errors else f"none ({says.source})"
-    for fact, text in facts.items():
+    for part, group in itertools.groupby(facts["layers"], lambda layer: layer["part"]):
+        layers = list(group)
+        params, macs = (f"{sum(layer[key] for layer in layers):,}" for key in ("params", "macs"))
+        only = " (in training only)" if layers[0]["training_only"] else ""
+        cells.append([part + only, "", by(layers[-1]["shape"]), params, macs, ""])
+        for layer in layers:
+            name = layer["name"].removeprefix("stages.").removeprefix(part).removeprefix(".") or part
+            field = layer["receptive_field"]
+            seen = "all" if field is None else str(field[0]) if field[0] == field[1] else by(field)
+            numbers = (f"{layer[key]:,}" if layer[key] else "" for key in ("params", "macs"))
+            cells.append([f"    {name}", layer["type"], by(layer["shape"]), *numbers, seen])
+    spec = facts["spec"]
+    image = by((spec["in_chans"], spec["image_size"], spec["image_size"]))
+    console.table(f"{facts['name']}: image {image}, {spec['num_classes']} classes", columns, cells, set(columns[3:]))
+    for fact, text in _totals(facts).items():
         print(f"{fact:<14} {text}")
     return 0
+
+
+def _totals(facts: dict[str, Any]) -> dict[str, str]:
+    """What stands under the layer table: the sums and the paper."""
+    more = facts["auxiliary_params"]
+    extra = f", and {more:,} of auxiliary classifiers in training" if more else ""
+    weights, kept = (f"{facts[key] / 1e6:,.1f} MB" for key in ("params_bytes", "activations_bytes"))
+    errors = {key: facts[f"{key.replace('-', '')}_error"] for key in ("top-1", "top-5")}
+    said = ", ".join(f"{key} {100 * error:.4g} %" for key, error in errors.items() if error is not None)
+    source = f" ({facts['source']})" if facts["source"] else ""
+    lines = {
+        "parameters": f"{facts['params']:,}{extra}",
+        "multiply-adds": f"{facts['macs']:,}: those of convolutions and fully connected layers, for one image",
+        "memory": f"{weights} of parameters, {kept} of activations: float32, for one image every output not made in place",
+        "depth": f"{facts['depth']} layers as papers count them" if facts["depth"] else "",
+        "error": f"{said}, {facts['protocol']}{source}" if said else f"none is published{source}",
+        "paper": facts["paper"],
+        "note": facts["note"],
+    }
+    return {fact: text for fact, text in lines.items() if text}
 
 
 def draw(arguments: argparse.Namespace) -> int:
