@@ -153,10 +153,12 @@ def inception_stem(in_chans: int, small: bool) -> nn.Sequential:
     """To 192 maps of an eighth of the side: the stem of Inception v3, and of Inception-ResNet v2 as it was released.
 
     Args:
-        small: keep the size all the way.
+        small: halve it once only.
     """
     if small:
-        return chain(in_chans, (32, 3), (32, 3), (64, 3), (80, 1), (192, 3))
+        return nn.Sequential(
+            *chain(in_chans, (32, 3), (32, 3), (64, 3)), nn.MaxPool2d(3, 2, padding=1), *chain(64, (80, 1), (192, 3))
+        )
     return nn.Sequential(
         *chain(in_chans, (32, 3, 2), (32, 3, 1), (64, 3)),
         nn.MaxPool2d(3, 2),

@@ -242,14 +242,18 @@ def _checkpointed(stage: nn.Module, x: Tensor) -> Tensor:
     norms = [m for m in stage.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
 
     @contextmanager
-    def untracked() -> Iterator[None]:
+    def uncounted() -> Iterator[None]:
+        before = [(norm.momentum, int(norm.num_batches_tracked)) for norm in norms]  # type: ignore[arg-type]
         for norm in norms:
-            norm.track_running_stats = False
-        yield
-        for norm in norms:
-            norm.track_running_stats = True
+            norm.momentum = 0.0
+        try:
+            yield
+        finally:  # it ends by an exception, as soon as all that was forgotten is there again
+            for norm, (momentum, count) in zip(norms, before, strict=True):
+                norm.momentum = momentum
+                norm.num_batches_tracked.fill_(count)  # type: ignore[union-attr]
 
-    return checkpoint(stage, x, use_reentrant=False, context_fn=lambda: (nullcontext(), untracked()))
+    return checkpoint(stage, x, use_reentrant=False, context_fn=lambda: (nullcontext(), uncounted()))
 
 
 def map_size(parts: Iterable[nn.Module], size: int) -> int:

@@ -16,6 +16,7 @@ from podium.models.blocks import (
     global_average,
     he_init,
     inception_stem,
+    max_pool,
     truncated_normal_init,
 )
 from podium.models.convnet import Auxiliary, ConvNet, Head
@@ -77,7 +78,7 @@ class BNInception(ConvNet):
                 conv(inputs, reduce_double, 1), conv(reduce_double, double, 3), conv(double, double, 3, stride)
             )
             if pool == "pass":
-                branches["branch4"] = nn.MaxPool2d(3, 2, ceil_mode=True)
+                branches["branch4"] = max_pool(3, 2, "same")  # Caffe's for even maps, and fits the strides for odd ones
             else:
                 pooling = nn.AvgPool2d if pool == "avg" else nn.MaxPool2d
                 branches["branch4"] = nn.Sequential(pooling(3, 1, padding=1), conv(inputs, projected, 1))
@@ -153,7 +154,7 @@ class InceptionV3(ConvNet):
     Weights start at a truncated N(0, 0.1²), as slim's do.
 
     Args:
-        small: for 28-64 px: no stride and no pool in the stem, whose convolutions keep the size.
+        small: for 28-64 px: the stem halves the size once, in its first pool.
         aux: the auxiliary classifier with batch norm on the 17x17 maps, with 0.3 of the loss in training (the paper says it
             regularises, section 4; the weight is v1's; slim's is 0.4).
         count_padding: average pools count the zeros around a map, as torchvision's do and TensorFlow's do not.
@@ -214,7 +215,7 @@ register(
     paper="Szegedy et al. 2015, arXiv:1512.00567",
     input_size=299,
     min_size=75,
-    small_min_size=8,
+    small_min_size=16,
     recipe="inception-2016",
 )
 

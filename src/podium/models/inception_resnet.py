@@ -73,7 +73,7 @@ class InceptionResNet(ConvNet):
     Weights start by He et al. 2015.
 
     Args:
-        small: for 28-64 px: no stride in the stem, whose layers keep the size.
+        small: for 28-64 px: the stem halves the size once.
         version: 1 or 2.
         blocks: modules at 35x35, 17x17 and 8x8.
         released: the published v2: the stem of Inception v3 and module 5b (320 maps), the last module neither scaled nor
@@ -151,7 +151,11 @@ class InceptionResNet(ConvNet):
 def v1_stem(in_chans: int, small: bool) -> nn.Sequential:
     """The stem of Inception-ResNet v1, 256 maps [Fig. 14]."""
     if small:
-        return chain(in_chans, (32, 3), (32, 3), (64, 3), (80, 1), (192, 3), (256, 3))
+        return nn.Sequential(
+            *chain(in_chans, (32, 3), (32, 3), (64, 3)),
+            nn.MaxPool2d(3, 2, padding=1),
+            *chain(64, (80, 1), (192, 3), (256, 3)),
+        )
     return nn.Sequential(
         *chain(in_chans, (32, 3, 2), (32, 3, 1), (64, 3)),
         nn.MaxPool2d(3, 2),
@@ -171,7 +175,7 @@ register(
     paper="Szegedy et al. 2016, arXiv:1602.07261",
     input_size=299,
     min_size=75,
-    small_min_size=8,
+    small_min_size=16,
     recipe="inception-2016",
     note="inception_resnet_v2 is the released network, *_figures the one of the paper's figures",
 )

@@ -15,22 +15,24 @@ def v4_stem(in_chans: int, small: bool) -> tuple[nn.Sequential, dict[str, nn.Mod
     """Three convolutions, and the three forks that reduce by branches of their own [Fig. 3]; 384 maps.
 
     Args:
-        small: keep the size all the way.
+        small: halve the size once only, in the first fork.
     """
-    reduce: tuple[int, ...] = () if small else (2,)  # a stride means no padding
-    valid: tuple[int, ...] = () if small else (1,)
-
-    def pool() -> nn.Module:
-        return nn.MaxPool2d(3, 1, padding=1) if small else nn.MaxPool2d(3, 2)
-
-    stem = chain(in_chans, (32, 3, *reduce), (32, 3, *valid), (64, 3))  # type: ignore[arg-type]
-    return stem, {
-        "mixed3a": Branches(pool=pool(), conv=chain(64, (96, 3, *reduce))[0]),  # type: ignore[arg-type]
+    if small:
+        return chain(in_chans, (32, 3), (32, 3), (64, 3)), {
+            "mixed3a": Branches(pool=nn.MaxPool2d(3, 2, padding=1), conv=conv_norm(64, 96, 3, 2)),
+            "mixed4a": Branches(
+                branch0=chain(160, (64, 1), (96, 3)),
+                branch1=chain(160, (64, 1), (64, (1, 7)), (64, (7, 1)), (96, 3)),
+            ),
+            "mixed5a": Branches(conv=conv_norm(192, 192, 3), pool=nn.MaxPool2d(3, 1, padding=1)),
+        }
+    return chain(in_chans, (32, 3, 2), (32, 3, 1), (64, 3)), {
+        "mixed3a": Branches(pool=nn.MaxPool2d(3, 2), conv=conv_norm(64, 96, 3, 2, padding=0)),
         "mixed4a": Branches(
-            branch0=chain(160, (64, 1), (96, 3, *valid)),  # type: ignore[arg-type]
-            branch1=chain(160, (64, 1), (64, (1, 7)), (64, (7, 1)), (96, 3, *valid)),  # type: ignore[arg-type]
+            branch0=chain(160, (64, 1), (96, 3, 1)),
+            branch1=chain(160, (64, 1), (64, (1, 7)), (64, (7, 1)), (96, 3, 1)),
         ),
-        "mixed5a": Branches(conv=chain(192, (192, 3, *reduce))[0], pool=pool()),  # type: ignore[arg-type]
+        "mixed5a": Branches(conv=conv_norm(192, 192, 3, 2, padding=0), pool=nn.MaxPool2d(3, 2)),
     }
 
 
@@ -88,7 +90,7 @@ class InceptionV4(ConvNet):
     Weights start by He et al. 2015.
 
     Args:
-        small: for 28-64 px: no stride in the stem, whose layers keep the size.
+        small: for 28-64 px: the stem halves the size once.
         dropout: before the classifier; the paper keeps 0.8.
     """
 
@@ -120,7 +122,7 @@ register(
     paper="Szegedy et al. 2016, arXiv:1602.07261",
     input_size=299,
     min_size=75,
-    small_min_size=8,
+    small_min_size=16,
     recipe="inception-2016",
 )
 # timm numbers the modules after the three convolutions of the stem from 3 to 21.
