@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from podium.errors import UsageError
+from podium.models.dense import Dense
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # (logits (N, K), labels (N,) or soft targets (N, K)) -> scalar
 
@@ -149,9 +150,11 @@ class ConvNet(nn.Module):
 
         It shares the weights. On an image of the canonical size the map is 1 x 1 and has the network's own logits.
         """
-        from podium.models.dense import Dense
-
-        return Dense(self)
+        size = self.spec["image_size"]
+        canonical = torch.zeros(1, self.spec["in_chans"], size, size, device="meta")
+        with torch.no_grad():
+            side = self.skeleton().eval().forward_features(canonical).shape[-1]
+        return Dense(self.stem, self.stages, self.head, side).train(self.training)
 
     def strip(self) -> ConvNet:
         """The network that answers: without auxiliary classifiers, sharing all weights."""

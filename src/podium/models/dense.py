@@ -3,34 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from podium.models.blocks import Grid
 
-if TYPE_CHECKING:
-    from podium.models.convnet import ConvNet
-
 
 class Dense(nn.Module):
     """(N, C, H, W) to (N, K, h, w): every position of the last map that a canonical image would have been.
 
     Args:
-        net: whose weights it shares. A fully connected layer becomes a convolution as large as the map it reads; global
-            average pooling becomes an average over the canonical map's side, with stride 1.
+        stem, stages, head: of a network, whose weights it shares. A fully connected layer becomes a convolution as large as
+            the map it reads; global average pooling becomes an average over `side`, with stride 1.
+        side: of the last map of a canonical image.
     """
 
-    def __init__(self, net: ConvNet) -> None:
+    def __init__(self, stem: nn.Module, stages: nn.Module, head: nn.Module, side: int) -> None:
         super().__init__()
-        self.stem, self.stages = net.stem, net.stages
-        size, channels = net.spec["image_size"], net.spec["in_chans"]
-        with torch.no_grad():
-            canonical = torch.zeros(1, channels, size, size, device="meta")
-            features = net.skeleton().eval().forward_features(canonical)  # (1, C', side, side)
-        self.head = _convolutional(net.head, features.shape[-1])
-        self.train(net.training)
+        self.stem, self.stages = stem, stages
+        self.head = _convolutional(head, side)
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         return self.head(self.stages(self.stem(x)))

@@ -184,17 +184,16 @@ def architecture(name: str) -> Architecture:
     return known[name]
 
 
-def create_model(
+def build_model(
     name: str,
     *,
     num_classes: int | None = None,
     in_chans: int | None = None,
     image_size: int | None = None,
     small: bool = False,
-    weights: str | None = None,
     **arguments: Any,
 ) -> ConvNet:
-    """Build a network by name.
+    """Build a network by name, with fresh weights.
 
     Args:
         name: one of `list_models()`.
@@ -203,8 +202,6 @@ def create_model(
         image_size: side of the images, in pixels, which sizes fully connected heads; the canonical one if None.
         small: the form for 28-64 pixel images (a stem that keeps the resolution); networks made for small images
             have only the one form.
-        weights: "LIBRARY:NAME", such as "torchvision:resnet50": the official weights, downloaded once; `podium.import_weights`
-            reads a file. Fresh weights if None.
         arguments: more of the family's own, such as `shortcut="A"` for ResNets.
 
     Returns:
@@ -214,10 +211,6 @@ def create_model(
         UsageError: unknown name or argument, or an image smaller than the network takes.
     """
     known = architecture(name)
-    if weights is not None:
-        return _pretrained(
-            name, weights, num_classes, in_chans, {"image_size": image_size, "small": small or None, **arguments}
-        )
     has_small = known.small_min_size is not None
     given = {
         "num_classes": num_classes if num_classes is not None else known.num_classes,
@@ -240,28 +233,10 @@ def create_model(
     return net
 
 
-def _pretrained(
-    name: str, weights: str, num_classes: int | None, in_chans: int | None, changes: Mapping[str, Any]
-) -> ConvNet:
-    """A network with a peer's official weights."""
-    from podium.models.download import official
-    from podium.models.weights import import_weights
-
-    theirs = find_peer(weights).model
-    if theirs != name:
-        raise UsageError(f"{weights} has the weights of {theirs}, not of {name}", f"build {theirs}")
-    changed = [key for key, value in changes.items() if value is not None]
-    if changed:
-        raise UsageError(
-            f"{weights} fixes {', '.join(changed)}", "leave that out; num_classes and in_chans may be given"
-        )
-    return import_weights(weights, official(weights), num_classes=num_classes, in_chans=in_chans)[0]
-
-
 def rebuild(spec: Mapping[str, Any]) -> ConvNet:
     """The network that a `spec` describes, with fresh weights; lists, as JSON has them, stand for tuples."""
     arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items()}
-    return create_model(arguments.pop("model"), **arguments)
+    return build_model(arguments.pop("model"), **arguments)
 
 
 def _too_small(known: Architecture, image_size: int, small: bool) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from podium.errors import ModelFileError
 from podium.models.blocks import Grid
 from podium.models.convnet import ConvNet, meta
 from podium.models.foreign import read_foreign
-from podium.models.registry import InOrder, Rules, create_model, find_peer
+from podium.models.registry import InOrder, Rules, build_model, find_peer
 
 
 def load_state(net: ConvNet, state: dict[str, Tensor], origin: str) -> None:
@@ -63,7 +63,7 @@ def import_weights(
     known = find_peer(source)
     state = read_foreign(path)
     arguments, notes = dict(known.arguments), []
-    blank = meta(lambda: create_model(known.model, **known.arguments))
+    blank = meta(lambda: build_model(known.model, **known.arguments))
     state = rename(state, known.rules, blank)
     if blank.auxiliary and not any(key.startswith("auxiliary.") for key in state):
         arguments["aux"] = False  # files that are shipped often have none
@@ -74,7 +74,7 @@ def import_weights(
         arguments["num_classes"] = head.shape[0]
     elif num_classes is not None:
         arguments["num_classes"] = num_classes
-    net = create_model(known.model, **arguments)
+    net = build_model(known.model, **arguments)
     own = net.state_dict()
     if head is None and num_classes is not None:  # Keras's "notop"
         notes.append(f"the file has no classifier: a fresh one for {num_classes} classes")

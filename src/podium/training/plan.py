@@ -18,7 +18,7 @@ from podium.data.sources import load_data
 from podium.errors import MachineError, UsageError
 from podium.evaluation.cost import Cost, count_net
 from podium.models.convnet import ConvNet
-from podium.models.registry import architecture, create_model
+from podium.models.registry import architecture, build_model
 from podium.settings import Settings
 
 SMALL_UP_TO = 64  # pixels: the side up to which a network takes its small form by itself
@@ -88,7 +88,7 @@ def prepare(settings: Settings, data: Dataset | None = None, net: ConvNet | None
         size = s.image_size or (known.input_size if photos else data.image_size)
         small = s.small if s.small is not None else size <= SMALL_UP_TO
         torch.manual_seed(aug.key(s.seed, "weights"))
-        net = create_model(s.model, num_classes=len(data.classes), in_chans=data.channels, image_size=size, small=small)
+        net = build_model(s.model, num_classes=len(data.classes), in_chans=data.channels, image_size=size, small=small)
     if net.spec["num_classes"] != len(data.classes):
         what = f"the network has {net.spec['num_classes']} classes, {data.name} has {len(data.classes)}"
         raise UsageError(what, "reset_head to the number of classes")
