@@ -147,7 +147,7 @@ def test_s000_vgg_starts_with_logits_of_thousands():
     net, x = create_model("article_vgg11_mnist").eval(), torch.rand(8, 1, 28, 28)
     with torch.no_grad():
         assert 500 < float(net(x).std()) < 5e3  # the article's have a deviation of 2.5e3
-    assert max(float(p.abs().max()) for p in net.parameters()) < 0.2 + 1e-6  # cut off at two deviations of 0.1
+        assert max(float(p.abs().max()) for p in net.parameters()) < 0.2 + 1e-6  # cut off at two deviations of 0.1
 
 
 def test_s000_and_s001_resnet_has_biases_everywhere_and_norms_on_no_projection():
@@ -222,7 +222,10 @@ def test_an_article_network_learns(name):
     net = create_model(name, num_classes=2, in_chans=1, image_size=size, small=small)
     x, y = torch.randn(8, 1, size, size), torch.tensor([0, 1] * 4)
     x[y == 1] += 1.0
-    s = settings_of("quick", None, {"lr": 1e-3, "weight_decay": 0.0}).settings
+    for layer in net.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.p = 0.0  # a few steps are less than its noise
+    s = settings_of("quick", None, {"lr": 1e-4, "weight_decay": 0.0}).settings
     optimizer, losses = make_optimizer(net, s), []
     for _ in range(4):
         optimizer.zero_grad()
@@ -230,7 +233,7 @@ def test_an_article_network_learns(name):
         loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
-    assert min(losses[1:]) < losses[0], losses
+    assert losses[-1] < losses[0], losses
 
 
 # What docs/lineage.md says of the articles is run as it stands there.
