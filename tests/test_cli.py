@@ -58,7 +58,19 @@ def test_help_and_import_load_nothing_heavy(program):
 def test_models_as_a_table_and_as_json(podium, monkeypatch):
     rows = podium("models", "*5*", "--json").json
     assert {row["name"] for row in rows} == set(list_models("*5*"))
-    facts = {"name", "family", "year", "params", "macs", "input", "depth", "top1_error", "top5_error", "protocol", "paper"}
+    facts = {
+        "name",
+        "family",
+        "year",
+        "params",
+        "macs",
+        "input",
+        "depth",
+        "top1_error",
+        "top5_error",
+        "protocol",
+        "paper",
+    }
     assert all(set(row) == facts for row in rows)
     by_name = {row["name"]: row for row in rows}
     assert by_name["resnet50"]["params"] == 25_557_032
