@@ -14,7 +14,7 @@ from podium import verbs
     ("line", "words"),
     [
         ("trian lenet5 digits", ["'trian'", "did you mean train"]),
-        ("frobnicate", ["'frobnicate'", "models, recipes, check"]),
+        ("frobnicate", ["'frobnicate'", "one of models, info"]),
         ("train resnet2O digits", ["'resnet2O'", "resnet20"]),
         ("train lenet5_modern digits --epocs 3", ["'--epocs'", "--epochs"]),
         ("train lenet5_modern digits --epocs=3", ["'--epocs=3'", "--epochs"]),
