@@ -25,6 +25,7 @@ lint: install
 
 bench: install
 	$(BIN)/python benchmarks/augment.py
+	$(BIN)/python benchmarks/loader.py
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/mnist.py
 

@@ -78,9 +78,8 @@ def test_no_augmentation_changes_nothing():
 @pytest.mark.parametrize(("kind", "low", "high"), [("scale", 1.0, 2.0), ("area", 0.08, 1.0)])
 def test_crop_boxes_lie_inside_and_have_the_asked_size(kind, low, high):
     index = torch.arange(3000)
-    w, h = torch.full((3000,), 300), torch.full((3000,), 200)
-    boxes = aug.crop_boxes(Augment(crop=kind, crop_range=(low, high)), w, h, 0, 0, index)
-    left, top, right, bottom = boxes.unbind(1)
+    augment = Augment(crop=kind, crop_range=(low, high))
+    left, top, right, bottom = aug.crop_boxes(augment, aug.crop_draws(augment, 0, 0, index), 300, 200)
     assert float(left.min()) >= 0
     assert float(top.min()) >= 0
     assert float(right.max()) <= 300.01

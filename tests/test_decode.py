@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from podium.data.decode import MAX_PIXELS, Preprocessing, decode, fit
+from podium.data.decode import MAX_PIXELS, Preprocessing, decode, decode_pixels, fit
 from podium.errors import DataError
 
 PHOTO = np.random.Generator(np.random.PCG64(0)).integers(0, 256, (40, 60, 3), np.uint8)
@@ -195,6 +195,95 @@ def test_what_is_no_image_is_refused(data, says):
         decode(data, "cat.jpg", 3)
     assert "podium check" in caught.value.fix
     assert "\n" not in caught.value.what
+
+
+def waves(width, height):
+    """A smooth colour photo, as cameras make them."""
+    y, x = np.mgrid[:height, :width] / 40
+    return np.stack([128 + 100 * np.sin(x + y), 128 + 100 * np.cos(x - y), 128 + 60 * np.sin(x * y / 9)], 2).astype(
+        np.uint8
+    )
+
+
+@pytest.mark.parametrize("times", [1, 2, 4, 8])
+@pytest.mark.parametrize("how", [{}, {"progressive": True}, {"subsampling": 0}])
+def test_a_jpeg_comes_smaller_where_that_is_asked_for(times, how):
+    photo, asked = waves(322, 203), []
+    data = encoded(photo, "JPEG", quality=95, **how)
+    image = decode(data, "it", 3, lambda width, height: asked.append((width, height)) or times)
+    assert asked == [(322, 203)]
+    assert image.size == (-(-322 // times), -(-203 // times))
+    padded = np.pad(photo, ((0, -203 % times), (0, -322 % times), (0, 0)), mode="edge")
+    expected = Image.fromarray(padded).resize(image.size, Image.Resampling.BOX)
+    difference = np.abs(np.asarray(image, float) - np.asarray(expected, float))
+    assert float(difference.mean()) < 1  # of 255
+    assert float(difference.max()) < 6
+    np.testing.assert_array_equal(decode_pixels(data, "it", 3, lambda *_: times), np.asarray(image))
+
+
+def test_what_comes_smaller_is_upright_and_its_size_too():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a quarter turn clockwise makes it upright
+    photo, asked = waves(320, 200), []
+    data = encoded(photo, "JPEG", quality=95, exif=exif)
+    image = decode(data, "it", 3, lambda width, height: asked.append((width, height)) or 4)
+    assert asked == [(200, 320)]
+    expected = Image.fromarray(photo).rotate(-90, expand=True).resize((50, 80), Image.Resampling.BOX)
+    assert image.size == expected.size
+    assert float(np.abs(np.asarray(image, float) - np.asarray(expected, float)).mean()) < 3
+    np.testing.assert_array_equal(decode_pixels(data, "it", 3, lambda *_: 4), np.asarray(image))
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "L"])
+def test_cmyk_and_grey_come_smaller_by_the_same_rules(mode):
+    photo = Image.fromarray(waves(320, 200)).convert(mode)
+    data = encoded(photo, "JPEG", quality=95)
+    whole, small = decode(data, "it", 3), decode(data, "it", 3, lambda *_: 2)
+    assert small.mode == whole.mode == "RGB"
+    difference = np.asarray(small, float) - np.asarray(whole.resize((160, 100), Image.Resampling.BOX), float)
+    assert float(np.abs(difference).mean()) < 3
+    np.testing.assert_array_equal(decode_pixels(data, "it", 3, lambda *_: 2), np.asarray(small))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "WEBP", "GIF"])
+def test_only_a_jpeg_comes_smaller(kind):
+    data = encoded(waves(64, 32), kind)
+    assert decode(data, "it.jpg", 3, lambda *_: 4).size == (64, 32)
+
+
+@pytest.mark.parametrize("how", [{}, {"progressive": True}])
+@pytest.mark.parametrize("cut", [3, 200, 2000])
+@pytest.mark.parametrize("times", [2, 8])
+def test_a_truncated_jpeg_is_an_error_at_any_scale(how, cut, times):
+    data = encoded(waves(640, 480), "JPEG", quality=95, **how)
+    for way in (decode, decode_pixels):
+        way(data, "it.jpg", 3, lambda *_: times)
+        with pytest.raises(DataError, match=r"it\.jpg: truncated"):
+            way(data[:-cut], "it.jpg", 3, lambda *_: times)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("how", [{"quality": 30}, {"progressive": True}, {"subsampling": 0}, {"subsampling": 1}])
+def test_the_short_way_gives_the_pixels_of_the_long_one(mode, how, channels):
+    for size in ((61, 43), (8, 8), (1, 1), (3, 200)):
+        data = encoded(Image.fromarray(waves(*size)).convert(mode), "JPEG", **how)
+        long = np.asarray(decode(data, "it", channels)).reshape(size[1], size[0], channels)
+        np.testing.assert_array_equal(decode_pixels(data, "it", channels), long)
+
+
+@pytest.mark.parametrize(
+    ("data", "says"), [(b"", "empty"), (b"\xff\xd8\xff", "it"), (b"GIF89a", "it"), (b"words", "not an image")]
+)
+def test_the_short_way_refuses_what_the_long_one_refuses(data, says):
+    with pytest.raises(DataError, match=says):
+        decode_pixels(data, "it", 3)
+
+
+def test_a_file_with_bytes_to_spare_is_accepted_on_both_ways():
+    data = encoded(waves(64, 48), "JPEG")
+    for odd in (data + b"spare", data[:20] + data[20:].replace(b"\xff\xd9", b"\0\0\xff\xd9")):
+        np.testing.assert_array_equal(decode_pixels(odd, "it", 3), np.asarray(decode(odd, "it", 3)))
 
 
 @pytest.mark.parametrize(("width", "height"), [(10_000, 5_001), (9_000, 10_000), (18_000, 10_000), (60_000, 50_000)])

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
+from podium.data import augment as aug
 from podium.data.augment import Augment
 from podium.data.dataset import ImageFile, Split
 from podium.data.decode import Preprocessing
@@ -169,7 +170,50 @@ def test_random_crops_are_interpolated_as_the_preprocessing_says(photos):
     (batch,) = batches.epoch()
     expected = Image.open(photos.files[10].path).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
     got = batch.x[batch.index.tolist().index(10)].numpy() * 255
-    np.testing.assert_allclose(got, np.asarray(expected).transpose(2, 0, 1), atol=1e-3)
+    np.testing.assert_allclose(got, np.asarray(expected).transpose(2, 0, 1), atol=1.001)  # of 255: rounded otherwise
+
+
+def test_a_large_photo_is_cropped_where_and_as_it_was_drawn(tmp_path):
+    """Against Pillow's resize of the whole photo, at each of the scales at which a JPEG can be decoded.
+
+    A crop begins and ends at a pixel of what was decoded, so within half a pixel of the network's input of where it was drawn.
+    """
+    y, x = np.mgrid[:400, :600] / 30
+    smooth = np.stack([128 + 100 * np.sin(x + y), 128 + 100 * np.cos(x - y), 128 + 60 * np.sin(y)], 2).astype(np.uint8)
+    path = tmp_path / "large.jpg"
+    Image.fromarray(smooth).save(path, quality=95)
+    split, augment = Split(np.zeros(2, np.int64), files=(ImageFile.of(path),) * 2), Augment(crop="area", flip=True)
+    image, index = Image.open(path), torch.arange(2)
+    for size, scales in ((30, {8}), (40, {4, 8}), (64, {4}), (130, {2}), (250, {1})):
+        plain = {"mean": (0.0,) * 3, "std": (1.0,) * 3}
+        (batch,) = loader(split, augment=augment, image_size=size, **plain, batch_size=2).epoch(1)
+        boxes = torch.stack(aug.crop_boxes(augment, aug.crop_draws(augment, 5, 1, index), 600, 400), 1)
+        mirrored = aug.uniform(5, 1, index, "flip") < 0.5
+        times = [max(n for n in (1, 2, 4, 8) if n * size <= min(b[2] - b[0], b[3] - b[1])) for b in boxes.tolist()]
+        assert set(times) == scales
+        for n, got in zip(batch.index.tolist(), batch.x.permute(0, 2, 3, 1).numpy() * 255, strict=True):
+            box = ((boxes[n] / times[n]).round() * times[n]).tolist()
+            expected = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box), float)
+            difference = np.abs(got - (expected[:, ::-1] if mirrored[n] else expected))
+            assert float(difference.mean()) < 1  # of 255
+            assert float(difference.max()) < 8
+
+
+def test_judging_decodes_all_of_a_photo(tmp_path):
+    """A large JPEG, judged, is to the last bit what Pillow makes of all its pixels."""
+    path = tmp_path / "large.jpg"
+    Image.fromarray(np.random.Generator(np.random.PCG64(2)).integers(0, 256, (200, 200, 3), np.uint8)).save(path)
+    split = Split(np.zeros(1, np.int64), files=(ImageFile.of(path),))
+    (batch,) = loader(split, augment=None, mean=(0.0,) * 3, std=(1.0,) * 3).epoch()
+    expected = np.asarray(Image.open(path).resize((SIZE, SIZE), Image.Resampling.BILINEAR))
+    np.testing.assert_allclose(batch.x[0].permute(1, 2, 0).numpy() * 255, expected, atol=1e-3)
+
+
+def test_a_batch_of_the_whole_set_keeps_labels_with_images(arrays):
+    (batch,) = loader(arrays, augment=Augment(), batch_size=99, mean=(0.0,) * 3, std=(1.0,) * 3).epoch(1)
+    assert batch.index.tolist() != list(range(COUNT))
+    expected = arrays.pixels[batch.index].transpose(0, 3, 1, 2)
+    np.testing.assert_allclose(batch.x.numpy() * 255, expected, atol=1e-3)
 
 
 @pytest.mark.parametrize("augment", [None, EVERYTHING, Augment(crop="area", colour=0.1), Augment(crop="scale")])

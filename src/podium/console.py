@@ -52,6 +52,23 @@ def epoch_line(row: dict[str, Any]) -> str:
 
 
 @contextmanager
+def counting_bar(label: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A bar with the time left, on standard error; nothing without a terminal.
+
+    Yields:
+        progress(done, count).
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, count: bar.update(task, completed=done, total=count)
+
+
+@contextmanager
 def training_bar(quiet: bool = False) -> Iterator[Callable[..., None]]:
     """A bar with the time left, and a line an epoch; without a terminal only the lines. Everything goes to standard error.
 

@@ -200,6 +200,24 @@ def check(arguments: argparse.Namespace) -> int:
     return 3 if report.problems else 0
 
 
+def pack(arguments: argparse.Namespace) -> int:
+    """podium pack."""
+    from podium.data.pack import write_pack
+    from podium.data.sources import read
+
+    data = read(arguments.data, arguments.on_bad)
+    with console.counting_bar("packing", quiet=arguments.json) as progress:
+        card = write_pack(data, arguments.out, arguments.side, progress)
+    images, size = sum(card["splits"].values()), sum(file["bytes"] for file in card["files"].values())
+    if arguments.json:
+        _print_json({"pack": str(arguments.out), "images": images, "bytes": size, "classes": card["classes"]})
+    else:
+        for name, why in card["skipped"]:
+            print(f"left out: {name}  {why}")
+        print(f"pack: {arguments.out}: {images:,} images of {len(card['classes'])} classes, {size / 1e6:,.1f} MB")
+    return 0
+
+
 def train(arguments: argparse.Namespace) -> int:
     """podium train."""
     from podium.training.folder import RunFolder

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -125,28 +127,59 @@ def shift_and_flip(padded: Tensor, rows: Tensor, side: int, drawn: Shifts, index
     return torch.where(drawn.mirrored[index, None, None, None], out.flip(2), out)
 
 
-def crop_boxes(augment: Augment, width: Tensor, height: Tensor, seed: int, epoch: int, index: Tensor) -> Tensor:
-    """For each image the box (left, top, right, bottom), in pixels, that a "scale" or "area" crop takes.
+def crop_draws(augment: Augment, seed: int, epoch: int, index: Tensor) -> Tensor:
+    """Draw the crop that an epoch sees of each image, whatever its size.
 
     Args:
-        width, height: (N,) of the images, in pixels.
         index: (N,) which images of the data set.
 
     Returns:
-        (N, 4) float32.
+        (4, N) float32 for `crop_boxes`: size, square root of the aspect, and place from left and top in [0, 1).
     """
-    width, height = width.float(), height.float()
     low, high = augment.crop_range
-    u = uniform(seed, epoch, index, "size")
+    u, v, x, y = (uniform(seed, epoch, index, draw) for draw in ("size", "aspect", "x", "y"))
+    share = low + u * (high - low)
     if augment.crop == "scale":
-        w = h = torch.minimum(width, height) / (low + u * (high - low))
-    else:
-        area = (low + u * (high - low)) * width * height
-        aspect = torch.exp((2 * uniform(seed, epoch, index, "aspect") - 1) * math.log(4 / 3))
-        w, h = (area * aspect).sqrt().minimum(width), (area / aspect).sqrt().minimum(height)
-    left = uniform(seed, epoch, index, "x") * (width - w)
-    top = uniform(seed, epoch, index, "y") * (height - h)
-    return torch.stack([left, top, left + w, top + h], 1)
+        return torch.stack([1 / share, torch.ones_like(share), x, y])
+    return torch.stack([share.sqrt(), torch.exp((v - 0.5) * math.log(4 / 3)), x, y])
+
+
+def crop_boxes(augment: Augment, drawn: Any, width: int, height: int) -> tuple[Any, Any, Any, Any]:
+    """The boxes (left, top, right, bottom), in pixels, that "scale" or "area" crops take of images of one size.
+
+    Args:
+        drawn: of `crop_draws`, (4, N), or (4,) of one image; a tensor or an array.
+        width, height: of the images, in pixels.
+
+    Returns:
+        Four of the kind that was given, (N,) or numbers.
+    """
+    size, stretch, x, y = drawn
+    side = size * (min(width, height) if augment.crop == "scale" else math.sqrt(width * height))
+    w, h = (side * stretch).clip(None, width), (side / stretch).clip(None, height)
+    left, top = x * (width - w), y * (height - h)
+    return left, top, left + w, top + h
+
+
+def cropped(pixels: np.ndarray, box: tuple[float, ...], side: int, interpolation: str, mirrored: bool) -> np.ndarray:
+    """A box of one image, to the nearest pixel, resized to a square by antialiased interpolation.
+
+    Args:
+        pixels: (H, W, C) uint8.
+        box: (left, top, right, bottom), in pixels.
+        side: of the square, in pixels.
+        interpolation: "bilinear" or "bicubic".
+        mirrored: left and right change places.
+
+    Returns:
+        (side, side, C) uint8.
+    """
+    left, top, right, bottom = map(round, box)
+    left, top = min(left, pixels.shape[1] - 1), min(top, pixels.shape[0] - 1)  # a pixel at least
+    region = np.array(pixels[None, top : max(bottom, top + 1), left : max(right, left + 1)], order="C")
+    # Channels last in memory, with a stride of the batch that says so: torch has its fast kernel for that only.
+    x = F.interpolate(torch.from_numpy(region).permute(0, 3, 1, 2), (side, side), mode=interpolation, antialias=True)
+    return (x.flip(3) if mirrored else x).permute(0, 2, 3, 1)[0].numpy()
 
 
 def crop_and_resize(x: Tensor, boxes: Tensor) -> Tensor:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from podium.data.dataset import ImageFile, show
+from podium.data.dataset import Dataset, ImageFile, show
 from podium.data.decode import FORMATS, MAX_PIXELS, decode
 from podium.data.folders import LAYOUT, Listing, list_path, look_alike
+from podium.data.pack import is_pack, read_pack
 from podium.data.sources import locate, read_arrays
 from podium.errors import DataError
 
@@ -68,7 +69,7 @@ class CheckReport:
 
 
 def check(source: str | Path, progress: Callable[[int, int], None] | None = None) -> CheckReport:
-    """Look at every image: decode it fully, hash it, compare.
+    """Look at every image: decode it fully (of a pack: compare its pixels with their checksum), hash it, compare.
 
     Args:
         source: as for `load_data`.
@@ -79,17 +80,13 @@ def check(source: str | Path, progress: Callable[[int, int], None] | None = None
     """
     report = CheckReport(str(source))
     data = read_arrays(str(source))
+    data = read_arrays(str(source))
+    if data is None and is_pack(path := locate(str(source))):
+        data = read_pack(path)
     if data is not None:
-        entries: list[tuple[str, str, str, bytes]] = []
-        for split, part in data.splits.items():
-            pixels = part.pixels if part.pixels is not None else ()
-            for index, (label, image) in enumerate(zip(part.labels.tolist(), pixels, strict=True)):
-                content = hashlib.sha256(image.tobytes()).digest()
-                entries.append((f"{split} image {index}", split, data.classes[label], content))
-        _count(report, [(split, name) for _, split, name, _ in entries], list(data.classes), list(data.splits))
-        _repeats(report, entries)
+        _stored(report, data, progress)
         return report
-    listing = list_path(locate(str(source)))
+    listing = list_path(path)
     _strays(report, listing)
     files = [
         (split or "train", name, file)
@@ -101,7 +98,7 @@ def check(source: str | Path, progress: Callable[[int, int], None] | None = None
         raise DataError(f"{show(str(source))}: holds no images", LAYOUT)
     splits = list(dict.fromkeys(split or "train" for split in listing.files))
     _count(report, [(split, name) for split, name, _ in files], listing.classes, splits)
-    entries = []
+    entries: list[tuple[str, str, str, bytes]] = []
     with ThreadPoolExecutor(2) as pool:
         for done, ((split, name, file), (problem, digest)) in enumerate(
             zip(files, pool.map(_inspect, (f for _, _, f in files)), strict=True), 1
@@ -114,6 +111,25 @@ def check(source: str | Path, progress: Callable[[int, int], None] | None = None
                 progress(done, len(files))
     _repeats(report, entries)
     return report
+
+
+def _stored(report: CheckReport, data: Dataset, progress: Callable[[int, int], None] | None) -> None:
+    """Images that are pixels already, in memory or in a pack."""
+    entries = []
+    images = [(split, part, index) for split, part in data.splits.items() for index in range(len(part))]
+    names = [data.classes[int(part.labels[index])] for _, part, index in images]
+    for done, ((split, part, index), name) in enumerate(zip(images, names, strict=True), 1):
+        where = f"{split} image {index}"
+        try:
+            content = hashlib.sha256(part.array(index, data.channels).tobytes()).digest()
+            entries.append((where, split, name, content))
+        except DataError as error:
+            report.add("unreadable", where, error.what)
+        if progress is not None:
+            progress(done, len(images))
+    splits = [split for split, _, _ in images]
+    _count(report, list(zip(splits, names, strict=True)), list(data.classes), list(data.splits))
+    _repeats(report, entries)
 
 
 def _inspect(file: ImageFile) -> tuple[Problem | None, bytes | None]:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from podium.data.decode import decode
+from podium.data.decode import decode, decode_pixels
 from podium.errors import DataError
+
+if TYPE_CHECKING:
+    from podium.data.pack import Packed
 
 SPLITS = ("train", "val", "test")
 
@@ -80,17 +84,19 @@ def show(path: Path | str) -> str:
 
 @dataclass
 class Split:
-    """The images of one split: pixels in memory, or files.
+    """The images of one split: pixels in memory, files, or a part of a pack.
 
     Args:
         labels: (N,) int64, over the data set's classes.
         pixels: (N, H, W, C) uint8, or None.
         files: N of them, or None.
+        packed: N of them, or None.
     """
 
     labels: np.ndarray
     pixels: np.ndarray | None = None
     files: tuple[ImageFile, ...] | None = None
+    packed: Packed | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -104,11 +110,24 @@ class Split:
         if self.files is not None:
             file = self.files[index]
             return decode(file.read(), file.name, channels)
-        if self.pixels is None:
-            raise DataError("a split without images", "give pixels or files")
-        pixels = self.pixels[index]
+        stored = self.pixels if self.pixels is not None else self.packed
+        if stored is None:
+            raise DataError("a split without images", "give pixels, files or a pack")
+        pixels = stored[index]
         image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
         return image.convert("L" if channels == 1 else "RGB")
+
+    def array(self, index: int, channels: int, shrink: Callable[[int, int], int] | None = None) -> np.ndarray:
+        """One image as `image` gives it, (H, W, C) uint8, but for JPEGs that `shrink` makes smaller (see `decode`)."""
+        if self.files is not None:
+            file = self.files[index]
+            return decode_pixels(file.read(), file.name, channels, shrink)
+        if self.pixels is not None and self.pixels.shape[-1] == channels:
+            return self.pixels[index]
+        if self.packed is not None and channels == 3:
+            return self.packed[index]
+        image = self.image(index, channels)
+        return np.asarray(image).reshape(image.height, image.width, channels)
 
     def select(self, indices: Sequence[int] | np.ndarray | range) -> Split:
         """Some of its images, in the order given."""
@@ -117,6 +136,7 @@ class Split:
             self.labels[chosen],
             self.pixels[chosen] if self.pixels is not None else None,
             tuple(self.files[i] for i in chosen) if self.files is not None else None,
+            self.packed.select(chosen) if self.packed is not None else None,
         )
 
 
@@ -153,12 +173,14 @@ class Dataset:
     notes: tuple[str, ...] = field(default_factory=tuple)
 
     def fingerprint(self) -> str:
-        """SHA-256 over classes, labels and pixels (of files: names and sizes): the same images give the same."""
+        """SHA-256 over classes, labels and pixels (of files: names and sizes; of a pack: its index): the same images give the same."""
         digest = hashlib.sha256(repr(self.classes).encode())
         for name, split in self.splits.items():
             digest.update(name.encode() + np.ascontiguousarray(split.labels).tobytes())
             if split.pixels is not None:
                 digest.update(np.ascontiguousarray(split.pixels).data)
+            if split.packed is not None:
+                digest.update(split.packed.fingerprint())
             for file in split.files or ():
                 digest.update(
                     f"{file.path.name}{file.name.rsplit('!', 1)[-1]}{file.size}".encode(errors="surrogateescape")

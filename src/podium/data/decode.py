@@ -1,15 +1,18 @@
-"""Bytes to uint8 pixels, by content and never by extension, with a written rule for every kind of image. numpy and Pillow only."""
+"""Bytes to uint8 pixels, by content and never by extension, with a written rule for every kind of image. No torch here."""
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+import simplejpeg
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from podium.errors import DataError
 
@@ -22,10 +25,11 @@ RESIZES = ("crop", "pad", "stretch")
 INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 CHANNEL_ORDERS = ("rgb", "bgr")
 MAX_PIXELS = 50_000_000  # read from the header, before anything is decoded
+DAMAGED = (OSError, SyntaxError, ValueError, EOFError, MemoryError, IndexError, TypeError)  # what decoders raise
 FIX = "`podium check` lists every such file; --on-bad skip leaves them out"
 
 
-def decode(data: bytes, name: str, channels: int) -> Image.Image:
+def decode(data: bytes, name: str, channels: int, shrink: Callable[[int, int], int] | None = None) -> Image.Image:
     """One image, upright, with 8 bits a channel.
 
     The orientation in EXIF is applied; transparency is laid on white; 16 bits are scaled to 8; CMYK and palettes become
@@ -35,6 +39,8 @@ def decode(data: bytes, name: str, channels: int) -> Image.Image:
         data: the file's bytes.
         name: for messages.
         channels: 1 for grey, 3 for colour.
+        shrink: of (width, height), upright: how many times smaller than that a JPEG may come, 1, 2, 4 or 8; its cosine
+            transform gives that directly. All of the file is read and checked all the same.
 
     Returns:
         A loaded image of mode "L" or "RGB".
@@ -48,8 +54,11 @@ def decode(data: bytes, name: str, channels: int) -> Image.Image:
         image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
         if image.width * image.height > MAX_PIXELS:
             raise DataError(*_too_large(name, f"{image.width} x {image.height} pixels"))
+        if shrink is not None and image.format == "JPEG":
+            _shrink(image, shrink)
         image.load()
-        image = _eight_bits(ImageOps.exif_transpose(image))
+        ImageOps.exif_transpose(image, in_place=True)
+        image = _eight_bits(image)
         return (
             image if image.mode == ("L" if channels == 1 else "RGB") else image.convert("L" if channels == 1 else "RGB")
         )
@@ -57,9 +66,40 @@ def decode(data: bytes, name: str, channels: int) -> Image.Image:
         raise DataError(*_too_large(name, "far more pixels")) from None
     except UnidentifiedImageError:
         raise DataError(f"{name}: not an image of {', '.join(FORMATS)}", FIX) from None
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError, IndexError, TypeError) as error:
+    except DAMAGED as error:
         kind = "truncated" if "truncated" in str(error).lower() else "damaged"
         raise DataError(f"{name}: {kind} image ({error})", FIX) from None
+
+
+def decode_pixels(data: bytes, name: str, channels: int, shrink: Callable[[int, int], int] | None = None) -> np.ndarray:
+    """What `decode` gives, as (H, W, C) uint8; a plain JPEG comes from libjpeg-turbo itself, without the way through Pillow.
+
+    The slightest doubt of libjpeg-turbo's, such as an early end, sends the file to `decode`, which accepts or names it.
+    """
+    with contextlib.suppress(*DAMAGED, Image.DecompressionBombError):
+        image = Image.open(io.BytesIO(data), formats=("JPEG",))
+        plain = image.format == "JPEG" and image.mode == ("L" if channels == 1 else "RGB")
+        if plain and image.width * image.height <= MAX_PIXELS and _orientation(image) not in range(2, 9):
+            times = shrink(*image.size) if shrink is not None else 1
+            return simplejpeg.decode_jpeg(
+                data,
+                "GRAY" if channels == 1 else "RGB",
+                min_height=math.ceil(image.height / times),
+                min_width=math.ceil(image.width / times),
+                min_factor=times,
+            )
+    return _pixels(decode(data, name, channels, shrink))
+
+
+def _orientation(image: Image.Image) -> Any:
+    return image.getexif().get(ExifTags.Base.Orientation)
+
+
+def _shrink(image: Image.Image, shrink: Callable[[int, int], int]) -> None:
+    """Have an image whose header was read decoded smaller."""
+    times = shrink(*(image.size[::-1] if _orientation(image) in (5, 6, 7, 8) else image.size))
+    if times > 1:
+        image.draft(None, (image.width // times, image.height // times))
 
 
 def _too_large(name: str, size: str) -> tuple[str, str]:

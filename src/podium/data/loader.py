@@ -17,12 +17,13 @@ from torch import Tensor
 from podium.data import augment as aug
 from podium.data.augment import Augment
 from podium.data.dataset import Split
-from podium.data.decode import Preprocessing, resized_crop
+from podium.data.decode import Preprocessing
 from podium.errors import DataError, MachineError
 
 RESIDENT_BYTES = 2 << 30  # an in-memory set resized to more than this is resized batch by batch instead
 PREFETCH = 3  # batches decoded ahead
-HUNG = 120.0  # seconds after which an image that has not been decoded counts as hung
+TOGETHER = 8  # images that a thread decodes before it hands them over: threads that meet less often wait less
+HUNG = 120.0  # seconds after which images that have not been decoded count as hung
 
 
 @dataclass(frozen=True)
@@ -119,29 +120,43 @@ class Loader:
         everything = torch.arange(len(self.split), device=self.device)
         size = self.preprocessing.image_size
         drawn = aug.shifts(self.augment, size, self.seed, epoch, everything) if self.augment is not None else None
+        crops = self._crops(epoch, everything)
         batches = [order[n * self.batch_size : (n + 1) * self.batch_size] for n in range(start, self.steps)]
         if self.resident is not None:
             for rows in batches:
                 index = rows.to(self.device)
-                yield self._finish(self.resident, index, index, epoch, drawn)
-        else:
-            for rows, images in self.decoded(batches, partial(self._read, epoch)):
-                pixels = torch.from_numpy(np.stack(images))
-                index, padded = rows.to(self.device), self._padded(pixels.to(self.device))
-                yield self._finish(padded, everything[: len(rows)], index, epoch, drawn)
+                yield self._finish(self.resident, index, index, epoch, drawn, crops)
+            return
+        read = self._fitted
+        if self.augment is not None and drawn is not None and crops is not None and self.preprocessing.resize == "crop":
+            # cut out of the whole image while it is there; what is padded or stretched is cropped on the device
+            mirrored = drawn.mirrored.cpu().numpy() if drawn.mirrored is not None else None
+            read = partial(self._cropped, self.augment, crops.cpu().numpy(), mirrored)
+            drawn = crops = None
+        for rows, images in self.decoded(batches, read):
+            pixels = torch.from_numpy(np.stack(images))
+            index, padded = rows.to(self.device), self._padded(pixels.to(self.device))
+            yield self._finish(padded, everything[: len(rows)], index, epoch, drawn, crops)
 
-    def _finish(self, pixels: Tensor, rows: Tensor, index: Tensor, epoch: int, drawn: aug.Shifts | None) -> Batch:
+    def _crops(self, epoch: int, index: Tensor) -> Tensor | None:
+        if self.augment is None or self.augment.crop not in ("scale", "area"):
+            return None
+        return aug.crop_draws(self.augment, self.seed, epoch, index)
+
+    def _finish(
+        self, pixels: Tensor, rows: Tensor, index: Tensor, epoch: int, drawn: aug.Shifts | None, crops: Tensor | None
+    ) -> Batch:
         """Augment and normalise: rows of `pixels` (M, H, W, C) uint8, padded, become a batch."""
         a, size = self.augment, self.preprocessing.image_size
         if drawn is not None and (self.padding or drawn.mirrored is not None):
             x = aug.shift_and_flip(pixels, rows, size, drawn, index)
         else:
-            x = pixels[rows] if len(rows) != len(pixels) else pixels
+            x = pixels[rows] if self.resident is not None else pixels
         x = self.normalized(x)
         if a is not None:
-            if a.crop in ("scale", "area") and not self._crops_while_decoding:
-                side = torch.full((len(index),), x.shape[-1], device=self.device)
-                x = aug.crop_and_resize(x, aug.crop_boxes(a, side, side, self.seed, epoch, index))
+            if crops is not None:
+                boxes = aug.crop_boxes(a, crops[:, index], size, size)
+                x = aug.crop_and_resize(x, torch.stack(boxes, 1))
             if a.colour:
                 order = self.preprocessing.channel_order
                 x = aug.colour_noise(x, a.colour, self.std, self.seed, epoch, index, order)
@@ -167,20 +182,23 @@ class Loader:
         x = pixels.flatten(2).float().mul_(scale).add_(offset)
         return x.unflatten(2, (width, -1)).permute(0, 3, 1, 2)
 
-    @property
-    def _crops_while_decoding(self) -> bool:
-        """Files are cropped out of the full image; what is padded, stretched or in memory is cropped on the device."""
-        crops = self.augment is not None and self.augment.crop in ("scale", "area")
-        return crops and self.resident is None and self.preprocessing.resize == "crop"
+    def _cropped(self, augment: Augment, crops: np.ndarray, mirrored: np.ndarray | None, index: int) -> np.ndarray:
+        """The drawn crop of an image, out of all its pixels, or of a JPEG out of as many as its size asks for."""
+        p, times = self.preprocessing, 1
+        box: tuple[float, ...] = ()
 
-    def _read(self, epoch: int, index: int) -> np.ndarray:
-        if not self._crops_while_decoding or self.augment is None:
-            return self._fitted(index)
-        image = self.split.image(index, self.preprocessing.channels)
-        width, height = (torch.tensor([side]) for side in image.size)
-        box = aug.crop_boxes(self.augment, width, height, self.seed, epoch, torch.tensor([index]))[0].tolist()
-        side = self.preprocessing.image_size
-        return resized_crop(image, (side, side), tuple(box), self.preprocessing.interpolation)
+        def shrink(width: int, height: int) -> int:
+            nonlocal box, times
+            box = left, top, right, bottom = aug.crop_boxes(augment, crops[:, index], width, height)
+            spare = min(right - left, bottom - top) / p.image_size
+            times = next((n for n in (8, 4, 2) if n <= spare), 1)
+            return times
+
+        pixels = self.split.array(index, p.channels, shrink)
+        if not box:  # only a JPEG is asked
+            box = aug.crop_boxes(augment, crops[:, index], pixels.shape[1], pixels.shape[0])
+        box = tuple(edge / times for edge in box)
+        return aug.cropped(pixels, box, p.image_size, p.interpolation, mirrored is not None and bool(mirrored[index]))
 
     def decoded(
         self, batches: Iterable[Tensor], read: Callable[[int], np.ndarray]
@@ -196,17 +214,20 @@ class Loader:
                 yield rows, [read(int(i)) for i in rows]
             return
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="decode")
-        waiting: deque[tuple[Tensor, list[Future[np.ndarray]]]] = deque()
+        waiting: deque[tuple[Tensor, list[Future[list[np.ndarray]]]]] = deque()
         try:
             ahead = iter(batches)
             while True:
                 while len(waiting) < PREFETCH and (following := next(ahead, None)) is not None:
-                    waiting.append((following, [pool.submit(read, int(i)) for i in following]))
+                    some = following.split(TOGETHER)
+                    waiting.append(
+                        (following, [pool.submit(lambda part: [*map(read, part)], p.tolist()) for p in some])
+                    )
                 if not waiting:
                     return
                 rows, futures = waiting.popleft()
                 try:
-                    images = [future.result(timeout=HUNG) for future in futures]
+                    images = [image for future in futures for image in future.result(timeout=HUNG)]
                 except FutureTimeout:
                     raise MachineError(
                         f"an image of the batch at {int(rows[0])} was not read within {HUNG:.0f} s",

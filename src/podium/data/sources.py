@@ -13,6 +13,7 @@ from podium.data import arrays
 from podium.data.dataset import SPLITS, Dataset, ImageFile, Split, show
 from podium.data.decode import RESIZES, decode
 from podium.data.folders import ARCHIVES, LAYOUT, Listing, list_path, look_alike
+from podium.data.pack import is_pack, read_pack
 from podium.errors import DataError, UsageError, closest
 
 NAMED = {
@@ -40,7 +41,7 @@ def load_data(
 
     Args:
         source: "digits"; "mnist", "fashion-mnist", "cifar10" or "cifar100", looked for here and in $PODIUM_DATA; a folder or archive
-            of class folders, with or without train, val and test; a folder of IDX files or of CIFAR's batches.
+            of class folders, with or without train, val and test; a folder of IDX files or of CIFAR's batches; a pack.
         val: fraction of the training images held out, seeded and stratified; None: a fifth where nothing else is there to
             judge by, else none.
         seed: of that choice.
@@ -54,14 +55,11 @@ def load_data(
     """
     if channels not in (None, 1, 3):
         raise UsageError(f"channels: {channels}", "give 1 or 3")
-    for name, value, known in (("resize", resize, RESIZES), ("on_bad", on_bad, ("error", "skip"))):
-        if value not in known:
-            raise UsageError(f"{name}: {value!r}", f"give {' or '.join(known)}")
+    if resize not in RESIZES:
+        raise UsageError(f"resize: {resize!r}", f"give {' or '.join(RESIZES)}")
     if val is not None and not 0 <= val < 1:
         raise UsageError(f"val: {val}", "give a fraction from 0 to 1, such as 0.2")
-    data = _read(str(source))
-    if on_bad == "skip":
-        data = _without_bad(data)
+    data = read(source, on_bad)
     if channels is not None and channels != data.channels:
         data = _with_channels(data, channels)
     data = replace(data, resize=resize)
@@ -78,8 +76,15 @@ def load_data(
     return replace(data, notes=(f"{data.name}: {sizes} images; {len(data.classes)} classes: {named}", *data.notes))
 
 
-def _read(source: str) -> Dataset:
-    return read_arrays(source) or _photos(locate(source))
+def read(source: str | Path, on_bad: str = "error") -> Dataset:
+    """A data set as it lies there: nothing is held out. Arguments as of `load_data`."""
+    if on_bad not in ("error", "skip"):
+        raise UsageError(f"on_bad: {on_bad!r}", "give error or skip")
+    data = read_arrays(str(source))
+    if data is None:
+        path = locate(str(source))
+        data = read_pack(path) if is_pack(path) else _photos(path)
+    return _without_bad(data) if on_bad == "skip" else data
 
 
 def read_arrays(source: str) -> Dataset | None:

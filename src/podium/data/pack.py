@@ -1,0 +1,247 @@
+"""Packs: photos decoded once, kept as pixels in one file, and read from there at the speed of memory. numpy and Pillow only.
+
+A pack is a folder of three files:
+
+- `images.bin`: the pixels (H, W, 3) uint8 of every image, one after the other. Images keep their shape, so a random crop
+  is a few rows of a memory map, and the choice between `crop`, `pad` and `stretch` stays open.
+- `index.npy`: a row an image, (N, 5) int64: where its pixels begin, height, width, label, CRC-32 of the pixels.
+- `pack.json`: what it is: format, classes, how many images each split has, the rule of preparation, the size and SHA-256
+  of the other two.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from podium import __version__
+from podium.data.dataset import Dataset, Split, show
+from podium.errors import DataError, MachineError, UsageError
+from podium.files import disk_error, sync_folder, write_atomic
+
+FORMAT = 1  # of the packs that are written; those of a higher number are refused
+CARD, INDEX, IMAGES = "pack.json", "index.npy", "images.bin"
+AT_ONCE = 64  # images decoded ahead of the disk
+AGAIN = "pack the images again"
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Some images of a pack.
+
+    Args:
+        path: the pack.
+        pixels: of all of its images, (bytes,) uint8, a memory map.
+        index: of all of its images, as in `index.npy`.
+        rows: (N,) which of them these are.
+        checked: (all,) bool, those whose pixels were compared with their CRC-32 in this process.
+    """
+
+    path: Path
+    pixels: np.ndarray
+    index: np.ndarray
+    rows: np.ndarray
+    checked: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        """The pixels of an image, (H, W, 3) uint8, not copied; checked when they are read first.
+
+        Raises:
+            DataError: they are not those that were packed.
+        """
+        row = self.rows[number]
+        start, height, width, _, crc = self.index[row].tolist()
+        pixels = self.pixels[start : start + height * width * 3]
+        if not self.checked[row]:
+            if zlib.crc32(pixels.data) != crc:
+                raise DataError(f"{show(self.path / IMAGES)}: image {row} is damaged", AGAIN)
+            self.checked[row] = True
+        return pixels.reshape(height, width, 3)
+
+    def select(self, chosen: np.ndarray) -> Packed:
+        """Some of them, in the order given."""
+        return Packed(self.path, self.pixels, self.index, self.rows[chosen], self.checked)
+
+    def fingerprint(self) -> bytes:
+        """Of places, shapes and contents: 32 bytes."""
+        return hashlib.sha256(np.ascontiguousarray(self.index[self.rows]).data).digest()
+
+
+def write_pack(
+    data: Dataset, out: Path, side: int = 256, progress: Callable[[int, int], None] | None = None
+) -> dict[str, Any]:
+    """Decode every image of a data set and write the pack, whole or not at all.
+
+    Args:
+        data: of files.
+        out: the folder to make.
+        side: the short side in pixels that larger images are shrunk to; smaller ones stay as they are.
+        progress: called with (images done, images in all).
+
+    Returns:
+        What `pack.json` holds.
+
+    Raises:
+        DataError: an image cannot be read; names it.
+        MachineError: the disk is full. What was written is taken away again; the images are untouched.
+    """
+    if side < 1:
+        raise UsageError(f"side: {side}", "give pixels, such as 256")
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise UsageError(f"{show(out)}: exists already", "name another folder with -o")
+    if any(split.files is None for split in data.splits.values()):
+        raise UsageError(f"{data.name}: is not made of image files", "use it as it is: it is read at memory speed")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    place = Path(os.path.abspath(out))
+    folder = place.with_name(f".tmp-{place.name}")
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
+    written = 0
+    try:
+        folder.mkdir()
+        count, rows, digest = sum(map(len, data.splits.values())), [], hashlib.sha256()
+        with (folder / IMAGES).open("wb") as file:
+            for pixels, label in _prepared(data, side):
+                height, width, _ = pixels.shape
+                rows.append((written, height, width, label, zlib.crc32(pixels.data)))
+                file.write(pixels.data)
+                digest.update(pixels.data)
+                written += pixels.nbytes
+                if progress is not None:
+                    progress(len(rows), count)
+            file.flush()
+            os.fsync(file.fileno())
+        table = io.BytesIO()
+        np.save(table, np.array(rows, np.int64))
+        index = table.getvalue()
+        write_atomic(folder / INDEX, index)
+        card: dict[str, Any] = {
+            "format": FORMAT,
+            "podium": __version__,
+            "name": data.name,
+            "classes": list(data.classes),
+            "splits": {name: len(split) for name, split in data.splits.items()},
+            "rule": f"decoded upright as RGB, 8 bits; a short side of more than {side} pixels shrunk to {side}, bilinear, antialiased",
+            "side": side,
+            "skipped": [list(pair) for pair in data.skipped],
+            **{key: getattr(data, key) for key in ("image_size", "mirror", "mean", "std", "crop_pct")},
+            "files": {
+                IMAGES: {"bytes": written, "sha256": digest.hexdigest()},
+                INDEX: {"bytes": len(index), "sha256": hashlib.sha256(index).hexdigest()},
+            },
+        }
+        card["sha256"] = _seal(card)
+        write_atomic(folder / CARD, json.dumps(card, indent=1, ensure_ascii=False).encode())
+        sync_folder(folder)
+        folder.rename(place)
+        sync_folder(place.parent)
+        return card
+    except OSError as error:
+        what = disk_error(error, out, written).what
+        raise MachineError(what, "free some space, then run the same again") from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _prepared(data: Dataset, side: int) -> Iterator[tuple[np.ndarray, int]]:
+    """The pixels and label of every image, split by split; some are decoded ahead, by threads."""
+
+    def prepare(split: Split, index: int) -> np.ndarray:
+        image = split.image(index, 3)
+        short = min(image.size)
+        if short > side:
+            width, height = (max(1, round(length * side / short)) for length in image.size)
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
+        return np.ascontiguousarray(image)
+
+    with ThreadPoolExecutor(2) as pool:
+        for split in data.splits.values():
+            for start in range(0, len(split), AT_ONCE):
+                chosen = range(start, min(start + AT_ONCE, len(split)))
+                images = pool.map(prepare, [split] * len(chosen), chosen)
+                yield from zip(images, split.labels[chosen].tolist(), strict=True)
+
+
+def is_pack(path: Path) -> bool:
+    """Whether a folder says of itself that it is a pack."""
+    return (path / CARD).is_file()
+
+
+def read_pack(path: Path) -> Dataset:
+    """A pack as a data set whose images stay on the disk.
+
+    Sizes, `pack.json` and the index are checked now, the pixels of an image when they are read first.
+
+    Raises:
+        DataError: it is damaged, truncated, or made by a newer Podium; names the file.
+    """
+    card = _card(path)
+    try:
+        for name in (IMAGES, INDEX):
+            size, expected = (path / name).stat().st_size, card["files"][name]["bytes"]
+            if size != expected:
+                raise DataError(f"{show(path / name)}: {size:,} bytes, not the {expected:,} that were packed", AGAIN)
+        if hashlib.sha256((path / INDEX).read_bytes()).hexdigest() != card["files"][INDEX]["sha256"]:
+            raise DataError(f"{show(path / INDEX)}: damaged (its SHA-256 is another)", AGAIN)
+        index = np.load(path / INDEX, allow_pickle=False)
+        pixels = np.memmap(path / IMAGES, np.uint8, "r")
+        images = Packed(path, pixels, index, np.arange(len(index)), np.zeros(len(index), bool))
+        splits, first = {}, 0
+        for name, count in card["splits"].items():
+            rows = np.arange(first, first + count)
+            splits[name] = Split(index[rows, 3], packed=images.select(rows))
+            first += len(rows)
+        notes = (f"note: a pack; of each image {card['rule']}",)
+        return Dataset(
+            card["name"],
+            tuple(card["classes"]),
+            splits,
+            3,
+            card["image_size"],
+            card["mirror"],
+            tuple(card["mean"]),
+            tuple(card["std"]),
+            crop_pct=card["crop_pct"],
+            source=str(path),
+            skipped=tuple((name, why) for name, why in card["skipped"]),
+            notes=notes,
+        )
+    except OSError as error:
+        raise DataError(f"{show(error.filename or path)}: cannot be read ({error.strerror})", AGAIN) from None
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise DataError(f"{show(path / CARD)}: damaged ({type(error).__name__}: {error})", AGAIN) from None
+
+
+def _card(path: Path) -> dict[str, Any]:
+    """What `pack.json` says, of a format that is known."""
+    try:
+        card = json.loads((path / CARD).read_bytes())
+        number = card["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{show(path / CARD)}: damaged ({error})", AGAIN) from None
+    if not isinstance(number, int) or number > FORMAT:
+        what = f"{show(path / CARD)}: format {number!r} of Podium {card.get('podium')}; this is {__version__}, which knows up to {FORMAT}"
+        raise DataError(what, "update Podium, or pack the images again with this one")
+    if card.get("sha256") != _seal(card):
+        raise DataError(f"{show(path / CARD)}: damaged (its SHA-256 is another)", AGAIN)
+    return card
+
+
+def _seal(card: dict[str, Any]) -> str:
+    """SHA-256 of all else that a card says."""
+    rest = {key: value for key, value in card.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
