@@ -50,8 +50,10 @@ class SENet154(ConvNet):
                     conv(channels, half, 1), conv(half, outer, 3, stride, groups=64), conv(outer, outer, 1)
                 )
                 branch.add_module("se", SqueezeExcitation(outer, outer // se))
-                projection = conv_bn_chain(conv(channels, outer, 3 if number > 0 else 1, stride))
-                stage.append(Residual(branch, projection if index == 0 else nn.Identity()))
+                shortcut: nn.Module = nn.Identity()
+                if index == 0:
+                    shortcut = conv_bn_chain(conv(channels, outer, 3 if number > 0 else 1, stride))
+                stage.append(Residual(branch, shortcut))
                 channels = outer
             stages.append((f"stage{number + 1}", nn.Sequential(*stage)))
         super().__init__(stem, stages, Head(global_average(), nn.Linear(channels, num_classes), nn.Dropout(dropout)))
