@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -38,7 +39,7 @@ def record(name: str, figures: dict[str, Any]) -> None:
     from podium.evaluation.speed import processor
 
     content = {
-        "command": " ".join(["python", f"benchmarks/{name}.py", *sys.argv[1:]]),
+        "command": re.sub(r"(?<=--peer )\S+", "PYTHON", " ".join(["python", f"benchmarks/{name}.py", *sys.argv[1:]])),
         "date": time.strftime("%Y-%m-%d"),
         "machine": {"processor": processor(), "threads": torch.get_num_threads()},
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
