@@ -110,7 +110,9 @@ def info(arguments: argparse.Namespace) -> int:
             cells.append([f"    {name}", layer["type"], by(layer["shape"]), *numbers, seen])
     spec = facts["spec"]
     image = by((spec["in_chans"], spec["image_size"], spec["image_size"]))
-    console.table(f"{facts['name']}: image {image}, {spec['num_classes']} classes", columns, cells, set(columns[3:]))
+    form = ", small form" if spec["small"] else ""
+    title = f"{facts['name']}{form}: image {image}, {spec['num_classes']} classes"
+    console.table(title, columns, cells, set(columns[3:]))
     for fact, text in _totals(facts).items():
         print(f"{fact:<14} {text}")
     return 0
