@@ -117,6 +117,20 @@ def test_any_number_of_channels_and_classes(name, in_chans):
     assert net.eval()(torch.randn(2, in_chans, size, size)).shape == (2, 7)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_name_takes_channels_and_has_rates_by_depth(name):
+    """Shapes alone, so that the largest are quick: any number of channels, and a smaller rate from each stage to the one before."""
+    for in_chans in (1, 3, 4):
+        net = meta(lambda in_chans=in_chans: smallest(name, num_classes=7, in_chans=in_chans)[0]).eval()
+        size = net.spec["image_size"]
+        assert net(torch.empty(2, in_chans, size, size, device="meta")).shape == (2, 7)
+    scales = {p: group["scale"] for group in net.parameter_groups(0.1, layer_decay=0.5) for p in group["params"]}
+    parts = [net.stem, *net.stages, nn.ModuleList([net.head, net.auxiliary])]
+    for depth, part in enumerate(reversed(parts)):
+        assert all(scales.pop(p) == 0.5**depth for p in part.parameters())
+    assert not scales
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_larger_images_than_it_was_built_for(name):
     net, size = smallest(name, num_classes=3, in_chans=1)
