@@ -111,6 +111,17 @@ def test_preprocessing_comes_along(tmp_path):
     assert find("torchvision:resnet50").pixels["mean"] == (0.485, 0.456, 0.406)
     for source in ("torchvision:inception_v3", "timm:inception_v4", "keras:Xception", "keras:ResNet50V2"):
         assert (find(source).pixels["mean"], find(source).pixels["std"]) == ((0.5,) * 3, (0.5,) * 3)
+    # As timm 1.0.31 says of its default weights.
+    for name, share in (
+        ("inception_v4", 0.875),
+        ("legacy_xception", 0.8975),
+        ("resnetv2_50", 0.95),
+        ("seresnet50", 0.95),
+    ):
+        pixels = find(f"timm:{name}").pixels
+        assert (pixels["interpolation"], pixels["crop_pct"]) == ("bicubic", share)
+    for name in ("legacy_senet154", "legacy_seresnet50", "vgg16"):
+        assert "interpolation" not in find(f"timm:{name}").pixels, "bilinear"
     write_keras(tmp_path / "w.h5", fixture_layers("ResNet50"))
     p = podium.import_weights("keras:ResNet50", tmp_path / "w.h5").preprocessing
     white = np.full((1, 3), 255.0)
@@ -162,6 +173,13 @@ def test_without_a_network_it_says_where_to_put_the_file(host, tmp_path):
     assert "cannot be downloaded" in caught.value.what
     assert str(tmp_path / "cache" / "resnet18-f37072fd.pth") in caught.value.fix
     assert not list((tmp_path / "cache").iterdir())
+
+
+@pytest.mark.parametrize("wrong", [{"num_classes": 1}, {"num_classes": 0}, {"in_chans": 0}])
+def test_heads_and_channels_that_cannot_be_are_refused(resnet18, wrong):
+    ((what, value),) = wrong.items()
+    with pytest.raises(UsageError, match=f"{what}: {value}"):
+        import_weights("torchvision:resnet18", resnet18, **wrong)
 
 
 def test_weights_that_cannot_be_meant():

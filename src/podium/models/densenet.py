@@ -8,7 +8,7 @@ from torch import nn
 
 from podium.models.blocks import Branches, conv, global_average, he_init
 from podium.models.convnet import ConvNet, Head
-from podium.models.registry import Rules, peer, register
+from podium.models.registry import BICUBIC, IMAGENET_PIXELS, Rules, peer, register
 
 
 def dense_layer(inputs: int, growth: int, eps: float) -> Branches:
@@ -110,8 +110,8 @@ KERAS: Rules = (
     (r"^bn\.", "stages.norm.norm."),
     (r"^predictions\.", "head.classifier."),
 )
-for library in ("torchvision", "timm"):
-    peer(library, {f"densenet{n}": f"densenet{n}" for n in LAYERS}, TORCHVISION)
+for library, pixels in (("torchvision", IMAGENET_PIXELS), ("timm", IMAGENET_PIXELS | BICUBIC)):  # under the same names
+    peer(library, {f"densenet{n}": f"densenet{n}" for n in LAYERS}, TORCHVISION, pixels=pixels)
 peer(
     "keras",
     {f"DenseNet{n}": f"densenet{n}" for n in LAYERS},

@@ -20,7 +20,7 @@ from podium.models.blocks import (
     truncated_normal_init,
 )
 from podium.models.convnet import Auxiliary, ConvNet, Head
-from podium.models.registry import INCEPTION_PIXELS, InOrder, Rules, peer, register
+from podium.models.registry import BICUBIC, INCEPTION_PIXELS, InOrder, Rules, peer, register
 
 # BN-Inception, the paper's appendix: #1x1, #3x3 reduce, #3x3, double #3x3 reduce, double #3x3, pool and projection.
 TABLE = {
@@ -240,8 +240,11 @@ RULES: Rules = (
     (r"\.branch(?P<side>\d)x\d(?:x3)?(?P<double>dbl)?(?:_(?P<number>\d)(?P<letter>[ab])?)?\.", _unit),
     (r"^fc\.", "head.classifier."),
 )
-for library in ("torchvision", "timm"):  # timm's has the same names
-    peer(library, {"inception_v3": "inception_v3"}, RULES, {"count_padding": True}, INCEPTION_PIXELS)
+for library, pixels in (
+    ("torchvision", INCEPTION_PIXELS),
+    ("timm", INCEPTION_PIXELS | BICUBIC),
+):  # under the same names
+    peer(library, {"inception_v3": "inception_v3"}, RULES, {"count_padding": True}, pixels)
 peer(
     "keras",
     {"InceptionV3": "inception_v3"},

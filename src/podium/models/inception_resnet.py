@@ -19,7 +19,7 @@ from podium.models.blocks import (
 )
 from podium.models.convnet import ConvNet, Head
 from podium.models.inception_v4 import reduction_a, v4_stem
-from podium.models.registry import INCEPTION_PIXELS, InOrder, Rules, peer, register
+from podium.models.registry import BICUBIC, INCEPTION_PIXELS, InOrder, Rules, peer, register
 
 
 @dataclass(frozen=True)
@@ -195,7 +195,12 @@ RULES: Rules = (
     (r"^conv2d_7b\.", "stages.conv7b."),
     (r"^(classif|last_linear)\.", "head.classifier."),
 )
-peer("timm", {"inception_resnet_v2": "inception_resnet_v2"}, RULES, pixels={**INCEPTION_PIXELS, "crop_pct": 0.8975})
+peer(
+    "timm",
+    {"inception_resnet_v2": "inception_resnet_v2"},
+    RULES,
+    pixels=INCEPTION_PIXELS | BICUBIC | {"crop_pct": 0.8975},
+)
 NAMED = r"^(?!.*\.up$|stages\.conv7b)"  # what Keras leaves to its automatic names
 peer(
     "keras",

@@ -8,7 +8,7 @@ from torch import nn
 
 from podium.models.blocks import Branches, average_branch, chain, conv_norm, fork, global_average, he_init
 from podium.models.convnet import ConvNet, Head
-from podium.models.registry import INCEPTION_PIXELS, Rules, peer, register
+from podium.models.registry import BICUBIC, INCEPTION_PIXELS, Rules, peer, register
 
 
 def v4_stem(in_chans: int, small: bool) -> tuple[nn.Sequential, dict[str, nn.Module]]:
@@ -142,4 +142,4 @@ RULES: Rules = (
     (r"\.branch2_3([ab])\.", r".branch2.3.\1."),
     (r"^last_linear\.", "head.classifier."),
 )
-peer("timm", {"inception_v4": "inception_v4"}, RULES, pixels=INCEPTION_PIXELS)
+peer("timm", {"inception_v4": "inception_v4"}, RULES, pixels=INCEPTION_PIXELS | BICUBIC)

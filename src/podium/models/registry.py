@@ -38,6 +38,9 @@ Rules = tuple[tuple[str, str | Callable[[re.Match[str]], str] | InOrder], ...]
 # What peers' networks were fed: the mean and standard deviation of pixels in [0, 1], share of the short side that is kept.
 IMAGENET_PIXELS: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "crop_pct": 0.875}
 INCEPTION_PIXELS: dict[str, Any] = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5), "crop_pct": 0.875}
+BICUBIC = {
+    "interpolation": "bicubic"
+}  # timm's way with most of its weights; what is said of timm is of each name's default ones
 CAFFE_PIXELS: dict[str, Any] = {  # 0 to 255, blue first
     "mean": (103.939 / 255, 116.779 / 255, 123.68 / 255),
     "std": (1 / 255, 1 / 255, 1 / 255),

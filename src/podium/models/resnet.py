@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from podium.models.blocks import Residual, SqueezeExcitation, conv, global_average, he_init, max_pool
 from podium.models.convnet import ConvNet, Head
-from podium.models.registry import CAFFE_PIXELS, IMAGENET_PIXELS, Rules, peer, register
+from podium.models.registry import BICUBIC, CAFFE_PIXELS, IMAGENET_PIXELS, Rules, peer, register
 
 
 class ZeroPadShortcut(nn.Module):
@@ -222,8 +222,9 @@ TORCHVISION: Rules = (
     (r"^layer(\d)\.(\d+)\.", r"stages.stage\1.\2.residual."),
     (r"^fc\.", "head.classifier."),
 )
-for library in ("torchvision", "timm"):
-    peer(library, {f"resnet{n}": f"resnet{n}" for n in UNITS}, TORCHVISION)
+NAMES = {f"resnet{n}": f"resnet{n}" for n in UNITS}
+peer("torchvision", NAMES, TORCHVISION)
+peer("timm", NAMES, TORCHVISION, pixels=IMAGENET_PIXELS | BICUBIC | {"crop_pct": 0.95})
 KERAS: Rules = (
     (r"^conv1_(conv|bn)\.", r"stem.\g<1>1."),
     (r"^conv(\d)_block(\d+)_0_(conv|bn)\.", lambda m: f"stages.stage{int(m[1]) - 1}.{int(m[2]) - 1}.shortcut.{m[3]}1."),

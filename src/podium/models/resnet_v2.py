@@ -8,7 +8,7 @@ from torch import nn
 
 from podium.models.blocks import Residual, conv, global_average, he_init
 from podium.models.convnet import ConvNet, Head
-from podium.models.registry import INCEPTION_PIXELS, Rules, peer, register
+from podium.models.registry import BICUBIC, INCEPTION_PIXELS, Rules, peer, register
 from podium.models.resnet import UNITS, ZeroPadShortcut
 
 
@@ -190,13 +190,20 @@ TIMM: Rules = (
     (r"^stages\.(\d)\.blocks\.(\d+)\.", lambda m: f"stages.stage{int(m[1]) + 1}.{m[2]}.residual."),
 )
 UNPROJECTED: Rules = ((r"^stages\.0\.blocks\.0\.", "stages.stage1.0.residual."),)  # the first unit of basic networks
-peer("timm", {f"resnetv2_{n}": f"resnetv2_{n}" for n in (50, 101, 152)}, TIMM, {"form": "bare"}, INCEPTION_PIXELS)
+TIMM_PIXELS = INCEPTION_PIXELS | BICUBIC
+peer(
+    "timm",
+    {f"resnetv2_{n}": f"resnetv2_{n}" for n in (50, 101, 152)},
+    TIMM,
+    {"form": "bare"},
+    TIMM_PIXELS | {"crop_pct": 0.95},
+)
 peer(
     "timm",
     {f"resnetv2_{n}": f"resnetv2_{n}" for n in (18, 34)},
     UNPROJECTED + TIMM,
     {"form": "bare"},
-    INCEPTION_PIXELS,
+    TIMM_PIXELS | {"crop_pct": 0.9},
 )
 KERAS: Rules = (
     (r"^conv1_conv\.", "stem.conv1."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from podium.models.registry import peer, register
+from podium.models.registry import BICUBIC, IMAGENET_PIXELS, peer, register
 from podium.models.resnet import TORCHVISION, UNITS, ResNet
 
 
@@ -63,5 +63,7 @@ register(
     recipe="resnext-cifar-2016",
     note="for 32 px images; units as in the released code, activated after the addition",
 )
-for library in ("torchvision", "timm"):
-    peer(library, {f"resnext{name}": f"resnext{name}" for name in SIZES}, TORCHVISION)
+peer("torchvision", {f"resnext{name}": f"resnext{name}" for name in SIZES}, TORCHVISION)
+peer("timm", {f"resnext101_{name}": f"resnext101_{name}" for name in ("32x4d", "32x8d")}, TORCHVISION)
+LATER = IMAGENET_PIXELS | BICUBIC | {"crop_pct": 0.95}
+peer("timm", {f"resnext{name}": f"resnext{name}" for name in ("50_32x4d", "101_64x4d")}, TORCHVISION, pixels=LATER)

@@ -7,7 +7,7 @@ from torch import nn
 from podium.models.blocks import Residual, SqueezeExcitation, conv, global_average, he_init, max_pool
 from podium.models.convnet import ConvNet, Head
 from podium.models.inception import BNInception
-from podium.models.registry import Rules, peer, register
+from podium.models.registry import BICUBIC, IMAGENET_PIXELS, Rules, peer, register
 from podium.models.resnet import DEEP, TORCHVISION, UNITS, ResNet, conv_bn_chain
 
 
@@ -91,7 +91,10 @@ LEGACY: Rules = (
 )
 DEEP_NAMES = (*(f"seresnet{n}" for n in DEEP), "seresnext50_32x4d", "seresnext101_32x4d")
 peer("timm", {f"legacy_{name}": name for name in DEEP_NAMES}, LEGACY)
-peer("timm", {f"legacy_seresnet{n}": f"seresnet{n}" for n in (18, 34)}, LEGACY, {"se_relu": True})
+peer("timm", {"legacy_seresnet18": "seresnet18"}, LEGACY, {"se_relu": True}, IMAGENET_PIXELS | BICUBIC)
+peer("timm", {"legacy_seresnet34": "seresnet34"}, LEGACY, {"se_relu": True})
 peer("timm", {"legacy_senet154": "senet154"}, LEGACY)
 MODERN = {"pool": "half", "stride_in": "3x3"}
-peer("timm", {name: name for name in DEEP_NAMES}, TORCHVISION, MODERN)
+OTHERS = {name: name for name in DEEP_NAMES if name != "seresnet50"}
+peer("timm", OTHERS, TORCHVISION, MODERN, IMAGENET_PIXELS | BICUBIC)
+peer("timm", {"seresnet50": "seresnet50"}, TORCHVISION, MODERN, IMAGENET_PIXELS | BICUBIC | {"crop_pct": 0.95})

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from podium.errors import ModelFileError
+from podium.errors import ModelFileError, UsageError
 from podium.models.blocks import Grid
 from podium.models.convnet import ConvNet, meta
 from podium.models.foreign import read_foreign
@@ -61,6 +61,9 @@ def import_weights(
         ModelFileError: the file is not those weights.
     """
     known = find_peer(source)
+    for what, asked, least in (("num_classes", num_classes, 2), ("in_chans", in_chans, 1)):
+        if asked is not None and asked < least:
+            raise UsageError(f"{what}: {asked}", f"give at least {least}")
     state = read_foreign(path)
     arguments, notes = dict(known.arguments), []
     blank = meta(lambda: build_model(known.model, **known.arguments))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from podium.models.registry import peer, register
+from podium.models.registry import BICUBIC, IMAGENET_PIXELS, peer, register
 from podium.models.resnet import TORCHVISION, UNITS, ResNet
 
 NAMES = {f"wide_resnet{depth}_2": depth for depth in (50, 101)}
@@ -17,5 +17,6 @@ register(
     small_min_size=8,
     recipe="resnet-2015",
 )
-for library in ("torchvision", "timm"):
-    peer(library, {name: name for name in NAMES}, TORCHVISION)
+peer("torchvision", {name: name for name in NAMES}, TORCHVISION)
+peer("timm", {"wide_resnet50_2": "wide_resnet50_2"}, TORCHVISION, pixels=IMAGENET_PIXELS | BICUBIC)
+peer("timm", {"wide_resnet101_2": "wide_resnet101_2"}, TORCHVISION)

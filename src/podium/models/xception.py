@@ -8,7 +8,7 @@ from torch import nn
 
 from podium.models.blocks import Residual, chain, conv, global_average, glorot_init, max_pool
 from podium.models.convnet import ConvNet, Head
-from podium.models.registry import INCEPTION_PIXELS, InOrder, Rules, peer, register
+from podium.models.registry import BICUBIC, INCEPTION_PIXELS, InOrder, Rules, peer, register
 
 
 def separable(inputs: int, outputs: int, eps: float) -> nn.Sequential:
@@ -135,5 +135,5 @@ peer(
     {"legacy_xception": "xception"},
     TIMM,
     {"eps": 1e-5, "pool": "half"},
-    {**INCEPTION_PIXELS, "crop_pct": 0.8975},
+    INCEPTION_PIXELS | BICUBIC | {"crop_pct": 0.8975},
 )
