@@ -276,7 +276,7 @@ def test_dense_form_is_the_network_at_its_own_size(name):
     assert all(p.data_ptr() in shared for p in dense.parameters())
 
 
-@pytest.mark.parametrize("name", ["resnet20", "googlenet", "densenet121", "vgg11"])
+@pytest.mark.parametrize("name", FAMILIES)
 def test_checkpointing_gives_the_same_gradients_and_statistics(name):
     def step(checkpointing):
         net, size = smallest(name, num_classes=3, in_chans=1)
