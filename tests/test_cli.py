@@ -102,7 +102,7 @@ def test_dry_run_prints_each_value_with_where_it_came_from(podium, tmp_path):
         "duration": ("2m", "flag"),
         "ema": (0.5, "flag"),
         "clip": (3.0, "mine.yaml"),
-        "cutmix": (RECIPES["modern"].settings["cutmix"], "recipe modern"),
+        "schedule": (RECIPES["modern"].settings["schedule"], "recipe modern"),
         "momentum": (FIELDS["momentum"].default, "default"),
     }
     for key, (value, origin) in expected.items():

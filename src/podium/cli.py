@@ -11,10 +11,11 @@ import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
-from podium import __version__, console, verbs
+from podium import __version__, console
 from podium.errors import MachineError, PodiumError, UsageError, closest
 from podium.files import FULL
 from podium.settings import FIELDS, base_type
+from podium.verbs import images, networks, runs
 
 EXIT_CODES = """exit codes: 0 done, 2 a flag, name or setting, 3 data, 4 model file, 5 numbers not finite, 6 disk, device or lock,
 130 Ctrl-C, 143 SIGTERM (both leave a run that --resume goes on with exactly)"""
@@ -98,7 +99,9 @@ def build_parser() -> Parser:
         parser.set_defaults(run=run)
         return parser
 
-    p = verb("models", verbs.models, "list the networks, in order of year", "podium models 'resnet*' -o resnets.html")
+    p = verb(
+        "models", networks.models, "list the networks, in order of year", "podium models 'resnet*' -o resnets.html"
+    )
     p.add_argument("pattern", nargs="?", default="*", help="a shell pattern")
     p.add_argument(
         "-o", "--out", type=Path, metavar="FILE", help="tell their story as a page, with charts and diagrams"
@@ -106,7 +109,7 @@ def build_parser() -> Parser:
 
     p = verb(
         "info",
-        verbs.info,
+        networks.info,
         "show the layers of a network: shapes, parameters, multiply-adds, what each sees of the image",
         "podium info resnet50 --image-size 256",
     )
@@ -120,22 +123,26 @@ def build_parser() -> Parser:
         help="the form for small images, for a name [up to 64 px]",
     )
 
-    p = verb("draw", verbs.draw, "draw a network as its paper's figure does", "podium draw googlenet -o googlenet.svg")
+    p = verb(
+        "draw", networks.draw, "draw a network as its paper's figure does", "podium draw googlenet -o googlenet.svg"
+    )
     p.add_argument("target", metavar="NAME|RUN", help="a network (`podium models`), a run folder or bundle")
     p.add_argument("-o", "--out", type=Path, required=True, metavar="FILE.svg", help="written over if it is there")
     p.add_argument("--image-size", type=int, metavar="N", help="side of the input, for a name [the paper's]")
 
     p = verb(
-        "recipes", verbs.recipes, "list the training recipes and their sources", "podium recipes resnet-cifar-2015"
+        "recipes", networks.recipes, "list the training recipes and their sources", "podium recipes resnet-cifar-2015"
     )
     p.add_argument("name", nargs="?", help="show this one's settings")
 
-    p = verb("check", verbs.check, "find what is wrong with a data set before it costs a night", "podium check photos/")
+    p = verb(
+        "check", images.check, "find what is wrong with a data set before it costs a night", "podium check photos/"
+    )
     p.add_argument("data", help="a named set, a folder of class folders, or an archive")
 
     p = verb(
         "pack",
-        verbs.pack,
+        images.pack,
         "decode photos once, into a folder that every verb reads in their place, at the speed of memory",
         "podium pack photos/ -o packed\n         podium train resnet18 packed",
     )
@@ -155,7 +162,7 @@ def build_parser() -> Parser:
 
     p = verb(
         "train",
-        verbs.train,
+        runs.train,
         "train one network; killed at any moment, --resume ends with the same weights",
         "podium train resnet20 ../cifar10 --epochs 30 -o runs/a",
     )
@@ -167,7 +174,7 @@ def build_parser() -> Parser:
     _add_length(p)
     _add_settings(p, {"model", "data", "recipe", "duration"})
 
-    p = verb("eval", verbs.evaluate, "judge a run or bundle on a data set", "podium eval runs/a ../cifar10")
+    p = verb("eval", runs.evaluate, "judge a run or bundle on a data set", "podium eval runs/a ../cifar10")
     p.add_argument("run_folder", metavar="RUN", help="a run folder or bundle")
     p.add_argument("data", help="a named set, a folder, or an archive")
     p.add_argument("--split", help="train, val or test [test, where there is one]")
@@ -183,7 +190,7 @@ def build_parser() -> Parser:
 
     p = verb(
         "compare",
-        verbs.compare,
+        runs.compare,
         "train several networks on the same images: leaderboard and report.html",
         "podium compare digits -m lenet5_modern,resnet20 --budget 30s",
     )
@@ -200,12 +207,12 @@ def build_parser() -> Parser:
     _add_length(p)
     _add_settings(p, {"model", "data", "recipe", "duration"})
 
-    p = verb("predict", verbs.predict, "name what is on images", "podium predict runs/a rose.jpg tulip.jpg --top 3")
+    p = verb("predict", runs.predict, "name what is on images", "podium predict runs/a rose.jpg tulip.jpg --top 3")
     p.add_argument("run_folder", metavar="RUN", help="a run folder or bundle")
     p.add_argument("images", nargs="+", metavar="IMAGE")
     p.add_argument("--top", type=int, default=5, metavar="N", help="classes shown for each [5]")
 
-    p = verb("bench", verbs.bench, "time a network on this machine", "podium bench inception_v3 --batch 32 --backward")
+    p = verb("bench", runs.bench, "time a network on this machine", "podium bench inception_v3 --batch 32 --backward")
     p.add_argument("targets", nargs="+", metavar="NAME|RUN")
     p.add_argument("--batch", type=int, default=1, metavar="N", help="images a pass [1]")
     p.add_argument("--batches", type=int, default=100, metavar="N", help="passes counted, after 10 of burn-in [100]")
@@ -215,7 +222,7 @@ def build_parser() -> Parser:
 
     p = verb(
         "import",
-        verbs.import_,
+        networks.import_,
         "turn another library's checkpoint into a bundle",
         "podium import torchvision:resnet50 resnet50-0676ba61.pth -o runs/resnet50",
     )

@@ -1,0 +1,52 @@
+"""Verbs about images: check and pack. Heavy imports happen inside, so that `--help` costs nothing."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from podium import console
+from podium.verbs.shared import print_json
+
+if TYPE_CHECKING:
+    pass
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """podium check."""
+    from podium.data.check import check as inspect_data
+
+    report = inspect_data(arguments.data)
+    if arguments.json:
+        print_json(report.to_dict())
+    else:
+        splits = sorted({s for counts in report.classes.values() for s in counts}, key=["train", "val", "test"].index)
+        rows = [[name, *(str(counts.get(s, 0)) for s in splits)] for name, counts in report.classes.items()]
+        console.table(
+            f"{report.source}: {report.images:,} images, {len(report.classes)} classes",
+            ["class", *splits],
+            rows,
+            set(splits),
+        )
+        for problem in report.problems:
+            print(f"{problem.kind}: {problem.path}  {problem.detail}")
+        print(f"{len(report.problems)} problems" if report.problems else "nothing wrong was found")
+    return 3 if report.problems else 0
+
+
+def pack(arguments: argparse.Namespace) -> int:
+    """podium pack."""
+    from podium.data.pack import write_pack
+    from podium.data.sources import read
+
+    data = read(arguments.data, arguments.on_bad)
+    with console.counting_bar("packing", quiet=arguments.json) as progress:
+        card = write_pack(data, arguments.out, arguments.side, progress)
+    images, size = sum(card["splits"].values()), sum(file["bytes"] for file in card["files"].values())
+    if arguments.json:
+        print_json({"pack": str(arguments.out), "images": images, "bytes": size, "classes": card["classes"]})
+    else:
+        for name, why in card["skipped"]:
+            print(f"left out: {name}  {why}")
+        print(f"pack: {arguments.out}: {images:,} images of {len(card['classes'])} classes, {size / 1e6:,.1f} MB")
+    return 0

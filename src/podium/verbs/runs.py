@@ -1,0 +1,216 @@
+"""Verbs that make and judge runs: train, eval, compare, predict, bench. Heavy imports happen inside, so that `--help` costs nothing."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from podium import console
+from podium.errors import DataError, UsageError
+from podium.verbs.shared import print_json, settings_flags
+
+if TYPE_CHECKING:
+    pass
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """podium train."""
+    from podium.training.folder import RunFolder
+    from podium.training.recipes import settings_of
+
+    given = {"model": arguments.model, "data": arguments.data, **settings_flags(arguments)}
+    out = arguments.out
+    if arguments.resume and (out is None or not RunFolder(out).started):
+        raise UsageError(f"--resume: there is no run at {out or '(no -o was given)'}", "name its folder with -o")
+    if not arguments.resume:
+        for key in ("model", "data"):
+            if not arguments.dry_run and given[key] is None and arguments.config is None:
+                raise UsageError(
+                    f"no {key} was given", "podium train NAME DATA, for example: podium train lenet5_modern digits"
+                )
+    merged = settings_of(arguments.recipe, arguments.config, given)
+    if arguments.dry_run:
+        values = merged.settings.to_dict()
+        if arguments.json:
+            print_json({key: {"value": value, "origin": merged.origin[key]} for key, value in values.items()})
+        else:
+            console.table("", ["setting", "value", "from"], [[k, str(v), merged.origin[k]] for k, v in values.items()])
+        return 0
+    from podium.api import train_and_report
+    from podium.comparison.report import REPORT
+    from podium.training.plan import Plan
+
+    def announce(plan: Plan) -> None:
+        if not arguments.json:
+            for line in _describe(plan):
+                print(line, file=sys.stderr)
+
+    if out is None:
+        out = _fresh(Path("runs") / f"{merged.settings.model}-{Path(merged.settings.data).stem or 'data'}")
+    with console.training_bar(quiet=arguments.json) as progress:
+        run = train_and_report(merged, out, resume=arguments.resume, progress=progress, announce=announce)
+    r = run.result
+    if arguments.json:
+        print_json(
+            {
+                "run": str(run.path),
+                **{k: r[k] for k in ("top1", "top5", "loss", "split", "steps", "images_per_second", "seconds")},
+            }
+        )
+    else:
+        print(
+            f"{r['split']} top-1 {100 * r['top1']:.2f} % ({r['weights']}) after {r['steps']} steps in {r['seconds']:.1f} s: {run.path}"
+        )
+        print(f"report: {run / REPORT}")
+    return 0
+
+
+def _describe(plan: Any) -> list[str]:
+    s, c = plan.settings, plan.cost
+    form = "small form, " if s.small else ""
+    steps = f"{s.duration.removesuffix('it')} steps of {plan.train.batch_size} ({len(plan.train)} an epoch)"
+    return [
+        *plan.notes,
+        f"{s.model}: {form}{c.params:,} parameters, {c.macs / 1e6:,.1f} M multiply-adds at {s.image_size} px",
+        f"recipe {s.recipe}: {steps}, {s.optimizer} at {s.lr:g}, {'bfloat16' if plan.amp else 'float32'} on {s.device}",
+    ]
+
+
+def _fresh(path: Path) -> Path:
+    """The path, or the first of path-2, path-3 ... that holds no run."""
+    from podium.training.folder import RunFolder
+
+    number, free = 2, path
+    while RunFolder(free).started:
+        free, number = path.with_name(f"{path.name}-{number}"), number + 1
+    return free
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """podium eval."""
+    from podium import api
+
+    scores = api.evaluate(
+        arguments.run_folder,
+        arguments.data,
+        split=arguments.split,
+        limit=arguments.limit,
+        workers=arguments.workers,
+        crops=arguments.crops,
+    )
+    if arguments.json:
+        print_json(scores)
+        return 0
+    columns = ["class", "images", "precision", "recall", "F1"]
+    rows = [
+        [r["class"], str(r["n"]), f"{r['precision']:.3f}", f"{r['recall']:.3f}", f"{r['f1']:.3f}"]
+        for r in scores["per_class"]
+    ]
+    console.table("", columns, rows, set(columns[1:]))
+    print(
+        f"{scores['split']}: top-1 {100 * scores['top1']:.2f} %, top-5 {100 * scores['top5']:.2f} %, loss {scores['loss']:.4f}, "
+        f"calibration error {scores['ece']:.4f}, on {scores['n']:,} images, crops {scores['crops']}"
+    )
+    return 0
+
+
+def compare(arguments: argparse.Namespace) -> int:
+    """podium compare."""
+    from podium.comparison.study import MODELS, Study
+    from podium.training.interrupt import Stopped
+    from podium.training.recipes import settings_of
+
+    given = {"data": arguments.data, **settings_flags(arguments)}
+    merged = settings_of(arguments.recipe, arguments.config, given)
+    out = arguments.out or Path("runs") / f"compare-{Path(arguments.data).stem or 'data'}"
+    names = [name.strip() for name in arguments.models.split(",") if name.strip()] if arguments.models else list(MODELS)
+    study = Study(names, merged, out, arguments.seeds)
+    with console.training_bar(quiet=arguments.json) as bar:
+
+        def progress(
+            number: int, count: int, model: str, seed: int, step: int, steps: int, shown: dict[str, Any]
+        ) -> None:
+            bar(
+                step,
+                steps,
+                shown,
+                label=f"{number + 1}/{count} {model}" + (f" seed {seed}" if arguments.seeds > 1 else ""),
+            )
+
+        try:
+            board = study.run(progress)
+        except Stopped as stopped:
+            stopped.fix = f"go on with: {arguments.command}"
+            raise
+        except KeyboardInterrupt:  # between two runs, or while they are timed
+            print(f"go on with: {arguments.command}", file=sys.stderr)
+            raise
+    for name, problem in study.failed.items():
+        console.error(problem, f"{name}: ")
+    if arguments.json:
+        print_json({"leaderboard": board.to_list(), "report": str(board.report) if board.report else None})
+    else:
+        board.table()
+        print(board.verdict())
+        if board.report:
+            print(f"leaderboard: {out / 'leaderboard.csv'}\nreport: {board.report}")
+    return next((problem.exit_code for problem in study.failed.values()), 0)
+
+
+def predict(arguments: argparse.Namespace) -> int:
+    """podium predict."""
+    from podium import bundle
+
+    run = bundle.load(arguments.run_folder)
+    answers, code = [], 0
+    for image in arguments.images:
+        try:
+            answers += run.predict(image, arguments.top)
+        except DataError as problem:  # the other images are answered all the same
+            console.error(problem)
+            code = problem.exit_code
+    if arguments.json:
+        print_json(answers)
+        return code
+    for answer in answers:
+        named = ", ".join(f"{row['class']} {100 * row['probability']:.1f} %" for row in answer["top"])
+        print(f"{answer['file']}: {named}")
+    return code
+
+
+def bench(arguments: argparse.Namespace) -> int:
+    """podium bench."""
+    from podium import bundle
+    from podium.evaluation.speed import measure
+    from podium.models import create_model
+
+    seconds = arguments.seconds
+    for flag, value, least in (("--batch", arguments.batch, 1), ("--batches", arguments.batches, 2)):
+        if value < least:
+            raise UsageError(f"{flag} {value}", f"give at least {least}")
+    if seconds is not None and not 0 < seconds < 3600:
+        raise UsageError(f"--seconds {seconds}", "give more than 0 and less than 3600")
+    rows = []
+    for target in arguments.targets:
+        if Path(target).exists():
+            net = bundle.load(target).model
+        else:
+            size = arguments.image_size
+            net = create_model(target, image_size=size, small=size is not None and size <= 64)
+        for backward in (False, True) if arguments.backward else (False,):
+            timed = measure(net, arguments.batch, batches=arguments.batches, seconds=seconds, backward=backward)
+            rows.append({"model": target, **timed})
+    if arguments.json:
+        print_json(rows)
+        return 0
+    columns = ["model", "pass", "images/s", "p50 ms", "p95 ms", "mean ± sd ms", "batch", "passes", "threads", "dtype"]
+    cells = []
+    for r in rows:
+        ms = r["latency_ms"]
+        times = [f"{ms['p50']:.3f}", f"{ms['p95']:.3f}", f"{ms['mean']:.3f} ± {ms['sd']:.3f}"]
+        counts = [str(r[key]) for key in ("batch", "n", "threads", "dtype")]
+        cells.append([r["model"], r["pass"], f"{r['images_per_second']:,.1f}", *times, *counts])
+    console.table("", columns, cells, set(columns[2:]))
+    return 0
