@@ -130,10 +130,10 @@ def test_no_good_checkpoint_left_is_an_error_that_overwrites_nothing(photos, tmp
     assert sorted((p.name, p.read_bytes()) for p in out.glob("*.ckpt")) == before
 
 
-@pytest.mark.parametrize("place", ["written", "rotated"])
+@pytest.mark.parametrize("place", ["next-last.ckpt:renamed", "checkpoint:rotated"])
 def test_killed_while_a_checkpoint_is_written(photos, whole, tmp_path, place):
     out = tmp_path / "run"
-    assert begin(photos, out, f"kill@checkpoint:{place}").returncode == -signal.SIGKILL
+    assert begin(photos, out, f"kill@{place}").returncode == -signal.SIGKILL
     assert podium("train", "--resume", "-o", out).returncode == 0
     assert digest(out) == digest(whole)
     assert not list(out.glob(".tmp-*"))

@@ -6,41 +6,65 @@ import contextlib
 import errno
 import os
 import shutil
+import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from podium.errors import MachineError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+UNFINISHED = ".tmp-"  # how the name begins of a file that is being written
 
 
 def write_atomic(path: Path, *parts: bytes) -> None:
-    """Write a file whole or not at all: beside it first, synced, then renamed over it.
+    """Write a file whole or not at all.
 
     Raises:
         MachineError: the disk is full; the file that was there is untouched.
     """
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    with atomic(path, sum(map(len, parts))) as file:
+        for part in parts:
+            file.write(part)
+
+
+@contextlib.contextmanager
+def atomic(path: Path, size: int) -> Iterator[BinaryIO]:
+    """A file to write into that lies beside `path`, and takes its place when it is complete and synced.
+
+    Args:
+        path: of the file to be.
+        size: in bytes, for the message where the disk is full.
+
+    Raises:
+        MachineError: the disk is full; the file that was there is untouched.
+    """
+    temporary = path.with_name(f"{UNFINISHED}{os.getpid()}-{path.name}")
     try:
         with temporary.open("wb") as file:
-            for part in parts:
-                file.write(part)
+            yield file
             file.flush()
+            fault(f"{path.name}:written")
             os.fsync(file.fileno())
+        fault(f"{path.name}:synced")
         os.replace(temporary, path)
+        fault(f"{path.name}:renamed")
         sync_folder(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise disk_error(error, path, sum(map(len, parts))) from None
+        raise disk_error(error, path, size) from None
 
 
 def disk_error(error: OSError, path: Path, needed: int) -> MachineError:
     """What to tell a person when a file could not be written."""
     free = shutil.disk_usage(path.parent).free if path.parent.is_dir() else 0
-    return MachineError(
-        f"cannot write {path}: {error.strerror} (need {needed / 1e6:.1f} MB, have {free / 1e6:.1f} MB)",
-        "free some space, then go on with --resume",
-    )
+    need_have = f"need {needed / 1e6:.1f} MB, have {free / 1e6:.1f} MB"
+    if error.errno in FULL:
+        return MachineError(
+            f"disk full: {need_have} at {path} ({error.strerror})", "free some space, then go on with --resume"
+        )
+    return MachineError(f"cannot write {path}: {error.strerror} ({need_have})", "check the folder and its permissions")
 
 
 def sync_folder(folder: Path) -> None:
@@ -50,3 +74,17 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def fault(place: str) -> float:
+    """For tests: what PODIUM_FAULT asks to go wrong at this place; nothing in ordinary life.
+
+    "kill@PLACE" dies as by a power cut, "signal:15@PLACE" is a signal from outside, "nan@PLACE" returns not a number. Every
+    file that is written whole has the places "NAME:written", "NAME:synced" and "NAME:renamed".
+    """
+    asked, _, where = os.environ.get("PODIUM_FAULT", "").partition("@")
+    if where == place and asked == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if where == place and asked.startswith("signal:"):
+        os.kill(os.getpid(), int(asked.removeprefix("signal:")))
+    return float("nan") if where == place and asked == "nan" else 0.0

@@ -106,7 +106,10 @@ class Settings:
         "bfloat16 arithmetic: where the hardware has it and the network is large, always, or never",
         choices=("auto", "bf16", "off"),
     )
-    checkpoint_every: str = option("60s", "time between saved states")
+    checkpoint_every: str | None = option(
+        None, "time between saved states (default: 60s, longer where saving takes over 3 %% of it)"
+    )
+    grace: str = option("30s", "time that a step may take to its end, and saving, after Ctrl-C or SIGTERM")
 
     def __post_init__(self) -> None:
         for spec in dataclasses.fields(self):
@@ -135,6 +138,7 @@ _DURATIONS = {
     "warmup": ("ep", "it", "%"),
     "decay_every": ("ep", "it"),
     "checkpoint_every": ("s", "m", "h"),
+    "grace": ("s", "m", "h"),
 }
 
 

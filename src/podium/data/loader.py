@@ -233,6 +233,12 @@ class Loader:
                         f"an image of the batch at {int(rows[0])} was not read within {HUNG:.0f} s",
                         "check the disk, or fewer --workers",
                     ) from None
+                except MemoryError:
+                    raise MachineError(
+                        f"no memory was left to decode the images of the batch at {int(rows[0])} "
+                        f"(numbers {int(rows.min())} to {int(rows.max())}) with {self.workers} workers",
+                        "take fewer --workers, or a smaller --batch-size; then go on with --resume",
+                    ) from None
                 yield rows, images
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

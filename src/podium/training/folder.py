@@ -6,20 +6,21 @@ import fcntl
 import json
 import os
 import socket
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from podium.errors import MachineError, ModelFileError, UsageError
-from podium.files import disk_error, write_atomic
+from podium.files import UNFINISHED, disk_error, write_atomic
 
 SETTINGS, LOG, RESULT, PREDICTIONS, SPEED = "settings.yaml", "log.jsonl", "result.json", "predictions.npz", "speed.json"
 
 
 def _remains(path: Path) -> bool:
     """What a run leaves that was killed before it had begun."""
-    return path.name == ".lock" or path.name.startswith(".tmp-")
+    return path.name == ".lock" or path.name.startswith(UNFINISHED)
 
 
 class RunFolder:
@@ -93,23 +94,33 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder; the lock goes with the process, however it ends.
+        """Hold the folder, and clear away what a kill in the middle of a write has left.
+
+        The system gives the lock back when the process ends, however it ends: no stale lock is ever to be removed.
 
         Raises:
             MachineError: another process holds it.
         """
-        with (self / ".lock").open("a+") as file:
+        with (self / ".lock").open("a+b", buffering=0) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            except BlockingIOError:
                 file.seek(0)
-                holder = file.read().strip() or "another process"
+                holder = file.read().decode(errors="replace").strip() or "another process"
                 raise MachineError(
                     f"{self.path}: in use by {holder}", "wait for it, or name another folder with -o"
                 ) from None
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}")
-            file.flush()
+            except OSError as error:  # some network file systems have no locks
+                print(
+                    f"warning: {self.path} cannot be locked ({error.strerror}): start nothing else there",
+                    file=sys.stderr,
+                )
+            with suppress(OSError):  # a full disk is for those to tell who need it
+                file.truncate(0)
+                file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
+            for stray in self.path.glob(f"{UNFINISHED}*"):
+                stray.unlink(missing_ok=True)
+                print(f"warning: {stray} was not written to its end, and is removed", file=sys.stderr)
             yield
 
     def log(self, row: dict[str, Any]) -> None:

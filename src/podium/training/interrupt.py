@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the step in hand is finished, the state saved, and the run says how to go on."""
+"""Ctrl-C, SIGTERM and SIGUSR1: the step in hand is finished, the state saved, and the run says how to go on."""
 
 from __future__ import annotations
 
@@ -27,7 +27,12 @@ class Stopped(PodiumError):
             f"stopped by {signal.Signals(number).name} after step {step} of {total}; the state is saved",
             f"go on with: podium train --resume -o {folder}",
         )
-        self.exit_code = 128 + number
+        self.exit_code = exit_code(number)
+
+
+def exit_code(number: int) -> int:
+    """What a run ends with after a signal: SIGUSR1 is a scheduler's SIGTERM that comes early (SLURM's --signal)."""
+    return 128 + (signal.SIGTERM if number == signal.SIGUSR1 else number)
 
 
 class StopFlag:
@@ -37,22 +42,38 @@ class StopFlag:
 
 
 @contextmanager
-def stop_signals() -> Iterator[StopFlag]:
-    """Within it Ctrl-C, SIGTERM and SIGUSR1 (sent by SLURM) are noted and not obeyed at once; a second one ends all."""
+def stop_signals(grace: float) -> Iterator[StopFlag]:
+    """Within it Ctrl-C, SIGTERM and SIGUSR1 are noted and not obeyed at once; a second one ends all.
+
+    Args:
+        grace: seconds that the work in hand may take after a signal; then the process ends with what is on disk.
+    """
     flag = StopFlag()
     if threading.current_thread() is not threading.main_thread():
         yield flag
         return
 
+    def give_up(number: int, why: str) -> None:
+        told = f"error: stopped by {signal.Signals(number).name} {why}, without saving\nfix: --resume goes on from the checkpoint before\n"
+        os.write(2, told.encode())
+        os._exit(exit_code(number))
+
+    timers: list[threading.Timer] = []
+
     def receive(number: int, frame: FrameType | None) -> None:
         if flag.received is not None:
-            os._exit(128 + number)
-        flag.received = signal.SIGTERM if number == signal.SIGUSR1 else number
+            give_up(number, "at once, by a second signal")
+        flag.received = number
+        timers.append(threading.Timer(grace, give_up, (number, f"after {grace:g} s of grace")))
+        timers[0].daemon = True
+        timers[0].start()
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
     before = {number: signal.signal(number, receive) for number in numbers}
     try:
         yield flag
     finally:
+        for timer in timers:
+            timer.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -24,6 +24,7 @@ from podium.evaluation.evaluate import Outputs, evaluate
 from podium.evaluation.metrics import summarize
 from podium.files import write_atomic
 from podium.models.convnet import ConvNet
+from podium.models.weights import load_state
 from podium.settings import Settings, duration, read_file, to_steps, write_file
 from podium.training import state
 from podium.training.folder import PREDICTIONS, RESULT, SETTINGS, RunFolder
@@ -35,7 +36,7 @@ from podium.training.step import forward_backward, steps_of
 
 # Called after every step with (steps done, steps in all, what to show) and after every epoch with its log row.
 Progress = Callable[[int, int, dict[str, Any]], None]
-NOT_COMPARED = {"workers", "device", "checkpoint_every"}  # may differ between a run and its resume
+NOT_COMPARED = {"workers", "device", "checkpoint_every", "grace"}  # may differ between a run and its resume
 
 
 def train(
@@ -119,7 +120,6 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
     average = Average(net, s.ema) if s.ema else None
     loss = cross_entropy(s.label_smoothing)
     guard = [b for b in net.buffers() if b.is_floating_point()]  # batch-norm statistics, which a NaN batch would spoil
-    interval = duration("checkpoint_every", s.checkpoint_every)[0]
 
     # Where we are: from the start, or from the newest good checkpoint.
     step, judged, log_rows, seconds = 0, 0, 0, 0.0
@@ -133,7 +133,7 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
         if values["images"] != plan.images:
             what = f"data: the images of {plan.data.name} are not those the run began with"
             raise UsageError(what, "put them back, or start another run with -o")
-        net.load_state_dict({k[4:]: v for k, v in tensors.items() if k.startswith("net.")})
+        load_state(net, {k[4:]: v for k, v in tensors.items() if k.startswith("net.")}, str(folder.path))
         state.restore_optimizer(optimizer, tensors)
         if average is not None:
             for name in average.values:
@@ -167,11 +167,11 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
         log({"event": "start", **_machine(), **sizes})
     if given and not checkpoints:
         save()  # weights that were handed in cannot be drawn again from the seed
-    saved_at = time.monotonic()
+    saved_at, pause = time.monotonic(), state.pause(s.checkpoint_every, 0.0)
     events = _tensorboard(folder, step)
     outputs: Outputs | None = None
 
-    with stop_signals() as stop:
+    with stop_signals(duration("grace", s.grace)[0]) as stop:
         while True:
             # After an epoch, and after the last step: judge, log, keep the best.
             if step > judged and (step % per_epoch == 0 or step == total):
@@ -203,9 +203,8 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
                 for name in ("train_loss", "lr", "top1", "loss"):
                     events.add_scalar(name, row[name], step)
                 judged, loss_sum, images_seen = step, 0.0, 0
-                if s.patience and epoch - best["epoch"] >= s.patience:
-                    break
-            if step == total:
+            patient = not s.patience or -(-judged // per_epoch) - best["epoch"] < s.patience
+            if step == total or (step == judged and not patient):
                 break
 
             # The rest of an epoch.
@@ -233,9 +232,10 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
                 if stop.received is not None:
                     save()
                     raise Stopped(stop.received, step, total, folder.path)
-                if time.monotonic() - saved_at > interval:
+                if (now := time.monotonic()) - saved_at > pause:
                     save()
                     saved_at = time.monotonic()
+                    pause = state.pause(s.checkpoint_every, saved_at - now)
 
     seconds = time.monotonic() - clock
     save()

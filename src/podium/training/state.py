@@ -9,20 +9,40 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from podium.errors import ModelFileError
-from podium.files import sync_folder, write_atomic
+from podium.files import atomic, fault, sync_folder
+from podium.settings import duration
 
 MAGIC = b"podium-checkpoint"
 FORMAT = 1
-LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
+LAST, PREVIOUS, DAMAGED = "last.ckpt", "previous.ckpt", "damaged-"
+USUAL, SHARE = (
+    60.0,
+    0.03,
+)  # seconds between checkpoints, and the share of the time that they may take, unless asked otherwise
+# As safetensors names them. The format is written here, so that a gigabyte is not copied three times on its way.
+DTYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
 
 
 def save(folder: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
@@ -31,14 +51,16 @@ def save(folder: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> No
     Raises:
         MachineError: the disk is full; the checkpoints that were there are untouched.
     """
-    from safetensors.torch import save as serialize
-
-    flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    payload = serialize(flat, metadata={"values": json.dumps(values)})
-    header = b"%s %d %s %d\n" % (MAGIC, FORMAT, hashlib.sha256(payload).hexdigest().encode(), len(payload))
+    parts = _safetensors(tensors, values)
+    size = sum(map(len, parts))
     fresh = folder / f"next-{LAST}"
-    write_atomic(fresh, header, payload)
-    fault("checkpoint:written")
+    with atomic(fresh, size) as file, ThreadPoolExecutor(1) as pool:
+        digest = pool.submit(_sha256, parts)  # beside the writing
+        file.write(_line("0" * 64, size))
+        for part in parts:
+            file.write(part)
+        file.seek(0)
+        file.write(_line(digest.result(), size))
     last = folder / LAST
     # Between these two renames only `next-last.ckpt` is new: `candidates` looks there too.
     if last.exists():
@@ -46,6 +68,43 @@ def save(folder: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> No
         fault("checkpoint:rotated")
     os.replace(fresh, last)
     sync_folder(folder)
+
+
+def pause(asked: str | None, took: float) -> float:
+    """Seconds from one checkpoint to the next.
+
+    Args:
+        asked: the setting; where there is none it is a minute, or longer where saving takes more than 3 % of that.
+        took: seconds that the one before took to save.
+    """
+    return duration("checkpoint_every", asked)[0] if asked is not None else max(USUAL, took / SHARE)
+
+
+def _line(digest: str, size: int) -> bytes:
+    return b"%s %d %s %d\n" % (MAGIC, FORMAT, digest.encode(), size)
+
+
+def _sha256(parts: Sequence[bytes | memoryview]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _safetensors(tensors: dict[str, Tensor], values: dict[str, Any]) -> list[bytes | memoryview]:
+    """A safetensors file in parts, the largest of which are the tensors' own memory."""
+    flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    names = sorted(flat, key=lambda name: (-flat[name].element_size(), name))  # so that each lies aligned
+    entries: dict[str, Any] = {"__metadata__": {"values": json.dumps(values)}}
+    end = 0
+    for name in names:
+        tensor = flat[name]
+        start, end = end, end + tensor.nbytes
+        entries[name] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
+    header = json.dumps(entries).encode()
+    header += b" " * (-len(header) % 8)
+    arrays: list[np.ndarray] = [flat[name].reshape(-1).view(torch.uint8).numpy() for name in names]
+    return [len(header).to_bytes(8, "little"), header, *(array.data for array in arrays)]
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -56,7 +115,10 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     from safetensors.torch import load as deserialize
 
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelFileError(f"{path}: cannot be read ({error.strerror})", "check the file and the disk") from None
     line, _, payload = content.partition(b"\n")
     words = line.split()
     if len(words) != 4 or words[0] != MAGIC or not words[1].isdigit() or not words[3].isdigit():
@@ -85,18 +147,24 @@ def newest(folder: Path) -> Iterator[Path]:
 def load_newest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], list[str]]:
     """The newest good checkpoint of a run, and a line for each damaged one that was passed over.
 
+    Damaged ones are set aside as `damaged-*.ckpt` once a good one is found, so that they do not take its place.
+
     Raises:
-        ModelFileError: there is none, or none is good.
+        ModelFileError: there is none, or none is good; nothing was touched.
     """
-    for stray in folder.glob(".tmp-*"):  # left by a kill in the middle of a write
-        stray.unlink(missing_ok=True)
-    passed: list[str] = []
+    passed, damaged = [], []
     for path in newest(folder):
         try:
             tensors, values = read(path)
         except ModelFileError as error:
             passed.append(error.what)
+            damaged.append(path)
             continue
+        if path.name == PREVIOUS and not passed:
+            passed.append(f"{folder / LAST}: missing")
+        for other in damaged:
+            with suppress(FileNotFoundError):  # a process beside this one was first
+                os.replace(other, other.with_name(f"{DAMAGED}{other.name}"))
         return tensors, values, passed
     if passed:
         raise ModelFileError("; ".join(passed), "no good checkpoint is left: start the run again in another folder")
@@ -125,16 +193,3 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
             laid_out = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor
             state.setdefault(int(index), {})[key] = laid_out.detach()
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-
-
-def fault(place: str) -> float:
-    """For tests: what PODIUM_FAULT asks to go wrong at this place; nothing in ordinary life.
-
-    "kill@PLACE" dies as by a power cut, "signal:15@PLACE" is a signal from outside, "nan@PLACE" returns not a number.
-    """
-    asked, _, where = os.environ.get("PODIUM_FAULT", "").partition("@")
-    if where == place and asked == "kill":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if where == place and asked.startswith("signal:"):
-        os.kill(os.getpid(), int(asked.removeprefix("signal:")))
-    return float("nan") if where == place and asked == "nan" else 0.0
