@@ -3,14 +3,10 @@
 The public names are imported on first use, so that `import podium` costs next to nothing.
 """
 
-import os
 from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
-
-# Torch takes memory in pages of 2 MB then, where Linux has them: a batch of 64 photos costs 20 page faults, not 10,000.
-os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 _HOMES = {
     "Bundle": "podium.bundle",

@@ -18,6 +18,7 @@ from podium.data import augment as aug
 from podium.data.augment import Augment
 from podium.data.dataset import Split
 from podium.data.decode import Preprocessing
+from podium.data.memory import keep_freed_memory
 from podium.errors import DataError, MachineError
 
 RESIDENT_BYTES = 2 << 30  # an in-memory set resized to more than this is resized batch by batch instead
@@ -69,6 +70,7 @@ class Loader:
         augment: Augment | None = None,
         workers: int = 2,
     ) -> None:
+        keep_freed_memory()
         if len(split) == 0:
             raise DataError("there is no image to load", "check the split with `podium check`")
         self.split, self.preprocessing, self.device = split, preprocessing, device
