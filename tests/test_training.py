@@ -15,7 +15,7 @@ from podium.models import ConvNet
 from podium.settings import Settings
 from podium.training.losses import cross_entropy
 from podium.training.optim import Average, learning_rate, make_optimizer
-from podium.training.plan import default_batch, default_rate, pick_device, prepare, use_bf16
+from podium.training.plan import default_batch, default_rate, pick_device, prepare
 
 
 def rates(total=100, per_epoch=10, **settings):
@@ -157,16 +157,6 @@ def test_a_device_is_never_replaced_by_another(monkeypatch):
     with pytest.raises(UsageError, match="'gpu'"):
         pick_device("gpu")
     assert pick_device("cpu").type == "cpu"
-
-
-def test_bfloat16_is_taken_where_it_gains(monkeypatch):
-    cpu = torch.device("cpu")
-    for present in (True, False):
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda there=present: {"avx512_bf16": there})
-        assert use_bf16("auto", cpu, 10**9) is present
-        assert not use_bf16("auto", cpu, 10**6)
-        assert not use_bf16("off", cpu, 10**9)
-        assert use_bf16("bf16", cpu, 10**6)
 
 
 @pytest.mark.parametrize("amp", ["bf16", "off"])

@@ -38,6 +38,16 @@ def numbers(text: str) -> tuple[float, ...]:
     return tuple(float(part) for part in text.split(","))
 
 
+def _or_word(kind: Any, word: str) -> Any:
+    """What reads a number, or this word in its place."""
+
+    def read(text: str) -> Any:
+        return text if text == word else kind(text)
+
+    read.__name__ = f"{kind.__name__} or {word}"
+    return read
+
+
 def _add_settings(parser: argparse.ArgumentParser, leave_out: set[str]) -> None:
     """A flag for each field of the settings."""
     group = parser.add_argument_group("settings (over the recipe's; also keys of a --config file)")
@@ -52,10 +62,11 @@ def _add_settings(parser: argparse.ArgumentParser, leave_out: set[str]) -> None:
             group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
         else:
             choices = meta["choices"] or None
+            read: Any = numbers if kind is tuple else kind
+            if meta["word"]:
+                read = _or_word(kind, meta["word"])
             metavar = None if choices else {int: "N", float: "X", tuple: "X,Y"}.get(kind, "TEXT")
-            group.add_argument(
-                flag, type=numbers if kind is tuple else kind, choices=choices, metavar=metavar, default=None, help=text
-            )
+            group.add_argument(flag, type=read, choices=choices, metavar=metavar, default=None, help=text)
 
 
 def _add_length(parser: argparse.ArgumentParser) -> None:
@@ -171,6 +182,11 @@ def build_parser() -> Parser:
     p.add_argument("-o", "--out", type=Path, metavar="DIR", help="run folder [runs/MODEL-DATA]")
     p.add_argument("--resume", action="store_true", help="go on with the run in DIR, exactly")
     p.add_argument("--dry-run", action="store_true", help="print every setting with its origin, and stop")
+    p.add_argument(
+        "--plan",
+        action="store_true",
+        help="print time, memory and images/s to expect here and on more devices, from some steps on a copy, and stop",
+    )
     _add_length(p)
     _add_settings(p, {"model", "data", "recipe", "duration"})
 

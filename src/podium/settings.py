@@ -18,10 +18,17 @@ from podium.files import write_atomic
 
 
 def option(
-    default: Any, help: str, *, choices: tuple[str, ...] = (), at_least: float | None = None, below: float | None = None
+    default: Any,
+    help: str,
+    *,
+    choices: tuple[str, ...] = (),
+    at_least: float | None = None,
+    below: float | None = None,
+    word: str | None = None,
 ) -> Any:
-    """A field of the settings with what `--help` says of it and the values it may have."""
-    return field(default=default, metadata={"help": help, "choices": choices, "at_least": at_least, "below": below})
+    """A field of the settings with what `--help` says of it and the values it may have; `word` is one beside the numbers."""
+    bounds = {"choices": choices, "at_least": at_least, "below": below, "word": word}
+    return field(default=default, metadata={"help": help, **bounds})
 
 
 @dataclass(frozen=True)
@@ -70,8 +77,18 @@ class Settings:
     cutmix: float = option(0.0, "Beta parameter of CutMix; 0 is off", at_least=0.0)
 
     # Optimisation
-    batch_size: int | None = option(
-        None, "images a step (default: 128, fewer where the images are few: 40 steps an epoch)", at_least=2
+    batch_size: int | str | None = option(
+        None,
+        "images a step (default: 128, fewer where the images are few: 40 steps an epoch); auto: the largest power of two "
+        "that fits into memory",
+        at_least=2,
+        word="auto",
+    )
+    accumulate: int = option(
+        1,
+        "parts in which the images of a step are taken one after the other, for less memory: the gradient is that of all "
+        "of them, but batch norms see a part at a time",
+        at_least=1,
     )
     optimizer: str = option("sgd", "how weights move", choices=("sgd", "adam", "adamw", "rmsprop"))
     lr: float | None = option(
@@ -103,8 +120,20 @@ class Settings:
     device: str = option("auto", "auto, cpu, cuda or mps")
     amp: str = option(
         "auto",
-        "bfloat16 arithmetic: where the hardware has it and the network is large, always, or never",
+        "bfloat16 arithmetic: where the hardware has it and it is faster, always, or never",
         choices=("auto", "bf16", "off"),
+    )
+    memory_format: str = option(
+        "auto",
+        "order of the maps in memory: auto takes the one that is faster here",
+        choices=("auto", "channels_last", "contiguous"),
+    )
+    grad_checkpointing: bool = option(
+        False, "forget what is inside a stage and compute it again going backward: less memory, a third more time"
+    )
+    on_nan: str = option(
+        "error",
+        "a loss or gradient that is not finite stops the run; skip:N leaves out up to N such steps, and says so",
     )
     checkpoint_every: str | None = option(
         None, "time between saved states (default: 60s, longer where saving takes over 3 %% of it)"
@@ -143,7 +172,7 @@ _DURATIONS = {
 
 
 def base_type(name: str) -> tuple[type, bool]:
-    """The type of a setting, and whether it may be None."""
+    """The type of a setting, the first where it has several, and whether it may be None."""
     hint = TYPES[name]
     if isinstance(hint, types.UnionType):
         return next(t for t in typing.get_args(hint) if t is not type(None)), True
@@ -154,7 +183,7 @@ def check_value(name: str, value: Any) -> None:
     """Raise a UsageError that names the setting, the value and what it may be."""
     kind, optional = base_type(name)
     meta = FIELDS[name].metadata
-    if value is None and optional:
+    if (value is None and optional) or (value == meta["word"] and isinstance(value, str)):
         return
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if kind is float:
@@ -171,7 +200,7 @@ def check_value(name: str, value: Any) -> None:
             str: "a text",
             tuple: "a list of numbers",
         }
-        raise UsageError(f"{name}: {value!r}", f"give {names[kind]}")
+        raise UsageError(f"{name}: {value!r}", f"give {names[kind]}" + (f", or {meta['word']}" if meta["word"] else ""))
     for v in value if kind is tuple else (value,):
         if isinstance(v, float) and not math.isfinite(v):
             raise UsageError(f"{name}: {value!r}", "give a finite number")
@@ -186,6 +215,8 @@ def check_value(name: str, value: Any) -> None:
         duration(name, value)
     if name == "lr" and value > 1e3:
         raise UsageError(f"lr: {value!r}", "no network trains at such a rate; give less than 1000")
+    if name == "on_nan":
+        skips(value)
     if name == "crop_range" and (len(value) != 2 or not 0 < value[0] <= value[1]):
         raise UsageError(f"crop_range: {list(value)!r}", "give two positive numbers, the smaller first")
 
@@ -203,6 +234,14 @@ def duration(name: str, text: str) -> tuple[float, str]:
     if unit == "s" and value <= 0:
         raise UsageError(f"{name}: {text!r}", "give more than no time")
     return value, unit
+
+
+def skips(on_nan: str) -> int:
+    """How many steps that are not finite may be left out: 0 for "error", N for "skip:N"."""
+    match = re.fullmatch(r"error|skip:(\d+)", on_nan)
+    if match is None:
+        raise UsageError(f"on_nan: {on_nan!r}", "write error, or skip and how often: skip:3")
+    return int(match[1] or 0)
 
 
 def to_steps(name: str, text: str, steps_per_epoch: int, total: int = 0) -> int:

@@ -73,6 +73,9 @@ class ConvNet(nn.Module):
     """
 
     spec: dict[str, Any]  # what `create_model` was called with; rebuilds the network
+    memory_format: torch.memory_format | None = (
+        None  # the order in memory that images are brought into; None: as they come
+    )
     checkpointing = False  # forget what is inside a stage and compute it again going backward: less memory, more time
 
     def __init__(
@@ -93,6 +96,8 @@ class ConvNet(nn.Module):
 
     def walk(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
         """What the stem and each stage give, by name and in order."""
+        if self.memory_format is not None:
+            x = x.contiguous(memory_format=self.memory_format)
         again = self.checkpointing and self.training and torch.is_grad_enabled()
         for name, part in (("stem", self.stem), *self.stages.named_children()):
             x = _checkpointed(part, x) if again and name != "stem" else part(x)

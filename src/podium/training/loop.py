@@ -28,11 +28,14 @@ from podium.models.weights import load_state
 from podium.settings import Settings, duration, read_file, to_steps, write_file
 from podium.training import state
 from podium.training.folder import PREDICTIONS, RESULT, SETTINGS, RunFolder
+from podium.training.forecast import steps_of
 from podium.training.interrupt import Stopped, stop_signals
 from podium.training.losses import cross_entropy
 from podium.training.optim import Average, learning_rate, make_optimizer
-from podium.training.plan import Plan, prepare
-from podium.training.step import forward_backward, steps_of
+from podium.training.plan import Plan, does_not_fit, prepare
+from podium.training.probe import lay_out
+from podium.training.step import forward_backward
+from podium.training.trial import denormals_flushed, out_of_memory
 
 # Called after every step with (steps done, steps in all, what to show) and after every epoch with its log row.
 Progress = Callable[[int, int, dict[str, Any]], None]
@@ -77,7 +80,7 @@ def train(
             return folder
     else:
         folder.create()
-    with folder.locked():
+    with folder.locked(), denormals_flushed():
         plan = prepare(settings, data, net)
         if not folder.started:
             steps = steps_of(plan)
@@ -89,13 +92,15 @@ def train(
             write_file(folder / SETTINGS, plan.settings, notes)
         if announce is not None:
             announce(plan)
+        full = False
         try:
             _run(plan, folder, given=net is not None, progress=progress or (lambda *_: None))
-        except torch.OutOfMemoryError:
-            what = (
-                f"batch_size: {plan.train.batch_size} images a step of {settings.model} do not fit into {plan.device}"
-            )
-            raise UsageError(what, "give a smaller --batch-size or --image-size") from None
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            full = True
+        if full:  # what the error held is free by now
+            raise does_not_fit(plan)
     return folder
 
 
@@ -103,7 +108,13 @@ def _refuse_changes(asked: Settings, recorded: dict[str, Any], origin: dict[str,
     """A resume that was given other settings than the run has is refused, by name."""
     for key, source in origin.items():
         value, old = getattr(asked, key), recorded.get(key)
-        if key in NOT_COMPARED or key == "duration" or source == "default" or source.startswith("recipe"):
+        if (
+            key in NOT_COMPARED
+            or value == "auto"
+            or key == "duration"
+            or source == "default"
+            or source.startswith("recipe")
+        ):
             continue
         if key == "data" and Path(value).exists():
             value = str(Path(value).resolve())
@@ -243,7 +254,7 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
     # What ships: the best weights where images were set apart to choose them, else the last.
     chosen = best["epoch"] > 0
     if chosen:
-        net = bundle.load(folder.path).model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        net = lay_out(bundle.load(folder.path).model.to(device), s.memory_format)
         outputs = None
     with average.applied() if average is not None and not chosen else nullcontext():
         if outputs is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +20,9 @@ from podium.errors import MachineError, UsageError
 from podium.evaluation.cost import Cost, count_net
 from podium.models.convnet import ConvNet
 from podium.models.registry import architecture, build_model
-from podium.settings import Settings
+from podium.settings import Settings, duration, to_steps
+from podium.training.fit import largest_batch
+from podium.training.probe import fastest_way, lay_out
 
 SMALL_UP_TO = 64  # pixels: the side up to which a network takes its small form by itself
 LARGEST_BATCH, SMALLEST_BATCH, STEPS_AN_EPOCH = 128, 16, 40  # what the batch size is chosen by
@@ -27,7 +30,8 @@ RATES = {"sgd": 0.05, "rmsprop": 1e-3, "adam": 3e-3, "adamw": 3e-3}  # at their 
 DEEP = (
     11  # weight layers beyond which a network without batch norm dies at these rates: VGG-16 learns at a tenth of them
 )
-LARGE_MACS = 20_000_000  # multiply-adds an image from which bfloat16 is worth its conversions
+SMALLER = "give --accumulate 2 or more, --grad-checkpointing, or a smaller --image-size"  # what makes a step smaller
+LONG = 60.0  # seconds of a time budget from which a trial of arithmetics is worth its time
 
 
 @dataclass
@@ -107,38 +111,80 @@ def prepare(settings: Settings, data: Dataset | None = None, net: ConvNet | None
         mean=data.mean,
         std=data.std,
     )
+    if not any(p.requires_grad for p in net.parameters()):
+        raise UsageError("the network is frozen as a whole: there is nothing to train", "leave some part unfrozen")
+    s = _fitted(net.to(device), s, device, cost.macs, len(data.splits["train"]))
     s = s.replace(
-        batch_size=s.batch_size or default_batch(len(data.splits["train"])),
         lr=s.lr if s.lr is not None else default_rate(net, s.optimizer),
         image_size=net.spec["image_size"],
         small=net.spec["small"],
         channels=data.channels,
         flip=s.flip if s.flip is not None else data.mirror,
         device=device.type,
-        amp="bf16" if use_bf16(s.amp, device, cost.macs) else "off",
     )
     augment = Augment(s.crop, s.crop_padding, (s.crop_range[0], s.crop_range[1]), bool(s.flip), s.erase, s.colour)
     train = Loader(
         data.splits["train"],
         preprocessing,
-        batch_size=s.batch_size or LARGEST_BATCH,
+        batch_size=int(s.batch_size or LARGEST_BATCH),
         device=device,
         seed=s.seed,
         augment=augment,
         workers=s.workers,
     )
-    if train.batch_size < 2:
-        raise UsageError(f"batch_size: {train.batch_size}", "batch norm needs at least 2 images a step")
     loaders = {
         name: Loader(
             data.splits[name], preprocessing, batch_size=evaluation_batch(cost.macs), device=device, workers=s.workers
         )
         for name in sorted({judge, monitor})
     }
-    net.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Plan(
         s, data, net, cost, preprocessing, device, s.amp == "bf16", train, loaders, judge, monitor, list(data.notes)
     )
+
+
+def _fitted(net: ConvNet, s: Settings, device: torch.device, macs: int, images: int) -> Settings:
+    """Decide batch size, arithmetic and order in memory on this machine, and lay the network out so.
+
+    Args:
+        net: on the device.
+        macs: multiply-adds of one image.
+        images: in training.
+    """
+    net.checkpointing = s.grad_checkpointing
+    batch = s.batch_size if isinstance(s.batch_size, int) else default_batch(images)
+    lay_out(net, "channels_last")
+    usual = s.replace(batch_size=batch)
+    amp, memory_format = fastest_way(net, usual, device, macs, _steps(usual, images))
+    lay_out(net, memory_format)
+    if s.batch_size == "auto":
+        found = largest_batch(net, s, images, amp == "bf16")
+        if found is None:
+            raise UsageError(f"batch_size: not even 2 images a step of {s.model} fit into memory", SMALLER)
+        batch = found
+    if min(batch, images) < 2 * s.accumulate:
+        parts = f" in {s.accumulate} parts" if s.accumulate > 1 else ""
+        what = f"batch_size: {min(batch, images)} images a step{parts}"
+        raise UsageError(what, "batch norm needs at least 2 images at a time")
+    return s.replace(batch_size=batch, amp=amp, memory_format=memory_format)
+
+
+def does_not_fit(plan: Plan) -> UsageError:
+    """What to say of a batch that is too large, with one that is not."""
+    s, batch = plan.settings, plan.train.batch_size
+    fits = largest_batch(plan.net, s, batch // 2, plan.amp) if batch >= 4 * s.accumulate else None
+    what = f"batch_size: {batch} images a step of {s.model} do not fit into the memory of {plan.device}"
+    if fits is None:
+        return UsageError(f"{what}; no power of two does", SMALLER)
+    return UsageError(f"{what}; {fits} do", f"give --batch-size {fits}, or keep it and {SMALLER.removeprefix('give ')}")
+
+
+def _steps(s: Settings, images: int) -> float:
+    """Steps of a run, about: what a trial of arithmetics must pay for itself in."""
+    value, unit = duration("duration", s.duration)
+    if unit == "s":
+        return math.inf if value >= LONG else 0
+    return to_steps("duration", s.duration, max(1, images // int(s.batch_size or 1)))
 
 
 def default_batch(images: int) -> int:
@@ -174,18 +220,3 @@ def pick_device(name: str) -> torch.device:
     if not present[name]:
         raise MachineError(f"device: there is no {name} here", "--device auto takes what is there")
     return torch.device(name)
-
-
-def native_bf16(device: torch.device) -> bool:
-    """Whether the hardware multiplies in bfloat16 by itself."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = (
-        torch.cpu.get_capabilities() if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities") else {}
-    )
-    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "arm_bf16", "sve_bf16"))
-
-
-def use_bf16(amp: str, device: torch.device, macs: int) -> bool:
-    """Whether to train in bfloat16: as told, or where it is native and the network large enough to gain."""
-    return amp == "bf16" or (amp == "auto" and native_bf16(device) and macs >= LARGE_MACS)

@@ -38,6 +38,8 @@ def train(arguments: argparse.Namespace) -> int:
         else:
             console.table("", ["setting", "value", "from"], [[k, str(v), merged.origin[k]] for k, v in values.items()])
         return 0
+    if arguments.plan:
+        return _plan(merged, arguments.json)
     from podium.api import train_and_report
     from podium.comparison.report import REPORT
     from podium.training.plan import Plan
@@ -64,6 +66,20 @@ def train(arguments: argparse.Namespace) -> int:
             f"{r['split']} top-1 {100 * r['top1']:.2f} % ({r['weights']}) after {r['steps']} steps in {r['seconds']:.1f} s: {run.path}"
         )
         print(f"report: {run / REPORT}")
+    return 0
+
+
+def _plan(merged: Any, json: bool) -> int:
+    """podium train --plan."""
+    from podium.training.forecast import forecast, told
+    from podium.training.plan import prepare
+
+    plan = prepare(merged.settings)
+    foreseen = forecast(plan)
+    if json:
+        print_json(foreseen)
+    else:
+        print("\n".join([*_describe(plan)[:-1], *told(foreseen)]))
     return 0
 
 
