@@ -9,15 +9,16 @@ import json
 import multiprocessing
 import os
 import resource
+import signal
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(
-    ["podium.cli", "podium.api", "podium.training.loop", "torch._dynamo", "sklearn.datasets"]
-)
+LOADED = ["podium.cli", "podium.api", "podium.training.loop", "torch._dynamo", "sklearn.datasets", "safetensors.torch"]
+CONTEXT.set_forkserver_preload([*LOADED, "tensorboardX", "plotly.offline", "jinja2", "yaml"])
 
 
 @dataclass
@@ -50,15 +51,51 @@ class Said:
         return json.loads(self.out)
 
 
-def podium(*arguments, fault="", largest_file=None):
-    """Run `podium ARGUMENTS`, with a fault of `training.state.fault`, and with a limit on a file's bytes."""
-    with tempfile.TemporaryDirectory() as folder:
+def podium(*arguments, **more):
+    """Run `podium ARGUMENTS` to its end; `more` as of `Running`."""
+    with Running(*arguments, **more) as run:
+        return run.ended()
+
+
+class Running:
+    """`podium ARGUMENTS` in a process of its own, killed at the end of the `with` if it still lives.
+
+    Args:
+        fault: one of `files.fault`; "signal:19@PLACE" stops it there until `go_on`.
+        largest_file: a limit on a file's bytes.
+    """
+
+    def __init__(self, *arguments, fault="", largest_file=None):
+        self.folder = tempfile.TemporaryDirectory()
         words = [str(argument) for argument in arguments]
-        process = CONTEXT.Process(target=_run, args=(words, fault, largest_file, folder))
-        process.start()
-        process.join()
-        out, err = ((Path(folder) / name).read_text() for name in ("out", "err"))
-        return Done(process.exitcode, out, err)
+        self.process = CONTEXT.Process(target=_run, args=(words, fault, largest_file, self.folder.name))
+
+    def __enter__(self):
+        self.process.start()
+        self.pid = self.process.pid
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.join()
+        self.folder.cleanup()
+
+    def stopped(self):
+        """Wait until it has stopped itself."""
+        stat = Path(f"/proc/{self.pid}/stat")
+        while stat.read_text().rsplit(")", 1)[1].split()[0] != "T":
+            assert self.process.is_alive(), self.ended().stderr
+            time.sleep(0.005)
+
+    def go_on(self, *signals):
+        """Let it go on, after sending it these signals."""
+        for number in (*signals, signal.SIGCONT):
+            os.kill(self.pid, number)
+
+    def ended(self):
+        self.process.join()
+        out, err = ((Path(self.folder.name) / name).read_text() for name in ("out", "err"))
+        return Done(self.process.exitcode, out, err)
 
 
 def inside(*arguments):

@@ -1,6 +1,7 @@
 """What several tests need: the real data beside the repository, and runs small enough to be made in a test."""
 
 import csv
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,20 @@ def reference(shared):
     """The rows of the reference table of architectures, by (name, variant)."""
     with (shared / "reference" / "architectures.csv").open() as file:
         return {(row["name"], row["variant"]): row for row in csv.DictReader(file)}
+
+
+@pytest.fixture(scope="session")
+def small_set(tmp_path_factory):
+    """400 training images, twelve steps an epoch, and 60 to judge by, as MNIST's files."""
+    root, draw = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    for part, count in (("train", 400), ("t10k", 60)):
+        labels = np.arange(count, dtype=np.uint8) % 4
+        pixels = draw.integers(0, 120, (count, 28, 28), np.uint8) + 40 * labels[:, None, None]
+        (root / f"{part}-images-idx3-ubyte").write_bytes(
+            struct.pack(">4B3I", 0, 0, 8, 3, *pixels.shape) + pixels.tobytes()
+        )
+        (root / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">4BI", 0, 0, 8, 1, count) + labels.tobytes())
+    return root
 
 
 @pytest.fixture(scope="session")

@@ -84,7 +84,7 @@ def save(
     """
     from safetensors.torch import save as serialize
 
-    from podium.files import write_atomic
+    from podium.files import fault, write_atomic
 
     folder.mkdir(parents=True, exist_ok=True)
     net = net.strip()
@@ -103,6 +103,7 @@ def save(
     write_atomic(fresh, weights)
     write_atomic(folder / f"next-{CARD}", json.dumps(card, indent=1, ensure_ascii=False).encode())
     os.replace(fresh, folder / WEIGHTS)
+    fault("bundle:half")
     os.replace(folder / f"next-{CARD}", folder / CARD)
 
 

@@ -7,6 +7,7 @@ import errno
 import os
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -79,12 +80,21 @@ def sync_folder(folder: Path) -> None:
 def fault(place: str) -> float:
     """For tests: what PODIUM_FAULT asks to go wrong at this place; nothing in ordinary life.
 
-    "kill@PLACE" dies as by a power cut, "signal:15@PLACE" is a signal from outside, "nan@PLACE" returns not a number. Every
-    file that is written whole has the places "NAME:written", "NAME:synced" and "NAME:renamed".
+    "kill@PLACE" dies as by a power cut, "signal:15@PLACE" is a signal from outside, "hang@PLACE" never ends, "nan@PLACE"
+    returns not a number; several are separated by commas. Every file that is written whole has the places "NAME:written",
+    "NAME:synced" and "NAME:renamed".
     """
-    asked, _, where = os.environ.get("PODIUM_FAULT", "").partition("@")
-    if where == place and asked == "kill":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if where == place and asked.startswith("signal:"):
-        os.kill(os.getpid(), int(asked.removeprefix("signal:")))
-    return float("nan") if where == place and asked == "nan" else 0.0
+    value = 0.0
+    for each in os.environ.get("PODIUM_FAULT", "").split(","):
+        asked, _, where = each.partition("@")
+        if where != place:
+            continue
+        if asked == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif asked == "hang":
+            time.sleep(3600)
+        elif asked == "nan":
+            value = float("nan")
+        else:
+            os.kill(os.getpid(), int(asked.removeprefix("signal:")))
+    return value

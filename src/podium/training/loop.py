@@ -130,7 +130,7 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
     optimizer = make_optimizer(net, s)
     average = Average(net, s.ema) if s.ema else None
     loss = cross_entropy(s.label_smoothing)
-    guard = [b for b in net.buffers() if b.is_floating_point()]  # batch-norm statistics, which a NaN batch would spoil
+    guard = list(net.buffers())  # batch-norm statistics, which a NaN batch would spoil
 
     # Where we are: from the start, or from the newest good checkpoint.
     step, judged, log_rows, seconds = 0, 0, 0, 0.0
@@ -298,10 +298,11 @@ def _report_nan(folder: RunFolder, batch: Batch, step: int, rate: float, value: 
 
 
 def _check_disk(folder: RunFolder, net: ConvNet, optimizer: torch.optim.Optimizer, s: Settings) -> None:
-    """Two checkpoints and a bundle must fit, before the first step and not after the last."""
+    """Two checkpoints, a third while it is written, and two bundles must fit: before the first step, not after the last."""
     weights = sum(t.numel() * t.element_size() for t in net.state_dict().values())
     copies = 1 + {"sgd": 1, "rmsprop": 2, "adam": 2, "adamw": 2}[s.optimizer] + (s.ema > 0)
-    needed, free = (2.2 * copies + 1) * weights, shutil.disk_usage(folder.path).free
+    there = sum(path.stat().st_size for path in state.newest(folder.path))
+    needed, free = (3 * copies + 2) * weights - there, shutil.disk_usage(folder.path).free
     if free < needed:
         what = f"disk full: need {needed / 1e6:.0f} MB, have {free / 1e6:.0f} MB at {folder.path}"
         raise MachineError(what, "free some space, or name another folder with -o")
