@@ -25,7 +25,7 @@ from podium.evaluation.metrics import summarize
 from podium.files import write_atomic
 from podium.models.convnet import ConvNet
 from podium.models.weights import load_state
-from podium.settings import Settings, duration, read_file, to_steps, write_file
+from podium.settings import Settings, duration, read_file, skips, to_steps, write_file
 from podium.training import state
 from podium.training.folder import PREDICTIONS, RESULT, SETTINGS, RunFolder
 from podium.training.forecast import steps_of
@@ -36,6 +36,7 @@ from podium.training.plan import Plan, does_not_fit, prepare
 from podium.training.probe import lay_out
 from podium.training.step import forward_backward
 from podium.training.trial import denormals_flushed, out_of_memory
+from podium.training.watch import Watch
 
 # Called after every step with (steps done, steps in all, what to show) and after every epoch with its log row.
 Progress = Callable[[int, int, dict[str, Any]], None]
@@ -130,10 +131,11 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
     optimizer = make_optimizer(net, s)
     average = Average(net, s.ema) if s.ema else None
     loss = cross_entropy(s.label_smoothing)
+    watch = Watch(len(plan.data.classes))
     guard = list(net.buffers())  # batch-norm statistics, which a NaN batch would spoil
 
     # Where we are: from the start, or from the newest good checkpoint.
-    step, judged, log_rows, seconds = 0, 0, 0, 0.0
+    step, judged, log_rows, seconds, left_out = 0, 0, 0, 0.0, 0
     loss_sum, images_seen = 0.0, 0
     best: dict[str, Any] = {"top1": -1.0, "epoch": 0}
     checkpoints = any(state.newest(folder.path))
@@ -151,6 +153,7 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
                 average.values[name].copy_(tensors[f"average.{name}"])
         step, judged, log_rows, seconds = (values[k] for k in ("step", "judged", "log_rows", "seconds"))
         loss_sum, images_seen, best = (values[k] for k in ("loss_sum", "images_seen", "best"))
+        left_out = values.get("left_out", 0)
     folder.keep_log(log_rows)
     _check_disk(folder, net, optimizer, s)
     clock = time.monotonic() - seconds
@@ -159,6 +162,10 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
         nonlocal log_rows
         folder.log(row)
         log_rows += 1
+
+    def warn(text: str, images: list[int] | None = None) -> None:
+        log({"event": "warning", "step": step, "text": text} | ({"images": images} if images else {}))
+        print(f"warning: {text}", file=sys.stderr)
 
     def save() -> None:
         tensors = {f"net.{k}": v for k, v in net.state_dict().items()} | state.optimizer_state(optimizer)
@@ -170,7 +177,13 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
             "log_rows": log_rows,
             "seconds": time.monotonic() - clock,
         }
-        values |= {"best": best, "loss_sum": loss_sum, "images_seen": images_seen, "images": plan.images}
+        values |= {
+            "left_out": left_out,
+            "best": best,
+            "loss_sum": loss_sum,
+            "images_seen": images_seen,
+            "images": plan.images,
+        }
         state.save(folder.path, tensors, values)
 
     if log_rows == 0:
@@ -190,7 +203,12 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
                 with average.applied() if average is not None else nullcontext():
                     outputs = evaluate(net, plan.loaders[plan.monitor])
                     scores = outputs.brief
-                    if plan.selects and (scores["top1"], -scores["loss"]) > (best["top1"], -best.get("loss", 0.0)):
+                    finite = math.isfinite(scores["loss"])
+                    if (
+                        plan.selects
+                        and finite
+                        and (scores["top1"], -scores["loss"]) > (best["top1"], -best.get("loss", 0.0))
+                    ):
                         best = {"epoch": epoch, **scores}
                         bundle.save(
                             folder.path,
@@ -204,7 +222,7 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
                     "epoch": epoch,
                     "step": step,
                     "lr": learning_rate(step - 1, total, per_epoch, s),
-                    "train_loss": loss_sum / images_seen,
+                    "train_loss": loss_sum / max(1, images_seen),
                     "split": plan.monitor,
                     **scores,
                     "seconds": round(time.monotonic() - clock, 3),
@@ -228,14 +246,20 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
                 if not (math.isfinite(value) and math.isfinite(norm)):
                     for buffer, old in zip(guard, kept, strict=True):
                         buffer.copy_(old)
-                    save()
-                    _report_nan(folder, batch, step, rate, value, norm)
-                optimizer.step()
+                    if left_out >= skips(s.on_nan):
+                        save()
+                        _report_nan(folder, batch, step, rate, value, norm)
+                    left_out += 1
+                    warn(f"step {step} left out: loss {value}, gradient norm {norm}", batch.index.tolist())
+                else:
+                    optimizer.step()
+                    loss_sum += value * len(batch.y)
+                    images_seen += len(batch.y)
+                    if (problem := watch.stuck(value, norm)) is not None:
+                        warn(problem)
                 step += 1
                 if average is not None:
                     average.update(step)
-                loss_sum += value * len(batch.y)
-                images_seen += len(batch.y)
                 progress(step, total, {"epoch": epoch + 1, "loss": value, "lr": rate})
                 state.fault(f"step:{step}")
                 if step == total:

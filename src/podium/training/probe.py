@@ -1,7 +1,8 @@
 """Which arithmetic and which order in memory train a network fastest on this machine: tried once, then remembered.
 
 bfloat16 halves the bytes and doubles the multiply-adds of processors that have it, and its conversions cost what small
-networks do not win back. Channels last suits dense convolutions; grouped ones may run slower in it by several times.
+networks do not win back. Channels last suits most convolutions, and not narrow ones in bfloat16 nor those of many groups:
+`benchmarks/arithmetic.py` has the times.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from podium.errors import MachineError
 from podium.evaluation.speed import processor
@@ -57,9 +57,7 @@ def fastest_way(
         cache: the file that remembers; by default in the user's folder of caches.
     """
     amps = [s.amp] if s.amp != "auto" else ["off", "bf16"] if native_bf16(device) else ["off"]
-    formats = list(FORMATS) if _grouped(net) else ["channels_last"]
-    if s.memory_format != "auto":
-        formats = [s.memory_format]
+    formats = [s.memory_format] if s.memory_format != "auto" else list(FORMATS)
     ways: list[Way] = list(itertools.product(amps, formats))
     if len(ways) == 1 or macs < SMALLEST_MACS or steps < FEWEST_STEPS:
         return "bf16" if amps[-1] == "bf16" and (s.amp == "bf16" or macs >= LARGE_MACS) else "off", formats[0]
@@ -111,10 +109,6 @@ def native_bf16(device: torch.device) -> bool:
 def cache_folder() -> Path:
     """Where what can be found out again is kept for the next run [XDG Base Directory Specification]."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "podium"
-
-
-def _grouped(net: ConvNet) -> bool:
-    return any(isinstance(layer, nn.Conv2d) and layer.groups > 1 for layer in net.modules())
 
 
 def _machine(device: torch.device) -> str:
