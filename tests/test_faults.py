@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -21,6 +22,7 @@ from PIL import Image
 
 import podium as library
 from command import Running, inside, one_error, podium
+from conftest import ROOT
 from podium.data.dataset import ImageFile
 from podium.data.loader import Batch, Loader
 from podium.errors import NumericError
@@ -449,3 +451,11 @@ def test_a_checkpoint_is_a_safetensors_file_behind_its_line(tmp_path):
     assert loaded.keys() == tensors.keys()
     assert all(torch.equal(loaded[name], tensor) for name, tensor in tensors.items())
     assert all(loaded[name].dtype == tensor.dtype for name, tensor in tensors.items())
+
+
+def test_every_test_that_the_documentation_names_is_there():
+    text = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").glob("test_*.py"))
+    named = set(re.findall(r"`(test_\w+)`", text))
+    assert len(named) > 20
+    assert {name for name in named if f"def {name}(" not in tests} == set()
