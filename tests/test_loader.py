@@ -322,3 +322,40 @@ def test_a_batch_larger_than_the_set_is_the_set(split, augment):
     (batch,) = loader(split, augment=augment, batch_size=1000).epoch()
     assert sorted(batch.index.tolist()) == list(range(COUNT))
     assert batch.x.shape == (COUNT, 3, SIZE, SIZE)
+
+
+def test_threads_that_read_leave_torch_its_threads(photos, monkeypatch):
+    """Each works alone; the thread that trains, and those that start later, have as many as before."""
+    decode, seen = Split.image, set()
+
+    def noted(self, index, channels):
+        seen.add(torch.get_num_threads())
+        return decode(self, index, channels)
+
+    monkeypatch.setattr(Split, "image", noted)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        epoch = loader(photos, augment=None).epoch()
+        next(epoch)
+        assert torch.get_num_threads() == 3
+        later = threading.Thread(target=lambda: seen.add(-torch.get_num_threads()))
+        later.start()
+        later.join()
+        list(epoch)
+    finally:
+        torch.set_num_threads(before)
+    assert seen == {1, -3}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_batch_of_photos_is_what_normalising_its_pixels_gives(photos, channels):
+    """To the last bit: the threads that read do the arithmetic that images in memory get."""
+    values = {"mean": (0.5, 0.4, 0.3)[:channels], "std": (0.2, 0.25, 0.3)[:channels], "channels": channels}
+    made = loader(photos, augment=None, **values)
+    pixels = np.stack([made.preprocessing.square(photos.image(n, channels)) for n in range(COUNT)])
+    got = torch.cat([batch.x for batch in made.epoch()])
+    assert torch.equal(got, made.normalized(torch.from_numpy(pixels)))
+    assert torch.equal(
+        got, torch.cat([batch.x for batch in loader(Split(photos.labels, pixels), augment=None, **values).epoch()])
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,42 +145,53 @@ def crop_draws(augment: Augment, seed: int, epoch: int, index: Tensor) -> Tensor
     return torch.stack([share.sqrt(), torch.exp((v - 0.5) * math.log(4 / 3)), x, y])
 
 
-def crop_boxes(augment: Augment, drawn: Any, width: int, height: int) -> tuple[Any, Any, Any, Any]:
-    """The boxes (left, top, right, bottom), in pixels, that "scale" or "area" crops take of images of one size.
+def crop_boxes(augment: Augment, drawn: Any, width: Any, height: Any) -> tuple[Any, Any, Any, Any]:
+    """The boxes (left, top, right, bottom), in pixels, that "scale" or "area" crops take of images.
 
     Args:
         drawn: of `crop_draws`, (4, N), or (4,) of one image; a tensor or an array.
-        width, height: of the images, in pixels.
+        width, height: of the images, in pixels: numbers, or arrays (N,) beside an array.
 
     Returns:
         Four of the kind that was given, (N,) or numbers.
     """
     size, stretch, x, y = drawn
-    side = size * (min(width, height) if augment.crop == "scale" else math.sqrt(width * height))
+    if isinstance(width, np.ndarray):
+        width, height, root = (v.astype(np.float32) for v in (width, height, np.sqrt(width * height)))
+        side = size * (np.minimum(width, height) if augment.crop == "scale" else root)
+    else:
+        side = size * (min(width, height) if augment.crop == "scale" else math.sqrt(width * height))
     w, h = (side * stretch).clip(None, width), (side / stretch).clip(None, height)
     left, top = x * (width - w), y * (height - h)
     return left, top, left + w, top + h
 
 
-def cropped(pixels: np.ndarray, box: tuple[float, ...], side: int, interpolation: str, mirrored: bool) -> np.ndarray:
-    """A box of one image, to the nearest pixel, resized to a square by antialiased interpolation.
+def whole_pixels(box: Sequence[Any], width: Any, height: Any) -> np.ndarray:
+    """A box (left, top, right, bottom), or N of them, to the nearest pixel, of which there is one at least.
 
     Args:
-        pixels: (H, W, C) uint8.
-        box: (left, top, right, bottom), in pixels.
+        box: four numbers, or (N,) each.
+        width, height: of the images, alike.
+
+    Returns:
+        (4,) or (4, N) int64.
+    """
+    left, top, right, bottom = np.rint(np.stack(box)).astype(np.int64)
+    left, top = np.minimum(left, width - 1), np.minimum(top, height - 1)
+    return np.stack([left, top, np.maximum(right, left + 1), np.maximum(bottom, top + 1)])
+
+
+def resized(region: Tensor, side: int, interpolation: str, mirrored: bool) -> Tensor:
+    """A part of one image, resized to a square by antialiased interpolation.
+
+    Args:
+        region: (1, C, H, W) uint8, channels last in memory.
         side: of the square, in pixels.
         interpolation: "bilinear" or "bicubic".
         mirrored: left and right change places.
-
-    Returns:
-        (side, side, C) uint8.
     """
-    left, top, right, bottom = map(round, box)
-    left, top = min(left, pixels.shape[1] - 1), min(top, pixels.shape[0] - 1)  # a pixel at least
-    region = np.array(pixels[None, top : max(bottom, top + 1), left : max(right, left + 1)], order="C")
-    # Channels last in memory, with a stride of the batch that says so: torch has its fast kernel for that only.
-    x = F.interpolate(torch.from_numpy(region).permute(0, 3, 1, 2), (side, side), mode=interpolation, antialias=True)
-    return (x.flip(3) if mirrored else x).permute(0, 2, 3, 1)[0].numpy()
+    x = F.interpolate(region, (side, side), mode=interpolation, antialias=True)
+    return x.flip(3) if mirrored else x
 
 
 def crop_and_resize(x: Tensor, boxes: Tensor) -> Tensor:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +28,12 @@ RESIDENT_BYTES = 2 << 30  # an in-memory set resized to more than this is resize
 PREFETCH = 3  # batches decoded ahead
 TOGETHER = 8  # images that a thread decodes before it hands them over: threads that meet less often wait less
 HUNG = 120.0  # seconds after which images that have not been decoded count as hung
+
+Read = Callable[
+    [list[int]], Iterable[Tensor]
+]  # from numbers of images to (1, C, H, W) uint8 each, channels last in memory
+
+Room = TypeVar("Room", Tensor, np.ndarray)  # what holds a batch, and is filled part by part
 
 
 @dataclass(frozen=True)
@@ -81,6 +90,7 @@ class Loader:
         self.labels = torch.from_numpy(np.ascontiguousarray(split.labels, dtype=np.int64)).to(device)
         self.padding = aug.padding(augment, preprocessing.image_size)
         self.resident = self._resident()
+        self.mapped = self._mapped()
         mean = torch.tensor(preprocessing.mean, device=device)
         self.std = torch.tensor(preprocessing.std, device=device)
         across = preprocessing.image_size, preprocessing.channels  # a row of pixels at once: long loops are fast loops
@@ -97,14 +107,22 @@ class Loader:
             return None
         if pixels.shape[1:] != (size, size, channels):
             with ThreadPoolExecutor(max(1, self.workers)) as pool:
-                pixels = np.stack(list(pool.map(self._fitted, range(len(pixels)))))
+                pixels = np.stack(list(pool.map(self._square, range(len(pixels)))))
         return self._padded(torch.tensor(pixels, device=self.device))  # a copy: what was read is not writable
+
+    def _mapped(self) -> Tensor | None:
+        """All bytes of a pack, from its memory map; nothing is read here, and nothing is ever written."""
+        if self.split.packed is None or self.preprocessing.channels != 3:
+            return None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # torch has no tensors that cannot be written
+            return torch.from_numpy(self.split.packed.pixels)
 
     def _padded(self, pixels: Tensor) -> Tensor:
         p = self.padding
         return F.pad(pixels, (0, 0, p, p, p, p)) if p else pixels
 
-    def _fitted(self, index: int) -> np.ndarray:
+    def _square(self, index: int) -> np.ndarray:
         return self.preprocessing.square(self.split.image(index, self.preprocessing.channels))
 
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
@@ -129,14 +147,18 @@ class Loader:
                 index = rows.to(self.device)
                 yield self._finish(self.resident, index, index, epoch, drawn, crops)
             return
-        read = self._fitted
+        read: Read = self._fitted
         if self.augment is not None and drawn is not None and crops is not None and self.preprocessing.resize == "crop":
             # cut out of the whole image while it is there; what is padded or stretched is cropped on the device
-            mirrored = drawn.mirrored.cpu().numpy() if drawn.mirrored is not None else None
-            read = partial(self._cropped, self.augment, crops.cpu().numpy(), mirrored)
+            mirrored = drawn.mirrored.cpu().numpy() if drawn.mirrored is not None else np.zeros(len(self.split), bool)
+            cut = self._cut_from_pack if self.mapped is not None else self._cut
+            read = partial(cut, self.augment, crops.cpu().numpy(), mirrored)
             drawn = crops = None
-        for rows, images in self.decoded(batches, read):
-            pixels = torch.from_numpy(np.stack(images))
+        if self.device.type == "cpu" and drawn is None and crops is None:
+            for rows, x in self._ahead(batches, partial(self._empty, torch.float32), partial(self._fill, read)):
+                yield Batch(self._augmented(x.permute(0, 3, 1, 2), rows, epoch), self.labels[rows], rows)
+            return
+        for rows, pixels in self._ahead(batches, partial(self._empty, torch.uint8), partial(self._keep, read)):
             index, padded = rows.to(self.device), self._padded(pixels.to(self.device))
             yield self._finish(padded, everything[: len(rows)], index, epoch, drawn, crops)
 
@@ -155,16 +177,17 @@ class Loader:
         else:
             x = pixels[rows] if self.resident is not None else pixels
         x = self.normalized(x)
-        if a is not None:
-            if crops is not None:
-                boxes = aug.crop_boxes(a, crops[:, index], size, size)
-                x = aug.crop_and_resize(x, torch.stack(boxes, 1))
-            if a.colour:
-                order = self.preprocessing.channel_order
-                x = aug.colour_noise(x, a.colour, self.std, self.seed, epoch, index, order)
-            if a.erase:
-                x = aug.erase(x, a.erase, self.seed, epoch, index)
-        return Batch(x, self.labels[index], index)
+        if crops is not None and a is not None:
+            boxes = aug.crop_boxes(a, crops[:, index], size, size)
+            x = aug.crop_and_resize(x, torch.stack(boxes, 1))
+        return Batch(self._augmented(x, index, epoch), self.labels[index], index)
+
+    def _augmented(self, x: Tensor, index: Tensor, epoch: int) -> Tensor:
+        """What is done to a batch that is normalised."""
+        a = self.augment
+        if a is not None and a.colour:
+            x = aug.colour_noise(x, a.colour, self.std, self.seed, epoch, index, self.preprocessing.channel_order)
+        return aug.erase(x, a.erase, self.seed, epoch, index) if a is not None and a.erase else x
 
     def normalized(self, pixels: Tensor) -> Tensor:
         """Pixels as the network takes them.
@@ -184,23 +207,68 @@ class Loader:
         x = pixels.flatten(2).float().mul_(scale).add_(offset)
         return x.unflatten(2, (width, -1)).permute(0, 3, 1, 2)
 
-    def _cropped(self, augment: Augment, crops: np.ndarray, mirrored: np.ndarray | None, index: int) -> np.ndarray:
-        """The drawn crop of an image, out of all its pixels, or of a JPEG out of as many as its size asks for."""
+    # What the threads do. Each call of torch or numpy has them pass the interpreter's lock on: there are as few as can be.
+
+    def _empty(self, dtype: torch.dtype, rows: Tensor) -> Tensor:
+        """Room for a batch, (N, H, W, C)."""
+        size = self.preprocessing.image_size
+        return torch.empty(len(rows), size, size, self.preprocessing.channels, dtype=dtype)
+
+    @torch.inference_mode()  # the room may come from it: judging happens there
+    def _keep(self, read: Read, part: list[int], room: Tensor) -> None:
+        """Read images into their room, (n, H, W, C) uint8."""
+        for place, pixels in zip(room.permute(0, 3, 1, 2).split(1), read(part), strict=True):
+            place.copy_(pixels)
+
+    @torch.inference_mode()
+    def _fill(self, read: Read, part: list[int], room: Tensor) -> None:
+        """Read images and normalise each, as `normalized` does, into its room, (n, H, W, C) float32, out of the cache."""
+        cached = torch.empty(room.shape[1:])
+        image, lines = cached.permute(2, 0, 1)[None], cached.flatten(1)
+        backwards = self.preprocessing.channel_order == "bgr"
+        for place, pixels in zip(room.flatten(2).unbind(), read(part), strict=True):
+            image.copy_(pixels.flip(1) if backwards else pixels)
+            torch.add(lines.mul_(self.scale), self.offset, out=place)
+
+    def _fitted(self, part: list[int]) -> Iterator[Tensor]:
+        """Images made square as the preprocessing says: (1, C, H, W) uint8 each, as all that is read."""
+        return (as_image(self._square(index)) for index in part)
+
+    def _cut(self, augment: Augment, crops: np.ndarray, mirrored: np.ndarray, part: list[int]) -> Iterator[Tensor]:
+        """The drawn crops of images, out of all their pixels, or of a JPEG out of as many as its size asks for."""
         p, times = self.preprocessing, 1
-        box: tuple[float, ...] = ()
 
         def shrink(width: int, height: int) -> int:
-            nonlocal box, times
-            box = left, top, right, bottom = aug.crop_boxes(augment, crops[:, index], width, height)
+            nonlocal times
+            left, top, right, bottom = aug.crop_boxes(augment, crops[:, index], width, height)
             spare = min(right - left, bottom - top) / p.image_size
             times = next((n for n in (8, 4, 2) if n <= spare), 1)
+            shape[:] = width, height
             return times
 
-        pixels = self.split.array(index, p.channels, shrink)
-        if not box:  # only a JPEG is asked
-            box = aug.crop_boxes(augment, crops[:, index], pixels.shape[1], pixels.shape[0])
-        box = tuple(edge / times for edge in box)
-        return aug.cropped(pixels, box, p.image_size, p.interpolation, mirrored is not None and bool(mirrored[index]))
+        for index in part:
+            times, shape = 1, [0, 0]
+            pixels = self.split.array(index, p.channels, shrink)
+            height, width, _ = pixels.shape
+            box = aug.crop_boxes(
+                augment, crops[:, index], *(shape if shape[0] else (width, height))
+            )  # only JPEGs shrink
+            left, top, right, bottom = aug.whole_pixels([edge / times for edge in box], width, height).tolist()
+            region = as_image(pixels[top:bottom, left:right])
+            yield aug.resized(region, p.image_size, p.interpolation, bool(mirrored[index]))
+
+    def _cut_from_pack(
+        self, augment: Augment, crops: np.ndarray, mirrored: np.ndarray, part: list[int]
+    ) -> Iterator[Tensor]:
+        """The same of a pack, where a region is a view of the map."""
+        if self.split.packed is None or self.mapped is None:
+            return
+        p, (start, height, width) = self.preprocessing, self.split.packed.places(part)
+        box = aug.whole_pixels(aug.crop_boxes(augment, crops[:, part], width, height), width, height)
+        for left, top, right, bottom, first, across, flip in np.stack([*box, start, width, mirrored[part]], 1).tolist():
+            shape, line = (1, 3, bottom - top, right - left), 3 * across
+            region = self.mapped.as_strided(shape, (shape[2] * line, 1, line, 3), first + top * line + 3 * left)
+            yield aug.resized(region, p.image_size, p.interpolation, bool(flip))
 
     def decoded(
         self, batches: Iterable[Tensor], read: Callable[[int], np.ndarray]
@@ -211,25 +279,46 @@ class Loader:
             batches: (N,) int64 each, which images of the split.
             read: from the number of an image to its pixels.
         """
+
+        def work(part: list[int], room: np.ndarray) -> None:
+            for place, index in enumerate(part):
+                room[place] = read(index)
+
+        for rows, room in self._ahead(batches, lambda rows: np.empty(len(rows), object), work):
+            yield rows, room.tolist()
+
+    def _ahead(
+        self, batches: Iterable[Tensor], room: Callable[[Tensor], Room], work: Callable[[list[int], Room], None]
+    ) -> Iterator[tuple[Tensor, Room]]:
+        """Each batch with its room filled, some batches ahead by threads.
+
+        Args:
+            batches: (N,) int64 each, which images of the split.
+            room: makes what holds a batch.
+            work: reads some images into their part of it.
+        """
         if self.workers == 0:
             for rows in batches:
-                yield rows, [read(int(i)) for i in rows]
+                filled = room(rows)
+                work(rows.tolist(), filled)
+                yield rows, filled
             return
-        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="decode")
-        waiting: deque[tuple[Tensor, list[Future[list[np.ndarray]]]]] = deque()
+        pool = reading_threads(self.workers)
+        waiting: deque[tuple[Tensor, Room, list[Future[None]]]] = deque()
         try:
             ahead = iter(batches)
             while True:
-                while len(waiting) < PREFETCH and (following := next(ahead, None)) is not None:
-                    some = following.split(TOGETHER)
-                    waiting.append(
-                        (following, [pool.submit(lambda part: [*map(read, part)], p.tolist()) for p in some])
-                    )
+                while len(waiting) < PREFETCH and (rows_ahead := next(ahead, None)) is not None:
+                    filled, numbers = room(rows_ahead), rows_ahead.tolist()
+                    parts = [slice(n, n + TOGETHER) for n in range(0, len(numbers), TOGETHER)]
+                    futures = [pool.submit(work, numbers[part], filled[part]) for part in parts]
+                    waiting.append((rows_ahead, filled, futures))
                 if not waiting:
                     return
-                rows, futures = waiting.popleft()
+                rows, filled, futures = waiting.popleft()
                 try:
-                    images = [image for future in futures for image in future.result(timeout=HUNG)]
+                    for future in futures:
+                        future.result(timeout=HUNG)
                 except FutureTimeout:
                     raise MachineError(
                         f"an image of the batch at {int(rows[0])} was not read within {HUNG:.0f} s",
@@ -241,6 +330,33 @@ class Loader:
                         f"(numbers {int(rows.min())} to {int(rows.max())}) with {self.workers} workers",
                         "take fewer --workers, or a smaller --batch-size; then go on with --resume",
                     ) from None
-                yield rows, images
+                yield rows, filled
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def as_image(pixels: np.ndarray) -> Tensor:
+    """(H, W, C) uint8, copied, as (1, C, H, W), channels last in memory."""
+    # With a stride of the batch that says so, which decides whether torch takes its fast kernel.
+    return torch.from_numpy(np.array(pixels[None], order="C")).permute(0, 3, 1, 2)
+
+
+def reading_threads(count: int) -> ThreadPoolExecutor:
+    """Threads in each of which torch works alone: beside each other they are as many as the processor has to give.
+
+    How many threads torch takes belongs to the thread that asks, but it is also what later ones start with; so this waits
+    until all have asked, and then says again what holds here.
+    """
+    here, ready = torch.get_num_threads(), threading.Barrier(count + 1)
+
+    def begin() -> None:
+        torch.set_num_threads(1)
+        torch.get_num_threads()  # a thread takes the number when it is asked first
+        ready.wait()
+
+    pool = ThreadPoolExecutor(count, thread_name_prefix="decode", initializer=begin)
+    for _ in range(count):
+        pool.submit(int)  # each starts a thread, as all before it wait
+    ready.wait()
+    torch.set_num_threads(here)
+    return pool

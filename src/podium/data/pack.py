@@ -73,6 +73,14 @@ class Packed:
             self.checked[row] = True
         return pixels.reshape(height, width, 3)
 
+    def places(self, numbers: list[int]) -> np.ndarray:
+        """Where images lie, (3, n) int64: first byte, height, width; checked when they are read first."""
+        rows = self.rows[numbers]
+        if not (checked := self.checked[rows]).all():
+            for place in np.flatnonzero(~checked):
+                self[numbers[place]]
+        return self.index[rows, :3].T
+
     def select(self, chosen: np.ndarray) -> Packed:
         """Some of them, in the order given."""
         return Packed(self.path, self.pixels, self.index, self.rows[chosen], self.checked)
