@@ -12,7 +12,7 @@ from podium.errors import UsageError
 from podium.models import ConvNet
 from podium.settings import Settings, read_file
 from podium.training.fit import largest_power
-from podium.training.trial import Trial, out_of_memory
+from podium.training.trial import Trial, container_left, denormals_flushed, out_of_memory
 from test_resume import digest
 from test_training import toy
 
@@ -111,6 +111,20 @@ def test_the_end_of_memory_counts_whatever_was_reckoned():
     assert tried == [256, 128, 64, 32, 16, 32]
 
 
+def test_denormals_are_zero_while_training_and_not_after():
+    tiny = torch.full((4,), 7, dtype=torch.int32).view(torch.float32)  # some 1e-44
+
+    def lasts():
+        return bool((tiny * 1.0).view(torch.int32).any())
+
+    assert lasts()
+    with denormals_flushed():
+        with denormals_flushed():
+            assert not lasts()
+        assert not lasts(), "the inner one does not switch the outer one off"
+    assert lasts()
+
+
 def test_what_torch_and_python_say_at_the_end_of_memory_is_understood():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(1 << 60, dtype=torch.uint8)
@@ -118,6 +132,29 @@ def test_what_torch_and_python_say_at_the_end_of_memory_is_understood():
     assert out_of_memory(torch.OutOfMemoryError())
     assert out_of_memory(MemoryError())
     assert not out_of_memory(RuntimeError("shapes cannot be multiplied"))
+
+
+def test_a_container_leaves_what_its_narrowest_group_leaves(tmp_path):
+    """Version 2, and a group in a group; files it could drop count as free."""
+    own, inner = tmp_path / "cgroup", tmp_path / "fs" / "outer" / "inner"
+    own.write_text("3:cpu:/elsewhere\n0::/outer/inner\n")
+    inner.mkdir(parents=True)
+    for folder, limit in ((inner, "max"), (inner.parent, "1000")):
+        (folder / "memory.max").write_text(f"{limit}\n")
+        (folder / "memory.current").write_text("700\n")
+        (folder / "memory.stat").write_text("anon 500\ninactive_file 150\n")
+    assert container_left(own, tmp_path / "fs") == [450]
+    assert container_left(tmp_path / "none", tmp_path / "fs") == []
+
+
+def test_a_container_of_the_first_version_leaves_what_it_leaves(tmp_path):
+    own, group = tmp_path / "cgroup", tmp_path / "fs" / "memory" / "a"
+    own.write_text("4:memory:/a\n")
+    group.mkdir(parents=True)
+    (group / "memory.limit_in_bytes").write_text("1000")
+    (group / "memory.usage_in_bytes").write_text("100")
+    (group / "memory.stat").write_text("cache 5\n")
+    assert container_left(own, tmp_path / "fs") == [900]
 
 
 def full_from(monkeypatch, images):

@@ -54,7 +54,7 @@ def steps_of(plan: Plan) -> int:
 def memory(plan: Plan) -> dict[str, int]:
     """Bytes at the peak of a step, by what they hold; `process` is what there is already: Python, torch, the images."""
     s, device = plan.settings, plan.device
-    process, _ = memory_in_use(device)
+    process, _ = memory_in_use(device, reset=True)
     trained = sum(p.nbytes for p in plan.net.parameters() if p.requires_grad)
     weights = sum(t.nbytes for t in plan.net.state_dict().values())
     copies = {"sgd": int(s.momentum > 0), "rmsprop": 1 + (s.momentum > 0), "adam": 2, "adamw": 2}[s.optimizer]

@@ -74,6 +74,33 @@ class Trial:
         return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 
+def container_left(own: Path, root: Path) -> list[int]:
+    """Bytes that each control group around this process leaves it, of version 2 or 1; pages of files it can give back count.
+
+    Args:
+        own: /proc/self/cgroup, a line "number:controllers:path" a hierarchy.
+        root: where the groups are mounted.
+    """
+    left: list[int] = []
+    try:
+        lines = own.read_text().splitlines()
+    except OSError:
+        return left
+    for controllers, path in (line.split(":", 2)[1:] for line in lines if line.count(":") >= 2):
+        if controllers not in ("", "memory"):
+            continue
+        names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if controllers else ("memory.max", "memory.current")
+        group = root / controllers / path.strip("/")
+        for folder in (group, *group.parents):
+            with contextlib.suppress(OSError, ValueError, IndexError):  # absent, as within a container, or "max"
+                limit, used = (int((folder / name).read_text()) for name in names)
+                rows = dict(row.split() for row in (folder / "memory.stat").read_text().splitlines())
+                left.append(limit - used + int(rows.get("inactive_file", 0)))
+            if folder == root / controllers:
+                break
+    return left
+
+
 @contextlib.contextmanager
 def denormals_flushed() -> Iterator[None]:
     """Within it numbers below 1e-38 are zero, where the processor can: momenta of dead weights do not linger as denormals.
@@ -131,12 +158,7 @@ def memory_left(device: torch.device) -> int:
     with contextlib.suppress(OSError, ValueError, IndexError):
         fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
         left.append(1024 * int(fields["MemAvailable"].split()[0]))
-    for limit, used in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-    ):
-        with contextlib.suppress(OSError, ValueError):  # absent, or "max"
-            left.append(int(Path(limit).read_text()) - int(Path(used).read_text()))
+    left += container_left(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
     limit_of_addresses, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit_of_addresses != resource.RLIM_INFINITY:
         with contextlib.suppress(OSError, ValueError):
