@@ -18,11 +18,14 @@ _HOMES = {
     "check": "podium.data.check",
     "compare": "podium.api",
     "create_model": "podium.models",
+    "distill": "podium.api",
     "evaluate": "podium.api",
     "import_weights": "podium.api",
     "list_models": "podium.models",
     "load": "podium.bundle",
     "load_data": "podium.data.sources",
+    "prune": "podium.api",
+    "slim": "podium.api",
     "train": "podium.api",
 }
 __all__ = ["__version__", *_HOMES]

@@ -11,8 +11,13 @@ from podium.bundle import Bundle
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.report import report_run
 from podium.comparison.study import MODELS, Study
+from podium.compression.distill import distill as run_distillation
+from podium.compression.prune import KINDS as TARGETS
+from podium.compression.prune import Target, read_amount
+from podium.compression.prune import prune as run_pruning
+from podium.compression.shrink import Shrunk
+from podium.compression.slim import slim as run_slim
 from podium.data.dataset import Dataset
-from podium.data.decode import Preprocessing
 from podium.data.loader import Loader
 from podium.data.sources import load_data
 from podium.errors import DataError, UsageError
@@ -21,18 +26,13 @@ from podium.evaluation.evaluate import Outputs
 from podium.evaluation.evaluate import evaluate as run_network
 from podium.evaluation.metrics import summarize
 from podium.models import ConvNet
-from podium.models import weights as peers
-from podium.models.download import official
-from podium.models.registry import find_peer
-from podium.settings import Origins
-from podium.training.folder import RunFolder
+from podium.settings import Origins, Settings, read_file
+from podium.training.folder import SETTINGS, RunFolder
 from podium.training.loop import Progress
 from podium.training.loop import train as run_training
 from podium.training.plan import Plan, pick_device
 from podium.training.recipes import settings_of
-
-# In which order akamaster/pytorch_resnet_cifar10 has its classes.
-CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+from podium.training.transfer import read_source
 
 
 def train(
@@ -190,18 +190,134 @@ def import_weights(
         num_classes: with a fresh head of this size.
         in_chans: with the first convolution adapted to this many channels.
     """
-    path = Path(path) if path is not None else official(source)
-    net, notes = peers.import_weights(source, path, num_classes=num_classes, in_chans=in_chans)
-    net.eval()
-    pixels, k = dict(find_peer(source).pixels), net.spec["num_classes"]
-    if (channels := net.spec["in_chans"]) != len(pixels["mean"]):
-        pixels |= {key: (sum(pixels[key]) / len(pixels[key]),) * channels for key in ("mean", "std")}
-    classes = CIFAR10_CLASSES if source.startswith("akamaster:") and k == 10 else tuple(f"class {i}" for i in range(k))
-    preprocessing = Preprocessing(net.spec["image_size"], channels, **pixels)
-    facts = {"origin": source, "file": path.name, "notes": notes}
+    made = bundle.from_peer(source, Path(path) if path is not None else None, num_classes, in_chans)
     if out is not None:
         folder = Path(out)
         if folder.exists() and any(folder.iterdir()):
             raise UsageError(f"{folder}: exists already", "name another folder with -o")
-        bundle.save(folder, net, classes, preprocessing, facts)
-    return Bundle(net, classes, preprocessing, facts)
+        bundle.save(folder, made.model, made.classes, made.preprocessing, made.card)
+    return made
+
+
+def prune(
+    run: str | Path, data: str | Path | Dataset, out: str | Path, *, recipe: str = "shrink", **more: Any
+) -> Shrunk:
+    """Make a trained network smaller and fine-tune it with the original as its teacher.
+
+    Args:
+        run: a run, a bundle, or LIBRARY:NAME=FILE.
+        data: what it was trained on.
+        out: the new run folder.
+        recipe: of the fine-tuning.
+        more: one of speedup=2.0, macs=0.5, latency="8ms", size="5MB"; depth=True takes blocks; controls=False leaves out the
+            control runs; tolerance=0.01; settings as for `train`.
+
+    Returns:
+        `.run`, `.rows` (before, after, controls) and `.gate`.
+    """
+    own = {key: more.pop(key) for key in (*TARGETS, "depth", "controls", "tolerance", "watch") if key in more}
+    merged = settings_of(recipe, None, {"data": _name(data), **more})
+    return prune_with(merged, run, out, data if isinstance(data, Dataset) else None, **own)
+
+
+def prune_with(
+    merged: Origins,
+    run: str | Path,
+    out: str | Path,
+    data: Dataset | None = None,
+    *,
+    speedup: float | None = None,
+    macs: float | None = None,
+    latency: str | float | None = None,
+    size: str | float | None = None,
+    **more: Any,
+) -> Shrunk:
+    """As `prune`, with settings that are merged already."""
+    asked = {"speedup": speedup, "macs": macs, "latency": latency, "size": size}
+    given = [(key, value) for key, value in asked.items() if value is not None]
+    if len(given) != 1:
+        named = " and ".join(key for key, _ in given) or "no target"
+        raise UsageError(f"{named} given", "give one of speedup, macs, latency, size")
+    kind, value = given[0]
+    target = Target(kind, read_amount(kind, value) if kind in ("latency", "size") else float(value))
+    s, data = _as_parent(merged, run, data)
+    shrunk = run_pruning(run, data, out, target, s, origin=merged.origin, **more)
+    report_run(shrunk.run, data)
+    return shrunk
+
+
+def slim(
+    name: str,
+    data: str | Path | Dataset,
+    out: str | Path,
+    *,
+    width: float,
+    depth: tuple[int, ...] | None = None,
+    recipe: str = "quick",
+    **settings: Any,
+) -> RunFolder:
+    """Train the uniform smaller variant of a network, from scratch.
+
+    Args:
+        name: of the full network.
+        width: factor of all channel counts, up to 1.
+        depth: blocks of each stage, such as (2, 2, 2, 2); as they are if None.
+        settings: as for `train`.
+    """
+    merged = settings_of(recipe, None, {"data": _name(data), **settings})
+    return slim_with(merged, name, out, data if isinstance(data, Dataset) else None, width=width, depth=depth)
+
+
+def slim_with(merged: Origins, name: str, out: str | Path, data: Dataset | None = None, **more: Any) -> RunFolder:
+    """As `slim`, with settings that are merged already."""
+    s = merged.settings
+    data = data or load_data(s.data, val=s.val, seed=s.seed, resize=s.resize, on_bad=s.on_bad, channels=s.channels)
+    run = run_slim(name, data, out, s, origin=merged.origin, **more)
+    report_run(run, data)
+    return run
+
+
+def distill(
+    teacher: str | Path,
+    student: str,
+    data: str | Path | Dataset,
+    out: str | Path,
+    *,
+    recipe: str = "quick",
+    **more: Any,
+) -> Shrunk:
+    """Train a student with a trained network's answers beside the labels, and once more without them.
+
+    Args:
+        teacher: a run, a bundle, or LIBRARY:NAME=FILE.
+        student: the name of a network, or a run or bundle to start from.
+        data: what the teacher was trained on.
+        more: alpha=0.9 and temperature=4.0; controls=False leaves out the student alone; settings as for `train`.
+    """
+    own = {key: more.pop(key) for key in ("controls", "watch") if key in more}
+    merged = settings_of(recipe, None, {"data": _name(data), **more})
+    return distill_with(merged, teacher, student, out, data if isinstance(data, Dataset) else None, **own)
+
+
+def distill_with(
+    merged: Origins, teacher: str | Path, student: str, out: str | Path, data: Dataset | None = None, **more: Any
+) -> Shrunk:
+    """As `distill`, with settings that are merged already."""
+    s, data = _as_parent(merged, teacher, data)
+    shrunk = run_distillation(teacher, student, data, out, s, origin=merged.origin, **more)
+    report_run(shrunk.run, data)
+    return shrunk
+
+
+def _as_parent(merged: Origins, run: str | Path, data: Dataset | None) -> tuple[Settings, Dataset]:
+    """The data as a trained network had them: its way to a square, its channels, its images held out."""
+    s, p = merged.settings, read_source(str(run), "run").bundle.preprocessing
+    if Path(run, SETTINGS).is_file():
+        before = read_file(Path(run, SETTINGS))
+        s = s.replace(**{key: before[key] for key in ("val", "seed") if merged.origin[key] != "flag"})
+    if data is None:
+        channels = s.channels or p.channels
+        data = load_data(s.data, val=s.val, seed=s.seed, resize=p.resize, on_bad=s.on_bad, channels=channels)
+        if Path(s.data).exists():
+            data.source = str(Path(s.data).resolve())
+    return s, data

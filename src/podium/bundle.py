@@ -15,11 +15,14 @@ import torch
 from podium.data.decode import Preprocessing
 from podium.errors import ModelFileError, UsageError
 from podium.models.convnet import ConvNet
-from podium.models.registry import rebuild
-from podium.models.weights import load_state
+from podium.models.download import official
+from podium.models.registry import find_peer, rebuild
+from podium.models.weights import import_weights, load_state
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
 FORMAT = 1
+# In which order akamaster/pytorch_resnet_cifar10 has its classes.
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
 @dataclass
@@ -147,3 +150,18 @@ def load(path: str | Path) -> Bundle:
         raise ModelFileError(f"{folder / WEIGHTS}: not a safetensors file ({error})", "copy it again") from None
     load_state(net, state, str(folder / WEIGHTS))
     return Bundle(net.eval(), classes, preprocessing, card)
+
+
+def from_peer(
+    source: str, path: Path | None = None, num_classes: int | None = None, in_chans: int | None = None
+) -> Bundle:
+    """A peer's checkpoint, with the preprocessing it was trained with; arguments as `podium.import_weights` has them."""
+    path = path if path is not None else official(source)
+    net, notes = import_weights(source, path, num_classes=num_classes, in_chans=in_chans)
+    net.eval()
+    pixels, k = dict(find_peer(source).pixels), net.spec["num_classes"]
+    if (channels := net.spec["in_chans"]) != len(pixels["mean"]):
+        pixels |= {key: (sum(pixels[key]) / len(pixels[key]),) * channels for key in ("mean", "std")}
+    classes = CIFAR10_CLASSES if source.startswith("akamaster:") and k == 10 else tuple(f"class {i}" for i in range(k))
+    preprocessing = Preprocessing(net.spec["image_size"], channels, **pixels)
+    return Bundle(net, classes, preprocessing, {"origin": source, "file": path.name, "notes": notes})

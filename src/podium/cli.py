@@ -15,7 +15,7 @@ from podium import __version__, console
 from podium.errors import MachineError, PodiumError, UsageError, closest
 from podium.files import FULL
 from podium.settings import FIELDS, base_type
-from podium.verbs import images, networks, runs
+from podium.verbs import images, networks, runs, shrink
 
 EXIT_CODES = """exit codes: 0 done, 2 a flag, name or setting, 3 data, 4 model file, 5 numbers not finite, 6 disk, device or lock,
 130 Ctrl-C, 143 SIGTERM (both leave a run that --resume goes on with exactly)"""
@@ -254,7 +254,70 @@ def build_parser() -> Parser:
     p.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder of the bundle")
     p.add_argument("--num-classes", type=int, metavar="N", help="put a fresh head of this size on it")
     p.add_argument("--in-chans", type=int, metavar="N", help="adapt the first convolution to this many channels")
+
+    p = verb(
+        "prune",
+        shrink.prune,
+        "make a trained network smaller, fine-tune it under the original's eyes, and compare it with its controls",
+        "podium prune runs/a ../cifar10 --macs 0.5 --epochs 10 -o runs/a-half",
+    )
+    p.add_argument("parent", metavar="RUN", help="a run, a bundle, or LIBRARY:NAME=FILE")
+    p.add_argument("data", help="what it was trained on")
+    target = p.add_mutually_exclusive_group(required=True)
+    target.add_argument(
+        "--speedup", type=float, metavar="X", help="divide the multiply-adds by this; the time is measured"
+    )
+    target.add_argument("--macs", type=float, metavar="X", help="share of the multiply-adds that is left")
+    target.add_argument("--latency", metavar="TIME", help="of one image on this machine, such as 8ms")
+    target.add_argument("--size", metavar="BYTES", help="of the weights' file, such as 5MB")
+    p.add_argument("--depth", action="store_true", help="take whole residual blocks, and no channels")
+    p.add_argument(
+        "--tolerance",
+        type=float,
+        default=0.01,
+        metavar="X",
+        help="loss of top-1 that is accepted, on validation images: more of it leaves the original in place, exit code 5 [0.01]",
+    )
+    _add_shrinking(p)
+
+    p = verb(
+        "slim",
+        shrink.slim,
+        "train the uniform smaller variant of a network, from scratch",
+        "podium slim resnet18 photos/ --width 0.5 --depth 1,1,1,1 -o runs/slim",
+    )
+    p.add_argument("model", help="name of the full network (`podium models`)")
+    p.add_argument("data", help="a named set, a folder, or an archive")
+    p.add_argument("--width", type=float, default=1.0, metavar="X", help="factor of all channel counts [1]")
+    p.add_argument("--depth", metavar="N,N,...", help="blocks of each stage [the network's]")
+    _add_shrinking(p, controls=False)
+
+    p = verb(
+        "distill",
+        shrink.distill,
+        "train a small network on a trained one's answers, and once more without them",
+        "podium distill runs/a lenet5_modern digits --epochs 10 -o runs/student",
+    )
+    p.add_argument("parent", metavar="TEACHER", help="a run, a bundle, or LIBRARY:NAME=FILE")
+    p.add_argument("student", metavar="STUDENT", help="name of a network, or a run or bundle to start from")
+    p.add_argument("data", help="what the teacher was trained on")
+    _add_shrinking(p)
     return main
+
+
+def _add_shrinking(p: argparse.ArgumentParser, controls: bool = True) -> None:
+    if controls:
+        p.add_argument(
+            "--controls",
+            action=argparse.BooleanOptionalAction,
+            default=True,
+            help="also train what it is to be compared with, as long [yes]",
+        )
+    p.add_argument(
+        "-o", "--out", type=Path, metavar="DIR", help="the new run folder; the same command again goes on with it"
+    )
+    _add_length(p)
+    _add_settings(p, {"model", "data", "recipe", "duration", "weights", "teacher", "freeze", "unfreeze"})
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -41,6 +41,18 @@ class Settings:
     seed: int = option(0, "of all randomness", at_least=0)
     duration: str = option("20ep", "how long to train: 30ep, 5000it, or a time budget such as 90s, 10m, 2h")
 
+    # Where the weights start
+    weights: str | None = option(
+        None, "start from these: a run or bundle, LIBRARY:NAME, or LIBRARY:NAME=FILE (default: fresh ones)"
+    )
+    freeze: str | None = option(None, "train only what follows this part: stem, a stage's name, or features")
+    unfreeze: str | None = option(
+        None, "20%%, 2ep or 400it: thaw from then on, from the top, until all is trained at twice that (default: never)"
+    )
+    teacher: str | None = option(None, "a run or bundle whose answers are imitated (Hinton et al. 2015)")
+    alpha: float = option(0.9, "teacher: its share of the loss, beside the labels'", at_least=0.0)
+    temperature: float = option(4.0, "teacher: what logits are divided by before they are compared", at_least=0.01)
+
     # What the network sees
     image_size: int | None = option(
         None, "side of the square input in pixels (default: the data's own, or the network's for photos)", at_least=1
@@ -165,6 +177,7 @@ TYPES = typing.get_type_hints(Settings)
 _DURATIONS = {
     "duration": ("ep", "it", "s", "m", "h"),
     "warmup": ("ep", "it", "%"),
+    "unfreeze": ("ep", "it", "%"),
     "decay_every": ("ep", "it"),
     "checkpoint_every": ("s", "m", "h"),
     "grace": ("s", "m", "h"),
@@ -213,6 +226,8 @@ def check_value(name: str, value: Any) -> None:
         raise UsageError(f"{name}: {value!r}", hint)
     if name in _DURATIONS:
         duration(name, value)
+    if name == "alpha" and value > 1:
+        raise UsageError(f"alpha: {value!r}", "give a share, from 0 to 1")
     if name == "lr" and value > 1e3:
         raise UsageError(f"lr: {value!r}", "no network trains at such a rate; give less than 1000")
     if name == "on_nan":

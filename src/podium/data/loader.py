@@ -125,6 +125,15 @@ class Loader:
     def _square(self, index: int) -> np.ndarray:
         return self.preprocessing.square(self.split.image(index, self.preprocessing.channels))
 
+    def rows(self, epoch: int, start: int = 0) -> list[Tensor]:
+        """Which images each batch of an epoch has; arguments as of `epoch`."""
+        if self.augment is None:
+            order = torch.arange(len(self.split))
+        else:
+            generator = torch.Generator().manual_seed(aug.key(self.seed, epoch, "order"))
+            order = torch.randperm(len(self.split), generator=generator)
+        return [order[n * self.batch_size : (n + 1) * self.batch_size] for n in range(start, self.steps)]
+
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from number `start` on.
 
@@ -132,16 +141,11 @@ class Loader:
             epoch: decides order and augmentation in training.
             start: batches to leave out at the beginning, as after a resume.
         """
-        if self.augment is None:
-            order = torch.arange(len(self.split))
-        else:
-            generator = torch.Generator().manual_seed(aug.key(self.seed, epoch, "order"))
-            order = torch.randperm(len(self.split), generator=generator)
         everything = torch.arange(len(self.split), device=self.device)
         size = self.preprocessing.image_size
         drawn = aug.shifts(self.augment, size, self.seed, epoch, everything) if self.augment is not None else None
         crops = self._crops(epoch, everything)
-        batches = [order[n * self.batch_size : (n + 1) * self.batch_size] for n in range(start, self.steps)]
+        batches = self.rows(epoch, start)
         if self.resident is not None:
             for rows in batches:
                 index = rows.to(self.device)

@@ -178,17 +178,32 @@ class ConvNet(nn.Module):
     def freeze(self, until: str) -> None:
         """Stop training the stem and all stages up to and including `until` ("stem", a stage's name, or "features").
 
-        Frozen batch norms use their stored statistics and keep them, also in training mode.
+        Frozen batch norms use their stored statistics and keep them, also in training mode. What was frozen before and
+        is not now is trained again.
 
         Raises:
             UsageError: there is no such part.
         """
-        parts = ["stem", *(name for name, _ in self.stages.named_children())]
+        self.freeze_first(len(self.parts_until(until)))
+
+    def parts_until(self, until: str) -> tuple[str, ...]:
+        """The stem and the stages up to one, by name.
+
+        Raises:
+            UsageError: there is no such part.
+        """
+        parts = ("stem", *(name for name, _ in self.stages.named_children()))
         if until == "features":
             until = parts[-1]
         if until not in parts:
             raise UsageError(f"cannot freeze {until!r}", f"the parts are {', '.join(parts)}, features")
-        self.frozen = tuple(parts[: parts.index(until) + 1])
+        return parts[: parts.index(until) + 1]
+
+    def freeze_first(self, count: int) -> None:
+        """As `freeze`, the first `count` of the stem and the stages; 0 thaws all."""
+        for part in self._frozen_modules():
+            part.requires_grad_(True)
+        self.frozen = ("stem", *(name for name, _ in self.stages.named_children()))[:count]
         for part in self._frozen_modules():
             part.requires_grad_(False)
         self.train(self.training)

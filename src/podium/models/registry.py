@@ -16,6 +16,7 @@ from torch import nn
 
 from podium.errors import UsageError, closest
 from podium.models.convnet import ConvNet
+from podium.models.edits import apply_edits
 
 
 @dataclass(frozen=True)
@@ -239,7 +240,9 @@ def build_model(
 def rebuild(spec: Mapping[str, Any]) -> ConvNet:
     """The network that a `spec` describes, with fresh weights; lists, as JSON has them, stand for tuples."""
     arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items()}
-    return build_model(arguments.pop("model"), **arguments)
+    edits = arguments.pop("edits", None)
+    net = build_model(arguments.pop("model"), **arguments)
+    return apply_edits(net, edits) if edits else net
 
 
 def _too_small(known: Architecture, image_size: int, small: bool) -> tuple[str, str]:

@@ -143,7 +143,7 @@ class CifarResNet(ResNet):
     """The network of section 4.2 for 32 px images: 6n + 2 layers, widths 16, 32, 64, option A.
 
     Args:
-        units, shortcut, zero_init: as in ResNet.
+        units, width, shortcut, zero_init: as in ResNet.
     """
 
     def __init__(
@@ -153,11 +153,12 @@ class CifarResNet(ResNet):
         image_size: int = 32,
         *,
         units: tuple[int, ...] = (3, 3, 3),
+        width: int = 16,
         shortcut: str = "A",
         zero_init: bool = False,
     ) -> None:
         super().__init__(
-            num_classes, in_chans, image_size, True, units=units, width=16, shortcut=shortcut, zero_init=zero_init
+            num_classes, in_chans, image_size, True, units=units, width=width, shortcut=shortcut, zero_init=zero_init
         )
 
 

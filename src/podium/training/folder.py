@@ -19,8 +19,8 @@ SETTINGS, LOG, RESULT, PREDICTIONS, SPEED = "settings.yaml", "log.jsonl", "resul
 
 
 def _remains(path: Path) -> bool:
-    """What a run leaves that was killed before it had begun."""
-    return path.name == ".lock" or path.name.startswith(UNFINISHED)
+    """What a run leaves that was killed before it had begun, and the weights that it is to start from."""
+    return path.name in (".lock", "start") or path.name.startswith(UNFINISHED)
 
 
 class RunFolder:

@@ -21,7 +21,7 @@ DEVICES = 2, 4, 8
 
 def measured(plan: Plan, seconds: float) -> tuple[float, float]:
     """Median seconds of a step, reading included, and of judging after an epoch; both on copies."""
-    trial = Trial(plan.net, plan.settings)
+    trial = Trial(plan.net, plan.settings, plan.criterion)
     times: list[float] = []
     begun = last = time.monotonic()
     while len(times) < FEWEST or last - begun < seconds:

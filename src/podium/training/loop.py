@@ -18,7 +18,7 @@ import torch
 
 from podium import __version__, bundle
 from podium.data.dataset import Dataset
-from podium.data.loader import Batch
+from podium.data.loader import Batch, Loader
 from podium.errors import MachineError, NumericError, UsageError
 from podium.evaluation.evaluate import Outputs, evaluate
 from podium.evaluation.metrics import summarize
@@ -27,14 +27,15 @@ from podium.models.convnet import ConvNet
 from podium.models.weights import load_state
 from podium.settings import Settings, duration, read_file, skips, to_steps, write_file
 from podium.training import state
+from podium.training.features import cached, constant, probe
 from podium.training.folder import PREDICTIONS, RESULT, SETTINGS, RunFolder
 from podium.training.forecast import steps_of
 from podium.training.interrupt import Stopped, stop_signals
-from podium.training.losses import cross_entropy
 from podium.training.optim import Average, learning_rate, make_optimizer
 from podium.training.plan import Plan, does_not_fit, prepare
 from podium.training.probe import lay_out
 from podium.training.step import forward_backward
+from podium.training.transfer import frozen_parts, same_source
 from podium.training.trial import denormals_flushed, out_of_memory
 from podium.training.watch import Watch
 
@@ -119,6 +120,8 @@ def _refuse_changes(asked: Settings, recorded: dict[str, Any], origin: dict[str,
             continue
         if key == "data" and Path(value).exists():
             value = str(Path(value).resolve())
+        if key in ("weights", "teacher") and value is not None and same_source(value, old):
+            continue
         if value != old:
             raise UsageError(
                 f"{key}: the run has {old!r}, not {value!r}", "resume it as it was, or start another with -o"
@@ -130,7 +133,7 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
     total, per_epoch = to_steps("duration", s.duration, len(plan.train)), len(plan.train)
     optimizer = make_optimizer(net, s)
     average = Average(net, s.ema) if s.ema else None
-    loss = cross_entropy(s.label_smoothing)
+    seen, batches, watched = _what_is_trained(plan)
     watch = Watch(len(plan.data.classes))
     guard = list(net.buffers())  # batch-norm statistics, which a NaN batch would spoil
 
@@ -201,7 +204,7 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
             if step > judged and (step % per_epoch == 0 or step == total):
                 epoch = -(-step // per_epoch)
                 with average.applied() if average is not None else nullcontext():
-                    outputs = evaluate(net, plan.loaders[plan.monitor])
+                    outputs = evaluate(seen, watched)
                     scores = outputs.brief
                     finite = math.isfinite(scores["loss"])
                     if (
@@ -238,10 +241,12 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
 
             # The rest of an epoch.
             epoch, first = divmod(step, per_epoch)
-            for batch in plan.train.epoch(epoch, first):
+            for batch in batches.epoch(epoch, first):
+                if s.unfreeze is not None:
+                    _freeze(net, frozen_parts(s, net, step, total, per_epoch))
                 rate = learning_rate(step, total, per_epoch, s)
                 kept = [b.clone() for b in guard]
-                value, norm = forward_backward(net, optimizer, batch, loss, s, step, rate, plan.amp)
+                value, norm = forward_backward(seen, optimizer, batch, plan.criterion, s, step, rate, plan.amp)
                 value += state.fault(f"before:{step}")
                 if not (math.isfinite(value) and math.isfinite(norm)):
                     for buffer, old in zip(guard, kept, strict=True):
@@ -277,6 +282,8 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
     events.close()
     # What ships: the best weights where images were set apart to choose them, else the last.
     chosen = best["epoch"] > 0
+    if seen is not net:
+        outputs = None  # what is reported is what the whole network says of images
     if chosen:
         net = lay_out(bundle.load(folder.path).model.to(device), s.memory_format)
         outputs = None
@@ -310,6 +317,22 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
     for path in state.newest(folder.path):
         if path.name != state.LAST:
             path.unlink()
+
+
+def _what_is_trained(plan: Plan) -> tuple[ConvNet, Loader, Loader]:
+    """The network that takes the steps, its batches and those it is watched on: the head on features, where these are constant."""
+    net, train, watched = plan.net, plan.train, plan.loaders[plan.monitor]
+    whole = len(net.frozen) == 1 + len(net.stages)
+    if whole and train.augment is not None and constant(train.augment, plan.settings):
+        loaders = cached(net, train, watched, watched.batch_size)
+        if loaders is not None:
+            return probe(net), *loaders
+    return net, train, watched
+
+
+def _freeze(net: ConvNet, parts: int) -> None:
+    if len(net.frozen) != parts:
+        net.freeze_first(parts)
 
 
 def _report_nan(folder: RunFolder, batch: Batch, step: int, rate: float, value: float, norm: float) -> None:
@@ -352,6 +375,7 @@ def _card(plan: Plan, split: str, step: int, scores: dict[str, Any]) -> dict[str
         "steps": step,
         "seed": s.seed,
         "recipe": s.recipe,
+        **plan.parents,
         "scores": scores,
     }
 

@@ -1,11 +1,16 @@
-"""Losses on logits."""
+"""Losses on logits, and that of a student who has a teacher."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from podium.models.convnet import Loss
+
+Criterion = Callable[[Tensor], Loss]  # from a batch's images (N, C, H, W) to the loss of what is said of them
 
 
 def cross_entropy(label_smoothing: float = 0.0) -> Loss:
@@ -15,3 +20,28 @@ def cross_entropy(label_smoothing: float = 0.0) -> Loss:
         return F.cross_entropy(logits.float(), y, label_smoothing=label_smoothing)
 
     return loss
+
+
+def criterion(label_smoothing: float, teach: Callable[[Tensor], Tensor] | None, alpha: float, t: float) -> Criterion:
+    """Cross-entropy, or what imitates a teacher: (1 - a) CE(z, y) + a T² KL(softmax(z'/T), softmax(z/T)) [Hinton et al. 2015, section 2].
+
+    Args:
+        teach: the teacher's logits z' (N, K) of images.
+        alpha: a, the teacher's share.
+        t: the temperature T; its square keeps the size of the gradients.
+    """
+    plain = cross_entropy(label_smoothing)
+    if teach is None:
+        return lambda x: plain
+
+    def taught(x: Tensor) -> Loss:
+        with torch.no_grad():
+            target = (teach(x).float() / t).softmax(1)
+
+        def loss(logits: Tensor, y: Tensor) -> Tensor:
+            own = (logits[:, : target.shape[1]].float() / t).log_softmax(1)  # LeNet-5 adds a class that no image has
+            return (1 - alpha) * plain(logits, y) + alpha * t * t * F.kl_div(own, target, reduction="batchmean")
+
+        return loss
+
+    return taught

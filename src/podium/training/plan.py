@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,7 +23,9 @@ from podium.models.convnet import ConvNet
 from podium.models.registry import architecture, build_model
 from podium.settings import Settings, duration, to_steps
 from podium.training.fit import largest_batch
+from podium.training.losses import Criterion, criterion
 from podium.training.probe import fastest_way, lay_out
+from podium.training.transfer import adapted, check_same_pixels, frozen_parts, read_source, read_teacher
 
 SMALL_UP_TO = 64  # pixels: the side up to which a network takes its small form by itself
 LARGEST_BATCH, SMALLEST_BATCH, STEPS_AN_EPOCH = 128, 16, 40  # what the batch size is chosen by
@@ -43,6 +46,8 @@ class Plan:
         judge: the split the run is reported on: the test split where there is one, else validation.
         monitor: the split watched while training: validation where there is one, else the judge.
         notes: lines a person should see before it starts.
+        criterion: from a batch's images to the loss.
+        parents: whose weights it starts from and who teaches it, by name and SHA-256, for the card.
     """
 
     settings: Settings
@@ -57,6 +62,8 @@ class Plan:
     judge: str
     monitor: str
     notes: list[str] = field(default_factory=list)
+    criterion: Criterion = field(default_factory=lambda: criterion(0.0, None, 0.0, 1.0))
+    parents: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def images(self) -> str:
@@ -88,8 +95,26 @@ def prepare(settings: Settings, data: Dataset | None = None, net: ConvNet | None
         if Path(s.data).exists():
             s = s.replace(data=str(Path(s.data).resolve()))
     photos = data.splits["train"].pixels is None
+    parents: dict[str, str] = {}
+    teacher = None
+    if s.teacher is not None:
+        teacher = read_teacher(s.teacher, data, device)
+        parents["teacher"] = teacher.source.pinned
+        s = s.replace(teacher=teacher.source.pinned)
+    preprocessing = teacher.source.bundle.preprocessing if teacher is not None else None
+    if s.weights is not None:
+        if net is not None:
+            raise UsageError(f"weights: {s.weights} and a network are given", "give one of the two")
+        source = read_source(s.weights)
+        net, preprocessing = adapted(source, s, data)
+        parents["parent"] = source.pinned
+        s = s.replace(weights=source.pinned)
+    elif net is None and s.freeze is not None:
+        raise UsageError(f"freeze: {s.freeze} of fresh weights would stay as it was drawn", "give --weights")
     if net is None:
         size = s.image_size or (known.input_size if photos else data.image_size)
+        if s.image_size is None and preprocessing is not None:
+            size = preprocessing.image_size
         small = s.small if s.small is not None else size <= SMALL_UP_TO
         torch.manual_seed(aug.key(s.seed, "weights"))
         net = build_model(s.model, num_classes=len(data.classes), in_chans=data.channels, image_size=size, small=small)
@@ -103,14 +128,21 @@ def prepare(settings: Settings, data: Dataset | None = None, net: ConvNet | None
             f"patience: {s.patience} needs validation images besides those it is judged on", "add --val 0.1"
         )
     cost = count_net(net)
-    preprocessing = Preprocessing(
-        image_size=net.spec["image_size"],
-        channels=data.channels,
-        resize=data.resize,
-        crop_pct=data.crop_pct if data.resize == "crop" else 1.0,
-        mean=data.mean,
-        std=data.std,
-    )
+    if preprocessing is None:
+        preprocessing = Preprocessing(
+            image_size=net.spec["image_size"],
+            channels=data.channels,
+            resize=data.resize,
+            crop_pct=data.crop_pct if data.resize == "crop" else 1.0,
+            mean=data.mean,
+            std=data.std,
+        )
+    preprocessing = dataclasses.replace(preprocessing, image_size=net.spec["image_size"], resize=data.resize)
+    if teacher is not None:
+        check_same_pixels(preprocessing, teacher.source.bundle.preprocessing)
+    if s.freeze is not None and s.unfreeze is None:
+        net.freeze(s.freeze)
+    frozen_parts(s, net, 0, 1, 1)  # refuses a part that is not there
     if not any(p.requires_grad for p in net.parameters()):
         raise UsageError("the network is frozen as a whole: there is nothing to train", "leave some part unfrozen")
     s = _fitted(net.to(device), s, device, cost.macs, len(data.splits["train"]))
@@ -138,8 +170,22 @@ def prepare(settings: Settings, data: Dataset | None = None, net: ConvNet | None
         )
         for name in sorted({judge, monitor})
     }
+    teach = teacher.logits if teacher is not None else None
     return Plan(
-        s, data, net, cost, preprocessing, device, s.amp == "bf16", train, loaders, judge, monitor, list(data.notes)
+        settings=s,
+        data=data,
+        net=net,
+        cost=cost,
+        preprocessing=preprocessing,
+        device=device,
+        amp=s.amp == "bf16",
+        train=train,
+        loaders=loaders,
+        judge=judge,
+        monitor=monitor,
+        notes=list(data.notes),
+        criterion=criterion(s.label_smoothing, teach, s.alpha, s.temperature),
+        parents=parents,
     )
 
 

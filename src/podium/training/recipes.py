@@ -39,6 +39,50 @@ OURS: dict[str, Recipe] = {
             "crop": "pad",
         },
     ),
+    "finetune": Recipe(
+        "ours, for --weights, after Howard and Ruder 2018 (arXiv:1801.06146, section 3.3): the head first, then one part after the "
+        "other from the top, each at a lower rate than the one after it",
+        {
+            "duration": "15ep",
+            "freeze": "features",
+            "unfreeze": "10%",
+            "optimizer": "adamw",
+            "lr": 1e-3,
+            "weight_decay": 0.01,
+            "layer_decay": 0.75,
+            "schedule": "cosine",
+            "warmup": "5%",
+            "clip": 1.0,
+            "crop": "pad",
+            "crop_padding": 0.125,
+        },
+    ),
+    "features": Recipe(
+        "ours, for --weights: a linear head on features that are computed once, without augmentation (Donahue et al. 2013, "
+        "arXiv:1310.1531)",
+        {
+            "duration": "30ep",
+            "freeze": "features",
+            "optimizer": "adamw",
+            "lr": 3e-3,
+            "weight_decay": 1e-3,
+            "schedule": "cosine",
+            "crop": "none",
+            "flip": False,
+        },
+    ),
+    "shrink": Recipe(
+        "ours, for what pruning left: Nesterov's momentum and a cosine, under a teacher (Hinton et al. 2015, arXiv:1503.02531)",
+        {
+            "duration": "20ep",
+            "optimizer": "sgd",
+            "weight_decay": 5e-4,
+            "schedule": "cosine",
+            "warmup": "5%",
+            "clip": 5.0,
+            "crop": "pad",
+        },
+    ),
 }
 RECIPES = {**OURS, **PAPERS, **ARTICLES}
 

@@ -9,15 +9,16 @@ import torch
 from podium.data import augment as aug
 from podium.data.augment import mix
 from podium.data.loader import Batch
-from podium.models.convnet import ConvNet, Loss
+from podium.models.convnet import ConvNet
 from podium.settings import Settings
+from podium.training.losses import Criterion
 
 
 def forward_backward(
     net: ConvNet,
     optimizer: torch.optim.Optimizer,
     batch: Batch,
-    loss: Loss,
+    criterion: Criterion,
     s: Settings,
     step: int,
     rate: float,
@@ -26,6 +27,7 @@ def forward_backward(
     """All of a step but the step: gradients in place, clipped. Every draw depends on (seed, step) alone.
 
     Args:
+        criterion: from images to their loss.
         step: counted from 0.
         rate: the learning rate, for the step that follows; a group of parameters takes its `scale` of it.
         amp: compute in bfloat16.
@@ -45,7 +47,7 @@ def forward_backward(
     number = 0.0
     for images, targets in zip(x.tensor_split(s.accumulate), y.tensor_split(s.accumulate), strict=True):
         with torch.autocast(x.device.type, torch.bfloat16, enabled=amp):
-            value = net.training_loss(images, targets, loss)
+            value = net.training_loss(images, targets, criterion(images))
         if s.accumulate > 1:
             value = value * (len(targets) / len(y))  # means of parts add up to the mean of all
         number += value.item()

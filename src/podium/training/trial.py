@@ -17,7 +17,7 @@ from torch import Tensor
 from podium.data.loader import Batch
 from podium.models.convnet import ConvNet
 from podium.settings import Settings
-from podium.training.losses import cross_entropy
+from podium.training.losses import Criterion, cross_entropy
 from podium.training.optim import make_optimizer
 from podium.training.step import forward_backward
 
@@ -28,13 +28,15 @@ class Trial:
     Args:
         net: where it is and as it is laid out; left as it is.
         settings: of the run.
+        criterion: from images to their loss; by default cross-entropy.
     """
 
-    def __init__(self, net: ConvNet, settings: Settings) -> None:
+    def __init__(self, net: ConvNet, settings: Settings, criterion: Criterion | None = None) -> None:
         self.net, self.settings = copy.deepcopy(net), settings
         self.device = next(net.parameters()).device
         self.optimizer = make_optimizer(self.net, settings)
-        self.loss = cross_entropy(settings.label_smoothing)
+        loss = cross_entropy(settings.label_smoothing)
+        self.criterion: Criterion = criterion or (lambda x: loss)
 
     def images(self, count: int) -> Batch:
         """Noise in the place of images, (count, C, H, W)."""
@@ -47,7 +49,7 @@ class Trial:
     def step(self, batch: Batch, amp: bool) -> float:
         """Take a step, at a rate of 0: its seconds."""
         begun = time.perf_counter()
-        forward_backward(self.net, self.optimizer, batch, self.loss, self.settings, 0, 0.0, amp)
+        forward_backward(self.net, self.optimizer, batch, self.criterion, self.settings, 0, 0.0, amp)
         self.optimizer.step()
         if self.device.type == "cuda":
             torch.cuda.synchronize()
@@ -70,7 +72,7 @@ class Trial:
             torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
             torch.autocast(self.device.type, torch.bfloat16, enabled=amp),
         ):
-            self.net.training_loss(batch.x[:part], batch.y[:part], self.loss)
+            self.net.training_loss(batch.x[:part], batch.y[:part], self.criterion(batch.x[:part]))
         return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 

@@ -1,0 +1,256 @@
+"""Structured pruning: whole channels, or whole residual blocks, taken from a trained network until it costs what was asked for."""
+
+from __future__ import annotations
+
+import copy
+import math
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from podium.errors import MachineError, UsageError
+from podium.evaluation.cost import count_net
+from podium.models.blocks import LocalResponseNorm, Residual, SqueezeExcitation
+from podium.models.convnet import ConvNet, meta
+from podium.models.edits import difference
+from podium.models.registry import rebuild
+from podium.models.resnet import ZeroPadShortcut
+
+MOST = 0.95  # share of a layer's channels that may go
+STEPS = 12  # of a bisection: to a four-thousandth
+
+
+def unedited(net: ConvNet) -> ConvNet:
+    """The network as its name has it, without weights."""
+    spec = {key: value for key, value in net.spec.items() if key != "edits"}
+    return meta(lambda: rebuild(spec))
+
+
+def recorded(net: ConvNet) -> ConvNet:
+    """Note in a network's spec what was taken from it, and check that the note rebuilds it.
+
+    Raises:
+        MachineError: it does not.
+    """
+    edits = difference(unedited(net), net)
+    net.spec = {key: value for key, value in net.spec.items() if key != "edits"} | ({"edits": edits} if edits else {})
+    again = meta(lambda: rebuild(net.spec)).state_dict()
+    if {k: v.shape for k, v in again.items()} != {k: v.shape for k, v in net.state_dict().items()}:
+        raise MachineError(f"the pruned {net.spec['model']} cannot be rebuilt from its card", "report it")
+    return net
+
+
+def rounding(net: ConvNet) -> tuple[int, int]:
+    """What channel counts stay multiples of, and the width below which layers are left whole.
+
+    Kernels like multiples of 8. Networks that are mostly less than 64 wide have none to spare: even numbers do; and a
+    group of a grouped convolution keeps at least two of the steps.
+    """
+    convs = [layer for layer in net.modules() if isinstance(layer, nn.Conv2d)]
+    wide = statistics.median(layer.out_channels for layer in convs) >= 64
+    groups = [layer.in_channels // layer.groups for layer in convs if 1 < layer.groups < layer.in_channels]
+    step = 8 if wide else 2
+    while step > 1 and min(groups, default=16) < 2 * step:
+        step //= 2
+    return step, 32 if wide else 4
+
+
+def prune_channels(net: ConvNet, ratio: float, uniform: bool = False) -> ConvNet:
+    """A copy of a network without its least important channels.
+
+    Channels that meet in a sum, a concatenation or a gate go together [Fang et al. 2023, arXiv:2301.12900]; their importance is the
+    norm of all weights that go with them. The classifiers' outputs stay.
+
+    Args:
+        net: left as it is; may be frozen.
+        ratio: share of the channels that goes, below 1. Costs fall by about its square.
+        uniform: every layer loses the same share; else the layers of like structure compete.
+
+    Returns:
+        The smaller network, in evaluation mode, its spec with what was taken.
+
+    Raises:
+        UsageError: the ratio is not between 0 and 1, or the network has layers that pruning does not know.
+    """
+    try:
+        import torch_pruning as tp
+    except ImportError:
+        raise UsageError("pruning needs torch-pruning", "pip install 'podium[prune]'") from None
+    if not 0 <= ratio < 1:
+        raise UsageError(
+            f"ratio {ratio}: a network without channels answers nothing", "give at least 0 and less than 1"
+        )
+    known = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
+    for name, layer in net.named_modules():
+        own = list(layer.named_parameters(recurse=False)) + list(layer.named_buffers(recurse=False))
+        if own and not isinstance(layer, known):
+            raise UsageError(
+                f"{net.spec['model']}: {name} is a {type(layer).__name__}, whose channels cannot be taken",
+                "prune another network",
+            )
+    small = (
+        copy.deepcopy(net).eval().requires_grad_(True)
+    )  # of frozen weights torch-pruning would take nothing, and not say so
+    side = net.spec["image_size"]
+    x = torch.randn(2, net.spec["in_chans"], side, side, device=next(net.parameters()).device)
+    keep: list[Any] = [part.classifier for part in (small.head, *small.auxiliary.values())]
+    keep += _fixed(small)
+    step, narrow = rounding(small)
+    keep += [layer for layer in small.modules() if isinstance(layer, nn.Conv2d) and layer.out_channels < narrow]
+    keep += [gate.fc1 for gate in small.modules() if isinstance(gate, SqueezeExcitation)]  # cost next to nothing
+    # Local response normalisation keeps its channels, by slices that torch-pruning would take for a shuffle.
+    norms = {name: layer for name, layer in small.named_modules() if isinstance(layer, LocalResponseNorm)}
+    for name in norms:
+        small.set_submodule(name, nn.Identity())
+    with torch.enable_grad():
+        graph = tp.DependencyGraph().build_dependency(small, x, forward_fn=_all_logits)
+    importance = tp.importance.GroupMagnitudeImportance(p=2)
+    found = [
+        _Group(graph, group, importance)
+        for group in graph.get_all_groups(ignored_layers=keep, root_module_types=[nn.Conv2d, nn.Linear])
+    ]
+    scopes: dict[Any, list[_Group]] = {}
+    for number, group in enumerate(found):
+        scopes.setdefault(number if uniform else group.kind, []).append(group)
+    for scope in scopes.values():
+        ranked = torch.cat([group.importance for group in scope]).sort().values
+        cut = ranked[min(len(ranked) - 1, int(ratio * len(ranked)))]
+        for group in scope:
+            group.take(int((group.importance < cut).sum()), step)
+    for name, norm in norms.items():
+        small.set_submodule(name, norm)
+    for mine, theirs in zip(small.parameters(), net.parameters(), strict=True):
+        mine.requires_grad_(theirs.requires_grad)
+        mine.grad = None
+    with torch.no_grad():
+        if small(x).shape != (2, net.spec["num_classes"]):
+            raise MachineError(f"pruning changed the classes of {net.spec['model']}", "report it")
+    return recorded(small)
+
+
+class _Group:
+    """Channels that go together: those a layer makes, and all that reads them.
+
+    Args:
+        graph, group: of torch-pruning.
+        measure: its importance of each channel.
+    """
+
+    def __init__(self, graph: Any, group: Any, measure: Any) -> None:
+        self.graph, self.layer, self.handler = graph, group[0].dep.target.module, group[0].dep.handler
+        layers = [dep.target.module for dep, _ in group if isinstance(dep.target.module, nn.Conv2d)]
+        # Every group of a grouped convolution loses the same channels; a depthwise one goes as its input goes.
+        self.parts = max([m.groups for m in layers if 1 < m.groups < m.out_channels], default=1)
+        self.importance: Tensor = measure(group).detach().cpu().view(self.parts, -1).mean(0)
+        self.kind = tuple((type(dep.target.module), getattr(dep.handler, "__name__", "")) for dep, _ in group)
+
+    def take(self, count: int, step: int) -> None:
+        """Take about so many channels of each part, so that a multiple of `step` is left."""
+        width = len(self.importance)
+        left = max(width - count, math.ceil((1 - MOST) * width))
+        left = min(width, max(step, left - left % step))
+        if left == width:
+            return
+        gone = self.importance.argsort(stable=True)[: width - left]
+        everywhere = torch.cat([gone + part * width for part in range(self.parts)])
+        self.graph.get_pruning_group(self.layer, self.handler, everywhere.tolist()).prune()
+
+
+def _all_logits(net: ConvNet, x: Tensor) -> list[Tensor]:
+    """What torch-pruning follows: the logits, and those of classifiers that only training has, or they would keep their inputs."""
+    auxiliary: list[Tensor] = []
+    for name, out in net.walk(x):
+        if name in net.auxiliary:
+            auxiliary.append(net.auxiliary[name](out))
+    return [net.head(out), *auxiliary]
+
+
+def _fixed(net: ConvNet) -> list[nn.Module]:
+    """The layers that feed a sum with a shortcut of zero padding: which channel meets which is fixed there [He et al. 2015, option A]."""
+    if not any(isinstance(m, ZeroPadShortcut) for m in net.modules()):
+        return []
+    streams = [net.stem, *(unit.residual for unit in net.modules() if isinstance(unit, Residual))]
+    out: list[nn.Module] = []
+    for stream in streams:
+        out.append([m for m in stream.modules() if isinstance(m, nn.Conv2d)][-1])
+    return out
+
+
+def removable(net: ConvNet) -> list[str]:
+    """The residual blocks whose shortcut is the identity: what is left without one still fits together."""
+    return [
+        name
+        for name, unit in net.named_modules()
+        if isinstance(unit, Residual) and isinstance(unit.shortcut, nn.Identity)
+    ]
+
+
+def without(net: ConvNet, blocks: list[str]) -> ConvNet:
+    """A copy of a network without some of its blocks."""
+    small = copy.deepcopy(net)
+    for name in blocks:
+        small.set_submodule(name, nn.Identity())
+    return recorded(small)
+
+
+def rank_blocks(net: ConvNet, loss: Callable[[ConvNet], float]) -> list[str]:
+    """The removable blocks, the one that is missed least first.
+
+    Args:
+        loss: of a network without one, on some training images.
+    """
+    names = removable(net)
+    if not names:
+        raise UsageError(f"{net.spec['model']} has no residual block to take", "leave out --depth")
+    harm = {name: loss(without(net, [name])) for name in names}
+    return sorted(names, key=lambda name: harm[name])
+
+
+def smallest_change(
+    make: Callable[[float], ConvNet], measure: Callable[[ConvNet], float], target: float, what: str, steps: int = STEPS
+) -> ConvNet:
+    """The largest of the networks `make(r)`, r in [0, 1), that measures at most `target`, by bisection on what is measured.
+
+    Raises:
+        UsageError: the target is that of the network as it is, or smaller than any of them.
+    """
+    low, high = 0.0, MOST
+    least = make(high)
+    reached = measure(least)
+    if reached > target:
+        raise UsageError(
+            f"{what}: {target:.6g} cannot be reached, the smallest that is left has {reached:.6g}",
+            "ask for less, or prune another network",
+        )
+    best = least
+    for _ in range(steps):
+        middle = (low + high) / 2
+        candidate = make(middle)
+        if measure(candidate) <= target:
+            best, high = candidate, middle
+        else:
+            low = middle
+    return best
+
+
+def macs(net: ConvNet) -> float:
+    """Multiply-adds, as `podium info` counts them."""
+    return float(count_net(net).macs)
+
+
+def size_bytes(net: ConvNet) -> float:
+    """Bytes of `model.safetensors`."""
+    from safetensors.torch import save as serialize
+
+    return float(len(serialize({k: v.cpu().contiguous() for k, v in net.strip().state_dict().items()})))
+
+
+def latency(net: ConvNet) -> float:
+    """Milliseconds of one image, the median of half a second on this machine."""
+    from podium.evaluation.speed import measure
+
+    figures: dict[str, Any] = measure(net, 1, batches=10**6, seconds=0.5)["latency_ms"]
+    return float(figures["p50"])

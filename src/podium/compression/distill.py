@@ -1,0 +1,55 @@
+"""`podium distill`: a small network learns from a trained one's answers, beside the same network that learns alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from podium.compression.shrink import CONTROLS, Shrunk, Watch, compared, trained
+from podium.data.dataset import Dataset
+from podium.errors import UsageError
+from podium.models.registry import architecture
+from podium.settings import Settings
+from podium.training.transfer import read_source, reorder
+
+
+def distill(
+    teacher: str | Path,
+    student: str,
+    data: Dataset,
+    out: str | Path,
+    settings: Settings,
+    *,
+    controls: bool = True,
+    origin: dict[str, str] | None = None,
+    watch: Watch = lambda *_: None,
+) -> Shrunk:
+    """Train a student with a teacher [Hinton et al. 2015], and without one, for as long.
+
+    Args:
+        teacher: a run, bundle or peer's weights (`transfer.read_source`).
+        student: the name of a network, or a run or bundle whose weights it starts from.
+        data: what the teacher was trained on.
+        out: the new run folder.
+        settings: of the training; `alpha` and `temperature` are of the imitation.
+        controls: also train the student alone.
+    """
+    source, out = read_source(str(teacher), "teacher"), Path(out)
+    s = settings.replace(teacher=source.pinned, data=data.source or data.name, resize=data.resize)
+    if Path(student).exists():
+        start = read_source(student)
+        s = s.replace(weights=start.pinned, model=start.bundle.model.spec["model"])
+    else:
+        s = s.replace(model=architecture(student).name)
+    run = trained(s, out, data, "student", watch, origin or {})
+    others = {}
+    if controls:
+        size = source.bundle.preprocessing.image_size
+        alone = s.replace(teacher=None, image_size=s.image_size or size, duration=f"{run.result['steps']}it")
+        others["student alone"] = trained(alone, out / CONTROLS / "alone", data, "alone", watch, {})
+    made = source.bundle
+    if set(made.classes) != set(data.classes):
+        raise UsageError(f"teacher: {teacher} does not know the classes of {data.name}", "give the data it knows")
+    reorder(made.model, [made.classes.index(c) for c in data.classes], str(teacher))
+    preprocessing = dataclasses.replace(made.preprocessing, resize=data.resize)
+    return compared(run, ("teacher", made.model.eval(), preprocessing), others, data, None, [])

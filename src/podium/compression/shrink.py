@@ -1,0 +1,190 @@
+"""From a small network to a finished run beside its controls: start, train, compare, decide. Prune, slim and distill end here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from podium import bundle
+from podium.compression.gate import judge, paired
+from podium.data.dataset import Dataset
+from podium.data.decode import Preprocessing
+from podium.data.loader import Loader
+from podium.errors import UsageError
+from podium.evaluation.cost import count_net
+from podium.evaluation.evaluate import evaluate
+from podium.evaluation.speed import speed
+from podium.models.convnet import ConvNet
+from podium.settings import Settings
+from podium.training.folder import PREDICTIONS, RunFolder
+from podium.training.loop import train
+from podium.training.plan import evaluation_batch, pick_device
+
+START, CONTROLS, TABLE = "start", "controls", "compression.json"
+SECONDS = 0.5  # of timing each network, with one image and with many
+# Called after every step with (which network, steps done, steps in all, what to show).
+Watch = Callable[[str, int, int, dict[str, Any]], None]
+
+
+@dataclass
+class Shrunk:
+    """A smaller network, trained, beside what it is to be compared with.
+
+    Args:
+        run: its folder.
+        rows: name, top1, error (95 %), macs, params, size_bytes, latency_ms {p50, p95}, images_per_second of each network.
+        gate: see `gate.judge`; None where nothing is replaced.
+        notes: what a person should know.
+    """
+
+    run: RunFolder
+    rows: list[dict[str, Any]]
+    gate: dict[str, Any] | None
+    notes: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as `compression.json` has them."""
+        return {"run": str(self.run.path), "rows": self.rows, "gate": self.gate, "notes": self.notes}
+
+
+def begin(out: Path, made: dict[str, Any], make: Callable[[], tuple[ConvNet, Dataset, Preprocessing]]) -> Path:
+    """The bundle that a run starts from, in the run's own folder; one that is there already is taken, if it is the same.
+
+    Args:
+        out: the run folder.
+        made: how: what was asked for and of whom, as the card keeps it.
+        make: the network, and the data it is for.
+
+    Raises:
+        UsageError: something else is there.
+    """
+    start = out / START
+    if (start / bundle.CARD).is_file():
+        found = bundle.load(start).card.get("made")
+        if found != made:
+            raise UsageError(f"{out}: holds another network ({found})", "name another folder with -o")
+        return start
+    RunFolder(out).create()
+    net, data, preprocessing = make()
+    bundle.save(start, net.eval(), data.classes, preprocessing, {"made": made})
+    return start
+
+
+def trained(settings: Settings, out: Path, data: Dataset, name: str, watch: Watch, origin: dict[str, str]) -> RunFolder:
+    """Train, or go on with, what starts from `out`/start; finished runs are left as they are."""
+    return train(
+        settings,
+        out,
+        origin=origin,
+        resume=RunFolder(out).started,
+        data=data,
+        progress=lambda step, steps, shown: watch(name, step, steps, shown),
+    )
+
+
+def control(
+    name: str, spec_of: Callable[[], ConvNet], s: Settings, steps: int, main: RunFolder, data: Dataset, watch: Watch
+) -> RunFolder:
+    """A network with fresh weights, trained for as many steps, with the same settings and without a teacher."""
+    out = main.path / CONTROLS / name
+    made = {"by": name, "of": str(main.path.name), "steps": steps}
+    like = bundle.load(main / START)
+    start = begin(out, made, lambda: (spec_of(), data, like.preprocessing))
+    settings = s.replace(weights=str(start), teacher=None, freeze=None, unfreeze=None, duration=f"{steps}it")
+    return trained(settings, out, data, name, watch, {"duration": "total budget"})
+
+
+def row(name: str, net: ConvNet, folder: Path | None, logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """What the table says of a network; its speed is measured now."""
+    right, cost = logits.argmax(1) == labels, count_net(net)
+    share, n = float(right.mean()), len(labels)
+    timed = speed(net, seconds=SECONDS)
+    return {
+        "name": name,
+        "top1": share,
+        "error": 1.96 * (share * (1 - share) / n) ** 0.5,
+        "n": n,
+        "macs": cost.macs,
+        "params": cost.params,
+        "size_bytes": _size(net, folder),
+        "latency_ms": {key: timed["latency_ms"][key] for key in ("p50", "p95")},
+        "images_per_second": timed["images_per_second"],
+        "batch": timed["batch"],
+        "threads": timed["threads"],
+        "engine": timed["engine"],
+    }
+
+
+def _size(net: ConvNet, folder: Path | None) -> int:
+    from podium.compression.channels import size_bytes
+
+    file = folder / bundle.WEIGHTS if folder is not None else None
+    return file.stat().st_size if file is not None and file.is_file() else int(size_bytes(net))
+
+
+def logits_of(net: ConvNet, data: Dataset, split: str, preprocessing: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
+    """Logits and labels of a split, by the one way of evaluation."""
+    device = pick_device("auto")
+    batch = evaluation_batch(count_net(net).macs)
+    loader = Loader(data.splits[split], preprocessing, batch_size=batch, device=device)
+    out = evaluate(net.to(device), loader)
+    return out.logits, out.labels
+
+
+def compared(
+    run: RunFolder,
+    original: tuple[str, ConvNet, Preprocessing],
+    others: dict[str, RunFolder],
+    data: Dataset,
+    tolerance: float | None,
+    notes: list[str],
+) -> Shrunk:
+    """Measure all networks, decide, and write `compression.json` into the run.
+
+    Args:
+        run: the smaller network's.
+        original: name, network and preprocessing of what it may replace, or was taught by.
+        others: the controls, by name.
+        tolerance: see `gate.judge`; None: nothing is to be decided.
+    """
+    split = run.result["split"]
+    name, net, preprocessing = original
+    before, labels = logits_of(net, data, split, preprocessing)
+    rows = [row(name, net, None, before, labels)]
+    for other, folder in {run.path.name: run, **others}.items():
+        after, _ = _predictions(folder)
+        rows.append(row(other, bundle.load(folder.path).model, folder.path, after, labels))
+    gate = None
+    if tolerance is not None:
+        small = bundle.load(run.path)
+        watched = "val" if "val" in data.splits else split
+        if watched == split:
+            pair = paired(before, _predictions(run)[0], labels)
+        else:
+            mine, held = logits_of(small.model, data, watched, small.preprocessing)
+            pair = paired(logits_of(net, data, watched, preprocessing)[0], mine, held)
+        gate = {"split": watched, **judge(pair, tolerance)}
+    shrunk = Shrunk(run, rows, gate, notes)
+    run.write_json(TABLE, shrunk.to_dict())
+    return shrunk
+
+
+def _predictions(folder: RunFolder) -> tuple[np.ndarray, np.ndarray]:
+    with np.load(folder / PREDICTIONS) as arrays:
+        return arrays["logits"], arrays["labels"]
+
+
+def epochs_of(parent: str) -> float:
+    """How long a run's weights were trained, in epochs, with what came before it; 0 where that is not on record."""
+    folder = RunFolder(parent)
+    if not folder.finished:
+        return 0.0
+    own = float(folder.result["epochs"])
+    card = json.loads((folder / bundle.CARD).read_text(encoding="utf-8"))
+    before = str(card.get("made", {}).get("parent") or card.get("parent", ""))
+    return own + (epochs_of(before.partition("@")[0]) if before else 0.0)

@@ -1,0 +1,98 @@
+"""The uniform smaller variant of any network: every layer narrower by one factor, fewer blocks a stage; weights fresh."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from podium.compression.channels import MOST, prune_channels, smallest_change
+from podium.compression.shrink import Watch, begin, trained
+from podium.data import augment as aug
+from podium.data.dataset import Dataset
+from podium.data.decode import Preprocessing
+from podium.errors import UsageError
+from podium.models.convnet import ConvNet
+from podium.models.registry import architecture, rebuild
+from podium.settings import Settings
+from podium.training.folder import RunFolder
+from podium.training.plan import prepare
+
+WIDTHS = ("width", "group_width", "stem_width")  # what families call the channels they start with
+DEPTHS = ("units", "layers")  # and the blocks of each stage
+
+
+def slim_network(spec: Mapping[str, Any], width: float, depth: tuple[int, ...] | None, seed: int) -> ConvNet:
+    """A narrower, shallower network with fresh weights.
+
+    By the family's own arguments where it has them, as wide and slim ResNets and MobileNets are made; else every layer
+    loses the same share of its channels.
+
+    Args:
+        spec: of the full network.
+        width: factor of the channels, up to 1.
+        depth: blocks of each stage; as it is if None.
+        seed: of the weights.
+
+    Raises:
+        UsageError: the width is not in (0, 1], or the family has another number of stages or none.
+    """
+    if not 0 < width <= 1:
+        raise UsageError(f"width: {width}", "give more than 0, up to 1")
+    known = architecture(spec["model"])
+    accepted = inspect.signature(known.build).parameters
+    has = {key: accepted[key].default for key in accepted} | dict(known.arguments) | dict(spec)
+    changed: dict[str, Any] = {}
+    if depth is not None:
+        key = next((key for key in DEPTHS if key in accepted), None)
+        if key is None:
+            raise UsageError(f"depth: {spec['model']} has no blocks to choose", "leave it out")
+        if len(depth) != len(has[key]) or min(depth) < 1:
+            raise UsageError(f"depth: {list(depth)}", f"give one number a stage, as {spec['model']} has {has[key]}")
+        changed[key] = depth
+    own = [key for key in WIDTHS if key in accepted and has[key] is not None]
+    for key in own:
+        whole = has[key]
+        changed[key] = max(1, round(whole * width)) if isinstance(whole, int) else whole * width
+    small = {**spec, **changed}
+    if not own and width < 1:
+        small = prune_channels(rebuild(small), 1 - width, uniform=True).spec
+    torch.manual_seed(aug.key(seed, "weights"))
+    return rebuild(small)
+
+
+def slim_to(spec: Mapping[str, Any], measure: Any, target: float, what: str, seed: int) -> ConvNet:
+    """The widest uniform variant that measures at most `target`."""
+    return smallest_change(lambda r: slim_network(spec, 1 - min(r, MOST), None, seed), measure, target, what)
+
+
+def slim(
+    name: str,
+    data: Dataset,
+    out: str | Path,
+    settings: Settings,
+    *,
+    width: float,
+    depth: tuple[int, ...] | None = None,
+    origin: dict[str, str] | None = None,
+    watch: Watch = lambda *_: None,
+) -> RunFolder:
+    """Train the uniform smaller variant of a network, as `podium train` would.
+
+    Args:
+        name: of the full network.
+        data, out, settings: as of a training.
+        width, depth: see `slim_network`.
+    """
+    out = Path(out)
+    s = settings.replace(model=name, data=data.source or data.name, resize=data.resize)
+    made = {"by": "slim", "width": width, "depth": list(depth) if depth else None, "seed": s.seed}
+
+    def make() -> tuple[ConvNet, Dataset, Preprocessing]:
+        plan = prepare(s, data)
+        return slim_network(plan.net.spec, width, depth, s.seed), data, plan.preprocessing
+
+    return trained(s.replace(weights=str(begin(out, made, make))), out, data, "slim", watch, origin or {})
