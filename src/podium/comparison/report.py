@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from podium.comparison.page import write_page
 from podium.data.dataset import Dataset
 from podium.evaluation.metrics import probabilities, worst_mistakes
 from podium.evaluation.speed import processor
-from podium.training.folder import PREDICTIONS, RunFolder
+from podium.training.folder import COMPRESSION, PREDICTIONS, RunFolder
 
 REPORT = "report.html"
 WORST = 12  # mistakes shown for each network
@@ -43,7 +44,14 @@ COLUMNS: tuple[Column, ...] = (
 )
 
 
-def write_report(path: Path, board: Leaderboard, trials: list[Path], data: Dataset, training: str) -> Path:
+def write_report(
+    path: Path,
+    board: Leaderboard,
+    trials: list[Path],
+    data: Dataset,
+    training: str,
+    shrunk: dict[str, Any] | None = None,
+) -> Path:
     """Write the page.
 
     Args:
@@ -52,6 +60,7 @@ def write_report(path: Path, board: Leaderboard, trials: list[Path], data: Datas
         trials: finished run folders; the first of a network stands for it in the details.
         data: what they were judged on.
         training: how they were trained, in words.
+        shrunk: what a smaller network is compared with, as `compression.json` has it.
     """
     results = {trial: RunFolder(trial).result for trial in trials}
     style = {
@@ -89,6 +98,7 @@ def write_report(path: Path, board: Leaderboard, trials: list[Path], data: Datas
         facts=_facts(data, training),
         headings=[(key, text) for key, text, _, _ in columns],
         rows=[_cells(row, board, columns) for row in board.ranked],
+        shrunk=shrunk,
         failed=[row for row in board.rows if "error" in row],
         board=board,
         networks=networks,
@@ -126,7 +136,9 @@ def report_run(run: RunFolder, data: Dataset) -> Path:
     """Write the page of a single finished run into its folder."""
     result = run.result
     training = f"{result['steps']:,} steps ({result['epochs']:g} epochs), seed {result['seed']}; {result['weights']}"
-    return write_report(run / REPORT, Leaderboard.read([run.path]), [run.path], data, training)
+    table = run / COMPRESSION
+    shrunk = json.loads(table.read_text(encoding="utf-8")) if table.is_file() else None
+    return write_report(run / REPORT, Leaderboard.read([run.path]), [run.path], data, training, shrunk)
 
 
 def _facts(data: Dataset, training: str) -> dict[str, str]:

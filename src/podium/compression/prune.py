@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,7 +104,7 @@ def smaller(net: ConvNet, target: Target, depth: bool, data: Dataset, preprocess
     )
 
 
-def _loss_on(data: Dataset, preprocessing: Preprocessing):  # type: ignore[no-untyped-def]
+def _loss_on(data: Dataset, preprocessing: Preprocessing) -> Callable[[ConvNet], float]:
     images = data.splits["train"]
     chosen = images.select(
         torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:RANKING_IMAGES].numpy()
@@ -154,7 +155,7 @@ def prune(
     whole, preprocessing = adapted(source, settings.replace(model=""), data)
     if set(data.classes) != set(source.bundle.classes):
         raise UsageError(f"{parent}: does not know the classes of {data.name}", "give the data it was trained on")
-    whole.eval()
+    whole.eval().to(pick_device("auto"))
     made = {"by": "depth" if depth else "prune", target.kind: target.value, "parent": source.pinned}
 
     def make() -> tuple[ConvNet, Dataset, Preprocessing]:
@@ -187,5 +188,5 @@ def prune(
         others["slim, from scratch"] = control(
             "slim", lambda: slim_to(full, macs, macs(small), "macs", s.seed), s, steps, run, data, watch
         )
-    original = ("original", whole.to("cpu"), preprocessing)
+    original = ("original", whole, preprocessing)
     return compared(run, original, others, data, tolerance, notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,11 +22,12 @@ from podium.evaluation.evaluate import evaluate
 from podium.evaluation.speed import speed
 from podium.models.convnet import ConvNet
 from podium.settings import Settings
-from podium.training.folder import PREDICTIONS, RunFolder
+from podium.training.folder import COMPRESSION, PREDICTIONS, RunFolder
 from podium.training.loop import train
 from podium.training.plan import evaluation_batch, pick_device
+from podium.training.transfer import PIN
 
-START, CONTROLS, TABLE = "start", "controls", "compression.json"
+START, CONTROLS = "start", "controls"
 SECONDS = 0.5  # of timing each network, with one image and with many
 # Called after every step with (which network, steps done, steps in all, what to show).
 Watch = Callable[[str, int, int, dict[str, Any]], None]
@@ -70,7 +72,12 @@ def begin(out: Path, made: dict[str, Any], make: Callable[[], tuple[ConvNet, Dat
             raise UsageError(f"{out}: holds another network ({found})", "name another folder with -o")
         return start
     RunFolder(out).create()
-    net, data, preprocessing = make()
+    try:
+        net, data, preprocessing = make()
+    except BaseException:
+        with contextlib.suppress(OSError):
+            out.rmdir()  # nothing came of it
+        raise
     bundle.save(start, net.eval(), data.classes, preprocessing, {"made": made})
     return start
 
@@ -103,7 +110,7 @@ def row(name: str, net: ConvNet, folder: Path | None, logits: np.ndarray, labels
     """What the table says of a network; its speed is measured now."""
     right, cost = logits.argmax(1) == labels, count_net(net)
     share, n = float(right.mean()), len(labels)
-    timed = speed(net, seconds=SECONDS)
+    timed = speed(net.to(pick_device("auto")), seconds=SECONDS)
     return {
         "name": name,
         "top1": share,
@@ -170,7 +177,7 @@ def compared(
             pair = paired(logits_of(net, data, watched, preprocessing)[0], mine, held)
         gate = {"split": watched, **judge(pair, tolerance)}
     shrunk = Shrunk(run, rows, gate, notes)
-    run.write_json(TABLE, shrunk.to_dict())
+    run.write_json(COMPRESSION, shrunk.to_dict())
     return shrunk
 
 
@@ -179,12 +186,12 @@ def _predictions(folder: RunFolder) -> tuple[np.ndarray, np.ndarray]:
         return arrays["logits"], arrays["labels"]
 
 
-def epochs_of(parent: str) -> float:
-    """How long a run's weights were trained, in epochs, with what came before it; 0 where that is not on record."""
-    folder = RunFolder(parent)
-    if not folder.finished:
+def epochs_of(name: str) -> float:
+    """How long the weights of a run or bundle were trained, in epochs, with those they came from; 0 where that is not on record."""
+    folder = RunFolder(name.partition(PIN)[0])
+    if not (folder / bundle.CARD).is_file():
         return 0.0
-    own = float(folder.result["epochs"])
     card = json.loads((folder / bundle.CARD).read_text(encoding="utf-8"))
-    before = str(card.get("made", {}).get("parent") or card.get("parent", ""))
-    return own + (epochs_of(before.partition("@")[0]) if before else 0.0)
+    parent = card.get("parent") or card.get("made", {}).get("parent")
+    own = float(folder.result["epochs"]) if folder.finished else 0.0
+    return own + (epochs_of(parent) if parent else 0.0)

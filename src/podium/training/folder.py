@@ -16,6 +16,7 @@ from podium.errors import MachineError, ModelFileError, UsageError
 from podium.files import UNFINISHED, disk_error, write_atomic
 
 SETTINGS, LOG, RESULT, PREDICTIONS, SPEED = "settings.yaml", "log.jsonl", "result.json", "predictions.npz", "speed.json"
+COMPRESSION = "compression.json"  # a smaller network beside what it came from and its controls
 
 
 def _remains(path: Path) -> bool:
