@@ -14,7 +14,21 @@ from podium.models import list_models
 from podium.settings import FIELDS
 from podium.training.recipes import RECIPES
 
-VERBS = ["models", "info", "draw", "recipes", "check", "pack", "train", "eval", "compare", "predict", "bench", "import"]
+VERBS = [
+    "models",
+    "info",
+    "draw",
+    "recipes",
+    "check",
+    "pack",
+    "train",
+    "eval",
+    "compare",
+    "predict",
+    "bench",
+    "export",
+    "import",
+]
 
 
 @pytest.mark.parametrize("verb", VERBS)

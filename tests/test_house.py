@@ -2,6 +2,7 @@
 
 import ast
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,8 +23,19 @@ MAY = {
     "evaluation": {"bundle", "models", "data"},
     "training": {"settings", "bundle", "models", "data", "evaluation"},
     "comparison": {"settings", "console", "bundle", "models", "data", "evaluation", "training"},
-    "compression": {"settings", "bundle", "models", "data", "evaluation", "training"},
-    "api": {"settings", "bundle", "models", "data", "evaluation", "training", "comparison", "compression"},
+    "deployment": {"bundle", "models", "data", "evaluation"},
+    "compression": {"settings", "bundle", "models", "data", "evaluation", "training", "deployment"},
+    "api": {
+        "settings",
+        "bundle",
+        "models",
+        "data",
+        "evaluation",
+        "training",
+        "comparison",
+        "compression",
+        "deployment",
+    },
     "console": set(),
     "verbs": {
         "settings",
@@ -34,6 +46,7 @@ MAY = {
         "training",
         "comparison",
         "compression",
+        "deployment",
         "api",
         "console",
     },
@@ -44,7 +57,22 @@ MAY = {
 FOR_ALL = {"errors", "files"}
 NARROW = {"bundle": {"data": {"podium.data.decode", "podium.data.dataset"}}}  # not the loaders
 
-HEAVY = {"torch", "numpy", "sklearn", "plotly", "jinja2", "PIL", "safetensors", "tensorboardX", "yaml", "rich"}
+HEAVY = {
+    "torch",
+    "numpy",
+    "sklearn",
+    "plotly",
+    "jinja2",
+    "PIL",
+    "safetensors",
+    "tensorboardX",
+    "yaml",
+    "rich",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "nncf",
+}
 LIGHT = {"__init__", "__main__", "cli", "verbs", "console", "settings", "errors", "files"}
 
 
@@ -94,6 +122,26 @@ def test_the_plan_has_no_circle_and_no_room_that_is_not_there():
 def test_what_help_needs_imports_nothing_heavy_at_the_top(path):
     top = ast.parse(path.read_text(encoding="utf-8")).body
     assert not {module.split(".")[0] for module in imported(top)} & HEAVY
+
+
+def test_what_runs_an_exported_file_reaches_nothing_that_needs_torch():
+    """By every import at the top of a file, from file to file."""
+    waiting, seen, packages = ["podium.deployment.load"], set(), set()
+    while waiting:
+        module = waiting.pop()
+        parts = module.split(".")
+        if parts[0] != "podium":
+            packages.add(parts[0])
+        elif module not in seen:
+            seen.add(module)
+            path = ROOT / "src" / Path(*parts)
+            path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+            waiting += [
+                *imported(ast.parse(path.read_text(encoding="utf-8")).body),
+                *([".".join(parts[:-1])] if parts[1:] else []),
+            ]
+    assert packages & {"numpy", "PIL"}
+    assert packages <= sys.stdlib_module_names | {"numpy", "PIL"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))

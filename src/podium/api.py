@@ -11,6 +11,7 @@ from podium.bundle import Bundle
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.report import report_run
 from podium.comparison.study import MODELS, Study
+from podium.compression import quantize as quantizing
 from podium.compression.distill import distill as run_distillation
 from podium.compression.prune import KINDS as TARGETS
 from podium.compression.prune import Target, read_amount
@@ -20,6 +21,8 @@ from podium.compression.slim import slim as run_slim
 from podium.data.dataset import Dataset
 from podium.data.loader import Loader
 from podium.data.sources import load_data
+from podium.deployment import export as exports
+from podium.deployment.runtime import Exported
 from podium.errors import DataError, UsageError
 from podium.evaluation.crops import known
 from podium.evaluation.evaluate import Outputs
@@ -321,3 +324,79 @@ def _as_parent(merged: Origins, run: str | Path, data: Dataset | None) -> tuple[
         if Path(s.data).exists():
             data.source = str(Path(s.data).resolve())
     return s, data
+
+
+def export(
+    run: str | Path | RunFolder | Shrunk | Bundle,
+    out: str | Path,
+    *,
+    data: str | Path | Dataset | None = None,
+    format: str | None = None,
+    preprocessing: str = "inside",
+) -> exports.Parity:
+    """Write a run as one file that answers as the run does; `podium.load` reads it, without torch if it is ONNX or OpenVINO.
+
+    Args:
+        run: a run folder or bundle.
+        out: `.onnx`, `.xml` (OpenVINO, with a `.bin` beside it) or `.pt2` (torch.export).
+        data: images that the file is held to; the run's own if None.
+        format: "onnx", "openvino" or "torch", if the name does not say it.
+        preprocessing: "inside" the graph (uint8 in), or "beside" it, in the card (normalised float32 in).
+
+    Returns:
+        How far the file's answers are from the run's on 64 images.
+
+    Raises:
+        NumericError: too far (1e-4); no file is left.
+    """
+    model = run if isinstance(run, Bundle) else bundle.load(_path(run))
+    return exports.export(model, out, images_for(run, data, model), format=format, preprocessing=preprocessing)
+
+
+def _path(run: str | Path | RunFolder | Shrunk) -> Path:
+    run = run.run if isinstance(run, Shrunk) else run
+    return run.path if isinstance(run, RunFolder) else Path(run)
+
+
+def images_for(
+    run: str | Path | RunFolder | Shrunk | Bundle, data: str | Path | Dataset | None, model: Bundle | Exported
+) -> Dataset:
+    """The data set that is named, or the one that a run was trained on, split as it was.
+
+    Raises:
+        UsageError: none is named, and the run does not say.
+        DataError: it is not there, or has none of the network's classes.
+    """
+    p = model.preprocessing
+    if data is None:
+        settings = None if isinstance(run, Bundle) else _path(run) / SETTINGS
+        if settings is None or not settings.is_file():
+            raise UsageError("no data: a bundle does not say which images it was made for", "give some with --data")
+        s = {"val": None, "seed": 0, **read_file(settings)}
+        data = load_data(
+            s["data"], val=s["val"], seed=s["seed"], resize=p.resize, on_bad=s["on_bad"], channels=p.channels
+        )
+    elif not isinstance(data, Dataset):
+        data = load_data(data, resize=p.resize, channels=p.channels)
+    if not set(data.classes) & set(model.classes):
+        what = f"{data.name} has none of the network's classes"
+        raise DataError(what, f"it knows {', '.join(model.classes[:10])}")
+    return data
+
+
+def quantize(
+    run: str | Path | RunFolder | Shrunk | Bundle, data: str | Path | Dataset | None, out: str | Path, **how: Any
+) -> quantizing.Quantized:
+    """A run in 8-bit integers, as a new folder that `podium.load` reads; arguments as of `compression.quantize.quantize`.
+
+    Args:
+        run: a run folder or bundle.
+        data: its training images measure the ranges, its validation images judge; the run's own if None.
+        out: a new folder.
+        how: engine=, tolerance=, limit=, seconds=, say=.
+
+    Raises:
+        NumericError: it knows fewer of the validation images than `tolerance` allows; nothing is left.
+    """
+    model = run if isinstance(run, Bundle) else bundle.load(_path(run))
+    return quantizing.quantize(model, images_for(run, data, model), out, **how)

@@ -15,10 +15,22 @@ from podium import __version__, console
 from podium.errors import MachineError, PodiumError, UsageError, closest
 from podium.files import FULL
 from podium.settings import FIELDS, base_type
-from podium.verbs import images, networks, runs, shrink
+from podium.verbs import deploy, images, networks, runs, shrink
 
 EXIT_CODES = """exit codes: 0 done, 2 a flag, name or setting, 3 data, 4 model file, 5 numbers not finite, 6 disk, device or lock,
 130 Ctrl-C, 143 SIGTERM (both leave a run that --resume goes on with exactly)"""
+
+# Which extra of pyproject.toml brings a package that is not there.
+EXTRAS = {
+    **dict.fromkeys(("torch", "safetensors", "simplejpeg", "sklearn", "plotly", "jinja2", "tensorboardX"), "train"),
+    **dict.fromkeys(("onnx", "onnxscript"), "export"),
+    "onnxruntime": "runtime",
+    "openvino": "openvino",
+    "nncf": "openvino",
+    "h5py": "keras",
+    "fsspec": "shards",
+    "torch_pruning": "prune",
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -224,17 +236,73 @@ def build_parser() -> Parser:
     _add_settings(p, {"model", "data", "recipe", "duration"})
 
     p = verb("predict", runs.predict, "name what is on images", "podium predict runs/a rose.jpg tulip.jpg --top 3")
-    p.add_argument("run_folder", metavar="RUN", help="a run folder or bundle")
+    p.add_argument(
+        "run_folder", metavar="RUN|FILE", help="a run folder, a bundle, or an exported file (needs no torch)"
+    )
     p.add_argument("images", nargs="+", metavar="IMAGE")
     p.add_argument("--top", type=int, default=5, metavar="N", help="classes shown for each [5]")
 
-    p = verb("bench", runs.bench, "time a network on this machine", "podium bench inception_v3 --batch 32 --backward")
-    p.add_argument("targets", nargs="+", metavar="NAME|RUN")
+    p = verb(
+        "bench",
+        runs.bench,
+        "time a network on this machine",
+        "podium bench inception_v3 --batch 32 --backward\n         podium bench runs/a --engines all",
+    )
+    p.add_argument("targets", nargs="+", metavar="NAME|RUN|FILE")
+    p.add_argument(
+        "--engines",
+        metavar="all|A,B",
+        help="compare engines, at batch 1 and the best batch: eager, compiled, onnxruntime, openvino; the fastest that keeps "
+        "eager float32's answers is named",
+    )
+    p.add_argument("--data", metavar="DATA", help="images that engines must agree on [the run's own; noise for a name]")
+    p.add_argument("--threads", type=int, metavar="N", help="that compute, with --engines [all processors]")
     p.add_argument("--batch", type=int, default=1, metavar="N", help="images a pass [1]")
     p.add_argument("--batches", type=int, default=100, metavar="N", help="passes counted, after 10 of burn-in [100]")
     p.add_argument("--seconds", type=float, metavar="X", help="count no longer than this, but 20 passes at least")
     p.add_argument("--backward", action="store_true", help="time forward and backward too, as in training")
     p.add_argument("--image-size", type=int, metavar="N", help="side of the input, for a name")
+
+    p = verb(
+        "quantize",
+        deploy.quantize,
+        "write a run in 8-bit integers, if it still knows the images; with a table of before and after",
+        "podium quantize runs/a photos/ -o runs/a-int8\n         podium predict runs/a-int8 rose.jpg",
+    )
+    p.add_argument("run_folder", metavar="RUN", help="a run folder or bundle")
+    p.add_argument("data", nargs="?", help="training images measure, validation images judge [the run's own]")
+    p.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="a new folder")
+    p.add_argument("--engine", choices=("onnxruntime", "openvino"), default="onnxruntime", help="[onnxruntime]")
+    p.add_argument(
+        "--tolerance",
+        type=float,
+        default=0.005,
+        metavar="X",
+        help="loss of top-1, as a fraction, that is accepted; of more by a paired test nothing is left, and the exit code is 5 [0.005]",
+    )
+    p.add_argument("--limit", type=int, default=2000, metavar="N", help="images that judge, at most [2000]")
+    p.add_argument("--seconds", type=float, default=1.0, metavar="X", help="of timing each engine and batch [1]")
+
+    p = verb(
+        "export",
+        deploy.export,
+        "write a run as one file that runs without Podium's training: ONNX, OpenVINO or torch.export",
+        "podium export runs/a -o rose.onnx\n         podium predict rose.onnx rose.jpg",
+    )
+    p.add_argument("run_folder", metavar="RUN", help="a run folder or bundle")
+    p.add_argument("-o", "--out", type=Path, required=True, metavar="FILE", help=".onnx, .xml or .pt2")
+    p.add_argument("--format", choices=("onnx", "openvino", "torch"), help="[by the file's name]")
+    p.add_argument(
+        "--data",
+        metavar="DATA",
+        help="images: the answers for 64 of them must be the run's, to 1e-4, or no file is left [the run's own]",
+    )
+    p.add_argument(
+        "--preprocessing",
+        choices=("inside", "beside"),
+        default="inside",
+        help="inside: the graph takes uint8 (N, S, S, C); beside: normalised float32 (N, C, S, S), the card says how [inside]",
+    )
 
     p = verb(
         "import",
@@ -352,6 +420,8 @@ def _told(problem: Exception) -> PodiumError:
     """Any error as one that says what to do."""
     if isinstance(problem, PodiumError):
         return problem
+    if isinstance(problem, ModuleNotFoundError) and (extra := EXTRAS.get(str(problem.name).split(".")[0])):
+        return MachineError(f"{problem.name} is not installed, which this needs", f'pip install "podium[{extra}]"')
     if isinstance(problem, OSError):
         full = problem.errno in FULL
         fix = "free some space, then run the same again" if full else "check the path and its permissions"

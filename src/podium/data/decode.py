@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
-import simplejpeg
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from podium.errors import DataError
@@ -76,6 +75,8 @@ def decode_pixels(data: bytes, name: str, channels: int, shrink: Callable[[int, 
 
     The slightest doubt of libjpeg-turbo's, such as an early end, sends the file to `decode`, which accepts or names it.
     """
+    import simplejpeg  # where exported files run it need not be installed
+
     with contextlib.suppress(*DAMAGED, Image.DecompressionBombError):
         image = Image.open(io.BytesIO(data), formats=("JPEG",))
         plain = image.format == "JPEG" and image.mode == ("L" if channels == 1 else "RGB")

@@ -6,6 +6,7 @@ import contextlib
 import math
 import platform
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,7 @@ def measure(
     x = x.to(memory_format=torch.channels_last)
     y = torch.arange(batch, device=parameter.device) % net.spec["num_classes"]
 
-    def passed() -> float:
-        start = time.perf_counter()
+    def once() -> None:
         if backward:
             net.zero_grad()
             net.training_loss(x, y, torch.nn.functional.cross_entropy).backward()
@@ -49,28 +49,54 @@ def measure(
                 net(x)
         if x.is_cuda:
             torch.cuda.synchronize()
-        return time.perf_counter() - start
 
-    for _ in range(BURN_IN):
-        passed()
-    times: list[float] = []
-    stop = time.perf_counter() + (seconds if seconds is not None else math.inf)
-    while len(times) < batches and (len(times) < FEWEST or time.perf_counter() < stop):
-        times.append(passed())
+    figures = timed(once, batch, batches=batches, seconds=seconds)
     net.train(training)
     if backward:
         net.zero_grad()
         for buffer, value in statistics:
             buffer.copy_(value)
+    return {
+        "engine": "torch",
+        "dtype": str(parameter.dtype).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "pass": "forward-backward" if backward else "forward",
+        **figures,
+    }
+
+
+def timed(
+    once: Callable[[], object],
+    batch: int,
+    *,
+    batches: int = BATCHES,
+    seconds: float | None = None,
+    fewest: int = FEWEST,
+) -> dict[str, Any]:
+    """Time something that is done to a batch, after a burn-in of 10.
+
+    Args:
+        once: does it.
+        batch: images in it.
+        batches, seconds: as of `measure`.
+        fewest: times it is done whatever it takes; the burn-in is no longer than half of that.
+
+    Returns:
+        {batch, n, latency_ms: {p50, p95, mean, sd}, images_per_second}.
+    """
+    for _ in range(min(BURN_IN, max(2, fewest // 2))):
+        once()
+    times: list[float] = []
+    stop = time.perf_counter() + (seconds if seconds is not None else math.inf)
+    while len(times) < batches and (len(times) < fewest or time.perf_counter() < stop):
+        start = time.perf_counter()
+        once()
+        times.append(time.perf_counter() - start)
     spent = 1000 * torch.tensor(times, dtype=torch.float64)
     p50, p95 = (float(spent.quantile(q)) for q in (0.5, 0.95))
     figures = {"p50": p50, "p95": p95, "mean": float(spent.mean()), "sd": float(spent.std(correction=1))}
     return {
-        "engine": "torch",
-        "dtype": str(parameter.dtype).removeprefix("torch."),
         "batch": batch,
-        "threads": torch.get_num_threads(),
-        "pass": "forward-backward" if backward else "forward",
         "n": len(times),
         "latency_ms": {key: round(value, 4) for key, value in figures.items()},
         "images_per_second": round(1000 * batch / p50, 1),

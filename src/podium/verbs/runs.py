@@ -177,9 +177,9 @@ def compare(arguments: argparse.Namespace) -> int:
 
 def predict(arguments: argparse.Namespace) -> int:
     """podium predict."""
-    from podium import bundle
+    from podium.deployment.load import load
 
-    run = bundle.load(arguments.run_folder)
+    run = load(arguments.run_folder)
     answers, code = [], 0
     for image in arguments.images:
         try:
@@ -198,6 +198,12 @@ def predict(arguments: argparse.Namespace) -> int:
 
 def bench(arguments: argparse.Namespace) -> int:
     """podium bench."""
+    from podium.deployment.runtime import is_exported
+
+    if arguments.engines or any(is_exported(target) for target in arguments.targets):
+        from podium.verbs import deploy
+
+        return deploy.bench(arguments)
     from podium import bundle
     from podium.evaluation.speed import measure
     from podium.models import create_model

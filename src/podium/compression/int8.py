@@ -1,0 +1,122 @@
+"""A float32 graph in 8-bit integers: for ONNX Runtime by its static quantiser, for OpenVINO by NNCF."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import tempfile
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+BATCH = 8  # images the ranges are measured on at once
+# What is computed in integers; all else stays float32 between them.
+QUANTIZED = ["Conv", "Gemm", "MatMul", "Add", "Mul", "Relu", "Clip", "Sigmoid", "Concat", "MaxPool", "AveragePool", "GlobalAveragePool"]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Way:
+    """How weights become integers.
+
+    Args:
+        per_channel: a scale for each filter, else one for all of a layer.
+        reduce_range: weights of 7 bits: without VNNI, pairs of products of 8 bits saturate in 16 [onnxruntime#11415].
+    """
+
+    per_channel: bool
+    reduce_range: bool
+
+    def __str__(self) -> str:
+        return f"{'per channel' if self.per_channel else 'per tensor'}{', 7-bit weights' if self.reduce_range else ''}"
+
+
+def has_vnni() -> bool:
+    """Whether this processor adds products of 8 bits in 32."""
+    with contextlib.suppress(OSError):
+        words = set(Path("/proc/cpuinfo").read_text().split())
+        return bool(words & {"avx512_vnni", "avx_vnni", "asimddp", "i8mm"})
+    return False
+
+
+def ways(vnni: bool) -> tuple[Way, ...]:
+    """What is tried: one way where the processor makes no difference, else four, of which accuracy chooses."""
+    if vnni:
+        return (Way(True, False),)
+    return tuple(Way(channel, reduced) for channel in (True, False) for reduced in (False, True))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the quantisers' advice to people who would set them up by hand."""
+    logger = logging.getLogger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def onnx_int8(model: Any, images: np.ndarray, way: Way) -> Any:
+    """A float32 ONNX model with uint8 activations and int8 weights, as a `ModelProto`.
+
+    Args:
+        model: a `ModelProto` with one uint8 input.
+        images: (N, S, S, C) uint8, on which the ranges of activations are measured.
+        way: how the weights are rounded.
+    """
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    class Reader(CalibrationDataReader):
+        """The images, batch after batch."""
+
+        def __init__(self) -> None:
+            self.batches = iter(images[i : i + BATCH] for i in range(0, len(images), BATCH))
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            """The next batch, None after the last."""
+            batch = next(self.batches, None)
+            return None if batch is None else {"image": batch}
+
+    kinds = [node.op_type for node in model.graph.node]
+    before = model.graph.node[: kinds.index("Conv")]  # the preprocessing
+    with tempfile.TemporaryDirectory() as folder, _quiet():
+        path = Path(folder) / "int8.onnx"
+        quantize_static(
+            onnx.ModelProto.FromString(model.SerializeToString()),
+            path,
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            per_channel=way.per_channel,
+            reduce_range=way.reduce_range,
+            op_types_to_quantize=QUANTIZED,
+            nodes_to_exclude=[node.name for node in before],
+        )
+        return onnx.load(path)
+
+
+def openvino_int8(onnx: bytes, images: np.ndarray) -> Any:
+    """A float32 ONNX file as an OpenVINO model in int8, by NNCF.
+
+    Args:
+        images: (N, S, S, C) uint8, on which the ranges of activations are measured.
+    """
+    import openvino as ov
+
+    with _quiet():
+        import nncf
+
+        nncf.set_log_level(logging.ERROR)
+        model = ov.Core().read_model(onnx)
+        batches = [images[i : i + 1] for i in range(len(images))]
+        return nncf.quantize(model, nncf.Dataset(batches), subset_size=len(batches))

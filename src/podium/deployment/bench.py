@@ -1,0 +1,241 @@
+"""`podium bench --engines`: one network in every engine of this machine, and the fastest that keeps its answers."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from podium.bundle import Bundle
+from podium.deployment.export import card_of, onnx_bytes
+from podium.deployment.graph import Graph, answer, graph_of
+from podium.deployment.runtime import ENGINES as EXTRAS
+from podium.deployment.runtime import Exported, cores, load_exported
+from podium.errors import UsageError
+from podium.evaluation.cost import count_net
+from podium.evaluation.speed import timed
+
+ENGINES = ("eager", "compiled", "onnxruntime", "openvino")
+BATCHES = (1, 8, 32)  # of which the best is reported beside 1
+AGREEMENT = 0.995  # share of images whose first class must be eager float32's
+SIDE = 2048  # of the matrices whose product is this machine's peak
+
+Call = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # (N, S, S, C) uint8 -> logits, probabilities
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A network in an engine.
+
+    Args:
+        engine, dtype: as reported; a dtype of int8 is a file's own.
+        call: from images to logits and probabilities.
+    """
+
+    engine: str
+    dtype: str
+    call: Call
+
+
+def engines_of(names: str) -> tuple[str, ...]:
+    """Engines by name, or "all" of them.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    wanted = ENGINES if names == "all" else tuple(name.strip() for name in names.split(","))
+    if unknown := [name for name in wanted if name not in ENGINES]:
+        raise UsageError(f"--engines {unknown[0]}", f"all, or some of {', '.join(ENGINES)}")
+    return wanted
+
+
+def runners(bundle: Bundle, engines: tuple[str, ...], threads: int) -> Iterator[Runner | tuple[str, str]]:
+    """The network in each engine, one at a time; (engine, reason) of one that this machine lacks."""
+    plain = Graph(bundle.model.float().eval(), bundle.preprocessing, inside=True)
+    if "eager" in engines:
+        yield Runner("eager", "float32", _torch(plain))
+    if "compiled" in engines:
+        for dtype in (torch.float32, torch.bfloat16):
+            try:
+                yield _compiled(graph_of(bundle, inside=True), dtype)
+            except Exception as error:  # of the compiler's own; what it says first is enough
+                yield "compiled", _why(error)
+                break
+    if missing := [e for e in engines if e in ("onnxruntime", "openvino") and not is_here(e)]:
+        yield from ((engine, f'not installed: pip install "podium[{EXTRAS[engine]}]"') for engine in missing)
+    files = [e for e in engines if e in ("onnxruntime", "openvino") and e not in missing]
+    if files:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.onnx"
+            path.write_bytes(onnx_bytes(graph_of(bundle, inside=True), card_of(bundle, True)))
+            yield from file_runners(path, tuple(files), threads)
+
+
+def is_here(package: str) -> bool:
+    """Whether an engine is installed."""
+    return importlib.util.find_spec(package) is not None
+
+
+def file_runners(path: Path, engines: tuple[str, ...], threads: int) -> Iterator[Runner]:
+    """An exported file in each engine that reads it."""
+    for engine in engines:
+        if engine not in ("onnxruntime", "openvino") or (path.suffix == ".xml" and engine != "openvino"):
+            continue
+        made = load_exported(path, engine=engine, threads=threads)
+        stored = made.card.get("dtype", "float32")
+        yield _exported(made, stored)
+        if engine == "openvino" and stored == "float32":
+            yield _exported(load_exported(path, engine=engine, dtype="bfloat16", threads=threads), "bfloat16")
+
+
+def _exported(made: Exported, dtype: str) -> Runner:
+    return Runner(made.engine["engine"], dtype, made.logits_and_probabilities)
+
+
+def _torch(graph: Callable[[torch.Tensor], Any], dtype: torch.dtype = torch.float32) -> Call:
+    @torch.inference_mode()
+    def call(squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            logits, probabilities = graph(torch.from_numpy(squares))
+        return logits.float().numpy(), probabilities.float().numpy()
+
+    return call
+
+
+def _compiled(graph: Graph, dtype: torch.dtype) -> Runner:
+    """The network through torch.compile, its weights packed for the kernels; compiled here, and tried."""
+    torch._dynamo.reset()
+    made = torch.compile(graph, options={"freezing": True}, dynamic=False)
+    call = _torch(made, dtype)
+    size, channels = graph_size(graph)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        call(np.zeros((1, size, size, channels), np.uint8))
+    return Runner("compiled", str(dtype).removeprefix("torch."), call)
+
+
+def graph_size(graph: Graph) -> tuple[int, int]:
+    """Side and channels of the images that a graph takes."""
+    spec: dict[str, Any] = graph.net.spec  # type: ignore[assignment]
+    return spec["image_size"], spec["in_chans"]
+
+
+def _why(error: Exception) -> str:
+    """Why nothing could be compiled, in a line."""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+
+    try:
+        get_cpp_compiler()
+    except Exception:
+        return "no C++ compiler is here, which torch.compile needs"
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+
+
+@functools.cache
+def peak(dtype: str, threads: int) -> float | None:
+    """Multiply-adds a second that a large matrix product reaches here; None of a dtype torch has no fast product in.
+
+    Args:
+        dtype: "float32" or "bfloat16".
+        threads: that compute it, as `torch.set_num_threads` was told.
+    """
+    if dtype not in ("float32", "bfloat16"):
+        return None
+    a = torch.randn(SIDE, SIDE).to(getattr(torch, dtype))
+    a @ a
+    best = float("inf")
+    for _ in range(5):
+        start = time.perf_counter()
+        a @ a
+        best = min(best, time.perf_counter() - start)
+    return SIDE**3 / best
+
+
+def bench(
+    name: str,
+    all_of_them: Iterator[Runner | tuple[str, str]],
+    images: np.ndarray,
+    reference: np.ndarray | None,
+    *,
+    macs: int | None,
+    seconds: float = 2.0,
+    threads: int | None = None,
+    batches: tuple[int, ...] = BATCHES,
+) -> list[dict[str, Any]]:
+    """Time a network in its engines, at batch 1 and at the best batch.
+
+    Args:
+        name: of the network, for the rows.
+        all_of_them: what `runners` gives.
+        images: (N, S, S, C) uint8, on which answers are compared.
+        reference: the first class of each in eager float32; None: nothing to compare with.
+        macs: multiply-adds an image, for the share of peak.
+        seconds: of timing an engine and batch.
+
+    Returns:
+        Rows {model, engine, dtype, batch, threads, images_per_second, latency_ms, n, share_of_peak, agreement}; of an
+        engine that is not here {model, engine, missing}.
+    """
+    threads = threads or cores()
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    rows: list[dict[str, Any]] = []
+    try:
+        for runner in all_of_them:
+            if isinstance(runner, tuple):
+                rows.append({"model": name, "engine": runner[0], "missing": runner[1]})
+                continue
+            agreement = None
+            if reference is not None:
+                parts = [
+                    runner.call(images[i : i + 16])[0].argmax(1) for i in range(0, len(images) // 16 * 16 or 1, 16)
+                ]
+                got = np.concatenate(parts)
+                agreement = float((got == reference[: len(got)]).mean())
+            figures = []
+            for batch in sorted({1, *batches}):
+                x = np.ascontiguousarray(np.resize(images, (batch, *images.shape[1:])))
+                call = functools.partial(runner.call, x)
+                figures.append(timed(call, batch, batches=10**6, seconds=seconds, fewest=5))
+            best = max(figures, key=lambda row: row["images_per_second"])
+            for row in figures[:1] if best is figures[0] else (figures[0], best):
+                top = peak(runner.dtype, threads) if macs else None
+                share = round(macs * row["images_per_second"] / top, 3) if macs and top else None
+                own = {"model": name, "engine": runner.engine, "dtype": runner.dtype, "threads": threads}
+                rows.append({**own, **row, "share_of_peak": share, "agreement": agreement})
+    finally:
+        torch.set_num_threads(before)
+    return rows
+
+
+def pick(rows: list[dict[str, Any]], batch: int | None = 1) -> dict[str, Any] | None:
+    """The fastest row whose answers are eager float32's on 99.5 % of the images.
+
+    Args:
+        batch: images a pass; None: any.
+    """
+    kept = [
+        row
+        for row in rows
+        if row.get("agreement") is not None and row["agreement"] >= AGREEMENT and batch in (None, row["batch"])
+    ]
+    return max(kept, key=lambda row: row["images_per_second"], default=None)
+
+
+def bench_bundle(
+    name: str, bundle: Bundle, engines: tuple[str, ...], images: np.ndarray, *, threads: int | None = None, **how: Any
+) -> list[dict[str, Any]]:
+    """Every engine's rows of a run, bundle or fresh network; see `bench`."""
+    threads = threads or cores()
+    reference = answer(bundle, images)[0].argmax(1)
+    macs = count_net(bundle.model).macs
+    return bench(name, runners(bundle, engines, threads), images, reference, macs=macs, threads=threads, **how)

@@ -1,0 +1,264 @@
+"""`podium export`: a run as one ONNX, OpenVINO or torch.export file, held to the run's own answers before it is left."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from podium import __version__
+from podium.bundle import Bundle
+from podium.data.dataset import Dataset
+from podium.data.decode import Preprocessing
+from podium.deployment.graph import Graph, answer, graph_of
+from podium.deployment.runtime import Exported, load_exported
+from podium.deployment.sealed import CARD, DIGEST, FORMAT, ZEROS, seal_ir, seal_onnx
+from podium.errors import NumericError, UsageError
+from podium.files import write_atomic
+
+SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
+PREPROCESSING = ("inside", "beside")
+OPSET = 18
+TOLERANCE = 1e-4  # of probabilities; of logits too, times the largest of them where that is above 1
+IMAGES = 64
+LARGEST = 2**31 - 1  # bytes of a protocol-buffer message
+
+Answer = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # (N, S, S, C) uint8 -> logits, probabilities
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far an export's answers are from the run's, on real images.
+
+    Args:
+        images: how many.
+        probabilities: the largest difference of one.
+        logits: the same of logits.
+        scale: the largest logit, or 1.
+        agreement: share of images with the same first class.
+    """
+
+    images: int
+    probabilities: float
+    logits: float
+    scale: float
+    agreement: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is the same network in float32. Comparisons with what is not a number are false."""
+        return self.probabilities <= TOLERANCE and self.logits <= TOLERANCE * self.scale
+
+    def __str__(self) -> str:
+        return (
+            f"largest difference {self.probabilities:.1e} of probabilities, {self.logits:.1e} of logits up to {self.scale:.1f}, "
+            f"top-1 agrees on {100 * self.agreement:.1f} % of {self.images} images"
+        )
+
+
+def squares(
+    data: Dataset, bundle: Bundle | Exported, count: int, split: str | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Some images of a data set, spread over it, as the network sees them: from files' bytes, or pixels.
+
+    Args:
+        count: at most so many.
+        split: "test" where there is one, else "val", else "train", if None.
+
+    Returns:
+        (N, S, S, C) uint8 in RGB, and (N,) labels over the network's classes, -1 where it does not know the name.
+    """
+    name = split or next(s for s in ("test", "val", "train") if s in data.splits)
+    images, p = data.splits[name], bundle.preprocessing
+    rows = np.unique(np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int))
+    pixels = np.stack([p.square(images.image(int(i), p.channels)) for i in rows])
+    known = np.array([bundle.classes.index(c) if c in bundle.classes else -1 for c in data.classes])
+    return pixels, known[images.labels[rows]]
+
+
+def parity(ours: Answer, bundle: Bundle, images: np.ndarray) -> Parity:
+    """Compare an export with the bundle it came from.
+
+    Args:
+        ours: the export.
+        images: (N, S, S, C) uint8 in RGB.
+    """
+    logits, probabilities = answer(bundle, images)
+    got = [ours(images[i : i + 16]) for i in range(0, len(images), 16)]
+    ours_logits, ours_probabilities = (np.concatenate(part) for part in zip(*got, strict=True))
+    return Parity(
+        len(images),
+        float(np.abs(ours_probabilities - probabilities).max()),
+        float(np.abs(ours_logits - logits).max()),
+        max(1.0, float(np.abs(logits).max())),
+        float((ours_logits.argmax(1) == logits.argmax(1)).mean()),
+    )
+
+
+def export(
+    bundle: Bundle, out: str | Path, data: Dataset, *, format: str | None = None, preprocessing: str = "inside"
+) -> Parity:
+    """Write a run as a file that carries its classes and preprocessing, and answers as the run does.
+
+    Args:
+        bundle: the run.
+        out: the file, written over if it is there; of OpenVINO the `.xml`, beside which comes a `.bin`.
+        data: 64 of its images, from bytes to probabilities, are what the file is held to.
+        format: "onnx", "openvino" or "torch"; from the file's name if None.
+        preprocessing: "inside": uint8 (N, S, S, C) in, the graph normalises; "beside": float32 (N, C, S, S), and the card
+            says how.
+
+    Raises:
+        UsageError: a name or format that cannot be meant, or a network of more than 2 GB.
+        NumericError: the file answers differently; none is left.
+    """
+    out = Path(out)
+    format = format or next((f for f, suffix in SUFFIXES.items() if suffix == out.suffix.lower()), None)
+    if format not in SUFFIXES:
+        raise UsageError(
+            f"format: {format!r} for {out}" if format else f"{out}: the name says no format",
+            f"end it in {', '.join(SUFFIXES.values())}",
+        )
+    if out.suffix.lower() != SUFFIXES[format] or out.is_dir():
+        raise UsageError(f"{out}: not the name of a file of format {format}", f"end it in {SUFFIXES[format]}")
+    if preprocessing not in PREPROCESSING:
+        raise UsageError(f"preprocessing: {preprocessing!r}", f"give {' or '.join(PREPROCESSING)}")
+    images, _ = squares(data, bundle, IMAGES)
+    inside = preprocessing == "inside"
+    graph, card = graph_of(bundle, inside), card_of(bundle, inside)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # Made and judged in a folder beside it: what fails is gone with the folder, and the file that was there stays.
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
+        made = Path(folder) / out.name
+        ours = _torch(graph, card, made) if format == "torch" else _file(graph, card, made, format)
+        found = parity(ours, bundle, images)
+        if not found.holds:
+            raise NumericError(f"{out}: the export answers differently: {found}", "no file is left; report the network")
+        for path in sorted(Path(folder).iterdir()):  # the .bin before the .xml that names it
+            os.replace(path, out.parent / path.name)
+    return found
+
+
+def card_of(bundle: Bundle, inside: bool) -> dict[str, Any]:
+    """What an exported file says of itself."""
+    kept = {k: v for k, v in bundle.card.items() if k not in ("format", "classes", "preprocessing", "sha256")}
+    return {
+        **kept,
+        "format": FORMAT,
+        "spec": {k: list(v) if isinstance(v, tuple) else v for k, v in bundle.model.strip().spec.items()},
+        "classes": list(bundle.classes),
+        "preprocessing": bundle.preprocessing.to_dict(),
+        "preprocessing_inside": inside,
+        "dtype": "float32",
+        "opset": OPSET,
+        "parent": {"sha256": bundle.card.get("sha256")},
+        "exported_by": {"podium": __version__, "torch": torch.__version__},
+    }
+
+
+def onnx_bytes(graph: Graph, card: dict[str, Any]) -> bytes:
+    """The graph as a self-contained ONNX file, with any number of images a batch."""
+    proto = onnx_model(graph, card["preprocessing"]["image_size"], card["preprocessing"]["channels"])
+    return sealed_bytes(proto, card)
+
+
+def onnx_model(graph: Graph, size: int, channels: int) -> Any:
+    """The graph as onnx's `ModelProto`, without names of this machine's files."""
+    example = graph.example(size, channels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch's exporter about itself
+        quiet = logging.getLogger("torch.onnx")
+        level = quiet.level
+        quiet.setLevel(logging.ERROR)
+        try:
+            program = torch.onnx.export(
+                graph,
+                (example,),
+                dynamo=True,
+                dynamic_shapes={"image": {0: torch.export.Dim("batch")}},
+                input_names=["image"],
+                output_names=["logits", "probabilities"],
+                opset_version=OPSET,
+                verbose=False,
+            )
+        finally:
+            quiet.setLevel(level)
+    proto = program.model_proto  # type: ignore[union-attr]
+    del proto.metadata_props[:], proto.graph.metadata_props[:]
+    for part in (*proto.graph.node, *proto.graph.value_info, *proto.graph.input, *proto.graph.output):
+        del part.metadata_props[:]  # lines of Python with their paths
+        part.doc_string = ""
+    return proto
+
+
+def sealed_bytes(proto: Any, card: dict[str, Any]) -> bytes:
+    """An ONNX model with its card and its digest.
+
+    Raises:
+        UsageError: it is larger than 2 GB, which one file cannot hold.
+    """
+    if proto.ByteSize() > LARGEST - 2**20:
+        raise UsageError(
+            f"{proto.ByteSize() / 1e9:.1f} GB: an ONNX file holds 2 GB, and weights outside it are refused",
+            "export --format openvino or torch",
+        )
+    proto.producer_name, proto.producer_version = "podium", __version__
+    del proto.metadata_props[:]
+    proto.metadata_props.add(key=CARD, value=json.dumps(card, ensure_ascii=False))
+    proto.metadata_props.add(key=DIGEST, value=ZEROS.decode())
+    return seal_onnx(proto.SerializeToString())
+
+
+def _file(graph: Graph, card: dict[str, Any], path: Path, format: str) -> Answer:
+    """Write an ONNX or OpenVINO file, and read it again as anybody would."""
+    content = onnx_bytes(graph, card)
+    if format == "openvino":
+        write_ir(content, card, path)
+    else:
+        write_atomic(path, content)
+    return load_exported(path).logits_and_probabilities
+
+
+def write_ir(onnx: bytes, card: dict[str, Any], path: Path) -> None:
+    """Write an ONNX file's network as OpenVINO's `.xml` and `.bin`, in float32."""
+    import openvino as ov
+
+    save_ir(ov.Core().read_model(onnx), card, path)
+
+
+def save_ir(model: Any, card: dict[str, Any], path: Path) -> None:
+    """Write an OpenVINO model as `.xml` and `.bin`, with its card and its digest."""
+    import openvino as ov
+
+    model.set_rt_info(json.dumps(card, ensure_ascii=False), ["podium", "card"])
+    model.set_rt_info(ZEROS.decode(), ["podium", "sha256"])
+    ov.save_model(model, path, compress_to_fp16=False)
+    write_atomic(path, seal_ir(path.read_bytes(), path.with_suffix(".bin").read_bytes()))
+
+
+def _torch(graph: Graph, card: dict[str, Any], path: Path) -> Answer:
+    """Write a program of torch.export, and read it again."""
+    example = graph.example(card["preprocessing"]["image_size"], card["preprocessing"]["channels"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.export.export(graph, (example,), dynamic_shapes={"image": {0: torch.export.Dim("batch")}})
+        torch.export.save(program, path, extra_files={"podium.json": json.dumps(card, ensure_ascii=False)})
+        again = torch.export.load(path).module()  # our own file: torch opens it by pickle
+    plain = Graph(torch.nn.Identity(), Preprocessing.from_dict(card["preprocessing"]), inside=True)
+
+    @torch.inference_mode()
+    def ours(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        x = torch.tensor(images)
+        logits, probabilities = again(x if graph.inside else plain(x)[0])
+        return logits.numpy(), probabilities.numpy()
+
+    return ours

@@ -1,0 +1,81 @@
+"""From a bundle to what is exported: one module from an image to probabilities, with as little in it as can be."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from podium.bundle import Bundle
+from podium.data.decode import Preprocessing
+
+
+class Graph(nn.Module):
+    """An image to logits and probabilities, both (N, K) float32.
+
+    Args:
+        net: in evaluation mode.
+        preprocessing: whose normalisation and order of channels it does itself.
+        inside: takes (N, S, S, C) uint8 in RGB; else (N, C, S, S) float32, normalised.
+    """
+
+    scale: Tensor
+    offset: Tensor
+
+    def __init__(self, net: nn.Module, preprocessing: Preprocessing, inside: bool) -> None:
+        super().__init__()
+        p = preprocessing
+        std = torch.tensor(p.std).reshape(1, -1, 1, 1)
+        self.net, self.inside, self.flip = net, inside, p.channel_order == "bgr"
+        self.register_buffer("scale", 1 / (255 * std))
+        self.register_buffer("offset", -torch.tensor(p.mean).reshape(1, -1, 1, 1) / std)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
+        x = image
+        if self.inside:
+            x = image.permute(0, 3, 1, 2).float()
+            x = (x.flip(1) if self.flip else x) * self.scale + self.offset
+        logits = self.net(x)
+        return logits, logits.softmax(1)
+
+    def example(self, size: int, channels: int, batch: int = 2) -> Tensor:
+        """A black image to trace with, of that side; 2 of them, since 1 would be taken for a constant."""
+        if self.inside:
+            return torch.zeros(batch, size, size, channels, dtype=torch.uint8)
+        return torch.zeros(batch, channels, size, size)
+
+
+def folded(net: nn.Module) -> nn.Module:
+    """A copy in which every batch norm that follows a convolution is a part of its weights.
+
+    A norm that stands before its convolution, as in ResNet v2 and DenseNet, stays: a rectifier is between them.
+    """
+    net = copy.deepcopy(net).eval()
+    for row in [m for m in net.modules() if type(m).forward is nn.Sequential.forward]:
+        for (name, layer), (after, norm) in itertools.pairwise(list(row.named_children())):
+            if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                fused = fuse_conv_bn_eval(layer.double(), norm.double())  # float64: the product is rounded once
+                row._modules[name], row._modules[after] = fused.float(), nn.Identity()
+    return net
+
+
+def graph_of(bundle: Bundle, inside: bool) -> Graph:
+    """What is exported of a bundle: auxiliary classifiers left out, batch norms folded."""
+    net = copy.deepcopy(bundle.model).cpu().strip()
+    return Graph(folded(net).float(), bundle.preprocessing, inside).eval().requires_grad_(False)
+
+
+@torch.inference_mode()
+def answer(bundle: Bundle, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Logits and probabilities (N, K) as the bundle has them, in float32 on the processor; what exports are held to.
+
+    Args:
+        squares: (N, S, S, C) uint8 in RGB.
+    """
+    plain = Graph(bundle.model.cpu().float().eval(), bundle.preprocessing, inside=True)
+    parts = [plain(torch.tensor(squares[i : i + 16])) for i in range(0, len(squares), 16)]
+    return tuple(torch.cat(part).numpy() for part in zip(*parts, strict=True))  # type: ignore[return-value]

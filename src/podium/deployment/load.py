@@ -1,0 +1,34 @@
+"""`podium.load`: whatever holds a network with its classes, opened. Torch is imported for runs and bundles only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from podium.deployment.runtime import Exported, is_exported, load_exported
+from podium.errors import UsageError
+
+if TYPE_CHECKING:
+    from podium.bundle import Bundle
+
+
+def load(path: str | Path, **how: Any) -> Bundle | Exported:
+    """Read a run folder, a bundle or an exported file.
+
+    Args:
+        path: a run folder or bundle; `.onnx`, `.xml`; a folder that `podium quantize` made.
+        how: engine=, dtype=, threads= for an exported file, as `load_exported` takes them.
+
+    Returns:
+        `.classes`, `.preprocessing`, `.card`, `.predict(images, top)`; of a run or bundle also `.model`.
+
+    Raises:
+        ModelFileError: not one of these, damaged, or without classes or preprocessing.
+    """
+    if is_exported(path):
+        return load_exported(path, **how)
+    if how:
+        raise UsageError(f"{', '.join(how)}: {path} is not an exported file", "torch runs a run or bundle")
+    from podium import bundle
+
+    return bundle.load(path)

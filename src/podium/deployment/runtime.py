@@ -1,0 +1,237 @@
+"""An exported network at work: bytes of an image to probabilities, by ONNX Runtime or OpenVINO. Needs no torch."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from podium.data.dataset import ImageFile, show
+from podium.data.decode import Preprocessing, decode
+from podium.deployment.sealed import read_ir, read_onnx
+from podium.errors import MachineError, ModelFileError, UsageError
+
+ENGINES = {"onnxruntime": "runtime", "openvino": "openvino"}  # and the extra that brings each
+DTYPES = {"float32": "f32", "bfloat16": "bf16"}  # in which OpenVINO may compute what is float32 in the file
+MODEL, MODEL_IR = "model.onnx", "model.xml"  # in a folder that `podium quantize` made
+
+Call = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # input -> logits, probabilities
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported file that knows its classes and what it does to an image first.
+
+    Args:
+        call: from the graph's input to logits and probabilities (N, K), float32.
+        classes: in the order of the logits.
+        preprocessing: from an image file to the square that the graph takes.
+        card: all that the file says of itself.
+        engine: what runs it, in which dtype, with how many threads.
+    """
+
+    call: Call
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    card: dict[str, Any]
+    engine: dict[str, Any]
+
+    def logits_and_probabilities(self, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What the network says of images that are squares already.
+
+        Args:
+            squares: (N, S, S, C) uint8, in RGB.
+
+        Returns:
+            Logits (N, K) and probabilities (N, K), float32.
+        """
+        if self.card["preprocessing_inside"]:
+            return self.call(np.ascontiguousarray(squares))
+        p = self.preprocessing
+        pixels = squares if p.channel_order == "rgb" else squares[..., ::-1]
+        mean, std = np.asarray(p.mean, np.float32), np.asarray(p.std, np.float32)
+        x = pixels.astype(np.float32) * (1 / (255 * std)) - mean / std
+        return self.call(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
+
+    def probabilities(self, data: bytes, name: str = "image") -> np.ndarray:
+        """Probabilities (K,) of the bytes of an image file.
+
+        Args:
+            name: for messages.
+
+        Raises:
+            DataError: not an image, or a damaged one.
+        """
+        square = self.preprocessing.square(decode(data, name, self.preprocessing.channels))
+        return self.logits_and_probabilities(square[None])[1][0]
+
+    def predict(self, images: str | Path | Sequence[str | Path], top: int = 5) -> list[dict[str, Any]]:
+        """The most probable classes of image files, as `Bundle.predict` gives them.
+
+        Args:
+            images: one path or several.
+            top: how many classes of each; fewer where there are fewer.
+
+        Returns:
+            For each file {file, top: [{class, probability}]}, most probable first.
+
+        Raises:
+            DataError: a file that is missing or is not an image.
+        """
+        if top < 1:
+            raise UsageError(f"top: {top}", "give at least 1")
+        out = []
+        for path in [images] if isinstance(images, str | Path) else images:
+            probabilities = self.probabilities(ImageFile.of(Path(path)).read(), str(path))
+            best = np.argsort(-probabilities, kind="stable")[:top]
+            ranked = [{"class": self.classes[i], "probability": float(probabilities[i])} for i in best]
+            out.append({"file": str(path), "top": ranked})
+        return out
+
+
+def cores() -> int:
+    """The processors that this process may use; fewer where OMP_NUM_THREADS says so, as torch has it."""
+    if (told := os.environ.get("OMP_NUM_THREADS", "")).isdigit() and int(told) > 0:
+        return int(told)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def is_exported(path: str | Path) -> bool:
+    """Whether a path names an exported file, or the folder of one, by its name."""
+    path = Path(path)
+    return path.suffix.lower() in (".onnx", ".xml", ".pt2") or any(
+        (path / name).is_file() for name in (MODEL, MODEL_IR)
+    )
+
+
+def file_of(path: Path) -> Path:
+    """The exported file that a path names: itself, or the one in the folder."""
+    if not path.is_dir():
+        return path
+    return path / (MODEL if (path / MODEL).is_file() else MODEL_IR)
+
+
+def load_exported(
+    path: str | Path, *, engine: str | None = None, dtype: str = "float32", threads: int | None = None
+) -> Exported:
+    """Read an exported file.
+
+    Args:
+        path: `.onnx`, or `.xml` with its `.bin` beside it, or a folder with one.
+        engine: "onnxruntime" or "openvino", which reads `.onnx` too; by itself ONNX Runtime for `.onnx` where it is installed.
+        dtype: "float32", or "bfloat16" (OpenVINO's): in which a float32 file is computed.
+        threads: that compute; the processors of this process if None.
+
+    Raises:
+        ModelFileError: missing, damaged, changed, not Podium's, or with weights outside itself.
+        MachineError: the engine is not installed; says how to.
+    """
+    path = file_of(Path(path))
+    name, kind = show(path), path.suffix.lower()
+    if kind == ".pt2":
+        raise ModelFileError(
+            f"{name}: a program of torch, which torch opens by pickle", "load the run, or export it as .onnx"
+        )
+    engine = engine or ("openvino" if kind == ".xml" or not _there("onnxruntime") else "onnxruntime")
+    if engine not in ENGINES or (kind == ".xml" and engine != "openvino"):
+        raise UsageError(f"engine: {engine!r} for {name}", f"one of {', '.join(ENGINES)}; .xml is OpenVINO's")
+    if dtype not in DTYPES or (dtype != "float32" and engine != "openvino"):
+        raise UsageError(f"dtype: {dtype!r} with {engine}", "float32; or bfloat16, with openvino")
+    content = _read(path)
+    weights = _read(path.with_suffix(".bin")) if kind == ".xml" else b""
+    card = read_ir(name, content, weights) if kind == ".xml" else read_onnx(name, content)
+    try:
+        classes, preprocessing = tuple(card["classes"]), Preprocessing.from_dict(card["preprocessing"])
+        inside = card["preprocessing_inside"]
+        if not all(isinstance(c, str) for c in classes) or not isinstance(inside, bool):
+            raise ValueError("classes that are no names")
+    except (ValueError, KeyError, TypeError) as error:
+        what = f"{name}: not a card of Podium ({type(error).__name__}: {error})"
+        raise ModelFileError(what, "without classes and preprocessing a prediction would be a guess") from None
+    threads = threads or cores()
+    call = _openvino(name, content, weights, dtype, threads) if engine == "openvino" else _onnx(name, content, threads)
+    made = Exported(
+        call, classes, preprocessing, card, {"engine": engine, "dtype": card.get("dtype", dtype), "threads": threads}
+    )
+    blank = np.zeros((1, preprocessing.image_size, preprocessing.image_size, preprocessing.channels), np.uint8)
+    shape = made.logits_and_probabilities(blank)[1].shape
+    if shape != (1, len(classes)):
+        raise ModelFileError(f"{name}: gives {shape}, and has {len(classes)} classes", "export it again")
+    return made
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelFileError(f"{show(path)}: cannot be read ({error.strerror})", "check the path") from None
+
+
+def _there(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def _import(package: str) -> Any:
+    try:
+        return importlib.import_module(package)
+    except ModuleNotFoundError as error:
+        if error.name != package:
+            raise
+        fix = f'pip install "podium[{ENGINES[package]}]"'
+        raise MachineError(f"{package} is not installed, which runs exported files", fix) from None
+
+
+def _onnx(name: str, content: bytes, threads: int) -> Call:
+    """The graph in ONNX Runtime. It gets the bytes that were checked, not the path."""
+    ort = _import("onnxruntime")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3
+    try:
+        session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        inputs, outputs = session.get_inputs(), [output.name for output in session.get_outputs()]
+        if len(inputs) != 1 or outputs != ["logits", "probabilities"]:
+            raise ValueError(f"it gives {', '.join(outputs)}")
+    except Exception as error:  # ONNX Runtime has a class of its own for each kind
+        raise ModelFileError(f"{name}: ONNX Runtime refuses it ({_first_line(error)})", "export it again") from None
+    source = inputs[0].name
+
+    def call(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        logits, probabilities = session.run(outputs, {source: x})
+        return logits, probabilities
+
+    return call
+
+
+def _openvino(name: str, content: bytes, weights: bytes, dtype: str, threads: int) -> Call:
+    ov = _import("openvino")
+    core = ov.Core()
+    try:
+        if weights:
+            model = core.read_model(content, ov.Tensor(np.frombuffer(weights, np.uint8)))
+        else:
+            model = core.read_model(content)
+        config = {
+            "INFERENCE_PRECISION_HINT": DTYPES[dtype],
+            "INFERENCE_NUM_THREADS": threads,
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        request = core.compile_model(model, "CPU", config).create_infer_request()
+    except Exception as error:
+        raise ModelFileError(f"{name}: OpenVINO refuses it ({_first_line(error)})", "export it again") from None
+
+    def call(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        request.infer([x], share_inputs=True)
+        logits, probabilities = (request.get_output_tensor(i).data.copy() for i in (0, 1))
+        return logits, probabilities
+
+    return call
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]

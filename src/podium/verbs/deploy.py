@@ -1,0 +1,144 @@
+"""Verbs that take a trained network out: export, quantize, and bench in every engine. Heavy imports happen inside, so that `--help` costs nothing."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from podium import console
+from podium.errors import UsageError
+from podium.verbs.shared import print_json
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """podium export."""
+    from podium import api
+
+    a = arguments
+    parity = api.export(a.run_folder, a.out, data=a.data, format=a.format, preprocessing=a.preprocessing)
+    size = sum(path.stat().st_size for path in {a.out, a.out.with_suffix(".bin")} if path.exists())
+    if a.json:
+        print_json({"file": str(a.out), "bytes": size, "parity": asdict(parity)})
+    else:
+        print(f"{a.out}: {size / 1e6:,.2f} MB; {parity}")
+    return 0
+
+
+def quantize(arguments: argparse.Namespace) -> int:
+    """podium quantize."""
+    from podium import api
+    from podium.compression.gate import told
+
+    a = arguments
+
+    def say(text: str) -> None:
+        if not a.json:
+            print(text, file=sys.stderr)
+
+    made = api.quantize(
+        a.run_folder, a.data, a.out, engine=a.engine, tolerance=a.tolerance, limit=a.limit, seconds=a.seconds, say=say
+    )
+    if a.json:
+        print_json({"run": str(made.path), "gate": made.gate, "rows": made.rows})
+        return 0
+    columns = ["", "engine", "dtype", "top-1 %", "± 95 %", "MB", "batch", "p50 ms", "p95 ms", "images/s"]
+    cells = []
+    for r in made.rows:
+        figures = [f"{100 * r['top1']:.2f}", f"{100 * r['error']:.2f}", f"{r['size_bytes'] / 1e6:.2f}", str(r["batch"])]
+        times = [*(f"{r['latency_ms'][key]:.2f}" for key in ("p50", "p95")), f"{r['images_per_second']:,.1f}"]
+        cells.append([r["name"], r["engine"], r["dtype"], *figures, *times])
+    console.table("", columns, cells, set(columns[3:]))
+    print(f"{told(made.gate)}: {made.path}")
+    return 0
+
+
+SHOWN = 256  # images on which engines must agree
+
+
+def bench(arguments: argparse.Namespace) -> int:
+    """podium bench --engines: each target in every engine that runs it."""
+    import numpy as np
+
+    from podium import api, bundle
+    from podium.data.decode import Preprocessing
+    from podium.data.sources import load_data
+    from podium.deployment import bench as engines
+    from podium.deployment.export import squares
+    from podium.deployment.graph import answer
+    from podium.deployment.load import load
+    from podium.deployment.runtime import cores, file_of, is_exported
+    from podium.models import create_model
+
+    a = arguments
+    wanted, threads = engines.engines_of(a.engines or "all"), a.threads or cores()
+    if threads < 1:
+        raise UsageError(f"--threads {threads}", "give at least 1")
+    how: dict[str, Any] = {"seconds": a.seconds or 2.0, "threads": threads}
+    if a.batch != 1:
+        how["batches"] = (a.batch,)
+    rows: list[dict[str, Any]] = []
+    reference = images = None
+    for target in a.targets:
+        if is_exported(target):
+            made = load(target)
+            if images is None and a.data:
+                images, _ = squares(api.images_for(target, a.data, made), made, SHOWN)
+            path = file_of(Path(target))
+            shown = images if images is not None else _noise(made.preprocessing.image_size, made.preprocessing.channels)
+            rows += engines.bench(
+                target, engines.file_runners(path, wanted, threads), shown, reference, macs=None, **how
+            )
+            continue
+        if Path(target).exists():
+            model = bundle.load(target)
+            images, _ = squares(api.images_for(target, a.data, model), model, SHOWN)
+        else:
+            size = a.image_size
+            net = create_model(target, image_size=size, small=size is not None and size <= 64).eval()
+            side, channels = net.spec["image_size"], net.spec["in_chans"]
+            names = tuple(map(str, range(net.spec["num_classes"])))
+            model = api.Bundle(net, names, Preprocessing(side, channels), {})
+            images = (
+                squares(load_data(a.data, channels=channels), model, SHOWN)[0] if a.data else _noise(side, channels)
+            )
+        reference = answer(model, images)[0].argmax(1)
+        rows += engines.bench_bundle(target, model, wanted, np.asarray(images), **how)
+    picked = engines.pick(rows, None if a.batch != 1 else 1)
+    for row in rows:
+        row["picked"] = row is picked
+    if a.json:
+        print_json(rows)
+    else:
+        _show(rows, picked)
+    return 0
+
+
+def _noise(side: int, channels: int) -> Any:
+    import numpy as np
+
+    return np.random.Generator(np.random.PCG64(0)).integers(0, 256, (32, side, side, channels), np.uint8)
+
+
+def _show(rows: list[dict[str, Any]], picked: dict[str, Any] | None) -> None:
+    columns = ["model", "engine", "dtype", "batch", "images/s", "p50 ms", "p95 ms", "of peak", "agrees", "threads"]
+    cells = []
+    for r in rows:
+        if "missing" in r:
+            continue
+        ms = [f"{r['latency_ms'][key]:.2f}" for key in ("p50", "p95")]
+        share = f"{100 * r['share_of_peak']:.0f} %" if r["share_of_peak"] is not None else ""
+        agreement = f"{100 * r['agreement']:.1f} %" if r["agreement"] is not None else ""
+        counts = [f"{r['images_per_second']:,.1f}", *ms, share, agreement, str(r["threads"])]
+        cells.append([r["model"], r["engine"], r["dtype"], str(r["batch"]), *counts])
+    console.table("", columns, cells, set(columns[3:]))
+    for r in rows:
+        if "missing" in r:
+            print(f"{r['model']}: {r['engine']} is left out: {r['missing']}")
+    if picked:
+        print(
+            f"fastest that keeps accuracy (top-1 of eager float32 on 99.5 % of images): {picked['model']} in {picked['engine']} "
+            f"{picked['dtype']}, {picked['images_per_second']:,.1f} images/s at batch {picked['batch']}, {picked['threads']} threads"
+        )
