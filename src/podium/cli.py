@@ -12,25 +12,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from podium import __version__, console
-from podium.errors import MachineError, PodiumError, UsageError, closest
+from podium.errors import EXTRAS, MachineError, PodiumError, UsageError, closest
 from podium.files import FULL
 from podium.settings import FIELDS, base_type
 from podium.verbs import deploy, images, networks, runs, shrink
 
 EXIT_CODES = """exit codes: 0 done, 2 a flag, name or setting, 3 data, 4 model file, 5 numbers not finite, 6 disk, device or lock,
 130 Ctrl-C, 143 SIGTERM (both leave a run that --resume goes on with exactly)"""
-
-# Which extra of pyproject.toml brings a package that is not there.
-EXTRAS = {
-    **dict.fromkeys(("torch", "safetensors", "simplejpeg", "sklearn", "plotly", "jinja2", "tensorboardX"), "train"),
-    **dict.fromkeys(("onnx", "onnxscript"), "export"),
-    "onnxruntime": "runtime",
-    "openvino": "openvino",
-    "nncf": "openvino",
-    "h5py": "keras",
-    "fsspec": "shards",
-    "torch_pruning": "prune",
-}
 
 
 class Parser(argparse.ArgumentParser):

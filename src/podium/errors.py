@@ -1,5 +1,17 @@
 """What can go wrong, by whose fault, and with which exit code. The only module that every other may import."""
 
+# Which extra of pyproject.toml brings a package that is not there.
+EXTRAS = {
+    **dict.fromkeys(("torch", "safetensors", "simplejpeg", "sklearn", "plotly", "jinja2", "tensorboardX"), "train"),
+    **dict.fromkeys(("onnx", "onnxscript"), "export"),
+    "onnxruntime": "runtime",
+    "openvino": "openvino",
+    "nncf": "openvino",
+    "h5py": "keras",
+    "fsspec": "shards",
+    "torch_pruning": "prune",
+}
+
 
 class PodiumError(Exception):
     """An error a person can mend: one line says what is wrong, one says how to mend it.

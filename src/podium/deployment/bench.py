@@ -18,9 +18,8 @@ import torch
 from podium.bundle import Bundle
 from podium.deployment.export import card_of, onnx_bytes
 from podium.deployment.graph import Graph, answer, graph_of
-from podium.deployment.runtime import ENGINES as EXTRAS
 from podium.deployment.runtime import Exported, cores, load_exported
-from podium.errors import UsageError
+from podium.errors import EXTRAS, UsageError
 from podium.evaluation.cost import count_net
 from podium.evaluation.speed import timed
 

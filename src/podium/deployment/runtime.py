@@ -14,9 +14,9 @@ import numpy as np
 from podium.data.dataset import ImageFile, show
 from podium.data.decode import Preprocessing, decode
 from podium.deployment.sealed import read_ir, read_onnx
-from podium.errors import MachineError, ModelFileError, UsageError
+from podium.errors import EXTRAS, MachineError, ModelFileError, UsageError
 
-ENGINES = {"onnxruntime": "runtime", "openvino": "openvino"}  # and the extra that brings each
+ENGINES = ("onnxruntime", "openvino")
 DTYPES = {"float32": "f32", "bfloat16": "bf16"}  # in which OpenVINO may compute what is float32 in the file
 MODEL, MODEL_IR = "model.onnx", "model.xml"  # in a folder that `podium quantize` made
 
@@ -182,7 +182,7 @@ def _import(package: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != package:
             raise
-        fix = f'pip install "podium[{ENGINES[package]}]"'
+        fix = f'pip install "podium[{EXTRAS[package]}]"'
         raise MachineError(f"{package} is not installed, which runs exported files", fix) from None
 
 
