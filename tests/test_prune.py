@@ -301,7 +301,7 @@ def test_the_gate_pairs_the_same_images():
 def pruned(run, tmp_path_factory):
     """A pruned run with its controls."""
     out = tmp_path_factory.mktemp("pruned") / "half"
-    return library.prune(run.path, "digits", out, macs=0.5, epochs=2, tolerance=0.5)
+    return library.prune(run, "digits", out, macs=0.5, epochs=2, tolerance=0.5)
 
 
 def test_a_pruned_run_stands_beside_its_controls_and_names_its_parent(run, pruned):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -203,14 +204,19 @@ def import_weights(
 
 
 def prune(
-    run: str | Path, data: str | Path | Dataset, out: str | Path, *, recipe: str = "shrink", **more: Any
+    run: str | os.PathLike[str],
+    data: str | Path | Dataset,
+    out: str | Path | None = None,
+    *,
+    recipe: str = "shrink",
+    **more: Any,
 ) -> Shrunk:
     """Make a trained network smaller and fine-tune it with the original as its teacher.
 
     Args:
         run: a run, a bundle, or LIBRARY:NAME=FILE.
         data: what it was trained on.
-        out: the new run folder.
+        out: the new run folder; runs/RUN-pruned if None.
         recipe: of the fine-tuning.
         more: one of speedup=2.0, macs=0.5, latency="8ms", size="5MB"; depth=True takes blocks; controls=False leaves out the
             control runs; tolerance=0.01; settings as for `train`.
@@ -220,7 +226,9 @@ def prune(
     """
     own = {key: more.pop(key) for key in (*TARGETS, "depth", "controls", "tolerance", "watch") if key in more}
     merged = settings_of(recipe, None, {"data": _name(data), **more})
-    return prune_with(merged, run, out, data if isinstance(data, Dataset) else None, **own)
+    parent = os.fspath(run)
+    out = out or Path("runs") / f"{Path(parent.partition('=')[0]).name.replace(':', '-')}-pruned"
+    return prune_with(merged, parent, out, data if isinstance(data, Dataset) else None, **own)
 
 
 def prune_with(
@@ -299,7 +307,7 @@ def distill(
     """
     own = {key: more.pop(key) for key in ("controls", "watch") if key in more}
     merged = settings_of(recipe, None, {"data": _name(data), **more})
-    return distill_with(merged, teacher, student, out, data if isinstance(data, Dataset) else None, **own)
+    return distill_with(merged, os.fspath(teacher), student, out, data if isinstance(data, Dataset) else None, **own)
 
 
 def distill_with(

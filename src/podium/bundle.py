@@ -110,7 +110,7 @@ def save(
     os.replace(folder / f"next-{CARD}", folder / CARD)
 
 
-def load(path: str | Path) -> Bundle:
+def load(path: str | os.PathLike[str]) -> Bundle:
     """Read a run folder or a bundle.
 
     Raises:

@@ -91,11 +91,10 @@ def prune_channels(net: ConvNet, ratio: float, uniform: bool = False) -> ConvNet
                 f"{net.spec['model']}: {name} is a {type(layer).__name__}, whose channels cannot be taken",
                 "prune another network",
             )
-    small = (
-        copy.deepcopy(net).eval().requires_grad_(True)
-    )  # of frozen weights torch-pruning would take nothing, and not say so
+    # Of frozen weights torch-pruning would take nothing, and not say so.
+    small = copy.deepcopy(net).eval().requires_grad_(True)
     side = net.spec["image_size"]
-    x = torch.randn(2, net.spec["in_chans"], side, side, device=next(net.parameters()).device)
+    x = torch.zeros(2, net.spec["in_chans"], side, side, device=next(net.parameters()).device)
     keep: list[Any] = [part.classifier for part in (small.head, *small.auxiliary.values())]
     keep += _fixed(small)
     step, narrow = rounding(small)

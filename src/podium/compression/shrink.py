@@ -49,6 +49,9 @@ class Shrunk:
     gate: dict[str, Any] | None
     notes: list[str]
 
+    def __fspath__(self) -> str:
+        return str(self.run.path)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as `compression.json` has them."""
         return {"run": str(self.run.path), "rows": self.rows, "gate": self.gate, "notes": self.notes}

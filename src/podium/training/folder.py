@@ -37,6 +37,9 @@ class RunFolder:
     def __truediv__(self, name: str) -> Path:
         return self.path / name
 
+    def __fspath__(self) -> str:
+        return str(self.path)
+
     @property
     def started(self) -> bool:
         """Whether a run was ever begun here."""
