@@ -155,7 +155,8 @@ def build_parser() -> Parser:
         "pack",
         images.pack,
         "decode photos once, into a folder that every verb reads in their place, at the speed of memory",
-        "podium pack photos/ -o packed\n         podium train resnet18 packed",
+        "podium pack photos/ -o packed\n         podium train resnet18 packed\n"
+        "         podium pack imagenet/ --shards -o shards       # as files, in tars: for sets too large to decode at once",
     )
     p.add_argument("data", help="a folder of class folders, or an archive; its splits and classes are kept")
     p.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="the pack: a new folder")
@@ -167,6 +168,13 @@ def build_parser() -> Parser:
         help="short side in pixels that larger photos are shrunk to; crops are cut out of that, so take a little more "
         "than the network's input. A photo costs about 4 N² bytes [256]",
     )
+    p.add_argument(
+        "--shards",
+        action="store_true",
+        help="keep the files as they are, in tars of the WebDataset convention with an index, which every verb reads, "
+        "also from a URL (file://, s3://, ... by fsspec, extra `shards`)",
+    )
+    p.add_argument("--shard-size", default="500MB", metavar="SIZE", help="of images in a shard, at least [500MB]")
     p.add_argument(
         "--on-bad", choices=("error", "skip"), default="error", help="what a photo that cannot be read is [error]"
     )

@@ -11,9 +11,8 @@ from typing import Any
 
 from podium.data.dataset import Dataset, ImageFile, show
 from podium.data.decode import FORMATS, MAX_PIXELS, decode
-from podium.data.folders import LAYOUT, Listing, list_path, look_alike
-from podium.data.pack import is_pack, read_pack
-from podium.data.sources import locate, read_arrays
+from podium.data.folders import LAYOUT, Listing, look_alike
+from podium.data.sources import listed, read_stored
 from podium.errors import DataError
 
 IMBALANCE = 10  # largest over smallest class from which it is said
@@ -79,14 +78,11 @@ def check(source: str | Path, progress: Callable[[int, int], None] | None = None
         DataError: there is nothing at all to check.
     """
     report = CheckReport(str(source))
-    data = read_arrays(str(source))
-    data = read_arrays(str(source))
-    if data is None and is_pack(path := locate(str(source))):
-        data = read_pack(path)
+    data = read_stored(source)
     if data is not None:
         _stored(report, data, progress)
         return report
-    listing = list_path(path)
+    listing = listed(source)
     _strays(report, listing)
     files = [
         (split or "train", name, file)

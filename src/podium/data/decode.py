@@ -92,6 +92,11 @@ def decode_pixels(data: bytes, name: str, channels: int, shrink: Callable[[int, 
     return _pixels(decode(data, name, channels, shrink))
 
 
+def format_of(data: bytes) -> str:
+    """Which of `FORMATS` an image that can be decoded is, by its content."""
+    return Image.open(io.BytesIO(data), formats=FORMATS).format or ""
+
+
 def _orientation(image: Image.Image) -> Any:
     return image.getexif().get(ExifTags.Base.Orientation)
 

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from podium.data.dataset import ImageFile, show
 from podium.errors import DataError
@@ -142,7 +143,7 @@ def _walk(root: Path) -> Iterator[tuple[PurePosixPath, ImageFile | str]]:
                     yield relative, "a link to nothing, or unreadable"
 
 
-def _member(archive: Path, name: str) -> PurePosixPath:
+def member_path(archive: Path, name: str) -> PurePosixPath:
     """A member's path, if it stays inside.
 
     Raises:
@@ -155,14 +156,14 @@ def _member(archive: Path, name: str) -> PurePosixPath:
 
 
 @contextlib.contextmanager
-def opened_tar(archive: Path) -> Iterator[tarfile.TarFile]:
+def opened_tar(archive: Path, mode: Literal["r:", "r:*"] = "r:*") -> Iterator[tarfile.TarFile]:
     """A tar to read from.
 
     Raises:
         DataError: it is damaged, which may show only while it is read.
     """
     try:
-        with tarfile.open(archive) as tar:
+        with tarfile.open(archive, mode) as tar:
             yield tar
     except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError) as error:
         why = (str(error).splitlines() or [type(error).__name__])[0]
@@ -174,7 +175,7 @@ def _tar(archive: Path) -> Iterator[tuple[PurePosixPath, ImageFile | str]]:
     with opened_tar(archive) as tar:
         mtime, compressed, total = archive.stat().st_mtime_ns, archive.suffix != ".tar", 0
         for member in tar:
-            path = _member(archive, member.name)
+            path = member_path(archive, member.name)
             if member.isdir() or not path.parts:
                 if path.parts and not any(map(hidden, path.parts)):
                     yield path, "folder"
@@ -203,7 +204,7 @@ def _zip(archive: Path) -> Iterator[tuple[PurePosixPath, ImageFile | str]]:
         mtime, total = archive.stat().st_mtime_ns, 0
         with zipfile.ZipFile(archive) as file:
             for info in file.infolist():
-                path = _member(archive, info.filename)
+                path = member_path(archive, info.filename)
                 if info.is_dir():
                     if not any(map(hidden, path.parts)):
                         yield path, "folder"

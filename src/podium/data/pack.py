@@ -11,6 +11,7 @@ A pack is a folder of three files:
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -110,17 +111,8 @@ def write_pack(
     """
     if side < 1:
         raise UsageError(f"side: {side}", "give pixels, such as 256")
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise UsageError(f"{show(out)}: exists already", "name another folder with -o")
-    if any(split.files is None for split in data.splits.values()):
-        raise UsageError(f"{data.name}: is not made of image files", "use it as it is: it is read at memory speed")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    place = Path(os.path.abspath(out))
-    folder = place.with_name(f".tmp-{place.name}")
-    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
     written = 0
-    try:
-        folder.mkdir()
+    with new_folder(data, out) as (folder, wrote):
         count, rows, digest = sum(map(len, data.splits.values())), [], hashlib.sha256()
         with (folder / IMAGES).open("wb") as file:
             for pixels, label in _prepared(data, side):
@@ -129,6 +121,7 @@ def write_pack(
                 file.write(pixels.data)
                 digest.update(pixels.data)
                 written += pixels.nbytes
+                wrote(pixels.nbytes)
                 if progress is not None:
                     progress(len(rows), count)
             file.flush()
@@ -152,14 +145,44 @@ def write_pack(
                 INDEX: {"bytes": len(index), "sha256": hashlib.sha256(index).hexdigest()},
             },
         }
-        card["sha256"] = _seal(card)
+        card["sha256"] = seal(card)
         write_atomic(folder / CARD, json.dumps(card, indent=1, ensure_ascii=False).encode())
+    return card
+
+
+@contextlib.contextmanager
+def new_folder(data: Dataset, out: Path) -> Iterator[tuple[Path, Callable[[int], None]]]:
+    """A folder to write a data set of files into, which gets its name when all is there.
+
+    Yields:
+        The folder, and what is to be called with every number of bytes written, for messages.
+
+    Raises:
+        UsageError: the name is taken, or the data are not files.
+        MachineError: the disk is full. What was written is taken away again.
+    """
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise UsageError(f"{show(out)}: exists already", "name another folder with -o")
+    if any(split.files is None for split in data.splits.values()):
+        raise UsageError(f"{data.name}: is not made of image files", "use it as it is: it is read at memory speed")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    place = Path(os.path.abspath(out))
+    folder = place.with_name(f".tmp-{place.name}")
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
+    total = 0
+
+    def wrote(count: int) -> None:
+        nonlocal total
+        total += count
+
+    try:
+        folder.mkdir()
+        yield folder, wrote
         sync_folder(folder)
         folder.rename(place)
         sync_folder(place.parent)
-        return card
     except OSError as error:
-        what = disk_error(error, out, written).what
+        what = disk_error(error, out, total).what
         raise MachineError(what, "free some space, then run the same again") from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -244,12 +267,12 @@ def _card(path: Path) -> dict[str, Any]:
     if not isinstance(number, int) or number > FORMAT:
         what = f"{show(path / CARD)}: format {number!r} of Podium {card.get('podium')}; this is {__version__}, which knows up to {FORMAT}"
         raise DataError(what, "update Podium, or pack the images again with this one")
-    if card.get("sha256") != _seal(card):
+    if card.get("sha256") != seal(card):
         raise DataError(f"{show(path / CARD)}: damaged (its SHA-256 is another)", AGAIN)
     return card
 
 
-def _seal(card: dict[str, Any]) -> str:
+def seal(card: dict[str, Any]) -> str:
     """SHA-256 of all else that a card says."""
     rest = {key: value for key, value in card.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

@@ -14,6 +14,7 @@ from podium.data.dataset import SPLITS, Dataset, ImageFile, Split, show
 from podium.data.decode import RESIZES, decode
 from podium.data.folders import ARCHIVES, LAYOUT, Listing, list_path, look_alike
 from podium.data.pack import is_pack, read_pack
+from podium.data.shards import is_shards, list_shards
 from podium.errors import DataError, UsageError, closest
 
 NAMED = {
@@ -41,7 +42,8 @@ def load_data(
 
     Args:
         source: "digits"; "mnist", "fashion-mnist", "cifar10" or "cifar100", looked for here and in $PODIUM_DATA; a folder or archive
-            of class folders, with or without train, val and test; a folder of IDX files or of CIFAR's batches; a pack.
+            of class folders, with or without train, val and test; a folder of IDX files or of CIFAR's batches; a pack; shards, in a folder
+            or at a URL of fsspec's.
         val: fraction of the training images held out, seeded and stratified; None: a fifth where nothing else is there to
             judge by, else none.
         seed: of that choice.
@@ -80,11 +82,23 @@ def read(source: str | Path, on_bad: str = "error") -> Dataset:
     """A data set as it lies there: nothing is held out. Arguments as of `load_data`."""
     if on_bad not in ("error", "skip"):
         raise UsageError(f"on_bad: {on_bad!r}", "give error or skip")
-    data = read_arrays(str(source))
+    data = read_stored(source)
     if data is None:
-        path = locate(str(source))
-        data = read_pack(path) if is_pack(path) else _photos(path)
+        data = _photos(source)
     return _without_bad(data) if on_bad == "skip" else data
+
+
+def read_stored(source: str | Path) -> Dataset | None:
+    """A set whose images are pixels already, in memory or in a pack; None if they are files."""
+    if is_shards(source):
+        return None
+    data = read_arrays(str(source))
+    return read_pack(path) if data is None and is_pack(path := locate(str(source))) else data
+
+
+def listed(source: str | Path) -> Listing:
+    """The image files of a folder, an archive or shards."""
+    return list_shards(source) if is_shards(source) else list_path(locate(str(source)))
 
 
 def read_arrays(source: str) -> Dataset | None:
@@ -132,9 +146,9 @@ def locate(source: str) -> Path:
     raise DataError(f"{show(source)}: no such data", fix)
 
 
-def _photos(path: Path) -> Dataset:
-    listing = list_path(path)
-    problem = explain(listing, path)
+def _photos(source: str | Path) -> Dataset:
+    listing, path = listed(source), Path(source)
+    problem = explain(listing, str(source))
     if problem:
         raise DataError(*problem)
     classes = listing.classes
@@ -148,7 +162,8 @@ def _photos(path: Path) -> Dataset:
             )
     notes = []
     for name, split in splits.items():
-        missing = [c for c in classes if number[c] not in set(split.labels.tolist())]
+        there = set(split.labels.tolist())
+        missing = [c for c in classes if number[c] not in there]
         if missing:
             notes.append(f"note: {name} has no images of {', '.join(missing)}")
     if listing.strays:
@@ -166,12 +181,12 @@ def _photos(path: Path) -> Dataset:
         mean,
         std,
         crop_pct=PHOTO_CROP,
-        source=str(path),
+        source=str(source),
         notes=tuple(notes),
     )
 
 
-def explain(listing: Listing, path: Path) -> tuple[str, str] | None:
+def explain(listing: Listing, path: Path | str) -> tuple[str, str] | None:
     """What keeps a listing from being a data set, and the mend; None if nothing does."""
     where = show(path)
     train = listing.files.get("train", listing.files.get("", {}))

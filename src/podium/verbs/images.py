@@ -37,14 +37,22 @@ def check(arguments: argparse.Namespace) -> int:
 def pack(arguments: argparse.Namespace) -> int:
     """podium pack."""
     from podium.data.pack import write_pack
+    from podium.data.shards import parse_size, write_shards
     from podium.data.sources import read
 
+    shard_size = parse_size(arguments.shard_size)
     data = read(arguments.data, arguments.on_bad)
     with console.counting_bar("packing", quiet=arguments.json) as progress:
-        card = write_pack(data, arguments.out, arguments.side, progress)
-    images, size = sum(card["splits"].values()), sum(file["bytes"] for file in card["files"].values())
+        if arguments.shards:
+            card = write_shards(data, arguments.out, shard_size, progress)
+            size = sum(card["shards"].values())
+        else:
+            card = write_pack(data, arguments.out, arguments.side, progress)
+            size = sum(file["bytes"] for file in card["files"].values())
+    images = sum(card["splits"].values())
     if arguments.json:
-        print_json({"pack": str(arguments.out), "images": images, "bytes": size, "classes": card["classes"]})
+        more = {"shards": len(card["shards"])} if arguments.shards else {}
+        print_json({"pack": str(arguments.out), "images": images, "bytes": size, "classes": card["classes"], **more})
     else:
         for name, why in card["skipped"]:
             print(f"left out: {name}  {why}")
