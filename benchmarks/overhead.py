@@ -27,7 +27,6 @@ def one() -> dict[str, float]:
     import podium
     from podium.data.dataset import Dataset, Split
     from podium.settings import Settings
-    from podium.training.losses import cross_entropy
     from podium.training.optim import make_optimizer
     from podium.training.plan import prepare
     from podium.training.recipes import settings_of
@@ -49,12 +48,12 @@ def one() -> dict[str, float]:
 
     settings: Settings = settings_of(None, None, asked).settings
     plan = prepare(settings, data)
-    optimizer, loss = make_optimizer(plan.net, plan.settings), cross_entropy(0.0)
+    optimizer = make_optimizer(plan.net, plan.settings)
     steps, judged = [], []
     batch = next(plan.train.epoch(0))
     for n in range(EPOCHS):
         begun = time.perf_counter()
-        forward_backward(plan.net, optimizer, batch, loss, plan.settings, n, 0.001, plan.amp)
+        forward_backward(plan.net, optimizer, batch, plan.criterion, plan.settings, n, 0.001, plan.amp)
         optimizer.step()
         steps.append(time.perf_counter() - begun)
         plan.net.eval()

@@ -37,7 +37,6 @@ def ours(data: str, name: str, side: int, batch: int, seconds: float) -> dict[st
     from podium.data.sources import load_data
     from podium.models import create_model
     from podium.settings import Settings
-    from podium.training.losses import cross_entropy
     from podium.training.optim import make_optimizer
     from podium.training.plan import prepare
     from podium.training.step import forward_backward
@@ -48,10 +47,10 @@ def ours(data: str, name: str, side: int, batch: int, seconds: float) -> dict[st
     crop = "pad" if images.splits["train"].pixels is not None else "area"
     settings = Settings(model=name, data=data, batch_size=batch, lr=0.01, crop=crop, flip=True, weight_decay=0.0)
     plan = prepare(settings, images, net)
-    optimizer, loss = make_optimizer(net, plan.settings), cross_entropy(0.0)
+    optimizer = make_optimizer(net, plan.settings)
     seen, start = 0, 0.0
     for step, batch_ in enumerate(b for epoch in cycle([0]) for b in plan.train.epoch(epoch)):
-        forward_backward(net, optimizer, batch_, loss, plan.settings, step, 0.01, plan.amp)
+        forward_backward(net, optimizer, batch_, plan.criterion, plan.settings, step, 0.01, plan.amp)
         optimizer.step()
         if step == 0:
             start = time.perf_counter()
