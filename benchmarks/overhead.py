@@ -28,6 +28,7 @@ def one() -> dict[str, float]:
     from podium.data.dataset import Dataset, Split
     from podium.settings import Settings
     from podium.training.optim import make_optimizer
+    from podium.training.parallel import Objective
     from podium.training.plan import prepare
     from podium.training.recipes import settings_of
     from podium.training.step import forward_backward
@@ -51,9 +52,10 @@ def one() -> dict[str, float]:
     optimizer = make_optimizer(plan.net, plan.settings)
     steps, judged = [], []
     batch = next(plan.train.epoch(0))
+    objective = Objective(plan.net, plan.criterion)
     for n in range(EPOCHS):
         begun = time.perf_counter()
-        forward_backward(plan.net, optimizer, batch, plan.criterion, plan.settings, n, 0.001, plan.amp)
+        forward_backward(plan.net, optimizer, batch, objective, plan.settings, n, 0.001, plan.amp)
         optimizer.step()
         steps.append(time.perf_counter() - begun)
         plan.net.eval()

@@ -38,6 +38,7 @@ def ours(data: str, name: str, side: int, batch: int, seconds: float) -> dict[st
     from podium.models import create_model
     from podium.settings import Settings
     from podium.training.optim import make_optimizer
+    from podium.training.parallel import Objective
     from podium.training.plan import prepare
     from podium.training.step import forward_backward
 
@@ -48,9 +49,10 @@ def ours(data: str, name: str, side: int, batch: int, seconds: float) -> dict[st
     settings = Settings(model=name, data=data, batch_size=batch, lr=0.01, crop=crop, flip=True, weight_decay=0.0)
     plan = prepare(settings, images, net)
     optimizer = make_optimizer(net, plan.settings)
+    objective = Objective(net, plan.criterion)
     seen, start = 0, 0.0
     for step, batch_ in enumerate(b for epoch in cycle([0]) for b in plan.train.epoch(epoch)):
-        forward_backward(net, optimizer, batch_, plan.criterion, plan.settings, step, 0.01, plan.amp)
+        forward_backward(net, optimizer, batch_, objective, plan.settings, step, 0.01, plan.amp)
         optimizer.step()
         if step == 0:
             start = time.perf_counter()

@@ -47,6 +47,7 @@ def train(
     recipe: str = "quick",
     config: str | Path | None = None,
     resume: bool = False,
+    elastic: bool = False,
     progress: Progress | None = None,
     announce: Callable[[Plan], None] | None = None,
     **settings: Any,
@@ -60,6 +61,7 @@ def train(
         recipe: settings to start from.
         config: a settings file, over the recipe.
         resume: go on with the run in `out`.
+        elastic: let it go on in another number of processes.
         settings: fields of `Settings`, and epochs=, steps= or budget= for the duration.
 
     Returns:
@@ -70,6 +72,7 @@ def train(
         settings_of(recipe, Path(config) if config else None, own),
         out,
         resume=resume,
+        elastic=elastic,
         data=data if isinstance(data, Dataset) else None,
         net=None if isinstance(net, str) else net,
         progress=progress,
@@ -89,7 +92,7 @@ def train_and_report(
             announce(plan)
 
     run = run_training(merged.settings, out, origin=merged.origin, announce=announced, **more)
-    if plans:  # else it was finished before
+    if plans:  # else it was finished before, or another process writes it
         report_run(run, plans[0].data)
     return run
 

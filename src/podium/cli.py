@@ -195,6 +195,8 @@ def build_parser() -> Parser:
         action="store_true",
         help="print time, memory and images/s to expect here and on more devices, from some steps on a copy, and stop",
     )
+    p.add_argument("--max-restarts", type=int, default=0, metavar="N", help="resumes after a lost process [0]")
+    p.add_argument("--elastic", action="store_true", help="--resume with other --devices: not comparable to the bit")
     _add_length(p)
     _add_settings(p, {"model", "data", "recipe", "duration"})
 
@@ -229,7 +231,7 @@ def build_parser() -> Parser:
         help="folder of the comparison; what is finished there is kept [runs/compare-DATA]",
     )
     _add_length(p)
-    _add_settings(p, {"model", "data", "recipe", "duration"})
+    _add_settings(p, {"model", "data", "recipe", "duration", "devices", "sync_batch_norm"})
 
     p = verb("predict", runs.predict, "name what is on images", "podium predict runs/a rose.jpg tulip.jpg --top 3")
     p.add_argument(

@@ -12,6 +12,8 @@ from podium.errors import PodiumError
 
 def error(problem: PodiumError, where: str = "") -> None:
     """One line that says what is wrong, one that says how to mend it."""
+    if problem.silent:
+        return
     print(f"error: {where}{problem.what}", file=sys.stderr)
     if problem.fix:
         print(f"fix: {problem.fix}", file=sys.stderr)

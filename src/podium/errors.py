@@ -22,6 +22,7 @@ class PodiumError(Exception):
     """
 
     exit_code = 1
+    silent = False  # another process says what is wrong
 
     def __init__(self, what: str, fix: str | None = None) -> None:
         super().__init__(what)

@@ -82,12 +82,13 @@ def fault(place: str) -> float:
 
     "kill@PLACE" dies as by a power cut, "signal:15@PLACE" is a signal from outside, "hang@PLACE" never ends, "nan@PLACE"
     returns not a number; several are separated by commas. Every file that is written whole has the places "NAME:written",
-    "NAME:synced" and "NAME:renamed".
+    "NAME:synced" and "NAME:renamed". "...@PLACE@1" is for rank 1 of several processes.
     """
     value = 0.0
     for each in os.environ.get("PODIUM_FAULT", "").split(","):
         asked, _, where = each.partition("@")
-        if where != place:
+        where, _, rank = where.partition("@")
+        if where != place or rank not in ("", os.environ.get("RANK", "0")):
             continue
         if asked == "kill":
             os.kill(os.getpid(), signal.SIGKILL)

@@ -106,6 +106,14 @@ class Settings:
     lr: float | None = option(
         None, "learning rate at its highest (default: by optimiser; a tenth for deep nets without norms)", at_least=0.0
     )
+    lr_scale: str = option(
+        "none",
+        "how lr follows the batch size: in proportion to it (Goyal et al. 2017), to its square root, or not",
+        choices=("none", "linear", "sqrt"),
+    )
+    lr_batch: int | None = option(
+        None, "images a step that lr is meant for (default: the recipe's, or 128)", at_least=1
+    )
     momentum: float = option(0.9, "of SGD and RMSProp", at_least=0.0, below=1.0)
     nesterov: bool = option(True, "Nesterov momentum, for SGD")
     eps: float = option(1e-8, "of Adam and RMSProp", at_least=0.0)
@@ -135,6 +143,10 @@ class Settings:
         "bfloat16 arithmetic: where the hardware has it and it is faster, always, or never",
         choices=("auto", "bf16", "off"),
     )
+    devices: int | None = option(
+        None, "processes that share each batch, one a GPU, or else dividing the cores (default: 1)", at_least=1
+    )
+    sync_batch_norm: bool = option(False, "batch norm over all of a step's images, not over those of each device")
     memory_format: str = option(
         "auto",
         "order of the maps in memory: auto takes the one that is faster here",
@@ -162,10 +174,14 @@ class Settings:
 
     @property
     def peak(self) -> float:
-        """The learning rate at its highest, once it is decided."""
+        """The learning rate at its highest, once all that it follows is decided."""
         if self.lr is None:
             raise UsageError("lr: not decided yet", "give one")
-        return self.lr
+        if self.lr_scale == "none":
+            return self.lr
+        if not isinstance(self.batch_size, int) or self.lr_batch is None:
+            raise UsageError("lr_scale: batch_size and lr_batch are not decided yet", "give both")
+        return self.lr * (self.batch_size / self.lr_batch) ** {"linear": 1, "sqrt": 0.5}[self.lr_scale]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as a settings file has them."""

@@ -17,7 +17,9 @@ from podium.models import architecture
 from podium.settings import Origins, Settings, read_file, write_file
 from podium.training.folder import SETTINGS, SPEED, RunFolder
 from podium.training.interrupt import Stopped
-from podium.training.loop import NOT_COMPARED, Progress, train
+from podium.training.launch import started_together
+from podium.training.loop import Progress, train
+from podium.training.resume import NOT_COMPARED
 
 MODELS = ("lenet5", "lenet5_modern", "alexnet", "vgg11_bn", "plain20", "resnet20")
 ASKED = "comparison.yaml"  # the settings as asked, in the folder
@@ -39,6 +41,8 @@ class Study:
             raise UsageError("models: none given", "name some with -m, such as -m lenet5_modern,resnet20")
         if seeds < 1:
             raise UsageError(f"seeds: {seeds}", "give at least 1")
+        if started_together():
+            raise UsageError("torchrun: a comparison is one process", "train a network at a time with it: podium train")
         for name in models:
             architecture(name)
         if Path(merged.settings.data).exists():

@@ -61,11 +61,12 @@ class Loader:
     Args:
         split: images and labels.
         preprocessing: size, channels and normalisation.
-        batch_size: images a batch.
+        batch_size: images a batch, of all parts.
         device: where batches are made.
         seed: of order and augmentation.
         augment: for training: shuffled, the incomplete last batch left for other epochs; None: in order, every image once.
         workers: decoding threads; 0 decodes in the caller's.
+        part: (which, of how many) equal parts of every batch to give.
     """
 
     def __init__(
@@ -78,12 +79,13 @@ class Loader:
         seed: int = 0,
         augment: Augment | None = None,
         workers: int = 2,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         keep_freed_memory()
         if len(split) == 0:
             raise DataError("there is no image to load", "check the split with `podium check`")
         self.split, self.preprocessing, self.device = split, preprocessing, device
-        self.seed, self.augment, self.workers = seed, augment, workers
+        self.seed, self.augment, self.workers, self.part = seed, augment, workers, part
         self.batch_size = min(batch_size, len(split))
         full, rest = divmod(len(split), self.batch_size)
         self.steps = full if augment is not None else full + (rest > 0)
@@ -132,7 +134,9 @@ class Loader:
         else:
             generator = torch.Generator().manual_seed(aug.key(self.seed, epoch, "order"))
             order = torch.randperm(len(self.split), generator=generator)
-        return [order[n * self.batch_size : (n + 1) * self.batch_size] for n in range(start, self.steps)]
+        which, parts = self.part
+        batches = [order[n * self.batch_size : (n + 1) * self.batch_size] for n in range(start, self.steps)]
+        return [batch.tensor_split(parts)[which] for batch in batches]
 
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from number `start` on.

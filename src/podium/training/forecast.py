@@ -21,16 +21,18 @@ DEVICES = 2, 4, 8
 
 def measured(plan: Plan, seconds: float) -> tuple[float, float]:
     """Median seconds of a step, reading included, and of judging after an epoch; both on copies."""
-    trial = Trial(plan.net, plan.settings, plan.criterion)
+    trial = Trial(plan.net, plan.settings, plan.criterion, plan.ranks)
     times: list[float] = []
     begun = last = time.monotonic()
-    while len(times) < FEWEST or last - begun < seconds:
+    enough = False
+    while not enough:
         for batch in plan.train.epoch(0):  # reading counts too
             trial.step(batch, plan.amp)
             now = time.monotonic()
             times.append(now - last)
             last = now
-            if len(times) >= FEWEST and now - begun > seconds:
+            enough = bool(plan.ranks.first(int(len(times) >= FEWEST and now - begun > seconds)))
+            if enough:
                 break
     loader, judging = plan.loaders[plan.monitor], time.monotonic()
     trial.net.eval()
@@ -48,7 +50,7 @@ def steps_of(plan: Plan) -> int:
     begun = time.monotonic()
     step, judging = measured(plan, SAMPLE * value)
     left = value - (time.monotonic() - begun) - judging
-    return max(1, int(0.97 * left / (step + judging / per_epoch)))
+    return plan.ranks.first(max(1, int(0.97 * left / (step + judging / per_epoch))))
 
 
 def memory(plan: Plan) -> dict[str, int]:

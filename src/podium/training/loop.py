@@ -15,14 +15,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from podium import __version__, bundle
 from podium.data.dataset import Dataset
-from podium.data.loader import Batch, Loader
+from podium.data.loader import Loader
 from podium.errors import MachineError, NumericError, UsageError
 from podium.evaluation.evaluate import Outputs, evaluate
 from podium.evaluation.metrics import summarize
-from podium.files import write_atomic
+from podium.files import fault, write_atomic
 from podium.models.convnet import ConvNet
 from podium.models.weights import load_state
 from podium.settings import Settings, duration, read_file, skips, to_steps, write_file
@@ -31,17 +32,19 @@ from podium.training.features import cached, constant, probe
 from podium.training.folder import PREDICTIONS, RESULT, SETTINGS, RunFolder
 from podium.training.forecast import steps_of
 from podium.training.interrupt import Stopped, stop_signals
+from podium.training.launch import restarted
 from podium.training.optim import Average, learning_rate, make_optimizer
+from podium.training.parallel import Ranks, ranks_here
 from podium.training.plan import Plan, does_not_fit, prepare
 from podium.training.probe import lay_out
+from podium.training.resume import NOT_COMPARED, refuse_changes, refuse_devices
 from podium.training.step import forward_backward
-from podium.training.transfer import frozen_parts, same_source
+from podium.training.transfer import frozen_parts
 from podium.training.trial import denormals_flushed, out_of_memory
 from podium.training.watch import Watch
 
 # Called after every step with (steps done, steps in all, what to show) and after every epoch with its log row.
 Progress = Callable[[int, int, dict[str, Any]], None]
-NOT_COMPARED = {"workers", "device", "checkpoint_every", "grace"}  # may differ between a run and its resume
 
 
 def train(
@@ -50,18 +53,20 @@ def train(
     *,
     origin: dict[str, str] | None = None,
     resume: bool = False,
+    elastic: bool = False,
     data: Dataset | None = None,
     net: ConvNet | None = None,
     progress: Progress | None = None,
     announce: Callable[[Plan], None] | None = None,
 ) -> RunFolder:
-    """Train a network, or go on where a run was stopped.
+    """Train a network, or go on where a run was stopped. Each of several processes of a run calls it alike.
 
     Args:
         settings: what to do; a resumed run takes its own, and refuses others.
         out: the run folder.
         origin: where each setting came from, noted in `settings.yaml`.
         resume: go on with what is in `out`; a finished run is left as it is.
+        elastic: let it go on with another number of processes.
         data, net: ready-made, instead of what the settings name.
         progress: see `Progress`.
         announce: called with the plan before the first step.
@@ -73,25 +78,48 @@ def train(
         PodiumError: see its kinds; what was reached stays on disk.
     """
     folder = RunFolder(out)
-    if resume and folder.started:
-        recorded = read_file(folder / SETTINGS)
-        _refuse_changes(settings, recorded, origin or {})
-        free = {key for key in NOT_COMPARED if (origin or {}).get(key) == "flag"}
+    with ranks_here(settings.device) as ranks:
+        if not ranks.leads:
+            progress = announce = None
+        _train(settings, folder, ranks, origin or {}, resume or restarted(), elastic, data, net, progress, announce)
+    return folder
+
+
+def _train(
+    settings: Settings,
+    folder: RunFolder,
+    ranks: Ranks,
+    origin: dict[str, str],
+    resume: bool,
+    elastic: bool,
+    data: Dataset | None,
+    net: ConvNet | None,
+    progress: Progress | None,
+    announce: Callable[[Plan], None] | None,
+) -> None:
+    begun = resume and folder.started
+    ranks.wait()  # until all have looked, before one writes
+    recorded = read_file(folder / SETTINGS) if begun else {}
+    if begun:
+        if not restarted():
+            refuse_changes(settings, recorded, origin)
+        free = {key for key in NOT_COMPARED if origin.get(key) == "flag"}
         settings = settings.replace(**{k: v for k, v in recorded.items() if k not in free})
         if folder.finished:
-            return folder
-    else:
+            return
+    elif ranks.leads:
         folder.create()
-    with folder.locked(), denormals_flushed():
-        plan = prepare(settings, data, net)
-        if not folder.started:
+    refuse_devices(settings.devices, recorded.get("devices", 1) if begun else None, ranks.world, elastic)
+    with folder.locked() if ranks.leads else nullcontext(), denormals_flushed():
+        plan = prepare(settings, data, net, ranks)
+        notes = {"devices": f"{recorded.get('devices')} before, changed with --elastic"}
+        if not begun:
             steps = steps_of(plan)
             plan.settings = plan.settings.replace(duration=f"{steps}it")
-            notes = {
-                **(origin or {}),
-                "duration": f"{settings.duration} from {(origin or {}).get('duration', 'default')}",
-            }
+            notes = {**origin, "duration": f"{settings.duration} from {origin.get('duration', 'default')}"}
+        if ranks.leads and recorded.get("devices") != ranks.world:
             write_file(folder / SETTINGS, plan.settings, notes)
+        ranks.wait()  # until rank 0 holds the folder
         if announce is not None:
             announce(plan)
         full = False
@@ -103,33 +131,10 @@ def train(
             full = True
         if full:  # what the error held is free by now
             raise does_not_fit(plan)
-    return folder
-
-
-def _refuse_changes(asked: Settings, recorded: dict[str, Any], origin: dict[str, str]) -> None:
-    """A resume that was given other settings than the run has is refused, by name."""
-    for key, source in origin.items():
-        value, old = getattr(asked, key), recorded.get(key)
-        if (
-            key in NOT_COMPARED
-            or value == "auto"
-            or key == "duration"
-            or source == "default"
-            or source.startswith("recipe")
-        ):
-            continue
-        if key == "data" and Path(value).exists():
-            value = str(Path(value).resolve())
-        if key in ("weights", "teacher") and value is not None and same_source(value, old):
-            continue
-        if value != old:
-            raise UsageError(
-                f"{key}: the run has {old!r}, not {value!r}", "resume it as it was, or start another with -o"
-            )
 
 
 def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> None:
-    s, net, device = plan.settings, plan.net, plan.device
+    s, net, device, ranks = plan.settings, plan.net, plan.device, plan.ranks
     total, per_epoch = to_steps("duration", s.duration, len(plan.train)), len(plan.train)
     optimizer = make_optimizer(net, s)
     average = Average(net, s.ema) if s.ema else None
@@ -141,10 +146,12 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
     step, judged, log_rows, seconds, left_out = 0, 0, 0, 0.0, 0
     loss_sum, images_seen = 0.0, 0
     best: dict[str, Any] = {"top1": -1.0, "epoch": 0}
+    devices = [ranks.world]  # more than one number where --elastic changed it
     checkpoints = any(state.newest(folder.path))
     if checkpoints:
-        tensors, values, passed = state.load_newest(folder.path)
-        for line in passed:
+        with ranks.rank_0_before():  # it sets damaged ones aside
+            tensors, values, passed = state.load_newest(folder.path)
+        for line in passed if ranks.leads else ():
             print(f"warning: {line}; going on from the one before it", file=sys.stderr)
         if values["images"] != plan.images:
             what = f"data: the images of {plan.data.name} are not those the run began with"
@@ -157,20 +164,33 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
         step, judged, log_rows, seconds = (values[k] for k in ("step", "judged", "log_rows", "seconds"))
         loss_sum, images_seen, best = (values[k] for k in ("loss_sum", "images_seen", "best"))
         left_out = values.get("left_out", 0)
-    folder.keep_log(log_rows)
-    _check_disk(folder, net, optimizer, s)
+        before = values.get("devices", [1])
+        devices = before if before[-1] == ranks.world else [*before, ranks.world]
+    ranks.wait()  # until all have read what rank 0 writes next
+    if ranks.leads:
+        folder.keep_log(log_rows)
+        _check_disk(folder, net, optimizer, s)
     clock = time.monotonic() - seconds
 
     def log(row: dict[str, Any]) -> None:
         nonlocal log_rows
-        folder.log(row)
+        if ranks.leads:
+            folder.log(row)
         log_rows += 1
 
     def warn(text: str, images: list[int] | None = None) -> None:
         log({"event": "warning", "step": step, "text": text} | ({"images": images} if images else {}))
-        print(f"warning: {text}", file=sys.stderr)
+        if ranks.leads:
+            print(f"warning: {text}", file=sys.stderr)
+
+    def ship(split: str, scores: dict[str, Any]) -> None:
+        if ranks.leads:
+            card = _card(plan, split, step, scores)
+            bundle.save(folder.path, net, plan.data.classes, plan.preprocessing, card)
 
     def save() -> None:
+        if not ranks.leads:
+            return
         tensors = {f"net.{k}": v for k, v in net.state_dict().items()} | state.optimizer_state(optimizer)
         if average is not None:
             tensors |= {f"average.{k}": v for k, v in average.values.items()}
@@ -186,17 +206,19 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
             "loss_sum": loss_sum,
             "images_seen": images_seen,
             "images": plan.images,
+            "devices": devices,
         }
         state.save(folder.path, tensors, values)
 
     if log_rows == 0:
         sizes = {"model": s.model, "data": plan.data.name, "params": plan.cost.params, "steps": total}
-        log({"event": "start", **_machine(), **sizes})
+        log({"event": "start", **_machine(), **sizes, "devices": ranks.world})
     if given and not checkpoints:
         save()  # weights that were handed in cannot be drawn again from the seed
     saved_at, pause = time.monotonic(), state.pause(s.checkpoint_every, 0.0)
-    events = _tensorboard(folder, step)
+    events: Any = _tensorboard(folder, step) if ranks.leads else None
     outputs: Outputs | None = None
+    objective: nn.Module | None = None
 
     with stop_signals(duration("grace", s.grace)[0]) as stop:
         while True:
@@ -204,7 +226,7 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
             if step > judged and (step % per_epoch == 0 or step == total):
                 epoch = -(-step // per_epoch)
                 with average.applied() if average is not None else nullcontext():
-                    outputs = evaluate(seen, watched)
+                    outputs = _judged(seen, watched, ranks)
                     scores = outputs.brief
                     finite = math.isfinite(scores["loss"])
                     if (
@@ -213,13 +235,7 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
                         and (scores["top1"], -scores["loss"]) > (best["top1"], -best.get("loss", 0.0))
                     ):
                         best = {"epoch": epoch, **scores}
-                        bundle.save(
-                            folder.path,
-                            net,
-                            plan.data.classes,
-                            plan.preprocessing,
-                            _card(plan, plan.monitor, step, scores),
-                        )
+                        ship(plan.monitor, scores)
                 row = {
                     "event": "epoch",
                     "epoch": epoch,
@@ -232,7 +248,7 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
                 }
                 log(row)
                 progress(step, total, row)
-                for name in ("train_loss", "lr", "top1", "loss"):
+                for name in ("train_loss", "lr", "top1", "loss") if events is not None else ():
                     events.add_scalar(name, row[name], step)
                 judged, loss_sum, images_seen = step, 0.0, 0
             patient = not s.patience or -(-judged // per_epoch) - best["epoch"] < s.patience
@@ -242,36 +258,37 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
             # The rest of an epoch.
             epoch, first = divmod(step, per_epoch)
             for batch in batches.epoch(epoch, first):
-                if s.unfreeze is not None:
-                    _freeze(net, frozen_parts(s, net, step, total, per_epoch))
+                thawed = s.unfreeze is not None and _freeze(net, frozen_parts(s, net, step, total, per_epoch))
                 rate = learning_rate(step, total, per_epoch, s)
                 kept = [b.clone() for b in guard]
-                value, norm = forward_backward(seen, optimizer, batch, plan.criterion, s, step, rate, plan.amp)
-                value += state.fault(f"before:{step}")
+                if objective is None or thawed:
+                    objective = ranks.objective(seen, plan.criterion, batch.x)
+                value, norm = forward_backward(seen, optimizer, batch, objective, s, step, rate, plan.amp, ranks)
                 if not (math.isfinite(value) and math.isfinite(norm)):
                     for buffer, old in zip(guard, kept, strict=True):
                         buffer.copy_(old)
+                    images = ranks.joined(batch.index.cpu().numpy()).tolist()
                     if left_out >= skips(s.on_nan):
                         save()
-                        _report_nan(folder, batch, step, rate, value, norm)
+                        _report_nan(folder, ranks, images, step, rate, value, norm)
                     left_out += 1
-                    warn(f"step {step} left out: loss {value}, gradient norm {norm}", batch.index.tolist())
+                    warn(f"step {step} left out: loss {value}, gradient norm {norm}", images)
                 else:
                     optimizer.step()
-                    loss_sum += value * len(batch.y)
-                    images_seen += len(batch.y)
+                    loss_sum += value * plan.train.batch_size
+                    images_seen += plan.train.batch_size
                     if (problem := watch.stuck(value, norm)) is not None:
                         warn(problem)
                 step += 1
                 if average is not None:
                     average.update(step)
                 progress(step, total, {"epoch": epoch + 1, "loss": value, "lr": rate})
-                state.fault(f"step:{step}")
+                fault(f"step:{step}")
                 if step == total:
                     break
-                if stop.received is not None:
+                if received := ranks.largest(stop.received or 0):  # all stop after the same step
                     save()
-                    raise Stopped(stop.received, step, total, folder.path)
+                    raise Stopped(received, step, total, folder.path)
                 if (now := time.monotonic()) - saved_at > pause:
                     save()
                     saved_at = time.monotonic()
@@ -279,7 +296,7 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
 
     seconds = time.monotonic() - clock
     save()
-    events.close()
+    ranks.wait()  # until rank 0 has written
     # What ships: the best weights where images were set apart to choose them, else the last.
     chosen = best["epoch"] > 0
     if seen is not net:
@@ -289,10 +306,13 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
         outputs = None
     with average.applied() if average is not None and not chosen else nullcontext():
         if outputs is None:
-            outputs = evaluate(net, plan.loaders[plan.judge])
+            outputs = _judged(net, plan.loaders[plan.judge], ranks)
         scores = summarize(outputs.logits, outputs.labels, plan.data.classes)
         brief = {k: scores[k] for k in ("top1", "top5", "loss", "ece", "macro_f1", "n")}
-        bundle.save(folder.path, net, plan.data.classes, plan.preprocessing, _card(plan, plan.judge, step, brief))
+        ship(plan.judge, brief)
+    if events is None:  # another rank writes what follows
+        return
+    events.close()
     _write_predictions(folder, outputs)
     epochs = step / per_epoch
     result = {
@@ -304,6 +324,8 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
         "weights": f"best of validation, epoch {best['epoch']}" if chosen else "last epoch",
         "epochs": round(epochs, 2),
         "steps": step,
+        "devices": devices[-1],
+        "bit_comparable": len(devices) == 1,  # with a run of the same settings
         "seconds": round(seconds, 3),
         "images_per_second": round(step * plan.train.batch_size / seconds, 1),
         "params": plan.cost.params,
@@ -330,14 +352,27 @@ def _what_is_trained(plan: Plan) -> tuple[ConvNet, Loader, Loader]:
     return net, train, watched
 
 
-def _freeze(net: ConvNet, parts: int) -> None:
-    if len(net.frozen) != parts:
-        net.freeze_first(parts)
+def _judged(net: ConvNet, loader: Loader, ranks: Ranks) -> Outputs:
+    """What a network says of a split: each rank asks it about its part, and has the answers of all."""
+    ranks.same_buffers(net)
+    part = evaluate(net, loader)
+    return Outputs(ranks.joined(part.logits), ranks.joined(part.labels))
 
 
-def _report_nan(folder: RunFolder, batch: Batch, step: int, rate: float, value: float, norm: float) -> None:
-    report = {"step": step, "lr": rate, "loss": str(value), "gradient_norm": str(norm), "images": batch.index.tolist()}
-    folder.write_json("nan_report.json", report)
+def _freeze(net: ConvNet, parts: int) -> bool:
+    """Freeze the first parts and thaw the others; whether that is new."""
+    if len(net.frozen) == parts:
+        return False
+    net.freeze_first(parts)
+    return True
+
+
+def _report_nan(
+    folder: RunFolder, ranks: Ranks, images: list[int], step: int, rate: float, value: float, norm: float
+) -> None:
+    if ranks.leads:
+        report = {"step": step, "lr": rate, "loss": str(value), "gradient_norm": str(norm), "images": images}
+        folder.write_json("nan_report.json", report)
     raise NumericError(
         f"loss {value} and gradient norm {norm} at step {step}: the step was not taken, the state before it is saved",
         f"lower lr (now {rate:.3g}) or set clip; {folder / 'nan_report.json'} lists the batch",

@@ -24,7 +24,10 @@ from podium.models.registry import architecture, build_model
 from podium.settings import Settings, duration, to_steps
 from podium.training.fit import largest_batch
 from podium.training.losses import Criterion, criterion
-from podium.training.probe import fastest_way, lay_out
+from podium.training.parallel import ALONE, Ranks
+from podium.training.probe import WAYS, fastest_way, lay_out
+from podium.training.recipes import RECIPES
+from podium.training.sync_norm import synchronize
 from podium.training.transfer import adapted, check_same_pixels, frozen_parts, read_source, read_teacher
 
 SMALL_UP_TO = 64  # pixels: the side up to which a network takes its small form by itself
@@ -45,6 +48,7 @@ class Plan:
         settings: with every "by itself" replaced by what it came to.
         judge: the split the run is reported on: the test split where there is one, else validation.
         monitor: the split watched while training: validation where there is one, else the judge.
+        ranks: those that share the run; `train` and `loaders` give this one's part.
         notes: lines a person should see before it starts.
         criterion: from a batch's images to the loss.
         parents: whose weights it starts from and who teaches it, by name and SHA-256, for the card.
@@ -61,6 +65,7 @@ class Plan:
     loaders: dict[str, Loader]
     judge: str
     monitor: str
+    ranks: Ranks = ALONE
     notes: list[str] = field(default_factory=list)
     criterion: Criterion = field(default_factory=lambda: criterion(0.0, None, 0.0, 1.0))
     parents: dict[str, str] = field(default_factory=dict)
@@ -76,13 +81,14 @@ class Plan:
         return self.monitor != self.judge
 
 
-def prepare(settings: Settings, data: Dataset | None = None, net: ConvNet | None = None) -> Plan:
+def prepare(settings: Settings, data: Dataset | None = None, net: ConvNet | None = None, ranks: Ranks = ALONE) -> Plan:
     """Load what the settings name and decide what they leave open.
 
     Args:
         settings: as merged.
         data: instead of loading `settings.data`.
         net: instead of building `settings.model`.
+        ranks: that share the run.
 
     Raises:
         PodiumError: anything that would fail later.
@@ -145,9 +151,11 @@ def prepare(settings: Settings, data: Dataset | None = None, net: ConvNet | None
     frozen_parts(s, net, 0, 1, 1)  # refuses a part that is not there
     if not any(p.requires_grad for p in net.parameters()):
         raise UsageError("the network is frozen as a whole: there is nothing to train", "leave some part unfrozen")
-    s = _fitted(net.to(device), s, device, cost.macs, len(data.splits["train"]))
+    s = _fitted(net.to(device), s, device, cost.macs, len(data.splits["train"]), ranks)
     s = s.replace(
         lr=s.lr if s.lr is not None else default_rate(net, s.optimizer),
+        lr_batch=s.lr_batch or RECIPES[s.recipe].settings.get("batch_size") or LARGEST_BATCH,
+        devices=ranks.world,
         image_size=net.spec["image_size"],
         small=net.spec["small"],
         channels=data.channels,
@@ -163,13 +171,16 @@ def prepare(settings: Settings, data: Dataset | None = None, net: ConvNet | None
         seed=s.seed,
         augment=augment,
         workers=s.workers,
+        part=(ranks.rank, ranks.world),
     )
+    judged = {name: ranks.share(data.splits[name]) for name in sorted({judge, monitor})}
+    batch = evaluation_batch(cost.macs)
     loaders = {
-        name: Loader(
-            data.splits[name], preprocessing, batch_size=evaluation_batch(cost.macs), device=device, workers=s.workers
-        )
-        for name in sorted({judge, monitor})
+        name: Loader(split, preprocessing, batch_size=batch, device=device, workers=s.workers)
+        for name, split in judged.items()
     }
+    if s.sync_batch_norm and ranks.world > 1:
+        synchronize(net)
     teach = teacher.logits if teacher is not None else None
     return Plan(
         settings=s,
@@ -183,41 +194,61 @@ def prepare(settings: Settings, data: Dataset | None = None, net: ConvNet | None
         loaders=loaders,
         judge=judge,
         monitor=monitor,
-        notes=list(data.notes),
+        notes=[*data.notes, *_shared(s, train.batch_size, net, ranks)],
+        ranks=ranks,
         criterion=criterion(s.label_smoothing, teach, s.alpha, s.temperature),
         parents=parents,
     )
 
 
-def _fitted(net: ConvNet, s: Settings, device: torch.device, macs: int, images: int) -> Settings:
+def _fitted(net: ConvNet, s: Settings, device: torch.device, macs: int, images: int, ranks: Ranks) -> Settings:
     """Decide batch size, arithmetic and order in memory on this machine, and lay the network out so.
 
     Args:
         net: on the device.
         macs: multiply-adds of one image.
         images: in training.
+        ranks: that share a batch; rank 0 decides for all.
     """
     net.checkpointing = s.grad_checkpointing
+    if s.batch_size == "auto" and ranks.world > 1:
+        raise UsageError("batch_size: auto is for one device", "give --batch-size N, of which each device takes a part")
     batch = s.batch_size if isinstance(s.batch_size, int) else default_batch(images)
+    if s.batch_size != "auto":
+        _check_parts(min(batch, images), s.accumulate, ranks.world)
     lay_out(net, "channels_last")
-    usual = s.replace(batch_size=batch)
-    amp, memory_format = fastest_way(net, usual, device, macs, _steps(usual, images))
+    usual = s.replace(batch_size=batch // ranks.world)
+    way = fastest_way(net, usual, device, macs, _steps(s.replace(batch_size=batch), images)) if ranks.leads else WAYS[0]
+    amp, memory_format = WAYS[ranks.first(WAYS.index(way))]
     lay_out(net, memory_format)
     if s.batch_size == "auto":
         found = largest_batch(net, s, images, amp == "bf16")
         if found is None:
             raise UsageError(f"batch_size: not even 2 images a step of {s.model} fit into memory", SMALLER)
         batch = found
-    if min(batch, images) < 2 * s.accumulate:
-        parts = f" in {s.accumulate} parts" if s.accumulate > 1 else ""
-        what = f"batch_size: {min(batch, images)} images a step{parts}"
-        raise UsageError(what, "batch norm needs at least 2 images at a time")
+        _check_parts(min(batch, images), s.accumulate, 1)
     return s.replace(batch_size=batch, amp=amp, memory_format=memory_format)
+
+
+def _check_parts(images: int, accumulate: int, devices: int) -> None:
+    """Refuse a step whose images cannot be shared equally, or leave batch norm a single one."""
+    if images % devices:
+        near = max(2 * devices, images // devices * devices)
+        what = f"batch_size: {images} images a step cannot be shared equally by {devices} devices"
+        raise UsageError(what, f"--batch-size {near}")
+    if images < 2 * accumulate * devices:
+        where = f" in {accumulate} parts" * (accumulate > 1) + f" on {devices} devices" * (devices > 1)
+        raise UsageError(f"batch_size: {images} images a step{where}", "batch norm needs at least 2 images at a time")
 
 
 def does_not_fit(plan: Plan) -> UsageError:
     """What to say of a batch that is too large, with one that is not."""
     s, batch = plan.settings, plan.train.batch_size
+    if plan.ranks.world > 1:  # the others are not asked: they wait for this one's gradients
+        what = (
+            f"batch_size: {batch // plan.ranks.world} of {batch} images a step of {s.model} do not fit into one device"
+        )
+        return UsageError(what, f"give a smaller --batch-size, or {SMALLER.removeprefix('give ')}")
     fits = largest_batch(plan.net, s, batch // 2, plan.amp) if batch >= 4 * s.accumulate else None
     what = f"batch_size: {batch} images a step of {s.model} do not fit into the memory of {plan.device}"
     if fits is None:
@@ -231,6 +262,19 @@ def _steps(s: Settings, images: int) -> float:
     if unit == "s":
         return math.inf if value >= LONG else 0
     return to_steps("duration", s.duration, max(1, images // int(s.batch_size or 1)))
+
+
+def _shared(s: Settings, batch: int, net: ConvNet, ranks: Ranks) -> list[str]:
+    """How ranks share a step, and what its size does to the learning rate, for people."""
+    lines = []
+    if ranks.world > 1:
+        line = f"{ranks.world} devices, {batch // ranks.world} images of each step on each"
+        if any(isinstance(layer, nn.BatchNorm2d) for layer in net.modules()):
+            line += f"; batch norm over {'all of them' if s.sync_batch_norm else 'its own, and that of rank 0 ships'}"
+        lines.append(line)
+    if s.lr_scale != "none":
+        lines.append(f"lr {s.lr:g} is for {s.lr_batch} images a step: {s.peak:g} for {batch} ({s.lr_scale})")
+    return lines
 
 
 def default_batch(images: int) -> int:

@@ -33,6 +33,7 @@ TIMED = 3  # steps, after one that is not counted
 
 Way = tuple[str, str]  # amp, memory format: values of these settings
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+WAYS: list[Way] = list(itertools.product(("off", "bf16"), FORMATS))
 
 
 def fastest_way(

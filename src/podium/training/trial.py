@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from podium.data.loader import Batch
 from podium.models.convnet import ConvNet
 from podium.settings import Settings
 from podium.training.losses import Criterion, cross_entropy
 from podium.training.optim import make_optimizer
+from podium.training.parallel import ALONE, Ranks
 from podium.training.step import forward_backward
 
 
@@ -29,14 +30,18 @@ class Trial:
         net: where it is and as it is laid out; left as it is.
         settings: of the run.
         criterion: from images to their loss; by default cross-entropy.
+        ranks: that take its steps together; by default it is alone with them.
     """
 
-    def __init__(self, net: ConvNet, settings: Settings, criterion: Criterion | None = None) -> None:
-        self.net, self.settings = copy.deepcopy(net), settings
+    def __init__(
+        self, net: ConvNet, settings: Settings, criterion: Criterion | None = None, ranks: Ranks = ALONE
+    ) -> None:
+        self.net, self.settings, self.ranks = copy.deepcopy(net), settings, ranks
         self.device = next(net.parameters()).device
         self.optimizer = make_optimizer(self.net, settings)
         loss = cross_entropy(settings.label_smoothing)
         self.criterion: Criterion = criterion or (lambda x: loss)
+        self.objective: nn.Module | None = None
 
     def images(self, count: int) -> Batch:
         """Noise in the place of images, (count, C, H, W)."""
@@ -49,7 +54,9 @@ class Trial:
     def step(self, batch: Batch, amp: bool) -> float:
         """Take a step, at a rate of 0: its seconds."""
         begun = time.perf_counter()
-        forward_backward(self.net, self.optimizer, batch, self.criterion, self.settings, 0, 0.0, amp)
+        if self.objective is None:
+            self.objective = self.ranks.objective(self.net, self.criterion, batch.x)
+        forward_backward(self.net, self.optimizer, batch, self.objective, self.settings, 0, 0.0, amp, self.ranks)
         self.optimizer.step()
         if self.device.type == "cuda":
             torch.cuda.synchronize()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,18 @@ def train(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.plan:
         return _plan(merged, arguments.json)
+    from podium.training.launch import launch, leads, started_together
+
+    together = started_together()
+    if out is None and together:
+        raise UsageError("-o: none given", "the processes of a run need the name of one folder")
+    if out is None:
+        out = _fresh(Path("runs") / f"{merged.settings.model}-{Path(merged.settings.data).stem or 'data'}")
+    devices = merged.settings.devices or (_recorded_devices(out) if arguments.resume else 1)
+    if devices > 1 and not together and not (arguments.resume and RunFolder(out).finished):
+        words = shlex.split(arguments.command)[1:] + ([] if arguments.out else ["-o", str(out)])
+        more = {"restarts": arguments.max_restarts, "debug": arguments.debug}
+        return launch(devices, words, out, device=merged.settings.device, **more)
     from podium.api import train_and_report
     from podium.comparison.report import REPORT
     from podium.training.plan import Plan
@@ -49,10 +62,17 @@ def train(arguments: argparse.Namespace) -> int:
             for line in _describe(plan):
                 print(line, file=sys.stderr)
 
-    if out is None:
-        out = _fresh(Path("runs") / f"{merged.settings.model}-{Path(merged.settings.data).stem or 'data'}")
     with console.training_bar(quiet=arguments.json) as progress:
-        run = train_and_report(merged, out, resume=arguments.resume, progress=progress, announce=announce)
+        run = train_and_report(
+            merged,
+            out,
+            resume=arguments.resume,
+            elastic=arguments.elastic,
+            progress=progress,
+            announce=announce,
+        )
+    if not leads():
+        return 0
     r = run.result
     if arguments.json:
         print_json(
@@ -83,6 +103,13 @@ def _plan(merged: Any, json: bool) -> int:
     return 0
 
 
+def _recorded_devices(out: Path) -> int:
+    from podium.settings import read_file
+    from podium.training.folder import SETTINGS
+
+    return read_file(out / SETTINGS).get("devices") or 1
+
+
 def _describe(plan: Any) -> list[str]:
     s, c = plan.settings, plan.cost
     form = "small form, " if s.small else ""
@@ -90,7 +117,7 @@ def _describe(plan: Any) -> list[str]:
     return [
         *plan.notes,
         f"{s.model}: {form}{c.params:,} parameters, {c.macs / 1e6:,.1f} M multiply-adds at {s.image_size} px",
-        f"recipe {s.recipe}: {steps}, {s.optimizer} at {s.lr:g}, {'bfloat16' if plan.amp else 'float32'} on {s.device}",
+        f"recipe {s.recipe}: {steps}, {s.optimizer} at {s.peak:g}, {'bfloat16' if plan.amp else 'float32'} on {s.device}",
     ]
 
 

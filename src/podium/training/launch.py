@@ -1,0 +1,108 @@
+"""Several processes on this machine for one run: torch's elastic agent starts them, watches them and stops them together."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import tempfile
+import uuid
+from pathlib import Path
+
+from podium.errors import MachineError
+
+LAUNCHED = "PODIUM_LAUNCHED"  # set for the processes that `launch` starts
+GONE = 75  # exit code of such a process that stopped because another one was gone
+FINAL = (0, 2, 3, 4, 5, 130, 143)  # exit codes that would only come again: done, what a person must mend, asked to stop
+
+
+def started_together() -> bool:
+    """Whether this process is one of several that torchrun or `launch` has started for one run."""
+    return {"RANK", "MASTER_ADDR"} <= os.environ.keys() and int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def leads() -> bool:
+    """Whether this process is alone, or rank 0 of several: the one that writes and speaks."""
+    return not started_together() or os.environ["RANK"] == "0"
+
+
+def restarted() -> bool:
+    """Whether torchrun has started this process again, after a failure, with the command line it had."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def launch(count: int, words: list[str], out: Path, *, device: str, restarts: int, debug: bool = False) -> int:
+    """Run `podium WORDS` in `count` processes that find each other; its exit code.
+
+    Args:
+        count: of processes; on a machine with GPUs one each, else on processors, which they divide among them.
+        words: of the command line.
+        out: the run folder.
+        device: as in the settings.
+        restarts: how often to start all again from the last checkpoint after one of them was lost.
+        debug: also show what the agent logs.
+
+    Raises:
+        MachineError: a process was lost more often than that, or there are fewer GPUs.
+    """
+    import torch
+
+    gpus = torch.cuda.device_count() if device in ("auto", "cuda") else 0
+    if 0 < gpus < count:
+        raise MachineError(f"devices: {count}, but there are {gpus} GPUs", f"--devices {gpus}, or --device cpu")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // count)))
+    os.environ[LAUNCHED] = "1"
+    if not debug:
+        logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
+    while (failure := _together(count, words))[1] not in FINAL and restarts:
+        restarts -= 1
+        print(f"{_lost(count, *failure)}; starting again from the last checkpoint", file=sys.stderr)
+        os.environ.pop("PODIUM_FAULT", None)  # what a test asks for happens once
+        if (out / "settings.yaml").is_file():
+            words = ["train", "--resume", "-o", str(out), *(word for word in words if word in ("--json", "--debug"))]
+    if 0 <= failure[1] != GONE:
+        return failure[1]
+    again = f"go on with: podium train --resume -o {out}; with --max-restarts N it does so by itself"
+    raise MachineError(_lost(count, *failure), again)
+
+
+def _together(count: int, words: list[str]) -> tuple[int, int]:
+    """From start to end: which rank failed first, and its exit code, negative for a signal; 0 where none did."""
+    from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException, Std
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    with tempfile.TemporaryDirectory() as logs:
+        config = LaunchConfig(
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=count,
+            run_id=uuid.uuid4().hex,
+            rdzv_backend="c10d",
+            rdzv_endpoint="localhost:0",
+            local_addr="localhost",
+            max_restarts=0,
+            # rank 0 speaks for all; what another one says is shown if it failed alone
+            logs_specs=DefaultLogsSpecs(log_dir=logs, redirects=dict.fromkeys(range(1, count), Std.ERR)),
+        )
+        try:
+            elastic_launch(config, sys.executable)("-m", "podium", *words)
+        except SignalException as stopped:
+            return 0, 128 + int(stopped.sigval)
+        except ChildFailedError as failed:
+            codes = {rank: failure.exitcode for rank, failure in failed.failures.items()}
+            # Before those that found another one gone, or that the agent stopped, comes the one that it was.
+            followers = (GONE, -signal.SIGTERM, 128 + signal.SIGTERM)
+            rank = min(codes, key=lambda r: (codes[r] in followers, codes[r] < 0, r))
+            if rank:
+                for file in Path(logs).glob(f"*/attempt_*/{rank}/stderr.log"):
+                    sys.stderr.write(file.read_text(encoding="utf-8", errors="replace"))
+            return rank, codes[rank]
+    return 0, 0
+
+
+def _lost(count: int, rank: int, code: int) -> str:
+    how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+    return f"rank {rank} of {count} was lost ({how}) and all have stopped"

@@ -1,0 +1,52 @@
+"""What may differ between a run and its resume; anything else is refused, by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from podium.errors import UsageError
+from podium.settings import Settings
+from podium.training.transfer import same_source
+
+# may differ between a run and its resume; `devices` only as far as `refuse_devices` lets it
+NOT_COMPARED = {"workers", "device", "checkpoint_every", "grace", "devices"}
+
+
+def refuse_changes(asked: Settings, recorded: dict[str, Any], origin: dict[str, str]) -> None:
+    """A resume that was given other settings than the run has is refused, by name."""
+    for key, source in origin.items():
+        value, old = getattr(asked, key), recorded.get(key)
+        if (
+            key in NOT_COMPARED
+            or value == "auto"
+            or key == "duration"
+            or source == "default"
+            or source.startswith("recipe")
+        ):
+            continue
+        if key == "data" and Path(value).exists():
+            value = str(Path(value).resolve())
+        if key in ("weights", "teacher") and value is not None and same_source(value, old):
+            continue
+        if value != old:
+            raise UsageError(
+                f"{key}: the run has {old!r}, not {value!r}", "resume it as it was, or start another with -o"
+            )
+
+
+def refuse_devices(asked: int | None, recorded: int | None, here: int, elastic: bool) -> None:
+    """A run in another number of processes than it was asked for, or than it has had so far, is refused.
+
+    Args:
+        asked: by the settings.
+        recorded: of a run that goes on.
+        here: processes that share it now.
+        elastic: whether that may differ from `recorded`.
+    """
+    if recorded is not None and here != recorded and not elastic:
+        same = f"go on with --devices {recorded}, or give --elastic: the result is then not comparable to the bit"
+        raise UsageError(f"devices: the run has {recorded}, not {here}", same)
+    if recorded is None and asked not in (None, here):
+        start = f"start it with podium train --devices {asked}, or with torchrun --nproc-per-node {asked}"
+        raise UsageError(f"devices: {asked}, but this run has {here} here", start)
