@@ -222,7 +222,7 @@ def prune(
         out: the new run folder; runs/RUN-pruned if None.
         recipe: of the fine-tuning.
         more: one of speedup=2.0, macs=0.5, latency="8ms", size="5MB"; depth=True takes blocks; controls=False leaves out the
-            control runs; tolerance=0.01; settings as for `train`.
+            control runs; tolerance=0.005; settings as for `train`.
 
     Returns:
         `.run`, `.rows` (before, after, controls) and `.gate`.

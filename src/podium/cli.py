@@ -340,9 +340,9 @@ def build_parser() -> Parser:
     p.add_argument(
         "--tolerance",
         type=float,
-        default=0.01,
+        default=0.005,
         metavar="X",
-        help="loss of top-1 that is accepted, on validation images: more of it leaves the original in place, exit code 5 [0.01]",
+        help="loss of top-1 that is accepted, on validation images: more of it leaves the original in place, exit code 5 [0.005]",
     )
     _add_shrinking(p)
 

@@ -129,7 +129,7 @@ def prune(
     *,
     depth: bool = False,
     controls: bool = True,
-    tolerance: float = 0.01,
+    tolerance: float = 0.005,
     origin: dict[str, str] | None = None,
     watch: Watch = lambda *_: None,
 ) -> Shrunk:
