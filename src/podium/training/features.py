@@ -58,14 +58,15 @@ def cached(net: ConvNet, train: Loader, judged: Loader, batch_size: int) -> tupl
         judged: of the images that are watched.
         batch_size: images a pass.
     """
-    ordered = Loader(
-        train.split, train.preprocessing, batch_size=batch_size, device=train.device, workers=train.workers
+    ordered, asked = (  # all of a split, in order, of which several processes would read a part each
+        Loader(of.split, of.preprocessing, batch_size=batch_size, device=of.device, workers=of.workers)
+        for of in (train, judged)
     )
     with torch.inference_mode():
         width = net.head.pool(net.forward_features(next(ordered.epoch()).x[:1])).shape[1]
     if 4 * width * (len(train.split) + len(judged.split)) > LARGEST_BYTES:
         return None
-    seen, watched = (_pooled(net, loader).clone() for loader in (ordered, judged))
+    seen, watched = (_pooled(net, loader).clone() for loader in (ordered, asked))
     return FeatureLoader(train, seen), FeatureLoader(judged, watched)
 
 
