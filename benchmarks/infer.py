@@ -37,7 +37,7 @@ OURS = {
 }
 PEERS = ("resnet50", "vgg16", "googlenet")  # which torchvision has; the others are held to our own eager
 BARS = {"resnet50": 3.5, "vgg16": 3.0, "googlenet": 5.5}
-PHOTOS = 200
+PHOTOS = 96
 
 
 @torch.no_grad()
