@@ -27,6 +27,7 @@ bench: install
 	$(BIN)/python benchmarks/augment.py
 	$(BIN)/python benchmarks/loader.py
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/runtime.py
 	$(BIN)/python benchmarks/mnist.py
 
 clean:

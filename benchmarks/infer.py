@@ -37,7 +37,7 @@ OURS = {
 }
 PEERS = ("resnet50", "vgg16", "googlenet")  # which torchvision has; the others are held to our own eager
 BARS = {"resnet50": 3.5, "vgg16": 3.0, "googlenet": 5.5}
-PHOTOS = 96
+PHOTOS = 48
 
 
 @torch.no_grad()
@@ -54,7 +54,7 @@ def prepared(name: str, data: Any) -> tuple[Bundle, np.ndarray]:
     for norm in (m for m in net.modules() if isinstance(m, torch.nn.BatchNorm2d)):
         norm.train()
         norm.momentum = None
-    net(x[::8])
+    net(x[::4])
     net.eval()
     head = net.head
     features = torch.cat([head.hidden(head.pool(net.forward_features(part))) for part in x.split(10)])
@@ -98,7 +98,7 @@ def measured(net: str, options: Any, data: Any) -> dict[str, Any]:
         path = Path(folder) / "int8.xml"
         if not options.no_int8:
             card = card_of(bundle, True) | {"dtype": "int8"}
-            save_ir(openvino_int8(onnx_bytes(graph_of(bundle, True), card), images[::2]), card, path)
+            save_ir(openvino_int8(onnx_bytes(graph_of(bundle, True), card), images[:24]), card, path)
         if options.peer and net in PEERS:
             turns.append(peer_rates(options.peer, net, options.seconds, "eager,openvino"))
         rows = bench.bench(net, bench.runners(bundle, engines, cores()), images, reference, **how)
