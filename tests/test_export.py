@@ -79,7 +79,7 @@ def bundle_of(name, channels=3, order="rgb", **arguments):
     x = torch.randn(4, channels, 32, 32)
     shallow(net.eval(), x[:1])
     for norm in (m for m in net.modules() if isinstance(m, nn.BatchNorm2d)):
-        norm.momentum = None  # the mean over what it sees
+        norm.momentum = 0.5  # maps of one pixel have a variance near 0, which would blow up the last digit
         norm.train()
         norm.weight.uniform_(0.8, 1.2)
         norm.bias.normal_(0, 0.1)
@@ -106,7 +106,7 @@ def test_every_family_says_in_onnx_what_it_says_in_torch(name, tmp_path):
     assert made.classes == b.classes
     logits, probabilities = made.logits_and_probabilities(images)
     expected, certain = answer(b, images)
-    assert np.ptp(expected) > 0.01, "a network that says the same of all would agree with anything"
+    assert np.ptp(expected, axis=0).max() > 1e-3, "a network that says the same of all would agree with anything"
     np.testing.assert_allclose(probabilities, certain, atol=1e-4)
     np.testing.assert_allclose(logits, expected, atol=1e-4 * max(1, np.abs(expected).max()))
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
