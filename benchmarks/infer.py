@@ -8,6 +8,7 @@ first class means something. It is asked about the photos it was fitted to: of o
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import tempfile
@@ -70,7 +71,7 @@ def prepared(name: str, data: Any) -> tuple[Bundle, np.ndarray]:
     return empty, photos
 
 
-def peer_rates(python: Path, net: str, seconds: float, engines: str) -> dict[str, float]:
+def peer_rates(python: Path, net: str, seconds: float) -> dict[str, float]:
     command = [
         python,
         SHARED / "bench" / "peer_infer.py",
@@ -79,7 +80,7 @@ def peer_rates(python: Path, net: str, seconds: float, engines: str) -> dict[str
         "--seconds",
         str(seconds),
         "--engines",
-        engines,
+        "eager,openvino",
     ]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     rows = [json.loads(line) for line in said if line.startswith("{")]
@@ -87,26 +88,23 @@ def peer_rates(python: Path, net: str, seconds: float, engines: str) -> dict[str
 
 
 def measured(net: str, options: Any, data: Any) -> dict[str, Any]:
-    """A network in every engine, and the peer before and after."""
+    """The peer, then a network in every engine."""
     bundle, images = prepared(OURS[net], data)
     reference = answer(bundle, images)[0].argmax(1)
     how: dict[str, Any] = {"macs": count_net(bundle.model).macs, "seconds": options.seconds}
     how |= {"threads": cores(), "batches": (1, options.batch)}
     engines = bench.engines_of(options.engines)
-    turns = []
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "int8.xml"
+        whole, small = Path(folder) / "float.onnx", Path(folder) / "int8.xml"
+        card = card_of(bundle, True)
+        whole.write_bytes(onnx_bytes(graph_of(bundle, True), card))
         if not options.no_int8:
-            card = card_of(bundle, True) | {"dtype": "int8"}
-            save_ir(openvino_int8(onnx_bytes(graph_of(bundle, True), card), images[:24]), card, path)
-        if options.peer and net in PEERS:
-            turns.append(peer_rates(options.peer, net, options.seconds, "eager,openvino"))
-        rows = bench.bench(net, bench.runners(bundle, engines, cores()), images, reference, **how)
-        if path.is_file():
-            rows += bench.bench(net, bench.file_runners(path, ("openvino",), cores()), images, reference, **how)
-        if options.peer and net in PEERS:
-            turns.append(peer_rates(options.peer, net, options.seconds, "eager,openvino"))
-    peer = {key: float(np.mean([turn[key] for turn in turns])) for key in turns[0]} if turns else {}
+            save_ir(openvino_int8(whole.read_bytes(), images[:24]), card | {"dtype": "int8"}, small)
+        peer = peer_rates(options.peer, net, options.seconds) if options.peer and net in PEERS else {}
+        torch_ones = tuple(e for e in engines if e in ("compiled", *(() if peer else ("eager",))))
+        runners = bench.runners(bundle, torch_ones, cores()), bench.file_runners(whole, engines, cores())
+        files = bench.file_runners(small, ("openvino",), cores()) if small.is_file() else iter(())
+        rows = bench.bench(net, itertools.chain(*runners, files), images, reference, **how)
     one = [row for row in rows if row.get("batch") == 1]
     rate = {(row["engine"], row["dtype"]): row["images_per_second"] for row in one}
     picked = bench.pick([row for row in one if row["dtype"] != "int8"])
@@ -117,7 +115,7 @@ def measured(net: str, options: Any, data: Any) -> dict[str, Any]:
     if ("openvino", "int8") in rate:
         ratios["int8_to_bfloat16"] = rate["openvino", "int8"] / rate["openvino", "bfloat16"]
     rounded = {key: round(value, 3) if value else value for key, value in ratios.items()}
-    return {"peer": peer, "peer_turns": turns, "picked": picked, "ratios": rounded, "rows": rows}
+    return {"peer": peer, "picked": picked, "ratios": rounded, "rows": rows}
 
 
 def main() -> None:
