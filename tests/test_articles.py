@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from conftest import ROOT
-from podium.cli import build_parser
 from podium.evaluation.cost import count
 from podium.models import architecture, create_model, list_models
 from podium.models.blocks import Residual
 from podium.models.convnet import meta
+from podium.parser import build_parser
 from podium.training.optim import make_optimizer
 from podium.training.recipes import settings_of
 

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from podium import cli
+from podium import parser
 from podium.models import list_models
 from podium.settings import FIELDS
 from podium.training.recipes import RECIPES
@@ -38,7 +38,7 @@ def test_every_verb_explains_itself(podium, verb):
     assert said.err == ""
     assert f"usage: podium {verb}" in said.out
     example = re.search(r"example: (podium .*)", said.out)[1]
-    assert cli._parse(shlex.split(example)[1:]).verb == verb  # the example is one that it takes
+    assert parser.parse(shlex.split(example)[1:]).verb == verb  # the example is one that it takes
 
 
 def test_help_names_every_verb_and_exit_code(podium):
