@@ -9,7 +9,7 @@ import torch
 import podium
 from podium.errors import NumericError, UsageError
 from podium.settings import Settings
-from podium.training import state, watch
+from podium.training import step, watch
 from podium.training.watch import WINDOW, Watch
 from test_training import toy
 
@@ -64,8 +64,8 @@ def poisoned(monkeypatch):
     """Steps whose loss is not a number."""
 
     def poison(*steps):
-        places = {f"before:{step}" for step in steps}
-        monkeypatch.setattr(state, "fault", lambda place: float("nan") if place in places else 0.0)
+        places = {f"before:{number}" for number in steps}
+        monkeypatch.setattr(step, "fault", lambda place: float("nan") if place in places else 0.0)
 
     return poison
 

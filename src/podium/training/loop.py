@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import math
 import platform
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -13,23 +11,22 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
-from podium import __version__, bundle
+from podium import bundle
 from podium.data.dataset import Dataset
 from podium.data.loader import Loader
-from podium.errors import MachineError, NumericError, UsageError
+from podium.errors import NumericError, UsageError
 from podium.evaluation.evaluate import Outputs, evaluate
 from podium.evaluation.metrics import summarize
-from podium.files import fault, write_atomic
+from podium.files import fault
 from podium.models.convnet import ConvNet
 from podium.models.weights import load_state
 from podium.settings import Settings, duration, read_file, skips, to_steps, write_file
 from podium.training import state
 from podium.training.features import cached, constant, probe
-from podium.training.folder import PREDICTIONS, RESULT, SETTINGS, RunFolder
+from podium.training.folder import SETTINGS, RunFolder
 from podium.training.forecast import steps_of
 from podium.training.interrupt import Stopped, stop_signals
 from podium.training.launch import restarted
@@ -37,6 +34,7 @@ from podium.training.optim import Average, learning_rate, make_optimizer
 from podium.training.parallel import Ranks, ranks_here
 from podium.training.plan import Plan, does_not_fit, prepare
 from podium.training.probe import lay_out
+from podium.training.result import card, check_disk, write_result
 from podium.training.resume import NOT_COMPARED, refuse_changes, refuse_devices
 from podium.training.step import forward_backward
 from podium.training.transfer import frozen_parts
@@ -142,11 +140,8 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
     watch = Watch(len(plan.data.classes))
     guard = list(net.buffers())  # batch-norm statistics, which a NaN batch would spoil
 
-    # Where we are: from the start, or from the newest good checkpoint.
-    step, judged, log_rows, seconds, left_out = 0, 0, 0, 0.0, 0
-    loss_sum, images_seen = 0.0, 0
-    best: dict[str, Any] = {"top1": -1.0, "epoch": 0}
-    devices = [ranks.world]  # more than one number where --elastic changed it
+    # Where we are: at the start, or where the newest good checkpoint was written.
+    at = state.Position(devices=[ranks.world])
     checkpoints = any(state.newest(folder.path))
     if checkpoints:
         with ranks.rank_0_before():  # it sets damaged ones aside
@@ -161,32 +156,28 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
         if average is not None:
             for name in average.values:
                 average.values[name].copy_(tensors[f"average.{name}"])
-        step, judged, log_rows, seconds = (values[k] for k in ("step", "judged", "log_rows", "seconds"))
-        loss_sum, images_seen, best = (values[k] for k in ("loss_sum", "images_seen", "best"))
-        left_out = values.get("left_out", 0)
-        before = values.get("devices", [1])
-        devices = before if before[-1] == ranks.world else [*before, ranks.world]
+        at = state.Position.read(values)
+        if at.devices[-1] != ranks.world:
+            at.devices.append(ranks.world)
     ranks.wait()  # until all have read what rank 0 writes next
     if ranks.leads:
-        folder.keep_log(log_rows)
-        _check_disk(folder, net, optimizer, s)
-    clock = time.monotonic() - seconds
+        folder.keep_log(at.log_rows)
+        check_disk(folder, net, optimizer, s)
+    clock = time.monotonic() - at.seconds
 
     def log(row: dict[str, Any]) -> None:
-        nonlocal log_rows
         if ranks.leads:
             folder.log(row)
-        log_rows += 1
+        at.log_rows += 1
 
     def warn(text: str, images: list[int] | None = None) -> None:
-        log({"event": "warning", "step": step, "text": text} | ({"images": images} if images else {}))
+        log({"event": "warning", "step": at.step, "text": text} | ({"images": images} if images else {}))
         if ranks.leads:
             print(f"warning: {text}", file=sys.stderr)
 
     def ship(split: str, scores: dict[str, Any]) -> None:
         if ranks.leads:
-            card = _card(plan, split, step, scores)
-            bundle.save(folder.path, net, plan.data.classes, plan.preprocessing, card)
+            bundle.save(folder.path, net, plan.data.classes, plan.preprocessing, card(plan, split, at.step, scores))
 
     def save() -> None:
         if not ranks.leads:
@@ -194,37 +185,24 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
         tensors = {f"net.{k}": v for k, v in net.state_dict().items()} | state.optimizer_state(optimizer)
         if average is not None:
             tensors |= {f"average.{k}": v for k, v in average.values.items()}
-        values: dict[str, Any] = {
-            "step": step,
-            "judged": judged,
-            "log_rows": log_rows,
-            "seconds": time.monotonic() - clock,
-        }
-        values |= {
-            "left_out": left_out,
-            "best": best,
-            "loss_sum": loss_sum,
-            "images_seen": images_seen,
-            "images": plan.images,
-            "devices": devices,
-        }
-        state.save(folder.path, tensors, values)
+        at.seconds = time.monotonic() - clock
+        state.save(folder.path, tensors, {**vars(at), "images": plan.images})
 
-    if log_rows == 0:
+    if at.log_rows == 0:
         sizes = {"model": s.model, "data": plan.data.name, "params": plan.cost.params, "steps": total}
         log({"event": "start", **_machine(), **sizes, "devices": ranks.world})
     if given and not checkpoints:
         save()  # weights that were handed in cannot be drawn again from the seed
     saved_at, pause = time.monotonic(), state.pause(s.checkpoint_every, 0.0)
-    events: Any = _tensorboard(folder, step) if ranks.leads else None
+    events: Any = _tensorboard(folder, at.step) if ranks.leads else None
     outputs: Outputs | None = None
     objective: nn.Module | None = None
 
     with stop_signals(duration("grace", s.grace)[0]) as stop:
         while True:
             # After an epoch, and after the last step: judge, log, keep the best.
-            if step > judged and (step % per_epoch == 0 or step == total):
-                epoch = -(-step // per_epoch)
+            if at.step > at.judged and (at.step % per_epoch == 0 or at.step == total):
+                epoch = -(-at.step // per_epoch)
                 with average.applied() if average is not None else nullcontext():
                     outputs = _judged(seen, watched, ranks)
                     scores = outputs.brief
@@ -232,73 +210,72 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
                     if (
                         plan.selects
                         and finite
-                        and (scores["top1"], -scores["loss"]) > (best["top1"], -best.get("loss", 0.0))
+                        and (scores["top1"], -scores["loss"]) > (at.best["top1"], -at.best.get("loss", 0.0))
                     ):
-                        best = {"epoch": epoch, **scores}
+                        at.best = {"epoch": epoch, **scores}
                         ship(plan.monitor, scores)
                 row = {
                     "event": "epoch",
                     "epoch": epoch,
-                    "step": step,
-                    "lr": learning_rate(step - 1, total, per_epoch, s),
-                    "train_loss": loss_sum / max(1, images_seen),
+                    "step": at.step,
+                    "lr": learning_rate(at.step - 1, total, per_epoch, s),
+                    "train_loss": at.loss_sum / max(1, at.images_seen),
                     "split": plan.monitor,
                     **scores,
                     "seconds": round(time.monotonic() - clock, 3),
                 }
                 log(row)
-                progress(step, total, row)
+                progress(at.step, total, row)
                 for name in ("train_loss", "lr", "top1", "loss") if events is not None else ():
-                    events.add_scalar(name, row[name], step)
-                judged, loss_sum, images_seen = step, 0.0, 0
-            patient = not s.patience or -(-judged // per_epoch) - best["epoch"] < s.patience
-            if step == total or (step == judged and not patient):
+                    events.add_scalar(name, row[name], at.step)
+                at.judged, at.loss_sum, at.images_seen = at.step, 0.0, 0
+            patient = not s.patience or -(-at.judged // per_epoch) - at.best["epoch"] < s.patience
+            if at.step == total or (at.step == at.judged and not patient):
                 break
 
             # The rest of an epoch.
-            epoch, first = divmod(step, per_epoch)
+            epoch, first = divmod(at.step, per_epoch)
             for batch in batches.epoch(epoch, first):
-                thawed = s.unfreeze is not None and _freeze(net, frozen_parts(s, net, step, total, per_epoch))
-                rate = learning_rate(step, total, per_epoch, s)
+                thawed = s.unfreeze is not None and _freeze(net, frozen_parts(s, net, at.step, total, per_epoch))
+                rate = learning_rate(at.step, total, per_epoch, s)
                 kept = [b.clone() for b in guard]
                 if objective is None or thawed:
                     objective = ranks.objective(seen, plan.criterion, batch.x)
-                value, norm = forward_backward(seen, optimizer, batch, objective, s, step, rate, plan.amp, ranks)
+                value, norm = forward_backward(seen, optimizer, batch, objective, s, at.step, rate, plan.amp, ranks)
                 if not (math.isfinite(value) and math.isfinite(norm)):
                     for buffer, old in zip(guard, kept, strict=True):
                         buffer.copy_(old)
                     images = ranks.joined(batch.index.cpu().numpy()).tolist()
-                    if left_out >= skips(s.on_nan):
+                    if at.left_out >= skips(s.on_nan):
                         save()
-                        _report_nan(folder, ranks, images, step, rate, value, norm)
-                    left_out += 1
-                    warn(f"step {step} left out: loss {value}, gradient norm {norm}", images)
+                        _report_nan(folder, ranks, images, at.step, rate, value, norm)
+                    at.left_out += 1
+                    warn(f"step {at.step} left out: loss {value}, gradient norm {norm}", images)
                 else:
                     optimizer.step()
-                    loss_sum += value * plan.train.batch_size
-                    images_seen += plan.train.batch_size
+                    at.loss_sum += value * plan.train.batch_size
+                    at.images_seen += plan.train.batch_size
                     if (problem := watch.stuck(value, norm)) is not None:
                         warn(problem)
-                step += 1
+                at.step += 1
                 if average is not None:
-                    average.update(step)
-                progress(step, total, {"epoch": epoch + 1, "loss": value, "lr": rate})
-                fault(f"step:{step}")
-                if step == total:
+                    average.update(at.step)
+                progress(at.step, total, {"epoch": epoch + 1, "loss": value, "lr": rate})
+                fault(f"step:{at.step}")
+                if at.step == total:
                     break
                 if received := ranks.largest(stop.received or 0):  # all stop after the same step
                     save()
-                    raise Stopped(received, step, total, folder.path)
+                    raise Stopped(received, at.step, total, folder.path)
                 if (now := time.monotonic()) - saved_at > pause:
                     save()
                     saved_at = time.monotonic()
                     pause = state.pause(s.checkpoint_every, saved_at - now)
 
-    seconds = time.monotonic() - clock
     save()
     ranks.wait()  # until rank 0 has written
     # What ships: the best weights where images were set apart to choose them, else the last.
-    chosen = best["epoch"] > 0
+    chosen = at.best["epoch"] > 0
     if seen is not net:
         outputs = None  # what is reported is what the whole network says of images
     if chosen:
@@ -313,32 +290,9 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
     if events is None:  # another rank writes what follows
         return
     events.close()
-    _write_predictions(folder, outputs)
-    epochs = step / per_epoch
-    result = {
-        "model": s.model,
-        "seed": s.seed,
-        "data": plan.data.name,
-        "classes": list(plan.data.classes),
-        "split": plan.judge,
-        "weights": f"best of validation, epoch {best['epoch']}" if chosen else "last epoch",
-        "epochs": round(epochs, 2),
-        "steps": step,
-        "devices": devices[-1],
-        "bit_comparable": len(devices) == 1,  # with a run of the same settings
-        "seconds": round(seconds, 3),
-        "images_per_second": round(step * plan.train.batch_size / seconds, 1),
-        "params": plan.cost.params,
-        "macs": plan.cost.macs,
-        "size_bytes": (folder / bundle.WEIGHTS).stat().st_size,
-        "skipped": [list(pair) for pair in plan.data.skipped],
-        **scores,
-    }
-    log({"event": "done", **brief, "seconds": result["seconds"]})
-    folder.write_json(RESULT, result)
-    for path in state.newest(folder.path):
-        if path.name != state.LAST:
-            path.unlink()
+    shipped = f"best of validation, epoch {at.best['epoch']}" if chosen else "last epoch"
+    log({"event": "done", **brief, "seconds": round(at.seconds, 3)})
+    write_result(plan, folder, at, shipped, outputs, scores)
 
 
 def _what_is_trained(plan: Plan) -> tuple[ConvNet, Loader, Loader]:
@@ -379,17 +333,6 @@ def _report_nan(
     )
 
 
-def _check_disk(folder: RunFolder, net: ConvNet, optimizer: torch.optim.Optimizer, s: Settings) -> None:
-    """Two checkpoints, a third while it is written, and two bundles must fit: before the first step, not after the last."""
-    weights = sum(t.numel() * t.element_size() for t in net.state_dict().values())
-    copies = 1 + {"sgd": 1, "rmsprop": 2, "adam": 2, "adamw": 2}[s.optimizer] + (s.ema > 0)
-    there = sum(path.stat().st_size for path in state.newest(folder.path))
-    needed, free = (3 * copies + 2) * weights - there, shutil.disk_usage(folder.path).free
-    if free < needed:
-        what = f"disk full: need {needed / 1e6:.0f} MB, have {free / 1e6:.0f} MB at {folder.path}"
-        raise MachineError(what, "free some space, or name another folder with -o")
-
-
 def _machine() -> dict[str, Any]:
     return {
         "torch": torch.__version__,
@@ -397,28 +340,6 @@ def _machine() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
-
-
-def _card(plan: Plan, split: str, step: int, scores: dict[str, Any]) -> dict[str, Any]:
-    s = plan.settings
-    return {
-        "podium": __version__,
-        "torch": torch.__version__,
-        "data": plan.data.name,
-        "data_sha256": plan.images,
-        "split": split,
-        "steps": step,
-        "seed": s.seed,
-        "recipe": s.recipe,
-        **plan.parents,
-        "scores": scores,
-    }
-
-
-def _write_predictions(folder: RunFolder, outputs: Outputs) -> None:
-    buffer = io.BytesIO()
-    np.savez(buffer, logits=outputs.logits, labels=outputs.labels)
-    write_atomic(folder / PREDICTIONS, buffer.getvalue())
 
 
 def _tensorboard(folder: RunFolder, step: int) -> Any:

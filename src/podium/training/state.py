@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,37 @@ DTYPES = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
+
+
+@dataclass
+class Position:
+    """Where a run is: what changes from step to step beside tensors. A checkpoint holds all of it.
+
+    Args:
+        step: steps taken.
+        judged: the step at which the network was last judged.
+        log_rows: rows of the log so far.
+        seconds: of training so far.
+        left_out: steps that were not finite.
+        loss_sum, images_seen: of the epoch so far.
+        best: scores of the epoch that validation likes best, and its number.
+        devices: how many processes take part; more than one number where --elastic changed it.
+    """
+
+    step: int = 0
+    judged: int = 0
+    log_rows: int = 0
+    seconds: float = 0.0
+    left_out: int = 0
+    loss_sum: float = 0.0
+    images_seen: int = 0
+    best: dict[str, Any] = field(default_factory=lambda: {"top1": -1.0, "epoch": 0})
+    devices: list[int] = field(default_factory=lambda: [1])
+
+    @classmethod
+    def read(cls, values: dict[str, Any]) -> Position:
+        """Out of a checkpoint; what an older Podium did not write is as at the start."""
+        return cls(**{name: values[name] for name in cls.__dataclass_fields__ if name in values})
 
 
 def save(folder: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
