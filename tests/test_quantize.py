@@ -49,6 +49,8 @@ def test_the_card_names_the_parent_and_every_file(quantized, run):
     assert card["data_sha256"] == podium.load(run.path).card["data_sha256"]
     assert card["sha256"] == {"model.onnx": hashlib.sha256((quantized.path / "model.onnx").read_bytes()).hexdigest()}
     assert card["gate"] == quantized.gate
+    assert card["gate_without_qat"] is None  # it was not needed
+    assert not (quantized.path / "qat").exists()
     assert json.loads((quantized.path / "quantize.json").read_text())["rows"] == quantized.rows
     assert podium.load(quantized.path).classes == tuple("0123456789")
 
@@ -64,7 +66,7 @@ def test_one_that_forgets_is_not_left_and_the_run_stays(podium, run, tmp_path, m
     before = {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
     right = quantize._logits
     monkeypatch.setattr(quantize, "_logits", lambda made, images: np.roll(right(made, images), 1, axis=1))
-    said = podium("quantize", run.path, "-o", "q", "--seconds", "0.01", "--json")
+    said = podium("quantize", run.path, "-o", "q", "--no-qat", "--seconds", "0.01", "--json")
     said.refused(5, "int8 loses too much", "--tolerance")
     assert not list(tmp_path.iterdir())
     assert {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()} == before

@@ -404,7 +404,7 @@ def quantize(
         run: a run folder or bundle.
         data: its training images measure the ranges, its validation images judge; the run's own if None.
         out: a new folder.
-        how: engine=, tolerance=, limit=, seconds=, say=.
+        how: engine=, tolerance=, limit=, seconds=, qat=, epochs=, say=, watch=.
 
     Raises:
         NumericError: it knows fewer of the validation images than `tolerance` allows; nothing is left.

@@ -321,6 +321,13 @@ def build_parser() -> Parser:
         metavar="X",
         help="loss of top-1, as a fraction, that is accepted; of more by a paired test nothing is left, and the exit code is 5 [0.005]",
     )
+    p.add_argument(
+        "--qat",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="where more is lost, fine-tune under int8's rounding (recipe qat, DIR/qat) and try again [yes]",
+    )
+    p.add_argument("--epochs", type=int, metavar="N", help="of that fine-tuning [5]")
     p.add_argument("--limit", type=int, default=2000, metavar="N", help="images that judge, at most [2000]")
     p.add_argument("--seconds", type=float, default=1.0, metavar="X", help="of timing each engine and batch [1]")
 

@@ -52,6 +52,9 @@ class Settings:
     teacher: str | None = option(None, "a run or bundle whose answers are imitated (Hinton et al. 2015)")
     alpha: float = option(0.9, "teacher: its share of the loss, beside the labels'", at_least=0.0)
     temperature: float = option(4.0, "teacher: what logits are divided by before they are compared", at_least=0.01)
+    qat: bool = option(
+        False, "round weights and activations as int8 will, so that the weights get used to it (Jacob et al. 2018)"
+    )
 
     # What the network sees
     image_size: int | None = option(

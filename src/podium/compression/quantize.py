@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ import numpy as np
 from podium.bundle import CARD, Bundle
 from podium.compression import int8
 from podium.compression.gate import judge, paired, told
+from podium.compression.qat import accustomed
+from podium.compression.shrink import Watch
 from podium.data.dataset import Dataset
 from podium.deployment import bench
 from podium.deployment.export import card_of, onnx_model, save_ir, sealed_bytes, squares
@@ -27,7 +28,7 @@ from podium.files import write_atomic
 
 ENGINES = ("onnxruntime", "openvino")
 CALIBRATION, JUDGED = 256, 2000  # images that ranges are measured on, and that it is judged by at most
-REPORT = "quantize.json"
+REPORT, QAT = "quantize.json", "qat"
 BATCHES = (1, 32)
 
 Say = Callable[[str], None]
@@ -57,23 +58,29 @@ def quantize(
     tolerance: float = 0.005,
     limit: int = JUDGED,
     seconds: float = 1.0,
+    qat: bool = True,
+    epochs: int | None = None,
     say: Say = lambda _: None,
+    watch: Watch = lambda *_: None,
 ) -> Quantized:
     """Write a run's network in int8 as a new folder: the model, `card.json` that names the parent, and the table.
 
     Args:
         bundle: the run.
         data: its training images measure the ranges; its validation images, or where it has none its test images, judge.
-        out: a new folder.
+        out: a new folder, or one whose fine-tuning was stopped.
         engine: "onnxruntime" (its static quantiser), or "openvino" (NNCF).
         tolerance: loss of top-1 that is accepted, as a fraction, by a paired test on the same images.
         limit: images that judge, at most.
         seconds: of timing each engine and batch.
+        qat: where more is lost than that, fine-tune under int8's rounding (`out`/qat) and try once more.
+        epochs: of that fine-tuning; the recipe's if None.
         say: is told what happens.
+        watch: the same of the fine-tuning's steps.
 
     Raises:
         UsageError: no such engine, or something is at `out`.
-        NumericError: more is lost than that; nothing is left.
+        NumericError: more is lost than that; nothing is left but the fine-tuned run, if there was one.
     """
     out = Path(out)
     if engine not in ENGINES:
@@ -82,42 +89,44 @@ def quantize(
         raise UsageError(f"tolerance: {tolerance}", "give a fraction such as 0.005")
     if limit < 1:
         raise UsageError(f"limit: {limit}", "give at least 1")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and (not out.is_dir() or any(path.name != QAT for path in out.iterdir())):
         raise UsageError(f"{out}: exists already", "name another folder with -o")
     split = "val" if "val" in data.splits else "test"
-    calibration, _ = squares(data, bundle, CALIBRATION, "train")
     images, labels = squares(data, bundle, limit, split)
     if (labels < 0).any():
         raise DataError(f"{data.name} has classes the network was not trained on", "give the data of the run")
     before, _ = answer(bundle, images)
-    float_model = onnx_model(graph_of(bundle, True), bundle.preprocessing.image_size, bundle.preprocessing.channels)
-    card = card_of(bundle, True)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".quantize-") as scratch:
-        folder = Path(scratch) / "made"
+        folder, base = Path(scratch) / "made", Path(scratch) / "float.onnx"
         folder.mkdir()
-        (Path(scratch) / "float.onnx").write_bytes(sealed_bytes(float_model, card))
-        card |= {"dtype": "int8", "made": {"by": "quantize", "engine": engine, "calibration_images": len(calibration)}}
-        if engine == "openvino":
-            made, how = _openvino((Path(scratch) / "float.onnx").read_bytes(), calibration, card, folder), "by NNCF"
-        else:
-            made, how = _onnx(float_model, calibration, bundle, card, folder)
-        say(f"int8 {how}, ranges measured on {len(calibration)} training images")
-        gate = judge(paired(before, _logits(made, images), labels), tolerance)
+
+        def attempt(network: Bundle, model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+            """A network, of which `model` is the ONNX, in int8 in the folder: its card, and what the gate says."""
+            made, card = _int8(network, model, data, engine, folder)
+            say(f"int8 {card['how']}, ranges measured on {card['made']['calibration_images']} training images")
+            return card, judge(paired(before, _logits(made, images), labels), tolerance)
+
+        model = _float(bundle)
+        base.write_bytes(sealed_bytes(model, card_of(bundle, True)))
+        card, gate = attempt(bundle, model)
+        plain, mend = None, f"{out} is not made and the run stays; --tolerance allows more"
+        if qat and not gate["passed"] and set(data.classes) == set(bundle.classes):
+            say(f"{told(gate)}. Fine-tuning under int8's rounding: {out / QAT}")
+            plain, mend = gate, f"{mend}, --epochs fine-tunes longer (with another -o)"
+            tuned = accustomed(bundle, data, out / QAT, epochs, watch)
+            card, gate = attempt(tuned, _float(tuned))
         if not gate["passed"]:
-            raise NumericError(
-                f"int8 loses too much: {told(gate)}", f"{out} is not made and the run stays; --tolerance allows more"
-            )
-        rows = _table(bundle, Path(scratch) / "float.onnx", folder, images, before, labels, engine, seconds)
-        facts = {"gate": gate, "split": split, "how": how}
+            raise NumericError(f"int8 loses too much: {told(gate)}", mend)
+        rows = _table(bundle, base, folder, images, before, labels, engine, seconds)
+        facts = {"gate": gate, "gate_without_qat": plain, "split": split}
         files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
-        write_atomic(
-            folder / CARD, json.dumps({**card, **facts, "sha256": files}, indent=1, ensure_ascii=False).encode()
-        )
-        write_atomic(folder / REPORT, json.dumps({**facts, "rows": rows}, indent=1).encode())
-        if out.exists():
-            out.rmdir()
-        shutil.move(os.fspath(folder), out)
+        card = {**card, **facts, "sha256": files}
+        write_atomic(folder / CARD, json.dumps(card, indent=1, ensure_ascii=False).encode())
+        write_atomic(folder / REPORT, json.dumps({**facts, "how": card["how"], "rows": rows}, indent=1).encode())
+        out.mkdir(exist_ok=True)
+        for name in (*files, REPORT, CARD):
+            os.replace(folder / name, out / name)
     return Quantized(out, gate, rows)
 
 
@@ -125,26 +134,38 @@ def _logits(made: Exported, images: np.ndarray) -> np.ndarray:
     return np.concatenate([made.logits_and_probabilities(images[i : i + 16])[0] for i in range(0, len(images), 16)])
 
 
-def _onnx(model: Any, images: np.ndarray, bundle: Bundle, card: dict[str, Any], folder: Path) -> tuple[Exported, str]:
+def _float(bundle: Bundle) -> Any:
+    p = bundle.preprocessing
+    return onnx_model(graph_of(bundle, True), p.image_size, p.channels)
+
+
+def _int8(bundle: Bundle, model: Any, data: Dataset, engine: str, folder: Path) -> tuple[Exported, dict[str, Any]]:
+    """A network in int8 as a file in a folder, and its card."""
+    calibration, _ = squares(data, bundle, CALIBRATION, "train")
+    made = {"by": "quantize", "engine": engine, "calibration_images": len(calibration)}
+    card = {**card_of(bundle, True), "dtype": "int8", "made": made}
+    if engine == "openvino":
+        content = sealed_bytes(model, card)
+        save_ir(int8.openvino_int8(content, calibration), card, folder / MODEL_IR)
+        return load_exported(folder / MODEL_IR), {**card, "how": "by NNCF"}
+    how = _onnx(model, calibration, bundle, card, folder / MODEL)
+    return load_exported(folder / MODEL, engine="onnxruntime"), {**card, "how": how}
+
+
+def _onnx(model: Any, images: np.ndarray, bundle: Bundle, card: dict[str, Any], path: Path) -> str:
     """Of the ways to round the weights, the one whose first classes are the network's own on most training images."""
     expected = answer(bundle, images)[0].argmax(1)
     best, agreed = b"", -1.0
     how = ""
     for way in int8.ways(int8.has_vnni()):
         content = sealed_bytes(int8.onnx_int8(model, images, way), card)
-        (folder / MODEL).write_bytes(content)
-        agreement = float(
-            (_logits(load_exported(folder / MODEL, engine="onnxruntime"), images).argmax(1) == expected).mean()
-        )
+        path.write_bytes(content)
+        made = load_exported(path, engine="onnxruntime")
+        agreement = float((_logits(made, images).argmax(1) == expected).mean())
         if agreement > agreed:
             best, agreed, how = content, agreement, str(way)
-    (folder / MODEL).write_bytes(best)
-    return load_exported(folder / MODEL, engine="onnxruntime"), how
-
-
-def _openvino(content: bytes, images: np.ndarray, card: dict[str, Any], folder: Path) -> Exported:
-    save_ir(int8.openvino_int8(content, images), card, folder / MODEL_IR)
-    return load_exported(folder / MODEL_IR)
+    path.write_bytes(best)
+    return how
 
 
 def _table(

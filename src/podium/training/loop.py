@@ -25,6 +25,7 @@ from podium.models.convnet import ConvNet
 from podium.models.weights import load_state
 from podium.settings import Settings, duration, read_file, skips, to_steps, write_file
 from podium.training import state
+from podium.training.fake_int8 import exact
 from podium.training.features import cached, constant, probe
 from podium.training.folder import SETTINGS, RunFolder
 from podium.training.forecast import steps_of
@@ -278,6 +279,9 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
     chosen = at.best["epoch"] > 0
     if seen is not net:
         outputs = None  # what is reported is what the whole network says of images
+    if s.qat:
+        exact(net)  # what ships is not rounded: `podium quantize` does that
+        outputs = None
     if chosen:
         net = lay_out(bundle.load(folder.path).model.to(device), s.memory_format)
         outputs = None

@@ -22,6 +22,7 @@ from podium.evaluation.cost import Cost, count_net
 from podium.models.convnet import ConvNet
 from podium.models.registry import architecture, build_model
 from podium.settings import Settings, duration, to_steps
+from podium.training.fake_int8 import fake_int8
 from podium.training.fit import largest_batch
 from podium.training.losses import Criterion, criterion
 from podium.training.parallel import ALONE, Ranks
@@ -151,6 +152,8 @@ def prepare(settings: Settings, data: Dataset | None = None, net: ConvNet | None
     frozen_parts(s, net, 0, 1, 1)  # refuses a part that is not there
     if not any(p.requires_grad for p in net.parameters()):
         raise UsageError("the network is frozen as a whole: there is nothing to train", "leave some part unfrozen")
+    if s.qat:
+        fake_int8(net)
     s = _fitted(net.to(device), s, device, cost.macs, len(data.splits["train"]), ranks)
     s = s.replace(
         lr=s.lr if s.lr is not None else default_rate(net, s.optimizer),

@@ -83,6 +83,23 @@ OURS: dict[str, Recipe] = {
             "crop": "pad",
         },
     ),
+    "qat": Recipe(
+        "ours, for --weights that int8 harms: a short while of Adam at a low rate under int8's rounding (Jacob et al. 2018, "
+        "arXiv:1712.05877, section 3)",
+        {
+            "duration": "5ep",
+            "qat": True,
+            "optimizer": "adamw",
+            "lr": 1e-3,
+            "weight_decay": 0.0,
+            "schedule": "cosine",
+            "warmup": "5%",
+            "clip": 1.0,
+            "crop": "pad",
+            "crop_padding": 0.04,
+            "amp": "off",
+        },
+    ),
 }
 RECIPES = {**OURS, **PAPERS, **ARTICLES}
 

@@ -36,11 +36,14 @@ def quantize(arguments: argparse.Namespace) -> int:
 
     def say(text: str) -> None:
         if not a.json:
-            print(text, file=sys.stderr)
+            print(text, file=sys.stderr, flush=True)
 
-    made = api.quantize(
-        a.run_folder, a.data, a.out, engine=a.engine, tolerance=a.tolerance, limit=a.limit, seconds=a.seconds, say=say
-    )
+    def watch(name: str, step: int, steps: int, shown: dict[str, Any]) -> None:  # no bar: it would disturb the timings
+        if "event" in shown:
+            say(f"{name}  {console.epoch_line(shown)}")
+
+    how = {key: getattr(a, key) for key in ("engine", "tolerance", "limit", "seconds", "qat", "epochs")}
+    made = api.quantize(a.run_folder, a.data, a.out, **how, say=say, watch=watch)
     if a.json:
         print_json({"run": str(made.path), "gate": made.gate, "rows": made.rows})
         return 0

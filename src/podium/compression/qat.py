@@ -1,0 +1,43 @@
+"""A network that int8 harms learns to live with it: a short fine-tuning under int8's rounding, with itself as it was for a teacher."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+from podium.bundle import Bundle, load
+from podium.compression.shrink import Watch, begin, trained
+from podium.data.dataset import Dataset
+from podium.data.decode import Preprocessing
+from podium.models.convnet import ConvNet
+from podium.training.recipes import settings_of
+from podium.training.transfer import reorder
+
+RECIPE = "qat"
+
+
+def accustomed(bundle: Bundle, data: Dataset, out: Path, epochs: int | None, watch: Watch) -> Bundle:
+    """The network after quantisation-aware fine-tuning [Jacob et al. 2018, arXiv:1712.05877]; one that was stopped goes on.
+
+    Args:
+        bundle: the network as it is, which also teaches.
+        data: of the same classes.
+        out: the run folder, with `start` in it.
+        epochs: of it; the recipe's if None.
+
+    Raises:
+        UsageError: there is another network's fine-tuning.
+    """
+    made = {"by": RECIPE, "parent": bundle.card.get("sha256"), "epochs": epochs}
+
+    def make() -> tuple[ConvNet, Dataset, Preprocessing]:
+        net = copy.deepcopy(bundle.model)
+        reorder(net, [bundle.classes.index(name) for name in data.classes], data.name)
+        return net, data, bundle.preprocessing
+
+    start = str(begin(out, made, make))
+    merged = settings_of(RECIPE, None, {"data": data.source or data.name, "epochs": epochs, "resize": data.resize})
+    s = merged.settings.replace(model=bundle.model.spec["model"], weights=start, teacher=start)
+    tuned = load(trained(s, out, data, "int8", watch, merged.origin).path)
+    reorder(tuned.model, [tuned.classes.index(name) for name in bundle.classes], str(out))
+    return Bundle(tuned.model, bundle.classes, tuned.preprocessing, tuned.card)
