@@ -319,7 +319,7 @@ def build_parser() -> Parser:
         type=float,
         default=0.005,
         metavar="X",
-        help="loss of top-1, as a fraction, that is accepted; of more by a paired test nothing is left, and the exit code is 5 [0.005]",
+        help="loss of top-1, as a fraction, that is accepted; of more by a paired test no model is left, and the exit code is 5 [0.005]",
     )
     p.add_argument(
         "--qat",
