@@ -117,11 +117,23 @@ def test_a_network_that_int8_harms_is_used_to_it_after_fine_tuning(podium, hosti
     assert judged["top1"] == result["top1"]
 
 
-def test_one_that_int8_still_harms_is_refused_and_nothing_is_trained_twice(podium, hostile, tmp_path):
+def test_one_that_int8_still_harms_is_refused_and_its_fine_tuning_is_kept_and_exact(
+    podium, hostile, tmp_path, monkeypatch
+):
     words = ("quantize", hostile, "digits", "-o", "q", "--tolerance", 0, "--epochs", 1, "--limit", 50)
     podium(*words, "--json").refused(5, "int8 loses too much", "--epochs")
     assert [path.name for path in tmp_path.iterdir()] == ["q"]
     assert [path.name for path in (tmp_path / "q").iterdir()] == ["qat"]
     log = (tmp_path / "q" / "qat" / "log.jsonl").read_bytes()
-    accustomed(library.load(hostile), library.load_data("digits"), tmp_path / "q" / "qat", 1, lambda *_: None)
-    assert (tmp_path / "q" / "qat" / "log.jsonl").read_bytes() == log
+
+    def again(out):
+        accustomed(library.load(hostile), library.load_data("digits"), out, 1, lambda *_: None)
+        return (out / "model.safetensors").read_bytes()
+
+    whole = again(tmp_path / "q" / "qat")
+    assert (tmp_path / "q" / "qat" / "log.jsonl").read_bytes() == log  # nothing is trained twice
+    monkeypatch.setenv("PODIUM_FAULT", "signal:15@step:7")
+    with pytest.raises(library.PodiumError, match="after step 7"):
+        again(tmp_path / "stopped")
+    monkeypatch.delenv("PODIUM_FAULT")
+    assert again(tmp_path / "stopped") == whole
