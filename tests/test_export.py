@@ -99,7 +99,9 @@ def pixels(channels=3, count=2):
     return np.random.Generator(np.random.PCG64(3)).integers(0, 256, (count, 32, 32, channels), np.uint8)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name == "inception_v4" else []) for name in FAMILIES]
+)
 def test_every_family_says_in_onnx_what_it_says_in_torch(name, tmp_path):
     b = bundle_of(name, channels=1 if name.startswith("lenet") else 3, **FAMILIES[name])
     images = pixels(b.preprocessing.channels)

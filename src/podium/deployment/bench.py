@@ -193,13 +193,7 @@ def bench(
             if isinstance(runner, tuple):
                 rows.append({"model": name, "engine": runner[0], "missing": runner[1]})
                 continue
-            agreement = None
-            if reference is not None:
-                parts = [
-                    runner.call(images[i : i + 16])[0].argmax(1) for i in range(0, len(images) // 16 * 16 or 1, 16)
-                ]
-                got = np.concatenate(parts)
-                agreement = float((got == reference[: len(got)]).mean())
+            agrees = None if reference is None else agreement(runner.call, images, reference)
             figures = []
             for batch in sorted({1, *batches}):
                 x = np.ascontiguousarray(np.resize(images, (batch, *images.shape[1:])))
@@ -210,10 +204,16 @@ def bench(
                 top = peak(runner.dtype, threads) if macs else None
                 share = round(macs * row["images_per_second"] / top, 3) if macs and top else None
                 own = {"model": name, "engine": runner.engine, "dtype": runner.dtype, "threads": threads}
-                rows.append({**own, **row, "share_of_peak": share, "agreement": agreement})
+                rows.append({**own, **row, "share_of_peak": share, "agreement": agrees})
     finally:
         torch.set_num_threads(before)
     return rows
+
+
+def agreement(call: Call, images: np.ndarray, reference: np.ndarray) -> float:
+    """Share of images (N, S, S, C) whose first class is the reference's (N,)."""
+    got = [call(images[i : i + 16])[0].argmax(1) for i in range(0, len(images), 16)]
+    return float((np.concatenate(got) == reference).mean())
 
 
 def pick(rows: list[dict[str, Any]], batch: int | None = 1) -> dict[str, Any] | None:
