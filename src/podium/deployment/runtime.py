@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib.util
 import os
 from collections.abc import Callable, Sequence
@@ -142,6 +144,7 @@ def load_exported(
         raise UsageError(f"engine: {engine!r} for {name}", f"one of {', '.join(ENGINES)}; .xml is OpenVINO's")
     if dtype not in DTYPES or (dtype != "float32" and engine != "openvino"):
         raise UsageError(f"dtype: {dtype!r} with {engine}", "float32; or bfloat16, with openvino")
+    before = _state(path)
     content = _read(path)
     weights = _read(path.with_suffix(".bin")) if kind == ".xml" else b""
     card = read_ir(name, content, weights) if kind == ".xml" else read_onnx(name, content)
@@ -154,7 +157,10 @@ def load_exported(
         what = f"{name}: not a card of Podium ({type(error).__name__}: {error})"
         raise ModelFileError(what, "without classes and preprocessing a prediction would be a guess") from None
     threads = threads or cores()
-    call = _openvino(name, content, weights, dtype, threads) if engine == "openvino" else _onnx(name, content, threads)
+    del content, weights  # the engines read the file themselves: they would keep these bytes
+    call = _openvino(name, path, dtype, threads) if engine == "openvino" else _onnx(name, path, threads)
+    if _state(path) != before:
+        raise ModelFileError(f"{name}: changed while it was read", "load it again")
     made = Exported(
         call, classes, preprocessing, card, {"engine": engine, "dtype": card.get("dtype", dtype), "threads": threads}
     )
@@ -162,7 +168,14 @@ def load_exported(
     shape = made.logits_and_probabilities(blank)[1].shape
     if shape != (1, len(classes)):
         raise ModelFileError(f"{name}: gives {shape}, and has {len(classes)} classes", "export it again")
+    _trim()
     return made
+
+
+def _trim() -> None:
+    """Give back what preparing the network freed: glibc keeps it for later, twice the size of the network."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # of systems without glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _read(path: Path) -> bytes:
@@ -170,6 +183,12 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ModelFileError(f"{show(path)}: cannot be read ({error.strerror})", "check the path") from None
+
+
+def _state(path: Path) -> list[tuple[int, ...]]:
+    """What changes when a file, or the weights beside it, are written."""
+    files = [p for p in (path, path.with_suffix(".bin")) if p.is_file()]
+    return [(f.st_dev, f.st_ino, f.st_size, f.st_mtime_ns) for f in map(os.stat, files)]
 
 
 def _there(package: str) -> bool:
@@ -186,14 +205,15 @@ def _import(package: str) -> Any:
         raise MachineError(f"{package} is not installed, which runs exported files", fix) from None
 
 
-def _onnx(name: str, content: bytes, threads: int) -> Call:
-    """The graph in ONNX Runtime. It gets the bytes that were checked, not the path."""
+def _onnx(name: str, path: Path, threads: int) -> Call:
+    """The graph in ONNX Runtime, whose session would hold the bytes of a file as long as it lives."""
     ort = _import("onnxruntime")
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
+    options.enable_cpu_mem_arena = False  # it would keep the weights twice, as read and as packed, and is no faster
     try:
-        session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         inputs, outputs = session.get_inputs(), [output.name for output in session.get_outputs()]
         if len(inputs) != 1 or outputs != ["logits", "probabilities"]:
             raise ValueError(f"it gives {', '.join(outputs)}")
@@ -208,14 +228,12 @@ def _onnx(name: str, content: bytes, threads: int) -> Call:
     return call
 
 
-def _openvino(name: str, content: bytes, weights: bytes, dtype: str, threads: int) -> Call:
+def _openvino(name: str, path: Path, dtype: str, threads: int) -> Call:
     ov = _import("openvino")
     core = ov.Core()
     try:
-        if weights:
-            model = core.read_model(content, ov.Tensor(np.frombuffer(weights, np.uint8)))
-        else:
-            model = core.read_model(content)
+        core.set_property({"ENABLE_MMAP": False})  # a file written over would end the process
+        model = core.read_model(path)
         config = {
             "INFERENCE_PRECISION_HINT": DTYPES[dtype],
             "INFERENCE_NUM_THREADS": threads,
