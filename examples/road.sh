@@ -2,21 +2,21 @@
 # The whole road on one data set: compare networks, make the winner smaller, put it into 8-bit integers, export it, and use it
 # where there is no torch. The same command again goes on with what is unfinished.
 #
-#   bash examples/road.sh ../shared/data/fashion-mnist road "--epochs 3"
+#   bash examples/road.sh ../shared/data/fashion-mnist road "--epochs 2"
 #
 # DATA, the folder of all that is made, flags of the comparison. podium must be on the PATH: `source .venv/bin/activate`.
 set -euo pipefail
-data=$1 out=$2 length=${3:-"--epochs 3"}
+data=$1 out=$2 length=${3:-"--epochs 2"}
 here=$(cd "$(dirname "$0")/.." && pwd)
 mkdir -p "$out"
 
 echo "== compare"
 # shellcheck disable=SC2086
-podium compare "$data" -m lenet5_modern,mobilenet_v1,resnet20 $length -o "$out/compare"
+podium compare "$data" -m lenet5_modern,resnet20 $length -o "$out/compare"
 winner=$(python -c 'import csv, sys; print(next(csv.DictReader(open(sys.argv[1])))["model"])' "$out/compare/leaderboard.csv")
 run=$out/compare/$winner-seed0
 echo "== the winner is $winner: half of its multiply-adds"
-podium prune "$run" "$data" --macs 0.5 --epochs 2 --tolerance 0.02 -o "$out/small"
+podium prune "$run" "$data" --macs 0.5 --epochs 1 --tolerance 0.02 -o "$out/small"
 echo "== int8"
 podium quantize "$out/small" -o "$out/int8" --tolerance 0.02
 echo "== export"
