@@ -115,7 +115,7 @@ def main() -> None:
                 if options.peer:
                     words = ["--data", there, "--net", theirs, "--size", side, "--batch", batch]
                     words += ["--seconds", options.seconds]
-                    peers.append(peer(options.peer, "peer_train.py", *map(str, words)))
+                    peers.append(peer(options.peer, "peer_train.py", *map(str, words)) | {"data": data})
             middle = statistics.median(run["images_per_second"] for run in runs)
             share = runs[0]["gmacs_per_second"] / figures["peak_gmacs_per_second"][runs[0]["dtype"]]
             figures[case] = {"podium": runs, "median_images_per_second": middle, "share_of_peak": round(share, 3)}
