@@ -182,7 +182,8 @@ def _table(
     made = after / (MODEL_IR if engine == "openvino" else MODEL)
     here = tuple(e for e in ENGINES if bench.is_here(e))
     how: dict[str, Any] = {"seconds": seconds, "threads": cores(), "batches": BATCHES, "macs": None}
-    reference, shown = logits.argmax(1), images[:256]
+    shown = images[:256]
+    reference = logits[: len(shown)].argmax(1)
     rows = []
     for name, runners, files in (
         ("before", bench.runners(bundle, ("eager",), cores()), [before]),
