@@ -132,8 +132,8 @@ def test_one_that_int8_still_harms_is_refused_and_its_fine_tuning_is_kept_and_ex
 
     whole = again(tmp_path / "q" / "qat")
     assert (tmp_path / "q" / "qat" / "log.jsonl").read_bytes() == log  # nothing is trained twice
-    monkeypatch.setenv("PODIUM_FAULT", "signal:15@step:7")
-    with pytest.raises(library.PodiumError, match="after step 7"):
+    monkeypatch.setenv("PODIUM_FAULT", "nan@before:7")
+    with pytest.raises(library.PodiumError, match="at step 7: the step was not taken"):
         again(tmp_path / "stopped")
     monkeypatch.delenv("PODIUM_FAULT")
     assert again(tmp_path / "stopped") == whole
