@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from podium.settings import duration, to_steps
-from podium.training.plan import Plan, does_not_fit
-from podium.training.trial import Trial, memory_in_use, out_of_memory
+from podium.training.plan import Plan, within_memory
+from podium.training.trial import Trial, memory_in_use
 
 SAMPLE, FEWEST = 0.05, 5  # of a budget the share that may go into timing steps, and the steps it takes at least
 UNCOUNTED = 2  # steps until everything is in its place
@@ -84,16 +84,7 @@ def forecast(plan: Plan) -> dict[str, Any]:
         UsageError: a step does not fit into memory.
     """
     s, per_epoch, batch = plan.settings, len(plan.train), plan.train.batch_size
-    full = False
-    try:
-        held = memory(plan)
-        step, judging = measured(plan, MOST_SECONDS)
-    except Exception as error:
-        if not out_of_memory(error):
-            raise
-        full = True
-    if full:  # what the error held is free by now
-        raise does_not_fit(plan)
+    held, (step, judging) = within_memory(plan, lambda: (memory(plan), measured(plan, MOST_SECONDS)))
     value, unit = duration("duration", s.duration)
     steps = to_steps("duration", s.duration, per_epoch) if unit != "s" else int(value / (step + judging / per_epoch))
     link = LINKS[plan.device.type]

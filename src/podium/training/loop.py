@@ -33,13 +33,13 @@ from podium.training.interrupt import Stopped, stop_signals
 from podium.training.launch import restarted
 from podium.training.optim import Average, learning_rate, make_optimizer
 from podium.training.parallel import Ranks, ranks_here
-from podium.training.plan import Plan, does_not_fit, prepare
+from podium.training.plan import Plan, prepare, within_memory
 from podium.training.probe import lay_out
 from podium.training.result import card, check_disk, write_result
 from podium.training.resume import NOT_COMPARED, refuse_changes, refuse_devices
 from podium.training.step import forward_backward
 from podium.training.transfer import frozen_parts
-from podium.training.trial import denormals_flushed, out_of_memory
+from podium.training.trial import denormals_flushed
 from podium.training.watch import Watch
 
 # Called after every step with (steps done, steps in all, what to show) and after every epoch with its log row.
@@ -121,15 +121,8 @@ def _train(
         ranks.wait()  # until rank 0 holds the folder
         if announce is not None:
             announce(plan)
-        full = False
-        try:
-            _run(plan, folder, given=net is not None, progress=progress or (lambda *_: None))
-        except Exception as error:
-            if not out_of_memory(error):
-                raise
-            full = True
-        if full:  # what the error held is free by now
-            raise does_not_fit(plan)
+        shown = progress or (lambda *_: None)
+        within_memory(plan, lambda: _run(plan, folder, given=net is not None, progress=shown))
 
 
 def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -30,6 +32,9 @@ from podium.training.probe import WAYS, fastest_way, lay_out
 from podium.training.recipes import RECIPES
 from podium.training.sync_norm import synchronize
 from podium.training.transfer import adapted, check_same_pixels, frozen_parts, read_source, read_teacher
+from podium.training.trial import out_of_memory
+
+T = TypeVar("T")
 
 SMALL_UP_TO = 64  # pixels: the side up to which a network takes its small form by itself
 LARGEST_BATCH, SMALLEST_BATCH, STEPS_AN_EPOCH = 128, 16, 40  # what the batch size is chosen by
@@ -244,7 +249,21 @@ def _check_parts(images: int, accumulate: int, devices: int) -> None:
         raise UsageError(f"batch_size: {images} images a step{where}", "batch norm needs at least 2 images at a time")
 
 
-def does_not_fit(plan: Plan) -> UsageError:
+def within_memory(plan: Plan, work: Callable[[], T]) -> T:
+    """What the work gives.
+
+    Raises:
+        UsageError: memory ran out; names a batch that fits.
+    """
+    try:
+        return work()
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+    raise _does_not_fit(plan)  # here, where what the error held is free
+
+
+def _does_not_fit(plan: Plan) -> UsageError:
     """What to say of a batch that is too large, with one that is not."""
     s, batch = plan.settings, plan.train.batch_size
     if plan.ranks.world > 1:  # the others are not asked: they wait for this one's gradients
