@@ -148,10 +148,11 @@ def report_run(run: RunFolder, data: Dataset) -> Path:
 def _facts(data: Dataset, training: str) -> dict[str, str]:
     """What was compared, on what, with what."""
     sizes = ", ".join(f"{name} {len(split):,}" for name, split in data.splits.items())
+    threads = torch.get_num_threads()
     return {
         "Data": f"{data.name}: {sizes} images, {len(data.classes)} classes",
         "Training": training,
-        "Machine": f"{processor()}, {torch.get_num_threads()} threads",
+        "Machine": f"{processor()}, {threads} thread{'s' if threads > 1 else ''}",
         "Versions": f"torch {torch.__version__}, Python {platform.python_version()}",
         "Date": time.strftime("%Y-%m-%d"),
     }
