@@ -26,7 +26,6 @@ from podium.errors import DataError, MachineError
 
 RESIDENT_BYTES = 2 << 30  # an in-memory set resized to more than this is resized batch by batch instead
 PREFETCH = 3  # batches decoded ahead
-TOGETHER = 8  # images that a thread decodes before it hands them over: threads that meet less often wait less
 HUNG = 120.0  # seconds after which images that have not been decoded count as hung
 
 Read = Callable[
@@ -212,7 +211,7 @@ class Loader:
         scale, offset = self.scale, self.offset
         if width != self.preprocessing.image_size:
             scale, offset = scale[:channels].repeat(width), offset[:channels].repeat(width)
-        x = pixels.flatten(2).float().mul_(scale).add_(offset)
+        x = torch.addcmul(offset, pixels.flatten(2).float(), scale)
         return x.unflatten(2, (width, -1)).permute(0, 3, 1, 2)
 
     # What the threads do. Each call of torch or numpy has them pass the interpreter's lock on: there are as few as can be.
@@ -236,7 +235,7 @@ class Loader:
         backwards = self.preprocessing.channel_order == "bgr"
         for place, pixels in zip(room.flatten(2).unbind(), read(part), strict=True):
             image.copy_(pixels.flip(1) if backwards else pixels)
-            torch.add(lines.mul_(self.scale), self.offset, out=place)
+            torch.addcmul(self.offset, lines, self.scale, out=place)
 
     def _fitted(self, part: list[int]) -> Iterator[Tensor]:
         """Images made square as the preprocessing says: (1, C, H, W) uint8 each, as all that is read."""
@@ -318,7 +317,8 @@ class Loader:
             while True:
                 while len(waiting) < PREFETCH and (rows_ahead := next(ahead, None)) is not None:
                     filled, numbers = room(rows_ahead), rows_ahead.tolist()
-                    parts = [slice(n, n + TOGETHER) for n in range(0, len(numbers), TOGETHER)]
+                    share = -(-len(numbers) // self.workers)  # threads that meet less often wait less
+                    parts = [slice(n, n + share) for n in range(0, len(numbers), share)]
                     futures = [pool.submit(work, numbers[part], filled[part]) for part in parts]
                     waiting.append((rows_ahead, filled, futures))
                 if not waiting:
