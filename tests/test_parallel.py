@@ -110,6 +110,14 @@ def photos(tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope="module")
+def parent(tmp_path_factory):
+    """LeNet-5 after three steps; it has no batch norm and draws nothing by step."""
+    out = tmp_path_factory.mktemp("parent") / "run"
+    assert podium("train", "lenet5", "digits", "--steps", "3", "-o", out).returncode == 0
+    return out
+
+
 def test_two_processes_have_the_loss_curve_of_one(photos, tmp_path):
     one, two, apart = (tmp_path / name for name in ("one", "two", "apart"))
     words = ["train", "resnet20", photos, *NORMED, "-o"]
@@ -126,6 +134,26 @@ def test_two_processes_have_the_loss_curve_of_one(photos, tmp_path):
         assert [row[key] for row in other] != pytest.approx(curve, rel=1e-2)  # with batch norm over half of the images
     assert result(two)["n"] == result(one)["n"] == 23
     assert result(two)["devices"] == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("accumulate", ["--accumulate", "2"]),
+        ("unfreeze", ["--freeze", "features", "--unfreeze", "2it", "--layer-decay", "0.5"]),
+        ("cached", ["--freeze", "features", "--crop", "none", "--no-flip"]),
+    ],
+)
+def test_two_processes_train_parts_of_a_network_as_one_does(parent, tmp_path, name, words):
+    alone, both = tmp_path / "alone", tmp_path / "both"
+    words = ["train", "lenet5", "digits", "--weights", parent, "--steps", "13", "--batch-size", "240", *words, "-o"]
+    assert podium(*words, alone).returncode == 0
+    for done in together(*words, both, count=2):
+        assert done.returncode == 0, done.stderr
+    for key in ("train_loss", "loss"):
+        expected = [row[key] for row in RunFolder(alone).epochs]
+        assert [row[key] for row in RunFolder(both).epochs] == pytest.approx(expected, rel=1e-4)
+        assert len(expected) == 3
 
 
 def test_rank_0_speaks_and_writes_for_all(whole):
