@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import podium
+from podium.deployment import runtime
 from podium.deployment.runtime import load_exported
 from podium.errors import MachineError, ModelFileError, UsageError
 
@@ -46,6 +47,23 @@ def test_from_the_bytes_of_a_jpeg_to_the_runs_probabilities(exported, run, photo
     assert [row["class"] for row in got["top"]] == [row["class"] for row in expected["top"]]
     for ours, theirs in zip(got["top"], expected["top"], strict=True):
         assert ours["probability"] == pytest.approx(theirs["probability"], abs=1e-4)
+
+
+@pytest.mark.parametrize(("name", "written"), [("x.onnx", "x.onnx"), ("x.xml", "x.xml"), ("x.xml", "x.bin")])
+def test_a_file_that_is_written_while_it_is_read_is_refused(copied, monkeypatch, name, written):
+    read = runtime._read
+
+    def read_and_replaced(path):  # what was checked is no longer what the engine opens
+        content = read(path)
+        if path.name == written:
+            other = path.with_name("other")
+            other.write_bytes(content)
+            other.replace(path)
+        return content
+
+    monkeypatch.setattr(runtime, "_read", read_and_replaced)
+    with pytest.raises(ModelFileError, match="changed while it was read"):
+        load_exported(copied / name)
 
 
 WITHOUT = """
