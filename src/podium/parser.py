@@ -64,8 +64,8 @@ def _add_settings(parser: argparse.ArgumentParser, leave_out: set[str]) -> None:
             group.add_argument(flag, type=read, choices=choices, metavar=metavar, default=None, help=text)
 
 
-def _add_length(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--recipe", metavar="NAME", help="named settings to start from (`podium recipes`) [quick]")
+def _add_length(parser: argparse.ArgumentParser, recipe: str = "quick") -> None:
+    parser.add_argument("--recipe", metavar="NAME", help=f"named settings to start from (`podium recipes`) [{recipe}]")
     parser.add_argument("--config", type=Path, metavar="FILE", help="a settings file (YAML), over the recipe")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--epochs", type=int, metavar="N", help="passes over the training images")
@@ -279,7 +279,7 @@ def build_parser() -> Parser:
         metavar="X",
         help="loss of top-1 that is accepted, on validation images: more of it leaves the original in place, exit code 5 [0.005]",
     )
-    _add_shrinking(p)
+    _add_shrinking(p, recipe="shrink")
 
     p = verb(
         "slim",
@@ -374,7 +374,7 @@ def build_parser() -> Parser:
     return main
 
 
-def _add_shrinking(p: argparse.ArgumentParser, controls: bool = True) -> None:
+def _add_shrinking(p: argparse.ArgumentParser, controls: bool = True, recipe: str = "quick") -> None:
     if controls:
         p.add_argument(
             "--controls",
@@ -385,7 +385,7 @@ def _add_shrinking(p: argparse.ArgumentParser, controls: bool = True) -> None:
     p.add_argument(
         "-o", "--out", type=Path, metavar="DIR", help="the new run folder; the same command again goes on with it"
     )
-    _add_length(p)
+    _add_length(p, recipe)
     _add_settings(p, {"model", "data", "recipe", "duration", "weights", "teacher", "freeze", "unfreeze"})
 
 
