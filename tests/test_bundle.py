@@ -20,7 +20,7 @@ from podium.data.decode import Preprocessing
 from podium.errors import DataError, MachineError, ModelFileError, PodiumError, UsageError
 
 CLASSES = ("a", "b", "ç", "日本", "<i>")
-WEIGHTS, CARD = "model.safetensors", "card.json"
+WEIGHTS, CARD, SEAL = "model.safetensors", "card.json", "card_sha256"
 
 
 @pytest.fixture
@@ -172,9 +172,12 @@ def test_a_run_folder_is_a_bundle(run, photo):
 # --- what is not as it was saved
 
 
-def rewrite_card(folder, change):
+def rewrite_card(folder, change, seal=False):
+    """Change a card as a person may, who takes its digest out."""
     card = json.loads((folder / CARD).read_text())
     change(card)
+    if not seal:
+        card.pop(SEAL, None)
     (folder / CARD).write_text(json.dumps(card))
 
 
@@ -191,6 +194,26 @@ def test_a_changed_bit_is_found(folder, place):
     (folder / WEIGHTS).write_bytes(content)
     with pytest.raises(ModelFileError, match=r"model\.safetensors: damaged \(sha256 [0-9a-f]{12}, the card says"):
         podium.load(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda card: card["preprocessing"]["mean"].reverse(),
+        lambda card: card["classes"].reverse(),
+        lambda card: card.update(scores={"top1": 1.0}),
+    ],
+    ids=["mean", "classes", "scores"],
+)
+def test_a_changed_card_is_found_unless_its_digest_is_taken_out(folder, change):
+    original = (folder / CARD).read_text()
+    rewrite_card(folder, change, seal=True)
+    with pytest.raises(ModelFileError, match=r"card\.json: changed since it was written") as refused:
+        podium.load(folder)
+    assert SEAL in refused.value.fix
+    (folder / CARD).write_text(original)
+    rewrite_card(folder, change)
+    assert SEAL not in podium.load(folder).card
 
 
 @pytest.mark.parametrize("size", [0, 7, 1000, -1])

@@ -14,12 +14,14 @@ import torch
 
 from podium.data.decode import Preprocessing
 from podium.errors import ModelFileError, UsageError
+from podium.files import fault, seal, write_atomic
 from podium.models.convnet import ConvNet
 from podium.models.download import official
 from podium.models.registry import find_peer, rebuild
 from podium.models.weights import import_weights, load_state
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
+SEAL = "card_sha256"  # in a card: the digest of all else in it
 FORMAT = 1
 # In which order akamaster/pytorch_resnet_cifar10 has its classes.
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -87,8 +89,6 @@ def save(
     """
     from safetensors.torch import save as serialize
 
-    from podium.files import fault, write_atomic
-
     folder.mkdir(parents=True, exist_ok=True)
     net = net.strip()
     weights = serialize({name: tensor.cpu().contiguous() for name, tensor in net.state_dict().items()})
@@ -101,6 +101,8 @@ def save(
         "sha256": hashlib.sha256(weights).hexdigest(),
         **facts,
     }
+    card = json.loads(json.dumps(card))  # as it will be read
+    card[SEAL] = seal(card, SEAL)
     # Weights and card must change together: both are on disk before the first is renamed.
     fresh = folder / f"next-{WEIGHTS}"
     write_atomic(fresh, weights)
@@ -128,6 +130,9 @@ def load(path: str | os.PathLike[str]) -> Bundle:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
         if card["format"] > FORMAT:
             raise ModelFileError(f"{folder / CARD}: made by a newer Podium (format {card['format']})", "update podium")
+        if SEAL in card and card[SEAL] != seal(card, SEAL):
+            what = f"{folder / CARD}: changed since it was written ({SEAL} says so)"
+            raise ModelFileError(what, f"copy it again; if the change is yours, take the line {SEAL} out of it")
         spec: dict[str, Any] = card["spec"]
         classes, expected = tuple(card["classes"]), card["sha256"]
         preprocessing = Preprocessing.from_dict(card["preprocessing"])

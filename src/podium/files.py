@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
+import json
 import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from podium.errors import MachineError
 
@@ -66,6 +68,12 @@ def disk_error(error: OSError, path: Path, needed: int) -> MachineError:
             f"disk full: {need_have} at {path} ({error.strerror})", "free some space, then go on with --resume"
         )
     return MachineError(f"cannot write {path}: {error.strerror} ({need_have})", "check the folder and its permissions")
+
+
+def seal(card: Mapping[str, Any], key: str = "sha256") -> str:
+    """SHA-256 of all that a card says but what it says under `key`, where the digest itself stands."""
+    rest = {name: value for name, value in card.items() if name != key}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def sync_folder(folder: Path) -> None:

@@ -30,7 +30,7 @@ from PIL import Image
 from podium import __version__
 from podium.data.dataset import Dataset, Split, show
 from podium.errors import DataError, MachineError, UsageError
-from podium.files import disk_error, sync_folder, write_atomic
+from podium.files import disk_error, seal, sync_folder, write_atomic
 
 FORMAT = 1  # of the packs that are written; those of a higher number are refused
 CARD, INDEX, IMAGES = "pack.json", "index.npy", "images.bin"
@@ -270,9 +270,3 @@ def _card(path: Path) -> dict[str, Any]:
     if card.get("sha256") != seal(card):
         raise DataError(f"{show(path / CARD)}: damaged (its SHA-256 is another)", AGAIN)
     return card
-
-
-def seal(card: dict[str, Any]) -> str:
-    """SHA-256 of all else that a card says."""
-    rest = {key: value for key, value in card.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

@@ -33,9 +33,9 @@ from podium import __version__
 from podium.data.dataset import Dataset, ImageFile, show
 from podium.data.decode import decode, format_of
 from podium.data.folders import EXTENSIONS, SPLIT_NAMES, Listing, member_path, natural, opened_tar
-from podium.data.pack import AGAIN, AT_ONCE, new_folder, seal
+from podium.data.pack import AGAIN, AT_ONCE, new_folder
 from podium.errors import DataError, MachineError, UsageError
-from podium.files import write_atomic
+from podium.files import seal, write_atomic
 
 FORMAT = 1  # of the index that is written; those of a higher number are refused
 CARD, INDEX = "shards.json", "index.npy"
