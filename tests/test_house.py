@@ -25,6 +25,7 @@ MAY = {
     "comparison": {"settings", "console", "bundle", "models", "data", "evaluation", "training"},
     "deployment": {"bundle", "models", "data", "evaluation"},
     "compression": {"settings", "bundle", "models", "data", "evaluation", "training", "deployment"},
+    "verify": {"bundle", "training", "deployment"},
     "api": {
         "settings",
         "bundle",
@@ -47,6 +48,7 @@ MAY = {
         "comparison",
         "compression",
         "deployment",
+        "verify",
         "api",
         "console",
     },

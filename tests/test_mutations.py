@@ -4,8 +4,8 @@ Never a traceback, an exit code that is not documented, or a file that is writte
 """
 
 import gzip
-import json
 import io
+import json
 import shutil
 import struct
 from contextlib import suppress

@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 import podium as library
+from command import one_error, podium
 from podium.compression import shrink
 from podium.training.transfer import PIN
 
@@ -45,3 +47,67 @@ def test_every_step_from_fine_tuning_to_export_names_the_weights_it_came_from(ru
         assert (folder / "settings.yaml").is_file()
     for name, sha256 in card_in(small)["sha256"].items():
         assert hashlib.sha256((small / name).read_bytes()).hexdigest() == sha256
+
+    # `podium verify` finds all of it by itself: every file as written, and the way back to the first run.
+    for path in (run.path, tuned, pruned, small, file):
+        assert library.verify(path)["ok"]
+    (start, teacher) = library.verify(pruned)["origins"]
+    assert (start["as"], start["state"], start["sha256"]) == ("parent", "unchanged", digest(pruned / "start"))
+    (above,) = start["origins"]
+    assert (above["source"], above["origins"][0]["source"]) == (str(tuned.resolve()), str(run.path.resolve()))
+    assert teacher["sha256"] == digest(tuned)
+    with (tuned / "model.safetensors").open("ab") as weights:
+        weights.write(b"0")
+    assert library.verify(pruned)["origins"][1]["state"] == "changed"
+    shutil.rmtree(tuned)
+    assert library.verify(pruned)["origins"][1] == {**teacher, "state": "gone", "origins": []}
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("run/model.safetensors", "run"),
+        ("run/card.json", "run"),
+        ("run/last.ckpt", "run"),
+        ("x.onnx", "x.onnx"),
+        ("x.bin", "x.xml"),
+        ("int8/model.onnx", "int8"),
+    ],
+)
+def test_verify_names_the_file_that_is_not_what_was_written(run, tmp_path, name, place):
+    shutil.copytree(run.path, tmp_path / "run")
+    for exported in ("x.onnx", "x.xml"):
+        library.export(run, tmp_path / exported)
+    (tmp_path / "int8").mkdir()
+    shutil.copy(tmp_path / "x.onnx", tmp_path / "int8" / "model.onnx")
+    recorded = {"sha256": {"model.onnx": hashlib.sha256((tmp_path / "x.onnx").read_bytes()).hexdigest()}}
+    (tmp_path / "int8" / "card.json").write_text(json.dumps(recorded))
+    places = [tmp_path / "run", tmp_path / "x.onnx", tmp_path / "x.xml", tmp_path / "int8"]
+    assert all(library.verify(place)["ok"] for place in places)
+
+    content = bytearray((tmp_path / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / name).write_bytes(content)
+    assert [found for found in places if not library.verify(found)["ok"]] == [tmp_path / place]
+    assert Path(name).name in [row["file"] for row in library.verify(tmp_path / place)["files"] if row["error"]]
+    done = podium("verify", tmp_path / place)
+    one_error(done, 4, place.partition(".")[0])
+    assert "NOT as it was written" in done.stdout
+
+
+def test_a_card_that_has_no_digest_is_said_to_have_none(run, tmp_path):
+    shutil.copytree(run.path, tmp_path / "run")
+    card = card_in(tmp_path / "run")
+    del card["card_sha256"]
+    (tmp_path / "run" / "card.json").write_text(json.dumps(card))
+    done = podium("verify", tmp_path / "run", "--json")
+    (said,) = json.loads(done.stdout)
+    assert said["ok"]
+    assert {row["file"]: row["checked"] for row in said["files"]}["card.json"] is False
+
+
+def test_verify_of_what_is_no_model(tmp_path):
+    one_error(podium("verify", tmp_path), 4, "no run, bundle or exported file")
+    one_error(podium("verify", tmp_path / "x.onnx"), 4, "cannot be read")
+    (tmp_path / "x.pt2").write_bytes(b"")
+    one_error(podium("verify", tmp_path / "x.pt2"), 2, "no digest")

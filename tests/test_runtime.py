@@ -88,6 +88,8 @@ def test_predict_needs_no_torch(exported, photo, name):
     said = without_torch("predict", exported / name, photo, "--json", "--top", 3)
     assert (said.returncode, said.stderr) == (0, "")
     assert json.loads(said.stdout) == podium.load(exported / name).predict([photo], top=3)
+    said = without_torch("verify", exported / name)
+    assert (said.returncode, said.stderr) == (0, "")
 
 
 def test_a_verb_without_its_package_says_what_to_install(run, photo):

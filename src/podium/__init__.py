@@ -29,6 +29,7 @@ _HOMES = {
     "quantize": "podium.api",
     "slim": "podium.api",
     "train": "podium.api",
+    "verify": "podium.verify",
 }
 __all__ = ["__version__", *_HOMES]
 

@@ -353,6 +353,14 @@ def build_parser() -> Parser:
     )
 
     p = verb(
+        "verify",
+        deploy.verify,
+        "compute every digest of a model again, and follow its weights back to where they came from",
+        "podium verify runs/a rose.onnx",
+    )
+    p.add_argument("paths", nargs="+", metavar="RUN|FILE", help="run folders, bundles, exported files (need no torch)")
+
+    p = verb(
         "import",
         networks.import_,
         "turn another library's checkpoint into a bundle",

@@ -1,4 +1,4 @@
-"""Verbs that take a trained network out: export, quantize, and bench in every engine. Heavy imports happen inside, so that `--help` costs nothing."""
+"""Verbs that take a trained network out: export, quantize, verify, and bench in every engine. Heavy imports happen inside, so that `--help` costs nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from podium import console
-from podium.errors import UsageError
+from podium.errors import ModelFileError, UsageError
 from podium.verbs.shared import print_json
 
 
@@ -56,6 +56,35 @@ def quantize(arguments: argparse.Namespace) -> int:
     console.table("", columns, cells, set(columns[3:]))
     print(f"{told(made.gate)}: {made.path}")
     return 0
+
+
+def verify(arguments: argparse.Namespace) -> int:
+    """podium verify."""
+    from podium.verify import verify
+
+    found = [verify(path) for path in arguments.paths]
+    if arguments.json:
+        print_json(found)
+    for model in found if not arguments.json else ():
+        print(model["path"])
+        for row in model["files"]:
+            told = "as it was written" if row["checked"] else "carries no digest"
+            if row["error"] is not None:
+                told = f"NOT as it was written: {row['error']}"
+            print(f"  {row['file']:<18}  sha256 {row['sha256'] or 'none':<64}  {told}")
+        _show_origins(model["origins"], 1)
+    wrong = [row["error"] for model in found for row in model["files"] if row["error"] is not None]
+    if wrong:
+        raise ModelFileError(wrong[0], "copy it again from where it is whole")
+    return 0
+
+
+def _show_origins(origins: list[dict[str, Any]], depth: int) -> None:
+    for origin in origins:
+        state = f": {origin['state']}" if origin["state"] else ""
+        source = f" {origin['source']}" if origin["source"] else ""
+        print(f"{'  ' * depth}{origin['as']}{source}, weights of sha256 {origin['sha256']}{state}")
+        _show_origins(origin["origins"], depth + 1)
 
 
 SHOWN = 256  # images on which engines must agree

@@ -1,0 +1,130 @@
+"""Files held against the digests that were recorded for them, and the way back to the weights they came from.
+
+Each file is opened by the reader that everyday use takes: what is verified here is what `podium predict` and `--resume` accept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from podium.deployment.runtime import file_of, is_exported
+from podium.deployment.sealed import read_ir, read_onnx
+from podium.errors import ModelFileError, PodiumError, UsageError
+
+CARD = "card.json"
+
+
+def verify(path: str | Path) -> dict[str, Any]:
+    """Compute again every digest that a model carries.
+
+    Args:
+        path: a run folder or bundle; an exported file, or a folder that `podium quantize` made, which need no torch.
+
+    Returns:
+        {path, ok, files: [{file, sha256, checked, error}], origins: [{as, source, sha256, state, origins}]}; `error` is None
+        where a file is what was written, `checked` is false for a card without a digest, and `state` of weights that others
+        came from is "unchanged", "changed" or "gone".
+
+    Raises:
+        ModelFileError: there is no model at the path.
+        UsageError: it is of a format that carries no digest.
+    """
+    path = Path(path)
+    files, card = _exported(file_of(path)) if is_exported(path) else _bundle(path)
+    ok = all(row["error"] is None for row in files)
+    return {"path": str(path), "ok": ok, "files": files, "origins": _origins(card, frozenset())}
+
+
+def _row(path: Path, error: str | None) -> dict[str, Any]:
+    return {"file": path.name, "sha256": digest(path), "checked": True, "error": error}
+
+
+def digest(path: Path) -> str | None:
+    """SHA-256 of a file, or None where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def _error(read: Callable[[], Any]) -> str | None:
+    try:
+        read()
+    except PodiumError as error:
+        return error.what
+    return None
+
+
+def _exported(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The files of an exported network, and its card."""
+    if path.suffix.lower() == ".pt2":
+        raise UsageError(f"{path}: torch's format carries no digest", "verify the run, or its .onnx")
+    parts = [path, path.with_suffix(".bin")] if path.suffix.lower() == ".xml" else [path]
+    contents = []
+    for part in parts:
+        try:
+            contents.append(part.read_bytes())
+        except OSError as error:
+            raise ModelFileError(f"{part}: cannot be read ({error.strerror})", "check the path") from None
+    card: dict[str, Any] = {}
+    problem = _error(lambda: card.update((read_ir if len(parts) == 2 else read_onnx)(str(path), *contents)))
+    rows = [_row(part, problem) for part in parts]
+    recorded = _json(path.with_name(CARD)).get("sha256")  # in a folder that `podium quantize` made
+    for row in rows:
+        if row["error"] is None and isinstance(recorded, dict) and recorded.get(row["file"]) != row["sha256"]:
+            row["error"] = f"{path.with_name(row['file'])}: not the file that {CARD} beside it names"
+    return rows, card
+
+
+def _bundle(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The files of a run or bundle, and its card."""
+    from podium import bundle
+    from podium.training import state
+
+    folder = path.parent if path.name in (bundle.WEIGHTS, bundle.CARD) else path
+    checkpoints = list(state.newest(folder))
+    if not (folder / bundle.CARD).is_file() and not checkpoints:
+        raise ModelFileError(f"{folder}: no run, bundle or exported file", "give the folder of a run")
+    rows = []
+    if (folder / bundle.CARD).is_file():
+        problem = _error(lambda: bundle.load(folder))
+        weights = problem if problem is not None and bundle.WEIGHTS in problem else None
+        rows = [_row(folder / bundle.WEIGHTS, weights), _row(folder / bundle.CARD, None if weights else problem)]
+        rows[1]["checked"] = bundle.SEAL in _json(folder / bundle.CARD)
+    rows += [_row(checkpoint, _error(partial(state.read, checkpoint))) for checkpoint in checkpoints]
+    return rows, _json(folder / bundle.CARD)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """What a card says, or nothing where there is none, or none that can be read."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _origins(card: dict[str, Any], below: frozenset[str]) -> list[dict[str, Any]]:
+    """The weights that a card names, and those that their cards name; `below` has the names on the way here."""
+    made = card.get("made")
+    named: list[tuple[str, Any]] = [("parent", card.get("parent")), ("teacher", card.get("teacher"))]
+    named += [(f"{key} of the start", made.get(key)) for key in ("parent", "teacher")] if isinstance(made, dict) else []
+    found: list[dict[str, Any]] = []
+    for role, name in named:
+        if isinstance(name, dict):  # an exported file knows the digest alone: it is made to leave its machine
+            found.append({"as": role, "source": None, "sha256": name.get("sha256"), "state": None, "origins": []})
+        if not isinstance(name, str) or name in below:
+            continue
+        where, _, recorded = name.partition("@sha256:")
+        source = Path(where) if Path(where).exists() else Path(where.partition("=")[2] or where)
+        now = digest(source / "model.safetensors" if source.is_dir() else source)
+        state = "gone" if now is None else "unchanged" if now == recorded else "changed"
+        above = _origins(_json(source / CARD), below | {name}) if state == "unchanged" else []
+        found.append({"as": role, "source": where, "sha256": recorded, "state": state, "origins": above})
+    return found
