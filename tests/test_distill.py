@@ -83,6 +83,16 @@ def test_the_verb_teaches_and_shows_the_student_alone(run, podium, tmp_path, mon
     said = podium(*words).json
     assert [row["name"] for row in said["rows"]] == ["teacher", "student", "student alone"]
     assert said["gate"] is None
+    for row in said["rows"]:  # each exported, and timed in every engine that is here
+        assert [(e["engine"], e["dtype"]) for e in row["engines"]] == [
+            ("onnxruntime", "float32"),
+            ("openvino", "float32"),
+            ("openvino", "bfloat16"),
+        ]
+        for timed in row["engines"]:
+            assert 0 < timed["latency_ms"]["p50"] <= timed["latency_ms"]["p95"]
+            assert timed["images_per_second"] >= 1000 / timed["latency_ms"]["p50"] * 0.99
+            assert timed["agreement"] == 1 or timed["dtype"] == "bfloat16"
     card = json.loads((tmp_path / "student" / "card.json").read_text())
     assert "@sha256:" in card["teacher"]
     steps = [library.load(tmp_path / "student" / part).card["steps"] for part in ("", "controls/alone")]

@@ -12,10 +12,14 @@ from typing import Any
 import numpy as np
 
 from podium import bundle
+from podium.bundle import Bundle
 from podium.compression.gate import judge, paired
 from podium.data.dataset import Dataset
 from podium.data.decode import Preprocessing
 from podium.data.loader import Loader
+from podium.deployment import bench
+from podium.deployment.export import squares
+from podium.deployment.runtime import ENGINES, cores
 from podium.errors import UsageError
 from podium.evaluation.cost import count_net
 from podium.evaluation.evaluate import evaluate
@@ -28,7 +32,9 @@ from podium.training.plan import evaluation_batch, pick_device
 from podium.training.transfer import PIN
 
 START, CONTROLS = "start", "controls"
-SECONDS = 0.5  # of timing each network, with one image and with many
+SECONDS = 0.5  # of timing each network, in each engine, with one image and with many
+MANY = 32  # images a pass of those engines, beside one
+SHOWN = 64  # images on which they are compared with torch
 # Called after every step with (which network, steps done, steps in all, what to show).
 Watch = Callable[[str, int, int, dict[str, Any]], None]
 
@@ -39,7 +45,8 @@ class Shrunk:
 
     Args:
         run: its folder.
-        rows: name, top1, error (95 %), macs, params, size_bytes, latency_ms {p50, p95}, images_per_second of each network.
+        rows: name, top1, error (95 %), macs, params, size_bytes, latency_ms {p50, p95}, images_per_second of each network, and
+            under engines {engine, dtype, latency_ms, images_per_second, batch, agreement} of what exported files run in here.
         gate: see `gate.judge`; None where nothing is replaced.
         notes: what a person should know.
     """
@@ -109,10 +116,18 @@ def control(
     return trained(settings, out, data, name, watch, {"duration": "total budget"})
 
 
-def row(name: str, net: ConvNet, folder: Path | None, logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """What the table says of a network; its speed is measured now."""
+def row(
+    name: str, model: Bundle, folder: Path | None, logits: np.ndarray, labels: np.ndarray, images: np.ndarray
+) -> dict[str, Any]:
+    """What the table says of a network; its speed is measured now.
+
+    Args:
+        images: (N, S, S, C) uint8, on which the engines' answers are compared with torch's.
+    """
+    net = model.model
     right, cost = logits.argmax(1) == labels, count_net(net)
     share, n = float(right.mean()), len(labels)
+    engines = in_engines(model, images)
     timed = speed(net.to(pick_device("auto")), seconds=SECONDS)
     return {
         "name": name,
@@ -127,7 +142,27 @@ def row(name: str, net: ConvNet, folder: Path | None, logits: np.ndarray, labels
         "batch": timed["batch"],
         "threads": timed["threads"],
         "engine": timed["engine"],
+        "dtype": timed["dtype"],
+        "engines": engines,
     }
+
+
+def in_engines(model: Bundle, images: np.ndarray) -> list[dict[str, Any]]:
+    """How fast the network is, exported, in the engines that are installed; none where what exports it is not."""
+    here = tuple(filter(bench.is_here, ENGINES)) if bench.is_here("onnxscript") else ()
+    rows = (
+        bench.bench_bundle("", model, here, images, seconds=SECONDS, threads=cores(), batches=(1, MANY)) if here else []
+    )
+    best = {(r["engine"], r["dtype"]): r for r in rows}  # the last of each is the one of the higher rate
+    return [
+        {
+            **{key: one[key] for key in ("engine", "dtype", "threads", "agreement")},
+            "latency_ms": {key: one["latency_ms"][key] for key in ("p50", "p95")},
+            **{key: best[one["engine"], one["dtype"]][key] for key in ("images_per_second", "batch")},
+        }
+        for one in rows
+        if one["batch"] == 1
+    ]
 
 
 def _size(net: ConvNet, folder: Path | None) -> int:
@@ -165,10 +200,12 @@ def compared(
     split = run.result["split"]
     name, net, preprocessing = original
     before, labels = logits_of(net, data, split, preprocessing)
-    rows = [row(name, net, None, before, labels)]
+    whole = Bundle(net, tuple(data.classes), preprocessing, {})
+    images, _ = squares(data, whole, SHOWN, split)
+    rows = [row(name, whole, None, before, labels, images)]
     for other, folder in {run.path.name: run, **others}.items():
         after, _ = _predictions(folder)
-        rows.append(row(other, bundle.load(folder.path).model, folder.path, after, labels))
+        rows.append(row(other, bundle.load(folder.path), folder.path, after, labels, images))
     gate = None
     if tolerance is not None:
         small = bundle.load(run.path)

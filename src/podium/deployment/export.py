@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from podium import __version__
-from podium.bundle import Bundle
+from podium.bundle import SEAL, Bundle
 from podium.data.dataset import Dataset
 from podium.data.decode import Preprocessing
 from podium.deployment.graph import Graph, answer, graph_of
@@ -150,7 +150,7 @@ def export(
 
 def card_of(bundle: Bundle, inside: bool) -> dict[str, Any]:
     """What an exported file says of itself."""
-    kept = {k: v for k, v in bundle.card.items() if k not in ("format", "classes", "preprocessing", "sha256")}
+    kept = {k: v for k, v in bundle.card.items() if k not in ("format", "classes", "preprocessing", "sha256", SEAL)}
     return {
         **kept,
         "format": FORMAT,

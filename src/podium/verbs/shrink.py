@@ -109,19 +109,24 @@ def _tell(a: argparse.Namespace, shrunk: Shrunk, parent: str) -> int:
 
 
 def table(rows: list[dict[str, Any]]) -> None:
-    """Before, after and controls, a row each."""
-    columns = ["network", "top-1 %", "multiply-adds", "parameters", "MB", "p50 ms", "p95 ms", "images/s"]
-    cells = [
-        [
-            r["name"],
-            f"{100 * r['top1']:.2f} ± {100 * r['error']:.2f}",
-            f"{r['macs']:,}",
-            f"{r['params']:,}",
-            f"{r['size_bytes'] / 1e6:.2f}",
-            f"{r['latency_ms']['p50']:.3f}",
-            f"{r['latency_ms']['p95']:.3f}",
-            f"{r['images_per_second']:,.0f}",
-        ]
-        for r in rows
-    ]
-    console.table("", columns, cells, set(columns[1:]))
+    """Before, after and controls, a row each, and one more for each engine that runs them exported."""
+    columns = ["network", "top-1 %", "multiply-adds", "parameters", "MB", "engine", "p50 ms", "p95 ms", "images/s"]
+    cells = []
+    for r in rows:
+        cells.append(
+            [
+                r["name"],
+                f"{100 * r['top1']:.2f} ± {100 * r['error']:.2f}",
+                f"{r['macs']:,}",
+                f"{r['params']:,}",
+                f"{r['size_bytes'] / 1e6:.2f}",
+                *_speed(r),
+            ]
+        )
+        cells += [["", "", "", "", "", *_speed(e)] for e in r["engines"]]
+    console.table("", columns, cells, {c for c in columns[1:] if c != "engine"})
+
+
+def _speed(r: dict[str, Any]) -> list[str]:
+    ms = r["latency_ms"]
+    return [f"{r['engine']} {r['dtype']}", f"{ms['p50']:.3f}", f"{ms['p95']:.3f}", f"{r['images_per_second']:,.0f}"]
