@@ -164,7 +164,8 @@ def test_train_without_a_folder_takes_a_fresh_one_and_a_refusal_leaves_none(podi
 def test_predict_answers_the_good_and_names_the_bad(podium, run, picture, tmp_path):
     good, other = picture("a [red] rose.png"), picture("b.jpg", (9, 9))
     (tmp_path / "bad.png").write_bytes(good.read_bytes()[:90])
-    said = podium("predict", run.path, good, "bad.png", "missing.png", tmp_path, other, "--top", 3, "--json")
+    (tmp_path / "empty").mkdir()
+    said = podium("predict", run.path, good, "bad.png", "missing.png", "empty", other, "--top", 3, "--json")
     assert said.code == 3
     assert [answer["file"] for answer in said.json] == [str(good), str(other)]
     for answer in said.json:
@@ -173,11 +174,20 @@ def test_predict_answers_the_good_and_names_the_bad(podium, run, picture, tmp_pa
         assert shares == sorted(shares, reverse=True)
         assert all(row["class"] in "0123456789" for row in answer["top"])
     errors = [line for line in said.err.splitlines() if line.startswith("error: ")]
-    assert [name in line for name, line in zip(("bad.png", "missing.png", "folder"), errors, strict=True)] == [True] * 3
+    assert [name in line for name, line in zip(("bad.png", "missing.png", "empty"), errors, strict=True)] == [True] * 3
     plain = podium("predict", run.path, good)
     assert plain.code == 0
     assert re.fullmatch(rf"{re.escape(str(good))}: (\d [\d.]+ %(, |\n)){{5}}", plain.out)
     podium("predict", run.path, good, "--top", 0).refused(2, "top: 0")
+
+
+def test_predict_takes_all_images_of_a_folder_in_natural_order(podium, run, picture, tmp_path):
+    for name in ("10.png", "2.png", "deep/er/1.jpg"):
+        picture(f"photos/{name}")
+    (tmp_path / "photos" / "notes.txt").write_text("no image")
+    said = podium("predict", run.path, "photos", "photos/2.png", "--json")
+    assert (said.code, said.err) == (0, "")
+    assert [a["file"] for a in said.json] == [f"photos/{n}" for n in ("2.png", "10.png", "deep/er/1.jpg", "2.png")]
 
 
 def test_names_that_are_no_markup_and_no_utf8_are_shown(podium, run, picture, tmp_path):

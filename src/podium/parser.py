@@ -232,7 +232,7 @@ def build_parser() -> Parser:
     p.add_argument(
         "run_folder", metavar="RUN|FILE", help="a run folder, a bundle, or an exported file (needs no torch)"
     )
-    p.add_argument("images", nargs="+", metavar="IMAGE")
+    p.add_argument("images", nargs="+", metavar="IMAGE", help="files, or folders for all images in them and below")
     p.add_argument("--top", type=int, default=5, metavar="N", help="classes shown for each [5]")
 
     p = verb(

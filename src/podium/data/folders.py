@@ -83,6 +83,19 @@ def list_path(path: Path) -> Listing:
     return _arrange(_tar(path))
 
 
+def images_below(folder: Path) -> list[Path]:
+    """The image files in a folder and in those below it, in natural order.
+
+    Raises:
+        DataError: there is none.
+    """
+    found = [path for path, file in _walk(folder) if isinstance(file, ImageFile)]
+    if not found:
+        kinds = ", ".join(sorted(EXTENSIONS))
+        raise DataError(f"{show(folder)}: a folder without an image", f"images are files that end with {kinds}")
+    return [folder / path for path in sorted(found, key=lambda path: natural(str(path)))]
+
+
 def _arrange(found: Iterator[tuple[PurePosixPath, ImageFile | str]]) -> Listing:
     """Sort (relative path, image or why not) into splits and classes."""
     entries = list(found)

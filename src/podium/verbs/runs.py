@@ -204,22 +204,28 @@ def compare(arguments: argparse.Namespace) -> int:
 
 def predict(arguments: argparse.Namespace) -> int:
     """podium predict."""
+    from podium.data.folders import images_below
     from podium.deployment.load import load
 
     run = load(arguments.run_folder)
-    answers, code = [], 0
-    for image in arguments.images:
+    answers, code, waiting = [], 0, list(reversed(arguments.images))
+    while waiting:
+        image = waiting.pop()
         try:
-            answers += run.predict(image, arguments.top)
+            if Path(image).is_dir():
+                waiting += reversed(images_below(Path(image)))
+                continue
+            (answer,) = run.predict(image, arguments.top)
         except DataError as problem:  # the other images are answered all the same
             console.error(problem)
             code = problem.exit_code
+            continue
+        answers.append(answer)
+        if not arguments.json:
+            named = ", ".join(f"{row['class']} {100 * row['probability']:.1f} %" for row in answer["top"])
+            print(f"{answer['file']}: {named}")
     if arguments.json:
         print_json(answers)
-        return code
-    for answer in answers:
-        named = ", ".join(f"{row['class']} {100 * row['probability']:.1f} %" for row in answer["top"])
-        print(f"{answer['file']}: {named}")
     return code
 
 
