@@ -122,9 +122,9 @@ def measured(net: str, options: Any, folder: Path) -> dict[str, Any]:
     facts, images = json.loads((folder / "facts.json").read_text()), np.load(folder / "photos.npy")
     how: dict[str, Any] = {"macs": facts["macs"], "threads": cores(), "seconds": options.seconds}
     runners = list(from_files(folder))
-    if net not in PEERS:
-        bundle = Bundle(podium.create_model(OURS[net]).eval(), (), Preprocessing(images.shape[1], 3), {})
-        runners += bench.runners(bundle, ("eager",), cores())
+    bundle = Bundle(podium.create_model(OURS[net]).eval(), (), Preprocessing(images.shape[1], 3), {})
+    torch_ways = ("compiled",) if net in PEERS else ("eager", "compiled")  # of fresh weights: rows to compare, never picked
+    runners += [runner for runner in bench.runners(bundle, torch_ways, cores()) if isinstance(runner, bench.Runner)]
     peers, ours = [], []
     for _ in range(options.runs):
         if options.peer and net in PEERS:
