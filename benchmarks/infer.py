@@ -123,7 +123,9 @@ def measured(net: str, options: Any, folder: Path) -> dict[str, Any]:
     how: dict[str, Any] = {"macs": facts["macs"], "threads": cores(), "seconds": options.seconds}
     runners = list(from_files(folder))
     bundle = Bundle(podium.create_model(OURS[net]).eval(), (), Preprocessing(images.shape[1], 3), {})
-    torch_ways = ("compiled",) if net in PEERS else ("eager", "compiled")  # of fresh weights: rows to compare, never picked
+    torch_ways = (
+        ("compiled",) if net in PEERS else ("eager", "compiled")
+    )  # of fresh weights: rows to compare, never picked
     runners += [runner for runner in bench.runners(bundle, torch_ways, cores()) if isinstance(runner, bench.Runner)]
     peers, ours = [], []
     for _ in range(options.runs):

@@ -135,7 +135,7 @@ def _data_uri(image: Any) -> str:
 def report_run(run: RunFolder, data: Dataset) -> Path:
     """Write the page of a single finished run into its folder."""
     result = run.result
-    training = f"{result['steps']:,} steps ({result['epochs']:g} epochs), seed {result['seed']}; {result['weights']}"
+    training = f"{result['steps']:,} steps ({result['epochs']:g} {'epoch' if result['epochs'] == 1 else 'epochs'}), seed {result['seed']}; {result['weights']}"
     if result.get("devices", 1) > 1:
         training += f"; {result['devices']} devices"
     if not result.get("bit_comparable", True):
