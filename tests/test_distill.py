@@ -77,6 +77,29 @@ def test_a_teacher_of_other_classes_is_refused(tmp_path):
         library.train("lenet5_modern", "digits", tmp_path / "run", steps=1, teacher=str(tmp_path / "teacher"))
 
 
+def test_an_engine_that_fails_costs_its_rows_and_nothing_else(run, podium, tmp_path, monkeypatch):
+    monkeypatch.setattr(shrink, "SECONDS", 0.01)
+
+    def refused(*_, **__):
+        raise RuntimeError("no such operator\nand more")
+
+    monkeypatch.setattr(shrink.bench, "bench_bundle", refused)
+    words = [
+        "distill",
+        run.path,
+        "lenet5_modern",
+        "digits",
+        "--steps",
+        "1",
+        "--no-controls",
+        "-o",
+        tmp_path / "student",
+    ]
+    said = podium(*words, "--json")
+    assert (said.code, [row["engines"] for row in said.json["rows"]]) == (0, [[], []])
+    assert "teacher: not timed in onnxruntime, openvino (RuntimeError: no such operator)" in said.json["notes"]
+
+
 def test_the_verb_teaches_and_shows_the_student_alone(run, podium, tmp_path, monkeypatch):
     monkeypatch.setattr(shrink, "SECONDS", 0.01)
     words = ["distill", run.path, "lenet5_modern", "digits", "--epochs", "1", "-o", tmp_path / "student", "--json"]

@@ -116,18 +116,10 @@ def control(
     return trained(settings, out, data, name, watch, {"duration": "total budget"})
 
 
-def row(
-    name: str, model: Bundle, folder: Path | None, logits: np.ndarray, labels: np.ndarray, images: np.ndarray
-) -> dict[str, Any]:
-    """What the table says of a network; its speed is measured now.
-
-    Args:
-        images: (N, S, S, C) uint8, on which the engines' answers are compared with torch's.
-    """
-    net = model.model
+def row(name: str, net: ConvNet, folder: Path | None, logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """What the table says of a network; its speed is measured now."""
     right, cost = logits.argmax(1) == labels, count_net(net)
     share, n = float(right.mean()), len(labels)
-    engines = in_engines(model, images)
     timed = speed(net.to(pick_device("auto")), seconds=SECONDS)
     return {
         "name": name,
@@ -143,16 +135,24 @@ def row(
         "threads": timed["threads"],
         "engine": timed["engine"],
         "dtype": timed["dtype"],
-        "engines": engines,
     }
 
 
-def in_engines(model: Bundle, images: np.ndarray) -> list[dict[str, Any]]:
-    """How fast the network is, exported, in the engines that are installed; none where what exports it is not."""
+def in_engines(name: str, model: Bundle, data: Dataset, split: str, notes: list[str]) -> list[dict[str, Any]]:
+    """How fast the network is, exported, in the engines that are installed; none where what exports it is not.
+
+    A network that an engine refuses is said to be so in the notes: what was trained before does not hang on it.
+    """
     here = tuple(filter(bench.is_here, ENGINES)) if bench.is_here("onnxscript") else ()
-    rows = (
-        bench.bench_bundle("", model, here, images, seconds=SECONDS, threads=cores(), batches=(1, MANY)) if here else []
-    )
+    if not here:
+        return []
+    model.model.cpu()  # where exported files run
+    try:
+        images, _ = squares(data, model, SHOWN, split)
+        rows = bench.bench_bundle(name, model, here, images, seconds=SECONDS, threads=cores(), batches=(1, MANY))
+    except Exception as error:  # each engine has its own
+        notes.append(f"{name}: not timed in {', '.join(here)} ({type(error).__name__}: {str(error).splitlines()[0]})")
+        return []
     best = {(r["engine"], r["dtype"]): r for r in rows}  # the last of each is the one of the higher rate
     return [
         {
@@ -200,12 +200,14 @@ def compared(
     split = run.result["split"]
     name, net, preprocessing = original
     before, labels = logits_of(net, data, split, preprocessing)
+    rows = [row(name, net, None, before, labels)]
     whole = Bundle(net, tuple(data.classes), preprocessing, {})
-    images, _ = squares(data, whole, SHOWN, split)
-    rows = [row(name, whole, None, before, labels, images)]
+    rows[0]["engines"] = in_engines(name, whole, data, split, notes)
     for other, folder in {run.path.name: run, **others}.items():
         after, _ = _predictions(folder)
-        rows.append(row(other, bundle.load(folder.path), folder.path, after, labels, images))
+        model = bundle.load(folder.path)
+        timed = row(other, model.model, folder.path, after, labels)
+        rows.append({**timed, "engines": in_engines(other, model, data, split, notes)})
     gate = None
     if tolerance is not None:
         small = bundle.load(run.path)

@@ -26,6 +26,7 @@ from podium.errors import DataError, MachineError
 
 RESIDENT_BYTES = 2 << 30  # an in-memory set resized to more than this is resized batch by batch instead
 PREFETCH = 3  # batches decoded ahead
+TOGETHER = 32  # images at most that a thread decodes before it hands them over: threads that meet less often wait less
 HUNG = 120.0  # seconds after which images that have not been decoded count as hung
 
 Read = Callable[
@@ -317,7 +318,7 @@ class Loader:
             while True:
                 while len(waiting) < PREFETCH and (rows_ahead := next(ahead, None)) is not None:
                     filled, numbers = room(rows_ahead), rows_ahead.tolist()
-                    share = -(-len(numbers) // self.workers)  # threads that meet less often wait less
+                    share = min(TOGETHER, -(-len(numbers) // self.workers))
                     parts = [slice(n, n + share) for n in range(0, len(numbers), share)]
                     futures = [pool.submit(work, numbers[part], filled[part]) for part in parts]
                     waiting.append((rows_ahead, filled, futures))
