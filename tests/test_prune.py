@@ -11,11 +11,12 @@ import podium as library
 from podium import bundle
 from podium.compression import channels, shrink
 from podium.compression.channels import macs, prune_channels, removable, size_bytes, smallest_change, without
-from podium.compression.gate import judge, paired
+from podium.compression.gate import judge
 from podium.compression.prune import Target, read_amount
 from podium.compression.slim import slim_network
 from podium.data.decode import Preprocessing
 from podium.errors import ModelFileError, UsageError
+from podium.evaluation.metrics import paired
 from podium.models import create_model
 from podium.models.registry import rebuild
 

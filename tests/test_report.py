@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from plotly.offline import get_plotlyjs
+from scipy import stats
 
 import podium
 from podium.comparison.charts import scatter
@@ -192,9 +193,9 @@ def test_confusion_and_worst_mistakes_are_those_of_the_predictions(compared, pag
 
 @pytest.fixture
 def finished(tmp_path):
-    """Write a finished run of which only the numbers matter."""
+    """Write a finished run of which only the numbers matter; it has its first images right, or those after `skipped`."""
 
-    def make(model, top1, latency=None, seed=0, n=1000, loss=1.0):
+    def make(model, top1, latency=None, seed=0, n=1000, loss=1.0, skipped=0):
         path = tmp_path / f"{model}-seed{seed}"
         path.mkdir()
         classes = ["a", "b"]
@@ -206,6 +207,9 @@ def finished(tmp_path):
         }  # fmt: skip
         (path / "result.json").write_text(json.dumps(result))
         (path / "log.jsonl").write_text("")
+        labels = np.zeros(n, np.int64)
+        right = np.roll(np.arange(n) < round(n * top1), skipped)
+        np.savez(path / "predictions.npz", logits=np.eye(2)[np.where(right, 0, 1)], labels=labels)
         if latency is not None:
             (path / "speed.json").write_text(json.dumps(timed(latency)))
         return path
@@ -244,10 +248,13 @@ def test_equal_accuracy_is_ranked_by_loss(finished):
 @pytest.mark.parametrize(
     ("others", "says"),
     [
-        ({"b": (0.5, 1.0)}, r"The next, b, has 50\.00 %: clearly less"),
+        ({"b": (0.5, 1.0)}, r"The next, b, has 50\.00 %: clearly less, by 40\.00 ± 3\.92 points\."),
         ({"b": (0.52, 1.0)}, r"Not learned: b; no better than the most frequent class every time \(50\.0 %\)"),
-        ({"b": (0.899, 1.0)}, r"Within the noise of that: b; .* b answers 4\.0x faster"),
-        ({"b": (0.899, 3.9)}, r"Within the noise of that: b; .* apart\.$"),
+        (
+            {"b": (0.899, 1.0)},
+            r"Within the noise of that: b \(0\.10 ± 0\.28 points behind\); .* b answers 4\.0x faster",
+        ),
+        ({"b": (0.899, 3.9)}, r"Within the noise of that: b \(.* apart\.$"),
     ],
 )
 def test_the_verdict_says_who_wins_and_how_sure_that_is(finished, others, says):
@@ -255,6 +262,50 @@ def test_the_verdict_says_who_wins_and_how_sure_that_is(finished, others, says):
     assert board.verdict().startswith("a wins with 90.00 % top-1 (95 % interval 87.98-91.71 %, from 1,000 test images)")
     assert re.search(says, board.verdict())
     assert Leaderboard([]).verdict() == "No network finished."
+
+
+@pytest.mark.parametrize(
+    ("skipped", "lost", "won", "apart"),
+    [(0, 15, 0, True), (100, 100, 85, False)],  # 90 and 88.5 %: their own intervals overlap either way
+)
+def test_networks_are_told_apart_by_the_images_that_one_of_them_has_right(finished, skipped, lost, won, apart):
+    board = Leaderboard.read([finished("a", 0.9), finished("b", 0.885, skipped=skipped)])
+    a, b = board.ranked
+    assert board.interval(b)[1] > board.interval(a)[0]
+    assert (a["behind"], a["behind_95"]) == (0, 0)
+    assert b["behind"] == pytest.approx((lost - won) / 1000)
+    assert b["behind_95"] == pytest.approx(1.96 * (lost + won + 1) ** 0.5 / 1000)
+    assert ("clearly less" in board.verdict()) == apart
+    assert (stats.binomtest(won, lost + won).pvalue < 0.05) == apart  # the exact test says so too
+
+
+@pytest.mark.parametrize("lost", range(1, 12))
+def test_few_images_tell_no_more_apart_than_the_exact_test_would(finished, lost):
+    board = Leaderboard.read([finished("a", 0.9), finished("b", 0.9 - lost / 1000)])
+    apart = "clearly less" in board.verdict()
+    assert apart <= (stats.binomtest(0, lost).pvalue < 0.07)
+    assert apart >= (stats.binomtest(0, lost).pvalue < 0.05)
+
+
+def test_over_seeds_networks_are_told_apart_by_their_spread(finished):
+    runs = {"a": (0.90, 0.91, 0.92), "b": (0.87, 0.88, 0.89), "c": (0.895, 0.905, 0.915)}
+    board = Leaderboard.read([finished(name, top1, seed=s) for name, of in runs.items() for s, top1 in enumerate(of)])
+    a, c, b = board.ranked
+    assert c["behind"] == pytest.approx(0.005)
+    half = stats.t.ppf(0.975, 2) * 0.01 / 3**0.5
+    assert b["behind_95"] == pytest.approx(half * 2**0.5, rel=1e-3)
+    assert (b["behind"], a["behind"]) == (pytest.approx(0.03), 0)
+    assert "Within the noise of that: c (0.50 ± 3.51 points behind), b (3.00 ± 3.51 points behind)" in board.verdict()
+
+
+def test_predictions_that_are_gone_or_damaged_are_named(finished):
+    runs = [finished("a", 0.9), finished("b", 0.8)]
+    (runs[0] / "predictions.npz").write_bytes((runs[0] / "predictions.npz").read_bytes()[:100])
+    with pytest.raises(ModelFileError, match=r"a-seed0.predictions\.npz: damaged"):
+        Leaderboard.read(runs)
+    (runs[0] / "predictions.npz").unlink()
+    with pytest.raises(ModelFileError, match=r"a-seed0.predictions\.npz: no such file"):
+        Leaderboard.read(runs)
 
 
 def test_a_damaged_result_is_named(finished):

@@ -14,6 +14,7 @@ from typing import Any
 
 from podium import console
 from podium.errors import UsageError
+from podium.evaluation.metrics import paired
 from podium.files import write_atomic
 from podium.training.folder import SPEED, RunFolder
 
@@ -40,7 +41,8 @@ class Leaderboard:
 
     Args:
         rows: model, seeds, top1 (mean over seeds), top1_std (None for one seed), top5, loss, ece, macro_f1, params, macs, size_mb,
-            latency_p50_ms and latency_p95_ms of one image, images_per_second, train_seconds, steps, pareto; or model and error.
+            latency_p50_ms and latency_p95_ms of one image, images_per_second, train_seconds, steps, pareto, behind (how far
+            its top1 is below the best), behind_95 (half of that distance's 95 % interval); or model and error.
         n: images each was judged on.
         split: which those are.
         report: the page with all of it, where one was written.
@@ -62,19 +64,25 @@ class Leaderboard:
             failed: network -> why, for those that did not finish.
         """
         runs: dict[str, list[dict[str, Any]]] = {}
+        folders: dict[str, RunFolder] = {}
         for path in trials:
             result = RunFolder(path).result
             speed = path / SPEED
             result["speed"] = json.loads(speed.read_text(encoding="utf-8")) if speed.is_file() else None
             runs.setdefault(result["model"], []).append(result)
+            folders.setdefault(result["model"], RunFolder(path))
         rows = [_row(model, results) for model, results in runs.items()]
         rows.sort(key=lambda row: (-row["top1"], row["loss"]))
         for row in rows:
             row["pareto"] = row["latency_p50_ms"] is not None and not any(_dominates(other, row) for other in rows)
-        rows += [{"model": model, "error": why} for model, why in (failed or {}).items()]
         one = next(iter(runs.values()), [{}])[0]
         counts = [sum(row) for row in one.get("confusion", [])]
-        return cls(rows, one.get("n", 0), one.get("split", ""), guess=max(counts) / sum(counts) if counts else 0.0)
+        board = cls(rows, one.get("n", 0), one.get("split", ""), guess=max(counts) / sum(counts) if counts else 0.0)
+        for row in rows:
+            row["behind"] = rows[0]["top1"] - row["top1"]
+            row["behind_95"] = board._uncertain(row, folders) if row is not rows[0] else 0.0
+        rows += [{"model": model, "error": why} for model, why in (failed or {}).items()]
+        return board
 
     @property
     def ranked(self) -> list[dict[str, Any]]:
@@ -88,9 +96,30 @@ class Leaderboard:
     def interval(self, row: dict[str, Any]) -> tuple[float, float]:
         """Where the true top-1 lies with 95 %: from the spread over seeds (Student 1908), else from the images (Wilson 1927)."""
         if row["top1_std"] is not None:
-            half = T95[min(row["seeds"], len(T95) + 1) - 2] * row["top1_std"] / math.sqrt(row["seeds"])
+            half = self._half(row)
             return max(0.0, row["top1"] - half), min(1.0, row["top1"] + half)
         return wilson(row["top1"], self.n)
+
+    def _half(self, row: dict[str, Any]) -> float:
+        """Half of that interval."""
+        if row["top1_std"] is not None:
+            return T95[min(row["seeds"], len(T95) + 1) - 2] * row["top1_std"] / math.sqrt(row["seeds"])
+        low, high = wilson(row["top1"], self.n)
+        return (high - low) / 2
+
+    def _uncertain(self, row: dict[str, Any], folders: dict[str, RunFolder]) -> float:
+        """Half of the 95 % interval of how far a network is behind the best.
+
+        Of two single runs only the images count that one of them alone has right [McNemar 1947], and one more, for where
+        they are few [after Agresti and Min 2005]: this tells networks apart whose own intervals overlap. Over seeds the two
+        errors add as independent ones do.
+        """
+        best = self.rows[0]
+        if best["seeds"] == row["seeds"] == 1:
+            (ours, labels), (theirs, _) = (folders[each["model"]].predictions for each in (best, row))
+            pair = paired(ours, theirs, labels)
+            return 1.96 * math.sqrt(pair["lost"] + pair["won"] + 1) / pair["n"]
+        return math.hypot(self._half(best), self._half(row))
 
     def verdict(self) -> str:
         """Who wins, how sure that is, and which network is as good within the noise but faster."""
@@ -101,16 +130,16 @@ class Leaderboard:
         how = f"{best['seeds']} seeds" if best["top1_std"] is not None else f"{self.n:,} {self.split} images"
         does = "wins with" if len(self.rows) > 1 else "reaches"
         text = f"{best['model']} {does} {100 * best['top1']:.2f} % top-1 (95 % interval {100 * low:.2f}-{100 * high:.2f} %, from {how})."
-        equal = [row for row in others if self.interval(row)[1] >= low]
+        equal = [row for row in others if row["behind"] <= row["behind_95"]]
         if equal:
-            named = ", ".join(row["model"] for row in equal)
+            named = ", ".join(f"{row['model']} ({_apart(row)} behind)" for row in equal)
             text += f" Within the noise of that: {named}; more {'seeds or ' if best['seeds'] < 5 else ''}images would tell them apart."
             timed = [row for row in equal if row["latency_p50_ms"] and best["latency_p50_ms"]]
             fastest = min(timed, key=lambda row: row["latency_p50_ms"], default=None)
             if fastest and fastest["latency_p50_ms"] < best["latency_p50_ms"] / 1.1:
                 text += f" {fastest['model']} answers {best['latency_p50_ms'] / fastest['latency_p50_ms']:.1f}x faster."
         elif others:
-            text += f" The next, {others[0]['model']}, has {100 * others[0]['top1']:.2f} %: clearly less."
+            text += f" The next, {others[0]['model']}, has {100 * others[0]['top1']:.2f} %: clearly less, by {_apart(others[0])}."
         if blind := [row["model"] for row in self.ranked if self.interval(row)[0] <= self.guess]:
             named, guess = ", ".join(blind), f"{100 * self.guess:.1f} %"
             text += f" Not learned: {named}; no better than the most frequent class every time ({guess}). Train longer, or with a lower lr."
@@ -220,6 +249,10 @@ def short(number: float) -> str:
         if number >= size:
             return f"{number / size:.1f}{letter}"
     return f"{number:.0f}"
+
+
+def _apart(row: dict[str, Any]) -> str:
+    return f"{100 * row['behind']:.2f} ± {100 * row['behind_95']:.2f} points"
 
 
 def _spread(row: dict[str, Any]) -> str:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from podium.comparison import charts
@@ -20,7 +19,7 @@ from podium.comparison.page import write_page
 from podium.data.dataset import Dataset
 from podium.evaluation.metrics import probabilities, worst_mistakes
 from podium.evaluation.speed import processor
-from podium.training.folder import COMPRESSION, PREDICTIONS, RunFolder
+from podium.training.folder import COMPRESSION, RunFolder
 
 REPORT = "report.html"
 WORST = 12  # mistakes shown for each network
@@ -160,8 +159,7 @@ def _facts(data: Dataset, training: str) -> dict[str, str]:
 
 def _mistakes(trial: Path, data: Dataset, split: str) -> list[dict[str, Any]]:
     """The most confident mistakes of a run, with their pictures."""
-    with np.load(trial / PREDICTIONS) as arrays:
-        logits, labels = arrays["logits"], arrays["labels"]
+    logits, labels = RunFolder(trial).predictions
     images, sure = data.splits[split], probabilities(logits)
     rows = []
     for index in worst_mistakes(logits, labels, WORST):

@@ -15,7 +15,7 @@ import numpy as np
 
 from podium.bundle import CARD, Bundle
 from podium.compression import int8
-from podium.compression.gate import judge, paired, told
+from podium.compression.gate import judge, told
 from podium.compression.qat import accustomed
 from podium.compression.shrink import Watch
 from podium.data.dataset import Dataset
@@ -24,6 +24,7 @@ from podium.deployment.export import card_of, onnx_model, save_ir, sealed_bytes,
 from podium.deployment.graph import answer, graph_of
 from podium.deployment.runtime import MODEL, MODEL_IR, Exported, cores, load_exported
 from podium.errors import DataError, NumericError, UsageError
+from podium.evaluation.metrics import paired
 from podium.files import write_atomic
 
 ENGINES = ("onnxruntime", "openvino")

@@ -13,7 +13,7 @@ import numpy as np
 
 from podium import bundle
 from podium.bundle import Bundle
-from podium.compression.gate import judge, paired
+from podium.compression.gate import judge
 from podium.data.dataset import Dataset
 from podium.data.decode import Preprocessing
 from podium.data.loader import Loader
@@ -23,10 +23,11 @@ from podium.deployment.runtime import ENGINES, cores
 from podium.errors import UsageError
 from podium.evaluation.cost import count_net
 from podium.evaluation.evaluate import evaluate
+from podium.evaluation.metrics import paired
 from podium.evaluation.speed import speed
 from podium.models.convnet import ConvNet
 from podium.settings import Settings
-from podium.training.folder import COMPRESSION, PREDICTIONS, RunFolder
+from podium.training.folder import COMPRESSION, RunFolder
 from podium.training.loop import train
 from podium.training.plan import evaluation_batch, pick_device
 from podium.training.transfer import PIN
@@ -204,7 +205,7 @@ def compared(
     whole = Bundle(net, tuple(data.classes), preprocessing, {})
     rows[0]["engines"] = in_engines(name, whole, data, split, notes)
     for other, folder in {run.path.name: run, **others}.items():
-        after, _ = _predictions(folder)
+        after, _ = folder.predictions
         model = bundle.load(folder.path)
         timed = row(other, model.model, folder.path, after, labels)
         rows.append({**timed, "engines": in_engines(other, model, data, split, notes)})
@@ -213,7 +214,7 @@ def compared(
         small = bundle.load(run.path)
         watched = "val" if "val" in data.splits else split
         if watched == split:
-            pair = paired(before, _predictions(run)[0], labels)
+            pair = paired(before, run.predictions[0], labels)
         else:
             mine, held = logits_of(small.model, data, watched, small.preprocessing)
             pair = paired(logits_of(net, data, watched, preprocessing)[0], mine, held)
@@ -221,11 +222,6 @@ def compared(
     shrunk = Shrunk(run, rows, gate, notes)
     run.write_json(COMPRESSION, shrunk.to_dict())
     return shrunk
-
-
-def _predictions(folder: RunFolder) -> tuple[np.ndarray, np.ndarray]:
-    with np.load(folder / PREDICTIONS) as arrays:
-        return arrays["logits"], arrays["labels"]
 
 
 def epochs_of(name: str) -> float:

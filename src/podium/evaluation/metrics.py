@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -98,6 +99,33 @@ def summarize(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]) ->
         ],
         "confusion": confusion.tolist(),
         "calibration": bins,
+    }
+
+
+def paired(before: np.ndarray, after: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """Accuracies on the same images, and how far apart they are [the paired difference of McNemar 1947].
+
+    Args:
+        before, after: logits (N, K) of the two networks.
+        labels: (N,).
+
+    Returns:
+        n, before, after (top-1), lost and won (images only one of them has right), drop = before - after, and its
+        standard error.
+    """
+    first, second = (logits.argmax(1) == labels for logits in (before, after))
+    n = len(labels)
+    lost, won = int((first & ~second).sum()), int((~first & second).sum())
+    drop = (lost - won) / n
+    error = math.sqrt(max(0.0, (lost + won) / n - drop**2) / n)
+    return {
+        "n": n,
+        "before": float(first.mean()),
+        "after": float(second.mean()),
+        "lost": lost,
+        "won": won,
+        "drop": drop,
+        "standard_error": error,
     }
 
 

@@ -7,13 +7,18 @@ import json
 import os
 import socket
 import sys
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 from podium.errors import MachineError, ModelFileError, UsageError
 from podium.files import UNFINISHED, disk_error, write_atomic
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SETTINGS, LOG, RESULT, PREDICTIONS, SPEED = "settings.yaml", "log.jsonl", "result.json", "predictions.npz", "speed.json"
 COMPRESSION = "compression.json"  # a smaller network beside what it came from and its controls
@@ -65,6 +70,24 @@ class RunFolder:
             ) from None
         except ValueError as error:
             raise ModelFileError(f"{self / RESULT}: damaged ({error})", "delete it and go on with --resume") from None
+
+    @property
+    def predictions(self) -> tuple[np.ndarray, np.ndarray]:
+        """What it said of the images it was judged on: logits (N, K), and their labels (N,).
+
+        Raises:
+            ModelFileError: they are gone, or damaged.
+        """
+        import numpy as np
+
+        again = f"delete {RESULT} beside it and go on with --resume: they are made again"
+        try:
+            with (self / PREDICTIONS).open("rb") as file, np.load(file) as arrays:
+                return arrays["logits"], arrays["labels"]
+        except FileNotFoundError:
+            raise ModelFileError(f"{self / PREDICTIONS}: no such file", again) from None
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
+            raise ModelFileError(f"{self / PREDICTIONS}: damaged ({error})", again) from None
 
     @property
     def epochs(self) -> list[dict[str, Any]]:

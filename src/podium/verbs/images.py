@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from podium import console
 from podium.verbs.shared import print_json
-
-if TYPE_CHECKING:
-    pass
 
 
 def check(arguments: argparse.Namespace) -> int:
