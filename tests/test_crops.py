@@ -232,6 +232,15 @@ def test_an_image_is_judged_by_the_mean_of_its_crops(photos, crops, batch_size):
         np.testing.assert_allclose(softmax(out.logits[n]), softmax(logits).mean(0), atol=1e-4)
 
 
+@pytest.mark.parametrize("crops", [1, 10, "dense"])
+def test_progress_counts_images_and_not_their_views(photos, crops):
+    told = []
+    evaluate(Filter(), loader(photos, batch_size=20, workers=2), lambda *now: told.append(now), crops)
+    counts = [done for done, _ in told]
+    assert counts == sorted(set(counts))
+    assert told[-1] == (7, 7)
+
+
 @pytest.mark.parametrize("batch_size", [1, 6, 300])
 def test_dense_is_every_window_of_the_network_in_turn(photos, batch_size):
     net = Filter()

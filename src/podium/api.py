@@ -134,6 +134,7 @@ def evaluate(
     limit: int | None = None,
     workers: int = 2,
     crops: int | str = 1,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Judge a run or bundle on a data set, with the run's own preprocessing.
 
@@ -142,6 +143,7 @@ def evaluate(
         limit: only the first so many images.
         crops: 1: the centre; 10: also the corners, all mirrored; 144: at four scales, out of three squares; "dense": the
             whole image and its mirror image, by the network's fully convolutional form. Probabilities are averaged.
+        progress: called with (images done, images in all) after each batch.
 
     Returns:
         split, crops, and as `metrics.summarize`: top1, top5, loss, ece, n, per_class, ...
@@ -168,7 +170,8 @@ def evaluate(
         images = images.select(range(min(limit, len(images))))
     device = pick_device("auto")
     loader = Loader(images, p, batch_size=250, device=device, workers=workers)
-    outputs = _in_model_order(run_network(model.model.to(device), loader, crops=crops), data, model)
+    answers = run_network(model.model.to(device), loader, progress, crops)
+    outputs = _in_model_order(answers, data, model)
     return {"split": name, "crops": crops, **summarize(outputs.logits, outputs.labels, model.classes)}
 
 

@@ -242,8 +242,7 @@ def _hold_out(data: Dataset, share: float, seed: int) -> Dataset:
     if len(val) == 0:
         raise DataError(f"{data.name}: too few images to hold any out", "add images, or give val and test folders")
     kept = np.setdiff1d(np.arange(len(train)), val)
-    splits = {"train": train.select(kept), "val": train.select(val), **data.splits}
-    splits["train"] = train.select(kept)
+    splits = {**data.splits, "train": train.select(kept), "val": train.select(val)}
     ordered = {name: splits[name] for name in SPLITS if name in splits}
     note = f"note: {len(val):,} of {len(train):,} training images are held out for validation (seed {seed}, stratified)"
     return replace(data, splits=ordered, notes=(*data.notes, note))

@@ -39,14 +39,14 @@ class Outputs:
 
 @torch.inference_mode()
 def evaluate(
-    net: ConvNet, loader: Loader, progress: Callable[[int], None] | None = None, crops: int | str = 1
+    net: ConvNet, loader: Loader, progress: Callable[[int, int], None] | None = None, crops: int | str = 1
 ) -> Outputs:
     """Logits of every image of a split, once, in order, in float32 and evaluation mode.
 
     Args:
         net: left in the mode it was in.
         loader: made without augmentation.
-        progress: called with the number of images after each batch.
+        progress: called with (images done, images in all) after each batch.
         crops: 1; or 10, 144 or "dense" (`evaluation.crops`): an image's probabilities are averaged over its views, and its
             logits are the logarithm of that.
 
@@ -57,12 +57,13 @@ def evaluate(
     training = net.training
     net.eval()
     ask = net.to_dense().eval() if crops == "dense" else net
-    logits, labels = [], []
+    logits, labels, done = [], [], 0
     for batch in loader.epoch() if crops == 1 else views(loader, crops):
         scores = ask(batch.x).float()
         logits.append((scores if crops == 1 else averaged(scores, len(batch.y))).cpu())
         labels.append(batch.y.cpu())
+        done += len(batch.y)
         if progress is not None:
-            progress(len(batch.y))
+            progress(done, len(loader.split))
     net.train(training)
     return Outputs(torch.cat(logits).numpy(), torch.cat(labels).numpy())

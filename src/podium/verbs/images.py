@@ -12,7 +12,8 @@ def check(arguments: argparse.Namespace) -> int:
     """podium check."""
     from podium.data.check import check as inspect_data
 
-    report = inspect_data(arguments.data)
+    with console.counting_bar("checking", quiet=arguments.json) as progress:
+        report = inspect_data(arguments.data, progress)
     if arguments.json:
         print_json(report.to_dict())
     else:

@@ -135,14 +135,16 @@ def evaluate(arguments: argparse.Namespace) -> int:
     """podium eval."""
     from podium import api
 
-    scores = api.evaluate(
-        arguments.run_folder,
-        arguments.data,
-        split=arguments.split,
-        limit=arguments.limit,
-        workers=arguments.workers,
-        crops=arguments.crops,
-    )
+    with console.counting_bar("judging", quiet=arguments.json) as progress:
+        scores = api.evaluate(
+            arguments.run_folder,
+            arguments.data,
+            split=arguments.split,
+            limit=arguments.limit,
+            workers=arguments.workers,
+            crops=arguments.crops,
+            progress=progress,
+        )
     if arguments.json:
         print_json(scores)
         return 0
