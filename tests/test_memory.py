@@ -184,11 +184,16 @@ def test_auto_takes_the_largest_that_fits_and_writes_it_down(tmp_path, monkeypat
     run = podium.train("lenet5_modern", toy(size=32), tmp_path / "run", epochs=1, batch_size="auto")
     recorded = read_file(run / "settings.yaml")
     assert recorded["batch_size"] == 16
+    assert "batch_size: 16  # auto from flag\n" in (run / "settings.yaml").read_text()
     assert run.result["steps"] == 96 // 16
     again = podium.train("lenet5_modern", toy(size=32), tmp_path / "b", config=run / "settings.yaml")
     assert digest(again.path) == digest(run.path)
     same = podium.train("lenet5_modern", toy(size=32), run.path, resume=True, batch_size="auto", epochs=1)
     assert same.result == run.result
+    with pytest.raises(UsageError, match="duration: the run has '1ep', not '2ep'"):
+        podium.train("lenet5_modern", toy(size=32), run.path, resume=True, batch_size="auto", epochs=2)
+    with pytest.raises(UsageError, match="recipe: the run has 'quick', not 'modern'"):
+        podium.train("lenet5_modern", toy(size=32), run.path, resume=True, recipe="modern")
 
 
 def test_a_comparison_takes_auto(tmp_path, monkeypatch):

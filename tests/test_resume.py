@@ -161,6 +161,8 @@ def test_other_settings_on_resume_are_refused_by_name(photos, run12):
     one_error(podium("train", "resnet20", photos, "--resume", "-o", run12), 2, "model")
     one_error(podium("train", "lenet5_modern", "digits", "--resume", "-o", run12), 2, "data")
     one_error(podium("train", "--resume", "-o", run12, "--seed", "3"), 2, "seed")
+    one_error(podium("train", "--resume", "-o", run12, "--recipe", "modern"), 2, "recipe", "'quick'")
+    one_error(podium("train", "--resume", "-o", run12, "--steps", "24"), 2, "duration", "'23it'", "'24it'", "--weights")
 
 
 def test_other_images_on_resume_are_refused(photos, tmp_path):

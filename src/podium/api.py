@@ -44,7 +44,7 @@ def train(
     data: str | Path | Dataset,
     out: str | Path,
     *,
-    recipe: str = "quick",
+    recipe: str | None = None,
     config: str | Path | None = None,
     resume: bool = False,
     elastic: bool = False,
@@ -58,7 +58,7 @@ def train(
         net: a name, or a network (its weights are where it starts).
         data: what `load_data` takes, or what it gave.
         out: the run folder.
-        recipe: settings to start from.
+        recipe: settings to start from; "quick" if None, or what the file names.
         config: a settings file, over the recipe.
         resume: go on with the run in `out`.
         elastic: let it go on in another number of processes.

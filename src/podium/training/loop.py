@@ -101,7 +101,8 @@ def _train(
     recorded = read_file(folder / SETTINGS) if begun else {}
     if begun:
         if not restarted():
-            refuse_changes(settings, recorded, origin)
+            length = next(iter(folder.rows()), {}).get("duration")
+            refuse_changes(settings, recorded, origin, length)
         free = {key for key in NOT_COMPARED if origin.get(key) == "flag"}
         settings = settings.replace(**{k: v for k, v in recorded.items() if k not in free})
         if folder.finished:
@@ -109,23 +110,25 @@ def _train(
     elif ranks.leads:
         folder.create()
     refuse_devices(settings.devices, recorded.get("devices", 1) if begun else None, ranks.world, elastic)
+    asked = settings.duration
     with folder.locked() if ranks.leads else nullcontext(), denormals_flushed():
         plan = prepare(settings, data, net, ranks)
         notes = {"devices": f"{recorded.get('devices')} before, changed with --elastic"}
         if not begun:
             steps = steps_of(plan)
             plan.settings = plan.settings.replace(duration=f"{steps}it")
-            notes = {**origin, "duration": f"{settings.duration} from {origin.get('duration', 'default')}"}
+            decided = {"duration": asked} | {key: "auto" for key, value in vars(settings).items() if value == "auto"}
+            notes = origin | {key: f"{word} from {origin.get(key, 'default')}" for key, word in decided.items()}
         if ranks.leads and recorded.get("devices") != ranks.world:
             write_file(folder / SETTINGS, plan.settings, notes)
         ranks.wait()  # until rank 0 holds the folder
         if announce is not None:
             announce(plan)
         shown = progress or (lambda *_: None)
-        within_memory(plan, lambda: _run(plan, folder, given=net is not None, progress=shown))
+        within_memory(plan, lambda: _run(plan, folder, asked, given=net is not None, progress=shown))
 
 
-def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> None:
+def _run(plan: Plan, folder: RunFolder, asked: str, *, given: bool, progress: Progress) -> None:
     s, net, device, ranks = plan.settings, plan.net, plan.device, plan.ranks
     total, per_epoch = to_steps("duration", s.duration, len(plan.train)), len(plan.train)
     optimizer = make_optimizer(net, s)
@@ -184,7 +187,7 @@ def _run(plan: Plan, folder: RunFolder, *, given: bool, progress: Progress) -> N
 
     if at.log_rows == 0:
         sizes = {"model": s.model, "data": plan.data.name, "params": plan.cost.params, "steps": total}
-        log({"event": "start", **_machine(), **sizes, "devices": ranks.world})
+        log({"event": "start", **_machine(), **sizes, "duration": asked, "devices": ranks.world})
     if given and not checkpoints:
         save()  # weights that were handed in cannot be drawn again from the seed
     saved_at, pause = time.monotonic(), state.pause(s.checkpoint_every, 0.0)

@@ -127,7 +127,10 @@ def settings_of(name: str | None, config: Path | None, flags: dict[str, Any]) ->
                     f"{word} and another length of training are given", "give one of epochs, steps, budget"
                 )
             flags["duration"] = f"{flags.pop(word)}{unit}"
+    asked = name is not None
     if name is None and config is not None:
         name = read_file(config).get("recipe")
-    name = name or "quick"
-    return merge(recipe(name).settings, name, config, flags)
+    merged = merge(recipe(name or "quick").settings, name or "quick", config, flags)
+    if asked:
+        merged.origin["recipe"] = "flag"
+    return merged

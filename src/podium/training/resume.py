@@ -13,17 +13,23 @@ from podium.training.transfer import same_source
 NOT_COMPARED = {"workers", "device", "checkpoint_every", "grace", "devices"}
 
 
-def refuse_changes(asked: Settings, recorded: dict[str, Any], origin: dict[str, str]) -> None:
-    """A resume that was given other settings than the run has is refused, by name."""
+def refuse_changes(asked: Settings, recorded: dict[str, Any], origin: dict[str, str], length: str | None) -> None:
+    """A resume that was given other settings than the run has is refused, by name.
+
+    Args:
+        asked: now.
+        recorded: of the run.
+        origin: of what is asked; what nobody asked for is not compared.
+        length: of the run, in the words it was asked for in; None where that is not on record.
+    """
     for key, source in origin.items():
         value, old = getattr(asked, key), recorded.get(key)
-        if (
-            key in NOT_COMPARED
-            or value == "auto"
-            or key == "duration"
-            or source == "default"
-            or source.startswith("recipe")
-        ):
+        if key in NOT_COMPARED or value == "auto" or source == "default" or source.startswith("recipe"):
+            continue
+        if key == "duration":
+            if length not in (None, value) and value != old:
+                longer = "resume it as it was, or start another from its weights: --weights"
+                raise UsageError(f"{key}: the run has {length!r}, not {value!r}", longer)
             continue
         if key == "data" and Path(value).exists():
             value = str(Path(value).resolve())

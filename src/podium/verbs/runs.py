@@ -6,14 +6,11 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from podium import console
 from podium.errors import DataError, UsageError
 from podium.verbs.shared import print_json, settings_flags
-
-if TYPE_CHECKING:
-    pass
 
 
 def train(arguments: argparse.Namespace) -> int:
