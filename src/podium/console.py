@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -68,6 +69,32 @@ def counting_bar(label: str, quiet: bool = False) -> Iterator[Callable[[int, int
     with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
         task = bar.add_task(label, total=None)
         yield lambda done, count: bar.update(task, completed=done, total=count)
+
+
+@contextmanager
+def timing_bar(quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """The same for what is being timed: no thread draws it, and it is drawn twice a second at most, between the timings.
+
+    Yields:
+        progress(label, done, count).
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console, drawn = Console(stderr=True), 0.0
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(
+        *columns, console=console, auto_refresh=False, transient=True, disable=quiet or not console.is_terminal
+    ) as bar:
+        task = bar.add_task("", total=None)
+
+        def progress(label: str, done: int, count: int) -> None:
+            nonlocal drawn
+            if (now := time.monotonic()) - drawn > 0.5:
+                bar.update(task, description=label, completed=done, total=count, refresh=True)
+                drawn = now
+
+        yield progress
 
 
 @contextmanager

@@ -169,6 +169,7 @@ def bench(
     seconds: float = 2.0,
     threads: int | None = None,
     batches: tuple[int, ...] = BATCHES,
+    say: Callable[[str], None] = lambda _: None,
 ) -> list[dict[str, Any]]:
     """Time a network in its engines, at batch 1 and at the best batch.
 
@@ -179,6 +180,7 @@ def bench(
         reference: the first class of each in eager float32; None: nothing to compare with.
         macs: multiply-adds an image, for the share of peak.
         seconds: of timing an engine and batch.
+        say: is told what is timed next.
 
     Returns:
         Rows {model, engine, dtype, batch, threads, images_per_second, latency_ms, n, share_of_peak, agreement}; of an
@@ -193,6 +195,7 @@ def bench(
             if isinstance(runner, tuple):
                 rows.append({"model": name, "engine": runner[0], "missing": runner[1]})
                 continue
+            say(f"timing {name} in {runner.engine} {runner.dtype}")
             agrees = None if reference is None else agreement(runner.call, images, reference)
             figures = []
             for batch in sorted({1, *batches}):

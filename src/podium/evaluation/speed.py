@@ -16,9 +16,17 @@ from podium.models.convnet import ConvNet
 
 BURN_IN, BATCHES, FEWEST = 10, 100, 20  # batches left out, counted, and counted whatever they take
 
+Tick = Callable[[int], None]
+
 
 def measure(
-    net: ConvNet, batch: int, *, batches: int = BATCHES, seconds: float | None = None, backward: bool = False
+    net: ConvNet,
+    batch: int,
+    *,
+    batches: int = BATCHES,
+    seconds: float | None = None,
+    backward: bool = False,
+    tick: Tick | None = None,
 ) -> dict[str, Any]:
     """Time passes of random images at the network's own size, after a burn-in of 10.
 
@@ -27,6 +35,7 @@ def measure(
         batches: passes that are counted.
         seconds: stop earlier, once they took so long and there are 20 of them.
         backward: time the gradient of all parameters too, as a training step has it.
+        tick: called with the number of passes after each, between the timings.
 
     Returns:
         {batch, threads, dtype, engine, pass, n, latency_ms: {p50, p95, mean, sd}, images_per_second}, the rate from the
@@ -50,7 +59,7 @@ def measure(
         if x.is_cuda:
             torch.cuda.synchronize()
 
-    figures = timed(once, batch, batches=batches, seconds=seconds)
+    figures = timed(once, batch, batches=batches, seconds=seconds, tick=tick)
     net.train(training)
     if backward:
         net.zero_grad()
@@ -72,6 +81,7 @@ def timed(
     batches: int = BATCHES,
     seconds: float | None = None,
     fewest: int = FEWEST,
+    tick: Tick | None = None,
 ) -> dict[str, Any]:
     """Time something that is done to a batch, after a burn-in of 10.
 
@@ -80,6 +90,7 @@ def timed(
         batch: images in it.
         batches, seconds: as of `measure`.
         fewest: times it is done whatever it takes; the burn-in is no longer than half of that.
+        tick: as of `measure`.
 
     Returns:
         {batch, n, latency_ms: {p50, p95, mean, sd}, images_per_second}.
@@ -92,6 +103,8 @@ def timed(
         start = time.perf_counter()
         once()
         times.append(time.perf_counter() - start)
+        if tick is not None:
+            tick(len(times))
     spent = 1000 * torch.tensor(times, dtype=torch.float64)
     p50, p95 = (float(spent.quantile(q)) for q in (0.5, 0.95))
     figures = {"p50": p50, "p95": p95, "mean": float(spent.mean()), "sd": float(spent.std(correction=1))}

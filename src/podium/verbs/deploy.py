@@ -103,12 +103,15 @@ def bench(arguments: argparse.Namespace) -> int:
     from podium.deployment.load import load
     from podium.deployment.runtime import cores, file_of, is_exported
     from podium.models import create_model
+    from podium.training.plan import SMALL_UP_TO
 
     a = arguments
     wanted, threads = engines.engines_of(a.engines or "all"), a.threads or cores()
     if threads < 1:
         raise UsageError(f"--threads {threads}", "give at least 1")
     how: dict[str, Any] = {"seconds": a.seconds or 2.0, "threads": threads}
+    if not a.json:
+        how["say"] = lambda text: print(text, file=sys.stderr, flush=True)
     if a.batch != 1:
         how["batches"] = (a.batch,)
     rows: list[dict[str, Any]] = []
@@ -129,7 +132,7 @@ def bench(arguments: argparse.Namespace) -> int:
             images, _ = squares(api.images_for(target, a.data, model), model, SHOWN)
         else:
             size = a.image_size
-            net = create_model(target, image_size=size, small=size is not None and size <= 64).eval()
+            net = create_model(target, image_size=size, small=size is not None and size <= SMALL_UP_TO).eval()
             side, channels = net.spec["image_size"], net.spec["in_chans"]
             names = tuple(map(str, range(net.spec["num_classes"])))
             model = api.Bundle(net, names, Preprocessing(side, channels), {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +240,7 @@ def bench(arguments: argparse.Namespace) -> int:
     from podium import bundle
     from podium.evaluation.speed import measure
     from podium.models import create_model
+    from podium.training.plan import SMALL_UP_TO
 
     seconds = arguments.seconds
     for flag, value, least in (("--batch", arguments.batch, 1), ("--batches", arguments.batches, 2)):
@@ -247,15 +249,23 @@ def bench(arguments: argparse.Namespace) -> int:
     if seconds is not None and not 0 < seconds < 3600:
         raise UsageError(f"--seconds {seconds}", "give more than 0 and less than 3600")
     rows = []
-    for target in arguments.targets:
-        if Path(target).exists():
-            net = bundle.load(target).model
-        else:
-            size = arguments.image_size
-            net = create_model(target, image_size=size, small=size is not None and size <= 64)
-        for backward in (False, True) if arguments.backward else (False,):
-            timed = measure(net, arguments.batch, batches=arguments.batches, seconds=seconds, backward=backward)
-            rows.append({"model": target, **timed})
+    with console.timing_bar(quiet=arguments.json) as bar:
+        for target in arguments.targets:
+            if Path(target).exists():
+                net = bundle.load(target).model
+            else:
+                size = arguments.image_size
+                net = create_model(target, image_size=size, small=size is not None and size <= SMALL_UP_TO)
+            for backward in (False, True) if arguments.backward else (False,):
+                timed = measure(
+                    net,
+                    arguments.batch,
+                    batches=arguments.batches,
+                    seconds=seconds,
+                    backward=backward,
+                    tick=partial(bar, f"timing {target}", count=arguments.batches),
+                )
+                rows.append({"model": target, **timed})
     if arguments.json:
         print_json(rows)
         return 0
