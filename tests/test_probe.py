@@ -18,7 +18,7 @@ LARGE = 10**9
 @pytest.fixture(autouse=True)
 def native(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    monkeypatch.setenv("PODIUM_CACHE", str(tmp_path / "caches"))
 
 
 def network(name="resnet20"):

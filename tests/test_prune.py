@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 
 import pytest
 import torch
@@ -336,6 +337,18 @@ def test_the_same_command_again_does_nothing_twice(run, pruned):
     assert (again.run / "model.safetensors").stat().st_mtime_ns == before
     with pytest.raises(UsageError, match="another network"):
         library.prune(run.path, "digits", pruned.run.path, macs=0.4, epochs=2)
+    with pytest.raises(UsageError, match="duration: the run has '2ep', not '3ep'"):
+        library.prune(run.path, "digits", pruned.run.path, macs=0.5, epochs=3)
+
+
+def test_a_fine_tuning_of_next_to_no_epochs_has_its_controls(run, tmp_path):
+    bare = tmp_path / "bare"  # a bundle, which does not say how long it was trained
+    bare.mkdir()
+    for name in ("model.safetensors", "card.json"):
+        shutil.copy(run / name, bare / name)
+    shrunk = library.prune(bare, "digits", tmp_path / "out", macs=0.5, steps=1, batch_size=4, tolerance=0.9)
+    assert (shrunk.run.result["epochs"], len(shrunk.rows)) == (0, 4)
+    assert shrunk.notes[0].startswith("controls: 1 steps, as the fine-tuning")
 
 
 def test_a_network_that_lost_too_much_leaves_the_old_one_in_place(run, podium, tmp_path):

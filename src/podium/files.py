@@ -85,6 +85,15 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def cache_folder() -> Path:
+    """Where downloads, and what can be found out again, are kept: $PODIUM_CACHE, or podium in the user's folder of caches.
+
+    The latter is as the XDG Base Directory Specification has it.
+    """
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("PODIUM_CACHE") or Path(root) / "podium")
+
+
 def fault(place: str) -> float:
     """For tests: what PODIUM_FAULT asks to go wrong at this place; nothing in ordinary life.
 

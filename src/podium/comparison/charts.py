@@ -72,7 +72,9 @@ def scatter(board: Leaderboard, style: dict[str, tuple[str, str]], key: str, axi
             }
         )
     decades = [math.log10(row[key]) for row in rows]
-    beside = 0.12 * max(0.5, max(decades) - min(decades)) if rows else 0.0  # room for the names of the first and the last
+    beside = (
+        0.12 * max(0.5, max(decades) - min(decades)) if rows else 0.0
+    )  # room for the names of the first and the last
     ends = {"range": [min(decades) - beside, max(decades) + beside]} if rows else {}
     return {
         "data": traces,

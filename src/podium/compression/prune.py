@@ -28,7 +28,8 @@ from podium.data.loader import Loader
 from podium.errors import UsageError
 from podium.models.convnet import ConvNet
 from podium.models.registry import rebuild
-from podium.settings import Settings
+from podium.settings import Settings, read_file
+from podium.training.folder import SETTINGS
 from podium.training.losses import cross_entropy
 from podium.training.plan import pick_device
 from podium.training.transfer import adapted, read_source
@@ -171,8 +172,8 @@ def prune(
     if controls:
         small = read_source(str(start)).bundle.model
         earlier = epochs_of(str(parent))
-        result = run.result
-        steps = round(result["steps"] * (1 + earlier / result["epochs"]))
+        result, batch = run.result, read_file(run / SETTINGS)["batch_size"]
+        steps = result["steps"] + round(earlier * max(1, len(data.splits["train"]) // batch))
         notes.append(
             f"controls: {steps} steps, the original's {earlier:g} epochs and the fine-tuning's {result['epochs']:g}"
             if earlier

@@ -10,7 +10,7 @@ import urllib.request
 from pathlib import Path
 
 from podium.errors import MachineError, ModelFileError, UsageError
-from podium.files import FULL, disk_error
+from podium.files import FULL, cache_folder, disk_error
 
 HOST = "https://download.pytorch.org/models/"
 # torchvision's first weights of each network: those of its original recipe, which are the ones papers compare with.
@@ -43,12 +43,6 @@ FILES = {
 CHUNK = 1 << 20
 
 
-def cache() -> Path:
-    """Where downloads are kept: $PODIUM_CACHE, or podium in the user's cache folder."""
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("PODIUM_CACHE") or Path(root) / "podium")
-
-
 def official(source: str) -> Path:
     """The official file of "torchvision:NAME", from the cache or fetched into it.
 
@@ -61,8 +55,8 @@ def official(source: str) -> Path:
         raise UsageError(
             f"no official file of {source} is known here", "download it yourself, and give its path after the name"
         )
-    name, folder = FILES[source], cache()
-    path = folder / name
+    name = FILES[source]
+    path = cache_folder() / name
     if not path.is_file():
         _fetch(HOST + name, path)
     digest = hashlib.sha256()

@@ -11,7 +11,6 @@ import copy
 import hashlib
 import itertools
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ import torch
 
 from podium.errors import MachineError
 from podium.evaluation.speed import processor
-from podium.files import write_atomic
+from podium.files import cache_folder, write_atomic
 from podium.models.convnet import ConvNet
 from podium.settings import Settings
 from podium.training.trial import Trial
@@ -104,11 +103,6 @@ def native_bf16(device: torch.device) -> bool:
         torch.cpu.get_capabilities() if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities") else {}
     )
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "arm_bf16", "sve_bf16"))
-
-
-def cache_folder() -> Path:
-    """Where what can be found out again is kept for the next run [XDG Base Directory Specification]."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "podium"
 
 
 def _machine(device: torch.device) -> str:
