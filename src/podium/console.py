@@ -54,6 +54,17 @@ def epoch_line(row: dict[str, Any]) -> str:
     )
 
 
+def _bar(quiet: bool, between: str = "", **how: Any) -> Any:
+    """rich's bar with a count and the time left, on standard error; nothing without a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    more = [TextColumn(between)] if between else []
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *more, TimeRemainingColumn()
+    return Progress(*columns, console=console, disable=quiet or not console.is_terminal, **how)
+
+
 @contextmanager
 def counting_bar(label: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
     """A bar with the time left, on standard error; nothing without a terminal.
@@ -61,12 +72,7 @@ def counting_bar(label: str, quiet: bool = False) -> Iterator[Callable[[int, int
     Yields:
         progress(done, count).
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
+    with _bar(quiet) as bar:
         task = bar.add_task(label, total=None)
         yield lambda done, count: bar.update(task, completed=done, total=count)
 
@@ -78,14 +84,8 @@ def timing_bar(quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]
     Yields:
         progress(label, done, count).
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console, drawn = Console(stderr=True), 0.0
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(
-        *columns, console=console, auto_refresh=False, transient=True, disable=quiet or not console.is_terminal
-    ) as bar:
+    drawn = 0.0
+    with _bar(quiet, auto_refresh=False, transient=True) as bar:
         task = bar.add_task("", total=None)
 
         def progress(label: str, done: int, count: int) -> None:
@@ -104,29 +104,18 @@ def training_bar(quiet: bool = False) -> Iterator[Callable[..., None]]:
     Yields:
         progress(step, steps, shown, label=""): to be called after every step.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     if quiet:
         yield lambda *_, **__: None
         return
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+    with _bar(quiet, "loss {task.fields[loss]}") as bar:
         task = bar.add_task("training", total=None, loss="")
 
         def progress(step: int, steps: int, shown: dict[str, Any], label: str = "") -> None:
             if "event" in shown:
                 text = f"{label}  {epoch_line(shown)}" if label else epoch_line(shown)
-                if console.is_terminal and not label:
+                if bar.console.is_terminal and not label:
                     bar.console.print(text)
-                elif not console.is_terminal and (not label or step == steps):
+                elif not bar.console.is_terminal and (not label or step == steps):
                     print(text, file=sys.stderr, flush=True)
             else:
                 bar.update(
