@@ -1,5 +1,6 @@
 """The command line as a person meets it: what it explains, and what each verb prints for people and for programs."""
 
+import io
 import json
 import os
 import re
@@ -8,8 +9,9 @@ import subprocess
 import sys
 
 import pytest
+from rich.console import Console
 
-from podium import parser
+from podium import console, parser
 from podium.models import list_models
 from podium.settings import FIELDS
 from podium.training.recipes import RECIPES
@@ -240,3 +242,13 @@ def test_import_writes_a_bundle_and_never_over_one(podium, shared, tmp_path, pic
     podium("import", "akamaster:resnet20", page, "-o", "other").refused(4, "page.th", "not a model file")
     podium("import", "akamaster:resnet56", file, "-o", "other").refused(4, "resnet20-12fca82f.th", "missing")
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("width", [20, 60, 200])
+def test_a_narrow_terminal_costs_no_name(monkeypatch, width):
+    screen = Console(width=width, file=io.StringIO())
+    monkeypatch.setattr(console, "screen", lambda: screen)
+    figures = {f"figure {n}": f"{n}234.5" for n in range(6)}
+    console.table("", ["model", *figures], [["wide_resnet50_2", *figures.values()]], set(figures))
+    shown = screen.file.getvalue()
+    assert all(text in shown for text in ("wide_resnet50_2", *figures, *figures.values()))

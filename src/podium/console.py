@@ -10,6 +10,8 @@ from typing import Any
 
 from podium.errors import PodiumError
 
+LEAST = 6  # letters of a text that a table has room for, however narrow the screen
+
 
 def error(problem: PodiumError, where: str = "") -> None:
     """One line that says what is wrong, one that says how to mend it."""
@@ -26,14 +28,22 @@ def table(title: str, columns: list[str], rows: list[list[str]], right: set[str]
     from rich.table import Table
 
     shown = Table(header_style="bold", box=SIMPLE_HEAD)
-    for column in columns:
+    for place, column in enumerate(columns):
         number = column in (right or ())
-        shown.add_column(column, justify="right" if number else "left", no_wrap=number, overflow="fold")
+        widest = max(len(text) for text in (column, *(row[place] for row in rows)))
+        least = widest if number else min(widest, LEAST)
+        shown.add_column(
+            column, justify="right" if number else "left", no_wrap=number, overflow="fold", min_width=least
+        )
     for row in rows:
         shown.add_row(*row)
     if title:
         print(title)
-    screen().print(shown)
+    out = screen()
+    wide = out.measure(shown, options=out.options.update(max_width=1000))
+    if wide.minimum > out.width:  # a terminal breaks lines that are too long; cut, they would lose names
+        out.width = wide.maximum
+    out.print(shown)
 
 
 def screen() -> Any:
@@ -82,13 +92,13 @@ def timing_bar(quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]
     """The same for what is being timed: no thread draws it, and it is drawn twice a second at most, between the timings.
 
     Yields:
-        progress(label, done, count).
+        progress(label, count, done).
     """
     drawn = 0.0
     with _bar(quiet, auto_refresh=False, transient=True) as bar:
         task = bar.add_task("", total=None)
 
-        def progress(label: str, done: int, count: int) -> None:
+        def progress(label: str, count: int, done: int) -> None:
             nonlocal drawn
             if (now := time.monotonic()) - drawn > 0.5:
                 bar.update(task, description=label, completed=done, total=count, refresh=True)

@@ -263,7 +263,7 @@ def bench(arguments: argparse.Namespace) -> int:
                     batches=arguments.batches,
                     seconds=seconds,
                     backward=backward,
-                    tick=partial(bar, f"timing {target}", count=arguments.batches),
+                    tick=partial(bar, f"timing {target}", arguments.batches),
                 )
                 rows.append({"model": target, **timed})
     if arguments.json:
