@@ -152,7 +152,7 @@ def in_engines(name: str, model: Bundle, data: Dataset, split: str, notes: list[
         images, _ = squares(data, model, SHOWN, split)
         rows = bench.bench_bundle(name, model, here, images, seconds=SECONDS, threads=cores(), batches=(1, MANY))
     except Exception as error:  # each engine has its own
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        said = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])  # some say nothing
         notes.append(f"{name}: not timed in {', '.join(here)} ({said})")
         return []
     best = {(r["engine"], r["dtype"]): r for r in rows}  # the last of each is the one of the higher rate
