@@ -71,11 +71,11 @@ def scatter(board: Leaderboard, style: dict[str, tuple[str, str]], key: str, axi
                 "hovertemplate": "<br>".join(hover) + "<extra></extra>",
             }
         )
-    decades = [math.log10(row[key]) for row in rows]
-    beside = (
-        0.12 * max(0.5, max(decades) - min(decades)) if rows else 0.0
-    )  # room for the names of the first and the last
-    ends = {"range": [min(decades) - beside, max(decades) + beside]} if rows else {}
+    ends: dict[str, Any] = {}
+    if rows:  # with room for the names of the first and the last
+        decades = [math.log10(row[key]) for row in rows]
+        beside = 0.12 * max(0.5, max(decades) - min(decades))
+        ends = {"range": [min(decades) - beside, max(decades) + beside]}
     return {
         "data": traces,
         "layout": {
