@@ -66,6 +66,7 @@ class Settings:
     val: float | None = option(
         None, "fraction of the training images held out to choose the best weights", at_least=0.0, below=1.0
     )
+    split_seed: int | None = option(None, "seed of the choice of held-out images (default: seed)", at_least=0)
     on_bad: str = option(
         "error", "an unreadable image stops the run, or is left out and listed", choices=("error", "skip")
     )

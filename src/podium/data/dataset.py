@@ -31,6 +31,7 @@ class ImageFile:
         offset, size: the bytes in it.
         mtime_ns: when the file was changed last.
         content: the bytes, for members of compressed archives.
+        below: its name below the data set's root, with "/" between folders: the same wherever the data lies.
     """
 
     path: Path
@@ -39,6 +40,7 @@ class ImageFile:
     size: int
     mtime_ns: int
     content: bytes | None = None
+    below: str = ""
 
     @classmethod
     def of(cls, path: Path) -> ImageFile:

@@ -11,7 +11,7 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -123,7 +123,8 @@ def _arrange(found: Iterator[tuple[PurePosixPath, ImageFile | str]]) -> Listing:
         elif len(inside) < 2 or (split and not name):
             listing.strays.append((file.name, "an image outside of a class folder"))
         else:
-            listing.files.setdefault(name, {}).setdefault(inside[0], []).append(file)
+            held = listing.files.setdefault(name, {}).setdefault(inside[0], [])
+            held.append(replace(file, below="/".join(parts)))
     return listing
 
 

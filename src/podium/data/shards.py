@@ -254,7 +254,8 @@ def list_shards(source: str | Path) -> Listing:
         listing.files[split] = classes
         for _, (row, (shard, offset, size, label, crc, member)) in zip(range(count), rows, strict=False):
             path, shown = places[shard]
-            file = Member(path, f"{shown}!{member.decode()}", offset, size, 0, None, store, crc, checked, row)
+            name = member.decode()
+            file = Member(path, f"{shown}!{name}", offset, size, 0, None, f"{path}/{name}", store, crc, checked, row)
             classes[card["classes"][label]].append(file)
     return listing
 
@@ -310,7 +311,8 @@ def _headers(path: Path) -> Listing:
                 stem, _, ending = where.name.partition(".")
                 key = str(where.with_name(stem)) if stem else ""
                 if f".{ending.lower()}" in EXTENSIONS:
-                    images[key] = ImageFile(shard, name, member.offset_data, member.size, stat.st_mtime_ns)
+                    below = f"{shard.relative_to(path).as_posix()}/{member.name}"
+                    images[key] = ImageFile(shard, name, member.offset_data, member.size, stat.st_mtime_ns, None, below)
                 elif ending.lower() in ("cls", "json") and member.size <= LONGEST_LABEL:
                     part = tar.extractfile(member)
                     label = _label(part.read() if part is not None else b"", ending.lower())
