@@ -85,7 +85,10 @@ XMP = b'<x:xmpmeta><rdf:Description tiff:Orientation="8"/></x:xmpmeta>'
 def test_the_orientation_is_that_of_pillow(kind, value):
     """Both orders of bytes, EXIF and XMP: what the most used decoder says of the same file."""
     blocks = [("exif", exif(turned(value, order), order=order)) for order in "<>"]
-    blocks += [("xmp", XMP.replace(b'"8"', b'"%d"' % value)), ("xmp", b"<tiff:Orientation>%d</tiff:Orientation>" % value)]
+    blocks += [
+        ("xmp", XMP.replace(b'"8"', b'"%d"' % value)),
+        ("xmp", b"<tiff:Orientation>%d</tiff:Orientation>" % value),
+    ]
     for name, content in blocks:
         data = with_block(kind, name, content)
         assert Image.open(io.BytesIO(data)).getexif().get(0x0112, 1) == orientation(data) == value

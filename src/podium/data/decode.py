@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from podium.data.metadata import blocks, orientation, without_metadata
 from podium.errors import ImageError, PodiumError
@@ -148,9 +148,15 @@ def damaged_metadata(data: bytes) -> str:
     Args:
         data: the bytes of an image file.
     """
+    if without_metadata(data) is None:
+        return ""
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
-        ImageOps.exif_transpose(image, in_place=True)
+        if image.format not in JPEGS:
+            image.load()  # a PNG may have some behind its pixels
+        exif = image.getexif()
+        if orientation(data) > 1:
+            exif.tobytes()  # which is what `exif_transpose` comes to
     except MemoryError:
         raise
     except Exception as error:  # it is made of offsets, counts and types, all of which may lie

@@ -35,7 +35,7 @@ def orientation(data: bytes) -> int:
     said = _exif_orientation(exif)
     if said is None and (match := XMP_ORIENTATION.search(xmp)):
         said = int(match[1])
-    return said if said in range(2, 9) else 1
+    return said if said is not None and 2 <= said <= 8 else 1
 
 
 def blocks(data: bytes) -> tuple[bytes, bytes]:

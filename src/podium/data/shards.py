@@ -24,15 +24,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from podium import __version__
+from podium.data.archives import member_path, opened_tar
 from podium.data.dataset import Dataset, ImageFile, show
 from podium.data.decode import decode, format_of
-from podium.data.folders import EXTENSIONS, SPLIT_NAMES, Listing, member_path, natural, opened_tar
+from podium.data.layout import Listing
+from podium.data.names import EXTENSIONS, SPLIT_NAMES, natural
 from podium.data.pack import AGAIN, AT_ONCE, new_folder
 from podium.errors import DataError, MachineError, UsageError
 from podium.files import seal, write_atomic
@@ -157,7 +159,8 @@ def _shuffled(data: Dataset, name: str) -> Iterator[tuple[bytes, str, int]]:
     def read(index: int) -> tuple[bytes, str, int]:
         content = files[index].read()
         decode(content, files[index].name, 3)
-        return content, {"JPEG": "jpg"}.get(kind := format_of(content), kind.lower()), int(split.labels[index])
+        ending = format_of(content).lower().replace("jpeg", "jpg")
+        return content, ending, int(split.labels[index])
 
     with ThreadPoolExecutor(2) as pool:
         for start in range(0, len(order), AT_ONCE):
@@ -243,6 +246,7 @@ def list_shards(source: str | Path) -> Listing:
         raise DataError(f"{show(f'{source}/{CARD}')}: damaged ({type(error).__name__}: {error})", AGAIN) from None
     table = np.load(io.BytesIO(index), allow_pickle=False)
     shards, checked, listing = card["shards"], np.zeros(len(table), bool), Listing()
+    _checked(source, shards, table, len(card["classes"]))
     for name, size in shards.items() if not URL.match(str(source)) else ():
         there = Path(source, name)
         if not there.is_file() or there.stat().st_size != size:
@@ -258,6 +262,24 @@ def list_shards(source: str | Path) -> Listing:
             file = Member(path, f"{shown}!{name}", offset, size, 0, None, f"{path}/{name}", store, crc, checked, row)
             classes[card["classes"][label]].append(file)
     return listing
+
+
+def _checked(source: str | Path, shards: dict[str, int], table: np.ndarray, classes: int) -> None:
+    """See that an index leads only to parts of the shards beside it.
+
+    Raises:
+        DataError: it leads outside.
+    """
+    for name in shards:
+        outside = PurePosixPath(name).name != name or "\\" in name or name in ("", "..")
+        if outside or (not URL.match(str(source)) and Path(source, name).is_symlink()):
+            raise DataError(f"{show(f'{source}/{CARD}')}: names {name!r}, which is not a file beside it", AGAIN)
+    sizes = np.array(list(shards.values()), np.int64)
+    place, start, count, label = (table[column] for column in ("shard", "offset", "size", "label"))
+    fits = (place >= 0) & (place < len(sizes)) & (start >= 0) & (count >= 0) & (label >= 0) & (label < classes)
+    if not fits.all() or (start + count > sizes[place]).any():
+        row = int(np.argmin(fits)) if not fits.all() else int(np.argmax(start + count > sizes[place]))
+        raise DataError(f"{show(f'{source}/{INDEX}')}: image {row} lies outside of the shards", AGAIN)
 
 
 def _stored(source: str) -> Callable[[str, int, int], bytes]:
