@@ -19,6 +19,7 @@ def main(argv: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file name need not be UTF-8, nor the terminal
+    arguments = None
     try:
         arguments = parse(argv)
         if arguments.verb is None:
@@ -37,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
         if "--debug" in argv:
             traceback.print_exc()
         told = _told(problem)
-        console.error(told)
+        console.error(told, command=arguments)
         return told.exit_code
 
 

@@ -191,7 +191,7 @@ def compare(arguments: argparse.Namespace) -> int:
             print(f"go on with: {arguments.command}", file=sys.stderr)
             raise
     for name, problem in study.failed.items():
-        console.error(problem, f"{name}: ")
+        console.error(problem, f"{name}: ", arguments)
     if arguments.json:
         print_json({"leaderboard": board.to_list(), "report": str(board.report) if board.report else None})
     else:
