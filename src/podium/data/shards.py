@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import re
 import tarfile
 import zlib
@@ -195,7 +196,7 @@ def is_shards(source: str | Path) -> bool:
         found = list(islice(_foreign(path), 2)) if path.is_dir() else []
     except OSError:
         return False
-    return len(found) > 1 or any(map(_labelled, found)) or (path / CARD).is_file()
+    return len(found) > 1 or any(map(_labelled, found)) or os.path.isfile(path / CARD)
 
 
 def _foreign(path: Path) -> Iterator[Path]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -119,7 +118,7 @@ def read_arrays(source: str) -> Dataset | None:
         if not is_archive(path):
             raise DataError(f"{show(path)}: neither a folder nor an archive ({', '.join(ARCHIVES)})", LAYOUT)
         return arrays.load_cifar_tar(path) if "cifar" in path.name.lower() and ".tar" in path.name.lower() else None
-    for folder in (path, *sorted(p for p in _entries(path) if p.is_dir())):
+    for folder in (path, *sorted(p for p in _entries(path) if os.path.isdir(p))):
         if arrays.is_idx(folder):
             return arrays.load_idx(folder)
         if arrays.which_cifar(folder):
@@ -256,7 +255,7 @@ def explain(listing: Listing, path: Path | str, on_bad: str = "error") -> tuple[
         )
     if len(counts) < 2 and train is not None:
         return f"{where}: one class only ({listed})", "a classifier needs two classes at least; " + LAYOUT
-    return _told_alike(listing, every, counts if train is not None else every, where)
+    return _told_alike(listing, list(counts), where)
 
 
 def _told_unread(listing: Listing, where: str) -> tuple[str, str]:
@@ -265,11 +264,9 @@ def _told_unread(listing: Listing, where: str) -> tuple[str, str]:
     return what, f"save them as one of {', '.join(FORMATS)}, or move them out of the data"
 
 
-def _told_alike(
-    listing: Listing, every: dict[str, list[ImageFile]], train: Iterable[str], where: str
-) -> tuple[str, str] | None:
+def _told_alike(listing: Listing, known: list[str], where: str) -> tuple[str, str] | None:
     """Classes that differ in what people do not see, and classes that are not among the training images."""
-    known, strange = list(train), []
+    strange = []
     for split in ("val", "test"):
         for name, files in listing.files.get(split, {}).items():
             if files and name not in known:
@@ -278,7 +275,7 @@ def _told_alike(
     if strange:
         what = f"{where}: classes that train does not have: {', '.join(strange[:10])}"
         return what, "rename the folders alike in every split (mind case, spaces at the end, composed letters)"
-    for one, other in look_alikes(every):
+    for one, other in look_alikes(listing.classes):
         what = f"{where}: the classes {one!r} and {other!r} differ in case, spaces or Unicode form only"
         return what, "put their images into one folder if they are one class; else give them names that differ more"
     return None
