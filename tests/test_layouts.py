@@ -163,6 +163,7 @@ def test_the_name_below_the_root_is_the_same_wherever_the_data_lies(tmp_path):
         pytest.param(
             paths(("train", "training_set", "test"), CATS_DOGS), "could both be the train images", id="two trains"
         ),
+        pytest.param(["rose/train", "rose/test", "tulip"], "rose holds splits", id="splits in one class"),
         pytest.param(["Circle", "circle", "square"], "'Circle' and 'circle' differ", id="case"),
         pytest.param(["cat ", "cat", "dog"], "differ in case, spaces", id="spaces"),
         pytest.param(["cafe\u0301", "caf\u00e9", "dog"], "Unicode form", id="composed"),
@@ -292,6 +293,7 @@ def test_natural_order_is_total():
         ("Validation_Set", ("val", True)),
         ("images-test", ("test", True)),
         ("flowers_train", ("train", False)),
+        ("train_val", ("train", True)),
         ("train_test_split", ("", False)),
         ("trainer", ("", False)),
         ("contest", ("", False)),

@@ -225,9 +225,8 @@ def _count(report: CheckReport, pairs: list[tuple[str, str]], classes: list[str]
     for one, other in look_alikes([name for name, counts in report.classes.items() if counts.get("train", 1)]):
         report.add("look-alike", other, f"differs from {one!r} in case, spaces or Unicode form only")
     for name, size in sizes.items() if len(classes) > 1 else ():
-        held = 1 if splits == ["train"] else 0  # at the least, to evaluate on
-        if size - held < 2:
-            report.add("few-images", name, f"{size} images, {held} of them held out: too few to learn from")
+        if size < 2:
+            report.add("few-images", name, "1 training image, of which none can be held out to evaluate on")
     if len(classes) == 1:
         report.add("empty-class", classes[0], "the only class; a classifier needs two")
 

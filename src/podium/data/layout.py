@@ -122,6 +122,10 @@ def _look_inside(
             if len(tree) > 1:
                 subs[name] = sorted(tree, key=natural)
                 listing.nested.setdefault(name, ("/".join((*ways[name], *around)), subs[name]))
+            kinds = {split_named(sub) for sub in tree}
+            if listing.problem is None and len({kind for kind, alone in kinds if kind and alone}) > 1:
+                what = f"{where}: {show(name)} holds splits ({', '.join(map(show, subs[name]))}), and other class folders do not"
+                listing.problem = what, LAYOUT
         alike = _alike(subs)
         if alike and listing.problem is None:
             shared = ", ".join(map(show, subs[alike[0]][:5])) + (", ..." if len(subs[alike[0]]) > 5 else "")

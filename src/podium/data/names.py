@@ -95,6 +95,8 @@ def split_named(name: str) -> tuple[str, bool]:
     words = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name))
     kinds = [_split_word(word.lower()) for word in words]
     found = {kind for kind in kinds if kind}
+    if found == {"train", "val"}:  # train_val, as trainval
+        found = {"train"}
     if len(found) != 1:
         return "", False
     other = [word for word, kind in zip(words, kinds, strict=True) if not kind]

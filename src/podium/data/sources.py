@@ -205,7 +205,7 @@ def _notes(listing: Listing, splits: dict[str, Split], classes: list[str], sourc
             notes.append(f"note: {', '.join(map(show, single))}: 1 training image only, which is too few to learn from")
     notes += [f"note: {line}" for line in nested(listing, source)]
     if listing.strays:
-        reasons = ", ".join(f"{count} {why}" for why, count in Counter(why for _, why in listing.strays).items())
+        reasons = "; ".join(f"{why} ({count})" for why, count in Counter(why for _, why in listing.strays).items())
         notes.append(
             f"note: {len(listing.strays)} files are not images of a class and are left alone (`podium check` lists them): {reasons}"
         )
