@@ -35,7 +35,7 @@ from podium.data.archives import member_path, opened_tar
 from podium.data.dataset import Dataset, ImageFile, show
 from podium.data.decode import decode, format_of
 from podium.data.layout import Listing
-from podium.data.names import EXTENSIONS, SPLIT_NAMES, natural
+from podium.data.names import EXTENSIONS, SPLIT_NAMES, UNREAD, natural
 from podium.data.pack import AGAIN, AT_ONCE, new_folder
 from podium.errors import DataError, MachineError, UsageError
 from podium.files import seal, write_atomic
@@ -341,6 +341,8 @@ def _headers(path: Path) -> Listing:
                     label = _label(part.read() if part is not None else b"", ending.lower())
                     if label is not None and (ending.lower() == "cls" or key not in labels):
                         labels[key] = label
+                elif f".{ending.lower()}" in UNREAD:
+                    listing.unread.append((name, UNREAD[f".{ending.lower()}"]))
                 else:
                     listing.strays.append((name, "neither an image nor its label"))
         for key, file in images.items():
