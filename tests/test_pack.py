@@ -206,7 +206,7 @@ def test_the_verb_says_what_it_made(podium, photos, tmp_path):
     (tmp_path / ".tmp-p").mkdir()  # of a run that was killed
     said = podium("pack", photos, "-o", "p", "--side", 32, "--json")
     assert said.code == 0
-    size = sum((tmp_path / "p" / name).stat().st_size for name in ("images.bin", "index.npy"))
+    size = sum((tmp_path / "p" / name).stat().st_size for name in ("images.bin", "index.npy", "contents.npy"))
     assert json.loads(said.out) == {"pack": "p", "images": 16, "bytes": size, "classes": ["cat", "dog"]}
     assert [entry.name for entry in tmp_path.iterdir()] == ["p"]
     again = podium("pack", photos, "-o", "p")

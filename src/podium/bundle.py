@@ -36,12 +36,14 @@ class Bundle:
         classes: in the order of the logits.
         preprocessing: from an image file to the network's input.
         card: all that `card.json` says.
+        folder: where it was read from; None if it was not read.
     """
 
     model: ConvNet
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     card: dict[str, Any]
+    folder: Path | None = None
 
     @torch.inference_mode()
     def predict(self, images: str | Path | Sequence[str | Path], top: int = 5) -> list[dict[str, Any]]:
@@ -154,7 +156,7 @@ def load(path: str | os.PathLike[str]) -> Bundle:
     except SafetensorError as error:
         raise ModelFileError(f"{folder / WEIGHTS}: not a safetensors file ({error})", "copy it again") from None
     load_state(net, state, str(folder / WEIGHTS))
-    return Bundle(net.eval(), classes, preprocessing, card)
+    return Bundle(net.eval(), classes, preprocessing, card, folder)
 
 
 def from_peer(

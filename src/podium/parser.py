@@ -198,7 +198,10 @@ def build_parser() -> Parser:
     p = verb("eval", runs.evaluate, "judge a run or bundle on a data set", "podium eval runs/a ../cifar10")
     p.add_argument("run_folder", metavar="RUN", help="a run folder or bundle")
     p.add_argument("data", help="a named set, a folder, or an archive")
-    p.add_argument("--split", help="train, val or test [test, where there is one]")
+    p.add_argument("--split", help="train, val or test [test, where there is one; else what the run has held out]")
+    p.add_argument(
+        "--split-seed", type=int, metavar="N", help="of a run of Podium 0.1.0 whose split cannot be recognised"
+    )
     p.add_argument("--limit", type=int, metavar="N", help="only the first N images")
     p.add_argument(
         "--crops",

@@ -10,19 +10,18 @@ from podium import bundle
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.report import REPORT, write_report
 from podium.data.dataset import Dataset
-from podium.data.sources import load_data
 from podium.errors import ModelFileError, NumericError, PodiumError, UsageError
 from podium.evaluation.speed import speed
 from podium.models import architecture
 from podium.settings import Origins, Settings, read_file, write_file
 from podium.training.folder import SETTINGS, SPEED, RunFolder
+from podium.training.images import COMPARISON, data_of, split_seed
 from podium.training.interrupt import Stopped
 from podium.training.launch import started_together
 from podium.training.loop import Progress, train
 from podium.training.resume import NOT_COMPARED
 
 MODELS = ("lenet5", "lenet5_modern", "alexnet", "vgg11_bn", "plain20", "resnet20")
-ASKED = "comparison.yaml"  # the settings as asked, in the folder
 
 
 class Study:
@@ -71,7 +70,7 @@ class Study:
         """
         s = self.merged.settings
         if self.data is None:
-            self.data = load_data(s.data, val=s.val, seed=s.seed, resize=s.resize, on_bad=s.on_bad, channels=s.channels)
+            self.data = data_of(s)
         self._claim(self.data)
         finished: list[Path] = []
         trials = self.trials()
@@ -97,7 +96,8 @@ class Study:
         return board
 
     def _train(self, model: str, seed: int, path: Path, progress: Progress) -> None:
-        settings, origin = self.merged.settings.replace(model=model, seed=seed), self.merged.origin
+        s, origin = self.merged.settings, self.merged.origin
+        settings = s.replace(model=model, seed=seed, split_seed=split_seed(s))  # all runs have the same images held out
         if RunFolder(path).started:  # `_claim` has compared what was asked; a run has what came of it
             origin = {key: origin[key] for key in NOT_COMPARED}
         train(settings, path, origin=origin, resume=True, data=self.data, progress=progress)
@@ -108,7 +108,7 @@ class Study:
         Raises:
             UsageError: names the setting that differs, or the folder that holds something else.
         """
-        note, asked = self.out / ASKED, self.merged.settings
+        note, asked = self.out / COMPARISON, self.merged.settings
         again = "give the same to go on with it, or name another folder with -o"
         if not note.is_file() and self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
             raise UsageError(f"{self.out}: exists already and holds no comparison", "name another folder with -o")
@@ -118,13 +118,12 @@ class Study:
                 old, new = getattr(recorded, key), getattr(asked, key)
                 if old != new:
                     raise UsageError(f"{self.out}: was made with {key} {old!r}, not {new!r}", again)
-        images = data.fingerprint()
         for card in self.out.glob(f"*/{bundle.CARD}"):
             try:
                 trained_on = json.loads(card.read_text(encoding="utf-8"))["data_sha256"]
             except (ValueError, KeyError, TypeError):
                 raise ModelFileError(f"{card}: damaged", f"delete {card.parent} to train it again") from None
-            if trained_on != images:
+            if not data.is_what(trained_on):
                 raise UsageError(f"{card.parent}: was trained on other images than {data.name} has now", again)
         self.out.mkdir(parents=True, exist_ok=True)
         write_file(note, asked, self.merged.origin)

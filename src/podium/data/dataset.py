@@ -7,12 +7,13 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from podium.data.decode import decode, decode_pixels
+from podium.data.identity import file_keys, pixel_keys
 from podium.errors import DataError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class ImageFile:
         mtime_ns: when the file was changed last.
         content: the bytes, for members of compressed archives.
         below: its name below the data set's root, with "/" between folders: the same wherever the data lies.
+        key: of its content (`identity.content_key`), where an index says it.
     """
 
     path: Path
@@ -41,6 +43,7 @@ class ImageFile:
     mtime_ns: int
     content: bytes | None = None
     below: str = ""
+    key: int | None = None
 
     @classmethod
     def of(cls, path: Path) -> ImageFile:
@@ -93,15 +96,37 @@ class Split:
         pixels: (N, H, W, C) uint8, or None.
         files: N of them, or None.
         packed: N of them, or None.
+        keys: (N,) uint64, of the content of each as it is stored; None until `contents` is asked.
     """
 
     labels: np.ndarray
     pixels: np.ndarray | None = None
     files: tuple[ImageFile, ...] | None = None
     packed: Packed | None = None
+    keys: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def contents(self, progress: Callable[[int, int], None] | None = None) -> np.ndarray:
+        """A key of the content of each image, (N,) uint64: equal where two are the same, wherever they lie.
+
+        Args:
+            progress: called with (files read, files to read) where files have to be read for it.
+
+        Raises:
+            DataError: a file cannot be read.
+        """
+        if self.keys is None:
+            if self.files is not None:
+                self.keys = file_keys(self.files, progress)
+            elif self.pixels is not None:
+                self.keys = pixel_keys(self.pixels)
+            elif self.packed is not None:
+                self.keys = self.packed.contents()
+            else:
+                raise DataError("a split without images", "give pixels, files or a pack")
+        return self.keys
 
     def image(self, index: int, channels: int) -> Image.Image:
         """One image, upright, of mode "L" or "RGB".
@@ -139,6 +164,7 @@ class Split:
             self.pixels[chosen] if self.pixels is not None else None,
             tuple(self.files[i] for i in chosen) if self.files is not None else None,
             self.packed.select(chosen) if self.packed is not None else None,
+            self.keys[chosen] if self.keys is not None else None,
         )
 
 
@@ -158,6 +184,7 @@ class Dataset:
         source: where it came from.
         skipped: (name, reason) of images that were left out.
         notes: what a person should know of it, a line each.
+        held_out: share and seed, where Podium has chosen which images validate.
     """
 
     name: str
@@ -173,18 +200,48 @@ class Dataset:
     source: str = ""
     skipped: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = field(default_factory=tuple)
+    held_out: dict[str, Any] | None = None
 
     def fingerprint(self) -> str:
-        """SHA-256 over classes, labels and pixels (of files: names and sizes; of a pack: its index): the same images give the same."""
-        digest = hashlib.sha256(repr(self.classes).encode())
+        """SHA-256 of what the data set is: classes, splits, labels, and each image's name below the root, size and content.
+
+        Where it lies and how its path is typed does not count.
+        """
+        digest = hashlib.sha256(repr(self.classes).encode(errors="surrogateescape"))
         for name, split in self.splits.items():
+            digest.update(name.encode() + np.ascontiguousarray(split.labels, np.int64).tobytes())
+            digest.update(split.contents().tobytes())
+            if split.packed is not None:
+                digest.update(split.packed.fingerprint())
+            for file in split.files or ():
+                digest.update(f"{file.below}\0{file.size}\n".encode(errors="surrogateescape"))
+        return digest.hexdigest()
+
+    def is_what(self, fingerprint: str) -> bool:
+        """Whether a fingerprint on record is of these images, or was before fingerprints went by content."""
+        return fingerprint == self.fingerprint() or fingerprint in fingerprints_before(self)
+
+
+def fingerprints_before(data: Dataset) -> set[str]:
+    """What Podium up to 0.1.0 took for the fingerprint: of files it hashed the path as it was typed, of which the likely ones are tried."""
+    typed = Path(os.path.abspath(data.source or "."))
+    roots = [data.source, str(typed), *(os.path.relpath(typed, above) for above in [Path.cwd(), *typed.parents])]
+    found = set()
+    for root in dict.fromkeys(roots):
+        digest = hashlib.sha256(repr(data.classes).encode(errors="surrogateescape"))
+        for name, split in data.splits.items():
             digest.update(name.encode() + np.ascontiguousarray(split.labels).tobytes())
             if split.pixels is not None:
                 digest.update(np.ascontiguousarray(split.pixels).data)
             if split.packed is not None:
                 digest.update(split.packed.fingerprint())
             for file in split.files or ():
-                digest.update(
-                    f"{file.path.name}{file.name.rsplit('!', 1)[-1]}{file.size}".encode(errors="surrogateescape")
-                )
-        return digest.hexdigest()
+                name_then = file.name
+                if Path(data.source) in file.path.parents:
+                    name_then = show(Path(root, file.path.relative_to(data.source)))
+                text = f"{file.path.name}{name_then.rsplit('!', 1)[-1]}{file.size}"
+                digest.update(text.encode(errors="surrogateescape"))
+        found.add(digest.hexdigest())
+        if all(split.files is None for split in data.splits.values()):
+            break  # the path does not matter
+    return found

@@ -14,6 +14,7 @@ from podium.data.dataset import SPLITS, Dataset, ImageFile, Split, show
 from podium.data.decode import RESIZES, decode
 from podium.data.folders import ARCHIVES, LAYOUT, Listing, list_path, look_alike
 from podium.data.pack import is_pack, read_pack
+from podium.data.roles import described, with_roles
 from podium.data.shards import is_shards, list_shards
 from podium.errors import DataError, UsageError, closest
 
@@ -25,7 +26,6 @@ NAMED = {
 }
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 PHOTO_SIZE, PHOTO_CROP = 224, 0.875
-HELD_OUT = 0.2  # of the training images, where a set has no images to judge by
 TOLERATED = 0.01  # share of bad images that on_bad="skip" leaves out; one is always tolerated
 
 
@@ -55,27 +55,25 @@ def load_data(
     Raises:
         DataError: not there, empty, one class, or classes that differ between splits; says what to do.
     """
+    if val is not None and not 0 <= val < 1:
+        raise UsageError(f"val: {val}", "give a fraction from 0 to 1, such as 0.2")
+    return described(with_roles(load_stored(source, resize=resize, on_bad=on_bad, channels=channels), val, seed))
+
+
+def load_stored(
+    source: str | Path, *, resize: str = "crop", on_bad: str = "error", channels: int | None = None
+) -> Dataset:
+    """A data set as it lies there, with what is known of the content of its images; arguments as of `load_data`."""
     if channels not in (None, 1, 3):
         raise UsageError(f"channels: {channels}", "give 1 or 3")
     if resize not in RESIZES:
         raise UsageError(f"resize: {resize!r}", f"give {' or '.join(RESIZES)}")
-    if val is not None and not 0 <= val < 1:
-        raise UsageError(f"val: {val}", "give a fraction from 0 to 1, such as 0.2")
     data = read(source, on_bad)
+    for split in data.splits.values():
+        split.contents()  # of what is stored, whatever channels are made of it
     if channels is not None and channels != data.channels:
         data = _with_channels(data, channels)
-    data = replace(data, resize=resize)
-    judged = "val" in data.splits or "test" in data.splits
-    share = val if val is not None else (0.0 if judged else HELD_OUT)
-    if val and "val" in data.splits:
-        raise UsageError(f"val: {val}, but {data.name} has a validation split", "leave val out")
-    if share > 0:
-        data = _hold_out(data, share, seed)
-    if set(data.splits) == {"train"}:
-        raise UsageError("val: 0 leaves nothing to judge by", "give a fraction such as 0.2")
-    sizes = ", ".join(f"{name} {len(split):,}" for name, split in data.splits.items())
-    named = ", ".join(data.classes[:10]) + (", ..." if len(data.classes) > 10 else "")
-    return replace(data, notes=(f"{data.name}: {sizes} images; {len(data.classes)} classes: {named}", *data.notes))
+    return replace(data, resize=resize)
 
 
 def read(source: str | Path, on_bad: str = "error") -> Dataset:
@@ -228,24 +226,6 @@ def _with_channels(data: Dataset, channels: int) -> Dataset:
         splits[name] = replace(split, pixels=pixels)
     mean, std = ((float(np.mean(values)),) if channels == 1 else tuple(values) * 3 for values in (data.mean, data.std))
     return replace(data, splits=splits, channels=channels, mean=mean, std=std)
-
-
-def _hold_out(data: Dataset, share: float, seed: int) -> Dataset:
-    """Move a share of each class from train to val; at least one image of each stays."""
-    train = data.splits["train"]
-    draw = np.random.Generator(np.random.PCG64(seed))
-    held: list[np.ndarray] = []
-    for label in range(len(data.classes)):
-        rows = draw.permutation(np.flatnonzero(train.labels == label))
-        held.append(rows[: min(max(1, round(share * len(rows))), len(rows) - 1)])
-    val = np.sort(np.concatenate(held))
-    if len(val) == 0:
-        raise DataError(f"{data.name}: too few images to hold any out", "add images, or give val and test folders")
-    kept = np.setdiff1d(np.arange(len(train)), val)
-    splits = {**data.splits, "train": train.select(kept), "val": train.select(val)}
-    ordered = {name: splits[name] for name in SPLITS if name in splits}
-    note = f"note: {len(val):,} of {len(train):,} training images are held out for validation (seed {seed}, stratified)"
-    return replace(data, splits=ordered, notes=(*data.notes, note))
 
 
 def _without_bad(data: Dataset) -> Dataset:

@@ -17,7 +17,8 @@ from torch import nn
 from podium import bundle
 from podium.data.dataset import Dataset
 from podium.data.loader import Loader
-from podium.errors import NumericError, UsageError
+from podium.data.roles import read_record, record_of
+from podium.errors import DataError, NumericError, UsageError
 from podium.evaluation.evaluate import Outputs, evaluate
 from podium.evaluation.metrics import summarize
 from podium.files import fault
@@ -41,6 +42,8 @@ from podium.training.step import forward_backward
 from podium.training.transfer import frozen_parts
 from podium.training.trial import denormals_flushed
 from podium.training.watch import Watch
+
+CHANGEABLE = {"devices": "--elastic", "data": "the data's new place"}  # what a resume may have otherwise than the run
 
 # Called after every step with (steps done, steps in all, what to show) and after every epoch with its log row.
 Progress = Callable[[int, int, dict[str, Any]], None]
@@ -112,14 +115,22 @@ def _train(
     refuse_devices(settings.devices, recorded.get("devices", 1) if begun else None, ranks.world, elastic)
     asked = settings.duration
     with folder.locked() if ranks.leads else nullcontext(), denormals_flushed():
-        plan = prepare(settings, data, net, ranks)
-        notes = {"devices": f"{recorded.get('devices')} before, changed with --elastic"}
+        if begun and data is None and Path(settings.data).is_absolute() and not Path(settings.data).exists():
+            again = f"give its new place: podium train {settings.model} DATA --resume -o {folder.path}"
+            raise DataError(f"{settings.data}: the data of the run are not there any more", again)
+        plan = prepare(settings, data, net, ranks, read_record(folder.path) if begun else None)
+        notes = {key: f"{recorded.get(key)} before, changed with {how}" for key, how in CHANGEABLE.items()}
         if not begun:
             steps = steps_of(plan)
             plan.settings = plan.settings.replace(duration=f"{steps}it")
             decided = {"duration": asked} | {key: "auto" for key, value in vars(settings).items() if value == "auto"}
             notes = origin | {key: f"{word} from {origin.get(key, 'default')}" for key, word in decided.items()}
-        if ranks.leads and recorded.get("devices") != ranks.world:
+        if ranks.leads and any(recorded.get(key) != getattr(plan.settings, key) for key in CHANGEABLE):
+            notes = (
+                notes
+                if not begun
+                else {key: notes[key] for key in CHANGEABLE if recorded[key] != getattr(plan.settings, key)}
+            )
             write_file(folder / SETTINGS, plan.settings, notes)
         ranks.wait()  # until rank 0 holds the folder
         if announce is not None:
@@ -145,7 +156,7 @@ def _run(plan: Plan, folder: RunFolder, asked: str, *, given: bool, progress: Pr
             tensors, values, passed = state.load_newest(folder.path)
         for line in passed if ranks.leads else ():
             print(f"warning: {line}; going on from the one before it", file=sys.stderr)
-        if values["images"] != plan.images:
+        if not plan.data.is_what(values["images"]):
             what = f"data: the images of {plan.data.name} are not those the run began with"
             raise UsageError(what, "put them back, or start another run with -o")
         load_state(net, {k[4:]: v for k, v in tensors.items() if k.startswith("net.")}, str(folder.path))
@@ -159,6 +170,8 @@ def _run(plan: Plan, folder: RunFolder, asked: str, *, given: bool, progress: Pr
     ranks.wait()  # until all have read what rank 0 writes next
     if ranks.leads:
         folder.keep_log(at.log_rows)
+        if read_record(folder.path) is None:
+            record_of(plan.data, plan.earlier).write(folder.path)
         check_disk(folder, net, optimizer, s)
     clock = time.monotonic() - at.seconds
 

@@ -18,7 +18,7 @@ from podium.data.augment import Augment
 from podium.data.dataset import Dataset
 from podium.data.decode import Preprocessing
 from podium.data.loader import Loader
-from podium.data.sources import load_data
+from podium.data.roles import Record, without_learned
 from podium.errors import MachineError, UsageError
 from podium.evaluation.cost import Cost, count_net
 from podium.models.convnet import ConvNet
@@ -26,6 +26,7 @@ from podium.models.registry import architecture, build_model
 from podium.settings import Settings, duration, to_steps
 from podium.training.fake_int8 import fake_int8
 from podium.training.fit import largest_batch
+from podium.training.images import data_of, inherited, refuse_other_images
 from podium.training.losses import Criterion, criterion
 from podium.training.parallel import ALONE, Ranks
 from podium.training.probe import WAYS, fastest_way, lay_out
@@ -58,6 +59,7 @@ class Plan:
         notes: lines a person should see before it starts.
         criterion: from a batch's images to the loss.
         parents: whose weights it starts from and who teaches it, by name and SHA-256, for the card.
+        earlier: what these had learned from.
     """
 
     settings: Settings
@@ -75,6 +77,7 @@ class Plan:
     notes: list[str] = field(default_factory=list)
     criterion: Criterion = field(default_factory=lambda: criterion(0.0, None, 0.0, 1.0))
     parents: dict[str, str] = field(default_factory=dict)
+    earlier: Record | None = None
 
     @cached_property
     def images(self) -> str:
@@ -87,7 +90,13 @@ class Plan:
         return self.monitor != self.judge
 
 
-def prepare(settings: Settings, data: Dataset | None = None, net: ConvNet | None = None, ranks: Ranks = ALONE) -> Plan:
+def prepare(
+    settings: Settings,
+    data: Dataset | None = None,
+    net: ConvNet | None = None,
+    ranks: Ranks = ALONE,
+    own: Record | None = None,
+) -> Plan:
     """Load what the settings name and decide what they leave open.
 
     Args:
@@ -95,6 +104,7 @@ def prepare(settings: Settings, data: Dataset | None = None, net: ConvNet | None
         data: instead of loading `settings.data`.
         net: instead of building `settings.model`.
         ranks: that share the run.
+        own: what the run has on record of its images, where it goes on.
 
     Raises:
         PodiumError: anything that would fail later.
@@ -103,9 +113,14 @@ def prepare(settings: Settings, data: Dataset | None = None, net: ConvNet | None
     known = architecture(s.model)
     device = pick_device(s.device)
     if data is None:
-        data = load_data(s.data, val=s.val, seed=s.seed, resize=s.resize, on_bad=s.on_bad, channels=s.channels)
-        if Path(s.data).exists():
-            s = s.replace(data=str(Path(s.data).resolve()))
+        data = data_of(s, own)
+    earlier = inherited(s, data)
+    if earlier is not None:
+        data = without_learned(data, earlier)
+    if own is not None:
+        refuse_other_images(own, data)
+    if s.data and Path(s.data).exists():
+        s = s.replace(data=str(Path(s.data).resolve()))
     photos = data.splits["train"].pixels is None
     parents: dict[str, str] = {}
     teacher = None
@@ -206,6 +221,7 @@ def prepare(settings: Settings, data: Dataset | None = None, net: ConvNet | None
         ranks=ranks,
         criterion=criterion(s.label_smoothing, teach, s.alpha, s.temperature),
         parents=parents,
+        earlier=earlier,
     )
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from podium.errors import UsageError
 from podium.settings import Settings
 from podium.training.transfer import same_source
 
-# may differ between a run and its resume; `devices` only as far as `refuse_devices` lets it
-NOT_COMPARED = {"workers", "device", "checkpoint_every", "grace", "devices"}
+# may differ between a run and its resume; `devices` only as far as `refuse_devices` lets it; of `data` the content is compared
+NOT_COMPARED = {"workers", "device", "checkpoint_every", "grace", "devices", "data"}
 
 
 def refuse_changes(asked: Settings, recorded: dict[str, Any], origin: dict[str, str], length: str | None) -> None:
@@ -31,8 +30,6 @@ def refuse_changes(asked: Settings, recorded: dict[str, Any], origin: dict[str, 
                 longer = "resume it as it was, or start another from its weights: --weights"
                 raise UsageError(f"{key}: the run has {length!r}, not {value!r}", longer)
             continue
-        if key == "data" and Path(value).exists():
-            value = str(Path(value).resolve())
         if key in ("weights", "teacher") and value is not None and same_source(value, old):
             continue
         if value != old:

@@ -141,11 +141,14 @@ def evaluate(arguments: argparse.Namespace) -> int:
             limit=arguments.limit,
             workers=arguments.workers,
             crops=arguments.crops,
+            split_seed=arguments.split_seed,
             progress=progress,
         )
     if arguments.json:
         print_json(scores)
         return 0
+    for note in scores["notes"]:
+        print(note, file=sys.stderr)
     columns = ["class", "images", "precision", "recall", "F1"]
     rows = [
         [r["class"], str(r["n"]), f"{r['precision']:.3f}", f"{r['recall']:.3f}", f"{r['f1']:.3f}"]
