@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -222,12 +222,12 @@ class Dataset:
         return fingerprint == self.fingerprint() or fingerprint in fingerprints_before(self)
 
 
-def fingerprints_before(data: Dataset) -> set[str]:
-    """What Podium up to 0.1.0 took for the fingerprint: of files it hashed the path as it was typed, of which the likely ones are tried."""
-    typed = Path(os.path.abspath(data.source or "."))
-    roots = [data.source, str(typed), *(os.path.relpath(typed, above) for above in [Path.cwd(), *typed.parents])]
-    found = set()
-    for root in dict.fromkeys(roots):
+def fingerprints_before(data: Dataset) -> Iterator[str]:
+    """What Podium 0.1.0 took for the fingerprint: of files it hashed the path as it was typed, of which the likely ones are tried."""
+    place = Path(os.path.abspath(data.source or "."))
+    ends = [Path(*place.parts[-count:]) for count in range(1, len(place.parts))]  # photos, data/photos, ...
+    roots = [Path(data.source), place, *ends, *(Path(*[".."] * up, end) for up in (1, 2, 3) for end in ends)]
+    for root in dict.fromkeys(roots) if any(split.files for split in data.splits.values()) else roots[:1]:
         digest = hashlib.sha256(repr(data.classes).encode(errors="surrogateescape"))
         for name, split in data.splits.items():
             digest.update(name.encode() + np.ascontiguousarray(split.labels).tobytes())
@@ -236,12 +236,10 @@ def fingerprints_before(data: Dataset) -> set[str]:
             if split.packed is not None:
                 digest.update(split.packed.fingerprint())
             for file in split.files or ():
-                name_then = file.name
-                if Path(data.source) in file.path.parents:
-                    name_then = show(Path(root, file.path.relative_to(data.source)))
-                text = f"{file.path.name}{name_then.rsplit('!', 1)[-1]}{file.size}"
+                inside = (
+                    Path(data.source) in file.path.parents
+                )  # else in an archive, where the typed path did not count
+                typed = show(root / file.path.relative_to(data.source)) if inside else file.name
+                text = f"{file.path.name}{typed.rsplit('!', 1)[-1]}{file.size}"
                 digest.update(text.encode(errors="surrogateescape"))
-        found.add(digest.hexdigest())
-        if all(split.files is None for split in data.splits.values()):
-            break  # the path does not matter
-    return found
+        yield digest.hexdigest()

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from podium.data.dataset import SPLITS, Dataset
+from podium.data.dataset import SPLITS, Dataset, show
+from podium.data.folders import LAYOUT
 from podium.errors import DataError, ModelFileError, UsageError
 from podium.files import write_atomic
 
@@ -112,6 +113,9 @@ def with_roles(data: Dataset, val: float | None, seed: int, record: Record | Non
     if "train" not in data.splits:
         there = ", ".join(data.splits)
         raise DataError(f"{data.name}: has only {there} images, none to train on", "put a train folder beside it")
+    if len(data.classes) < 2:
+        what = f"{show(data.source or data.name)}: one class only ({data.classes[0]} {len(data.splits['train'])})"
+        raise DataError(what, f"a classifier needs two classes at least; {LAYOUT}")
     judged = "val" in data.splits or "test" in data.splits
     share = val if val is not None else (0.0 if judged else HELD_OUT)
     if val and "val" in data.splits:
@@ -136,7 +140,9 @@ def hold_out(data: Dataset, share: float, seed: int, together: bool = True) -> D
     val = _drawn(train.labels, train.contents() if together else None, share, seed, len(data.classes))
     copies = len(val) - len(np.unique(train.contents())) if together else 0
     if not val.any():
-        what = f"{data.name}: too few images to hold any out" + (f", {copies:,} of {len(val):,} are copies" * (copies > 0))
+        what = f"{data.name}: too few images to hold any out" + (
+            f", {copies:,} of {len(val):,} are copies" * (copies > 0)
+        )
         raise DataError(what, "add images, or give val and test folders")
     notes = [
         f"note: {val.sum():,} of {len(val):,} training images are held out for validation (seed {seed}, stratified)"

@@ -201,8 +201,6 @@ def explain(listing: Listing, path: Path | str) -> tuple[str, str] | None:
             f"{where}: no images of class {empty} (training images: {listed})",
             "add images, or delete the empty folders",
         )
-    if len(counts) < 2:
-        return f"{where}: one class only ({listed})", "a classifier needs two classes at least; " + LAYOUT
     strange = []
     for split in ("val", "test"):
         for name, files in listing.files.get(split, {}).items():
