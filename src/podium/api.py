@@ -150,7 +150,7 @@ def evaluate(
         crops: 1: the centre; 10: also the corners, all mirrored; 144: at four scales, out of three squares; "dense": the
             whole image and its mirror image, by the network's fully convolutional form. Probabilities are averaged.
         split_seed: of the split of a run of Podium 0.1.0 whose own split cannot be recognised.
-        progress: called with (images done, images in all) after each batch.
+        progress: called with (images done, images in all) after each batch; before that, with (files read, files to read).
 
     Returns:
         split, crops, notes (what was left out, in words), and as `metrics.summarize`: top1, top5, loss, ece, n, per_class, ...
@@ -161,7 +161,7 @@ def evaluate(
     crops = known(crops)
     model = run if isinstance(run, Bundle) else bundle.load(run)
     p = model.preprocessing
-    data = evaluated_on(model, data, split_seed)
+    data = evaluated_on(model, data, split_seed, progress)
     name = split or next((s for s in ("test", "val") if s in data.splits), None)
     if name is None:
         what = f"{data.name}: the network was trained on all {len(data.splits['train']):,} images"

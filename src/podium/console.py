@@ -121,7 +121,9 @@ def training_bar(quiet: bool = False) -> Iterator[Callable[..., None]]:
         task = bar.add_task("training", total=None, loss="")
 
         def progress(step: int, steps: int, shown: dict[str, Any], label: str = "") -> None:
-            if "event" in shown:
+            if "reading" in shown:
+                bar.update(task, completed=step, total=steps, description="reading images", loss="")
+            elif "event" in shown:
                 text = f"{label}  {epoch_line(shown)}" if label else epoch_line(shown)
                 if bar.console.is_terminal and not label:
                     bar.console.print(text)

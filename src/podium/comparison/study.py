@@ -70,7 +70,7 @@ class Study:
         """
         s = self.merged.settings
         if self.data is None:
-            self.data = data_of(s)
+            self.data = data_of(s, None, _while_reading(progress))
         self._claim(self.data)
         finished: list[Path] = []
         trials = self.trials()
@@ -127,6 +127,12 @@ class Study:
                 raise UsageError(f"{card.parent}: was trained on other images than {data.name} has now", again)
         self.out.mkdir(parents=True, exist_ok=True)
         write_file(note, asked, self.merged.origin)
+
+
+def _while_reading(progress: Callable[..., None] | None) -> Callable[[int, int], None] | None:
+    if progress is None:
+        return None
+    return lambda done, count: progress(0, 0, "", 0, done, count, {"reading": True})
 
 
 def _for_trial(progress: Callable[..., None] | None, number: int, count: int, model: str, seed: int) -> Progress:

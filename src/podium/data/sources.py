@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,9 @@ PHOTO_SIZE, PHOTO_CROP = 224, 0.875
 TOLERATED = 0.01  # share of bad images that on_bad="skip" leaves out; one is always tolerated
 
 
+Progress = Callable[[int, int], None]  # called with (done, in all)
+
+
 def load_data(
     source: str | Path,
     *,
@@ -37,6 +41,7 @@ def load_data(
     resize: str = "crop",
     on_bad: str = "error",
     channels: int | None = None,
+    progress: Progress | None = None,
 ) -> Dataset:
     """Read a data set.
 
@@ -51,17 +56,25 @@ def load_data(
         on_bad: "error": an unreadable image is an error when it is met; "skip": all are decoded once now, and bad ones are
             left out and listed.
         channels: 1 or 3; the set's own if None.
+        progress: called with (files read, files to read) while image files are read for the first time: what is the same
+            is known by content.
 
     Raises:
         DataError: not there, empty, one class, or classes that differ between splits; says what to do.
     """
     if val is not None and not 0 <= val < 1:
         raise UsageError(f"val: {val}", "give a fraction from 0 to 1, such as 0.2")
-    return described(with_roles(load_stored(source, resize=resize, on_bad=on_bad, channels=channels), val, seed))
+    stored = load_stored(source, resize=resize, on_bad=on_bad, channels=channels, progress=progress)
+    return described(with_roles(stored, val, seed))
 
 
 def load_stored(
-    source: str | Path, *, resize: str = "crop", on_bad: str = "error", channels: int | None = None
+    source: str | Path,
+    *,
+    resize: str = "crop",
+    on_bad: str = "error",
+    channels: int | None = None,
+    progress: Progress | None = None,
 ) -> Dataset:
     """A data set as it lies there, with what is known of the content of its images; arguments as of `load_data`."""
     if channels not in (None, 1, 3):
@@ -70,7 +83,7 @@ def load_stored(
         raise UsageError(f"resize: {resize!r}", f"give {' or '.join(RESIZES)}")
     data = read(source, on_bad)
     for split in data.splits.values():
-        split.contents()  # of what is stored, whatever channels are made of it
+        split.contents(progress)  # of what is stored, whatever channels are made of it
     if channels is not None and channels != data.channels:
         data = _with_channels(data, channels)
     return replace(data, resize=resize)

@@ -21,7 +21,7 @@ from podium.data.roles import (
     read_record,
     with_roles,
 )
-from podium.data.sources import load_stored
+from podium.data.sources import Progress, load_stored
 from podium.errors import DataError, UsageError
 from podium.settings import Settings, read_file
 from podium.training.folder import SETTINGS
@@ -35,16 +35,17 @@ def split_seed(s: Settings) -> int:
     return s.seed if s.split_seed is None else s.split_seed
 
 
-def data_of(s: Settings, own: Record | None = None) -> Dataset:
+def data_of(s: Settings, own: Record | None = None, progress: Progress | None = None) -> Dataset:
     """The data set that settings name, with its images in their roles.
 
     Args:
         own: of the run itself, where it goes on.
+        progress: called with (files read, files to read) where files are read for the first time.
 
     Raises:
         DataError: the data cannot be read, or nothing is left to learn from or to judge by.
     """
-    stored = load_stored(s.data, resize=s.resize, on_bad=s.on_bad, channels=s.channels)
+    stored = load_stored(s.data, resize=s.resize, on_bad=s.on_bad, channels=s.channels, progress=progress)
     return described(with_roles(stored, s.val, split_seed(s), own or inherited(s, stored)))
 
 
@@ -128,17 +129,20 @@ def known_to(model: Bundle, data: Dataset, decided: bool = False) -> Record | No
     return record if record is not None or decided else recognised(model.folder, data)
 
 
-def evaluated_on(model: Bundle, data: str | Path | Dataset, seed: int | None = None) -> Dataset:
+def evaluated_on(
+    model: Bundle, data: str | Path | Dataset, seed: int | None = None, progress: Progress | None = None
+) -> Dataset:
     """A data set with the images apart that a run or bundle was trained on, and nothing else split off.
 
     Args:
         seed: of the split of a run that has none on record.
+        progress: called with (files read, files to read) where files are read for the first time.
 
     Raises:
         UsageError: it has one.
         DataError: it was trained on these data and does not say on which of the images; or on all of them.
     """
-    stored = data if isinstance(data, Dataset) else images_of(model, data)
+    stored = data if isinstance(data, Dataset) else images_of(model, data, progress=progress)
     if seed is None:
         record = known_to(model, stored)
         split = for_evaluation(stored, record)

@@ -45,7 +45,8 @@ from podium.training.watch import Watch
 
 CHANGEABLE = {"devices": "--elastic", "data": "the data's new place"}  # what a resume may have otherwise than the run
 
-# Called after every step with (steps done, steps in all, what to show) and after every epoch with its log row.
+# Called after every step with (steps done, steps in all, what to show) and after every epoch with its log row; before that,
+# with (files read, files to read, {"reading": True}), where image files are read for the first time.
 Progress = Callable[[int, int, dict[str, Any]], None]
 
 
@@ -118,7 +119,9 @@ def _train(
         if begun and data is None and Path(settings.data).is_absolute() and not Path(settings.data).exists():
             again = f"give its new place: podium train {settings.model} DATA --resume -o {folder.path}"
             raise DataError(f"{settings.data}: the data of the run are not there any more", again)
-        plan = prepare(settings, data, net, ranks, read_record(folder.path) if begun else None)
+        shown = progress or (lambda *_: None)
+        own = read_record(folder.path) if begun else None
+        plan = prepare(settings, data, net, ranks, own, lambda done, count: shown(done, count, {"reading": True}))
         notes = {key: f"{recorded.get(key)} before, changed with {how}" for key, how in CHANGEABLE.items()}
         if not begun:
             steps = steps_of(plan)
@@ -135,7 +138,6 @@ def _train(
         ranks.wait()  # until rank 0 holds the folder
         if announce is not None:
             announce(plan)
-        shown = progress or (lambda *_: None)
         within_memory(plan, lambda: _run(plan, folder, asked, given=net is not None, progress=shown))
 
 

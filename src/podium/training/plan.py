@@ -96,6 +96,7 @@ def prepare(
     net: ConvNet | None = None,
     ranks: Ranks = ALONE,
     own: Record | None = None,
+    reading: Callable[[int, int], None] | None = None,
 ) -> Plan:
     """Load what the settings name and decide what they leave open.
 
@@ -105,6 +106,7 @@ def prepare(
         net: instead of building `settings.model`.
         ranks: that share the run.
         own: what the run has on record of its images, where it goes on.
+        reading: called with (files read, files to read) where files are read for the first time.
 
     Raises:
         PodiumError: anything that would fail later.
@@ -113,7 +115,7 @@ def prepare(
     known = architecture(s.model)
     device = pick_device(s.device)
     if data is None:
-        data = data_of(s, own)
+        data = data_of(s, own, reading)
     earlier = inherited(s, data)
     if earlier is not None:
         data = without_learned(data, earlier)
