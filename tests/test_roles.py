@@ -163,6 +163,15 @@ def test_a_damaged_record_is_named(run, photos, tmp_path):
     assert RECORD in done.stderr
 
 
+def test_what_was_held_out_of_a_set_with_test_images_can_be_asked_for(tmp_path):
+    noise(tmp_path / "d/train", dict.fromkeys(CLASSES, 10))
+    noise(tmp_path / "d/test", dict.fromkeys(CLASSES, 2), start=100)
+    run = train(tmp_path / "d", tmp_path / "run", "--val", "0.2", "--seed", "6")
+    assert evaluated(run, tmp_path / "d")["n"] == 6
+    assert evaluated(run, tmp_path / "d", "--split", "val")["n"] == 6
+    assert evaluated(run, tmp_path / "d", "--split", "train")["n"] == 24
+
+
 # --- runs of Podium 0.1.0
 
 

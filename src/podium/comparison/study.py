@@ -10,6 +10,7 @@ from podium import bundle
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.report import REPORT, write_report
 from podium.data.dataset import Dataset
+from podium.data.roles import RECORD, read_record
 from podium.errors import ModelFileError, NumericError, PodiumError, UsageError
 from podium.evaluation.speed import speed
 from podium.models import architecture
@@ -125,6 +126,10 @@ class Study:
                 raise ModelFileError(f"{card}: damaged", f"delete {card.parent} to train it again") from None
             if not data.is_what(trained_on):
                 raise UsageError(f"{card.parent}: was trained on other images than {data.name} has now", again)
+        for path in self.out.glob(f"*/{RECORD}"):  # of runs that are not finished
+            record = read_record(path.parent)
+            if record is not None and record.made.get("fingerprint") != data.fingerprint():
+                raise UsageError(f"{path.parent}: was begun on other images than {data.name} has now", again)
         self.out.mkdir(parents=True, exist_ok=True)
         write_file(note, asked, self.merged.origin)
 

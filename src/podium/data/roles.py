@@ -264,7 +264,14 @@ def for_evaluation(data: Dataset, record: Record | None) -> Dataset:
     if record is None:
         return data if set(data.splits) != {"train"} else replace(data, splits={"test": data.splits["train"]})
     if set(data.splits) != {"train"}:
-        return without_learned(data, record)
+        data = without_learned(data, record)
+        train = data.splits.get("train")
+        held = (
+            np.isin(train.contents(), record.held)
+            if train is not None and "val" not in data.splits
+            else np.zeros(1, bool)
+        )
+        return _moved(data, held, [], data.held_out) if held.any() else data
     train = data.splits["train"]
     keys = train.contents()
     learned = np.isin(keys, record.learned)
