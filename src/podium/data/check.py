@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from podium.data.dataset import Dataset, ImageFile, show
 from podium.data.decode import FORMATS, MAX_PIXELS, decode
 from podium.data.folders import LAYOUT, Listing, look_alike
+from podium.data.readers import Readers
 from podium.data.sources import listed, read_stored
 from podium.errors import DataError
 
@@ -95,7 +95,7 @@ def check(source: str | Path, progress: Callable[[int, int], None] | None = None
     splits = list(dict.fromkeys(split or "train" for split in listing.files))
     _count(report, [(split, name) for split, name, _ in files], listing.classes, splits)
     entries: list[tuple[str, str, str, bytes]] = []
-    with ThreadPoolExecutor(2) as pool:
+    with Readers(2) as pool:
         for done, ((split, name, file), (problem, digest)) in enumerate(
             zip(files, pool.map(_inspect, (f for _, _, f in files)), strict=True), 1
         ):

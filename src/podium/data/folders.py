@@ -153,8 +153,9 @@ def _walk(root: Path) -> Iterator[tuple[PurePosixPath, ImageFile | str]]:
             else:
                 try:
                     yield relative, ImageFile.of(path)
-                except DataError:
-                    yield relative, "a link to nothing, or unreadable"
+                except DataError as error:
+                    special = error.what.endswith("not a file")
+                    yield relative, error.what.rpartition(": ")[2] if special else "a link to nothing, or unreadable"
 
 
 def member_path(archive: Path, name: str) -> PurePosixPath:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from podium.data.dataset import SPLITS, Dataset, ImageFile, Split, show
 from podium.data.decode import RESIZES, decode
 from podium.data.folders import ARCHIVES, LAYOUT, Listing, list_path, look_alike
 from podium.data.pack import is_pack, read_pack
+from podium.data.readers import Readers
 from podium.data.shards import is_shards, list_shards
 from podium.errors import DataError, UsageError, closest
 
@@ -263,7 +263,7 @@ def _without_bad(data: Dataset) -> Dataset:
         if split.files is None:
             splits[name] = split
             continue
-        with ThreadPoolExecutor(2) as pool:
+        with Readers(2) as pool:
             verdicts = list(pool.map(verdict, split.files))
         skipped += [(file.name, why) for file, why in zip(split.files, verdicts, strict=True) if why]
         splits[name] = split.select([i for i, why in enumerate(verdicts) if not why])
