@@ -72,8 +72,7 @@ def atomic(path: Path, size: int) -> Iterator[BinaryIO]:
     Raises:
         MachineError: the disk is full; the file that was there is untouched.
     """
-    temporary = path.with_name(f"{UNFINISHED}{os.getpid()}-{path.name}")
-    try:
+    with _unfinished(path, size) as temporary:
         with temporary.open("wb") as file:
             yield file
             file.flush()
@@ -83,6 +82,39 @@ def atomic(path: Path, size: int) -> Iterator[BinaryIO]:
         os.replace(temporary, path)
         fault(f"{path.name}:renamed")
         sync_folder(path.parent)
+
+
+def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files that belong together: all are on the disk before the first takes its place.
+
+    Args:
+        folder: of the files.
+        contents: by their names.
+
+    Raises:
+        MachineError: the disk is full; the files that were there are untouched.
+    """
+    with contextlib.ExitStack() as all_of_them:
+        fresh = {}
+        for name, content in contents.items():
+            fresh[name] = all_of_them.enter_context(_unfinished(folder / name, len(content)))
+            with fresh[name].open("wb") as file:
+                file.write(content)
+                file.flush()
+                sync(file.fileno(), folder / name)
+            fault(f"{name}:synced")
+        for name, temporary in fresh.items():
+            os.replace(temporary, folder / name)
+            fault(f"{name}:renamed")
+        sync_folder(folder)
+
+
+@contextlib.contextmanager
+def _unfinished(path: Path, size: int) -> Iterator[Path]:
+    """The name that a file of this process has until it is complete; what is left of it goes when that fails."""
+    temporary = path.with_name(f"{UNFINISHED}{os.getpid()}-{path.name}")
+    try:
+        yield temporary
     except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from podium import bundle
 from podium.comparison.leaderboard import Leaderboard
+from podium.comparison.page import check_packages
 from podium.comparison.report import REPORT, write_report
 from podium.data.dataset import Dataset
 from podium.data.sources import load_data
@@ -70,6 +71,7 @@ class Study:
             The leaderboard; networks that failed are its last rows.
         """
         s = self.merged.settings
+        check_packages()
         if self.data is None:
             self.data = load_data(s.data, val=s.val, seed=s.seed, resize=s.resize, on_bad=s.on_bad, channels=s.channels)
         self._claim(self.data)

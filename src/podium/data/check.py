@@ -10,7 +10,7 @@ from typing import Any
 
 from podium.data.dataset import Dataset, ImageFile, show
 from podium.data.decode import FORMATS, MAX_PIXELS, decode
-from podium.data.folders import LAYOUT, Listing, look_alike
+from podium.data.folders import LAYOUT, Listing, look_alike, not_utf8
 from podium.data.readers import Readers
 from podium.data.sources import listed, read_stored
 from podium.errors import DataError
@@ -31,7 +31,7 @@ class Problem:
 
     Args:
         kind: unreadable, truncated, zero-byte, too-large, duplicate, leak, conflicting-label, empty-class, missing-class,
-            extra-class, imbalance, extension-lies, ignored, root-image.
+            extra-class, imbalance, extension-lies, ignored, root-image, not-utf-8.
         path: the file or class.
         detail: what it is, and beside what.
     """
@@ -84,6 +84,8 @@ def check(source: str | Path, progress: Callable[[int, int], None] | None = None
         return report
     listing = listed(source)
     _strays(report, listing)
+    for name, mend in not_utf8(listing).items():
+        report.add("not-utf-8", show(name), f"the name of a class, which no card or report can hold; {mend}")
     files = [
         (split or "train", name, file)
         for split, classes in listing.files.items()

@@ -102,6 +102,11 @@ def show(path: Path | str) -> str:
     return text if text.isprintable() and text.encode(errors="replace").decode() == text else repr(text)
 
 
+def is_text(name: object) -> bool:
+    """Whether a name can be written as UTF-8, as cards and reports are."""
+    return isinstance(name, str) and name.encode(errors="replace").decode() == name
+
+
 @dataclass
 class Split:
     """The images of one split: pixels in memory, files, or a part of a pack.

@@ -11,7 +11,7 @@ import numpy as np
 from podium.data import arrays
 from podium.data.dataset import SPLITS, Dataset, ImageFile, Split, show
 from podium.data.decode import RESIZES, decode
-from podium.data.folders import ARCHIVES, LAYOUT, Listing, list_path, look_alike
+from podium.data.folders import ARCHIVES, LAYOUT, Listing, list_path, look_alike, not_utf8
 from podium.data.pack import is_pack, read_pack
 from podium.data.readers import Readers
 from podium.data.shards import is_shards, list_shards
@@ -172,7 +172,7 @@ def _photos(source: str | Path) -> Dataset:
         )
     mean, std = IMAGENET
     return Dataset(
-        path.name or str(path),
+        show(path.name or str(path)),
         tuple(classes),
         splits,
         3,
@@ -196,6 +196,8 @@ def explain(listing: Listing, path: Path | str) -> tuple[str, str] | None:
         return (
             f"{where}: {roots} images, but none in a class folder" if roots else f"{where}: holds no images"
         ), LAYOUT
+    for name, mend in not_utf8(listing).items():
+        return f"{where}: the name of class {show(name)} is not UTF-8, which no card or report can hold", mend
     listed = ", ".join(f"{show(name)} {count}" for name, count in list(counts.items())[:20])
     if not all(counts.values()):
         empty = ", ".join(show(name) for name, count in counts.items() if not count)

@@ -35,9 +35,10 @@ from podium.training.optim import Average, learning_rate, make_optimizer
 from podium.training.parallel import Ranks, ranks_here
 from podium.training.plan import Plan, prepare, within_memory
 from podium.training.probe import lay_out
-from podium.training.result import card, check_disk, write_result
-from podium.training.resume import NOT_COMPARED, refuse_changes, refuse_devices
+from podium.training.result import card, check_disk, rehearse, write_result
+from podium.training.resume import NOT_COMPARED, asked_for, refuse_changes, refuse_devices
 from podium.training.step import forward_backward
+from podium.training.threads import computing_with, decide_threads
 from podium.training.transfer import frozen_parts
 from podium.training.trial import denormals_flushed
 from podium.training.watch import Watch
@@ -77,7 +78,7 @@ def train(
         PodiumError: see its kinds; what was reached stays on disk.
     """
     folder = RunFolder(out)
-    with ranks_here(settings.device) as ranks:
+    with computing_with(None), ranks_here(settings.device) as ranks:
         if not ranks.leads:
             progress = announce = None
         _train(settings, folder, ranks, origin or {}, resume or restarted(), elastic, data, net, progress, announce)
@@ -99,27 +100,35 @@ def _train(
     begun = resume and folder.started
     ranks.wait()  # until all have looked, before one writes
     recorded = read_file(folder / SETTINGS) if begun else {}
+    first = next(iter(folder.rows()), {}) if begun else {}
+    threads = settings.threads if asked_for("threads", origin) and not restarted() else None
     if begun:
+        recorded.setdefault("threads", first.get("threads"))  # of a run of before it was a setting
         if not restarted():
-            length = next(iter(folder.rows()), {}).get("duration")
-            refuse_changes(settings, recorded, origin, length)
-        free = {key for key in NOT_COMPARED if origin.get(key) == "flag"}
+            refuse_changes(settings, recorded, origin, first.get("duration"))
+        free = {key for key in (*NOT_COMPARED, "threads") if origin.get(key) == "flag"}
         settings = settings.replace(**{k: v for k, v in recorded.items() if k not in free})
         if folder.finished:
             return
     elif ranks.leads:
         folder.create()
     refuse_devices(settings.devices, recorded.get("devices", 1) if begun else None, ranks.world, elastic)
+    threads = decide_threads(threads, recorded.get("threads"), settings.device, ranks, elastic, folder)
+    torch.set_num_threads(threads)
+    settings = settings.replace(threads=threads)
     asked = settings.duration
     with folder.locked() if ranks.leads else nullcontext(), denormals_flushed():
         plan = prepare(settings, data, net, ranks)
-        notes = {"devices": f"{recorded.get('devices')} before, changed with --elastic"}
+        if ranks.leads:
+            rehearse(plan)
+        changed = [key for key in ("devices", "threads") if recorded.get(key) != getattr(plan.settings, key)]
+        notes = {key: f"{recorded.get(key)} before, changed with --elastic" for key in changed}
         if not begun:
             steps = steps_of(plan)
             plan.settings = plan.settings.replace(duration=f"{steps}it")
             decided = {"duration": asked} | {key: "auto" for key, value in vars(settings).items() if value == "auto"}
             notes = origin | {key: f"{word} from {origin.get(key, 'default')}" for key, word in decided.items()}
-        if ranks.leads and recorded.get("devices") != ranks.world:
+        if ranks.leads and changed:
             write_file(folder / SETTINGS, plan.settings, notes)
         ranks.wait()  # until rank 0 holds the folder
         if announce is not None:
@@ -138,7 +147,7 @@ def _run(plan: Plan, folder: RunFolder, asked: str, *, given: bool, progress: Pr
     guard = list(net.buffers())  # batch-norm statistics, which a NaN batch would spoil
 
     # Where we are: at the start, or where the newest good checkpoint was written.
-    at = state.Position(devices=[ranks.world])
+    at = state.Position(devices=[ranks.world], threads=[s.threads or 1])
     checkpoints = any(state.newest(folder.path))
     if checkpoints:
         with ranks.rank_0_before():  # it sets damaged ones aside
@@ -154,11 +163,13 @@ def _run(plan: Plan, folder: RunFolder, asked: str, *, given: bool, progress: Pr
             for name in average.values:
                 average.values[name].copy_(tensors[f"average.{name}"])
         at = state.Position.read(values)
-        if at.devices[-1] != ranks.world:
-            at.devices.append(ranks.world)
+        at.threads = at.threads or [int(row["threads"]) for row in folder.rows()[:1] if "threads" in row]
+        for numbers, here in ((at.devices, ranks.world), (at.threads, s.threads or 1)):
+            if numbers[-1:] != [here]:
+                numbers.append(here)
     ranks.wait()  # until all have read what rank 0 writes next
     if ranks.leads:
-        folder.keep_log(at.log_rows)
+        at.log_rows = folder.keep_log(at.log_rows)
         check_disk(folder, net, optimizer, s)
     clock = time.monotonic() - at.seconds
 
@@ -183,6 +194,7 @@ def _run(plan: Plan, folder: RunFolder, asked: str, *, given: bool, progress: Pr
         if average is not None:
             tensors |= {f"average.{k}": v for k, v in average.values.items()}
         at.seconds = time.monotonic() - clock
+        folder.sync_log()
         state.save(folder.path, tensors, {**vars(at), "images": plan.images})
 
     if at.log_rows == 0:
@@ -292,6 +304,7 @@ def _run(plan: Plan, folder: RunFolder, asked: str, *, given: bool, progress: Pr
     events.close()
     shipped = f"best of validation, epoch {at.best['epoch']}" if chosen else "last epoch"
     log({"event": "done", **brief, "seconds": round(at.seconds, 3)})
+    folder.sync_log()
     write_result(plan, folder, at, shipped, outputs, scores)
 
 

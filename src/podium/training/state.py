@@ -59,6 +59,7 @@ class Position:
         loss_sum, images_seen: of the epoch so far.
         best: scores of the epoch that validation likes best, and its number.
         devices: how many processes take part; more than one number where --elastic changed it.
+        threads: the same of the threads that compute in each; none where an older Podium wrote it.
     """
 
     step: int = 0
@@ -70,6 +71,7 @@ class Position:
     images_seen: int = 0
     best: dict[str, Any] = field(default_factory=lambda: {"top1": -1.0, "epoch": 0})
     devices: list[int] = field(default_factory=lambda: [1])
+    threads: list[int] = field(default_factory=list)
 
     @classmethod
     def read(cls, values: dict[str, Any]) -> Position:

@@ -91,9 +91,11 @@ def _plan(merged: Any, json: bool) -> int:
     """podium train --plan."""
     from podium.training.forecast import forecast, told
     from podium.training.plan import prepare
+    from podium.training.threads import computing_with
 
-    plan = prepare(merged.settings)
-    foreseen = forecast(plan)
+    with computing_with(merged.settings.threads):
+        plan = prepare(merged.settings)
+        foreseen = forecast(plan)
     if json:
         print_json(foreseen)
     else:

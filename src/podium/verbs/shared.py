@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import Any
 
+from podium.files import json_text
 from podium.settings import FIELDS
 
 
 def print_json(content: Any) -> None:
     """One JSON document on standard output."""
-    print(json.dumps(content, ensure_ascii=False))
+    print(json_text(content))
 
 
 def settings_flags(arguments: argparse.Namespace) -> dict[str, Any]:
