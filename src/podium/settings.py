@@ -16,6 +16,8 @@ from typing import Any, Self
 from podium.errors import UsageError, closest
 from podium.files import write_text
 
+MOST_WORKERS = 256  # threads that decode, as the loader has it
+
 
 def option(
     default: Any,
@@ -255,6 +257,8 @@ def check_value(name: str, value: Any) -> None:
         raise UsageError(f"alpha: {value!r}", "give a share, from 0 to 1")
     if name == "lr" and value > 1e3:
         raise UsageError(f"lr: {value!r}", "no network trains at such a rate; give less than 1000")
+    if name == "workers" and value > MOST_WORKERS:
+        raise UsageError(f"workers: {value!r}", f"give at most {MOST_WORKERS}; as many as there are cores are enough")
     if name == "on_nan":
         skips(value)
     if name == "crop_range" and (len(value) != 2 or not 0 < value[0] <= value[1]):

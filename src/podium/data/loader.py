@@ -388,5 +388,6 @@ def reading_threads(count: int) -> Readers:
     except MachineError as error:
         raise MachineError(f"workers: {error.what}", f"--workers {next(started) // 2}, or {error.fix}") from None
     finally:
+        ready.abort()  # nobody waits on after an interruption
         torch.set_num_threads(here)
     return pool

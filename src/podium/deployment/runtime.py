@@ -113,6 +113,8 @@ def is_exported(path: str | Path) -> bool:
 
 def file_of(path: Path) -> Path:
     """The exported file that a path names: itself, or the one in the folder."""
+    if path.exists() and not path.is_file() and not path.is_dir():  # reading a pipe could take for ever
+        raise ModelFileError(f"{show(path)}: a pipe or a device, not a file", "give the file itself")
     if not path.is_dir():
         return path
     return path / (MODEL if (path / MODEL).is_file() else MODEL_IR)

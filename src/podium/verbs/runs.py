@@ -11,7 +11,8 @@ from typing import Any
 
 from podium import console
 from podium.errors import DataError, UsageError
-from podium.verbs.shared import print_json, settings_flags
+from podium.files import shell_word
+from podium.verbs.shared import going_on, print_json, settings_flags
 
 
 def train(arguments: argparse.Namespace) -> int:
@@ -60,15 +61,14 @@ def train(arguments: argparse.Namespace) -> int:
             for line in _describe(plan):
                 print(line, file=sys.stderr)
 
+    how: dict[str, Any] = {"resume": arguments.resume, "elastic": arguments.elastic, "announce": announce}
     with console.training_bar(quiet=arguments.json) as progress:
-        run = train_and_report(
-            merged,
-            out,
-            resume=arguments.resume,
-            elastic=arguments.elastic,
-            progress=progress,
-            announce=announce,
-        )
+        try:
+            run = train_and_report(merged, out, progress=progress, **how)
+        except KeyboardInterrupt:  # before the first step, or after the last
+            if RunFolder(out).started:
+                raise KeyboardInterrupt(f"go on with: podium train --resume -o {shell_word(out)}") from None
+            raise
     if not leads():
         return 0
     r = run.result
@@ -164,7 +164,6 @@ def evaluate(arguments: argparse.Namespace) -> int:
 def compare(arguments: argparse.Namespace) -> int:
     """podium compare."""
     from podium.comparison.study import MODELS, Study
-    from podium.training.interrupt import Stopped
     from podium.training.recipes import settings_of
 
     given = {"data": arguments.data, **settings_flags(arguments)}
@@ -184,14 +183,8 @@ def compare(arguments: argparse.Namespace) -> int:
                 label=f"{number + 1}/{count} {model}" + (f" seed {seed}" if arguments.seeds > 1 else ""),
             )
 
-        try:
+        with going_on(arguments.command):
             board = study.run(progress)
-        except Stopped as stopped:
-            stopped.fix = f"go on with: {arguments.command}"
-            raise
-        except KeyboardInterrupt:  # between two runs, or while they are timed
-            print(f"go on with: {arguments.command}", file=sys.stderr)
-            raise
     for name, problem in study.failed.items():
         console.error(problem, f"{name}: ")
     if arguments.json:
