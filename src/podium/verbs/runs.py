@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from functools import partial
 from pathlib import Path
@@ -49,7 +48,7 @@ def train(arguments: argparse.Namespace) -> int:
         out = _fresh(Path("runs") / f"{merged.settings.model}-{Path(merged.settings.data).stem or 'data'}")
     devices = merged.settings.devices or (_recorded_devices(out) if arguments.resume else 1)
     if devices > 1 and not together and not (arguments.resume and RunFolder(out).finished):
-        words = shlex.split(arguments.command)[1:] + ([] if arguments.out else ["-o", str(out)])
+        words = [*arguments.words] + ([] if arguments.out else ["-o", str(out)])
         more = {"restarts": arguments.max_restarts, "debug": arguments.debug}
         return launch(devices, words, out, device=merged.settings.device, **more)
     from podium.api import train_and_report
@@ -59,7 +58,7 @@ def train(arguments: argparse.Namespace) -> int:
     def announce(plan: Plan) -> None:
         if not arguments.json:
             for line in _describe(plan):
-                print(line, file=sys.stderr)
+                print(console.one_line(line), file=sys.stderr)
 
     how: dict[str, Any] = {"resume": arguments.resume, "elastic": arguments.elastic, "announce": announce}
     with console.training_bar(quiet=arguments.json) as progress:
@@ -218,7 +217,7 @@ def predict(arguments: argparse.Namespace) -> int:
         answers.append(answer)
         if not arguments.json:
             named = ", ".join(f"{row['class']} {100 * row['probability']:.1f} %" for row in answer["top"])
-            print(f"{answer['file']}: {named}")
+            print(console.one_line(f"{answer['file']}: {named}"))
     if arguments.json:
         print_json(answers)
     return code
