@@ -10,7 +10,8 @@ from typing import Any
 from podium import bundle
 from podium.bundle import Bundle
 from podium.comparison.leaderboard import Leaderboard
-from podium.comparison.report import report_run
+from podium.comparison.page import check_packages
+from podium.comparison.report import REPORT, report_run
 from podium.comparison.study import MODELS, Study
 from podium.compression import quantize as quantizing
 from podium.compression.distill import distill as run_distillation
@@ -32,8 +33,9 @@ from podium.evaluation.evaluate import evaluate as run_network
 from podium.evaluation.metrics import summarize
 from podium.models import ConvNet
 from podium.settings import Origins, Settings, read_file
-from podium.training.folder import SETTINGS, RunFolder
+from podium.training.folder import RESULT, SETTINGS, RunFolder
 from podium.training.images import data_of, evaluated_on, known_to, split_seed
+from podium.training.launch import leads
 from podium.training.loop import Progress
 from podium.training.loop import train as run_training
 from podium.training.plan import Plan, pick_device
@@ -86,6 +88,7 @@ def train_and_report(
     merged: Origins, out: str | Path, *, announce: Callable[[Plan], None] | None = None, **more: Any
 ) -> RunFolder:
     """Train as `training.loop.train` does, and write the run's `report.html`."""
+    check_packages()
     plans: list[Plan] = []
 
     def announced(plan: Plan) -> None:
@@ -96,7 +99,23 @@ def train_and_report(
     run = run_training(merged.settings, out, origin=merged.origin, announce=announced, **more)
     if plans:  # else it was finished before, or another process writes it
         report_run(run, plans[0].data)
+    elif leads() and not (run / REPORT).is_file():  # it was killed between its result and its report
+        _report_again(run, more.get("data"))
     return run
+
+
+def _report_again(run: RunFolder, given: Dataset | None) -> None:
+    """Write the report of a finished run, which shows images of its own data.
+
+    Raises:
+        DataError: they are gone, or others are there.
+    """
+    model = bundle.load(run.path)
+    data = given or images_for(run, None, model)
+    if model.card.get("data_sha256") != data.fingerprint():
+        what = f"{run / REPORT}: cannot be written again: {data.name} has other images than the run was trained on"
+        raise DataError(what, f"put them back; the result is in {run / RESULT}")
+    report_run(run, data)
 
 
 def _name(data: str | Path | Dataset) -> str:

@@ -14,7 +14,7 @@ import torch
 
 from podium.data.decode import Preprocessing
 from podium.errors import ModelFileError, UsageError
-from podium.files import fault, seal, write_atomic
+from podium.files import json_text, seal, write_together
 from podium.models.convnet import ConvNet
 from podium.models.download import official
 from podium.models.registry import find_peer, rebuild
@@ -105,13 +105,7 @@ def save(
     }
     card = json.loads(json.dumps(card))  # as it will be read
     card[SEAL] = seal(card, SEAL)
-    # Weights and card must change together: both are on disk before the first is renamed.
-    fresh = folder / f"next-{WEIGHTS}"
-    write_atomic(fresh, weights)
-    write_atomic(folder / f"next-{CARD}", json.dumps(card, indent=1, ensure_ascii=False).encode())
-    os.replace(fresh, folder / WEIGHTS)
-    fault("bundle:half")
-    os.replace(folder / f"next-{CARD}", folder / CARD)
+    write_together(folder, {WEIGHTS: weights, CARD: json_text(card, indent=1).encode()})
 
 
 def load(path: str | os.PathLike[str]) -> Bundle:

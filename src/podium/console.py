@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,9 +18,15 @@ def error(problem: PodiumError, where: str = "") -> None:
     """One line that says what is wrong, one that says how to mend it."""
     if problem.silent:
         return
-    print(f"error: {where}{problem.what}", file=sys.stderr)
+    print(f"error: {one_line(f'{where}{problem.what}')}", file=sys.stderr)
     if problem.fix:
-        print(f"fix: {problem.fix}", file=sys.stderr)
+        print(f"fix: {one_line(problem.fix)}", file=sys.stderr)
+
+
+def one_line(text: str) -> str:
+    """Text with the characters escaped that end a line, steer a terminal, or are not UTF-8: file names may have any."""
+    steering = {"Cc", "Cs", "Zl", "Zp"}
+    return "".join(repr(c)[1:-1] if unicodedata.category(c) in steering else c for c in text)
 
 
 def table(title: str, columns: list[str], rows: list[list[str]], right: set[str] | None = None) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from podium import console
 from podium.errors import UsageError
 from podium.evaluation.metrics import paired
-from podium.files import write_atomic
+from podium.files import write_atomic, write_text
 from podium.training.folder import SPEED, RunFolder
 
 # Column -> the key of result.json that it averages over seeds.
@@ -191,7 +191,7 @@ class Leaderboard:
         writer.writeheader()
         for row in self.rows:
             writer.writerow({key: safe_cell(value) for key, value in row.items()})
-        write_atomic(path, buffer.getvalue().encode())
+        write_text(path, buffer.getvalue())
 
 
 def _row(model: str, results: list[dict[str, Any]]) -> dict[str, Any]:

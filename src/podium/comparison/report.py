@@ -138,7 +138,7 @@ def report_run(run: RunFolder, data: Dataset) -> Path:
     if result.get("devices", 1) > 1:
         training += f"; {result['devices']} devices"
     if not result.get("bit_comparable", True):
-        training += "; the number of devices changed on the way: not comparable to the bit with another run"
+        training += "; the number of devices or threads changed on the way: not comparable to the bit with another run"
     table = run / COMPRESSION
     shrunk = json.loads(table.read_text(encoding="utf-8")) if table.is_file() else None
     return write_report(run / REPORT, Leaderboard.read([run.path]), [run.path], data, training, shrunk)

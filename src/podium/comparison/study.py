@@ -8,6 +8,7 @@ from pathlib import Path
 
 from podium import bundle
 from podium.comparison.leaderboard import Leaderboard
+from podium.comparison.page import check_packages
 from podium.comparison.report import REPORT, write_report
 from podium.data.dataset import Dataset
 from podium.data.roles import RECORD, read_record
@@ -70,6 +71,7 @@ class Study:
             The leaderboard; networks that failed are its last rows.
         """
         s = self.merged.settings
+        check_packages()
         if self.data is None:
             self.data = data_of(s, None, _while_reading(progress))
         self._claim(self.data)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from podium.data.dataset import Dataset, ImageFile, show
 from podium.data.decode import FORMATS, MAX_PIXELS, decode
-from podium.data.folders import LAYOUT, Listing, look_alike
+from podium.data.folders import LAYOUT, Listing, look_alike, not_utf8
+from podium.data.readers import Readers
 from podium.data.sources import listed, read_stored
 from podium.errors import DataError
 
@@ -31,7 +31,7 @@ class Problem:
 
     Args:
         kind: unreadable, truncated, zero-byte, too-large, duplicate, leak, conflicting-label, empty-class, missing-class,
-            extra-class, imbalance, extension-lies, ignored, root-image.
+            extra-class, imbalance, extension-lies, ignored, root-image, not-utf-8.
         path: the file or class.
         detail: what it is, and beside what.
     """
@@ -84,6 +84,8 @@ def check(source: str | Path, progress: Callable[[int, int], None] | None = None
         return report
     listing = listed(source)
     _strays(report, listing)
+    for name, mend in not_utf8(listing).items():
+        report.add("not-utf-8", show(name), f"the name of a class, which no card or report can hold; {mend}")
     files = [
         (split or "train", name, file)
         for split, classes in listing.files.items()
@@ -95,7 +97,7 @@ def check(source: str | Path, progress: Callable[[int, int], None] | None = None
     splits = list(dict.fromkeys(split or "train" for split in listing.files))
     _count(report, [(split, name) for split, name, _ in files], listing.classes, splits)
     entries: list[tuple[str, str, str, bytes]] = []
-    with ThreadPoolExecutor(2) as pool:
+    with Readers(2) as pool:
         for done, ((split, name, file), (problem, digest)) in enumerate(
             zip(files, pool.map(_inspect, (f for _, _, f in files)), strict=True), 1
         ):

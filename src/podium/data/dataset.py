@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat as kinds
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,14 +14,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from podium.data.decode import decode, decode_pixels
+from podium.data.decode import STARVED, decode, decode_pixels
 from podium.data.identity import file_keys, pixel_keys
-from podium.errors import DataError
+from podium.errors import DataError, MachineError
 
 if TYPE_CHECKING:
     from podium.data.pack import Packed
 
 SPLITS = ("train", "val", "test")
+STARVING = (errno.ENOMEM, errno.EMFILE, errno.ENFILE)  # what says nothing of the file: too little memory, too many open
+SPECIAL = {
+    kinds.S_IFIFO: "a named pipe",
+    kinds.S_IFSOCK: "a socket",
+    kinds.S_IFCHR: "a device",
+    kinds.S_IFBLK: "a device",
+}
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,8 @@ class ImageFile:
             raise DataError(f"{name}: cannot be read ({error.strerror})", "check the path") from None
         if path.is_dir():
             raise DataError(f"{name}: a folder, not an image", "give image files")
+        if kind := SPECIAL.get(kinds.S_IFMT(stat.st_mode)):
+            raise DataError(f"{name}: {kind}, not a file", "give image files")
         return cls(path, name, 0, stat.st_size, stat.st_mtime_ns)
 
     def read(self) -> bytes:
@@ -66,25 +77,37 @@ class ImageFile:
 
         Raises:
             DataError: the file is gone, unreadable, or not the one that was indexed.
+            MachineError: there is no memory, or too many files are open.
         """
         if self.content is not None:
             return self.content
         try:
-            with self.path.open("rb") as file:
+            with open(self.path, "rb", opener=_at_once) as file:
                 stat = os.fstat(file.fileno())
                 if stat.st_mtime_ns != self.mtime_ns or stat.st_size < self.offset + self.size:
                     raise DataError(f"{self.name}: changed since the data set was read", "start again")
                 return os.pread(file.fileno(), self.size, self.offset)
         except OSError as error:
-            raise DataError(
-                f"{self.name}: cannot be read ({error.strerror})", "check the file and its permissions"
-            ) from None
+            what = f"{self.name}: cannot be read ({error.strerror})"
+            if error.errno in STARVING:
+                raise MachineError(what, STARVED) from None
+            raise DataError(what, "check the file and its permissions") from None
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open a file without waiting for another process, as a named pipe would that has come into its place."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def show(path: Path | str) -> str:
     """A path for a message: one that is not UTF-8, or has control characters, as Python writes it."""
     text = str(path)
     return text if text.isprintable() and text.encode(errors="replace").decode() == text else repr(text)
+
+
+def is_text(name: object) -> bool:
+    """Whether a name can be written as UTF-8, as cards and reports are."""
+    return isinstance(name, str) and name.encode(errors="replace").decode() == name
 
 
 @dataclass

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
 import io
 import math
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar, cast
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from podium.errors import DataError
+from podium.errors import DataError, MachineError
 
 # What Pillow would print beside the image, or beside our own error: damaged EXIF counts as none, and size has its limit below.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
@@ -24,10 +27,38 @@ RESIZES = ("crop", "pad", "stretch")
 INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 CHANNEL_ORDERS = ("rgb", "bgr")
 MAX_PIXELS = 50_000_000  # read from the header, before anything is decoded
-DAMAGED = (OSError, SyntaxError, ValueError, EOFError, MemoryError, IndexError, TypeError)  # what decoders raise
+DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError)  # what decoders raise
+STARVED = "take fewer --workers, or end other programs, and run the same again; of a run, with --resume"
 FIX = "`podium check` lists every such file; --on-bad skip leaves them out"
 
 
+Decoder = TypeVar("Decoder", bound=Callable[..., Any])
+
+
+def starving(decoder: Decoder) -> Decoder:
+    """A function of (bytes, name, ...) whose end of memory is the machine's fault, and says nothing of the image.
+
+    Raises:
+        MachineError: in the place of a MemoryError; names the image.
+    """
+
+    @functools.wraps(decoder)
+    def named(data: bytes, name: str, *more: Any, **how: Any) -> Any:
+        try:
+            return decoder(data, name, *more, **how)
+        except MemoryError:
+            raise MachineError(f"{name}: no memory was left to decode it", STARVED) from None
+
+    return cast(Decoder, named)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether a decoder's error says that memory ended: Pillow and libjpeg have it as a text, too."""
+    said = re.search(r"\bmemory\b", str(error), re.IGNORECASE) is not None
+    return isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM or said
+
+
+@starving
 def decode(data: bytes, name: str, channels: int, shrink: Callable[[int, int], int] | None = None) -> Image.Image:
     """One image, upright, with 8 bits a channel.
 
@@ -46,6 +77,7 @@ def decode(data: bytes, name: str, channels: int, shrink: Callable[[int, int], i
 
     Raises:
         DataError: empty, not an image, of another format, truncated, damaged, or too large; names the file.
+        MachineError: memory ended while it was decoded.
     """
     if not data:
         raise DataError(f"{name}: empty file", FIX)
@@ -66,10 +98,13 @@ def decode(data: bytes, name: str, channels: int, shrink: Callable[[int, int], i
     except UnidentifiedImageError:
         raise DataError(f"{name}: not an image of {', '.join(FORMATS)}", FIX) from None
     except DAMAGED as error:
+        if out_of_memory(error):
+            raise MemoryError from None
         kind = "truncated" if "truncated" in str(error).lower() else "damaged"
         raise DataError(f"{name}: {kind} image ({error})", FIX) from None
 
 
+@starving
 def decode_pixels(data: bytes, name: str, channels: int, shrink: Callable[[int, int], int] | None = None) -> np.ndarray:
     """What `decode` gives, as (H, W, C) uint8; a plain JPEG comes from libjpeg-turbo itself, without the way through Pillow.
 
@@ -77,7 +112,7 @@ def decode_pixels(data: bytes, name: str, channels: int, shrink: Callable[[int, 
     """
     import simplejpeg  # where exported files run it need not be installed
 
-    with contextlib.suppress(*DAMAGED, Image.DecompressionBombError):
+    with contextlib.suppress(*DAMAGED, MemoryError, Image.DecompressionBombError):
         image = Image.open(io.BytesIO(data), formats=("JPEG",))
         plain = image.format == "JPEG" and image.mode == ("L" if channels == 1 else "RGB")
         if plain and image.width * image.height <= MAX_PIXELS and _orientation(image) not in range(2, 9):

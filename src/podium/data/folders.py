@@ -15,8 +15,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from podium.data.dataset import ImageFile, show
+from podium.data.dataset import ImageFile, is_text, show
 from podium.errors import DataError
+from podium.files import shell_word
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"})
 SPLIT_NAMES = {
@@ -153,8 +154,9 @@ def _walk(root: Path) -> Iterator[tuple[PurePosixPath, ImageFile | str]]:
             else:
                 try:
                     yield relative, ImageFile.of(path)
-                except DataError:
-                    yield relative, "a link to nothing, or unreadable"
+                except DataError as error:
+                    special = error.what.endswith("not a file")
+                    yield relative, error.what.rpartition(": ")[2] if special else "a link to nothing, or unreadable"
 
 
 def member_path(archive: Path, name: str) -> PurePosixPath:
@@ -254,6 +256,28 @@ def _unwanted(path: PurePosixPath) -> str:
     if any(map(hidden, path.parts)):
         return "hidden"
     return "" if path.suffix.lower() in EXTENSIONS else "not an image by its name"
+
+
+def not_utf8(listing: Listing) -> dict[str, str]:
+    """Classes whose folders' names are not UTF-8, and the command that renames them: no card or report could hold them."""
+    odd: dict[str, list[str]] = {}
+    for classes in listing.files.values():
+        for name, files in classes.items():
+            if not is_text(name):
+                folder = next((above for above in files[0].path.parents if above.name == name), None) if files else None
+                moves = odd.setdefault(name, [])
+                if folder is not None:
+                    moves.append(f"mv {shell_word(folder)} {shell_word(folder.with_name(_as_text(folder)))}")
+    return {name: " && ".join(moves) or "unpack it, and rename the folder" for name, moves in odd.items()}
+
+
+def _as_text(folder: Path) -> str:
+    """What a name that is not UTF-8 was meant to be: as Windows writes Western letters, else with the bytes' numbers."""
+    with contextlib.suppress(UnicodeDecodeError):
+        meant = os.fsencode(folder.name).decode("cp1252")
+        if meant.isprintable() and not folder.with_name(meant).exists():
+            return meant
+    return "".join(chr(byte) if 32 <= byte < 127 else f"_{byte:02x}" for byte in os.fsencode(folder.name))
 
 
 def look_alike(name: str, known: list[str]) -> str:

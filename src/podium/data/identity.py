@@ -12,11 +12,11 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from podium.data.readers import Readers
 from podium.files import cache_folder
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def file_keys(files: Sequence[ImageFile], progress: Callable[[int, int], None] |
                 unknown.append(number)
             else:
                 keys[number] = key
-        with ThreadPoolExecutor(2) as pool:
+        with Readers(2) as pool:
             read = pool.map(lambda number: content_key(files[number].read()), unknown)
             for done, (number, key) in enumerate(zip(unknown, read, strict=True), 1):
                 keys[number] = key

@@ -13,14 +13,13 @@ A pack is a folder of four files:
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import json
 import os
-import shutil
 import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,8 +30,9 @@ from PIL import Image
 from podium import __version__
 from podium.data.dataset import Dataset, Split, show
 from podium.data.identity import content_key
+from podium.data.readers import Readers
 from podium.errors import DataError, MachineError, UsageError
-from podium.files import disk_error, seal, sync_folder, write_atomic
+from podium.files import disk_error, scratch_folder, seal, sync_folder, write_atomic, write_json
 
 FORMAT = 1  # of the packs that are written; those of a higher number are refused
 CARD, INDEX, IMAGES, CONTENTS = "pack.json", "index.npy", "images.bin", "contents.npy"
@@ -158,7 +158,7 @@ def write_pack(
             },
         }
         card["sha256"] = seal(card)
-        write_atomic(folder / CARD, json.dumps(card, indent=1, ensure_ascii=False).encode())
+        write_json(folder / CARD, card)
     return card
 
 
@@ -184,10 +184,11 @@ def new_folder(data: Dataset, out: Path) -> Iterator[tuple[Path, Callable[[int],
         raise UsageError(f"{show(out)}: exists already", "name another folder with -o")
     if any(split.files is None for split in data.splits.values()):
         raise UsageError(f"{data.name}: is not made of image files", "use it as it is: it is read at memory speed")
-    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MachineError(f"cannot make {show(out)}: {error.strerror}", "name another folder with -o") from None
     place = Path(os.path.abspath(out))
-    folder = place.with_name(f".tmp-{place.name}")
-    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
     total = 0
 
     def wrote(count: int) -> None:
@@ -195,16 +196,17 @@ def new_folder(data: Dataset, out: Path) -> Iterator[tuple[Path, Callable[[int],
         total += count
 
     try:
-        folder.mkdir()
-        yield folder, wrote
-        sync_folder(folder)
-        folder.rename(place)
-        sync_folder(place.parent)
+        with scratch_folder(place) as folder:
+            yield folder, wrote
+            sync_folder(folder)
+            folder.rename(place)
+            sync_folder(place.parent)
     except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            what = f"{show(out)}: was made by another process meanwhile"
+            raise UsageError(what, "use that, or name another folder with -o") from None
         what = disk_error(error, out, total).what
         raise MachineError(what, "free some space, then run the same again") from None
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _prepared(data: Dataset, side: int) -> Iterator[tuple[np.ndarray, int]]:
@@ -218,7 +220,7 @@ def _prepared(data: Dataset, side: int) -> Iterator[tuple[np.ndarray, int]]:
             image = image.resize((width, height), Image.Resampling.BILINEAR)
         return np.ascontiguousarray(image)
 
-    with ThreadPoolExecutor(2) as pool:
+    with Readers(2) as pool:
         for split in data.splits.values():
             for start in range(0, len(split), AT_ONCE):
                 chosen = range(start, min(start + AT_ONCE, len(split)))

@@ -21,7 +21,6 @@ import re
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -36,8 +35,9 @@ from podium.data.decode import decode, format_of
 from podium.data.folders import EXTENSIONS, SPLIT_NAMES, Listing, member_path, natural, opened_tar
 from podium.data.identity import content_key
 from podium.data.pack import AGAIN, AT_ONCE, as_file, new_folder
+from podium.data.readers import Readers
 from podium.errors import DataError, MachineError, UsageError
-from podium.files import seal, write_atomic
+from podium.files import seal, write_atomic, write_json
 
 FORMAT = 1  # of the index that is written; those of a higher number are refused
 CARD, INDEX, CONTENTS = "shards.json", "index.npy", "contents.npy"
@@ -148,7 +148,7 @@ def write_shards(
             "contents_sha256": hashlib.sha256(contents).hexdigest(),
         }
         card["sha256"] = seal(card)
-        write_atomic(folder / CARD, json.dumps(card, indent=1, ensure_ascii=False).encode())
+        write_json(folder / CARD, card)
     return card
 
 
@@ -163,7 +163,7 @@ def _shuffled(data: Dataset, name: str) -> Iterator[tuple[bytes, str, int]]:
         decode(content, files[index].name, 3)
         return content, {"JPEG": "jpg"}.get(kind := format_of(content), kind.lower()), int(split.labels[index])
 
-    with ThreadPoolExecutor(2) as pool:
+    with Readers(2) as pool:
         for start in range(0, len(order), AT_ONCE):
             yield from pool.map(read, order[start : start + AT_ONCE].tolist())
 

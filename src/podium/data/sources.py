@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +12,9 @@ import numpy as np
 from podium.data import arrays
 from podium.data.dataset import SPLITS, Dataset, ImageFile, Split, show
 from podium.data.decode import RESIZES, decode
-from podium.data.folders import ARCHIVES, LAYOUT, Listing, list_path, look_alike
+from podium.data.folders import ARCHIVES, LAYOUT, Listing, list_path, look_alike, not_utf8
 from podium.data.pack import is_pack, read_pack
+from podium.data.readers import Readers
 from podium.data.roles import described, with_roles
 from podium.data.shards import is_shards, list_shards
 from podium.errors import DataError, UsageError, closest
@@ -183,7 +183,7 @@ def _photos(source: str | Path) -> Dataset:
         )
     mean, std = IMAGENET
     return Dataset(
-        path.name or str(path),
+        show(path.name or str(path)),
         tuple(classes),
         splits,
         3,
@@ -207,6 +207,8 @@ def explain(listing: Listing, path: Path | str) -> tuple[str, str] | None:
         return (
             f"{where}: {roots} images, but none in a class folder" if roots else f"{where}: holds no images"
         ), LAYOUT
+    for name, mend in not_utf8(listing).items():
+        return f"{where}: the name of class {show(name)} is not UTF-8, which no card or report can hold", mend
     listed = ", ".join(f"{show(name)} {count}" for name, count in list(counts.items())[:20])
     if not all(counts.values()):
         empty = ", ".join(show(name) for name, count in counts.items() if not count)
@@ -254,7 +256,7 @@ def _without_bad(data: Dataset) -> Dataset:
         if split.files is None:
             splits[name] = split
             continue
-        with ThreadPoolExecutor(2) as pool:
+        with Readers(2) as pool:
             verdicts = list(pool.map(verdict, split.files))
         skipped += [(file.name, why) for file, why in zip(split.files, verdicts, strict=True) if why]
         splits[name] = split.select([i for i, why in enumerate(verdicts) if not why])

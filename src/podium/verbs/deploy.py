@@ -10,7 +10,7 @@ from typing import Any
 
 from podium import console
 from podium.errors import ModelFileError, UsageError
-from podium.verbs.shared import print_json
+from podium.verbs.shared import going_on, print_json
 
 
 def export(arguments: argparse.Namespace) -> int:
@@ -43,7 +43,8 @@ def quantize(arguments: argparse.Namespace) -> int:
             say(f"{name}  {console.epoch_line(shown)}")
 
     how = {key: getattr(a, key) for key in ("engine", "tolerance", "limit", "seconds", "qat", "epochs")}
-    made = api.quantize(a.run_folder, a.data, a.out, **how, say=say, watch=watch)
+    with going_on(a.command):
+        made = api.quantize(a.run_folder, a.data, a.out, **how, say=say, watch=watch)
     if a.json:
         print_json({"run": str(made.path), "gate": made.gate, "rows": made.rows})
         return 0

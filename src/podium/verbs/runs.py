@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 
 from podium import console
 from podium.errors import DataError, UsageError
-from podium.verbs.shared import print_json, settings_flags
+from podium.files import shell_word
+from podium.verbs.shared import going_on, print_json, settings_flags
 
 
 def train(arguments: argparse.Namespace) -> int:
@@ -48,7 +48,7 @@ def train(arguments: argparse.Namespace) -> int:
         out = _fresh(Path("runs") / f"{merged.settings.model}-{Path(merged.settings.data).stem or 'data'}")
     devices = merged.settings.devices or (_recorded_devices(out) if arguments.resume else 1)
     if devices > 1 and not together and not (arguments.resume and RunFolder(out).finished):
-        words = shlex.split(arguments.command)[1:] + ([] if arguments.out else ["-o", str(out)])
+        words = [*arguments.words] + ([] if arguments.out else ["-o", str(out)])
         more = {"restarts": arguments.max_restarts, "debug": arguments.debug}
         return launch(devices, words, out, device=merged.settings.device, **more)
     from podium.api import train_and_report
@@ -58,17 +58,16 @@ def train(arguments: argparse.Namespace) -> int:
     def announce(plan: Plan) -> None:
         if not arguments.json:
             for line in _describe(plan):
-                print(line, file=sys.stderr)
+                print(console.one_line(line), file=sys.stderr)
 
+    how: dict[str, Any] = {"resume": arguments.resume, "elastic": arguments.elastic, "announce": announce}
     with console.training_bar(quiet=arguments.json) as progress:
-        run = train_and_report(
-            merged,
-            out,
-            resume=arguments.resume,
-            elastic=arguments.elastic,
-            progress=progress,
-            announce=announce,
-        )
+        try:
+            run = train_and_report(merged, out, progress=progress, **how)
+        except KeyboardInterrupt:  # before the first step, or after the last
+            if RunFolder(out).started:
+                raise KeyboardInterrupt(f"go on with: podium train --resume -o {shell_word(out)}") from None
+            raise
     if not leads():
         return 0
     r = run.result
@@ -91,9 +90,11 @@ def _plan(merged: Any, json: bool) -> int:
     """podium train --plan."""
     from podium.training.forecast import forecast, told
     from podium.training.plan import prepare
+    from podium.training.threads import computing_with
 
-    plan = prepare(merged.settings)
-    foreseen = forecast(plan)
+    with computing_with(merged.settings.threads):
+        plan = prepare(merged.settings)
+        foreseen = forecast(plan)
     if json:
         print_json(foreseen)
     else:
@@ -165,7 +166,6 @@ def evaluate(arguments: argparse.Namespace) -> int:
 def compare(arguments: argparse.Namespace) -> int:
     """podium compare."""
     from podium.comparison.study import MODELS, Study
-    from podium.training.interrupt import Stopped
     from podium.training.recipes import settings_of
 
     given = {"data": arguments.data, **settings_flags(arguments)}
@@ -185,14 +185,8 @@ def compare(arguments: argparse.Namespace) -> int:
                 label=f"{number + 1}/{count} {model}" + (f" seed {seed}" if arguments.seeds > 1 else ""),
             )
 
-        try:
+        with going_on(arguments.command):
             board = study.run(progress)
-        except Stopped as stopped:
-            stopped.fix = f"go on with: {arguments.command}"
-            raise
-        except KeyboardInterrupt:  # between two runs, or while they are timed
-            print(f"go on with: {arguments.command}", file=sys.stderr)
-            raise
     for name, problem in study.failed.items():
         console.error(problem, f"{name}: ")
     if arguments.json:
@@ -226,7 +220,7 @@ def predict(arguments: argparse.Namespace) -> int:
         answers.append(answer)
         if not arguments.json:
             named = ", ".join(f"{row['class']} {100 * row['probability']:.1f} %" for row in answer["top"])
-            print(f"{answer['file']}: {named}")
+            print(console.one_line(f"{answer['file']}: {named}"))
     if arguments.json:
         print_json(answers)
     return code
