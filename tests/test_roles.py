@@ -253,11 +253,12 @@ def test_all_seeds_of_a_comparison_hold_the_same_images_out(photos, tmp_path):
     assert evaluated(second, photos)["top1"] == json.loads((second / "result.json").read_text())["top1"]
     model = library.load(second)
     from podium import api
+    from podium.training import images
 
     data = api.images_for(second, None, model)
     assert told(data.splits["val"].contents()) == held
     merged = api.settings_of("shrink", None, {"data": str(photos)})
-    _, data = api._as_parent(merged, second, None)
+    _, data = images.as_parent(merged, second, None)
     assert told(data.splits["val"].contents()) == held
 
 

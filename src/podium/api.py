@@ -32,15 +32,14 @@ from podium.evaluation.evaluate import Outputs
 from podium.evaluation.evaluate import evaluate as run_network
 from podium.evaluation.metrics import summarize
 from podium.models import ConvNet
-from podium.settings import Origins, Settings, read_file
+from podium.settings import Origins, read_file
 from podium.training.folder import RESULT, SETTINGS, RunFolder
-from podium.training.images import data_of, evaluated_on, known_to, split_seed
+from podium.training.images import as_parent, data_of, evaluated_on, known_to
 from podium.training.launch import leads
 from podium.training.loop import Progress
 from podium.training.loop import train as run_training
 from podium.training.plan import Plan, pick_device
 from podium.training.recipes import settings_of
-from podium.training.transfer import read_source
 
 
 def train(
@@ -286,7 +285,7 @@ def prune_with(
         raise UsageError(f"{named} given", "give one of speedup, macs, latency, size")
     kind, value = given[0]
     target = Target(kind, read_amount(kind, value) if kind in ("latency", "size") else float(value))
-    s, data = _as_parent(merged, run, data)
+    s, data = as_parent(merged, run, data)
     shrunk = run_pruning(run, data, out, target, s, origin=merged.origin, **more)
     report_run(shrunk.run, data)
     return shrunk
@@ -349,28 +348,10 @@ def distill_with(
     merged: Origins, teacher: str | Path, student: str, out: str | Path, data: Dataset | None = None, **more: Any
 ) -> Shrunk:
     """As `distill`, with settings that are merged already."""
-    s, data = _as_parent(merged, teacher, data)
+    s, data = as_parent(merged, teacher, data)
     shrunk = run_distillation(teacher, student, data, out, s, origin=merged.origin, **more)
     report_run(shrunk.run, data)
     return shrunk
-
-
-def _as_parent(merged: Origins, run: str | Path, data: Dataset | None) -> tuple[Settings, Dataset]:
-    """The data as a trained network had them: its way to a square, its channels, its images held out."""
-    s, model = merged.settings, read_source(str(run), "run").bundle
-    if Path(run, SETTINGS).is_file():
-        before = {"split_seed": None, **read_file(Path(run, SETTINGS))}
-        s = s.replace(**{key: before[key] for key in ("val", "seed", "split_seed") if merged.origin[key] != "flag"})
-    if data is None:
-        p = model.preprocessing
-        s = s.replace(resize=p.resize, channels=s.channels or p.channels)
-        stored = load_stored(s.data, resize=p.resize, on_bad=s.on_bad, channels=s.channels)
-        data = described(with_roles(stored, s.val, split_seed(s), known_to(model, stored, s.split_seed is not None)))
-        if Path(s.data).exists():
-            data.source = str(Path(s.data).resolve())
-    elif (record := known_to(model, data)) is not None:
-        data = without_learned(data, record)
-    return s, data
 
 
 def export(

@@ -20,12 +20,13 @@ from podium.data.roles import (
     merged,
     read_record,
     with_roles,
+    without_learned,
 )
 from podium.data.sources import Progress, load_stored
 from podium.errors import DataError, UsageError
-from podium.settings import Settings, read_file
+from podium.settings import Origins, Settings, read_file
 from podium.training.folder import SETTINGS
-from podium.training.transfer import PIN
+from podium.training.transfer import PIN, read_source
 
 COMPARISON = "comparison.yaml"  # beside the runs of a comparison: its settings
 
@@ -156,6 +157,24 @@ def evaluated_on(
         raise UsageError(f"split_seed: {seed}, but {stored.name} has splits of its own", "leave --split-seed out")
     settings = read_file(model.folder / SETTINGS) if (model.folder / SETTINGS).is_file() else {}
     return hold_out(stored, settings.get("val") or HELD_OUT, seed, together=False)
+
+
+def as_parent(merged: Origins, run: str | Path, data: Dataset | None) -> tuple[Settings, Dataset]:
+    """The data as a trained network had them: its way to a square, its channels, its images held out."""
+    s, model = merged.settings, read_source(str(run), "run").bundle
+    if Path(run, SETTINGS).is_file():
+        before = {"split_seed": None, **read_file(Path(run, SETTINGS))}
+        s = s.replace(**{key: before[key] for key in ("val", "seed", "split_seed") if merged.origin[key] != "flag"})
+    if data is None:
+        p = model.preprocessing
+        s = s.replace(resize=p.resize, channels=s.channels or p.channels)
+        stored = load_stored(s.data, resize=p.resize, on_bad=s.on_bad, channels=s.channels)
+        data = described(with_roles(stored, s.val, split_seed(s), known_to(model, stored, s.split_seed is not None)))
+        if Path(s.data).exists():
+            data.source = str(Path(s.data).resolve())
+    elif (record := known_to(model, data)) is not None:
+        data = without_learned(data, record)
+    return s, data
 
 
 def refuse_other_images(own: Record, data: Dataset) -> None:
