@@ -33,7 +33,9 @@ def truth(level: float, *deviations: float) -> float:
     return 0.5 * (1 + math.erf(level / math.sqrt(2 * sum(d * d for d in deviations))))
 
 
-def one(draw: np.random.Generator, kind: str, networks: int, seeds: int, images: int, better: float) -> tuple[bool, ...]:
+def one(
+    draw: np.random.Generator, kind: str, networks: int, seeds: int, images: int, better: float
+) -> tuple[bool, ...]:
     """Whether the interval of the difference of two networks holds, whether it excludes 0, whether the first's own holds."""
     image, own, seed, luck = KINDS[kind]
     levels = LEVEL + better * (np.arange(networks) == 0)
@@ -73,7 +75,9 @@ def main() -> None:
     sizes = [(n, s, i) for n, s, i in itertools.product((2, 6), (1, 2, 3), (100, 1000))]
     rows = measure(options.runs, sizes)
     spread = {
-        f"{seeds} seed{'s' * (seeds > 1)}": [f(r["difference_holds"] for r in rows if r["seeds"] == seeds) for f in (min, max)]
+        f"{seeds} seed{'s' * (seeds > 1)}": [
+            f(r["difference_holds"] for r in rows if r["seeds"] == seeds) for f in (min, max)
+        ]
         for seeds in (1, 2, 3)
     }
     record("verdict", {"studies": options.runs, "difference_holds_least_most": spread, "rows": rows})

@@ -30,6 +30,7 @@ from podium.evaluation.evaluate import Outputs
 from podium.evaluation.evaluate import evaluate as run_network
 from podium.evaluation.metrics import summarize
 from podium.models import ConvNet
+from podium.recommended import run_of
 from podium.settings import Origins, Settings, read_file
 from podium.training.folder import SETTINGS, RunFolder
 from podium.training.loop import Progress
@@ -329,8 +330,8 @@ def distill_with(
 def _as_parent(merged: Origins, run: str | Path, data: Dataset | None) -> tuple[Settings, Dataset]:
     """The data as a trained network had them: its way to a square, its channels, its images held out."""
     s, p = merged.settings, read_source(str(run), "run").bundle.preprocessing
-    if Path(run, SETTINGS).is_file():
-        before = read_file(Path(run, SETTINGS))
+    if Path(run).is_dir() and (recorded := run_of(run) / SETTINGS).is_file():
+        before = read_file(recorded)
         s = s.replace(**{key: before[key] for key in ("val", "seed") if merged.origin[key] != "flag"})
     if data is None:
         channels = s.channels or p.channels
@@ -369,7 +370,7 @@ def export(
 
 def _path(run: str | Path | RunFolder | Shrunk) -> Path:
     run = run.run if isinstance(run, Shrunk) else run
-    return run.path if isinstance(run, RunFolder) else Path(run)
+    return run_of(run.path if isinstance(run, RunFolder) else run)
 
 
 def images_for(

@@ -7,7 +7,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from podium.comparison.leaderboard import Leaderboard, short
+from podium.comparison.leaderboard import Leaderboard
+from podium.evaluation.cost import short
 from podium.models.published import ILSVRC
 from podium.training.folder import RunFolder
 
@@ -116,10 +117,15 @@ def curves(
     return {"data": traces, "layout": layout}
 
 
+# Of the confusion matrix: from the page's own colour at 0 to blue at 1, opaque, so that what is written in a cell contrasts with it.
+LIGHT = [[0, "#f6f7f9"], [0.05, "#b9d6ea"], [1, "#0072B2"]]
+DARK = [[0, "#1a1c1f"], [0.05, "#153f57"], [1, "#56B4E9"]]
+
+
 def confusion(result: dict[str, Any]) -> dict[str, Any]:
-    """Shares of each true class, with the counts written in where there is room."""
+    """Shares of each true class, with the counts written in where there is room; for a matrix that was kept."""
     counts, names = result["confusion"], [_text(name) for name in result["classes"]]
-    shares = [[c / max(1, sum(row)) for c in row] for row in counts]
+    shares = [[round(c / max(1, sum(row)), 4) for c in row] for row in counts]
     written = len(names) <= MOST_CELLS
     trace = {
         "type": "heatmap",
@@ -129,7 +135,10 @@ def confusion(result: dict[str, Any]) -> dict[str, Any]:
         "texttemplate": "%{text}" if written else "",
         "x": names,
         "y": names,
-        "colorscale": [[0, "rgba(0,114,178,0)"], [0.05, "rgba(0,114,178,0.25)"], [1, "rgba(0,114,178,1)"]],
+        "zmin": 0,
+        "zmax": 1,
+        "colorscale": LIGHT,
+        "meta": {"dark": {"colorscale": DARK}},  # what the page puts in its place at night
         "showscale": False,
         "xgap": 1,
         "ygap": 1,

@@ -104,7 +104,7 @@ class Answers:
     def _of_seeds(self, inverse_seeds: float) -> float:
         if not self.freedom:
             return 0.0
-        from scipy.special import stdtrit
+        from scipy.special import stdtrit  # type: ignore[import-untyped]
 
         return float(stdtrit(self.freedom, 0.975)) * math.sqrt(self.seed_variance * inverse_seeds)
 
