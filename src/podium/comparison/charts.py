@@ -117,9 +117,10 @@ def curves(
     return {"data": traces, "layout": layout}
 
 
-# Of the confusion matrix: from the page's own colour at 0 to blue at 1, opaque, so that what is written in a cell contrasts with it.
-LIGHT = [[0, "#f6f7f9"], [0.05, "#b9d6ea"], [1, "#0072B2"]]
-DARK = [[0, "#1a1c1f"], [0.05, "#153f57"], [1, "#56B4E9"]]
+# The confusion matrix by day and by night: from the page's own colour at 0 to blue at 1. What is written in a cell has one
+# colour, which is readable on all of them.
+LIGHT = {"colorscale": [[0, "#f6f7f9"], [0.05, "#cfe4f3"], [1, "#5fb0e0"]], "textfont": {"color": "#1c2024"}}
+DARK = {"colorscale": [[0, "#1a1c1f"], [0.05, "#173549"], [1, "#0068a3"]], "textfont": {"color": "#edeef0"}}
 
 
 def confusion(result: dict[str, Any]) -> dict[str, Any]:
@@ -137,8 +138,8 @@ def confusion(result: dict[str, Any]) -> dict[str, Any]:
         "y": names,
         "zmin": 0,
         "zmax": 1,
-        "colorscale": LIGHT,
-        "meta": {"dark": {"colorscale": DARK}},  # what the page puts in its place at night
+        **LIGHT,
+        "meta": {"dark": DARK},  # what the page puts in its place at night
         "showscale": False,
         "xgap": 1,
         "ygap": 1,

@@ -10,6 +10,7 @@ from typing import Any
 from podium.evaluation.cost import Cost, count, short
 from podium.models.registry import architecture
 
+NAMED = 4  # networks of which it is said what another size costs
 Spec = Mapping[str, Any]
 
 
@@ -45,16 +46,17 @@ def one_size(specs: Sequence[Spec]) -> str:
         return ""
     most = max(spec["image_size"] for spec in specs)
     least = max(architecture(spec["model"]).smallest(spec["small"]) for spec in specs)
-    least = min(most, max(least, min(spec["image_size"] for spec in specs)))
-    told = [_told(specs, most, "the largest of these")]
+    told = f"With --image-size {most} all see as much: {_changes(specs, most)}"
     if least < most:
-        told.append(_told(specs, least, "the least that all take"))
-    return f"--image-size N compares them at one. {' '.join(told)}"
+        told += f"; with --image-size {least}, the least that all take: {_changes(specs, least)}"
+    return f"{told} multiply-adds an image."
 
 
-def _told(specs: Sequence[Spec], size: int, what: str) -> str:
-    changed = []
+def _changes(specs: Sequence[Spec], size: int) -> str:
+    """What the networks of which it changes most would cost at one size."""
+    rows = []
     for spec in (spec for spec in specs if spec["image_size"] != size):
-        then, now = cost_of({**spec, "image_size": size}).macs, cost_of(spec).macs
-        changed.append(f"{spec['model']} needs {short(then)} instead of {short(now)}")
-    return f"At {size} px, {what}, {', '.join(changed)} multiply-adds an image."
+        now, then = cost_of(spec).macs, cost_of({**spec, "image_size": size}).macs
+        rows.append((max(then / now, now / then), f"{spec['model']} {short(now)} → {short(then)}"))
+    named = [text for _, text in sorted(rows, reverse=True)[:NAMED]]
+    return ", ".join([*named, *([f"{len(rows) - NAMED} more"] if len(rows) > NAMED else [])])
