@@ -26,7 +26,7 @@ def verdict(board: Leaderboard) -> str:
 def _won(board: Leaderboard, best: Row) -> list[str]:
     does = "wins with" if len(board.rows) > 1 else "reaches"
     text = [f"{best['model']} {does} {_scored(board, best)}."]
-    others = [row for row in board.ranked[1:] if row["learned"]]
+    others = board.ranked[1:]
     if len(board.ranked) > 1 and not board.over_seeds:
         text.append(
             "With one seed each that is said of these trained networks, not of what other seeds would give (--seeds 3 tells)."
@@ -36,7 +36,7 @@ def _won(board: Leaderboard, best: Row) -> list[str]:
         named = ", ".join(f"{row['model']} ({apart(row)} behind)" for row in equal)
         more = "seeds or images" if board.over_seeds else "images"
         text.append(f"Within the noise of that: {named}; more {more} would tell them apart.")
-        timed = [row for row in equal if row["latency_p50_ms"] and best["latency_p50_ms"]]
+        timed = [row for row in equal if row["learned"] and row["latency_p50_ms"] and best["latency_p50_ms"]]
         fastest = min(timed, key=lambda row: row["latency_p50_ms"], default=None)
         if fastest and fastest["latency_p50_ms"] < best["latency_p50_ms"] / 1.1:
             faster = best["latency_p50_ms"] / fastest["latency_p50_ms"]
