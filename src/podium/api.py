@@ -32,6 +32,7 @@ from podium.evaluation.evaluate import Outputs
 from podium.evaluation.evaluate import evaluate as run_network
 from podium.evaluation.metrics import summarize
 from podium.models import ConvNet
+from podium.recommended import run_of
 from podium.settings import Origins, read_file
 from podium.training.folder import RESULT, SETTINGS, RunFolder
 from podium.training.images import as_parent, data_of, evaluated_on, known_to
@@ -383,7 +384,7 @@ def export(
 
 def _path(run: str | Path | RunFolder | Shrunk) -> Path:
     run = run.run if isinstance(run, Shrunk) else run
-    return run.path if isinstance(run, RunFolder) else Path(run)
+    return run_of(run.path if isinstance(run, RunFolder) else run)
 
 
 def images_for(

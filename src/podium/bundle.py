@@ -19,6 +19,7 @@ from podium.models.convnet import ConvNet
 from podium.models.download import official
 from podium.models.registry import find_peer, rebuild
 from podium.models.weights import import_weights, load_state
+from podium.recommended import run_of
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
 SEAL = "card_sha256"  # in a card: the digest of all else in it
@@ -109,7 +110,7 @@ def save(
 
 
 def load(path: str | os.PathLike[str]) -> Bundle:
-    """Read a run folder or a bundle.
+    """Read a run folder or a bundle; of a comparison's folder the run that it recommends.
 
     Raises:
         ModelFileError: not a bundle, damaged, made by a newer Podium, or without classes or preprocessing.
@@ -117,7 +118,7 @@ def load(path: str | os.PathLike[str]) -> Bundle:
     from safetensors import SafetensorError
     from safetensors.torch import load as deserialize
 
-    folder = Path(path)
+    folder = run_of(path)
     folder = folder.parent if folder.name in (WEIGHTS, CARD) else folder
     for name in (WEIGHTS, CARD):
         if not (folder / name).is_file():

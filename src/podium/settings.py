@@ -62,7 +62,9 @@ class Settings:
     image_size: int | None = option(
         None, "side of the square input in pixels (default: the data's own, or the network's for photos)", at_least=1
     )
-    small: bool | None = option(None, "the network's form for small images (default: up to 64 px)")
+    small: bool | None = option(
+        None, "the network's form for small images (default: for images that are stored up to 64 px)"
+    )
     channels: int | None = option(None, "1 for grey, 3 for colour (default: the data's own)", at_least=1)
     resize: str = option("crop", "how an image becomes square", choices=("crop", "pad", "stretch"))
     val: float | None = option(

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from podium import bundle
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.page import check_packages
 from podium.comparison.report import REPORT, write_report
+from podium.comparison.sizes import cost_of, different_sizes, one_size
 from podium.data.dataset import Dataset
 from podium.data.roles import RECORD, read_record
 from podium.errors import ModelFileError, NumericError, PodiumError, UsageError
+from podium.evaluation.cost import format_cost
 from podium.evaluation.speed import speed
 from podium.models import architecture
+from podium.recommended import TABLE
 from podium.settings import Origins, Settings, read_file, write_file
 from podium.training.folder import SETTINGS, SPEED, RunFolder
-from podium.training.images import COMPARISON, data_of, split_seed
+from podium.training.images import data_of, split_seed
 from podium.training.interrupt import Stopped
 from podium.training.launch import started_together
 from podium.training.loop import Progress, train
+from podium.training.plan import form_for
 from podium.training.resume import NOT_COMPARED
 
 MODELS = ("lenet5", "lenet5_modern", "alexnet", "vgg11_bn", "plain20", "resnet20")
@@ -61,11 +67,14 @@ class Study:
             (m, seed, self.out / f"{m}-seed{seed}") for seed in range(first, first + self.seeds) for m in self.models
         ]
 
-    def run(self, progress: Callable[..., None] | None = None) -> Leaderboard:
+    def run(
+        self, progress: Callable[..., None] | None = None, announce: Callable[[str], None] | None = None
+    ) -> Leaderboard:
         """Train what is unfinished, measure speed, rank, report.
 
         Args:
             progress: called as progress(number of the run, runs in all, network, seed, step, steps, what to show).
+            announce: called before the first run with lines for people: each network's form, size and cost.
 
         Returns:
             The leaderboard; networks that failed are its last rows.
@@ -75,6 +84,9 @@ class Study:
         if self.data is None:
             self.data = data_of(s, None, _while_reading(progress))
         self._claim(self.data)
+        if announce is not None:
+            for line in self._forms(self.data):
+                announce(line)
         finished: list[Path] = []
         trials = self.trials()
         for number, (model, seed, path) in enumerate(trials):
@@ -91,12 +103,26 @@ class Study:
                 RunFolder(path).write_json(SPEED, speed(bundle.load(path).model))
         board = Leaderboard.read(finished, {name: error.what for name, error in self.failed.items()})
         if finished:
-            board.to_csv(self.out / "leaderboard.csv")
+            board.to_csv(self.out / TABLE)
             seeds = f"{self.seeds} seed{'s' if self.seeds > 1 else ''} from {s.seed}"
             training = f"recipe {s.recipe}, {s.duration} each, {seeds}"
             write_report(self.report, board, finished, self.data, training)
             board.report = self.report
         return board
+
+    def _forms(self, data: Dataset) -> list[str]:
+        """Each network's form, size and cost, a line each, and what one size for all would do."""
+        specs: list[dict[str, Any]] = []
+        for model in self.models if self.merged.settings.weights is None else ():  # given weights have their form
+            size, small = form_for(self.merged.settings.replace(model=model), data)
+            small = small and architecture(model).small_min_size is not None
+            spec: dict[str, Any] = {"model": model, "num_classes": len(data.classes), "in_chans": data.channels}
+            spec |= {"image_size": size, "small": small}
+            with suppress(UsageError):  # it will be said when it fails
+                cost_of(spec)
+                specs.append(spec)
+        sizes = different_sizes({spec["model"]: spec["image_size"] for spec in specs})
+        return [*(format_cost(spec, cost_of(spec)) for spec in specs), *filter(None, (sizes, one_size(specs)))]
 
     def _train(self, model: str, seed: int, path: Path, progress: Progress) -> None:
         s, origin = self.merged.settings, self.merged.origin
@@ -111,7 +137,7 @@ class Study:
         Raises:
             UsageError: names the setting that differs, or the folder that holds something else.
         """
-        note, asked = self.out / COMPARISON, self.merged.settings
+        note, asked = self.out / ASKED, self.merged.settings
         again = "give the same to go on with it, or name another folder with -o"
         if not note.is_file() and self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
             raise UsageError(f"{self.out}: exists already and holds no comparison", "name another folder with -o")

@@ -24,11 +24,10 @@ from podium.data.roles import (
 )
 from podium.data.sources import Progress, load_stored
 from podium.errors import DataError, UsageError
+from podium.recommended import ASKED, run_of
 from podium.settings import Origins, Settings, read_file
 from podium.training.folder import SETTINGS
 from podium.training.transfer import PIN, read_source
-
-COMPARISON = "comparison.yaml"  # beside the runs of a comparison: its settings
 
 
 def split_seed(s: Settings) -> int:
@@ -60,6 +59,7 @@ def inherited(s: Settings, data: Dataset) -> Record | None:
     for name in (s.weights, s.teacher):
         folder = Path((name or "").partition(PIN)[0])
         if name and folder.is_dir():
+            folder = run_of(folder)
             record = read_record(folder)
             if record is None and s.split_seed is None:
                 record = recognised(folder, data)
@@ -81,7 +81,7 @@ def recognised(folder: Path, data: Dataset) -> Record | None:
     """
     card, settings = _card(folder), read_file(folder / SETTINGS) if (folder / SETTINGS).is_file() else {}
     chosen = card.get("held_out") or {}
-    above = folder.parent / COMPARISON
+    above = folder.parent / ASKED
     seeds = [chosen.get("seed"), settings.get("split_seed"), settings.get("seed"), card.get("seed"), 0]
     seeds += [read_file(above).get("seed")] if above.is_file() else []
     share = chosen.get("share") or settings.get("val") or HELD_OUT
@@ -162,8 +162,8 @@ def evaluated_on(
 def as_parent(merged: Origins, run: str | Path, data: Dataset | None) -> tuple[Settings, Dataset]:
     """The data as a trained network had them: its way to a square, its channels, its images held out."""
     s, model = merged.settings, read_source(str(run), "run").bundle
-    if Path(run, SETTINGS).is_file():
-        before = {"split_seed": None, **read_file(Path(run, SETTINGS))}
+    if model.folder is not None and (model.folder / SETTINGS).is_file():
+        before = {"split_seed": None, **read_file(model.folder / SETTINGS)}
         s = s.replace(**{key: before[key] for key in ("val", "seed", "split_seed") if merged.origin[key] != "flag"})
     if data is None:
         p = model.preprocessing

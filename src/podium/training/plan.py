@@ -19,9 +19,11 @@ from podium.data.dataset import Dataset
 from podium.data.decode import Preprocessing
 from podium.data.loader import Loader
 from podium.data.roles import Record, without_learned
+from podium.data.stored import stored_size
 from podium.errors import MachineError, UsageError
 from podium.evaluation.cost import Cost, count_net
 from podium.models.convnet import ConvNet
+from podium.models.forms import SMALL_UP_TO, form
 from podium.models.registry import architecture, build_model
 from podium.settings import Settings, duration, to_steps
 from podium.training.fake_int8 import fake_int8
@@ -37,7 +39,6 @@ from podium.training.trial import out_of_memory
 
 T = TypeVar("T")
 
-SMALL_UP_TO = 64  # pixels: the side up to which a network takes its small form by itself
 LARGEST_BATCH, SMALLEST_BATCH, STEPS_AN_EPOCH = 128, 16, 40  # what the batch size is chosen by
 RATES = {"sgd": 0.05, "rmsprop": 1e-3, "adam": 3e-3, "adamw": 3e-3}  # at their highest, where none is given
 DEEP = (
@@ -112,7 +113,7 @@ def prepare(
         PodiumError: anything that would fail later.
     """
     s = settings
-    known = architecture(s.model)
+    architecture(s.model)  # refuses a name that is none
     device = pick_device(s.device)
     if data is None:
         data = data_of(s, own, reading)
@@ -123,7 +124,6 @@ def prepare(
         refuse_other_images(own, data)
     if s.data and Path(s.data).exists():
         s = s.replace(data=str(Path(s.data).resolve()))
-    photos = data.splits["train"].pixels is None
     parents: dict[str, str] = {}
     teacher = None
     if s.teacher is not None:
@@ -141,10 +141,7 @@ def prepare(
     elif net is None and s.freeze is not None:
         raise UsageError(f"freeze: {s.freeze} of fresh weights would stay as it was drawn", "give --weights")
     if net is None:
-        size = s.image_size or (known.input_size if photos else data.image_size)
-        if s.image_size is None and preprocessing is not None:
-            size = preprocessing.image_size
-        small = s.small if s.small is not None else size <= SMALL_UP_TO
+        size, small = form_for(s, data, preprocessing)
         torch.manual_seed(aug.key(s.seed, "weights"))
         net = build_model(s.model, num_classes=len(data.classes), in_chans=data.channels, image_size=size, small=small)
     if net.spec["num_classes"] != len(data.classes):
@@ -225,6 +222,18 @@ def prepare(
         parents=parents,
         earlier=earlier,
     )
+
+
+def form_for(s: Settings, data: Dataset, teacher: Preprocessing | None = None) -> tuple[int, bool]:
+    """The input size that a fresh network takes, in pixels, and whether it takes its small form.
+
+    Args:
+        s: names the network; its size and form where they are asked for.
+        data: the images, whose size as they are stored decides what is not.
+        teacher: how a teacher sees them, whose size is then taken.
+    """
+    size = s.image_size or (teacher.image_size if teacher is not None else None)
+    return form(s.model, stored_size(data, SMALL_UP_TO), size, s.small)
 
 
 def _fitted(net: ConvNet, s: Settings, device: torch.device, macs: int, images: int, ranks: Ranks) -> Settings:

@@ -104,6 +104,8 @@ def _result(plan: Plan, at: state.Position, shipped: str, size: int, scores: dic
         "bit_comparable": len(at.devices) == len(at.threads) == 1,  # with a run of the same settings
         "seconds": round(at.seconds, 3),
         "images_per_second": round(at.step * plan.train.batch_size / at.seconds, 1),
+        "image_size": s.image_size,
+        "small": s.small,
         "params": plan.cost.params,
         "macs": plan.cost.macs,
         "size_bytes": size,

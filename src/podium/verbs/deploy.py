@@ -104,7 +104,7 @@ def bench(arguments: argparse.Namespace) -> int:
     from podium.deployment.load import load
     from podium.deployment.runtime import cores, file_of, is_exported
     from podium.models import create_model
-    from podium.training.plan import SMALL_UP_TO
+    from podium.models.forms import small_without_data
 
     a = arguments
     wanted, threads = engines.engines_of(a.engines or "all"), a.threads or cores()
@@ -133,7 +133,7 @@ def bench(arguments: argparse.Namespace) -> int:
             images, _ = squares(api.images_for(target, a.data, model), model, SHOWN)
         else:
             size = a.image_size
-            net = create_model(target, image_size=size, small=size is not None and size <= SMALL_UP_TO).eval()
+            net = create_model(target, image_size=size, small=small_without_data(size)).eval()
             side, channels = net.spec["image_size"], net.spec["in_chans"]
             names = tuple(map(str, range(net.spec["num_classes"])))
             model = api.Bundle(net, names, Preprocessing(side, channels), {})

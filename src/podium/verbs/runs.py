@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from functools import partial
 from pathlib import Path
@@ -110,12 +111,13 @@ def _recorded_devices(out: Path) -> int:
 
 
 def _describe(plan: Any) -> list[str]:
-    s, c = plan.settings, plan.cost
-    form = "small form, " if s.small else ""
+    from podium.evaluation.cost import format_cost
+
+    s = plan.settings
     steps = f"{s.duration.removesuffix('it')} steps of {plan.train.batch_size} ({len(plan.train)} an epoch)"
     return [
         *plan.notes,
-        f"{s.model}: {form}{c.params:,} parameters, {c.macs / 1e6:,.1f} M multiply-adds at {s.image_size} px",
+        format_cost(plan.net.spec, plan.cost),
         f"recipe {s.recipe}: {steps}, {s.optimizer} at {s.peak:g}, {'bfloat16' if plan.amp else 'float32'} on {s.device}",
     ]
 
@@ -133,6 +135,7 @@ def _fresh(path: Path) -> Path:
 def evaluate(arguments: argparse.Namespace) -> int:
     """podium eval."""
     from podium import api
+    from podium.evaluation.metrics import TOP5_FROM
 
     with console.counting_bar("judging", quiet=arguments.json) as progress:
         scores = api.evaluate(
@@ -156,8 +159,9 @@ def evaluate(arguments: argparse.Namespace) -> int:
         for r in scores["per_class"]
     ]
     console.table("", columns, rows, set(columns[1:]))
+    top5 = f", top-5 {100 * scores['top5']:.2f} %" if len(scores["per_class"]) >= TOP5_FROM else ""
     print(
-        f"{scores['split']}: top-1 {100 * scores['top1']:.2f} %, top-5 {100 * scores['top5']:.2f} %, loss {scores['loss']:.4f}, "
+        f"{scores['split']}: top-1 {100 * scores['top1']:.2f} %{top5}, loss {scores['loss']:.4f}, "
         f"calibration error {scores['ece']:.4f}, on {scores['n']:,} images, crops {scores['crops']}"
     )
     return 0
@@ -186,24 +190,51 @@ def compare(arguments: argparse.Namespace) -> int:
             )
 
         with going_on(arguments.command):
-            board = study.run(progress)
+            board = study.run(progress, None if arguments.json else partial(print, file=sys.stderr))
     for name, problem in study.failed.items():
         console.error(problem, f"{name}: ")
     if arguments.json:
-        print_json({"leaderboard": board.to_list(), "report": str(board.report) if board.report else None})
+        print_json(
+            {
+                "leaderboard": board.to_list(),
+                "verdict": board.verdict(),
+                "best": str(board.best.path) if board.best else None,
+                "report": str(board.report) if board.report else None,
+            }
+        )
     else:
         board.table()
         print(board.verdict())
         if board.report:
             print(f"leaderboard: {out / 'leaderboard.csv'}\nreport: {board.report}")
+        if board.best:
+            print("\n".join(_what_next(out, board, study.data)))
     return next((problem.exit_code for problem in study.failed.values()), 0)
+
+
+def _what_next(out: Path, board: Any, data: Any) -> list[str]:
+    """The run that a comparison recommends, and two commands that put it to work; with an image of the data, if it has files."""
+    best = board.ranked[0]["model"]
+    files = data.splits[board.split].files
+    plain = files is not None and files[0].content is None and files[0].path.stat().st_size == files[0].size
+    image = str(files[0].path) if plain else "IMAGE"
+    return [
+        f"recommended: {best}, {board.best.path}; every command that takes a run takes {out} for it:",
+        shlex.join(["podium", "predict", str(out), image]),
+        shlex.join(["podium", "export", str(out), "-o", f"{best}.onnx"]),
+    ]
 
 
 def predict(arguments: argparse.Namespace) -> int:
     """podium predict."""
     from podium.data.folders import images_below
     from podium.deployment.load import load
+    from podium.recommended import recommended
 
+    if (first := recommended(arguments.run_folder)) is not None:
+        print(f"note: of {arguments.run_folder} its first network, {first.path}", file=sys.stderr)
+        if not first.learned:
+            print("warning: it is no better than the most frequent class every time", file=sys.stderr)
     run = load(arguments.run_folder)
     answers, code, waiting = [], 0, list(reversed(arguments.images))
     while waiting:
@@ -237,7 +268,7 @@ def bench(arguments: argparse.Namespace) -> int:
     from podium import bundle
     from podium.evaluation.speed import measure
     from podium.models import create_model
-    from podium.training.plan import SMALL_UP_TO
+    from podium.models.forms import small_without_data
 
     seconds = arguments.seconds
     for flag, value, least in (("--batch", arguments.batch, 1), ("--batches", arguments.batches, 2)):
@@ -252,7 +283,7 @@ def bench(arguments: argparse.Namespace) -> int:
                 net = bundle.load(target).model
             else:
                 size = arguments.image_size
-                net = create_model(target, image_size=size, small=size is not None and size <= SMALL_UP_TO)
+                net = create_model(target, image_size=size, small=small_without_data(size))
             for backward in (False, True) if arguments.backward else (False,):
                 timed = measure(
                     net,
