@@ -152,7 +152,6 @@ def test_files_that_are_left_alone(folder):
     problems = {path: kind for kind, path in found(folder)}
     assert problems == {
         "train/ant/notes.txt": "ignored",
-        "train/ant/.DS_Store": "ignored",
         "train/bee/gone.jpg": "ignored",
         "train/stray.png": "root-image",
     }

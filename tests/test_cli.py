@@ -211,15 +211,16 @@ def test_names_that_are_no_markup_and_no_utf8_are_shown(podium, run, picture, tm
 
 def test_check_lists_what_is_wrong_and_says_so_in_its_exit_code(podium, picture, tmp_path):
     for name in ("cat", "dog"):
-        picture(f"photos/{name}/a.png", (20, 20 if name == "cat" else 21))
+        for number, letter in enumerate("abc"):
+            picture(f"photos/{name}/{letter}.png", (20, 20 + number if name == "cat" else 30 + number))
     assert podium("check", "photos").code == 0
     (tmp_path / "photos" / "cat" / "half.png").write_bytes((tmp_path / "photos" / "cat" / "a.png").read_bytes()[:700])
     (tmp_path / "photos" / "dog" / "nothing.png").write_bytes(b"")
     said = podium("check", "photos", "--json")
     assert said.code == 3
     report = said.json
-    assert report["images"] == 4
-    assert report["classes"] == {"cat": {"train": 2}, "dog": {"train": 2}}
+    assert report["images"] == 8
+    assert report["classes"] == {"cat": {"train": 4}, "dog": {"train": 4}}
     kinds = {problem["path"].rsplit("/", 1)[-1]: problem["kind"] for problem in report["problems"]}
     assert kinds == {"half.png": "truncated", "nothing.png": "zero-byte"}
     plain = podium("check", "photos")

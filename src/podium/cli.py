@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         if "--debug" in argv:
             traceback.print_exc()
         told = _told(problem)
-        console.error(told)
+        console.error(told, command=arguments)
         return told.exit_code
 
 

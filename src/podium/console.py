@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 import unicodedata
+from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from podium.errors import PodiumError
+from podium.errors import ImageError, PodiumError
 
 LEAST = 6  # letters of a text that a table has room for, however narrow the screen
 
 
-def error(problem: PodiumError, where: str = "") -> None:
-    """One line that says what is wrong, one that says how to mend it."""
+def error(problem: PodiumError, where: str = "", command: Namespace | None = None) -> None:
+    """One line that says what is wrong, one that says how to mend it.
+
+    Args:
+        where: before what is wrong.
+        command: the flags that it came of.
+    """
     if problem.silent:
         return
     print(f"error: {one_line(f'{where}{problem.what}')}", file=sys.stderr)
     if problem.fix:
-        print(f"fix: {one_line(problem.fix)}", file=sys.stderr)
+        print(f"fix: {one_line(problem.fix + _skipping(problem, command))}", file=sys.stderr)
 
 
 def one_line(text: str) -> str:
     """Text with the characters escaped that end a line, steer a terminal, or are not UTF-8: file names may have any."""
     steering = {"Cc", "Cs", "Zl", "Zp"}
     return "".join(repr(c)[1:-1] if unicodedata.category(c) in steering else c for c in text)
+
+
+def _skipping(problem: PodiumError, command: Namespace | None) -> str:
+    """What a verb that has --on-bad can do about an image that cannot be read."""
+    given = vars(command) if command is not None else {}
+    if not isinstance(problem, ImageError) or given.get("on_bad", "skip") == "skip" or given.get("resume"):
+        return ""
+    listed = f"; `podium check {shlex.quote(str(given['data']))}` lists all such files" if given.get("data") else ""
+    return f"{listed}; --on-bad skip with a new -o leaves them out"
 
 
 def table(title: str, columns: list[str], rows: list[list[str]], right: set[str] | None = None) -> None:

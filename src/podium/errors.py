@@ -45,6 +45,10 @@ class DataError(PodiumError):
     exit_code = 3
 
 
+class ImageError(DataError):
+    """One image that cannot be read; what reads many may leave it out."""
+
+
 class ModelFileError(PodiumError):
     """A checkpoint, bundle or foreign weight file that is damaged or is not what it should be."""
 

@@ -19,7 +19,7 @@ from podium.errors import ModelFileError, NumericError, PodiumError, UsageError
 from podium.evaluation.cost import format_cost
 from podium.evaluation.speed import speed
 from podium.models import architecture
-from podium.recommended import TABLE
+from podium.recommended import ASKED, TABLE
 from podium.settings import Origins, Settings, read_file, write_file
 from podium.training.folder import SETTINGS, SPEED, RunFolder
 from podium.training.images import data_of, split_seed

@@ -6,6 +6,7 @@ import gzip
 import io
 import lzma
 import math
+import os
 import pickle  # only the restricted Unpickler below
 import zlib
 from collections.abc import Callable
@@ -15,8 +16,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from podium.data.archives import opened_tar
 from podium.data.dataset import Dataset, Split, show
-from podium.data.folders import opened_tar
 from podium.data.readers import Readers
 from podium.errors import DataError
 
@@ -45,7 +46,7 @@ def load_digits() -> Dataset:
 
 def find_file(folder: Path, stem: str) -> Path | None:
     """A file of this name, plain, .gz or .xz."""
-    return next((folder / (stem + end) for end in READERS if (folder / (stem + end)).is_file()), None)
+    return next((folder / (stem + end) for end in READERS if os.path.isfile(folder / (stem + end))), None)
 
 
 def _unpacked(path: Path) -> bytes:

@@ -9,19 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from podium.data.dataset import Dataset, ImageFile, show
-from podium.data.decode import FORMATS, MAX_PIXELS, decode
-from podium.data.folders import LAYOUT, Listing, look_alike, not_utf8
+from podium.data.decode import FORMATS, MAX_PIXELS, damaged_metadata, decode
+from podium.data.layout import LAYOUT, OUTSIDE, Listing, not_utf8
+from podium.data.names import look_alike, look_alikes, suffix
 from podium.data.readers import Readers
-from podium.data.sources import listed, read_stored
+from podium.data.sources import listed, nested, read_stored
 from podium.errors import DataError
 
 IMBALANCE = 10  # largest over smallest class from which it is said
 SIGNATURES = {
-    b"\xff\xd8\xff": ("jpg", "jpeg"),
-    b"\x89PNG": ("png",),
-    b"RIFF": ("webp",),
-    b"BM": ("bmp",),
-    b"GIF8": ("gif",),
+    b"\xff\xd8\xff": ("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg")),
+    b"\x89PNG": ("PNG", (".png",)),
+    b"RIFF": ("WEBP", (".webp",)),
+    b"BM": ("BMP", (".bmp",)),
+    b"GIF8": ("GIF", (".gif",)),
 }
 
 
@@ -30,8 +31,9 @@ class Problem:
     """One thing that is wrong.
 
     Args:
-        kind: unreadable, truncated, zero-byte, too-large, duplicate, leak, conflicting-label, empty-class, missing-class,
-            extra-class, imbalance, extension-lies, ignored, root-image, not-utf-8.
+        kind: unreadable, truncated, zero-byte, too-large, metadata, duplicate, leak, conflicting-label, empty-class,
+            missing-class, extra-class, few-images, look-alike, nested-class, imbalance, extension-lies, unread-format,
+            denied, layout, ignored, root-image, not-utf-8.
         path: the file or class.
         detail: what it is, and beside what.
     """
@@ -50,12 +52,16 @@ class CheckReport:
         images: how many there are.
         classes: class -> split -> images.
         problems: in the order they were found.
+        repeated: how many different images there are more than once, and how many copies of them that makes beside the first.
+        notes: what is good to know, and no problem.
     """
 
     source: str
     images: int = 0
     classes: dict[str, dict[str, int]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    repeated: tuple[int, int] = (0, 0)
+    notes: list[str] = field(default_factory=list)
 
     def add(self, kind: str, path: str, detail: str) -> None:
         """Note a problem."""
@@ -64,7 +70,15 @@ class CheckReport:
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         problems = [{"kind": p.kind, "path": p.path, "detail": p.detail} for p in self.problems]
-        return {"source": self.source, "images": self.images, "classes": self.classes, "problems": problems}
+        repeated = dict(zip(("images", "copies"), self.repeated, strict=True))
+        return {
+            "source": self.source,
+            "images": self.images,
+            "classes": self.classes,
+            "problems": problems,
+            "repeated": repeated,
+            "notes": self.notes,
+        }
 
 
 def check(source: str | Path, progress: Callable[[int, int], None] | None = None) -> CheckReport:
@@ -83,7 +97,7 @@ def check(source: str | Path, progress: Callable[[int, int], None] | None = None
         _stored(report, data, progress)
         return report
     listing = listed(source)
-    _strays(report, listing)
+    _layout(report, listing)
     for name, mend in not_utf8(listing).items():
         report.add("not-utf-8", show(name), f"the name of a class, which no card or report can hold; {mend}")
     files = [
@@ -95,7 +109,8 @@ def check(source: str | Path, progress: Callable[[int, int], None] | None = None
     if not files and not report.problems:
         raise DataError(f"{show(str(source))}: holds no images", LAYOUT)
     splits = list(dict.fromkeys(split or "train" for split in listing.files))
-    _count(report, [(split, name) for split, name, _ in files], listing.classes, splits)
+    if files:
+        _count(report, [(split, name) for split, name, _ in files], listing.classes, splits)
     entries: list[tuple[str, str, str, bytes]] = []
     with Readers(2) as pool:
         for done, ((split, name, file), (problem, digest)) in enumerate(
@@ -151,23 +166,41 @@ def _inspect(file: ImageFile) -> tuple[Problem | None, bytes | None]:
             else "unreadable"
         )
         return Problem(kind, file.name, what), digest
-    ending = file.name.rsplit(".", 1)[-1].lower()
-    for signature, endings in SIGNATURES.items():
+    ending = suffix((file.below or file.path.name).rsplit("/", 1)[-1])
+    for signature, (kind, endings) in SIGNATURES.items():
         if content.startswith(signature) and ending not in endings:
-            return Problem(
-                "extension-lies", file.name, f"its content is {endings[0].upper()}; it is read by content"
-            ), digest
+            return Problem("extension-lies", file.name, f"its content is {kind}; it is read by content"), digest
+    if fault := damaged_metadata(content):
+        return Problem("metadata", file.name, f"{fault}; its pixels are read"), digest
     return None, digest
 
 
-def _strays(report: CheckReport, listing: Listing) -> None:
+def _layout(report: CheckReport, listing: Listing) -> None:
+    """What is left out, and what could be meant otherwise."""
+    report.notes += listing.notes
+    for name, why in listing.denied:
+        report.add("denied", name, f"cannot be read ({why}); check its permissions")
+    if listing.problem is not None:
+        report.add("layout", report.source, "; ".join(listing.problem))
+    for kind, names in _by_format(listing).items():
+        shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+        report.add("unread-format", report.source, f"{len(names)} {kind} images, which are not read: {shown}")
+    for line in nested(listing, report.source):
+        report.add("nested-class", report.source, line)
     for name, why in listing.strays:
-        outside = why.startswith("an image outside")
+        outside = why == OUTSIDE
         report.add(
             "root-image" if outside else "ignored",
             name,
             why if outside else f"{why}; left alone (images are {', '.join(FORMATS)})",
         )
+
+
+def _by_format(listing: Listing) -> dict[str, list[str]]:
+    formats: dict[str, list[str]] = {}
+    for name, kind in listing.unread:
+        formats.setdefault(kind, []).append(name)
+    return formats
 
 
 def _count(report: CheckReport, pairs: list[tuple[str, str]], classes: list[str], splits: list[str]) -> None:
@@ -191,6 +224,11 @@ def _count(report: CheckReport, pairs: list[tuple[str, str]], classes: list[str]
     if sizes and max(sizes.values()) > IMBALANCE * min(sizes.values()):
         most, least = max(sizes, key=lambda k: sizes[k]), min(sizes, key=lambda k: sizes[k])
         report.add("imbalance", least, f"{sizes[least]} training images, {most} has {sizes[most]}")
+    for one, other in look_alikes([name for name, counts in report.classes.items() if counts.get("train", 1)]):
+        report.add("look-alike", other, f"differs from {one!r} in case, spaces or Unicode form only")
+    for name, size in sizes.items() if len(classes) > 1 else ():
+        if size < 2:
+            report.add("few-images", name, "1 training image, of which none can be held out to evaluate on")
     if len(classes) == 1:
         report.add("empty-class", classes[0], "the only class; a classifier needs two")
 
@@ -198,10 +236,12 @@ def _count(report: CheckReport, pairs: list[tuple[str, str]], classes: list[str]
 def _repeats(report: CheckReport, entries: list[tuple[str, str, str, bytes]]) -> None:
     """The same content twice: in one split, in two, or with two labels."""
     first: dict[bytes, tuple[str, str, str]] = {}
+    repeated: set[bytes] = set()
     for path, split, name, digest in entries:
         if digest not in first:
             first[digest] = (path, split, name)
             continue
+        repeated.add(digest)
         other, other_split, other_name = first[digest]
         if name != other_name:
             report.add("conflicting-label", path, f"same content as {other}, which is {other_name!r}, not {name!r}")
@@ -209,3 +249,4 @@ def _repeats(report: CheckReport, entries: list[tuple[str, str, str, bytes]]) ->
             report.add("leak", path, f"same content as {other}: in {split} and in {other_split}")
         elif name == other_name:
             report.add("duplicate", path, f"same content as {other}")
+    report.repeated = (len(repeated), len(entries) - len(first))

@@ -14,12 +14,13 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self, TypeVar, cast
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from podium.errors import DataError, MachineError
+from podium.data.metadata import blocks, orientation, without_metadata
+from podium.errors import ImageError, MachineError, PodiumError
 
 # What Pillow would print beside the image, or beside our own error: damaged EXIF counts as none, and size has its limit below.
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.TiffImagePlugin")
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
@@ -27,9 +28,28 @@ RESIZES = ("crop", "pad", "stretch")
 INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 CHANNEL_ORDERS = ("rgb", "bgr")
 MAX_PIXELS = 50_000_000  # read from the header, before anything is decoded
-DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError)  # what decoders raise
 STARVED = "take fewer --workers, or end other programs, and run the same again; of a run, with --resume"
-FIX = "`podium check` lists every such file; --on-bad skip leaves them out"
+JPEGS = ("JPEG", "MPO")  # MPO: a JPEG with further pictures behind it, as phones write them
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+OTHERS = {  # formats that are not read, by how they begin
+    "TIFF": rb"II\*\0|MM\0\*|II\+\0|MM\0\+",
+    "AVIF": rb"....ftypavi[fs]",
+    "HEIC": rb"....ftyp(hei[cxms]|hev[cx]|mif1|msf1)",
+    "JPEG XL": rb"\xff\x0a|\0\0\0\x0cJXL ",
+    "JPEG 2000": rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  ",
+    "Photoshop": rb"8BPS",
+    "PDF": rb"%PDF",
+    "SVG": rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?<svg",
+    "Netpbm": rb"P[1-6]\s",
+}
 
 
 Decoder = TypeVar("Decoder", bound=Callable[..., Any])
@@ -63,7 +83,7 @@ def decode(data: bytes, name: str, channels: int, shrink: Callable[[int, int], i
     """One image, upright, with 8 bits a channel.
 
     The orientation in EXIF is applied; transparency is laid on white; 16 bits are scaled to 8; CMYK and palettes become
-    RGB; of an animation the first frame counts.
+    RGB; of an animation the first frame counts. Metadata that cannot be read costs no image: the pixels count.
 
     Args:
         data: the file's bytes.
@@ -76,32 +96,55 @@ def decode(data: bytes, name: str, channels: int, shrink: Callable[[int, int], i
         A loaded image of mode "L" or "RGB".
 
     Raises:
-        DataError: empty, not an image, of another format, truncated, damaged, or too large; names the file.
+        ImageError: empty, not an image, of another format, truncated, damaged, or too large; names the file.
         MachineError: memory ended while it was decoded.
     """
     if not data:
-        raise DataError(f"{name}: empty file", FIX)
-    try:
-        image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
-        if image.width * image.height > MAX_PIXELS:
-            raise DataError(*_too_large(name, f"{image.width} x {image.height} pixels"))
-        if shrink is not None and image.format == "JPEG":
-            _shrink(image, shrink)
-        image.load()
-        ImageOps.exif_transpose(image, in_place=True)
-        image = _eight_bits(image)
-        return (
-            image if image.mode == ("L" if channels == 1 else "RGB") else image.convert("L" if channels == 1 else "RGB")
-        )
-    except Image.DecompressionBombError:
-        raise DataError(*_too_large(name, "far more pixels")) from None
-    except UnidentifiedImageError:
-        raise DataError(f"{name}: not an image of {', '.join(FORMATS)}", FIX) from None
-    except DAMAGED as error:
-        if out_of_memory(error):
-            raise MemoryError from None
-        kind = "truncated" if "truncated" in str(error).lower() else "damaged"
-        raise DataError(f"{name}: {kind} image ({error})", FIX) from None
+        raise ImageError(f"{name}: empty file", "copy the file again, or delete it")
+    upright, failed = orientation(data), None
+    for content in (data, without_metadata(data)):
+        try:
+            if content is not None:
+                return _decoded(content, upright, name, channels, shrink)
+        except (PodiumError, MemoryError):
+            raise
+        except Exception as error:  # decoders raise what they like
+            if out_of_memory(error):
+                raise MemoryError from None
+            failed = failed or error
+    raise _refusal(failed or ValueError(), data, name)
+
+
+def _decoded(
+    data: bytes, upright: int, name: str, channels: int, shrink: Callable[[int, int], int] | None
+) -> Image.Image:
+    """As `decode`, of an image with this orientation; what the decoder raises goes through."""
+    image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
+    if image.width * image.height > MAX_PIXELS:
+        raise ImageError(*_too_large(name, f"{image.width} x {image.height} pixels"))
+    if shrink is not None and image.format in JPEGS:
+        times = shrink(*(image.size[::-1] if upright >= 5 else image.size))
+        if times > 1:
+            image.draft(None, (image.width // times, image.height // times))
+    image.load()
+    if upright > 1:
+        image = image.transpose(TURNS[upright])
+    image = _eight_bits(image)
+    mode = "L" if channels == 1 else "RGB"
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _refusal(error: Exception, data: bytes, name: str) -> ImageError:
+    """A decoder's error in words."""
+    if isinstance(error, Image.DecompressionBombError):
+        return ImageError(*_too_large(name, "far more pixels"))
+    if isinstance(error, UnidentifiedImageError):
+        kind = next((kind for kind, pattern in OTHERS.items() if re.match(pattern, data, re.DOTALL)), "")
+        what = f"{name}: {kind + ', ' if kind else ''}not an image of {', '.join(FORMATS)}"
+        return ImageError(what, "save it as JPEG or PNG" if kind else "copy it again, or delete it")
+    said = " ".join(str(error).split()) or type(error).__name__
+    kind = "truncated" if "truncated" in said.lower() else "damaged"
+    return ImageError(f"{name}: {kind} image ({said})", "copy it again from where it came from, or delete it")
 
 
 @starving
@@ -112,10 +155,10 @@ def decode_pixels(data: bytes, name: str, channels: int, shrink: Callable[[int, 
     """
     import simplejpeg  # where exported files run it need not be installed
 
-    with contextlib.suppress(*DAMAGED, MemoryError, Image.DecompressionBombError):
+    with contextlib.suppress(Exception):  # then `decode` has the say
         image = Image.open(io.BytesIO(data), formats=("JPEG",))
-        plain = image.format == "JPEG" and image.mode == ("L" if channels == 1 else "RGB")
-        if plain and image.width * image.height <= MAX_PIXELS and _orientation(image) not in range(2, 9):
+        plain = image.format in JPEGS and image.mode == ("L" if channels == 1 else "RGB")
+        if plain and image.width * image.height <= MAX_PIXELS and orientation(data) == 1:
             times = shrink(*image.size) if shrink is not None else 1
             return simplejpeg.decode_jpeg(
                 data,
@@ -129,18 +172,32 @@ def decode_pixels(data: bytes, name: str, channels: int, shrink: Callable[[int, 
 
 def format_of(data: bytes) -> str:
     """Which of `FORMATS` an image that can be decoded is, by its content."""
-    return Image.open(io.BytesIO(data), formats=FORMATS).format or ""
+    kind = Image.open(io.BytesIO(without_metadata(data) or data), formats=FORMATS).format or ""
+    return "JPEG" if kind in JPEGS else kind
 
 
-def _orientation(image: Image.Image) -> Any:
-    return image.getexif().get(ExifTags.Base.Orientation)
+def damaged_metadata(data: bytes) -> str:
+    """What other programs will refuse in the metadata of an image that can be decoded; empty if there is nothing.
 
-
-def _shrink(image: Image.Image, shrink: Callable[[int, int], int]) -> None:
-    """Have an image whose header was read decoded smaller."""
-    times = shrink(*(image.size[::-1] if _orientation(image) in (5, 6, 7, 8) else image.size))
-    if times > 1:
-        image.draft(None, (image.width // times, image.height // times))
+    Args:
+        data: the bytes of an image file.
+    """
+    if without_metadata(data) is None:
+        return ""
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        if image.format not in JPEGS:
+            image.load()  # a PNG may have some behind its pixels
+        exif = image.getexif()
+        if orientation(data) > 1:
+            exif.tobytes()  # which is what `exif_transpose` comes to
+    except MemoryError:
+        raise
+    except Exception as error:  # it is made of offsets, counts and types, all of which may lie
+        if "MAX_TEXT" not in str(error):  # a limit of Pillow's; long text is no fault
+            kind = "EXIF" if blocks(data)[0] else "text or a colour profile"
+            return f"its {kind} cannot be parsed ({' '.join(f'{type(error).__name__}: {error}'.split())})"
+    return ""
 
 
 def _too_large(name: str, size: str) -> tuple[str, str]:

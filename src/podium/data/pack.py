@@ -230,7 +230,7 @@ def _prepared(data: Dataset, side: int) -> Iterator[tuple[np.ndarray, int]]:
 
 def is_pack(path: Path) -> bool:
     """Whether a folder says of itself that it is a pack."""
-    return (path / CARD).is_file()
+    return os.path.isfile(path / CARD)
 
 
 def read_pack(path: Path) -> Dataset:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from podium.data.dataset import SPLITS, Dataset, show
-from podium.data.folders import LAYOUT
+from podium.data.layout import LAYOUT
 from podium.errors import DataError, ModelFileError, UsageError
 from podium.files import write_atomic
 
@@ -111,8 +111,9 @@ def with_roles(data: Dataset, val: float | None, seed: int, record: Record | Non
         DataError: nothing is left to judge by, or to learn from.
     """
     if "train" not in data.splits:
-        there = ", ".join(data.splits)
-        raise DataError(f"{data.name}: has only {there} images, none to train on", "put a train folder beside it")
+        where, held = show(data.source or data.name), " and ".join(data.splits)
+        what = f"{where}: only {held} images, and none to train on"
+        raise DataError(what, f"put training images into {where}/train; {held} images alone are for `podium eval`")
     if len(data.classes) < 2:
         what = f"{show(data.source or data.name)}: one class only ({data.classes[0]} {len(data.splits['train'])})"
         raise DataError(what, f"a classifier needs two classes at least; {LAYOUT}")

@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import re
 import tarfile
 import zlib
@@ -24,16 +25,18 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from podium import __version__
+from podium.data.archives import member_path, opened_tar
 from podium.data.dataset import Dataset, ImageFile, show
 from podium.data.decode import decode, format_of
-from podium.data.folders import EXTENSIONS, SPLIT_NAMES, Listing, member_path, natural, opened_tar
 from podium.data.identity import content_key
+from podium.data.layout import Listing
+from podium.data.names import EXTENSIONS, SPLIT_NAMES, natural
 from podium.data.pack import AGAIN, AT_ONCE, as_file, new_folder
 from podium.data.readers import Readers
 from podium.errors import DataError, MachineError, UsageError
@@ -161,7 +164,8 @@ def _shuffled(data: Dataset, name: str) -> Iterator[tuple[bytes, str, int]]:
     def read(index: int) -> tuple[bytes, str, int]:
         content = files[index].read()
         decode(content, files[index].name, 3)
-        return content, {"JPEG": "jpg"}.get(kind := format_of(content), kind.lower()), int(split.labels[index])
+        ending = format_of(content).lower().replace("jpeg", "jpg")
+        return content, ending, int(split.labels[index])
 
     with Readers(2) as pool:
         for start in range(0, len(order), AT_ONCE):
@@ -196,7 +200,7 @@ def is_shards(source: str | Path) -> bool:
         found = list(islice(_foreign(path), 2)) if path.is_dir() else []
     except OSError:
         return False
-    return len(found) > 1 or any(map(_labelled, found)) or (path / CARD).is_file()
+    return len(found) > 1 or any(map(_labelled, found)) or os.path.isfile(path / CARD)
 
 
 def _foreign(path: Path) -> Iterator[Path]:
@@ -250,6 +254,7 @@ def list_shards(source: str | Path) -> Listing:
     table = np.load(io.BytesIO(index), allow_pickle=False)
     keys = np.load(io.BytesIO(contents), allow_pickle=False).tolist() if contents is not None else None
     shards, checked, listing = card["shards"], np.zeros(len(table), bool), Listing()
+    _checked(source, shards, table, len(card["classes"]))
     for name, size in shards.items() if not URL.match(str(source)) else ():
         there = Path(source, name)
         if not there.is_file() or there.stat().st_size != size:
@@ -268,6 +273,24 @@ def list_shards(source: str | Path) -> Listing:
             )
             classes[card["classes"][label]].append(file)
     return listing
+
+
+def _checked(source: str | Path, shards: dict[str, int], table: np.ndarray, classes: int) -> None:
+    """See that an index leads only to parts of the shards beside it.
+
+    Raises:
+        DataError: it leads outside.
+    """
+    for name in shards:
+        outside = PurePosixPath(name).name != name or "\\" in name or name in ("", "..")
+        if outside or (not URL.match(str(source)) and Path(source, name).is_symlink()):
+            raise DataError(f"{show(f'{source}/{CARD}')}: names {name!r}, which is not a file beside it", AGAIN)
+    sizes = np.array(list(shards.values()), np.int64)
+    place, start, count, label = (table[column] for column in ("shard", "offset", "size", "label"))
+    fits = (place >= 0) & (place < len(sizes)) & (start >= 0) & (count >= 0) & (label >= 0) & (label < classes)
+    if not fits.all() or (start + count > sizes[place]).any():
+        row = int(np.argmin(fits)) if not fits.all() else int(np.argmax(start + count > sizes[place]))
+        raise DataError(f"{show(f'{source}/{INDEX}')}: image {row} lies outside of the shards", AGAIN)
 
 
 def _stored(source: str) -> Callable[[str, int, int], bytes]:

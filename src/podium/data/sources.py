@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from podium.data import arrays
+from podium.data.archives import ARCHIVES, is_archive
 from podium.data.dataset import SPLITS, Dataset, ImageFile, Split, show
-from podium.data.decode import RESIZES, decode
-from podium.data.folders import ARCHIVES, LAYOUT, Listing, list_path, look_alike, not_utf8
+from podium.data.decode import FORMATS, RESIZES, decode
+from podium.data.folders import find_archive, list_path
+from podium.data.layout import LAYOUT, Listing, not_utf8
+from podium.data.names import look_alike, look_alikes
 from podium.data.pack import is_pack, read_pack
 from podium.data.readers import Readers
 from podium.data.roles import described, with_roles
@@ -95,7 +99,7 @@ def read(source: str | Path, on_bad: str = "error") -> Dataset:
         raise UsageError(f"on_bad: {on_bad!r}", "give error or skip")
     data = read_stored(source)
     if data is None:
-        data = _photos(source)
+        data = _photos(source, on_bad)
     return _without_bad(data) if on_bad == "skip" else data
 
 
@@ -118,10 +122,10 @@ def read_arrays(source: str) -> Dataset | None:
         return arrays.load_digits()
     path = locate(source)
     if path.is_file():
-        if not path.name.lower().endswith(ARCHIVES):
+        if not is_archive(path):
             raise DataError(f"{show(path)}: neither a folder nor an archive ({', '.join(ARCHIVES)})", LAYOUT)
         return arrays.load_cifar_tar(path) if "cifar" in path.name.lower() and ".tar" in path.name.lower() else None
-    for folder in (path, *sorted(p for p in _entries(path) if p.is_dir())):
+    for folder in (path, *sorted(p for p in _entries(path) if os.path.isdir(p))):
         if arrays.is_idx(folder):
             return arrays.load_idx(folder)
         if arrays.which_cifar(folder):
@@ -134,7 +138,11 @@ def _entries(path: Path) -> list[Path]:
     try:
         return list(path.iterdir())
     except OSError as error:
-        raise DataError(f"{show(path)}: cannot be read ({error.strerror})", "check the folder's permissions") from None
+        raise _denied(path, error) from None
+
+
+def _denied(path: Path, error: OSError) -> DataError:
+    return DataError(f"{show(path)}: cannot be read ({error.strerror})", "check the folder's permissions")
 
 
 def locate(source: str) -> Path:
@@ -144,8 +152,11 @@ def locate(source: str) -> Path:
         DataError: it is in neither.
     """
     path = Path(source)
-    if path.exists():
-        return path
+    try:
+        if path.exists():
+            return path
+    except PermissionError as error:
+        raise _denied(path, error) from None
     if source in NAMED:
         root = os.environ.get("PODIUM_DATA")
         if root and (Path(root) / source).exists():
@@ -157,9 +168,9 @@ def locate(source: str) -> Path:
     raise DataError(f"{show(source)}: no such data", fix)
 
 
-def _photos(source: str | Path) -> Dataset:
+def _photos(source: str | Path, on_bad: str) -> Dataset:
     listing, path = listed(source), Path(source)
-    problem = explain(listing, str(source))
+    problem = explain(listing, str(source), on_bad)
     if problem:
         raise DataError(*problem)
     classes = listing.classes
@@ -171,16 +182,6 @@ def _photos(source: str | Path) -> Dataset:
             splits[name or "train"] = Split(
                 np.array([label for _, label in pairs], np.int64), files=tuple(f for f, _ in pairs)
             )
-    notes = []
-    for name, split in splits.items():
-        there = set(split.labels.tolist())
-        missing = [c for c in classes if number[c] not in there]
-        if missing:
-            notes.append(f"note: {name} has no images of {', '.join(missing)}")
-    if listing.strays:
-        notes.append(
-            f"note: {len(listing.strays)} files are not images of a class and are left alone (`podium check` lists them)"
-        )
     mean, std = IMAGENET
     return Dataset(
         show(path.name or str(path)),
@@ -193,15 +194,60 @@ def _photos(source: str | Path) -> Dataset:
         std,
         crop_pct=PHOTO_CROP,
         source=str(source),
-        notes=tuple(notes),
+        skipped=tuple((name, f"{name}: {kind}, which is not read") for name, kind in listing.unread),
+        notes=tuple(_notes(listing, splits, classes, str(source))),
     )
 
 
-def explain(listing: Listing, path: Path | str) -> tuple[str, str] | None:
+def _notes(listing: Listing, splits: dict[str, Split], classes: list[str], source: str) -> list[str]:
+    """What is left out or looks odd, though it keeps nobody from training."""
+    notes = list(listing.notes)
+    for name, split in splits.items():
+        counts = np.bincount(split.labels, minlength=len(classes))
+        missing = [c for c, count in zip(classes, counts, strict=True) if count == 0]
+        if missing:
+            notes.append(f"note: {name} has no images of {', '.join(missing)}")
+        single = [c for c, count in zip(classes, counts, strict=True) if count == 1]
+        if single and name == "train":
+            notes.append(f"note: {', '.join(map(show, single))}: 1 training image only, which is too few to learn from")
+    notes += [f"note: {line}" for line in nested(listing, source)]
+    if listing.strays:
+        reasons = "; ".join(f"{why} ({count})" for why, count in Counter(why for _, why in listing.strays).items())
+        notes.append(
+            f"note: {len(listing.strays)} files are not images of a class and are left alone (`podium check` lists them): {reasons}"
+        )
+    return notes
+
+
+def nested(listing: Listing, source: str) -> list[str]:
+    """A line for each class that has sub-folders, with how to have these for classes."""
+    where = Path(source)
+    packed = where.is_file() or (where.is_dir() and find_archive(where) is not None)
+    lines = []
+    for name, (path, subs) in listing.nested.items():
+        named = ", ".join(map(show, subs[:10])) + (", ..." if len(subs) > 10 else "")
+        give = f"unpack it and give {show(path)}" if packed else f"give {show(where / path)}"
+        lines.append(f"class {show(name)} has sub-folders {named}; {give} for those classes")
+    return lines
+
+
+def explain(listing: Listing, path: Path | str, on_bad: str = "error") -> tuple[str, str] | None:
     """What keeps a listing from being a data set, and the mend; None if nothing does."""
     where = show(path)
-    train = listing.files.get("train", listing.files.get("", {}))
-    counts = {name: len(files) for name, files in train.items()}
+    if listing.denied:
+        name, why = listing.denied[0]
+        more = f", and {len(listing.denied) - 1} more" if len(listing.denied) > 1 else ""
+        return f"{where}: {name} cannot be read ({why}){more}", "check its permissions, or move it out of the data"
+    if listing.problem is not None:
+        return listing.problem
+    train = listing.files.get("train", listing.files.get(""))
+    every: dict[str, list[ImageFile]] = {}
+    for classes in listing.files.values():
+        for name, files in classes.items():
+            every.setdefault(name, []).extend(files)
+    counts = {name: len(files) for name, files in (train if train is not None else every).items()}
+    if listing.unread and (on_bad == "error" or not any(counts.values())):
+        return _told_unread(listing, where)
     if not any(counts.values()):
         roots = sum(why.startswith("an image outside") for _, why in listing.strays)
         return (
@@ -214,17 +260,31 @@ def explain(listing: Listing, path: Path | str) -> tuple[str, str] | None:
         empty = ", ".join(show(name) for name, count in counts.items() if not count)
         return (
             f"{where}: no images of class {empty} (training images: {listed})",
-            "add images, or delete the empty folders",
+            "add images, or take the folders without images out of the data",
         )
+    return _told_alike(listing, list(counts), where)
+
+
+def _told_unread(listing: Listing, where: str) -> tuple[str, str]:
+    formats = ", ".join(f"{count} {kind}" for kind, count in Counter(kind for _, kind in listing.unread).items())
+    what = f"{where}: {len(listing.unread)} images of formats that are not read ({formats}): {listing.unread[0][0]}"
+    return what, f"save them as one of {', '.join(FORMATS)}, or move them out of the data"
+
+
+def _told_alike(listing: Listing, known: list[str], where: str) -> tuple[str, str] | None:
+    """Classes that differ in what people do not see, and classes that are not among the training images."""
     strange = []
     for split in ("val", "test"):
         for name, files in listing.files.get(split, {}).items():
-            if files and name not in train:
-                like = look_alike(name, list(train))
+            if files and name not in known:
+                like = look_alike(name, known)
                 strange.append(f"{split}/{name!r}" + (f" (looks like train/{like!r})" if like else ""))
     if strange:
         what = f"{where}: classes that train does not have: {', '.join(strange[:10])}"
         return what, "rename the folders alike in every split (mind case, spaces at the end, composed letters)"
+    for one, other in look_alikes(listing.classes):
+        what = f"{where}: the classes {one!r} and {other!r} differ in case, spaces or Unicode form only"
+        return what, "put their images into one folder if they are one class; else give them names that differ more"
     return None
 
 
@@ -251,7 +311,7 @@ def _without_bad(data: Dataset) -> Dataset:
             return error.what
         return ""
 
-    splits, skipped, total = {}, [], 0
+    splits, skipped, total = {}, list(data.skipped), len(data.skipped)
     for name, split in data.splits.items():
         if split.files is None:
             splits[name] = split
@@ -263,7 +323,7 @@ def _without_bad(data: Dataset) -> Dataset:
         total += len(split)
     if len(skipped) > max(1, TOLERATED * total):
         what = f"{data.name}: {len(skipped)} of {total} images cannot be read, more than 1 %: {skipped[0][1]}"
-        raise DataError(what, "`podium check` lists them; mend or delete them")
+        raise DataError(what, "`podium check` lists them; mend them, or move them out of the data")
     left = set(splits["train"].labels.tolist())
     if skipped and (gone := [name for label, name in enumerate(data.classes) if label not in left]):
         what = f"{data.name}: no images of class {', '.join(gone)} are left, of what can be read: {skipped[0][1]}"

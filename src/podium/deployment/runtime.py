@@ -98,7 +98,7 @@ class Exported:
 
 def cores() -> int:
     """The processors that this process may use; fewer where OMP_NUM_THREADS says so, as torch has it."""
-    if (told := os.environ.get("OMP_NUM_THREADS", "")).isdigit() and int(told) > 0:
+    if (told := os.environ.get("OMP_NUM_THREADS", "")).isdecimal() and int(told) > 0:
         return int(told)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

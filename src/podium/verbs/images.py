@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 
 from podium import console
 from podium.verbs.shared import print_json
@@ -27,7 +28,13 @@ def check(arguments: argparse.Namespace) -> int:
         )
         for problem in report.problems:
             print(f"{problem.kind}: {problem.path}  {problem.detail}")
-        print(f"{len(report.problems)} problems" if report.problems else "nothing wrong was found")
+        for note in report.notes:
+            print(note)
+        images, copies = report.repeated
+        if copies:
+            print(f"exact copies: {images:,} images are there more than once, {copies:,} copies beside the first")
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in Counter(p.kind for p in report.problems).items())
+        print(f"{len(report.problems)} problems: {kinds}" if report.problems else "nothing wrong was found")
     return 3 if report.problems else 0
 
 

@@ -192,7 +192,7 @@ def compare(arguments: argparse.Namespace) -> int:
         with going_on(arguments.command):
             board = study.run(progress, None if arguments.json else partial(print, file=sys.stderr))
     for name, problem in study.failed.items():
-        console.error(problem, f"{name}: ")
+        console.error(problem, f"{name}: ", arguments)
     if arguments.json:
         print_json(
             {

@@ -1,0 +1,284 @@
+"""Archives of images, read in place or held in memory: tar and zip, told by their content. Nothing is ever extracted to disk."""
+
+from __future__ import annotations
+
+import contextlib
+import lzma
+import posixpath
+import stat
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from podium.data.dataset import ImageFile, show
+from podium.data.encodings import readable
+from podium.data.layout import FOLDER, Left, Listing, arrange
+from podium.data.names import EXTENSIONS, UNREAD, hidden, hidden_image, suffix
+from podium.errors import DataError
+
+ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".zip")
+PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")  # how gzip, bzip2 and xz begin
+UNREAD_ARCHIVES = {b"Rar!": "RAR", b"7z\xbc\xaf": "7z", b"\x28\xb5\x2f\xfd": "zstd"}
+MOST_UNPACKED = 4 << 30  # bytes of a compressed archive that are held in memory
+LONGEST_TARGET = 4096  # bytes of what a link in a zip points to
+UNICODE_PATH = 0x7075  # the extra field in which Info-ZIP keeps a name in UTF-8
+
+
+@dataclass(frozen=True)
+class Link:
+    """A member that is another one.
+
+    Args:
+        target: its path from the archive's root; None where it leads outside.
+        shown: as it is written.
+    """
+
+    target: str | None
+    shown: str
+
+
+Entry = ImageFile | Left | Link
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file is a tar or a zip, by its content or, where that is damaged, by its name.
+
+    Raises:
+        DataError: it may not be read, or is an archive of a kind that is not read.
+    """
+    head = _head(path)
+    for start, kind in UNREAD_ARCHIVES.items():
+        if head.startswith(start):
+            raise DataError(f"{show(path)}: a {kind} archive, which is not read", "unpack it, and give the folder")
+    named = path.name.lower().endswith(ARCHIVES)
+    return named or head.startswith((b"PK\3\4", b"PK\5\6", *PACKED)) or head[257:262] == b"ustar"
+
+
+def list_archive(path: Path) -> Listing:
+    """The images of an archive.
+
+    Raises:
+        DataError: it cannot be read, or holds something hostile.
+    """
+    head = _head(path)
+    zipped = head.startswith((b"PK\3\4", b"PK\5\6"))
+    tarred = head.startswith(PACKED) or head[257:262] == b"ustar"
+    as_zip = zipped or (not tarred and path.name.lower().endswith(".zip"))
+    members = list(_zip(path) if as_zip else _tar(path, head.startswith(PACKED)))
+    names, encoding = readable([name for name, _ in members])
+    entries: dict[PurePosixPath, Entry] = {}
+    for name, (_, entry) in zip(names, members, strict=True):  # of one name, the last counts, as if it were unpacked
+        place = member_path(path, name)
+        if (
+            place.parts
+            and not any(map(hidden, place.parts[:-1]))
+            and (not hidden(place.name) or hidden_image(place.name))
+        ):
+            entries[place] = replace(entry, name=f"{show(path)}!{name}") if isinstance(entry, ImageFile) else entry
+    listing = arrange(_linked(path, entries).items(), show(path))
+    if encoding:
+        listing.notes.append(f"note: names in {show(path)} are not UTF-8; they are read as {encoding}")
+    return listing
+
+
+def member_path(archive: Path, name: str) -> PurePosixPath:
+    """A member's path, if it stays inside.
+
+    Raises:
+        DataError: absolute, or with "..".
+    """
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts:
+        raise DataError(f"{show(archive)}: holds {name!r}, which points outside", "do not use this archive")
+    return path
+
+
+@contextlib.contextmanager
+def opened_tar(archive: Path, mode: Literal["r:", "r:*"] = "r:*") -> Iterator[tarfile.TarFile]:
+    """A tar to read from.
+
+    Raises:
+        DataError: it is damaged, which may show only while it is read.
+    """
+    try:
+        with tarfile.open(archive, mode) as tar:
+            yield tar
+    except PermissionError as error:
+        raise _denied(archive, error) from None
+    except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError, ValueError) as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{show(archive)}: not a tar archive, or a damaged one ({why})", "download it again") from None
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(512)
+    except OSError as error:
+        raise _denied(path, error) from None
+
+
+def _denied(path: Path, error: OSError) -> DataError:
+    return DataError(f"{show(path)}: cannot be read ({error.strerror})", "check the file and its permissions")
+
+
+def _tar(archive: Path, packed: bool) -> Iterator[tuple[str | bytes, Entry]]:
+    """A plain tar is indexed and read in place; a compressed one is held in memory."""
+    with opened_tar(archive) as tar:
+        mtime, total = archive.stat().st_mtime_ns, 0
+        for member in tar:
+            name = member.name.encode("utf-8", "surrogateescape")
+            if member.isdir():
+                yield name, FOLDER
+            elif member.islnk():
+                yield name, Link(_inside(member.linkname), member.linkname)
+            elif member.issym():
+                yield name, Link(_inside(_beside(member.name, member.linkname)), member.linkname)
+            elif not member.isfile() or member.issparse():
+                raise _refused(archive, member.name, "a link or device")
+            elif (left := _by_name(member.name)) is not None:
+                yield name, left
+            else:
+                content = None
+                if packed:
+                    total = _held(archive, total, member.size)
+                    file = tar.extractfile(member)
+                    content = file.read() if file is not None else b""
+                yield name, ImageFile(archive, "", member.offset_data, member.size, mtime, content)
+
+
+def _zip(archive: Path) -> Iterator[tuple[str | bytes, Entry]]:
+    try:
+        mtime, total = archive.stat().st_mtime_ns, 0
+        with zipfile.ZipFile(archive) as file:
+            for info in file.infolist():
+                raw = _zip_name(info)
+                name = raw if isinstance(raw, str) else raw.decode("utf-8", "surrogateescape")
+                if info.is_dir():
+                    yield raw, FOLDER
+                elif stat.S_ISLNK(info.external_attr >> 16) and info.file_size <= LONGEST_TARGET:
+                    target = file.read(info).decode("utf-8", "surrogateescape")
+                    yield raw, Link(_inside(_beside(name, target)), target)
+                elif (left := _by_name(name)) is not None:
+                    yield raw, left
+                else:
+                    if info.flag_bits & 1:
+                        what = f"{show(archive)}: holds {name!r}, which is encrypted"
+                        raise DataError(what, "unpack it with its password, and give the folder")
+                    total = _held(archive, total, info.file_size)
+                    yield raw, ImageFile(archive, "", 0, info.file_size, mtime, file.read(info))
+    except PermissionError as error:
+        raise _denied(archive, error) from None
+    except (
+        zipfile.BadZipFile,
+        EOFError,
+        OSError,
+        NotImplementedError,
+        RuntimeError,
+        ValueError,
+        struct.error,
+        zlib.error,
+        lzma.LZMAError,
+    ) as error:
+        raise DataError(
+            f"{show(archive)}: not a zip archive, or a damaged one ({error})", "download it again"
+        ) from None
+
+
+def _zip_name(info: zipfile.ZipInfo) -> str | bytes:
+    """A member's name; as bytes where the archive does not say that they are UTF-8."""
+    if info.flag_bits & 0x800:
+        return info.filename
+    raw = info.orig_filename.encode("cp437", "replace").split(b"\0")[0]  # which zipfile took it for
+    place = 0
+    while place + 4 <= len(info.extra):
+        kind, size = struct.unpack_from("<HH", info.extra, place)
+        field = info.extra[place + 4 : place + 4 + size]
+        if kind == UNICODE_PATH and field[1:5] == struct.pack("<L", zlib.crc32(raw)):
+            return field[5:].decode("utf-8", "replace")
+        place += 4 + size
+    return raw
+
+
+def _by_name(name: str) -> Left | None:
+    """Why a file is not read; None if it is an image by its name."""
+    last, ending = name.replace("\\", "/").rsplit("/", 1)[-1], suffix(name)
+    if hidden_image(last):
+        return Left("other", "hidden: its name begins with a dot")
+    if ending in EXTENSIONS:
+        return None
+    return Left("unread", UNREAD[ending]) if ending in UNREAD else Left("other", "not an image by its name")
+
+
+def _held(archive: Path, total: int, more: int) -> int:
+    """Bytes in memory after so many more.
+
+    Raises:
+        DataError: that is more than is held.
+    """
+    if total + more > MOST_UNPACKED:
+        raise DataError(f"{show(archive)}: more than 4 GB unpacked", "unpack it into a folder and give that")
+    return total + more
+
+
+def _refused(archive: Path, name: str, what: str) -> DataError:
+    mend = "unpack it where you trust it, and give the folder; or make the archive again without this member"
+    return DataError(f"{show(archive)}: holds {name!r}, {what}", mend)
+
+
+# --- links
+
+
+def _beside(name: str, target: str) -> str:
+    return posixpath.join(posixpath.dirname(name), target)
+
+
+def _inside(target: str) -> str | None:
+    """A link's target from the archive's root; None where it leads outside."""
+    path = posixpath.normpath(target)
+    return None if path.startswith(("/", "../")) or path == ".." else path
+
+
+def _linked(archive: Path, entries: dict[PurePosixPath, Entry]) -> dict[PurePosixPath, ImageFile | Left]:
+    """The entries, with each link in the place of what it leads to, a file or all of a folder; none inside itself.
+
+    Raises:
+        DataError: a link leads to nothing in the archive, or links multiply without end.
+    """
+    found: dict[PurePosixPath, ImageFile | Left] = {p: e for p, e in entries.items() if not isinstance(e, Link)}
+    links = {path: link for path, link in entries.items() if isinstance(link, Link)}
+    most, shown = 1000 + 20 * len(entries), show(archive)
+    while links:
+        around = {folder for path in links for folder in (path, *path.parents)}  # what holds links comes after them
+        done = []
+        for path, link in links.items():
+            target = PurePosixPath(link.target if link.target is not None else "/")
+            if path.is_relative_to(target):
+                done.append(path)
+            elif target not in around and (new := _below(found, target)):
+                for rest, entry in new:
+                    place = path / rest
+                    found[place] = replace(entry, name=f"{shown}!{place}") if isinstance(entry, ImageFile) else entry
+                done.append(path)
+            if len(found) > most:
+                raise _refused(archive, str(path), "a link or device that multiplies its files")
+        if not done:
+            path, link = next(iter(links.items()))
+            raise _refused(archive, str(path), f"a link or device that leads to nothing in it (to {link.shown!r})")
+        for path in done:
+            del links[path]
+    return found
+
+
+def _below(
+    found: dict[PurePosixPath, ImageFile | Left], target: PurePosixPath
+) -> list[tuple[PurePosixPath, ImageFile | Left]]:
+    """What a link to a path leads to: (path from there, entry)."""
+    if target in found and found[target] != FOLDER:
+        return [(PurePosixPath(), found[target])]
+    return [(path.relative_to(target), entry) for path, entry in found.items() if path.is_relative_to(target)]

@@ -1,0 +1,115 @@
+"""Names that are not UTF-8, as archives from Windows have them: read in the encoding in which they are most likely words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+# The most frequent syllables of Korean, which tell it from Chinese in the same bytes.
+SYLLABLES = frozenset(
+    "이다는에을의가고하지로한기나리사어도자그아니시를은서해대일라게인만수스정있부보으여구원면전제들조오과상거마장"
+    "주안성비요데선화우러와미소세동트중모신관았연유계것했될드운경위개용치방물르행크호공진영실적단학국생너바내때"
+    "차분식문타야파산교무저발당집무꽃새고양강말돼닭토끼사과포도미곰소나무배추감귤김버섯컵책상의신발옷모빨노란초록"
+)
+ASCII, ODD = 1 / 60, 1e-7
+
+
+def readable(names: Sequence[str | bytes]) -> tuple[list[str], str]:
+    """Names as people wrote them.
+
+    Args:
+        names: text where the encoding is known, else bytes.
+
+    Returns:
+        The names, and the encoding that the bytes were read in; "" where that is UTF-8, or none fits and what is not UTF-8
+        stands as `os.fsdecode` has it.
+    """
+    raw = {name for name in names if isinstance(name, bytes) and not name.isascii()}
+    codec, label = "utf-8", ""
+    if any(not _decodes(name, "utf-8") for name in raw):
+        parts = sorted({part for name in raw for part in name.split(b"/")})
+        best, shown, _ = max(ENCODINGS, key=lambda known: _likelihood(parts, known[0], known[2]))
+        if all(_decodes(name, best) for name in raw):
+            codec, label = best, shown
+    return [name if isinstance(name, str) else name.decode(codec, "surrogateescape") for name in names], label
+
+
+def _decodes(name: bytes, codec: str) -> bool:
+    try:
+        name.decode(codec)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _likelihood(parts: list[bytes], codec: str, chance: Callable[[str, bool], float]) -> float:
+    """Logarithm of how likely these words are in an encoding; none where they are impossible."""
+    total = 0.0
+    for part in parts:
+        try:
+            text = part.decode(codec)
+        except UnicodeDecodeError:
+            return -math.inf
+        for before, c, after in zip(" " + text, text, text[1:] + " ", strict=False):
+            amid = before.isascii() and after.isascii() and (before + after).strip().isalpha()
+            total += math.log(ASCII if c.isascii() else chance(c, amid))
+    return total
+
+
+def _lead(c: str, codec: str) -> int:
+    """The first of the two bytes of a character; 0 where there are not two."""
+    try:
+        content = c.encode(codec)
+    except UnicodeEncodeError:
+        return 0
+    return content[0] if len(content) == 2 else 0
+
+
+# How likely a character is in its language; `amid` says that it stands alone among the letters of ASCII, as accents do.
+
+
+def _simplified(c: str, amid: bool) -> float:
+    lead = _lead(c, "gb2312")
+    return ODD if amid else 1 / 1500 if 0xB0 <= lead <= 0xD7 else 0.03 / 3000 if lead else ODD
+
+
+def _japanese(c: str, amid: bool) -> float:
+    if amid:
+        return ODD
+    if "\u3041" <= c <= "\u30fe":
+        return 0.5 / 170
+    lead = _lead(c, "shift_jis")
+    return 0.5 / 1500 if 0x88 <= lead <= 0x97 else 0.03 / 3400 if lead > 0x97 else ODD
+
+
+def _korean(c: str, amid: bool) -> float:
+    if amid:
+        return ODD
+    return 0.8 / len(SYLLABLES) if c in SYLLABLES else 0.2 / 2150 if "가" <= c <= "힣" else ODD
+
+
+def _traditional(c: str, amid: bool) -> float:
+    lead = _lead(c, "big5")
+    return ODD if amid else 0.9 / 1800 if 0xA4 <= lead <= 0xC6 else 0.03 / 7650 if lead else ODD
+
+
+def _cyrillic(c: str, amid: bool) -> float:
+    if amid:
+        return ODD
+    return 1 / 40 if "а" <= c <= "я" or c == "ё" else 1 / 200 if "А" <= c <= "Я" else ODD
+
+
+def _western(c: str, amid: bool) -> float:
+    return 1 / 60 if amid and "À" <= c <= "ÿ" and c.isalpha() else ODD
+
+
+ENCODINGS: tuple[tuple[str, str, Callable[[str, bool], float]], ...] = (
+    ("gb18030", "GBK", _simplified),
+    ("cp932", "Shift-JIS", _japanese),
+    ("cp949", "EUC-KR", _korean),
+    ("big5", "Big5", _traditional),
+    ("cp866", "CP866", _cyrillic),
+    ("cp1251", "Windows-1251", _cyrillic),
+    ("cp437", "CP437", _western),
+    ("cp1252", "Windows-1252", _western),
+)

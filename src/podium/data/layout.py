@@ -1,0 +1,289 @@
+"""How a data set lies in its folders: which part of a path is a wrapper, which a split, which a class. By the images only.
+
+    DATA/CLASS/image.jpg              classes
+    DATA/SPLIT/CLASS/image.jpg        splits, by their names: train, training_set, Train, flowers_train, ...
+    DATA/CLASS/SPLIT/image.jpg        splits inside of each class
+    DATA/WRAPPER/.../any of these     a folder around everything is taken off
+
+What could be read in two ways is no data set: it is said, with how to make it one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from podium.data.dataset import ImageFile, is_text, show
+from podium.data.names import natural, split_named
+from podium.files import shell_word
+
+LAYOUT = "lay it out as DATA/CLASS/image.jpg, or DATA/train/CLASS/image.jpg with val/ or test/ beside train/"
+OUTSIDE = "an image outside of a class folder"
+Parts = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Left:
+    """What lies there and is not read.
+
+    Args:
+        kind: "folder"; "unread", an image of a format that is not read; "denied", what may not be read; "other".
+        why: in words; of "unread" the format.
+    """
+
+    kind: Literal["folder", "unread", "denied", "other"]
+    why: str = ""
+
+
+FOLDER = Left("folder")
+
+
+@dataclass
+class Listing:
+    """What a folder or archive holds.
+
+    Args:
+        files: split -> class -> images; the split is "" where there are no split folders.
+        strays: (name, why) of what is not an image in a class folder.
+        unread: (name, format) of images of formats that are not read.
+        denied: (name, why) of files and folders that may not be read.
+        nested: class -> its path below the data and its sub-folders, of classes that have several.
+        problem: what keeps it from being one data set, and the mend.
+        notes: what a person should know of it, a line each.
+    """
+
+    files: dict[str, dict[str, list[ImageFile]]] = field(default_factory=dict)
+    strays: list[tuple[str, str]] = field(default_factory=list)
+    unread: list[tuple[str, str]] = field(default_factory=list)
+    denied: list[tuple[str, str]] = field(default_factory=list)
+    nested: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
+    problem: tuple[str, str] | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def classes(self) -> list[str]:
+        """Over all splits, those of train first, in natural order."""
+        order = sorted(self.files, key=lambda split: ["", "train", "val", "test"].index(split))
+        return list(dict.fromkeys(name for split in order for name in sorted(self.files[split], key=natural)))
+
+
+def arrange(found: Iterable[tuple[PurePosixPath, ImageFile | Left]], where: str) -> Listing:
+    """Sort what was found into splits and classes.
+
+    Args:
+        found: (path below the root, image or why not); hidden files and folders are left out before.
+        where: the data's name for messages.
+    """
+    entries = sorted(found, key=lambda entry: natural(str(entry[0])))
+    listing = Listing()
+    pictures = [path.parts for path, file in entries if _is_picture(file)]
+    root = _wrapper(pictures)
+    tree = _tree(p[len(root) :] for p in pictures if p[: len(root)] == root)
+    splits = _splits(tree)
+    first = splits is None and _classes_first(tree)
+    inner = {top: _wrapper_in_split(top, tree, splits) for top in splits or ()}
+    inside: dict[str, dict[str, list[Parts]]] = {}
+    ways: dict[str, Parts] = {}
+    for path, file in entries:
+        parts = path.parts[len(root) :] if path.parts[: len(root)] == root else ()
+        split, rest = "", parts
+        if splits is not None and parts:
+            split, around = splits.get(parts[0], ""), inner.get(parts[0], ())
+            rest = parts[1 + len(around) :] if split and parts[1 : 1 + len(around)] == around else ()
+            if not split and file == FOLDER and len(parts) == 1 and split_named(parts[0])[1]:
+                listing.notes.append(f"note: {show(parts[0])} holds no images")
+        elif first and len(parts) > 2:
+            split, rest = split_named(parts[1])[0], (parts[0], *parts[2:])
+        elif first and file == FOLDER:
+            continue
+        _place(listing, str(path), "/".join(parts), split, rest, file)
+        if len(rest) > 1 and _is_picture(file):
+            inside.setdefault(split, {}).setdefault(rest[0], []).append(rest[1:])
+            ways.setdefault(rest[0], path.parts[: len(path.parts) - len(rest) + 1])
+    listing.problem = _problem(tree, splits, first, where)
+    _look_inside(listing, inside, ways, where)
+    return listing
+
+
+def _is_picture(file: ImageFile | Left) -> bool:
+    return isinstance(file, ImageFile) or file.kind == "unread"
+
+
+def _look_inside(
+    listing: Listing, inside: dict[str, dict[str, list[Parts]]], ways: dict[str, Parts], where: str
+) -> None:
+    """Classes that have sub-folders: to be said, and a problem where several have the same."""
+    for classes in inside.values():
+        subs: dict[str, list[str]] = {}
+        for name, paths in classes.items():
+            around = _wrapper(paths)
+            tree = _tree(p[len(around) :] for p in paths)
+            if len(tree) > 1:
+                subs[name] = sorted(tree, key=natural)
+                listing.nested.setdefault(name, ("/".join((*ways[name], *around)), subs[name]))
+            kinds = {split_named(sub) for sub in tree}
+            if listing.problem is None and len({kind for kind, alone in kinds if kind and alone}) > 1:
+                what = f"{where}: {show(name)} holds splits ({', '.join(map(show, subs[name]))}), and other class folders do not"
+                listing.problem = what, LAYOUT
+        alike = _alike(subs)
+        if alike and listing.problem is None:
+            shared = ", ".join(map(show, subs[alike[0]][:5])) + (", ..." if len(subs[alike[0]]) > 5 else "")
+            what = f"{where}: {', '.join(map(show, alike[:5]))} hold the same sub-folders ({shared}), so they are no classes"
+            listing.problem = (
+                what,
+                (
+                    "name them train, val and test if they are splits; give one of them if it is a data set of its own; if they "
+                    "are classes, put the images of each into its folder, without sub-folders"
+                ),
+            )
+
+
+def _place(listing: Listing, name: str, below: str, split: str, rest: Parts, file: ImageFile | Left) -> None:
+    """Put one entry where it belongs; `rest` is its path from the class on."""
+    if isinstance(file, ImageFile):
+        if len(rest) < 2:
+            listing.strays.append((file.name, OUTSIDE))
+        else:
+            listing.files.setdefault(split, {}).setdefault(rest[0], []).append(replace(file, below=below))
+    elif file.kind == "folder":
+        if len(rest) == 1:
+            listing.files.setdefault(split, {}).setdefault(rest[0], [])
+    elif file.kind == "unread":
+        listing.unread.append((show(name), file.why))
+        if len(rest) > 1:
+            listing.files.setdefault(split, {}).setdefault(rest[0], [])
+    elif file.kind == "denied":
+        listing.denied.append((show(name), file.why))
+    else:
+        listing.strays.append((show(name), file.why))
+
+
+def _tree(paths: Iterable[Parts]) -> dict[str, list[Parts]]:
+    """Folder -> the paths in it, of those that lie in a folder."""
+    tree: dict[str, list[Parts]] = {}
+    for parts in paths:
+        if len(parts) > 1:
+            tree.setdefault(parts[0], []).append(parts[1:])
+    return tree
+
+
+def _wrapper(paths: list[Parts]) -> Parts:
+    """The folders around everything: taken off as often as there are any."""
+    root: Parts = ()
+    while True:
+        tree = _tree(p[len(root) :] for p in paths if p[: len(root)] == root)
+        top = next(iter(tree), "")
+        inside = _tree(tree.get(top, []))
+        if len(tree) != 1 or any(len(p) < 2 for p in tree[top]):
+            return root
+        if split_named(top)[1] and not (len(inside) > 1 and _splits(inside)):
+            return root
+        root = (*root, top)
+
+
+def _splits(tree: dict[str, list[Parts]]) -> dict[str, str] | None:
+    """Which folders are which splits; None if they are none. A split has class folders; what else lies beside is outside."""
+    named = {top: split_named(top) for top in tree}
+    kinds = {top: kind for top, (kind, _) in named.items() if kind}
+    strict = {top: kind for top, kind in kinds.items() if named[top][1]}
+    deep = {top for top, paths in tree.items() if any(len(p) > 1 for p in paths)}
+    for chosen in (strict, kinds):
+        trains = [top for top, kind in chosen.items() if kind == "train"]
+        if trains and len(set(chosen.values())) > 1 and deep.issuperset(trains):
+            beside = tree.keys() - chosen.keys()
+            if chosen is strict or not beside or _share_folders([tree[top] for top in chosen]):
+                return chosen
+    return strict if strict and strict.keys() == deep == tree.keys() else None
+
+
+def _share_folders(trees: list[list[Parts]]) -> bool:
+    """Whether folders of one name hold images in each."""
+    return bool(set.intersection(*({p[-2] for p in paths if len(p) > 1} for paths in trees)))
+
+
+def _wrapper_in_split(top: str, tree: dict[str, list[Parts]], splits: dict[str, str] | None) -> Parts:
+    """The folders around all classes of one split, such as the second of train/train/rose; never another split's class."""
+    around = _wrapper(tree[top])
+    others = {p[0] for other in splits or () if other != top for p in tree[other] if len(p) > 1}
+    several = {other for other in splits or () if other != top and len(_tree(tree[other])) > 1}
+    return () if around and several and around[0] in others else around
+
+
+def _classes_first(tree: dict[str, list[Parts]]) -> bool:
+    """Whether every class folder holds split folders: rose/train/1.jpg, rose/test/2.jpg."""
+    return len(tree) > 1 and all(all(len(p) > 1 and split_named(p[0])[0] for p in paths) for paths in tree.values())
+
+
+def _alike(subs: dict[str, list[str]]) -> list[str]:
+    """Classes that hold the same sub-folders, two at least: they are splits, years or views, not classes."""
+    for one, names in subs.items():
+        own, same = set(names), []
+        for other, theirs in subs.items():
+            common = own & set(theirs)
+            if other != one and len(common) > 1 and 2 * len(common) >= len(own | set(theirs)):
+                same.append(other)
+        if same:
+            return [one, *same]
+    return []
+
+
+def _problem(
+    tree: dict[str, list[Parts]], splits: dict[str, str] | None, first: bool, where: str
+) -> tuple[str, str] | None:
+    """What can be read in two ways, and how to make it plain."""
+    if splits is not None:
+        for kind in sorted(set(splits.values())):
+            same = [top for top, other in splits.items() if other == kind]
+            if len(same) > 1:
+                what = f"{where}: {' and '.join(map(show, same))} could both be the {kind} images"
+                return what, "put them together into one folder, or move one of them out of the data"
+        return None
+    named = {top: split_named(top) for top in tree}
+    kinds = {top: kind for top, (kind, strict) in named.items() if strict}
+    every = {kind for kind, _ in named.values()}
+    if not first and (len(set(kinds.values())) > 1 or (len(every) > 1 and "" not in every)):
+        split_like = [top for top, (kind, _) in named.items() if kind]
+        what = f"{where}: {', '.join(map(show, split_like))} are named like splits, but train holds no class folders"
+        return what, LAYOUT
+    for top, kind in kinds.items() if len(tree) > 1 and not first else ():
+        inside = _tree(tree[top])
+        among = [name for name in inside if name in tree]
+        if among:
+            what = f"{where}: {show(top)} holds {', '.join(map(show, among[:5]))}, and so does the folder around it"
+            return what, f"put the class folders beside {show(top)} into a folder train/, beside {show(top)}/"
+        flat = any(len(p) == 1 for other in tree if other != top for p in tree[other])
+        if kind == "train" and len(inside) > 1 and all(len(p) > 1 for p in tree[top]) and flat:
+            subs = ", ".join(map(show, sorted(inside, key=natural)[:5]))
+            what = f"{where}: {show(top)} with its sub-folders {subs} could be the training images, or a class"
+            return what, f"give {where}/{show(top)} if it holds the classes; rename it if it is one of them"
+        if kind != "train" and top.lower() != "valid":
+            what = f"{where}: {show(top)} lies beside class folders, and could be {kind} images or a class"
+            mend = "if it is a class, rename it; else put the class folders into train/, and class folders into it"
+            return what, mend
+    return None
+
+
+def not_utf8(listing: Listing) -> dict[str, str]:
+    """Classes whose folders' names are not UTF-8, and the command that renames them: no card or report could hold them."""
+    odd: dict[str, list[str]] = {}
+    for classes in listing.files.values():
+        for name, files in classes.items():
+            if not is_text(name):
+                folder = next((above for above in files[0].path.parents if above.name == name), None) if files else None
+                moves = odd.setdefault(name, [])
+                if folder is not None:
+                    moves.append(f"mv {shell_word(folder)} {shell_word(folder.with_name(_as_text(folder)))}")
+    return {name: " && ".join(moves) or "unpack it, and rename the folder" for name, moves in odd.items()}
+
+
+def _as_text(folder: Path) -> str:
+    """What a name that is not UTF-8 was meant to be: as Windows writes Western letters, else with the bytes' numbers."""
+    with contextlib.suppress(UnicodeDecodeError):
+        meant = os.fsencode(folder.name).decode("cp1252")
+        if meant.isprintable() and not folder.with_name(meant).exists():
+            return meant
+    return "".join(chr(byte) if 32 <= byte < 127 else f"_{byte:02x}" for byte in os.fsencode(folder.name))

@@ -1,0 +1,111 @@
+"""What the names of files and folders say: images by their endings, splits, the system's own files; order and likeness."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".png", ".webp", ".bmp", ".gif"})
+UNREAD = {  # endings of images that are not read, and their formats
+    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
+    **dict.fromkeys((".heic", ".heif"), "HEIC"),
+    ".avif": "AVIF",
+    ".jxl": "JPEG XL",
+    **dict.fromkeys((".jp2", ".j2k", ".jpx", ".jpf"), "JPEG 2000"),
+    **dict.fromkeys((".ppm", ".pgm", ".pbm", ".pnm"), "Netpbm"),
+    **dict.fromkeys((".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"), "camera raw"),
+    **{f".{name.lower()}": name for name in ("PSD", "SVG", "TGA", "ICO", "EXR", "HDR", "PCX", "EPS")},
+    ".dcm": "DICOM",
+}
+SYSTEM = frozenset({"__MACOSX", "Thumbs.db", "ehthumbs.db", "desktop.ini", "@eaDir", "$RECYCLE.BIN", "lost+found"})
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+MORE_SPLIT_NAMES = {  # inside of longer names, and where class folders lie below
+    **SPLIT_NAMES,
+    **dict.fromkeys(("trn", "trainval", "训练", "训练集"), "train"),
+    **dict.fromkeys(("dev", "验证", "验证集"), "val"),
+    **dict.fromkeys(("tst", "eval", "evaluation", "holdout", "测试", "测试集"), "test"),
+}
+BESIDE_SPLITS = re.compile(r"(sets?|data|datasets?|images?|imgs?|photos?|pics|pictures?|folders?|samples?|splits?)+")
+
+
+def hidden(name: str) -> bool:
+    """Files and folders of the system, not of the data set."""
+    return name.startswith(".") or name in SYSTEM
+
+
+def hidden_image(name: str) -> bool:
+    """A file that is hidden though it seems an image; not what macOS puts beside each file."""
+    return hidden(name) and not name.startswith("._") and suffix(name) in EXTENSIONS
+
+
+def suffix(name: str) -> str:
+    """The ending of a file's name in small letters, with its dot; empty if it has none."""
+    stem, dot, ending = name.rpartition(".")
+    return f".{ending.lower()}" if dot and stem else ""
+
+
+def natural(text: str) -> tuple[list[tuple[int, int, str]], str]:
+    """A key that sorts 2 before 10, and never takes two texts for equal."""
+    parts = [part for part in re.split(r"([0-9]+)", text) if part]
+    numbers = [part.lstrip("0") if part[0] in "0123456789" else None for part in parts]
+    key = [(1, 0, part) if n is None else (0, len(n), n) for part, n in zip(parts, numbers, strict=True)]
+    return key, text
+
+
+def plain_name(text: str) -> str:
+    """A class's name without what people do not see or mean: case, spaces, and how Unicode composes its letters."""
+    seen = (c for c in text if not c.isspace() and unicodedata.category(c) != "Cf")
+    wide = ("<wide>", "<narrow>", "<compat>")
+    same = "".join(
+        unicodedata.normalize("NFKC", c) if unicodedata.decomposition(c).startswith(wide) else c for c in seen
+    )
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", same).casefold())
+
+
+def look_alike(name: str, known: Iterable[str]) -> str:
+    """Another class that differs only by case, spaces or Unicode form; empty if there is none."""
+    return next((other for other in known if other != name and plain_name(other) == plain_name(name)), "")
+
+
+def look_alikes(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Pairs of names that differ only by case, spaces or Unicode form: the first of each kind, and another."""
+    first: dict[str, str] = {}
+    pairs = ((first.setdefault(plain_name(name), name), name) for name in names)
+    return [(one, other) for one, other in pairs if one != other]
+
+
+def split_named(name: str) -> tuple[str, bool]:
+    """Which split a folder's name speaks of, and whether of nothing else.
+
+    Args:
+        name: of a folder, such as "training_set" or "flowers-train".
+
+    Returns:
+        ("train", True) and ("train", False) for these; ("", False) where it speaks of none, or of several.
+    """
+    words = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name))
+    kinds = [_split_word(word.lower()) for word in words]
+    found = {kind for kind in kinds if kind}
+    if found == {"train", "val"}:  # train_val, as trainval
+        found = {"train"}
+    if len(found) != 1:
+        return "", False
+    other = [word for word, kind in zip(words, kinds, strict=True) if not kind]
+    return found.pop(), all(BESIDE_SPLITS.fullmatch(word.lower()) for word in other)
+
+
+def _split_word(word: str) -> str:
+    """ "train" of "train", "trainset" and "trainimages"."""
+    longest = sorted(MORE_SPLIT_NAMES, key=len, reverse=True)
+    start = next((known for known in longest if word.startswith(known)), None)
+    whole = start is not None and (word == start or BESIDE_SPLITS.fullmatch(word[len(start) :]))
+    return MORE_SPLIT_NAMES[start] if start is not None and whole else ""
