@@ -83,12 +83,13 @@ def podium(capsys, tmp_path, monkeypatch):
 
 @pytest.fixture
 def picture(tmp_path):
-    """Make an image file."""
+    """Make an image file; each name is another image."""
 
     def make(name="picture.png", size=(20, 30)):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.random.default_rng(0).integers(0, 255, (*size, 3), np.uint8)).save(path, "PNG")
+        draw = np.random.default_rng(list(str(name).encode()))
+        Image.fromarray(draw.integers(0, 255, (*size, 3), np.uint8)).save(path, "PNG")
         return path
 
     return make

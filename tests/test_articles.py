@@ -276,8 +276,8 @@ def cifar100(folder):
     """A set of two images a class in the format of CIFAR-100."""
     draw = np.random.default_rng(0)
     labels = list(range(100)) * 2
-    batch = {b"data": draw.integers(0, 256, (200, 3072), np.uint8), b"fine_labels": labels}
     for stem in ("train", "test"):
+        batch = {b"data": draw.integers(0, 256, (200, 3072), np.uint8), b"fine_labels": labels}
         (folder / stem).write_bytes(pickle.dumps(batch, protocol=4))
     (folder / "meta").write_bytes(
         pickle.dumps({b"fine_label_names": [b"class %d" % n for n in range(100)]}, protocol=4)

@@ -13,7 +13,7 @@ from scipy import stats
 
 import podium as library
 from command import inside, one_error, podium
-from podium.comparison.leaderboard import Leaderboard, wilson
+from podium.comparison.statistics import wilson
 from podium.errors import UsageError
 from podium.evaluation.speed import speed
 from podium.settings import Settings, write_file
@@ -242,13 +242,6 @@ def test_python_too_is_told_how_an_interrupted_comparison_goes_on(tmp_path, monk
     monkeypatch.setenv("PODIUM_FAULT", "signal:15@step:2")
     with pytest.raises(Stopped, match="go on with the same comparison"):
         library.compare(["lenet5"], "digits", tmp_path / "board", epochs=1)
-
-
-@pytest.mark.parametrize("seeds", [2, 3, 10])
-def test_the_interval_over_seeds_is_students(seeds):
-    row = {"top1": 0.9, "top1_std": 0.01, "seeds": seeds}
-    half = stats.t.ppf(0.975, seeds - 1) * 0.01 / seeds**0.5
-    assert Leaderboard([]).interval(row) == pytest.approx((0.9 - half, min(1.0, 0.9 + half)), abs=1e-5)
 
 
 def test_the_interval_over_images_is_wilsons():

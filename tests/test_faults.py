@@ -121,7 +121,7 @@ def test_killed_while_a_checkpoint_is_written(whole, run14, place):
 
 
 @pytest.mark.parametrize(
-    "place", ["next-card.json:renamed", "bundle:half", "predictions.npz:written", "result.json:synced"]
+    "place", ["card.json:synced", "model.safetensors:renamed", "predictions.npz:written", "result.json:synced"]
 )
 def test_killed_at_the_very_end(whole, run14, place):
     assert resume(run14, fault=f"kill@{place}").returncode == -signal.SIGKILL

@@ -16,6 +16,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 MAY = {
     "errors": set(),
     "files": set(),
+    "recommended": set(),
     "settings": set(),
     "models": set(),
     "data": set(),
@@ -57,7 +58,7 @@ MAY = {
     "__main__": {"cli"},
     "__init__": set(),  # its public names are imported on first use
 }
-FOR_ALL = {"errors", "files"}
+FOR_ALL = {"errors", "files", "recommended"}
 NARROW = {"bundle": {"data": {"podium.data.decode", "podium.data.dataset"}}}  # not the loaders
 
 HEAVY = {
@@ -76,7 +77,7 @@ HEAVY = {
     "openvino",
     "nncf",
 }
-LIGHT = {"__init__", "__main__", "cli", "parser", "verbs", "console", "settings", "errors", "files"}
+LIGHT = {"__init__", "__main__", "cli", "parser", "verbs", "console", "settings", "errors", "files", "recommended"}
 
 
 def room(path):

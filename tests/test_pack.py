@@ -203,10 +203,10 @@ def test_a_bad_photo_is_named_and_leaves_nothing_behind(podium, photos, tmp_path
 
 
 def test_the_verb_says_what_it_made(podium, photos, tmp_path):
-    (tmp_path / ".tmp-p").mkdir()  # of a run that was killed
+    (tmp_path / ".tmp-99999999-p").mkdir()  # of a process that was killed
     said = podium("pack", photos, "-o", "p", "--side", 32, "--json")
     assert said.code == 0
-    size = sum((tmp_path / "p" / name).stat().st_size for name in ("images.bin", "index.npy"))
+    size = sum((tmp_path / "p" / name).stat().st_size for name in ("images.bin", "index.npy", "contents.npy"))
     assert json.loads(said.out) == {"pack": "p", "images": 16, "bytes": size, "classes": ["cat", "dog"]}
     assert [entry.name for entry in tmp_path.iterdir()] == ["p"]
     again = podium("pack", photos, "-o", "p")

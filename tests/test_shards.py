@@ -105,7 +105,7 @@ def test_of_a_url_only_the_parts_that_are_needed_are_read(shards, monkeypatch):
     monkeypatch.setattr(type(store), "cat_file", noted)
     monkeypatch.setattr(type(store), "_open", lambda *_, **__: pytest.fail("a shard was opened whole"))
     split = load_data("memory://needed").splits["train"]
-    assert {name for name, _, _ in asked} == {"shards.json", "index.npy"}
+    assert {name for name, _, _ in asked} == {"shards.json", "index.npy", "contents.npy"}
     asked.clear()
     content = split.files[5].read()
     ((name, start, end),) = asked

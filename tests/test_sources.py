@@ -34,7 +34,7 @@ def tree(root, **splits):
             folder = root / name if split == "all" else root / split / name
             folder.mkdir(parents=True)
             for n in range(count):
-                photo(folder / f"{n}.png", (number, n, len(split)))
+                photo(folder / f"{n}.png", (number, n, sum(map(ord, split)) % 256))
     return root
 
 
@@ -203,7 +203,8 @@ def cifar_parts(kind, **changed):
     _, train, test, meta = LAYOUTS[kind]
     key, names = (b"labels", b"label_names") if kind == 10 else (b"fine_labels", b"fine_label_names")
     batch = {b"data": RED_PLANE_FIRST[:2], key: [3, kind - 1], b"batch_label": b"batch", **changed}
-    parts = {stem: pickle.dumps(batch, protocol=4) for stem in (*train, test)}
+    other = {**batch, b"data": changed.get(b"data", RED_PLANE_FIRST[2:4])}  # no test image is a training image
+    parts = {stem: pickle.dumps(other if stem == test else batch, protocol=4) for stem in (*train, test)}
     return parts | {meta: pickle.dumps({names: [b"class %d" % n for n in range(kind)]}, protocol=4)}
 
 
@@ -353,10 +354,8 @@ def test_system_files_are_left_alone_and_counted(tmp_path):
 
 
 def test_images_deeper_down_belong_to_the_class_above(tmp_path):
-    photo(tmp_path / "cat/a/b/0.png")
-    photo(tmp_path / "cat/1.JPG")
-    photo(tmp_path / "dog/0.png")
-    photo(tmp_path / "dog/1.png")
+    for shade, name in enumerate(("cat/a/b/0.png", "cat/1.JPG", "dog/0.png", "dog/1.png")):
+        photo(tmp_path / name, (shade, 9, 9))
     assert load_data(tmp_path).classes == ("cat", "dog")
 
 

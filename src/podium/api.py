@@ -10,7 +10,8 @@ from typing import Any
 from podium import bundle
 from podium.bundle import Bundle
 from podium.comparison.leaderboard import Leaderboard
-from podium.comparison.report import report_run
+from podium.comparison.page import check_packages
+from podium.comparison.report import REPORT, report_run
 from podium.comparison.study import MODELS, Study
 from podium.compression import quantize as quantizing
 from podium.compression.distill import distill as run_distillation
@@ -21,7 +22,8 @@ from podium.compression.shrink import Shrunk
 from podium.compression.slim import slim as run_slim
 from podium.data.dataset import Dataset
 from podium.data.loader import Loader
-from podium.data.sources import load_data
+from podium.data.roles import described, with_roles, without_learned
+from podium.data.sources import load_stored
 from podium.deployment import export as exports
 from podium.deployment.runtime import Exported
 from podium.errors import DataError, UsageError
@@ -30,13 +32,15 @@ from podium.evaluation.evaluate import Outputs
 from podium.evaluation.evaluate import evaluate as run_network
 from podium.evaluation.metrics import summarize
 from podium.models import ConvNet
-from podium.settings import Origins, Settings, read_file
-from podium.training.folder import SETTINGS, RunFolder
+from podium.recommended import run_of
+from podium.settings import Origins, read_file
+from podium.training.folder import RESULT, SETTINGS, RunFolder
+from podium.training.images import as_parent, data_of, evaluated_on, known_to
+from podium.training.launch import leads
 from podium.training.loop import Progress
 from podium.training.loop import train as run_training
 from podium.training.plan import Plan, pick_device
 from podium.training.recipes import settings_of
-from podium.training.transfer import read_source
 
 
 def train(
@@ -84,6 +88,7 @@ def train_and_report(
     merged: Origins, out: str | Path, *, announce: Callable[[Plan], None] | None = None, **more: Any
 ) -> RunFolder:
     """Train as `training.loop.train` does, and write the run's `report.html`."""
+    check_packages()
     plans: list[Plan] = []
 
     def announced(plan: Plan) -> None:
@@ -94,7 +99,23 @@ def train_and_report(
     run = run_training(merged.settings, out, origin=merged.origin, announce=announced, **more)
     if plans:  # else it was finished before, or another process writes it
         report_run(run, plans[0].data)
+    elif leads() and not (run / REPORT).is_file():  # it was killed between its result and its report
+        _report_again(run, more.get("data"))
     return run
+
+
+def _report_again(run: RunFolder, given: Dataset | None) -> None:
+    """Write the report of a finished run, which shows images of its own data.
+
+    Raises:
+        DataError: they are gone, or others are there.
+    """
+    model = bundle.load(run.path)
+    data = given or images_for(run, None, model)
+    if model.card.get("data_sha256") != data.fingerprint():
+        what = f"{run / REPORT}: cannot be written again: {data.name} has other images than the run was trained on"
+        raise DataError(what, f"put them back; the result is in {run / RESULT}")
+    report_run(run, data)
 
 
 def _name(data: str | Path | Dataset) -> str:
@@ -134,29 +155,36 @@ def evaluate(
     limit: int | None = None,
     workers: int = 2,
     crops: int | str = 1,
+    split_seed: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Judge a run or bundle on a data set, with the run's own preprocessing.
+    """Evaluate a run or bundle on a data set, with the run's own preprocessing.
+
+    Images that it was trained on, by content, are never among its validation or test images. Of a folder without splits it
+    takes what the run has held out of it, and all of a folder that it has not seen.
 
     Args:
-        split: "test" where there is one, else "val", else "train", if None.
+        split: "test" where there is one, else "val", if None; "train" are the images it was trained on.
         limit: only the first so many images.
         crops: 1: the centre; 10: also the corners, all mirrored; 144: at four scales, out of three squares; "dense": the
             whole image and its mirror image, by the network's fully convolutional form. Probabilities are averaged.
-        progress: called with (images done, images in all) after each batch.
+        split_seed: of the split of a run of Podium 0.1.0 whose own split cannot be recognised.
+        progress: called with (images done, images in all) after each batch; before that, with (files read, files to read).
 
     Returns:
-        split, crops, and as `metrics.summarize`: top1, top5, loss, ece, n, per_class, ...
+        split, crops, notes (what was left out, in words), and as `metrics.summarize`: top1, top5, loss, ece, n, per_class, ...
 
     Raises:
-        DataError: the data set has classes that the network does not know.
+        DataError: the data set has classes that the network does not know, or no image that it was not trained on.
     """
     crops = known(crops)
     model = run if isinstance(run, Bundle) else bundle.load(run)
     p = model.preprocessing
-    if not isinstance(data, Dataset):
-        data = load_data(data, resize=p.resize, channels=p.channels)
-    name = split or next(s for s in ("test", "val", "train") if s in data.splits)
+    data = evaluated_on(model, data, split_seed, progress)
+    name = split or next((s for s in ("test", "val") if s in data.splits), None)
+    if name is None:
+        what = f"{data.name}: the network was trained on all {len(data.splits['train']):,} images"
+        raise DataError(what, "give images that it has not seen, or say --split train")
     if name not in data.splits:
         raise UsageError(f"split: {data.name} has no {name!r}", f"it has {', '.join(data.splits)}")
     unknown = [c for c in data.classes if c not in model.classes]
@@ -172,7 +200,8 @@ def evaluate(
     loader = Loader(images, p, batch_size=250, device=device, workers=workers)
     answers = run_network(model.model.to(device), loader, progress, crops)
     outputs = _in_model_order(answers, data, model)
-    return {"split": name, "crops": crops, **summarize(outputs.logits, outputs.labels, model.classes)}
+    scores = summarize(outputs.logits, outputs.labels, model.classes)
+    return {"split": name, "crops": crops, "notes": list(data.notes), **scores}
 
 
 def _in_model_order(outputs: Outputs, data: Dataset, model: Bundle) -> Outputs:
@@ -257,7 +286,7 @@ def prune_with(
         raise UsageError(f"{named} given", "give one of speedup, macs, latency, size")
     kind, value = given[0]
     target = Target(kind, read_amount(kind, value) if kind in ("latency", "size") else float(value))
-    s, data = _as_parent(merged, run, data)
+    s, data = as_parent(merged, run, data)
     shrunk = run_pruning(run, data, out, target, s, origin=merged.origin, **more)
     report_run(shrunk.run, data)
     return shrunk
@@ -288,7 +317,7 @@ def slim(
 def slim_with(merged: Origins, name: str, out: str | Path, data: Dataset | None = None, **more: Any) -> RunFolder:
     """As `slim`, with settings that are merged already."""
     s = merged.settings
-    data = data or load_data(s.data, val=s.val, seed=s.seed, resize=s.resize, on_bad=s.on_bad, channels=s.channels)
+    data = data or data_of(s)
     run = run_slim(name, data, out, s, origin=merged.origin, **more)
     report_run(run, data)
     return run
@@ -320,24 +349,10 @@ def distill_with(
     merged: Origins, teacher: str | Path, student: str, out: str | Path, data: Dataset | None = None, **more: Any
 ) -> Shrunk:
     """As `distill`, with settings that are merged already."""
-    s, data = _as_parent(merged, teacher, data)
+    s, data = as_parent(merged, teacher, data)
     shrunk = run_distillation(teacher, student, data, out, s, origin=merged.origin, **more)
     report_run(shrunk.run, data)
     return shrunk
-
-
-def _as_parent(merged: Origins, run: str | Path, data: Dataset | None) -> tuple[Settings, Dataset]:
-    """The data as a trained network had them: its way to a square, its channels, its images held out."""
-    s, p = merged.settings, read_source(str(run), "run").bundle.preprocessing
-    if Path(run, SETTINGS).is_file():
-        before = read_file(Path(run, SETTINGS))
-        s = s.replace(**{key: before[key] for key in ("val", "seed") if merged.origin[key] != "flag"})
-    if data is None:
-        channels = s.channels or p.channels
-        data = load_data(s.data, val=s.val, seed=s.seed, resize=p.resize, on_bad=s.on_bad, channels=channels)
-        if Path(s.data).exists():
-            data.source = str(Path(s.data).resolve())
-    return s, data
 
 
 def export(
@@ -369,7 +384,7 @@ def export(
 
 def _path(run: str | Path | RunFolder | Shrunk) -> Path:
     run = run.run if isinstance(run, Shrunk) else run
-    return run.path if isinstance(run, RunFolder) else Path(run)
+    return run_of(run.path if isinstance(run, RunFolder) else run)
 
 
 def images_for(
@@ -382,16 +397,21 @@ def images_for(
         DataError: it is not there, or has none of the network's classes.
     """
     p = model.preprocessing
+    recorded: dict[str, Any] = {"val": None, "seed": 0, "split_seed": None, "on_bad": "error"}
     if data is None:
         settings = None if isinstance(run, Bundle) else _path(run) / SETTINGS
         if settings is None or not settings.is_file():
             raise UsageError("no data: a bundle does not say which images it was made for", "give some with --data")
-        s = {"val": None, "seed": 0, **read_file(settings)}
-        data = load_data(
-            s["data"], val=s["val"], seed=s["seed"], resize=p.resize, on_bad=s["on_bad"], channels=p.channels
-        )
-    elif not isinstance(data, Dataset):
-        data = load_data(data, resize=p.resize, channels=p.channels)
+        recorded |= read_file(settings)
+        data = recorded["data"]
+    record = None
+    if not isinstance(data, Dataset):
+        stored = load_stored(data, resize=p.resize, channels=p.channels, on_bad=recorded["on_bad"])
+        record = known_to(model, stored) if isinstance(model, Bundle) else None
+        seed = recorded["seed"] if recorded["split_seed"] is None else recorded["split_seed"]
+        data = described(with_roles(stored, recorded["val"], seed, record))
+    elif isinstance(model, Bundle) and (record := known_to(model, data)) is not None:
+        data = without_learned(data, record)
     if not set(data.classes) & set(model.classes):
         what = f"{data.name} has none of the network's classes"
         raise DataError(what, f"it knows {', '.join(model.classes[:10])}")

@@ -14,11 +14,12 @@ import torch
 
 from podium.data.decode import Preprocessing
 from podium.errors import ModelFileError, UsageError
-from podium.files import fault, seal, write_atomic
+from podium.files import json_text, seal, write_together
 from podium.models.convnet import ConvNet
 from podium.models.download import official
 from podium.models.registry import find_peer, rebuild
 from podium.models.weights import import_weights, load_state
+from podium.recommended import run_of
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
 SEAL = "card_sha256"  # in a card: the digest of all else in it
@@ -36,12 +37,14 @@ class Bundle:
         classes: in the order of the logits.
         preprocessing: from an image file to the network's input.
         card: all that `card.json` says.
+        folder: where it was read from; None if it was not read.
     """
 
     model: ConvNet
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     card: dict[str, Any]
+    folder: Path | None = None
 
     @torch.inference_mode()
     def predict(self, images: str | Path | Sequence[str | Path], top: int = 5) -> list[dict[str, Any]]:
@@ -103,17 +106,11 @@ def save(
     }
     card = json.loads(json.dumps(card))  # as it will be read
     card[SEAL] = seal(card, SEAL)
-    # Weights and card must change together: both are on disk before the first is renamed.
-    fresh = folder / f"next-{WEIGHTS}"
-    write_atomic(fresh, weights)
-    write_atomic(folder / f"next-{CARD}", json.dumps(card, indent=1, ensure_ascii=False).encode())
-    os.replace(fresh, folder / WEIGHTS)
-    fault("bundle:half")
-    os.replace(folder / f"next-{CARD}", folder / CARD)
+    write_together(folder, {WEIGHTS: weights, CARD: json_text(card, indent=1).encode()})
 
 
 def load(path: str | os.PathLike[str]) -> Bundle:
-    """Read a run folder or a bundle.
+    """Read a run folder or a bundle; of a comparison's folder the run that it recommends.
 
     Raises:
         ModelFileError: not a bundle, damaged, made by a newer Podium, or without classes or preprocessing.
@@ -121,7 +118,7 @@ def load(path: str | os.PathLike[str]) -> Bundle:
     from safetensors import SafetensorError
     from safetensors.torch import load as deserialize
 
-    folder = Path(path)
+    folder = run_of(path)
     folder = folder.parent if folder.name in (WEIGHTS, CARD) else folder
     for name in (WEIGHTS, CARD):
         if not (folder / name).is_file():
@@ -154,7 +151,7 @@ def load(path: str | os.PathLike[str]) -> Bundle:
     except SafetensorError as error:
         raise ModelFileError(f"{folder / WEIGHTS}: not a safetensors file ({error})", "copy it again") from None
     load_state(net, state, str(folder / WEIGHTS))
-    return Bundle(net.eval(), classes, preprocessing, card)
+    return Bundle(net.eval(), classes, preprocessing, card, folder)
 
 
 def from_peer(

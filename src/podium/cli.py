@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import os
 import sys
@@ -9,7 +10,7 @@ import traceback
 
 from podium import console
 from podium.errors import EXTRAS, MachineError, PodiumError
-from podium.files import FULL
+from podium.files import FULL, no_shared_memory
 from podium.parser import build_parser, parse
 
 
@@ -19,7 +20,7 @@ def main(argv: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file name need not be UTF-8, nor the terminal
-    arguments = None
+    arguments = argparse.Namespace(command="the same command line")
     try:
         arguments = parse(argv)
         if arguments.verb is None:
@@ -28,8 +29,8 @@ def main(argv: list[str] | None = None) -> int:
         code = arguments.run(arguments)
         sys.stdout.flush()
         return code
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"stopped; {str(stop) or f'start again with: {arguments.command}'}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -48,10 +49,15 @@ def _told(problem: Exception) -> PodiumError:
         return problem
     if isinstance(problem, ModuleNotFoundError) and (extra := EXTRAS.get(str(problem.name).split(".")[0])):
         return MachineError(f"{problem.name} is not installed, which this needs", f'pip install "podium[{extra}]"')
+    if (shared := no_shared_memory(problem)) is not None:
+        return shared
     if isinstance(problem, OSError):
         full = problem.errno in FULL
         fix = "free some space, then run the same again" if full else "check the path and its permissions"
         return MachineError(f"{problem.filename or 'input or output'}: {problem.strerror or problem}", fix)
+    if isinstance(problem, RuntimeError) and "can't start new thread" in str(problem):
+        fix = "end other programs, take fewer --workers, or raise the limit on threads (ulimit -u)"
+        return MachineError("the system starts no more threads", fix)
     if isinstance(problem, MemoryError):
         return MachineError("no memory is left", "take a smaller --batch-size or --image-size, or fewer --workers")
     said = " ".join(f"{type(problem).__name__}: {problem}".split())

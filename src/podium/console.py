@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
+import unicodedata
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,9 +25,15 @@ def error(problem: PodiumError, where: str = "", command: Namespace | None = Non
     """
     if problem.silent:
         return
-    print(f"error: {where}{problem.what}", file=sys.stderr)
+    print(f"error: {one_line(f'{where}{problem.what}')}", file=sys.stderr)
     if problem.fix:
-        print(f"fix: {problem.fix}{_skipping(problem, command)}", file=sys.stderr)
+        print(f"fix: {one_line(problem.fix + _skipping(problem, command))}", file=sys.stderr)
+
+
+def one_line(text: str) -> str:
+    """Text with the characters escaped that end a line, steer a terminal, or are not UTF-8: file names may have any."""
+    steering = {"Cc", "Cs", "Zl", "Zp"}
+    return "".join(repr(c)[1:-1] if unicodedata.category(c) in steering else c for c in text)
 
 
 def _skipping(problem: PodiumError, command: Namespace | None) -> str:
@@ -137,7 +144,9 @@ def training_bar(quiet: bool = False) -> Iterator[Callable[..., None]]:
         task = bar.add_task("training", total=None, loss="")
 
         def progress(step: int, steps: int, shown: dict[str, Any], label: str = "") -> None:
-            if "event" in shown:
+            if "reading" in shown:
+                bar.update(task, completed=step, total=steps, description="reading images", loss="")
+            elif "event" in shown:
                 text = f"{label}  {epoch_line(shown)}" if label else epoch_line(shown)
                 if bar.console.is_terminal and not label:
                     bar.console.print(text)

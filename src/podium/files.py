@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import json
 import os
+import shlex
 import shutil
 import signal
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,7 +20,10 @@ from typing import Any, BinaryIO
 from podium.errors import MachineError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-UNFINISHED = ".tmp-"  # how the name begins of a file that is being written
+UNSYNCED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)  # what file systems answer that cannot sync
+UNFINISHED = ".tmp-"  # how the name begins of a file or folder that is being written; a process id follows
+SHARED = Path("/dev/shm")  # noqa: S108 - where Linux has what processes share
+SHARED_LEAST = 1 << 20  # bytes of it below which it counts as full
 
 
 def write_atomic(path: Path, *parts: bytes) -> None:
@@ -31,6 +37,30 @@ def write_atomic(path: Path, *parts: bytes) -> None:
             file.write(part)
 
 
+def write_text(path: Path, text: str) -> None:
+    r"""Write text as UTF-8, whole or not at all; of a file name that is not UTF-8 the odd bytes become `\udce9`."""
+    write_atomic(path, text.encode(errors="backslashreplace"))
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file whole or not at all."""
+    write_text(path, json_text(content, indent=1))
+
+
+def json_text(content: Any, indent: int | None = None) -> str:
+    r"""JSON that is always UTF-8: file names that are not have their odd bytes as `\udce9`, which `json.loads` gives back."""
+    return json.dumps(content, ensure_ascii=False, indent=indent).encode(errors="backslashreplace").decode()
+
+
+def shell_word(text: str | os.PathLike[str]) -> str:
+    """A path or a word as a shell takes it, on one line, whatever bytes it has."""
+    word = os.fspath(text)
+    if word.isprintable() and word.encode(errors="replace").decode() == word:
+        return shlex.quote(word)
+    escaped = (chr(b) if 32 <= b < 127 and b not in b"'\\" else f"\\{b:03o}" for b in os.fsencode(word))
+    return f"$'{''.join(escaped)}'"
+
+
 @contextlib.contextmanager
 def atomic(path: Path, size: int) -> Iterator[BinaryIO]:
     """A file to write into that lies beside `path`, and takes its place when it is complete and synced.
@@ -42,21 +72,119 @@ def atomic(path: Path, size: int) -> Iterator[BinaryIO]:
     Raises:
         MachineError: the disk is full; the file that was there is untouched.
     """
-    temporary = path.with_name(f"{UNFINISHED}{os.getpid()}-{path.name}")
-    try:
+    with _unfinished(path, size) as temporary:
         with temporary.open("wb") as file:
             yield file
             file.flush()
             fault(f"{path.name}:written")
-            os.fsync(file.fileno())
+            sync(file.fileno(), path)
         fault(f"{path.name}:synced")
         os.replace(temporary, path)
         fault(f"{path.name}:renamed")
         sync_folder(path.parent)
-    except OSError as error:
+
+
+def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files that belong together: all are on the disk before the first takes its place.
+
+    Args:
+        folder: of the files.
+        contents: by their names.
+
+    Raises:
+        MachineError: the disk is full; the files that were there are untouched.
+    """
+    with contextlib.ExitStack() as all_of_them:
+        fresh = {}
+        for name, content in contents.items():
+            fresh[name] = all_of_them.enter_context(_unfinished(folder / name, len(content)))
+            with fresh[name].open("wb") as file:
+                file.write(content)
+                file.flush()
+                sync(file.fileno(), folder / name)
+            fault(f"{name}:synced")
+        for name, temporary in fresh.items():
+            os.replace(temporary, folder / name)
+            fault(f"{name}:renamed")
+        sync_folder(folder)
+
+
+@contextlib.contextmanager
+def _unfinished(path: Path, size: int) -> Iterator[Path]:
+    """The name that a file of this process has until it is complete; what is left of it goes when that fails."""
+    temporary = path.with_name(f"{UNFINISHED}{os.getpid()}-{path.name}")
+    try:
+        yield temporary
+    except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise disk_error(error, path, size) from None
+        if isinstance(error, OSError):
+            raise disk_error(error, path, size) from None
+        raise
+
+
+@contextlib.contextmanager
+def scratch_folder(place: Path) -> Iterator[Path]:
+    """A folder beside `place` to make something in, and to rename to it; what is still there at the end is taken away.
+
+    Its name has the process's number, and the folder is locked while it is used: another process that makes something of the
+    same name has a folder of its own. Those that were left by processes which were killed are removed.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    beside = Path(os.path.abspath(place))
+    for old in beside.parent.glob(f"{UNFINISHED}*"):
+        number, _, name = old.name.removeprefix(UNFINISHED).partition("-")
+        process = number.partition(".")[0]
+        if process.isdigit() and name == beside.name and not _lives(int(process)) and old.is_dir():
+            with _held(old) as free:
+                if free:
+                    shutil.rmtree(old, ignore_errors=True)
+    names = (f"{UNFINISHED}{os.getpid()}{f'.{n}' if n else ''}-{beside.name}" for n in itertools.count())
+    for folder in map(beside.with_name, names):
+        with contextlib.suppress(FileExistsError):  # of another thread, or of a process of this number before
+            folder.mkdir()
+            break
+    with _held(folder):
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[bool]:
+    """Hold a folder's lock, which the system gives back when the process ends; whether it was free."""
+    try:
+        import fcntl
+
+        handle = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):  # another system than Unix; or gone meanwhile
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free = True
+        except OSError:  # held, or a file system without locks
+            free = False
+        yield free
+    finally:
+        os.close(handle)
+
+
+def _lives(process: int) -> bool:
+    """Whether another process of this number runs on this machine."""
+    if process == os.getpid() or os.name != "posix":
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it belongs to somebody else
+        return True
+    return True
 
 
 def disk_error(error: OSError, path: Path, needed: int) -> MachineError:
@@ -76,13 +204,56 @@ def seal(card: Mapping[str, Any], key: str = "sha256") -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
-def sync_folder(folder: Path) -> None:
-    """Make renames in a folder last through a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
+def no_shared_memory(error: BaseException) -> MachineError | None:
+    """What to tell a person where an error comes of shared memory that is full; None where it does not.
+
+    Args:
+        error: of the system's without a file's name, as for a semaphore; or of torch's or NCCL's, which name what they shared.
+    """
+    words = ("shared memory", "/dev/shm", "shm_open", "</torch_")  # noqa: S108
+    said = any(word in str(error) for word in words)
+    nameless = isinstance(error, OSError) and error.errno in FULL and error.filename is None
+    if not said and not (nameless and SHARED.is_dir() and shutil.disk_usage(SHARED).free < SHARED_LEAST):
+        return None
+    size = f"{shutil.disk_usage(SHARED).total / 1e6:.3g} MB in all, {shutil.disk_usage(SHARED).free / 1e6:.3g} MB free"
+    what = f"{SHARED}: full, or too small for what processes share" + (f" ({size})" if SHARED.is_dir() else "")
+    return MachineError(what, f"mount -o remount,size=1g {SHARED}; of a container: docker run --shm-size=1g")
+
+
+_warned: set[str] = set()
+
+
+def sync(handle: int, what: Path) -> None:
+    """Make a file's content last through a power cut; where the file system has no such thing, say so once.
+
+    Raises:
+        OSError: it could not be written.
+    """
     try:
         os.fsync(handle)
-    finally:
-        os.close(handle)
+    except OSError as error:
+        if error.errno not in UNSYNCED:
+            raise
+        _warn_unsynced(what.parent, error)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder last through a power cut; where that cannot be, say so once: they are done all the same."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        _warn_unsynced(folder, error)
+
+
+def _warn_unsynced(folder: Path, error: OSError) -> None:
+    if "sync" not in _warned:
+        _warned.add("sync")
+        text = f"warning: {folder} cannot be synced ({error.strerror}): a power cut may cost what was written last"
+        print(text, file=sys.stderr)
 
 
 def cache_folder() -> Path:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from pathlib import Path
 from typing import Any, NoReturn
 
 from podium import __version__
 from podium.errors import UsageError, closest
+from podium.files import shell_word
 from podium.settings import FIELDS, base_type
 from podium.verbs import deploy, images, networks, runs, shrink
 
@@ -198,7 +198,10 @@ def build_parser() -> Parser:
     p = verb("eval", runs.evaluate, "judge a run or bundle on a data set", "podium eval runs/a ../cifar10")
     p.add_argument("run_folder", metavar="RUN", help="a run folder or bundle")
     p.add_argument("data", help="a named set, a folder, or an archive")
-    p.add_argument("--split", help="train, val or test [test, where there is one]")
+    p.add_argument("--split", help="train, val or test [test, where there is one; else what the run has held out]")
+    p.add_argument(
+        "--split-seed", type=int, metavar="N", help="of a run of Podium 0.1.0 whose split cannot be recognised"
+    )
     p.add_argument("--limit", type=int, metavar="N", help="only the first N images")
     p.add_argument(
         "--crops",
@@ -408,8 +411,8 @@ def parse(argv: list[str]) -> argparse.Namespace:
     first = next((word for word in argv if not word.startswith("-")), None)
     if first is not None and first not in known:
         raise UsageError(f"no verb is called {first!r}", closest(first, list(known)) or f"one of {', '.join(known)}")
-    command = shlex.join(["podium", *argv])
-    arguments, unknown = parser.parse_known_args(argv, argparse.Namespace(json=False, debug=False, command=command))
+    given = {"words": argv, "command": " ".join(map(shell_word, ["podium", *argv]))}
+    arguments, unknown = parser.parse_known_args(argv, argparse.Namespace(json=False, debug=False, **given))
     if unknown:
         asked = known.get(arguments.verb, parser)
         flags = [flag for action in asked._actions for flag in action.option_strings]

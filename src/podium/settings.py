@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from podium.errors import UsageError, closest
-from podium.files import write_atomic
+from podium.files import write_text
+
+MOST_WORKERS = 256  # threads that decode, as the loader has it
 
 
 def option(
@@ -60,7 +62,9 @@ class Settings:
     image_size: int | None = option(
         None, "side of the square input in pixels (default: the data's own, or the network's for photos)", at_least=1
     )
-    small: bool | None = option(None, "the network's form for small images (default: up to 64 px)")
+    small: bool | None = option(
+        None, "the network's form for small images (default: for images that are stored up to 64 px)"
+    )
     channels: int | None = option(None, "1 for grey, 3 for colour (default: the data's own)", at_least=1)
     resize: str = option("crop", "how an image becomes square", choices=("crop", "pad", "stretch"))
     val: float | None = option(
@@ -149,6 +153,11 @@ class Settings:
     )
     devices: int | None = option(
         None, "processes that share each batch, one a GPU, or else dividing the cores (default: 1)", at_least=1
+    )
+    threads: int | None = option(
+        None,
+        "threads that compute, in each process; a resume takes as many (default: as many as there are)",
+        at_least=1,
     )
     sync_batch_norm: bool = option(False, "batch norm over all of a step's images, not over those of each device")
     memory_format: str = option(
@@ -250,6 +259,8 @@ def check_value(name: str, value: Any) -> None:
         raise UsageError(f"alpha: {value!r}", "give a share, from 0 to 1")
     if name == "lr" and value > 1e3:
         raise UsageError(f"lr: {value!r}", "no network trains at such a rate; give less than 1000")
+    if name == "workers" and value > MOST_WORKERS:
+        raise UsageError(f"workers: {value!r}", f"give at most {MOST_WORKERS}; as many as there are cores are enough")
     if name == "on_nan":
         skips(value)
     if name == "crop_range" and (len(value) != 2 or not 0 < value[0] <= value[1]):
@@ -372,8 +383,8 @@ def write_file(path: Path, settings: Settings, comments: Mapping[str, str] | Non
 
     lines = []
     for key, value in settings.to_dict().items():
-        plain = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=1000)
+        plain = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6)
         text = f"{key}: {plain.removesuffix(_END).strip()}"
-        comment = (comments or {}).get(key)
+        comment = " ".join((comments or {}).get(key, "").split())
         lines.append(f"{text}  # {comment}" if comment else text)
-    write_atomic(path, ("\n".join(lines) + "\n").encode())
+    write_text(path, "\n".join(lines) + "\n")

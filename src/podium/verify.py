@@ -15,6 +15,7 @@ from typing import Any
 from podium.deployment.runtime import file_of, is_exported
 from podium.deployment.sealed import read_ir, read_onnx
 from podium.errors import ModelFileError, PodiumError, UsageError
+from podium.recommended import run_of
 
 CARD = "card.json"
 
@@ -23,7 +24,7 @@ def verify(path: str | Path) -> dict[str, Any]:
     """Compute again every digest that a model carries.
 
     Args:
-        path: a run folder or bundle; an exported file, or a folder that `podium quantize` made, which need no torch.
+        path: a run folder or bundle, or a comparison's folder for the run it recommends; an exported file, or a folder that `podium quantize` made, which need no torch.
 
     Returns:
         {path, ok, files: [{file, sha256, checked, error}], origins: [{as, source, sha256, state, origins}]}; `error` is None
@@ -34,7 +35,7 @@ def verify(path: str | Path) -> dict[str, Any]:
         ModelFileError: there is no model at the path.
         UsageError: it is of a format that carries no digest.
     """
-    path = Path(path)
+    path = run_of(path)
     files, card = _exported(file_of(path)) if is_exported(path) else _bundle(path)
     ok = all(row["error"] is None for row in files)
     return {"path": str(path), "ok": ok, "files": files, "origins": _origins(card, frozenset())}

@@ -7,7 +7,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from podium.comparison.leaderboard import Leaderboard, short
+from podium.comparison.leaderboard import Leaderboard
+from podium.evaluation.cost import short
 from podium.models.published import ILSVRC
 from podium.training.folder import RunFolder
 
@@ -116,10 +117,16 @@ def curves(
     return {"data": traces, "layout": layout}
 
 
+# The confusion matrix by day and by night: from the page's own colour at 0 to blue at 1. What is written in a cell has one
+# colour, which is readable on all of them.
+LIGHT = {"colorscale": [[0, "#f6f7f9"], [0.05, "#cfe4f3"], [1, "#5fb0e0"]], "textfont": {"color": "#1c2024"}}
+DARK = {"colorscale": [[0, "#1a1c1f"], [0.05, "#173549"], [1, "#0068a3"]], "textfont": {"color": "#edeef0"}}
+
+
 def confusion(result: dict[str, Any]) -> dict[str, Any]:
-    """Shares of each true class, with the counts written in where there is room."""
+    """Shares of each true class, with the counts written in where there is room; for a matrix that was kept."""
     counts, names = result["confusion"], [_text(name) for name in result["classes"]]
-    shares = [[c / max(1, sum(row)) for c in row] for row in counts]
+    shares = [[round(c / max(1, sum(row)), 4) for c in row] for row in counts]
     written = len(names) <= MOST_CELLS
     trace = {
         "type": "heatmap",
@@ -129,7 +136,10 @@ def confusion(result: dict[str, Any]) -> dict[str, Any]:
         "texttemplate": "%{text}" if written else "",
         "x": names,
         "y": names,
-        "colorscale": [[0, "rgba(0,114,178,0)"], [0.05, "rgba(0,114,178,0.25)"], [1, "rgba(0,114,178,1)"]],
+        "zmin": 0,
+        "zmax": 1,
+        **LIGHT,
+        "meta": {"dark": DARK},  # what the page puts in its place at night
         "showscale": False,
         "xgap": 1,
         "ygap": 1,

@@ -5,18 +5,25 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from podium import console
-from podium.errors import UsageError
-from podium.evaluation.metrics import paired
-from podium.files import write_atomic
-from podium.training.folder import SPEED, RunFolder
+import numpy as np
+
+from podium import bundle, console
+from podium.comparison.sizes import one_size
+from podium.comparison.statistics import Answers
+from podium.comparison.statistics import wilson as wilson  # as part of the leaderboard's own names
+from podium.comparison.verdict import verdict
+from podium.errors import ModelFileError, UsageError
+from podium.evaluation.cost import short
+from podium.evaluation.metrics import TOP5_FROM
+from podium.files import write_atomic, write_text
+from podium.settings import read_file
+from podium.training.folder import SETTINGS, SPEED, RunFolder
 
 # Column -> the key of result.json that it averages over seeds.
 AVERAGED = {
@@ -31,22 +38,26 @@ AVERAGED = {
     "epochs": "epochs",
 }
 
-# Student's t for 95 % with 1, 2, ... 9 degrees of freedom: the last serves for more, where it is a little wide.
-T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
-
 
 @dataclass
 class Leaderboard:
-    """Rows of networks, the best first; those that failed last.
+    """Rows of networks, the best first, after them those that have not learned; those that failed last.
 
     Args:
-        rows: model, seeds, top1 (mean over seeds), top1_std (None for one seed), top5, loss, ece, macro_f1, params, macs, size_mb,
-            latency_p50_ms and latency_p95_ms of one image, images_per_second, train_seconds, steps, pareto, behind (how far
-            its top1 is below the best), behind_95 (half of that distance's 95 % interval); or model and error.
+        rows: model, seeds, top1 (mean over seeds), top1_std (None for one seed), top1_low and top1_high (its 95 % interval),
+            learned (whether it is better than the most frequent class every time), top5, loss, ece, macro_f1, image_size
+            (pixels) and small (its form; None where they are not on record), params, macs, size_mb, latency_p50_ms and
+            latency_p95_ms of one image, images_per_second, train_seconds, steps, pareto, behind (how far its top1 is below
+            the best), behind_95 (half of that distance's 95 % interval), run (the folder of its best run); or model and error.
         n: images each was judged on.
         split: which those are.
         report: the page with all of it, where one was written.
         guess: top-1 of answering the most frequent class every time.
+        enough: whether so many images could show that a network has learned.
+        over_seeds: whether the intervals are over seeds too: some network has more than one.
+        classes: how many there are.
+        one_size: what one input size for all would do, where they see images of different sizes.
+        runs: the best run of each network: of its seeds, that with the most images right.
     """
 
     rows: list[dict[str, Any]]
@@ -54,104 +65,99 @@ class Leaderboard:
     split: str = ""
     report: Path | None = None
     guess: float = 0.0
+    enough: bool = True
+    over_seeds: bool = False
+    classes: int = 0
+    one_size: str = ""
+    runs: dict[str, RunFolder] = field(default_factory=dict)
 
     @classmethod
     def read(cls, trials: list[Path], failed: dict[str, str] | None = None) -> Leaderboard:
         """Rank finished run folders; runs of one network with several seeds become one row.
 
         Args:
-            trials: run folders.
+            trials: run folders, judged on the same images.
             failed: network -> why, for those that did not finish.
+
+        Raises:
+            ModelFileError: a run is damaged, or was judged on other images than the first.
         """
         runs: dict[str, list[dict[str, Any]]] = {}
-        folders: dict[str, RunFolder] = {}
+        folders: dict[str, list[RunFolder]] = {}
         for path in trials:
-            result = RunFolder(path).result
-            speed = path / SPEED
-            result["speed"] = json.loads(speed.read_text(encoding="utf-8")) if speed.is_file() else None
+            folder = RunFolder(path)
+            result = folder.result
+            result["speed"] = (
+                json.loads((path / SPEED).read_text(encoding="utf-8")) if (path / SPEED).is_file() else None
+            )
             runs.setdefault(result["model"], []).append(result)
-            folders.setdefault(result["model"], RunFolder(path))
+            folders.setdefault(result["model"], []).append(folder)
         rows = [_row(model, results) for model, results in runs.items()]
-        rows.sort(key=lambda row: (-row["top1"], row["loss"]))
-        for row in rows:
-            row["pareto"] = row["latency_p50_ms"] is not None and not any(_dominates(other, row) for other in rows)
-        one = next(iter(runs.values()), [{}])[0]
-        counts = [sum(row) for row in one.get("confusion", [])]
-        board = cls(rows, one.get("n", 0), one.get("split", ""), guess=max(counts) / sum(counts) if counts else 0.0)
-        for row in rows:
-            row["behind"] = rows[0]["top1"] - row["top1"]
-            row["behind_95"] = board._uncertain(row, folders) if row is not rows[0] else 0.0
-        rows += [{"model": model, "error": why} for model, why in (failed or {}).items()]
+        board = cls(rows)
+        if rows:
+            first = next(iter(runs.values()))[0]
+            board.n, board.split, board.classes = first["n"], first["split"], len(first["classes"])
+            for row in rows:
+                places = range(row["seeds"])
+                results = runs[row["model"]]
+                best = max(places, key=lambda i: (results[i]["top1"], -results[i]["loss"], -i))
+                board.runs[row["model"]] = folders[row["model"]][best]
+                row["run"] = board.runs[row["model"]].path.name
+                row["image_size"], row["small"] = _form(results[best], board.runs[row["model"]])
+            board._compare(folders)
+            board.one_size = one_size([s for row in board.rows if (s := _spec(board.runs[row["model"]])) is not None])
+        board.rows += [{"model": model, "error": why} for model, why in (failed or {}).items()]
         return board
+
+    def _compare(self, folders: dict[str, list[RunFolder]]) -> None:
+        """Order the rows, and say of each how far it is behind the best and above guessing."""
+        right, labels = _answers(folders)
+        answers = Answers([right[row["model"]] for row in self.rows])
+        frequent = labels == np.bincount(labels).argmax()
+        self.guess, self.over_seeds = float(frequent.mean()), answers.freedom > 0
+        self.enough = Answers([np.ones((1, len(labels)), bool)]).above(0, frequent).clear
+        for number, row in enumerate(self.rows):
+            row["number"] = number
+            row["learned"] = answers.above(number, frequent).clear
+            row["top1_low"], row["top1_high"] = answers.interval(number)
+        self.rows.sort(key=lambda row: (not row["learned"], -row["top1"], row["loss"]))
+        numbers = [row.pop("number") for row in self.rows]
+        for number, row in zip(numbers, self.rows, strict=True):
+            row["pareto"] = row["latency_p50_ms"] is not None and not any(_dominates(other, row) for other in self.rows)
+            apart = answers.difference(numbers[0], number)
+            row["behind"] = self.rows[0]["top1"] - row["top1"]
+            row["behind_95"] = apart.half if row is not self.rows[0] else 0.0
 
     @property
     def ranked(self) -> list[dict[str, Any]]:
         """The rows with numbers."""
         return [row for row in self.rows if "error" not in row]
 
+    @property
+    def best(self) -> RunFolder | None:
+        """The run to take: the best of the network that wins; None where nothing has learned."""
+        return self.runs[self.ranked[0]["model"]] if self.ranked and self.ranked[0]["learned"] else None
+
     def to_list(self) -> list[dict[str, Any]]:
         """The rows, for JSON."""
         return self.rows
 
     def interval(self, row: dict[str, Any]) -> tuple[float, float]:
-        """Where the true top-1 lies with 95 %: from the spread over seeds (Student 1908), else from the images (Wilson 1927)."""
-        if row["top1_std"] is not None:
-            half = self._half(row)
-            return max(0.0, row["top1"] - half), min(1.0, row["top1"] + half)
-        return wilson(row["top1"], self.n)
-
-    def _half(self, row: dict[str, Any]) -> float:
-        """Half of that interval."""
-        if row["top1_std"] is not None:
-            return T95[min(row["seeds"], len(T95) + 1) - 2] * row["top1_std"] / math.sqrt(row["seeds"])
-        low, high = wilson(row["top1"], self.n)
-        return (high - low) / 2
-
-    def _uncertain(self, row: dict[str, Any], folders: dict[str, RunFolder]) -> float:
-        """Half of the 95 % interval of how far a network is behind the best.
-
-        Of two single runs only the images count that one of them alone has right [McNemar 1947], and one more, for where
-        they are few [after Agresti and Min 2005]: this tells networks apart whose own intervals overlap. Over seeds the two
-        errors add as independent ones do.
-        """
-        best = self.rows[0]
-        if best["seeds"] == row["seeds"] == 1:
-            (ours, labels), (theirs, _) = (folders[each["model"]].predictions for each in (best, row))
-            pair = paired(ours, theirs, labels)
-            return 1.96 * math.sqrt(pair["lost"] + pair["won"] + 1) / pair["n"]
-        return math.hypot(self._half(best), self._half(row))
+        """Where the true top-1 of a row lies with 95 %."""
+        return row["top1_low"], row["top1_high"]
 
     def verdict(self) -> str:
         """Who wins, how sure that is, and which network is as good within the noise but faster."""
-        if not self.ranked:
-            return "No network finished."
-        best, *others = self.ranked
-        low, high = self.interval(best)
-        how = f"{best['seeds']} seeds" if best["top1_std"] is not None else f"{self.n:,} {self.split} images"
-        does = "wins with" if len(self.rows) > 1 else "reaches"
-        text = f"{best['model']} {does} {100 * best['top1']:.2f} % top-1 (95 % interval {100 * low:.2f}-{100 * high:.2f} %, from {how})."
-        equal = [row for row in others if row["behind"] <= row["behind_95"]]
-        if equal:
-            named = ", ".join(f"{row['model']} ({_apart(row)} behind)" for row in equal)
-            text += f" Within the noise of that: {named}; more {'seeds or ' if best['seeds'] < 5 else ''}images would tell them apart."
-            timed = [row for row in equal if row["latency_p50_ms"] and best["latency_p50_ms"]]
-            fastest = min(timed, key=lambda row: row["latency_p50_ms"], default=None)
-            if fastest and fastest["latency_p50_ms"] < best["latency_p50_ms"] / 1.1:
-                text += f" {fastest['model']} answers {best['latency_p50_ms'] / fastest['latency_p50_ms']:.1f}x faster."
-        elif others:
-            text += f" The next, {others[0]['model']}, has {100 * others[0]['top1']:.2f} %: clearly less, by {_apart(others[0])}."
-        if blind := [row["model"] for row in self.ranked if self.interval(row)[0] <= self.guess]:
-            named, guess = ", ".join(blind), f"{100 * self.guess:.1f} %"
-            text += f" Not learned: {named}; no better than the most frequent class every time ({guess}). Train longer, or with a lower lr."
-        return text
+        return verdict(self)
 
     def table(self) -> None:
         """Print it; a narrow screen goes without the columns that matter least (leaderboard.csv has all)."""
         screen = console.screen()
         endless = screen.options.update(max_width=1000)
-        tables = (self._table(DISPENSABLE[:n]) for n in range(len(DISPENSABLE) + 1))
+        never = () if self.classes >= TOP5_FROM else ("top-5 %",)
+        tables = (self._table((*never, *DISPENSABLE[:n])) for n in range(len(DISPENSABLE) + 1))
         fitting = (table for table in tables if screen.measure(table, options=endless).maximum <= screen.width)
-        screen.print(next(fitting, self._table(DISPENSABLE)))
+        screen.print(next(fitting, self._table((*never, *DISPENSABLE))))
 
     def _table(self, left_out: Sequence[str]) -> Any:
         from rich.box import SIMPLE_HEAD
@@ -191,7 +197,7 @@ class Leaderboard:
         writer.writeheader()
         for row in self.rows:
             writer.writerow({key: safe_cell(value) for key, value in row.items()})
-        write_atomic(path, buffer.getvalue().encode())
+        write_text(path, buffer.getvalue())
 
 
 def _row(model: str, results: list[dict[str, Any]]) -> dict[str, Any]:
@@ -226,33 +232,47 @@ def _row(model: str, results: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def _answers(folders: dict[str, list[RunFolder]]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Of each network, which images each of its runs has right (S, N), and the images' labels (N,)."""
+    right: dict[str, np.ndarray] = {}
+    first: tuple[np.ndarray, RunFolder] | None = None
+    for model, runs in folders.items():
+        rows = []
+        for run in runs:
+            logits, labels = run.predictions
+            first = first or (labels, run)
+            if not np.array_equal(labels, first[0]):
+                what = f"{run.path}: was judged on other images than {first[1].path}"
+                raise ModelFileError(what, f"delete {run.path} to train it again")
+            rows.append(logits.argmax(1) == labels)
+        right[model] = np.stack(rows)
+    if first is None:
+        raise UsageError("no runs to compare", "give one run at least")
+    return right, first[0]
+
+
+def _form(result: dict[str, Any], folder: RunFolder) -> tuple[int | None, bool | None]:
+    """Input size and form of a run; those of before they stood in the result are in its settings."""
+    if "image_size" in result:
+        return result["image_size"], result["small"]
+    recorded = read_file(folder / SETTINGS) if folder.started else {}
+    return recorded.get("image_size"), recorded.get("small")
+
+
+def _spec(folder: RunFolder) -> dict[str, Any] | None:
+    """What rebuilds a run's network; None where it is not there to be read."""
+    try:
+        return json.loads((folder / bundle.CARD).read_text(encoding="utf-8"))["spec"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _dominates(a: dict[str, Any], b: dict[str, Any]) -> bool:
     """Whether a is at least as accurate and as fast as b, and better in one."""
     if a["latency_p50_ms"] is None:
         return False
     no_worse = a["top1"] >= b["top1"] and a["latency_p50_ms"] <= b["latency_p50_ms"]
     return no_worse and (a["top1"] > b["top1"] or a["latency_p50_ms"] < b["latency_p50_ms"])
-
-
-def wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
-    """The interval for a share seen in n draws [Wilson 1927]."""
-    if n == 0:
-        return 0.0, 1.0
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return centre - half, centre + half
-
-
-def short(number: float) -> str:
-    """61706 as 61.7k."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= size:
-            return f"{number / size:.1f}{letter}"
-    return f"{number:.0f}"
-
-
-def _apart(row: dict[str, Any]) -> str:
-    return f"{100 * row['behind']:.2f} ± {100 * row['behind_95']:.2f} points"
 
 
 def _spread(row: dict[str, Any]) -> str:
@@ -270,12 +290,13 @@ SHOWN: dict[str, Callable[[dict[str, Any]], str]] = {
     "loss": lambda row: f"{row['loss']:.3f}",
     "ECE": lambda row: f"{row['ece']:.3f}",
     "params": lambda row: short(row["params"]),
+    "px": lambda row: str(row["image_size"] or ""),
     "MMACs": lambda row: f"{row['macs'] / 1e6:,.1f}",
     "p50 ms": _latency,
     "img/s": lambda row: "" if row["images_per_second"] is None else f"{row['images_per_second']:,.0f}",
     "train s": lambda row: f"{row['train_seconds']:.0f}",
 }
-DISPENSABLE = ("ECE", "loss", "top-5 %", "train s", "MMACs", "img/s", "params")
+DISPENSABLE = ("ECE", "loss", "top-5 %", "train s", "MMACs", "img/s", "params", "px")
 
 
 def safe_cell(value: Any) -> Any:

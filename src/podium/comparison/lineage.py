@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from podium.comparison.charts import PALETTE, challenge, errors
-from podium.comparison.leaderboard import short
 from podium.comparison.page import write_page
-from podium.evaluation.cost import params_and_macs
+from podium.evaluation.cost import params_and_macs, short
 from podium.models import architecture, create_model, list_models
 from podium.models.convnet import meta
 from podium.models.draw import diagram

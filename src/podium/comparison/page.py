@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
 
-from podium.files import write_atomic
+from podium.errors import EXTRAS, MachineError
+from podium.files import write_text
+
+
+def check_packages() -> None:
+    """Have it known before the work of hours whose page this will be that what draws it is installed.
+
+    Raises:
+        MachineError: names the package.
+    """
+    for package in ("jinja2", "plotly"):
+        if importlib.util.find_spec(package) is None:
+            what = f"{package} is not installed, which the report needs"
+            raise MachineError(what, f'pip install "podium[{EXTRAS[package]}]"')
 
 
 def write_page(path: Path, template: str, charts: dict[str, Any], **content: Any) -> Path:
@@ -26,7 +40,7 @@ def write_page(path: Path, template: str, charts: dict[str, Any], **content: Any
     )
     page = environment.get_template(template).render(charts=_script_json(charts), plotly=get_plotlyjs(), **content)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, page.encode())
+    write_text(path, page)
     return path
 
 

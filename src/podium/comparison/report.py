@@ -14,10 +14,18 @@ from typing import Any
 import torch
 
 from podium.comparison import charts
-from podium.comparison.leaderboard import Leaderboard, short
+from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.page import write_page
 from podium.data.dataset import Dataset
-from podium.evaluation.metrics import probabilities, worst_mistakes
+from podium.evaluation.cost import short
+from podium.evaluation.metrics import (
+    MOST_CLASSES,
+    MOST_CONFUSED,
+    TOP5_FROM,
+    most_confused,
+    probabilities,
+    worst_mistakes,
+)
 from podium.evaluation.speed import processor
 from podium.training.folder import COMPRESSION, RunFolder
 
@@ -76,7 +84,9 @@ def write_report(
     for row in board.ranked:
         trial = next(t for t in trials if results[t]["model"] == row["model"])
         name = f"network-{len(networks)}"
-        drawn[f"{name}-confusion"] = charts.confusion(results[trial])
+        whole = len(results[trial]["classes"]) <= MOST_CLASSES
+        if whole:
+            drawn[f"{name}-confusion"] = charts.confusion(results[trial])
         drawn[f"{name}-calibration"] = charts.calibration(results[trial], style[row["model"]][0])
         networks.append(
             {
@@ -84,10 +94,19 @@ def write_report(
                 "row": row,
                 "result": results[trial],
                 "colour": style[row["model"]][0],
+                "confused": None if whole else _confused(trial, data),
+                "per_class": sorted(results[trial]["per_class"], key=lambda c: c["f1"])[:MOST_CONFUSED]
+                if not whole
+                else results[trial]["per_class"],
                 "mistakes": _mistakes(trial, data, results[trial]["split"]),
             }
         )
-    columns = [column for column in COLUMNS if any(row.get(column[0]) is not None for row in board.ranked)]
+    columns = [
+        column
+        for column in COLUMNS
+        if any(row.get(column[0]) is not None for row in board.ranked)
+        and (column[0] != "top5" or board.classes >= TOP5_FROM)
+    ]
     return write_page(
         path,
         "report.html.j2",
@@ -121,7 +140,15 @@ def _cells(row: dict[str, Any], board: Leaderboard, columns: Sequence[Column]) -
         if key == "top1" and row["top1_std"] is not None:
             text += f" ± {100 * row['top1_std']:.2f}"
         cells.append({"text": text, "value": "" if value is None else value, "best": best})
-    return {"model": row["model"], "pareto": row["pareto"], "seeds": row["seeds"], "cells": cells}
+    small = ", small form" if row["small"] else ""
+    size = f"{row['image_size']} px{small}" if row["image_size"] else ""
+    return {"model": row["model"], "size": size, "pareto": row["pareto"], "seeds": row["seeds"], "cells": cells}
+
+
+def _confused(trial: Path, data: Dataset) -> list[dict[str, Any]]:
+    """The pairs of classes that most images of a run were confused in."""
+    logits, labels = RunFolder(trial).predictions
+    return most_confused(labels, logits.argmax(1), data.classes)
 
 
 def _data_uri(image: Any) -> str:
@@ -138,7 +165,7 @@ def report_run(run: RunFolder, data: Dataset) -> Path:
     if result.get("devices", 1) > 1:
         training += f"; {result['devices']} devices"
     if not result.get("bit_comparable", True):
-        training += "; the number of devices changed on the way: not comparable to the bit with another run"
+        training += "; the number of devices or threads changed on the way: not comparable to the bit with another run"
     table = run / COMPRESSION
     shrunk = json.loads(table.read_text(encoding="utf-8")) if table.is_file() else None
     return write_report(run / REPORT, Leaderboard.read([run.path]), [run.path], data, training, shrunk)

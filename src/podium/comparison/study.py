@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from podium import bundle
 from podium.comparison.leaderboard import Leaderboard
+from podium.comparison.page import check_packages
 from podium.comparison.report import REPORT, write_report
+from podium.comparison.sizes import cost_of, different_sizes, one_size
 from podium.data.dataset import Dataset
-from podium.data.sources import load_data
+from podium.data.roles import RECORD, read_record
 from podium.errors import ModelFileError, NumericError, PodiumError, UsageError
+from podium.evaluation.cost import format_cost
 from podium.evaluation.speed import speed
 from podium.models import architecture
+from podium.recommended import ASKED, TABLE
 from podium.settings import Origins, Settings, read_file, write_file
 from podium.training.folder import SETTINGS, SPEED, RunFolder
+from podium.training.images import data_of, split_seed
 from podium.training.interrupt import Stopped
 from podium.training.launch import started_together
 from podium.training.loop import Progress, train
+from podium.training.plan import form_for
 from podium.training.resume import NOT_COMPARED
 
 MODELS = ("lenet5", "lenet5_modern", "alexnet", "vgg11_bn", "plain20", "resnet20")
-ASKED = "comparison.yaml"  # the settings as asked, in the folder
 
 
 class Study:
@@ -60,19 +67,26 @@ class Study:
             (m, seed, self.out / f"{m}-seed{seed}") for seed in range(first, first + self.seeds) for m in self.models
         ]
 
-    def run(self, progress: Callable[..., None] | None = None) -> Leaderboard:
+    def run(
+        self, progress: Callable[..., None] | None = None, announce: Callable[[str], None] | None = None
+    ) -> Leaderboard:
         """Train what is unfinished, measure speed, rank, report.
 
         Args:
             progress: called as progress(number of the run, runs in all, network, seed, step, steps, what to show).
+            announce: called before the first run with lines for people: each network's form, size and cost.
 
         Returns:
             The leaderboard; networks that failed are its last rows.
         """
         s = self.merged.settings
+        check_packages()
         if self.data is None:
-            self.data = load_data(s.data, val=s.val, seed=s.seed, resize=s.resize, on_bad=s.on_bad, channels=s.channels)
+            self.data = data_of(s, None, _while_reading(progress))
         self._claim(self.data)
+        if announce is not None:
+            for line in self._forms(self.data):
+                announce(line)
         finished: list[Path] = []
         trials = self.trials()
         for number, (model, seed, path) in enumerate(trials):
@@ -89,15 +103,30 @@ class Study:
                 RunFolder(path).write_json(SPEED, speed(bundle.load(path).model))
         board = Leaderboard.read(finished, {name: error.what for name, error in self.failed.items()})
         if finished:
-            board.to_csv(self.out / "leaderboard.csv")
+            board.to_csv(self.out / TABLE)
             seeds = f"{self.seeds} seed{'s' if self.seeds > 1 else ''} from {s.seed}"
             training = f"recipe {s.recipe}, {s.duration} each, {seeds}"
             write_report(self.report, board, finished, self.data, training)
             board.report = self.report
         return board
 
+    def _forms(self, data: Dataset) -> list[str]:
+        """Each network's form, size and cost, a line each, and what one size for all would do."""
+        specs: list[dict[str, Any]] = []
+        for model in self.models if self.merged.settings.weights is None else ():  # given weights have their form
+            size, small = form_for(self.merged.settings.replace(model=model), data)
+            small = small and architecture(model).small_min_size is not None
+            spec: dict[str, Any] = {"model": model, "num_classes": len(data.classes), "in_chans": data.channels}
+            spec |= {"image_size": size, "small": small}
+            with suppress(UsageError):  # it will be said when it fails
+                cost_of(spec)
+                specs.append(spec)
+        sizes = different_sizes({spec["model"]: spec["image_size"] for spec in specs})
+        return [*(format_cost(spec, cost_of(spec)) for spec in specs), *filter(None, (sizes, one_size(specs)))]
+
     def _train(self, model: str, seed: int, path: Path, progress: Progress) -> None:
-        settings, origin = self.merged.settings.replace(model=model, seed=seed), self.merged.origin
+        s, origin = self.merged.settings, self.merged.origin
+        settings = s.replace(model=model, seed=seed, split_seed=split_seed(s))  # all runs have the same images held out
         if RunFolder(path).started:  # `_claim` has compared what was asked; a run has what came of it
             origin = {key: origin[key] for key in NOT_COMPARED}
         train(settings, path, origin=origin, resume=True, data=self.data, progress=progress)
@@ -118,16 +147,25 @@ class Study:
                 old, new = getattr(recorded, key), getattr(asked, key)
                 if old != new:
                     raise UsageError(f"{self.out}: was made with {key} {old!r}, not {new!r}", again)
-        images = data.fingerprint()
         for card in self.out.glob(f"*/{bundle.CARD}"):
             try:
                 trained_on = json.loads(card.read_text(encoding="utf-8"))["data_sha256"]
             except (ValueError, KeyError, TypeError):
                 raise ModelFileError(f"{card}: damaged", f"delete {card.parent} to train it again") from None
-            if trained_on != images:
+            if not data.is_what(trained_on):
                 raise UsageError(f"{card.parent}: was trained on other images than {data.name} has now", again)
+        for path in self.out.glob(f"*/{RECORD}"):  # of runs that are not finished
+            record = read_record(path.parent)
+            if record is not None and record.made.get("fingerprint") != data.fingerprint():
+                raise UsageError(f"{path.parent}: was begun on other images than {data.name} has now", again)
         self.out.mkdir(parents=True, exist_ok=True)
         write_file(note, asked, self.merged.origin)
+
+
+def _while_reading(progress: Callable[..., None] | None) -> Callable[[int, int], None] | None:
+    if progress is None:
+        return None
+    return lambda done, count: progress(0, 0, "", 0, done, count, {"reading": True})
 
 
 def _for_trial(progress: Callable[..., None] | None, number: int, count: int, model: str, seed: int) -> Progress:

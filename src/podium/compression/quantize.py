@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
 import os
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from podium.deployment.graph import answer, graph_of
 from podium.deployment.runtime import MODEL, MODEL_IR, Exported, cores, load_exported
 from podium.errors import DataError, NumericError, UsageError
 from podium.evaluation.metrics import paired
-from podium.files import write_atomic
+from podium.files import scratch_folder, write_json
 
 ENGINES = ("onnxruntime", "openvino")
 CALIBRATION, JUDGED = 256, 2000  # images that ranges are measured on, and that it is judged by at most
@@ -98,8 +97,8 @@ def quantize(
         raise DataError(f"{data.name} has classes the network was not trained on", "give the data of the run")
     before, _ = answer(bundle, images)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".quantize-") as scratch:
-        folder, base = Path(scratch) / "made", Path(scratch) / "float.onnx"
+    with scratch_folder(out) as scratch:
+        folder, base = scratch / "made", scratch / "float.onnx"
         folder.mkdir()
 
         def attempt(network: Bundle, model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -123,12 +122,24 @@ def quantize(
         facts = {"gate": gate, "gate_without_qat": plain, "split": split}
         files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
         card = {**card, **facts, "sha256": files}
-        write_atomic(folder / CARD, json.dumps(card, indent=1, ensure_ascii=False).encode())
-        write_atomic(folder / REPORT, json.dumps({**facts, "how": card["how"], "rows": rows}, indent=1).encode())
+        write_json(folder / CARD, card)
+        write_json(folder / REPORT, {**facts, "how": card["how"], "rows": rows})
         out.mkdir(exist_ok=True)
-        for name in (*files, REPORT, CARD):
-            os.replace(folder / name, out / name)
+        with _claimed(out / REPORT):
+            for name in (*files, REPORT, CARD):
+                os.replace(folder / name, out / name)
     return Quantized(out, gate, rows)
+
+
+@contextlib.contextmanager
+def _claimed(path: Path) -> Iterator[None]:
+    """Within it the folder of a file is this process's to fill; another that makes the same is refused."""
+    try:
+        path.touch(exist_ok=False)
+    except FileExistsError:
+        what = f"{path.parent}: was made by another process meanwhile"
+        raise UsageError(what, "use that, or name another folder with -o") from None
+    yield
 
 
 def _logits(made: Exported, images: np.ndarray) -> np.ndarray:

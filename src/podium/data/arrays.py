@@ -10,7 +10,6 @@ import os
 import pickle  # only the restricted Unpickler below
 import zlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from PIL import Image
 
 from podium.data.archives import opened_tar
 from podium.data.dataset import Dataset, Split, show
+from podium.data.readers import Readers
 from podium.errors import DataError
 
 DIGITS = tuple("0123456789")
@@ -186,7 +186,7 @@ def _cifar(name: str, read: Callable[[str], tuple[bytes, str]], source: str) -> 
         raise DataError(f"{where}: not the class names of {name} ({error!r})", "download it again") from None
     splits = {}
     for split, stems in (("train", train), ("test", [test])):
-        with ThreadPoolExecutor(2) as pool:  # unpacking lets go of the interpreter
+        with Readers(2) as pool:  # unpacking lets go of the interpreter
             batches = [_batch(*unpacked, label_key, len(classes)) for unpacked in pool.map(read, stems)]
         pixels, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
         splits[split] = Split(labels, pixels)

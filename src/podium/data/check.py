@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from podium.data.dataset import Dataset, ImageFile, show
 from podium.data.decode import FORMATS, MAX_PIXELS, damaged_metadata, decode
-from podium.data.layout import LAYOUT, OUTSIDE, Listing
+from podium.data.layout import LAYOUT, OUTSIDE, Listing, not_utf8
 from podium.data.names import look_alike, look_alikes, suffix
+from podium.data.readers import Readers
 from podium.data.sources import listed, nested, read_stored
 from podium.errors import DataError
 
@@ -33,7 +33,7 @@ class Problem:
     Args:
         kind: unreadable, truncated, zero-byte, too-large, metadata, duplicate, leak, conflicting-label, empty-class,
             missing-class, extra-class, few-images, look-alike, nested-class, imbalance, extension-lies, unread-format,
-            denied, layout, ignored, root-image.
+            denied, layout, ignored, root-image, not-utf-8.
         path: the file or class.
         detail: what it is, and beside what.
     """
@@ -98,6 +98,8 @@ def check(source: str | Path, progress: Callable[[int, int], None] | None = None
         return report
     listing = listed(source)
     _layout(report, listing)
+    for name, mend in not_utf8(listing).items():
+        report.add("not-utf-8", show(name), f"the name of a class, which no card or report can hold; {mend}")
     files = [
         (split or "train", name, file)
         for split, classes in listing.files.items()
@@ -110,7 +112,7 @@ def check(source: str | Path, progress: Callable[[int, int], None] | None = None
     if files:
         _count(report, [(split, name) for split, name, _ in files], listing.classes, splits)
     entries: list[tuple[str, str, str, bytes]] = []
-    with ThreadPoolExecutor(2) as pool:
+    with Readers(2) as pool:
         for done, ((split, name, file), (problem, digest)) in enumerate(
             zip(files, pool.map(_inspect, (f for _, _, f in files)), strict=True), 1
         ):

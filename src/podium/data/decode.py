@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
 import io
 import math
 import re
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar, cast
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from podium.data.metadata import blocks, orientation, without_metadata
-from podium.errors import ImageError, PodiumError
+from podium.errors import ImageError, MachineError, PodiumError
 
 # What Pillow would print beside the image, or beside our own error: damaged EXIF counts as none, and size has its limit below.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
@@ -26,6 +28,7 @@ RESIZES = ("crop", "pad", "stretch")
 INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 CHANNEL_ORDERS = ("rgb", "bgr")
 MAX_PIXELS = 50_000_000  # read from the header, before anything is decoded
+STARVED = "take fewer --workers, or end other programs, and run the same again; of a run, with --resume"
 JPEGS = ("JPEG", "MPO")  # MPO: a JPEG with further pictures behind it, as phones write them
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -49,6 +52,33 @@ OTHERS = {  # formats that are not read, by how they begin
 }
 
 
+Decoder = TypeVar("Decoder", bound=Callable[..., Any])
+
+
+def starving(decoder: Decoder) -> Decoder:
+    """A function of (bytes, name, ...) whose end of memory is the machine's fault, and says nothing of the image.
+
+    Raises:
+        MachineError: in the place of a MemoryError; names the image.
+    """
+
+    @functools.wraps(decoder)
+    def named(data: bytes, name: str, *more: Any, **how: Any) -> Any:
+        try:
+            return decoder(data, name, *more, **how)
+        except MemoryError:
+            raise MachineError(f"{name}: no memory was left to decode it", STARVED) from None
+
+    return cast(Decoder, named)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether a decoder's error says that memory ended: Pillow and libjpeg have it as a text, too."""
+    said = re.search(r"\bmemory\b", str(error), re.IGNORECASE) is not None
+    return isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM or said
+
+
+@starving
 def decode(data: bytes, name: str, channels: int, shrink: Callable[[int, int], int] | None = None) -> Image.Image:
     """One image, upright, with 8 bits a channel.
 
@@ -67,6 +97,7 @@ def decode(data: bytes, name: str, channels: int, shrink: Callable[[int, int], i
 
     Raises:
         ImageError: empty, not an image, of another format, truncated, damaged, or too large; names the file.
+        MachineError: memory ended while it was decoded.
     """
     if not data:
         raise ImageError(f"{name}: empty file", "copy the file again, or delete it")
@@ -78,6 +109,8 @@ def decode(data: bytes, name: str, channels: int, shrink: Callable[[int, int], i
         except (PodiumError, MemoryError):
             raise
         except Exception as error:  # decoders raise what they like
+            if out_of_memory(error):
+                raise MemoryError from None
             failed = failed or error
     raise _refusal(failed or ValueError(), data, name)
 
@@ -114,6 +147,7 @@ def _refusal(error: Exception, data: bytes, name: str) -> ImageError:
     return ImageError(f"{name}: {kind} image ({said})", "copy it again from where it came from, or delete it")
 
 
+@starving
 def decode_pixels(data: bytes, name: str, channels: int, shrink: Callable[[int, int], int] | None = None) -> np.ndarray:
     """What `decode` gives, as (H, W, C) uint8; a plain JPEG comes from libjpeg-turbo itself, without the way through Pillow.
 

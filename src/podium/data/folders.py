@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from podium.data.archives import ARCHIVES, list_archive
-from podium.data.dataset import ImageFile, show
+from podium.data.dataset import SPECIAL, ImageFile, show
 from podium.data.layout import FOLDER, Left, Listing, arrange
 from podium.data.names import EXTENSIONS, UNREAD, hidden, hidden_image, natural, suffix
 from podium.errors import DataError
@@ -93,7 +93,7 @@ def _entry(path: Path) -> ImageFile | Left | None:
     if stat.S_ISDIR(info.st_mode):
         return FOLDER
     if not stat.S_ISREG(info.st_mode):
-        return Left("other", "a pipe, a socket or a device")
+        return Left("other", f"{SPECIAL.get(stat.S_IFMT(info.st_mode), 'no file')}, not a file")
     if ending in EXTENSIONS:
         return ImageFile(path, show(path), 0, info.st_size, info.st_mtime_ns)
     return Left("unread", UNREAD[ending]) if ending in UNREAD else Left("other", "not an image by its name")

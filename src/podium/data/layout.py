@@ -10,13 +10,16 @@ What could be read in two ways is no data set: it is said, with how to make it o
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from podium.data.dataset import ImageFile, show
+from podium.data.dataset import ImageFile, is_text, show
 from podium.data.names import natural, split_named
+from podium.files import shell_word
 
 LAYOUT = "lay it out as DATA/CLASS/image.jpg, or DATA/train/CLASS/image.jpg with val/ or test/ beside train/"
 OUTSIDE = "an image outside of a class folder"
@@ -262,3 +265,25 @@ def _problem(
             mend = "if it is a class, rename it; else put the class folders into train/, and class folders into it"
             return what, mend
     return None
+
+
+def not_utf8(listing: Listing) -> dict[str, str]:
+    """Classes whose folders' names are not UTF-8, and the command that renames them: no card or report could hold them."""
+    odd: dict[str, list[str]] = {}
+    for classes in listing.files.values():
+        for name, files in classes.items():
+            if not is_text(name):
+                folder = next((above for above in files[0].path.parents if above.name == name), None) if files else None
+                moves = odd.setdefault(name, [])
+                if folder is not None:
+                    moves.append(f"mv {shell_word(folder)} {shell_word(folder.with_name(_as_text(folder)))}")
+    return {name: " && ".join(moves) or "unpack it, and rename the folder" for name, moves in odd.items()}
+
+
+def _as_text(folder: Path) -> str:
+    """What a name that is not UTF-8 was meant to be: as Windows writes Western letters, else with the bytes' numbers."""
+    with contextlib.suppress(UnicodeDecodeError):
+        meant = os.fsencode(folder.name).decode("cp1252")
+        if meant.isprintable() and not folder.with_name(meant).exists():
+            return meant
+    return "".join(chr(byte) if 32 <= byte < 127 else f"_{byte:02x}" for byte in os.fsencode(folder.name))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -22,11 +24,13 @@ from podium.data.augment import Augment
 from podium.data.dataset import Split
 from podium.data.decode import Preprocessing
 from podium.data.memory import keep_freed_memory
-from podium.errors import DataError, MachineError
+from podium.data.readers import Readers
+from podium.errors import DataError, MachineError, UsageError
 
 RESIDENT_BYTES = 2 << 30  # an in-memory set resized to more than this is resized batch by batch instead
 PREFETCH = 3  # batches decoded ahead
 TOGETHER = 32  # images at most that a thread decodes before it hands them over: threads that meet less often wait less
+MOST_WORKERS = 256  # threads that decode: more than any machine has cores for
 HUNG = 120.0  # seconds after which images that have not been decoded count as hung
 
 Read = Callable[
@@ -84,6 +88,8 @@ class Loader:
         keep_freed_memory()
         if len(split) == 0:
             raise DataError("there is no image to load", "check the split with `podium check`")
+        if not 0 <= workers <= MOST_WORKERS:
+            raise UsageError(f"workers: {workers}", f"give 0 to {MOST_WORKERS}; as many as there are cores are enough")
         self.split, self.preprocessing, self.device = split, preprocessing, device
         self.seed, self.augment, self.workers, self.part = seed, augment, workers, part
         self.batch_size = min(batch_size, len(split))
@@ -108,7 +114,7 @@ class Loader:
         if pixels is None or len(pixels) * size * size * channels > RESIDENT_BYTES:
             return None
         if pixels.shape[1:] != (size, size, channels):
-            with ThreadPoolExecutor(max(1, self.workers)) as pool:
+            with Readers(max(1, self.workers)) as pool:
                 pixels = np.stack(list(pool.map(self._square, range(len(pixels)))))
         return self._padded(torch.tensor(pixels, device=self.device))  # a copy: what was read is not writable
 
@@ -308,7 +314,8 @@ class Loader:
         if self.workers == 0:
             for rows in batches:
                 filled = room(rows)
-                work(rows.tolist(), filled)
+                with self._decoding(rows):
+                    work(rows.tolist(), filled)
                 yield rows, filled
             return
         pool = reading_threads(self.workers)
@@ -325,23 +332,29 @@ class Loader:
                 if not waiting:
                     return
                 rows, filled, futures = waiting.popleft()
-                try:
+                with self._decoding(rows):
                     for future in futures:
                         future.result(timeout=HUNG)
-                except FutureTimeout:
-                    raise MachineError(
-                        f"an image of the batch at {int(rows[0])} was not read within {HUNG:.0f} s",
-                        "check the disk, or fewer --workers",
-                    ) from None
-                except MemoryError:
-                    raise MachineError(
-                        f"no memory was left to decode the images of the batch at {int(rows[0])} "
-                        f"(numbers {int(rows.min())} to {int(rows.max())}) with {self.workers} workers",
-                        "take fewer --workers, or a smaller --batch-size; then go on with --resume",
-                    ) from None
                 yield rows, filled
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.close()
+
+    @contextmanager
+    def _decoding(self, rows: Tensor) -> Iterator[None]:
+        """Within it a read that never ends, and an end of memory, are said to be the machine's."""
+        try:
+            yield
+        except FutureTimeout:
+            raise MachineError(
+                f"an image of the batch at {int(rows[0])} was not read within {HUNG:.0f} s",
+                "check the disk, or fewer --workers",
+            ) from None
+        except MemoryError:
+            raise MachineError(
+                f"no memory was left to decode the images of the batch at {int(rows[0])} "
+                f"(numbers {int(rows.min())} to {int(rows.max())}) with {self.workers} workers",
+                "take fewer --workers, or a smaller --batch-size; then go on with --resume",
+            ) from None
 
 
 def as_image(pixels: np.ndarray) -> Tensor:
@@ -350,22 +363,31 @@ def as_image(pixels: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(pixels[None], order="C")).permute(0, 3, 1, 2)
 
 
-def reading_threads(count: int) -> ThreadPoolExecutor:
+def reading_threads(count: int) -> Readers:
     """Threads in each of which torch works alone: beside each other they are as many as the processor has to give.
 
     How many threads torch takes belongs to the thread that asks, but it is also what later ones start with; so this waits
     until all have asked, and then says again what holds here.
+
+    Raises:
+        MachineError: the system starts no more threads; names a number that it does.
     """
     here, ready = torch.get_num_threads(), threading.Barrier(count + 1)
+    started = itertools.count()
 
     def begin() -> None:
+        next(started)
         torch.set_num_threads(1)
         torch.get_num_threads()  # a thread takes the number when it is asked first
-        ready.wait()
+        with suppress(threading.BrokenBarrierError):
+            ready.wait()
 
-    pool = ThreadPoolExecutor(count, thread_name_prefix="decode", initializer=begin)
-    for _ in range(count):
-        pool.submit(int)  # each starts a thread, as all before it wait
-    ready.wait()
-    torch.set_num_threads(here)
+    try:
+        pool = Readers(count, begin, on_failure=ready.abort)
+        ready.wait()
+    except MachineError as error:
+        raise MachineError(f"workers: {error.what}", f"--workers {next(started) // 2}, or {error.fix}") from None
+    finally:
+        ready.abort()  # nobody waits on after an interruption
+        torch.set_num_threads(here)
     return pool

@@ -1,25 +1,25 @@
 """Packs: photos decoded once, kept as pixels in one file, and read from there at the speed of memory. numpy and Pillow only.
 
-A pack is a folder of three files:
+A pack is a folder of four files:
 
 - `images.bin`: the pixels (H, W, 3) uint8 of every image, one after the other. Images keep their shape, so a random crop
   is a few rows of a memory map, and the choice between `crop`, `pad` and `stretch` stays open.
 - `index.npy`: a row an image, (N, 5) int64: where its pixels begin, height, width, label, CRC-32 of the pixels.
+- `contents.npy`: a key an image of the file it was made from (`identity.content_key`), (N,) uint64.
 - `pack.json`: what it is: format, classes, how many images each split has, the rule of preparation, the size and SHA-256
-  of the other two.
+  of the others.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import json
 import os
-import shutil
 import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,13 @@ from PIL import Image
 
 from podium import __version__
 from podium.data.dataset import Dataset, Split, show
+from podium.data.identity import content_key
+from podium.data.readers import Readers
 from podium.errors import DataError, MachineError, UsageError
-from podium.files import disk_error, seal, sync_folder, write_atomic
+from podium.files import disk_error, scratch_folder, seal, sync_folder, write_atomic, write_json
 
 FORMAT = 1  # of the packs that are written; those of a higher number are refused
-CARD, INDEX, IMAGES = "pack.json", "index.npy", "images.bin"
+CARD, INDEX, IMAGES, CONTENTS = "pack.json", "index.npy", "images.bin", "contents.npy"
 AT_ONCE = 64  # images decoded ahead of the disk
 AGAIN = "pack the images again"
 
@@ -48,6 +50,7 @@ class Packed:
         index: of all of its images, as in `index.npy`.
         rows: (N,) which of them these are.
         checked: (all,) bool, those whose pixels were compared with their CRC-32 in this process.
+        keys: (all,) uint64, of the contents of the files they were made from; None in packs that have none.
     """
 
     path: Path
@@ -55,6 +58,7 @@ class Packed:
     index: np.ndarray
     rows: np.ndarray
     checked: np.ndarray
+    keys: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -84,7 +88,14 @@ class Packed:
 
     def select(self, chosen: np.ndarray) -> Packed:
         """Some of them, in the order given."""
-        return Packed(self.path, self.pixels, self.index, self.rows[chosen], self.checked)
+        return Packed(self.path, self.pixels, self.index, self.rows[chosen], self.checked, self.keys)
+
+    def contents(self) -> np.ndarray:
+        """Keys of the files they were made from, (N,) uint64; in older packs, which have none, of shape and CRC-32."""
+        if self.keys is not None:
+            return self.keys[self.rows]
+        rows = np.ascontiguousarray(self.index[self.rows][:, [1, 2, 4]])
+        return np.fromiter((content_key(row.data) for row in rows), np.uint64, len(rows))
 
     def fingerprint(self) -> bytes:
         """Of places, shapes and contents: 32 bytes."""
@@ -126,10 +137,10 @@ def write_pack(
                     progress(len(rows), count)
             file.flush()
             os.fsync(file.fileno())
-        table = io.BytesIO()
-        np.save(table, np.array(rows, np.int64))
-        index = table.getvalue()
+        index = as_file(np.array(rows, np.int64))
         write_atomic(folder / INDEX, index)
+        contents = as_file(np.concatenate([split.contents() for split in data.splits.values()]))
+        write_atomic(folder / CONTENTS, contents)
         card: dict[str, Any] = {
             "format": FORMAT,
             "podium": __version__,
@@ -143,11 +154,19 @@ def write_pack(
             "files": {
                 IMAGES: {"bytes": written, "sha256": digest.hexdigest()},
                 INDEX: {"bytes": len(index), "sha256": hashlib.sha256(index).hexdigest()},
+                CONTENTS: {"bytes": len(contents), "sha256": hashlib.sha256(contents).hexdigest()},
             },
         }
         card["sha256"] = seal(card)
-        write_atomic(folder / CARD, json.dumps(card, indent=1, ensure_ascii=False).encode())
+        write_json(folder / CARD, card)
     return card
+
+
+def as_file(array: np.ndarray) -> bytes:
+    """An array as a file of numpy's."""
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
 
 
 @contextlib.contextmanager
@@ -165,10 +184,11 @@ def new_folder(data: Dataset, out: Path) -> Iterator[tuple[Path, Callable[[int],
         raise UsageError(f"{show(out)}: exists already", "name another folder with -o")
     if any(split.files is None for split in data.splits.values()):
         raise UsageError(f"{data.name}: is not made of image files", "use it as it is: it is read at memory speed")
-    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MachineError(f"cannot make {show(out)}: {error.strerror}", "name another folder with -o") from None
     place = Path(os.path.abspath(out))
-    folder = place.with_name(f".tmp-{place.name}")
-    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
     total = 0
 
     def wrote(count: int) -> None:
@@ -176,16 +196,17 @@ def new_folder(data: Dataset, out: Path) -> Iterator[tuple[Path, Callable[[int],
         total += count
 
     try:
-        folder.mkdir()
-        yield folder, wrote
-        sync_folder(folder)
-        folder.rename(place)
-        sync_folder(place.parent)
+        with scratch_folder(place) as folder:
+            yield folder, wrote
+            sync_folder(folder)
+            folder.rename(place)
+            sync_folder(place.parent)
     except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            what = f"{show(out)}: was made by another process meanwhile"
+            raise UsageError(what, "use that, or name another folder with -o") from None
         what = disk_error(error, out, total).what
         raise MachineError(what, "free some space, then run the same again") from None
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _prepared(data: Dataset, side: int) -> Iterator[tuple[np.ndarray, int]]:
@@ -199,7 +220,7 @@ def _prepared(data: Dataset, side: int) -> Iterator[tuple[np.ndarray, int]]:
             image = image.resize((width, height), Image.Resampling.BILINEAR)
         return np.ascontiguousarray(image)
 
-    with ThreadPoolExecutor(2) as pool:
+    with Readers(2) as pool:
         for split in data.splits.values():
             for start in range(0, len(split), AT_ONCE):
                 chosen = range(start, min(start + AT_ONCE, len(split)))
@@ -222,15 +243,18 @@ def read_pack(path: Path) -> Dataset:
     """
     card = _card(path)
     try:
-        for name in (IMAGES, INDEX):
+        checked = (INDEX, CONTENTS) if CONTENTS in card["files"] else (INDEX,)  # packs of Podium 0.1.0 have no keys
+        for name in (IMAGES, *checked):
             size, expected = (path / name).stat().st_size, card["files"][name]["bytes"]
             if size != expected:
                 raise DataError(f"{show(path / name)}: {size:,} bytes, not the {expected:,} that were packed", AGAIN)
-        if hashlib.sha256((path / INDEX).read_bytes()).hexdigest() != card["files"][INDEX]["sha256"]:
-            raise DataError(f"{show(path / INDEX)}: damaged (its SHA-256 is another)", AGAIN)
+        for name in checked:
+            if hashlib.sha256((path / name).read_bytes()).hexdigest() != card["files"][name]["sha256"]:
+                raise DataError(f"{show(path / name)}: damaged (its SHA-256 is another)", AGAIN)
         index = np.load(path / INDEX, allow_pickle=False)
         pixels = np.memmap(path / IMAGES, np.uint8, "r")
-        images = Packed(path, pixels, index, np.arange(len(index)), np.zeros(len(index), bool))
+        keys = np.load(path / CONTENTS, allow_pickle=False) if CONTENTS in checked else None
+        images = Packed(path, pixels, index, np.arange(len(index)), np.zeros(len(index), bool), keys)
         splits, first = {}, 0
         for name, count in card["splits"].items():
             rows = np.arange(first, first + count)

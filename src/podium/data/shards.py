@@ -4,7 +4,8 @@ A member `KEY.jpg` is an image, and `KEY.cls` beside it its class, as a number o
 or "class"). `podium pack --shards` writes beside the tars
 
 - `index.npy`: a row an image: shard, where its bytes begin, how many they are, label, CRC-32, the member's name;
-- `shards.json`: format, classes, how many images each split has, the size of every shard, and the index's SHA-256.
+- `contents.npy`: a key an image of its bytes (`identity.content_key`), (N,) uint64;
+- `shards.json`: format, classes, how many images each split has, the size of every shard, and the SHA-256 of the others.
 
 With these, an image is one read of a part of one file, from a folder or by fsspec from elsewhere. Shards that others wrote are
 read from a folder too: their headers are gone through once, at the start. Nothing is extracted to the disk, nothing is run (no
@@ -21,7 +22,6 @@ import re
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -34,14 +34,16 @@ from podium import __version__
 from podium.data.archives import member_path, opened_tar
 from podium.data.dataset import Dataset, ImageFile, show
 from podium.data.decode import decode, format_of
+from podium.data.identity import content_key
 from podium.data.layout import Listing
 from podium.data.names import EXTENSIONS, SPLIT_NAMES, UNREAD, natural
-from podium.data.pack import AGAIN, AT_ONCE, new_folder
+from podium.data.pack import AGAIN, AT_ONCE, as_file, new_folder
+from podium.data.readers import Readers
 from podium.errors import DataError, MachineError, UsageError
-from podium.files import seal, write_atomic
+from podium.files import seal, write_atomic, write_json
 
 FORMAT = 1  # of the index that is written; those of a higher number are refused
-CARD, INDEX = "shards.json", "index.npy"
+CARD, INDEX, CONTENTS = "shards.json", "index.npy", "contents.npy"
 NUMBERED = re.compile(r"-?\d+\.tar$")  # as train-000000.tar: what a folder of others' shards holds
 URL = re.compile(r"[A-Za-z0-9+.:-]+://")
 SHARD_SIZE = 500_000_000
@@ -107,7 +109,7 @@ def write_shards(
         MachineError: the disk is full. What was written is taken away again; the images are untouched.
     """
     count, sizes = sum(map(len, data.splits.values())), dict[str, int]()
-    rows, names = list[tuple[int, ...]](), list[str]()
+    rows, names, keys = list[tuple[int, ...]](), list[str](), list[int]()
     with new_folder(data, out) as (folder, wrote):
         for split in data.splits:
             images = _shuffled(data, split)
@@ -122,6 +124,7 @@ def write_shards(
                         name = f"{len(rows):08d}.{kind}"
                         rows.append((len(sizes), _add(tar, name, content), len(content), label, zlib.crc32(content)))
                         names.append(name)
+                        keys.append(content_key(content))
                         _add(tar, f"{len(rows) - 1:08d}.cls", str(label).encode())
                         held += len(content)
                         wrote(len(content))
@@ -133,9 +136,9 @@ def write_shards(
         table = np.empty(len(rows), [*ROW, ("name", f"S{max(map(len, names))}")])
         for place, (row, name) in enumerate(zip(rows, names, strict=True)):
             table[place] = (*row, name.encode())
-        buffer = io.BytesIO()
-        np.save(buffer, table)
-        write_atomic(folder / INDEX, buffer.getvalue())
+        index, contents = as_file(table), as_file(np.array(keys, np.uint64))
+        write_atomic(folder / INDEX, index)
+        write_atomic(folder / CONTENTS, contents)
         card: dict[str, Any] = {
             "format": FORMAT,
             "podium": __version__,
@@ -144,10 +147,11 @@ def write_shards(
             "splits": {name: len(split) for name, split in data.splits.items()},
             "shards": sizes,
             "skipped": [list(pair) for pair in data.skipped],
-            "index_sha256": hashlib.sha256(buffer.getvalue()).hexdigest(),
+            "index_sha256": hashlib.sha256(index).hexdigest(),
+            "contents_sha256": hashlib.sha256(contents).hexdigest(),
         }
         card["sha256"] = seal(card)
-        write_atomic(folder / CARD, json.dumps(card, indent=1, ensure_ascii=False).encode())
+        write_json(folder / CARD, card)
     return card
 
 
@@ -163,7 +167,7 @@ def _shuffled(data: Dataset, name: str) -> Iterator[tuple[bytes, str, int]]:
         ending = format_of(content).lower().replace("jpeg", "jpg")
         return content, ending, int(split.labels[index])
 
-    with ThreadPoolExecutor(2) as pool:
+    with Readers(2) as pool:
         for start in range(0, len(order), AT_ONCE):
             yield from pool.map(read, order[start : start + AT_ONCE].tolist())
 
@@ -238,14 +242,17 @@ def list_shards(source: str | Path) -> Listing:
         if card["sha256"] != seal(card):
             raise DataError(f"{show(f'{source}/{CARD}')}: damaged (its SHA-256 is another)", AGAIN)
         index = store(INDEX, 0, -1)
-        if hashlib.sha256(index).hexdigest() != card["index_sha256"]:
-            raise DataError(f"{show(f'{source}/{INDEX}')}: damaged (its SHA-256 is another)", AGAIN)
+        contents = store(CONTENTS, 0, -1) if "contents_sha256" in card else None  # Podium 0.1.0 wrote none
+        for name, said, digest in ((INDEX, index, "index_sha256"), (CONTENTS, contents, "contents_sha256")):
+            if said is not None and hashlib.sha256(said).hexdigest() != card[digest]:
+                raise DataError(f"{show(f'{source}/{name}')}: damaged (its SHA-256 is another)", AGAIN)
     except OSError as error:
         what = f"{show(str(source))}: no index of shards can be read there ({error.strerror or error})"
         raise DataError(what, "make one with `podium pack DATA --shards -o DIR`") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{show(f'{source}/{CARD}')}: damaged ({type(error).__name__}: {error})", AGAIN) from None
     table = np.load(io.BytesIO(index), allow_pickle=False)
+    keys = np.load(io.BytesIO(contents), allow_pickle=False).tolist() if contents is not None else None
     shards, checked, listing = card["shards"], np.zeros(len(table), bool), Listing()
     _checked(source, shards, table, len(card["classes"]))
     for name, size in shards.items() if not URL.match(str(source)) else ():
@@ -260,7 +267,10 @@ def list_shards(source: str | Path) -> Listing:
         for _, (row, (shard, offset, size, label, crc, member)) in zip(range(count), rows, strict=False):
             path, shown = places[shard]
             name = member.decode()
-            file = Member(path, f"{shown}!{name}", offset, size, 0, None, f"{path}/{name}", store, crc, checked, row)
+            key = keys[row] if keys is not None else content_key(f"{size} {crc}".encode())
+            file = Member(
+                path, f"{shown}!{name}", offset, size, 0, None, f"{path}/{name}", key, store, crc, checked, row
+            )
             classes[card["classes"][label]].append(file)
     return listing
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +15,11 @@ from podium.data.archives import ARCHIVES, is_archive
 from podium.data.dataset import SPLITS, Dataset, ImageFile, Split, show
 from podium.data.decode import FORMATS, RESIZES, decode
 from podium.data.folders import find_archive, list_path
-from podium.data.layout import LAYOUT, OUTSIDE, Listing
+from podium.data.layout import LAYOUT, OUTSIDE, Listing, not_utf8
 from podium.data.names import look_alike, look_alikes
 from podium.data.pack import is_pack, read_pack
+from podium.data.readers import Readers
+from podium.data.roles import described, with_roles
 from podium.data.shards import is_shards, list_shards
 from podium.errors import DataError, UsageError, closest
 
@@ -29,8 +31,10 @@ NAMED = {
 }
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 PHOTO_SIZE, PHOTO_CROP = 224, 0.875
-HELD_OUT = 0.2  # of the training images, where a set has no images to judge by
 TOLERATED = 0.01  # share of bad images that on_bad="skip" leaves out; one is always tolerated
+
+
+Progress = Callable[[int, int], None]  # called with (done, in all)
 
 
 def load_data(
@@ -41,6 +45,7 @@ def load_data(
     resize: str = "crop",
     on_bad: str = "error",
     channels: int | None = None,
+    progress: Progress | None = None,
 ) -> Dataset:
     """Read a data set.
 
@@ -55,35 +60,37 @@ def load_data(
         on_bad: "error": an unreadable image is an error when it is met; "skip": all are decoded once now, and bad ones are
             left out and listed.
         channels: 1 or 3; the set's own if None.
+        progress: called with (files read, files to read) while image files are read for the first time: what is the same
+            is known by content.
 
     Raises:
         DataError: not there, empty, one class, or classes that differ between splits; says what to do.
     """
+    if val is not None and not 0 <= val < 1:
+        raise UsageError(f"val: {val}", "give a fraction from 0 to 1, such as 0.2")
+    stored = load_stored(source, resize=resize, on_bad=on_bad, channels=channels, progress=progress)
+    return described(with_roles(stored, val, seed))
+
+
+def load_stored(
+    source: str | Path,
+    *,
+    resize: str = "crop",
+    on_bad: str = "error",
+    channels: int | None = None,
+    progress: Progress | None = None,
+) -> Dataset:
+    """A data set as it lies there, with what is known of the content of its images; arguments as of `load_data`."""
     if channels not in (None, 1, 3):
         raise UsageError(f"channels: {channels}", "give 1 or 3")
     if resize not in RESIZES:
         raise UsageError(f"resize: {resize!r}", f"give {' or '.join(RESIZES)}")
-    if val is not None and not 0 <= val < 1:
-        raise UsageError(f"val: {val}", "give a fraction from 0 to 1, such as 0.2")
     data = read(source, on_bad)
-    if "train" not in data.splits:
-        held = " and ".join(data.splits)
-        what = f"{show(str(source))}: only {held} images, and none to train on"
-        raise DataError(what, f"put training images into {source}/train; {held} images alone are for `podium eval`")
+    for split in data.splits.values():
+        split.contents(progress)  # of what is stored, whatever channels are made of it
     if channels is not None and channels != data.channels:
         data = _with_channels(data, channels)
-    data = replace(data, resize=resize)
-    judged = "val" in data.splits or "test" in data.splits
-    share = val if val is not None else (0.0 if judged else HELD_OUT)
-    if val and "val" in data.splits:
-        raise UsageError(f"val: {val}, but {data.name} has a validation split", "leave val out")
-    if share > 0:
-        data = _hold_out(data, share, seed)
-    if set(data.splits) == {"train"}:
-        raise UsageError("val: 0 leaves nothing to judge by", "give a fraction such as 0.2")
-    sizes = ", ".join(f"{name} {len(split):,}" for name, split in data.splits.items())
-    named = ", ".join(data.classes[:10]) + (", ..." if len(data.classes) > 10 else "")
-    return replace(data, notes=(f"{data.name}: {sizes} images; {len(data.classes)} classes: {named}", *data.notes))
+    return replace(data, resize=resize)
 
 
 def read(source: str | Path, on_bad: str = "error") -> Dataset:
@@ -177,7 +184,7 @@ def _photos(source: str | Path, on_bad: str) -> Dataset:
             )
     mean, std = IMAGENET
     return Dataset(
-        path.name or str(path),
+        show(path.name or str(path)),
         tuple(classes),
         splits,
         3,
@@ -250,6 +257,8 @@ def explain(listing: Listing, path: Path | str, on_bad: str = "error") -> tuple[
         return (
             f"{where}: {roots} images, but none in a class folder" if roots else f"{where}: holds no images"
         ), LAYOUT
+    for name, mend in not_utf8(listing).items():
+        return f"{where}: the name of class {show(name)} is not UTF-8, which no card or report can hold", mend
     listed = ", ".join(f"{show(name)} {count}" for name, count in list(counts.items())[:20])
     if not all(counts.values()):
         empty = ", ".join(show(name) for name, count in counts.items() if not count)
@@ -257,8 +266,6 @@ def explain(listing: Listing, path: Path | str, on_bad: str = "error") -> tuple[
             f"{where}: no images of class {empty} (training images: {listed})",
             "add images, or take the folders without images out of the data",
         )
-    if len(counts) < 2 and train is not None:
-        return f"{where}: one class only ({listed})", "a classifier needs two classes at least; " + LAYOUT
     return _told_alike(listing, list(counts), where)
 
 
@@ -298,24 +305,6 @@ def _with_channels(data: Dataset, channels: int) -> Dataset:
     return replace(data, splits=splits, channels=channels, mean=mean, std=std)
 
 
-def _hold_out(data: Dataset, share: float, seed: int) -> Dataset:
-    """Move a share of each class from train to val; at least one image of each stays."""
-    train = data.splits["train"]
-    draw = np.random.Generator(np.random.PCG64(seed))
-    held: list[np.ndarray] = []
-    for label in range(len(data.classes)):
-        rows = draw.permutation(np.flatnonzero(train.labels == label))
-        held.append(rows[: min(max(1, round(share * len(rows))), len(rows) - 1)])
-    val = np.sort(np.concatenate(held))
-    if len(val) == 0:
-        raise DataError(f"{data.name}: too few images to hold any out", "add images, or give val and test folders")
-    kept = np.setdiff1d(np.arange(len(train)), val)
-    splits = {**data.splits, "train": train.select(kept), "val": train.select(val)}
-    ordered = {name: splits[name] for name in SPLITS if name in splits}
-    note = f"note: {len(val):,} of {len(train):,} training images are held out for validation (seed {seed}, stratified)"
-    return replace(data, splits=ordered, notes=(*data.notes, note))
-
-
 def _without_bad(data: Dataset) -> Dataset:
     """Decode every file once; leave out, count and list what cannot be read. Nothing is put in its place."""
 
@@ -331,7 +320,7 @@ def _without_bad(data: Dataset) -> Dataset:
         if split.files is None:
             splits[name] = split
             continue
-        with ThreadPoolExecutor(2) as pool:
+        with Readers(2) as pool:
             verdicts = list(pool.map(verdict, split.files))
         skipped += [(file.name, why) for file, why in zip(split.files, verdicts, strict=True) if why]
         splits[name] = split.select([i for i, why in enumerate(verdicts) if not why])

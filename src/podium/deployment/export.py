@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import tempfile
@@ -23,7 +22,7 @@ from podium.deployment.graph import Graph, answer, graph_of
 from podium.deployment.runtime import Exported, load_exported
 from podium.deployment.sealed import CARD, DIGEST, FORMAT, ZEROS, seal_ir, seal_onnx
 from podium.errors import NumericError, UsageError
-from podium.files import write_atomic
+from podium.files import json_text, write_atomic
 
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
 PREPROCESSING = ("inside", "beside")
@@ -213,7 +212,7 @@ def sealed_bytes(proto: Any, card: dict[str, Any]) -> bytes:
         )
     proto.producer_name, proto.producer_version = "podium", __version__
     del proto.metadata_props[:]
-    proto.metadata_props.add(key=CARD, value=json.dumps(card, ensure_ascii=False))
+    proto.metadata_props.add(key=CARD, value=json_text(card))
     proto.metadata_props.add(key=DIGEST, value=ZEROS.decode())
     return seal_onnx(proto.SerializeToString())
 
@@ -239,7 +238,7 @@ def save_ir(model: Any, card: dict[str, Any], path: Path) -> None:
     """Write an OpenVINO model as `.xml` and `.bin`, with its card and its digest."""
     import openvino as ov
 
-    model.set_rt_info(json.dumps(card, ensure_ascii=False), ["podium", "card"])
+    model.set_rt_info(json_text(card), ["podium", "card"])
     model.set_rt_info(ZEROS.decode(), ["podium", "sha256"])
     ov.save_model(model, path, compress_to_fp16=False)
     write_atomic(path, seal_ir(path.read_bytes(), path.with_suffix(".bin").read_bytes()))
@@ -251,7 +250,7 @@ def _torch(graph: Graph, card: dict[str, Any], path: Path) -> Answer:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.export.export(graph, (example,), dynamic_shapes={"image": {0: torch.export.Dim("batch")}})
-        torch.export.save(program, path, extra_files={"podium.json": json.dumps(card, ensure_ascii=False)})
+        torch.export.save(program, path, extra_files={"podium.json": json_text(card)})
         again = torch.export.load(path).module()  # our own file: torch opens it by pickle
     plain = Graph(torch.nn.Identity(), Preprocessing.from_dict(card["preprocessing"]), inside=True)
 

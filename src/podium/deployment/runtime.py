@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from podium.data.dataset import ImageFile, show
+from podium.data.dataset import ImageFile, is_text, show
 from podium.data.decode import Preprocessing, decode
 from podium.deployment.sealed import read_ir, read_onnx
 from podium.errors import EXTRAS, MachineError, ModelFileError, UsageError
@@ -113,6 +113,8 @@ def is_exported(path: str | Path) -> bool:
 
 def file_of(path: Path) -> Path:
     """The exported file that a path names: itself, or the one in the folder."""
+    if path.exists() and not path.is_file() and not path.is_dir():  # reading a pipe could take for ever
+        raise ModelFileError(f"{show(path)}: a pipe or a device, not a file", "give the file itself")
     if not path.is_dir():
         return path
     return path / (MODEL if (path / MODEL).is_file() else MODEL_IR)
@@ -213,7 +215,8 @@ def _onnx(name: str, path: Path, threads: int) -> Call:
     options.log_severity_level = 3
     options.enable_cpu_mem_arena = False  # it would keep the weights twice, as read and as packed, and is no faster
     try:
-        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        file = str(path) if is_text(str(path)) else path.read_bytes()
+        session = ort.InferenceSession(file, options, providers=["CPUExecutionProvider"])
         inputs, outputs = session.get_inputs(), [output.name for output in session.get_outputs()]
         if len(inputs) != 1 or outputs != ["logits", "probabilities"]:
             raise ValueError(f"it gives {', '.join(outputs)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from podium.models.convnet import ConvNet, meta
-from podium.models.registry import rebuild
+from podium.models.registry import architecture, rebuild
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def multiply_adds(layer: nn.Module, output: Tensor) -> int:
     return own(output) if own is not None else 0
 
 
-def count(spec: dict[str, Any]) -> Cost:
+def count(spec: Mapping[str, Any]) -> Cost:
     """The cost of the network that a spec describes, at its own image size."""
     return _count(meta(lambda: rebuild(spec)))
 
@@ -76,6 +76,22 @@ def count(spec: dict[str, Any]) -> Cost:
 def count_net(net: ConvNet) -> Cost:
     """The cost of a built network."""
     return _count(net.skeleton())
+
+
+def short(number: float) -> str:
+    """61706 as 61.7k."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.1f}{letter}"
+    return f"{number:.0f}"
+
+
+def format_cost(spec: Mapping[str, Any], cost: Cost) -> str:
+    """A network with its form, size and cost, as one line for people."""
+    two_forms = architecture(spec["model"]).small_min_size is not None
+    form = f"{'small' if spec['small'] else 'full'} form, " if two_forms else ""
+    numbers = f"{cost.params:,} parameters, {cost.macs / 1e6:,.1f} M multiply-adds at {spec['image_size']} px"
+    return f"{spec['model']}: {form}{numbers}"
 
 
 def _count(skeleton: ConvNet) -> Cost:

@@ -11,6 +11,9 @@ import numpy as np
 from podium.errors import NumericError
 
 BINS = 15
+MOST_CLASSES = 200  # up to which the whole confusion matrix is kept: it grows with their square
+MOST_CONFUSED = 100  # pairs of classes that are listed at most
+TOP5_FROM = 11  # classes: of fewer, five guesses are right half of the time by chance alone
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
@@ -51,6 +54,26 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) ->
     return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 
 
+def most_confused(labels: np.ndarray, predicted: np.ndarray, names: Sequence[str]) -> list[dict[str, Any]]:
+    """The pairs of classes that most images were confused in, at most 100.
+
+    Args:
+        labels, predicted: (N,) int, below K.
+        names: of the K classes.
+
+    Returns:
+        [{true, predicted: names, n: images, share: of the images of the true class}], the most images first.
+    """
+    wrong = labels != predicted
+    pairs, counts = np.unique(labels[wrong].astype(np.int64) * len(names) + predicted[wrong], return_counts=True)
+    images = np.bincount(labels, minlength=len(names))
+    rows = []
+    for place in np.argsort(-counts, kind="stable")[:MOST_CONFUSED]:
+        (true, guess), n = divmod(int(pairs[place]), len(names)), int(counts[place])
+        rows.append({"true": names[true], "predicted": names[guess], "n": n, "share": n / int(images[true])})
+    return rows
+
+
 def summarize(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
     """All that is said of a network on a split.
 
@@ -62,7 +85,7 @@ def summarize(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]) ->
     Returns:
         top1, top5 (among at most K), loss (mean cross-entropy), ece (expected calibration error), n, macro_f1 (over the
         classes that have images), per_class [{class, n, precision, recall, f1}: 0 where there is nothing to count],
-        confusion (K x K, a row a true class), calibration.
+        confusion (K x K, a row a true class; None for more than 200 classes), confused (see `most_confused`), calibration.
 
     Raises:
         NumericError: a logit is not finite.
@@ -73,8 +96,8 @@ def summarize(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]) ->
             "train again with a lower lr",
         )
     p = probabilities(logits)
-    confusion = confusion_matrix(labels, logits.argmax(1), len(classes))
-    right, predicted, counts = confusion.diagonal(), confusion.sum(0), confusion.sum(1)
+    guesses, k = logits.argmax(1), len(classes)
+    counts, predicted, right = (np.bincount(each, minlength=k) for each in (labels, guesses, labels[guesses == labels]))
     precision, recall = right / np.maximum(predicted, 1), right / np.maximum(counts, 1)
     f1 = 2 * right / np.maximum(predicted + counts, 1)
     bins = calibration(logits, labels)
@@ -97,7 +120,8 @@ def summarize(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]) ->
             }
             for i, name in enumerate(classes)
         ],
-        "confusion": confusion.tolist(),
+        "confusion": confusion_matrix(labels, guesses, k).tolist() if k <= MOST_CLASSES else None,
+        "confused": most_confused(labels, guesses, classes),
         "calibration": bins,
     }
 

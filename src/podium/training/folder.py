@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 from podium.errors import MachineError, ModelFileError, UsageError
-from podium.files import UNFINISHED, disk_error, write_atomic
+from podium.files import UNFINISHED, disk_error, json_text, sync, write_atomic, write_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,14 +95,17 @@ class RunFolder:
         return [row for row in self.rows() if row["event"] == "epoch"]
 
     def rows(self) -> list[dict[str, Any]]:
-        """All rows of the log; a last line cut short by a crash is left out."""
-        rows = []
+        """All rows of the log; a last line cut short by a crash is left out, as is all from a damaged one on."""
+        rows: list[dict[str, Any]] = []
         if (self / LOG).is_file():
-            for line in (self / LOG).read_text(encoding="utf-8").splitlines():
+            for line in (self / LOG).read_bytes().split(b"\n"):  # JSON has no other end of a line in it
                 try:
-                    rows.append(json.loads(line))
+                    row = json.loads(line)
                 except ValueError:
                     break
+                if not isinstance(row, dict) or "event" not in row:
+                    break
+                rows.append(row)
         return rows
 
     def create(self) -> None:
@@ -152,18 +155,30 @@ class RunFolder:
 
     def log(self, row: dict[str, Any]) -> None:
         """Append a row."""
-        line = json.dumps(row, ensure_ascii=False) + "\n"
+        line = f"{json_text(row)}\n".encode()
         try:
-            with (self / LOG).open("a", encoding="utf-8") as file:
+            with (self / LOG).open("ab") as file:
                 file.write(line)
         except OSError as error:
             raise disk_error(error, self / LOG, len(line)) from None
 
-    def keep_log(self, count: int) -> None:
-        """Forget rows after the first `count`: those of steps that a resume takes again."""
-        lines = [json.dumps(row, ensure_ascii=False) for row in self.rows()[:count]]
-        write_atomic(self / LOG, "".join(line + "\n" for line in lines).encode())
+    def sync_log(self) -> None:
+        """Make the rows so far last through a power cut, before a checkpoint counts on them."""
+        try:
+            with (self / LOG).open("ab") as file:
+                sync(file.fileno(), self / LOG)
+        except OSError as error:
+            raise disk_error(error, self / LOG, 0) from None
+
+    def keep_log(self, count: int) -> int:
+        """Forget rows after the first `count`: those of steps that a resume takes again; how many there are now."""
+        rows = self.rows()[:count]
+        if len(rows) < count:
+            lost = f"{count - len(rows)} of {count} rows are gone or damaged"
+            print(f"warning: {self / LOG}: {lost}; the curves begin again after them", file=sys.stderr)
+        write_atomic(self / LOG, "".join(f"{json_text(row)}\n" for row in rows).encode())
+        return len(rows)
 
     def write_json(self, name: str, content: Any) -> None:
         """Write a JSON file whole or not at all."""
-        write_atomic(self / name, json.dumps(content, ensure_ascii=False, indent=1).encode())
+        write_json(self / name, content)

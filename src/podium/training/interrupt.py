@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGUSR1: the step in hand is finished, the state saved, and the run says how to go on."""
+"""Ctrl-C, SIGTERM, SIGHUP and SIGUSR1: the step in hand is finished, the state saved, and the run says how to go on."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
 from podium.errors import PodiumError
+from podium.files import shell_word
 
 
 class Stopped(PodiumError):
@@ -25,14 +26,14 @@ class Stopped(PodiumError):
     def __init__(self, number: int, step: int, total: int, folder: Path) -> None:
         super().__init__(
             f"stopped by {signal.Signals(number).name} after step {step} of {total}; the state is saved",
-            f"go on with: podium train --resume -o {folder}",
+            f"go on with: podium train --resume -o {shell_word(folder)}",
         )
         self.exit_code = exit_code(number)
 
 
 def exit_code(number: int) -> int:
-    """What a run ends with after a signal: SIGUSR1 is a scheduler's SIGTERM that comes early (SLURM's --signal)."""
-    return 128 + (signal.SIGTERM if number == signal.SIGUSR1 else number)
+    """What a run ends with after a signal: SIGUSR1 is a scheduler's SIGTERM that comes early, SIGHUP a terminal's that is lost."""
+    return 128 + (signal.SIGTERM if number in (signal.SIGUSR1, signal.SIGHUP) else number)
 
 
 class StopFlag:
@@ -43,7 +44,9 @@ class StopFlag:
 
 @contextmanager
 def stop_signals(grace: float) -> Iterator[StopFlag]:
-    """Within it Ctrl-C, SIGTERM and SIGUSR1 are noted and not obeyed at once; a second one ends all.
+    """Within it Ctrl-C, SIGTERM, SIGHUP and SIGUSR1 are noted and not obeyed at once; a second one ends all.
+
+    A SIGHUP that is ignored stays so: that is what `nohup` is for.
 
     Args:
         grace: seconds that the work in hand may take after a signal; then the process ends with what is on disk.
@@ -66,9 +69,12 @@ def stop_signals(grace: float) -> Iterator[StopFlag]:
         flag.received = number
         timers.append(threading.Timer(grace, give_up, (number, f"after {grace:g} s of grace")))
         timers[0].daemon = True
-        timers[0].start()
+        with suppress(RuntimeError):  # no thread can be started: the grace has no end then
+            timers[0].start()
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
     before = {number: signal.signal(number, receive) for number in numbers}
     try:
         yield flag

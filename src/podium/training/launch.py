@@ -9,8 +9,11 @@ import sys
 import tempfile
 import uuid
 from pathlib import Path
+from typing import Any
 
 from podium.errors import MachineError
+from podium.files import SHARED, shell_word
+from podium.training.interrupt import exit_code
 
 LAUNCHED = "PODIUM_LAUNCHED"  # set for the processes that `launch` starts
 GONE = 75  # exit code of such a process that stopped because another one was gone
@@ -64,7 +67,9 @@ def launch(count: int, words: list[str], out: Path, *, device: str, restarts: in
             words = ["train", "--resume", "-o", str(out), *(word for word in words if word in ("--json", "--debug"))]
     if 0 <= failure[1] != GONE:
         return failure[1]
-    again = f"go on with: podium train --resume -o {out}; with --max-restarts N it does so by itself"
+    again = f"go on with: podium train --resume -o {shell_word(out)}; with --max-restarts N it does so by itself"
+    if failure[1] == -signal.SIGBUS:  # what the system sends where a page of shared memory has no room
+        again = f"see whether {SHARED} is full (df {SHARED}), then {again}"
     raise MachineError(_lost(count, *failure), again)
 
 
@@ -74,6 +79,9 @@ def _together(count: int, words: list[str]) -> tuple[int, int]:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    own: dict[str, Any] = {}
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN and "signals_to_handle" in LaunchConfig.__dataclass_fields__:
+        own["signals_to_handle"] = "SIGTERM,SIGINT,SIGQUIT"  # the agent would take what nohup has ignored
     with tempfile.TemporaryDirectory() as logs:
         config = LaunchConfig(
             min_nodes=1,
@@ -86,11 +94,12 @@ def _together(count: int, words: list[str]) -> tuple[int, int]:
             max_restarts=0,
             # rank 0 speaks for all; what another one says is shown if it failed alone
             logs_specs=DefaultLogsSpecs(log_dir=logs, redirects=dict.fromkeys(range(1, count), Std.ERR)),
+            **own,
         )
         try:
             elastic_launch(config, sys.executable)("-m", "podium", *words)
         except SignalException as stopped:
-            return 0, 128 + int(stopped.sigval)
+            return 0, exit_code(int(stopped.sigval))
         except ChildFailedError as failed:
             codes = {rank: failure.exitcode for rank, failure in failed.failures.items()}
             # Before those that found another one gone, or that the agent stopped, comes the one that it was.

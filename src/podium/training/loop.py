@@ -17,7 +17,8 @@ from torch import nn
 from podium import bundle
 from podium.data.dataset import Dataset
 from podium.data.loader import Loader
-from podium.errors import NumericError, UsageError
+from podium.data.roles import read_record, record_of
+from podium.errors import DataError, NumericError, UsageError
 from podium.evaluation.evaluate import Outputs, evaluate
 from podium.evaluation.metrics import summarize
 from podium.files import fault
@@ -35,14 +36,19 @@ from podium.training.optim import Average, learning_rate, make_optimizer
 from podium.training.parallel import Ranks, ranks_here
 from podium.training.plan import Plan, prepare, within_memory
 from podium.training.probe import lay_out
-from podium.training.result import card, check_disk, write_result
-from podium.training.resume import NOT_COMPARED, refuse_changes, refuse_devices
+from podium.training.result import card, check_disk, rehearse, write_result
+from podium.training.resume import NOT_COMPARED, asked_for, refuse_changes, refuse_devices
 from podium.training.step import forward_backward
+from podium.training.threads import computing_with, decide_threads
 from podium.training.transfer import frozen_parts
 from podium.training.trial import denormals_flushed
 from podium.training.watch import Watch
 
-# Called after every step with (steps done, steps in all, what to show) and after every epoch with its log row.
+# what a resume may have otherwise than the run, and by what
+CHANGEABLE = {"devices": "--elastic", "threads": "--elastic", "data": "the new place of the data"}
+
+# Called after every step with (steps done, steps in all, what to show) and after every epoch with its log row; before that,
+# with (files read, files to read, {"reading": True}), where image files are read for the first time.
 Progress = Callable[[int, int, dict[str, Any]], None]
 
 
@@ -77,7 +83,7 @@ def train(
         PodiumError: see its kinds; what was reached stays on disk.
     """
     folder = RunFolder(out)
-    with ranks_here(settings.device) as ranks:
+    with computing_with(None), ranks_here(settings.device) as ranks:
         if not ranks.leads:
             progress = announce = None
         _train(settings, folder, ranks, origin or {}, resume or restarted(), elastic, data, net, progress, announce)
@@ -99,32 +105,44 @@ def _train(
     begun = resume and folder.started
     ranks.wait()  # until all have looked, before one writes
     recorded = read_file(folder / SETTINGS) if begun else {}
+    first = next(iter(folder.rows()), {}) if begun else {}
+    threads = settings.threads if asked_for("threads", origin) and not restarted() else None
     if begun:
+        recorded.setdefault("threads", first.get("threads"))  # of a run of before it was a setting
         if not restarted():
-            length = next(iter(folder.rows()), {}).get("duration")
-            refuse_changes(settings, recorded, origin, length)
-        free = {key for key in NOT_COMPARED if origin.get(key) == "flag"}
+            refuse_changes(settings, recorded, origin, first.get("duration"))
+        free = {key for key in (*NOT_COMPARED, "threads") if origin.get(key) == "flag"}
         settings = settings.replace(**{k: v for k, v in recorded.items() if k not in free})
         if folder.finished:
             return
     elif ranks.leads:
         folder.create()
     refuse_devices(settings.devices, recorded.get("devices", 1) if begun else None, ranks.world, elastic)
+    threads = decide_threads(threads, recorded.get("threads"), settings.device, ranks, elastic, folder)
+    torch.set_num_threads(threads)
+    settings = settings.replace(threads=threads)
     asked = settings.duration
     with folder.locked() if ranks.leads else nullcontext(), denormals_flushed():
-        plan = prepare(settings, data, net, ranks)
-        notes = {"devices": f"{recorded.get('devices')} before, changed with --elastic"}
+        if begun and data is None and Path(settings.data).is_absolute() and not Path(settings.data).exists():
+            again = f"give its new place: podium train {settings.model} DATA --resume -o {folder.path}"
+            raise DataError(f"{settings.data}: the data of the run are not there any more", again)
+        shown = progress or (lambda *_: None)
+        own = read_record(folder.path) if begun else None
+        plan = prepare(settings, data, net, ranks, own, lambda done, count: shown(done, count, {"reading": True}))
+        if ranks.leads:
+            rehearse(plan)
+        changed = [key for key in CHANGEABLE if recorded.get(key) != getattr(plan.settings, key)]
+        notes = {key: f"{recorded.get(key)} before, changed with {CHANGEABLE[key]}" for key in changed}
         if not begun:
             steps = steps_of(plan)
             plan.settings = plan.settings.replace(duration=f"{steps}it")
             decided = {"duration": asked} | {key: "auto" for key, value in vars(settings).items() if value == "auto"}
             notes = origin | {key: f"{word} from {origin.get(key, 'default')}" for key, word in decided.items()}
-        if ranks.leads and recorded.get("devices") != ranks.world:
+        if ranks.leads and changed:
             write_file(folder / SETTINGS, plan.settings, notes)
         ranks.wait()  # until rank 0 holds the folder
         if announce is not None:
             announce(plan)
-        shown = progress or (lambda *_: None)
         within_memory(plan, lambda: _run(plan, folder, asked, given=net is not None, progress=shown))
 
 
@@ -138,14 +156,14 @@ def _run(plan: Plan, folder: RunFolder, asked: str, *, given: bool, progress: Pr
     guard = list(net.buffers())  # batch-norm statistics, which a NaN batch would spoil
 
     # Where we are: at the start, or where the newest good checkpoint was written.
-    at = state.Position(devices=[ranks.world])
+    at = state.Position(devices=[ranks.world], threads=[s.threads or 1])
     checkpoints = any(state.newest(folder.path))
     if checkpoints:
         with ranks.rank_0_before():  # it sets damaged ones aside
             tensors, values, passed = state.load_newest(folder.path)
         for line in passed if ranks.leads else ():
             print(f"warning: {line}; going on from the one before it", file=sys.stderr)
-        if values["images"] != plan.images:
+        if not plan.data.is_what(values["images"]):
             what = f"data: the images of {plan.data.name} are not those the run began with"
             raise UsageError(what, "put them back, or start another run with -o")
         load_state(net, {k[4:]: v for k, v in tensors.items() if k.startswith("net.")}, str(folder.path))
@@ -154,11 +172,15 @@ def _run(plan: Plan, folder: RunFolder, asked: str, *, given: bool, progress: Pr
             for name in average.values:
                 average.values[name].copy_(tensors[f"average.{name}"])
         at = state.Position.read(values)
-        if at.devices[-1] != ranks.world:
-            at.devices.append(ranks.world)
+        at.threads = at.threads or [int(row["threads"]) for row in folder.rows()[:1] if "threads" in row]
+        for numbers, here in ((at.devices, ranks.world), (at.threads, s.threads or 1)):
+            if numbers[-1:] != [here]:
+                numbers.append(here)
     ranks.wait()  # until all have read what rank 0 writes next
     if ranks.leads:
-        folder.keep_log(at.log_rows)
+        at.log_rows = folder.keep_log(at.log_rows)
+        if read_record(folder.path) is None:
+            record_of(plan.data, plan.earlier).write(folder.path)
         check_disk(folder, net, optimizer, s)
     clock = time.monotonic() - at.seconds
 
@@ -183,6 +205,7 @@ def _run(plan: Plan, folder: RunFolder, asked: str, *, given: bool, progress: Pr
         if average is not None:
             tensors |= {f"average.{k}": v for k, v in average.values.items()}
         at.seconds = time.monotonic() - clock
+        folder.sync_log()
         state.save(folder.path, tensors, {**vars(at), "images": plan.images})
 
     if at.log_rows == 0:
@@ -292,6 +315,7 @@ def _run(plan: Plan, folder: RunFolder, asked: str, *, given: bool, progress: Pr
     events.close()
     shipped = f"best of validation, epoch {at.best['epoch']}" if chosen else "last epoch"
     log({"event": "done", **brief, "seconds": round(at.seconds, 3)})
+    folder.sync_log()
     write_result(plan, folder, at, shipped, outputs, scores)
 
 

@@ -21,6 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from podium.data.dataset import Split
 from podium.errors import MachineError, UsageError
+from podium.files import no_shared_memory
 from podium.models.convnet import ConvNet
 from podium.training.launch import GONE, LAUNCHED, started_together
 from podium.training.losses import Criterion
@@ -190,6 +191,8 @@ def ranks_here(device: str) -> Iterator[Ranks]:
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:  # of a message, or of a gradient going backward
+        if (shared := no_shared_memory(error)) is not None:
+            raise shared from None
         if LOST.search(str(error)) is None:
             raise
         raise RankLost(ranks.rank) from error

@@ -18,14 +18,17 @@ from podium.data.augment import Augment
 from podium.data.dataset import Dataset
 from podium.data.decode import Preprocessing
 from podium.data.loader import Loader
-from podium.data.sources import load_data
+from podium.data.roles import Record, without_learned
+from podium.data.stored import stored_size
 from podium.errors import MachineError, UsageError
 from podium.evaluation.cost import Cost, count_net
 from podium.models.convnet import ConvNet
+from podium.models.forms import SMALL_UP_TO, form
 from podium.models.registry import architecture, build_model
 from podium.settings import Settings, duration, to_steps
 from podium.training.fake_int8 import fake_int8
 from podium.training.fit import largest_batch
+from podium.training.images import data_of, inherited, refuse_other_images
 from podium.training.losses import Criterion, criterion
 from podium.training.parallel import ALONE, Ranks
 from podium.training.probe import WAYS, fastest_way, lay_out
@@ -36,7 +39,6 @@ from podium.training.trial import out_of_memory
 
 T = TypeVar("T")
 
-SMALL_UP_TO = 64  # pixels: the side up to which a network takes its small form by itself
 LARGEST_BATCH, SMALLEST_BATCH, STEPS_AN_EPOCH = 128, 16, 40  # what the batch size is chosen by
 RATES = {"sgd": 0.05, "rmsprop": 1e-3, "adam": 3e-3, "adamw": 3e-3}  # at their highest, where none is given
 DEEP = (
@@ -58,6 +60,7 @@ class Plan:
         notes: lines a person should see before it starts.
         criterion: from a batch's images to the loss.
         parents: whose weights it starts from and who teaches it, by name and SHA-256, for the card.
+        earlier: what these had learned from.
     """
 
     settings: Settings
@@ -75,6 +78,7 @@ class Plan:
     notes: list[str] = field(default_factory=list)
     criterion: Criterion = field(default_factory=lambda: criterion(0.0, None, 0.0, 1.0))
     parents: dict[str, str] = field(default_factory=dict)
+    earlier: Record | None = None
 
     @cached_property
     def images(self) -> str:
@@ -87,7 +91,14 @@ class Plan:
         return self.monitor != self.judge
 
 
-def prepare(settings: Settings, data: Dataset | None = None, net: ConvNet | None = None, ranks: Ranks = ALONE) -> Plan:
+def prepare(
+    settings: Settings,
+    data: Dataset | None = None,
+    net: ConvNet | None = None,
+    ranks: Ranks = ALONE,
+    own: Record | None = None,
+    reading: Callable[[int, int], None] | None = None,
+) -> Plan:
     """Load what the settings name and decide what they leave open.
 
     Args:
@@ -95,18 +106,24 @@ def prepare(settings: Settings, data: Dataset | None = None, net: ConvNet | None
         data: instead of loading `settings.data`.
         net: instead of building `settings.model`.
         ranks: that share the run.
+        own: what the run has on record of its images, where it goes on.
+        reading: called with (files read, files to read) where files are read for the first time.
 
     Raises:
         PodiumError: anything that would fail later.
     """
     s = settings
-    known = architecture(s.model)
+    architecture(s.model)  # refuses a name that is none
     device = pick_device(s.device)
     if data is None:
-        data = load_data(s.data, val=s.val, seed=s.seed, resize=s.resize, on_bad=s.on_bad, channels=s.channels)
-        if Path(s.data).exists():
-            s = s.replace(data=str(Path(s.data).resolve()))
-    photos = data.splits["train"].pixels is None
+        data = data_of(s, own, reading)
+    earlier = inherited(s, data)
+    if earlier is not None:
+        data = without_learned(data, earlier)
+    if own is not None:
+        refuse_other_images(own, data)
+    if s.data and Path(s.data).exists():
+        s = s.replace(data=str(Path(s.data).resolve()))
     parents: dict[str, str] = {}
     teacher = None
     if s.teacher is not None:
@@ -124,10 +141,7 @@ def prepare(settings: Settings, data: Dataset | None = None, net: ConvNet | None
     elif net is None and s.freeze is not None:
         raise UsageError(f"freeze: {s.freeze} of fresh weights would stay as it was drawn", "give --weights")
     if net is None:
-        size = s.image_size or (known.input_size if photos else data.image_size)
-        if s.image_size is None and preprocessing is not None:
-            size = preprocessing.image_size
-        small = s.small if s.small is not None else size <= SMALL_UP_TO
+        size, small = form_for(s, data, preprocessing)
         torch.manual_seed(aug.key(s.seed, "weights"))
         net = build_model(s.model, num_classes=len(data.classes), in_chans=data.channels, image_size=size, small=small)
     if net.spec["num_classes"] != len(data.classes):
@@ -206,7 +220,20 @@ def prepare(settings: Settings, data: Dataset | None = None, net: ConvNet | None
         ranks=ranks,
         criterion=criterion(s.label_smoothing, teach, s.alpha, s.temperature),
         parents=parents,
+        earlier=earlier,
     )
+
+
+def form_for(s: Settings, data: Dataset, teacher: Preprocessing | None = None) -> tuple[int, bool]:
+    """The input size that a fresh network takes, in pixels, and whether it takes its small form.
+
+    Args:
+        s: names the network; its size and form where they are asked for.
+        data: the images, whose size as they are stored decides what is not.
+        teacher: how a teacher sees them, whose size is then taken.
+    """
+    size = s.image_size or (teacher.image_size if teacher is not None else None)
+    return form(s.model, stored_size(data, SMALL_UP_TO), size, s.small)
 
 
 def _fitted(net: ConvNet, s: Settings, device: torch.device, macs: int, images: int, ranks: Ranks) -> Settings:

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from podium import __version__, bundle
-from podium.errors import MachineError
+from podium.data.dataset import is_text
+from podium.errors import DataError, MachineError
 from podium.evaluation.evaluate import Outputs
-from podium.files import write_atomic
+from podium.files import json_text, write_atomic
 from podium.models.convnet import ConvNet
 from podium.settings import Settings
 from podium.training import state
@@ -39,6 +40,7 @@ def card(plan: Plan, split: str, step: int, scores: dict[str, Any]) -> dict[str,
         "torch": torch.__version__,
         "data": plan.data.name,
         "data_sha256": plan.images,
+        "held_out": plan.data.held_out,
         "split": split,
         "steps": step,
         "seed": s.seed,
@@ -46,6 +48,25 @@ def card(plan: Plan, split: str, step: int, scores: dict[str, Any]) -> dict[str,
         **plan.parents,
         "scores": scores,
     }
+
+
+def rehearse(plan: Plan) -> None:
+    """Make what the end writes, with the numbers still to come: what cannot be written is said before the first step.
+
+    Raises:
+        DataError: names what it is.
+    """
+    for name in plan.data.classes:
+        if not is_text(name):
+            what = (
+                f"{plan.data.name}: the name of class {name!r} is not a text of UTF-8, which no card or report can hold"
+            )
+            raise DataError(what, "rename it")
+    at = state.Position(seconds=1.0, threads=[1])
+    try:
+        json_text([card(plan, plan.judge, 0, {}), _result(plan, at, "", 0, {})])
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{plan.data.name}: its result could not be written ({error})", "give plain values") from None
 
 
 def write_result(
@@ -59,9 +80,17 @@ def write_result(
         outputs: what they say of the images they are judged on.
         scores: of that, from `metrics.summarize`.
     """
-    s = plan.settings
     _write_predictions(folder, outputs)
-    result = {
+    size = (folder / bundle.WEIGHTS).stat().st_size
+    folder.write_json(RESULT, _result(plan, at, shipped, size, scores))
+    for path in state.newest(folder.path):
+        if path.name != state.LAST:
+            path.unlink()
+
+
+def _result(plan: Plan, at: state.Position, shipped: str, size: int, scores: dict[str, Any]) -> dict[str, Any]:
+    s = plan.settings
+    return {
         "model": s.model,
         "seed": s.seed,
         "data": plan.data.name,
@@ -71,19 +100,18 @@ def write_result(
         "epochs": round(at.step / len(plan.train), 2),
         "steps": at.step,
         "devices": at.devices[-1],
-        "bit_comparable": len(at.devices) == 1,  # with a run of the same settings
+        "threads": at.threads[-1],
+        "bit_comparable": len(at.devices) == len(at.threads) == 1,  # with a run of the same settings
         "seconds": round(at.seconds, 3),
         "images_per_second": round(at.step * plan.train.batch_size / at.seconds, 1),
+        "image_size": s.image_size,
+        "small": s.small,
         "params": plan.cost.params,
         "macs": plan.cost.macs,
-        "size_bytes": (folder / bundle.WEIGHTS).stat().st_size,
+        "size_bytes": size,
         "skipped": [list(pair) for pair in plan.data.skipped],
         **scores,
     }
-    folder.write_json(RESULT, result)
-    for path in state.newest(folder.path):
-        if path.name != state.LAST:
-            path.unlink()
 
 
 def _write_predictions(folder: RunFolder, outputs: Outputs) -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from podium.errors import UsageError
 from podium.settings import Settings
 from podium.training.transfer import same_source
 
-# may differ between a run and its resume; `devices` only as far as `refuse_devices` lets it
-NOT_COMPARED = {"workers", "device", "checkpoint_every", "grace", "devices"}
+# may differ between a run and its resume; `devices` only as far as `refuse_devices` lets it, `threads` as `decide_threads`; of
+# `data` the content is compared
+NOT_COMPARED = {"workers", "device", "checkpoint_every", "grace", "devices", "data"}
+
+
+def asked_for(key: str, origin: dict[str, str]) -> bool:
+    """Whether a person gave a setting, by a flag or a file."""
+    source = origin.get(key, "default")
+    return source != "default" and not source.startswith("recipe")
 
 
 def refuse_changes(asked: Settings, recorded: dict[str, Any], origin: dict[str, str], length: str | None) -> None:
@@ -22,17 +28,15 @@ def refuse_changes(asked: Settings, recorded: dict[str, Any], origin: dict[str, 
         origin: of what is asked; what nobody asked for is not compared.
         length: of the run, in the words it was asked for in; None where that is not on record.
     """
-    for key, source in origin.items():
+    for key in origin:
         value, old = getattr(asked, key), recorded.get(key)
-        if key in NOT_COMPARED or value == "auto" or source == "default" or source.startswith("recipe"):
+        if key in (*NOT_COMPARED, "threads") or value == "auto" or not asked_for(key, origin):
             continue
         if key == "duration":
             if length not in (None, value) and value != old:
                 longer = "resume it as it was, or start another from its weights: --weights"
                 raise UsageError(f"{key}: the run has {length!r}, not {value!r}", longer)
             continue
-        if key == "data" and Path(value).exists():
-            value = str(Path(value).resolve())
         if key in ("weights", "teacher") and value is not None and same_source(value, old):
             continue
         if value != old:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from podium.errors import ModelFileError
+from podium.data.readers import Readers
+from podium.errors import MachineError, ModelFileError
 from podium.files import atomic, fault, sync_folder
 from podium.settings import duration
 
@@ -59,6 +59,7 @@ class Position:
         loss_sum, images_seen: of the epoch so far.
         best: scores of the epoch that validation likes best, and its number.
         devices: how many processes take part; more than one number where --elastic changed it.
+        threads: the same of the threads that compute in each; none where an older Podium wrote it.
     """
 
     step: int = 0
@@ -70,6 +71,7 @@ class Position:
     images_seen: int = 0
     best: dict[str, Any] = field(default_factory=lambda: {"top1": -1.0, "epoch": 0})
     devices: list[int] = field(default_factory=lambda: [1])
+    threads: list[int] = field(default_factory=list)
 
     @classmethod
     def read(cls, values: dict[str, Any]) -> Position:
@@ -86,13 +88,12 @@ def save(folder: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> No
     parts = _safetensors(tensors, values)
     size = sum(map(len, parts))
     fresh = folder / f"next-{LAST}"
-    with atomic(fresh, size) as file, ThreadPoolExecutor(1) as pool:
-        digest = pool.submit(_sha256, parts)  # beside the writing
+    with atomic(fresh, size) as file, _beside(_sha256, parts) as digest:
         file.write(_line("0" * 64, size))
         for part in parts:
             file.write(part)
         file.seek(0)
-        file.write(_line(digest.result(), size))
+        file.write(_line(digest(), size))
     last = folder / LAST
     # Between these two renames only `next-last.ckpt` is new: `candidates` looks there too.
     if last.exists():
@@ -110,6 +111,20 @@ def pause(asked: str | None, took: float) -> float:
         took: seconds that the one before took to save.
     """
     return duration("checkpoint_every", asked)[0] if asked is not None else max(USUAL, took / SHARE)
+
+
+@contextmanager
+def _beside(
+    work: Callable[[Sequence[bytes | memoryview]], str], parts: Sequence[bytes | memoryview]
+) -> Iterator[Callable[[], str]]:
+    """Have a thread work on something; gives what waits for the outcome. Where no thread can be started that is when it is done."""
+    try:
+        thread = Readers(1)
+    except MachineError:
+        yield lambda: work(parts)
+        return
+    with thread:
+        yield thread.submit(work, parts).result
 
 
 def _line(digest: str, size: int) -> bytes:

@@ -21,6 +21,7 @@ from podium.models.convnet import ConvNet
 from podium.models.download import official
 from podium.models.registry import rebuild
 from podium.models.weights import adapt_channels
+from podium.recommended import run_of
 from podium.settings import Settings, to_steps
 
 PIN = "@sha256:"  # parts the name of weights from the digest they had when the run began
@@ -48,6 +49,7 @@ def read_source(name: str, setting: str = "weights") -> Source:
     """
     what, _, pin = name.partition(PIN)
     if Path(what).exists():
+        what = str(run_of(what))  # of a comparison, the run itself: another may be recommended later
         made = bundle.load(what)
         where, digest = str(Path(what).resolve()), str(made.card["sha256"])
     elif ":" in what:
@@ -72,7 +74,7 @@ def same_source(asked: str, recorded: str | None) -> bool:
     plain, _, pin = asked.partition(PIN)
     old, _, digest = (recorded or "").partition(PIN)
     peer, equals, file = plain.partition("=")
-    where = str(Path(plain).resolve()) if Path(plain).exists() else peer + equals + str(Path(file).resolve())
+    where = str(run_of(plain).resolve()) if Path(plain).exists() else peer + equals + str(Path(file).resolve())
     return (where == old and pin in ("", digest)) or (not equals and old.startswith(f"{plain}="))
 
 

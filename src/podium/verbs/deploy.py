@@ -10,7 +10,7 @@ from typing import Any
 
 from podium import console
 from podium.errors import ModelFileError, UsageError
-from podium.verbs.shared import print_json
+from podium.verbs.shared import going_on, print_json
 
 
 def export(arguments: argparse.Namespace) -> int:
@@ -43,7 +43,8 @@ def quantize(arguments: argparse.Namespace) -> int:
             say(f"{name}  {console.epoch_line(shown)}")
 
     how = {key: getattr(a, key) for key in ("engine", "tolerance", "limit", "seconds", "qat", "epochs")}
-    made = api.quantize(a.run_folder, a.data, a.out, **how, say=say, watch=watch)
+    with going_on(a.command):
+        made = api.quantize(a.run_folder, a.data, a.out, **how, say=say, watch=watch)
     if a.json:
         print_json({"run": str(made.path), "gate": made.gate, "rows": made.rows})
         return 0
@@ -103,7 +104,7 @@ def bench(arguments: argparse.Namespace) -> int:
     from podium.deployment.load import load
     from podium.deployment.runtime import cores, file_of, is_exported
     from podium.models import create_model
-    from podium.training.plan import SMALL_UP_TO
+    from podium.models.forms import small_without_data
 
     a = arguments
     wanted, threads = engines.engines_of(a.engines or "all"), a.threads or cores()
@@ -132,7 +133,7 @@ def bench(arguments: argparse.Namespace) -> int:
             images, _ = squares(api.images_for(target, a.data, model), model, SHOWN)
         else:
             size = a.image_size
-            net = create_model(target, image_size=size, small=size is not None and size <= SMALL_UP_TO).eval()
+            net = create_model(target, image_size=size, small=small_without_data(size)).eval()
             side, channels = net.spec["image_size"], net.spec["in_chans"]
             names = tuple(map(str, range(net.spec["num_classes"])))
             model = api.Bundle(net, names, Preprocessing(side, channels), {})

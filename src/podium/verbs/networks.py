@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 def models(arguments: argparse.Namespace) -> int:
     """podium models."""
-    from podium.comparison.leaderboard import short
     from podium.comparison.lineage import networks, percent, write_lineage
+    from podium.evaluation.cost import short
     from podium.models import list_models
 
     rows = networks(arguments.pattern)
@@ -63,7 +63,7 @@ def _network(target: str, **form: Any) -> ConvNet:
     from podium import bundle
     from podium.models import create_model
     from podium.models.convnet import meta
-    from podium.training.plan import SMALL_UP_TO
+    from podium.models.forms import small_without_data
 
     if Path(target).exists():
         for flag in (f"--{key.replace('_', '-')}" for key, value in form.items() if value is not None):
@@ -71,7 +71,7 @@ def _network(target: str, **form: Any) -> ConvNet:
         return bundle.load(target).model
     size = form["image_size"]
     if form.get("small") is None:
-        form["small"] = size is not None and size <= SMALL_UP_TO
+        form["small"] = small_without_data(size)
     return meta(lambda: create_model(target, **form))
 
 

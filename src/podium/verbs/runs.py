@@ -11,7 +11,8 @@ from typing import Any
 
 from podium import console
 from podium.errors import DataError, UsageError
-from podium.verbs.shared import print_json, settings_flags
+from podium.files import shell_word
+from podium.verbs.shared import going_on, print_json, settings_flags
 
 
 def train(arguments: argparse.Namespace) -> int:
@@ -48,7 +49,7 @@ def train(arguments: argparse.Namespace) -> int:
         out = _fresh(Path("runs") / f"{merged.settings.model}-{Path(merged.settings.data).stem or 'data'}")
     devices = merged.settings.devices or (_recorded_devices(out) if arguments.resume else 1)
     if devices > 1 and not together and not (arguments.resume and RunFolder(out).finished):
-        words = shlex.split(arguments.command)[1:] + ([] if arguments.out else ["-o", str(out)])
+        words = [*arguments.words] + ([] if arguments.out else ["-o", str(out)])
         more = {"restarts": arguments.max_restarts, "debug": arguments.debug}
         return launch(devices, words, out, device=merged.settings.device, **more)
     from podium.api import train_and_report
@@ -58,17 +59,16 @@ def train(arguments: argparse.Namespace) -> int:
     def announce(plan: Plan) -> None:
         if not arguments.json:
             for line in _describe(plan):
-                print(line, file=sys.stderr)
+                print(console.one_line(line), file=sys.stderr)
 
+    how: dict[str, Any] = {"resume": arguments.resume, "elastic": arguments.elastic, "announce": announce}
     with console.training_bar(quiet=arguments.json) as progress:
-        run = train_and_report(
-            merged,
-            out,
-            resume=arguments.resume,
-            elastic=arguments.elastic,
-            progress=progress,
-            announce=announce,
-        )
+        try:
+            run = train_and_report(merged, out, progress=progress, **how)
+        except KeyboardInterrupt:  # before the first step, or after the last
+            if RunFolder(out).started:
+                raise KeyboardInterrupt(f"go on with: podium train --resume -o {shell_word(out)}") from None
+            raise
     if not leads():
         return 0
     r = run.result
@@ -91,9 +91,11 @@ def _plan(merged: Any, json: bool) -> int:
     """podium train --plan."""
     from podium.training.forecast import forecast, told
     from podium.training.plan import prepare
+    from podium.training.threads import computing_with
 
-    plan = prepare(merged.settings)
-    foreseen = forecast(plan)
+    with computing_with(merged.settings.threads):
+        plan = prepare(merged.settings)
+        foreseen = forecast(plan)
     if json:
         print_json(foreseen)
     else:
@@ -109,12 +111,13 @@ def _recorded_devices(out: Path) -> int:
 
 
 def _describe(plan: Any) -> list[str]:
-    s, c = plan.settings, plan.cost
-    form = "small form, " if s.small else ""
+    from podium.evaluation.cost import format_cost
+
+    s = plan.settings
     steps = f"{s.duration.removesuffix('it')} steps of {plan.train.batch_size} ({len(plan.train)} an epoch)"
     return [
         *plan.notes,
-        f"{s.model}: {form}{c.params:,} parameters, {c.macs / 1e6:,.1f} M multiply-adds at {s.image_size} px",
+        format_cost(plan.net.spec, plan.cost),
         f"recipe {s.recipe}: {steps}, {s.optimizer} at {s.peak:g}, {'bfloat16' if plan.amp else 'float32'} on {s.device}",
     ]
 
@@ -132,6 +135,7 @@ def _fresh(path: Path) -> Path:
 def evaluate(arguments: argparse.Namespace) -> int:
     """podium eval."""
     from podium import api
+    from podium.evaluation.metrics import TOP5_FROM
 
     with console.counting_bar("judging", quiet=arguments.json) as progress:
         scores = api.evaluate(
@@ -141,19 +145,23 @@ def evaluate(arguments: argparse.Namespace) -> int:
             limit=arguments.limit,
             workers=arguments.workers,
             crops=arguments.crops,
+            split_seed=arguments.split_seed,
             progress=progress,
         )
     if arguments.json:
         print_json(scores)
         return 0
+    for note in scores["notes"]:
+        print(note, file=sys.stderr)
     columns = ["class", "images", "precision", "recall", "F1"]
     rows = [
         [r["class"], str(r["n"]), f"{r['precision']:.3f}", f"{r['recall']:.3f}", f"{r['f1']:.3f}"]
         for r in scores["per_class"]
     ]
     console.table("", columns, rows, set(columns[1:]))
+    top5 = f", top-5 {100 * scores['top5']:.2f} %" if len(scores["per_class"]) >= TOP5_FROM else ""
     print(
-        f"{scores['split']}: top-1 {100 * scores['top1']:.2f} %, top-5 {100 * scores['top5']:.2f} %, loss {scores['loss']:.4f}, "
+        f"{scores['split']}: top-1 {100 * scores['top1']:.2f} %{top5}, loss {scores['loss']:.4f}, "
         f"calibration error {scores['ece']:.4f}, on {scores['n']:,} images, crops {scores['crops']}"
     )
     return 0
@@ -162,7 +170,6 @@ def evaluate(arguments: argparse.Namespace) -> int:
 def compare(arguments: argparse.Namespace) -> int:
     """podium compare."""
     from podium.comparison.study import MODELS, Study
-    from podium.training.interrupt import Stopped
     from podium.training.recipes import settings_of
 
     given = {"data": arguments.data, **settings_flags(arguments)}
@@ -182,31 +189,52 @@ def compare(arguments: argparse.Namespace) -> int:
                 label=f"{number + 1}/{count} {model}" + (f" seed {seed}" if arguments.seeds > 1 else ""),
             )
 
-        try:
-            board = study.run(progress)
-        except Stopped as stopped:
-            stopped.fix = f"go on with: {arguments.command}"
-            raise
-        except KeyboardInterrupt:  # between two runs, or while they are timed
-            print(f"go on with: {arguments.command}", file=sys.stderr)
-            raise
+        with going_on(arguments.command):
+            board = study.run(progress, None if arguments.json else partial(print, file=sys.stderr))
     for name, problem in study.failed.items():
         console.error(problem, f"{name}: ", arguments)
     if arguments.json:
-        print_json({"leaderboard": board.to_list(), "report": str(board.report) if board.report else None})
+        print_json(
+            {
+                "leaderboard": board.to_list(),
+                "verdict": board.verdict(),
+                "best": str(board.best.path) if board.best else None,
+                "report": str(board.report) if board.report else None,
+            }
+        )
     else:
         board.table()
         print(board.verdict())
         if board.report:
             print(f"leaderboard: {out / 'leaderboard.csv'}\nreport: {board.report}")
+        if board.best:
+            print("\n".join(_what_next(out, board, study.data)))
     return next((problem.exit_code for problem in study.failed.values()), 0)
+
+
+def _what_next(out: Path, board: Any, data: Any) -> list[str]:
+    """The run that a comparison recommends, and two commands that put it to work; with an image of the data, if it has files."""
+    best = board.ranked[0]["model"]
+    files = data.splits[board.split].files
+    plain = files is not None and files[0].content is None and files[0].path.stat().st_size == files[0].size
+    image = str(files[0].path) if plain else "IMAGE"
+    return [
+        f"recommended: {best}, {board.best.path}; every command that takes a run takes {out} for it:",
+        shlex.join(["podium", "predict", str(out), image]),
+        shlex.join(["podium", "export", str(out), "-o", f"{best}.onnx"]),
+    ]
 
 
 def predict(arguments: argparse.Namespace) -> int:
     """podium predict."""
     from podium.data.folders import images_below
     from podium.deployment.load import load
+    from podium.recommended import recommended
 
+    if (first := recommended(arguments.run_folder)) is not None:
+        print(f"note: of {arguments.run_folder} its first network, {first.path}", file=sys.stderr)
+        if not first.learned:
+            print("warning: it is no better than the most frequent class every time", file=sys.stderr)
     run = load(arguments.run_folder)
     answers, code, waiting = [], 0, list(reversed(arguments.images))
     while waiting:
@@ -223,7 +251,7 @@ def predict(arguments: argparse.Namespace) -> int:
         answers.append(answer)
         if not arguments.json:
             named = ", ".join(f"{row['class']} {100 * row['probability']:.1f} %" for row in answer["top"])
-            print(f"{answer['file']}: {named}")
+            print(console.one_line(f"{answer['file']}: {named}"))
     if arguments.json:
         print_json(answers)
     return code
@@ -240,7 +268,7 @@ def bench(arguments: argparse.Namespace) -> int:
     from podium import bundle
     from podium.evaluation.speed import measure
     from podium.models import create_model
-    from podium.training.plan import SMALL_UP_TO
+    from podium.models.forms import small_without_data
 
     seconds = arguments.seconds
     for flag, value, least in (("--batch", arguments.batch, 1), ("--batches", arguments.batches, 2)):
@@ -255,7 +283,7 @@ def bench(arguments: argparse.Namespace) -> int:
                 net = bundle.load(target).model
             else:
                 size = arguments.image_size
-                net = create_model(target, image_size=size, small=size is not None and size <= SMALL_UP_TO)
+                net = create_model(target, image_size=size, small=small_without_data(size))
             for backward in (False, True) if arguments.backward else (False,):
                 timed = measure(
                     net,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from podium import console
 from podium.errors import NumericError, UsageError
-from podium.verbs.shared import print_json, settings_flags
+from podium.verbs.shared import going_on, print_json, settings_flags
 
 if TYPE_CHECKING:
     from podium.compression.shrink import Shrunk
@@ -20,7 +20,7 @@ def prune(arguments: argparse.Namespace) -> int:
     from podium import api
 
     a = arguments
-    with console.training_bar(quiet=a.json) as bar:
+    with console.training_bar(quiet=a.json) as bar, going_on(a.command):
         shrunk = api.prune_with(
             _settings(a, "shrink"),
             a.parent,
@@ -47,7 +47,7 @@ def slim(arguments: argparse.Namespace) -> int:
     except ValueError:
         raise UsageError(f"--depth {a.depth}", "give a number a stage: 2,2,2,2") from None
     out = a.out or Path("runs") / f"{a.model}-slim-{Path(a.data).stem or 'data'}"
-    with console.training_bar(quiet=a.json) as bar:
+    with console.training_bar(quiet=a.json) as bar, going_on(a.command):
         run = api.slim_with(_settings(a, "quick"), a.model, out, width=a.width, depth=depth, watch=_watch(bar))
     r = run.result
     if a.json:
@@ -66,7 +66,7 @@ def distill(arguments: argparse.Namespace) -> int:
 
     a = arguments
     out = a.out or Path("runs") / f"{Path(a.student).name}-distilled-{Path(a.data).stem or 'data'}"
-    with console.training_bar(quiet=a.json) as bar:
+    with console.training_bar(quiet=a.json) as bar, going_on(a.command):
         shrunk = api.distill_with(
             _settings(a, "quick"), a.parent, a.student, out, controls=a.controls, watch=_watch(bar)
         )

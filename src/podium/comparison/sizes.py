@@ -1,0 +1,62 @@
+"""The input sizes of networks that are compared, and what one size for all of them would cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from podium.evaluation.cost import Cost, count, short
+from podium.models.registry import architecture
+
+NAMED = 4  # networks of which it is said what another size costs
+Spec = Mapping[str, Any]
+
+
+def cost_of(spec: Spec) -> Cost:
+    """The cost of a spec; counted once for each."""
+    return _cost(json.dumps(dict(spec)))
+
+
+@cache
+def _cost(text: str) -> Cost:
+    return count(json.loads(text))
+
+
+def different_sizes(sizes: Mapping[str, int | None]) -> str:
+    """Which network sees images of which size, where they differ; else nothing.
+
+    Args:
+        sizes: of the input of each network, in pixels; None where it is not on record.
+    """
+    known = sorted({size for size in sizes.values() if size is not None})
+    if len(known) < 2:
+        return ""
+    named = (", ".join(name for name, own in sizes.items() if own == size) + f" {size} px" for size in known)
+    return f"The networks see images of different sizes: {'; '.join(named)}."
+
+
+def one_size(specs: Sequence[Spec]) -> str:
+    """What `--image-size N` for all would do, where their sizes differ; else nothing.
+
+    Said of the largest size that is in use, at which all see as much, and of the smallest that all take.
+    """
+    if len({spec["image_size"] for spec in specs}) < 2:
+        return ""
+    most = max(spec["image_size"] for spec in specs)
+    least = max(architecture(spec["model"]).smallest(spec["small"]) for spec in specs)
+    told = f"With --image-size {most} all see as much: {_changes(specs, most)}"
+    if least < most:
+        told += f"; with --image-size {least}, the least that all take: {_changes(specs, least)}"
+    return f"{told} multiply-adds an image."
+
+
+def _changes(specs: Sequence[Spec], size: int) -> str:
+    """What the networks of which it changes most would cost at one size."""
+    rows = []
+    for spec in (spec for spec in specs if spec["image_size"] != size):
+        now, then = cost_of(spec).macs, cost_of({**spec, "image_size": size}).macs
+        rows.append((max(then / now, now / then), f"{spec['model']} {short(now)} → {short(then)}"))
+    named = [text for _, text in sorted(rows, reverse=True)[:NAMED]]
+    return ", ".join([*named, *([f"{len(rows) - NAMED} more"] if len(rows) > NAMED else [])])

@@ -1,0 +1,131 @@
+"""How sure a comparison is: over the images that networks were judged on, and over the seeds that they were trained with.
+
+Two things would be others if a study were made again: the test images, which all networks share, and the seeds, which each
+network has of its own. An accuracy varies by both, and so does a difference of two.
+
+- **Images.** A network's score on an image is the share of its seeds that have it right. Two networks are compared by the
+  differences of their scores, image by image: resampling images takes them from all networks at once.
+- **Seeds.** The variance of a network's accuracy between seeds holds a part that is of the images: two seeds err on different
+  ones of the few there are. That part is in the scores already; the residual of images x seeds tells how large it is, and it
+  is taken off, so that it counts once [two-way random effects; Searle, Casella and McCulloch 1992, section 4.7]. What is left
+  is pooled over all networks: two or three seeds of one say little.
+
+Each part has its own quantile, the normal one for many images and Student's t for few seeds, and the two halves add as
+squares [Howe 1974; Zou and Donner 2008]. `benchmarks/verdict.py` measures how often the intervals hold.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+Z95 = 1.96  # of the normal distribution, for 95 % on two sides
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far apart two accuracies are.
+
+    Args:
+        by: the first less the second.
+        half: of its 95 % interval, which is `by` ± `half`.
+    """
+
+    by: float
+    half: float
+
+    @property
+    def clear(self) -> bool:
+        """Whether the first is the better one, with 95 %."""
+        return self.by > self.half
+
+
+class Answers:
+    """Which of the same images several networks have right.
+
+    Args:
+        right: of each network (S, N) bool: of each of its S seeds, the N images that it has right. S may differ.
+    """
+
+    def __init__(self, right: Sequence[np.ndarray]) -> None:
+        self.seeds = [len(runs) for runs in right]
+        self.n = right[0].shape[1]
+        self.scores = np.stack([runs.mean(0, dtype=np.float64) for runs in right])  # (networks, N)
+        self.freedom = sum(self.seeds) - len(right)
+        self.seed_variance = self._pooled(right)
+
+    def _pooled(self, right: Sequence[np.ndarray]) -> float:
+        """The variance of accuracy from one seed to the next, without that of the images; 0 where each network has one seed."""
+        total = 0.0
+        for runs, score in zip(right, self.scores, strict=True):
+            seeds = len(runs)
+            if seeds < 2 or self.n < 2:
+                continue
+            accuracy = runs.mean(1, dtype=np.float64)
+            between = float(accuracy.var(ddof=1))
+            # Of a right-or-wrong answer, the sum of squares around the image's mean is S q (1 - q).
+            residual = (seeds * float((score * (1 - score)).sum()) - self.n * (seeds - 1) * between) / (
+                (seeds - 1) * (self.n - 1)
+            )
+            total += (seeds - 1) * (between - residual / self.n)
+        return max(0.0, total / self.freedom) if self.freedom else 0.0
+
+    def difference(self, first: int, second: int) -> Difference:
+        """How far one network is above another, on the same images."""
+        per_image = self.scores[first] - self.scores[second]
+        return self._difference(per_image, 1 / self.seeds[first] + 1 / self.seeds[second])
+
+    def above(self, network: int, right: np.ndarray) -> Difference:
+        """How far a network is above fixed answers, such as the most frequent class every time.
+
+        Args:
+            right: (N,) bool, the images that these have right.
+        """
+        return self._difference(self.scores[network] - right, 1 / self.seeds[network])
+
+    def interval(self, network: int) -> tuple[float, float]:
+        """Where the true accuracy lies with 95 %: Wilson's interval [1927], widened by the seeds."""
+        score = self.scores[network]
+        share = float(score.mean())
+        # Scores that are means of seeds vary less than right-or-wrong answers do: as those of more images.
+        spread = (float(((score - share) ** 2).sum()) + 1) / (self.n * share * (1 - share) + 1)
+        low, high = wilson(share, self.n / spread)
+        seeds = self._of_seeds(1 / self.seeds[network])
+        return max(0.0, share - math.hypot(share - low, seeds)), min(1.0, share + math.hypot(high - share, seeds))
+
+    def _difference(self, per_image: np.ndarray, inverse_seeds: float) -> Difference:
+        by = float(per_image.mean())
+        half = math.hypot(_of_images(per_image), self._of_seeds(inverse_seeds))
+        return Difference(by, min(half, 1 + abs(by)))  # no accuracies are further apart
+
+    def _of_seeds(self, inverse_seeds: float) -> float:
+        if not self.freedom:
+            return 0.0
+        from scipy.special import stdtrit  # type: ignore[import-untyped]
+
+        return float(stdtrit(self.freedom, 0.975)) * math.sqrt(self.seed_variance * inverse_seeds)
+
+
+def _of_images(per_image: np.ndarray) -> float:
+    """Half of the 95 % interval of a mean difference, by the images alone.
+
+    The values that a score test does not reject: for two single runs, zero is among them just when McNemar's test [1947], with
+    one more image on which they differ [after Agresti and Min 2005], finds no difference. So it has a width on few images too.
+    """
+    n = len(per_image)
+    if n <= Z95**2:
+        return math.inf
+    squares = float(((per_image - per_image.mean()) ** 2).sum())
+    return Z95 * math.sqrt((squares + 1) / (n * (n - Z95**2)))
+
+
+def wilson(share: float, n: float, z: float = Z95) -> tuple[float, float]:
+    """The interval for a share seen in n draws [Wilson 1927]."""
+    if n == 0:
+        return 0.0, 1.0
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(max(0.0, share * (1 - share)) / n + z * z / (4 * n * n))
+    return centre - half, centre + half

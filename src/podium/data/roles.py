@@ -1,0 +1,296 @@
+"""Which images teach, choose and report: what is held out, by content, so that no image a network learned from judges it.
+
+Exact copies are one image here: they are never on both sides of a split.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+import zlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from podium.data.dataset import SPLITS, Dataset, show
+from podium.data.layout import LAYOUT
+from podium.errors import DataError, ModelFileError, UsageError
+from podium.files import write_atomic
+
+RECORD = "images.npz"  # in a run folder
+HELD_OUT = 0.2  # of the training images, where a set has no others to be evaluated on
+SHOWN = 5  # names in a message
+
+
+@dataclass(frozen=True)
+class Record:
+    """Which images a run learned from and which it held out, by the keys of their content.
+
+    Args:
+        roles: split -> (N,) uint64.
+        earlier: what the weights it started from, or its teacher, had learned from, (M,) uint64.
+        made: of the split: fingerprint of the data; share and seed where Podium chose what is held out.
+    """
+
+    roles: dict[str, np.ndarray]
+    earlier: np.ndarray
+    made: dict[str, Any]
+
+    @property
+    def learned(self) -> np.ndarray:
+        """All that went into the weights, sorted."""
+        return np.union1d(self.roles.get("train", self.earlier), self.earlier)
+
+    @property
+    def held(self) -> np.ndarray:
+        """What was held out of that, sorted."""
+        others = [keys for name, keys in self.roles.items() if name != "train"]
+        return np.setdiff1d(np.concatenate([*others, self.earlier[:0]]), self.learned)
+
+    def write(self, folder: Path) -> None:
+        """Put it into a run folder or bundle."""
+        buffer = io.BytesIO()
+        arrays = {f"split {name}": keys for name, keys in self.roles.items()}
+        np.savez(buffer, earlier=self.earlier, made=np.array(json.dumps(self.made)), **arrays)  # type: ignore[arg-type]
+        write_atomic(folder / RECORD, buffer.getvalue())
+
+
+def read_record(folder: Path) -> Record | None:
+    """What a run folder or bundle has on record; None if nothing.
+
+    Raises:
+        ModelFileError: it is damaged.
+    """
+    path = folder / RECORD
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            roles = {name[6:]: arrays[name].astype(np.uint64) for name in arrays if name.startswith("split ")}
+            return Record(roles, arrays["earlier"].astype(np.uint64), json.loads(str(arrays["made"])))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        what = f"{path}: damaged ({error}); it says which images the run was trained on"
+        raise ModelFileError(what, "copy it again from where it is whole") from None
+
+
+def record_of(data: Dataset, earlier: Record | None) -> Record:
+    """What is to be put on record of a run on these images.
+
+    Args:
+        earlier: of what its weights start from and of its teacher.
+    """
+    learned = earlier.learned if earlier is not None else np.zeros(0, np.uint64)
+    roles = {name: split.contents() for name, split in data.splits.items()}
+    return Record(roles, learned, {"fingerprint": data.fingerprint(), **(data.held_out or {})})
+
+
+def merged(records: list[Record]) -> Record | None:
+    """Of several runs: what any of them learned from, and what none did and one held out; None of none."""
+    if len(records) < 2:
+        return records[0] if records else None
+    learned = np.unique(np.concatenate([record.learned for record in records]))
+    held = np.setdiff1d(np.concatenate([record.held for record in records]), learned)
+    return Record({"train": learned, "val": held}, learned[:0], records[0].made)
+
+
+def with_roles(data: Dataset, val: float | None, seed: int, record: Record | None = None) -> Dataset:
+    """A data set as it is trained on: images that judge are apart from those that teach.
+
+    Args:
+        data: as it lies there.
+        val: share of the training images that is held out; None: a fifth where nothing else is there to judge by.
+        seed: of that choice.
+        record: of a run on these images, or of the run whose weights are gone on with: what it learned from teaches, what
+            it held out stays held out.
+
+    Raises:
+        UsageError: val is given, and the set has validation images; or it leaves none.
+        DataError: nothing is left to judge by, or to learn from.
+    """
+    if "train" not in data.splits:
+        where, held = show(data.source or data.name), " and ".join(data.splits)
+        what = f"{where}: only {held} images, and none to train on"
+        raise DataError(what, f"put training images into {where}/train; {held} images alone are for `podium eval`")
+    if len(data.classes) < 2:
+        what = f"{show(data.source or data.name)}: one class only ({data.classes[0]} {len(data.splits['train'])})"
+        raise DataError(what, f"a classifier needs two classes at least; {LAYOUT}")
+    judged = "val" in data.splits or "test" in data.splits
+    share = val if val is not None else (0.0 if judged else HELD_OUT)
+    if val and "val" in data.splits:
+        raise UsageError(f"val: {val}, but {data.name} has a validation split", "leave val out")
+    data = _apart(data)
+    if record is not None:
+        data = without_learned(data, record)
+    if share > 0:
+        data = _as_before(data, record, share, seed) if record is not None else hold_out(data, share, seed)
+    if set(data.splits) == {"train"}:
+        raise UsageError("val: 0 leaves nothing to judge by", "give a fraction such as 0.2")
+    return data
+
+
+def hold_out(data: Dataset, share: float, seed: int, together: bool = True) -> Dataset:
+    """Move a share of each class from train to val; at least one image of each stays.
+
+    Args:
+        together: exact copies stay on one side; Podium up to 0.1.0 did not see to that.
+    """
+    train = data.splits["train"]
+    val = _drawn(train.labels, train.contents() if together else None, share, seed, len(data.classes))
+    copies = len(val) - len(np.unique(train.contents())) if together else 0
+    if not val.any():
+        what = f"{data.name}: too few images to hold any out" + (
+            f", {copies:,} of {len(val):,} are copies" * (copies > 0)
+        )
+        raise DataError(what, "add images, or give val and test folders")
+    notes = [
+        f"note: {val.sum():,} of {len(val):,} training images are held out for validation (seed {seed}, stratified)"
+    ]
+    if copies:
+        notes.append(f"note: {copies:,} of them are exact copies of others; copies stay on one side")
+    without = [name for label, name in enumerate(data.classes) if not val[train.labels == label].any()]
+    if without:
+        notes.append(f"note: none is held out of {_named(without)}: one image each, or copies of one")
+    return _moved(data, val, notes, {"share": share, "seed": seed})
+
+
+def _drawn(labels: np.ndarray, keys: np.ndarray | None, share: float, seed: int, classes: int) -> np.ndarray:
+    """Which images to hold out, (N,) bool: of each class about the share, copies of an image with it."""
+    places = np.arange(len(labels))
+    if keys is None:
+        first, size = places, np.ones(len(labels), np.int64)
+    else:
+        _, firsts, group, counts = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
+        first, size = firsts[group], counts[group]
+    draw = np.random.Generator(np.random.PCG64(seed))
+    chosen: list[np.ndarray] = []
+    for label in range(classes):
+        leaders = draw.permutation(np.flatnonzero((labels == label) & (first == places)))
+        total = size[leaders].sum()
+        wanted = min(max(1, round(share * total)), total - 1)
+        count = max(1, int(np.searchsorted(np.cumsum(size[leaders]), wanted, side="right")))
+        chosen.append(leaders[: min(count, len(leaders) - 1)] if len(leaders) else leaders)
+    val = np.isin(first, np.concatenate(chosen))
+    for label in range(classes):  # an image with two labels may have taken the last of one of them
+        own = labels == label
+        if own.any() and not (own & ~val).any():
+            val &= ~np.isin(first, first[own])
+    return val
+
+
+def _moved(data: Dataset, val: np.ndarray, notes: list[str], made: dict[str, Any] | None) -> Dataset:
+    """Training images moved to val, which may have some already."""
+    train = data.splits["train"]
+    splits = {**data.splits, "train": train.select(np.flatnonzero(~val)), "val": train.select(np.flatnonzero(val))}
+    ordered = {name: splits[name] for name in SPLITS if name in splits}
+    return replace(data, splits=ordered, notes=(*data.notes, *notes), held_out=made)
+
+
+def _apart(data: Dataset) -> Dataset:
+    """Splits as they were given, without the copies in val and test of what an earlier split has."""
+    splits = dict(data.splits)
+    notes = []
+    for number, name in enumerate(SPLITS[1:], 1):
+        if name not in splits:
+            continue
+        for before in (other for other in SPLITS[:number] if other in splits):
+            split = splits[name]
+            copies = np.isin(split.contents(), splits[before].contents())
+            if copies.all():
+                what = f"{data.name}: all {len(split)} {name} images are exact copies of {before} images"
+                raise DataError(what, f"take {name} away, or put other images there")
+            if copies.any():
+                splits[name] = split.select(np.flatnonzero(~copies))
+                notes.append(
+                    f"note: {copies.sum():,} {name} images are exact copies of {before} images and are left out"
+                )
+    return replace(data, splits=splits, notes=(*data.notes, *notes)) if notes else data
+
+
+def without_learned(data: Dataset, record: Record) -> Dataset:
+    """Validation and test images without those that the weights were made from.
+
+    Raises:
+        DataError: none would be left.
+    """
+    splits, notes, learned = dict(data.splits), [], record.learned
+    for name, split in data.splits.items():
+        if name == "train":
+            continue
+        known = np.isin(split.contents(), learned)
+        if known.all():
+            what = f"{data.name}: all {len(split)} {name} images are among those the weights were trained on"
+            raise DataError(what, "give images that they have not seen")
+        if known.any():
+            splits[name] = split.select(np.flatnonzero(~known))
+            notes.append(f"note: {known.sum():,} {name} images are left out: the weights were trained on them")
+    return replace(data, splits=splits, notes=(*data.notes, *notes)) if notes else data
+
+
+def _as_before(data: Dataset, record: Record, share: float, seed: int) -> Dataset:
+    """Training images as a run had them: what it learned from teaches, what it held out stays so, new ones are split anew."""
+    train = data.splits["train"]
+    keys = train.contents()
+    learned, held = np.isin(keys, record.learned), np.isin(keys, record.held)
+    fresh = ~learned & ~held
+    if fresh.all():
+        return hold_out(data, share, seed)
+    if not held.any() and not fresh.any():
+        what = f"{data.name}: the weights were trained on all {len(keys):,} images; none is left to evaluate them on"
+        raise DataError(what, "give val and test folders with images that they have not seen")
+    val = held.copy()
+    places = np.flatnonzero(fresh)
+    if len(places):
+        val[places] = _drawn(train.labels[places], keys[places], share, seed, len(data.classes))
+    if missing := [name for label, name in enumerate(data.classes) if not (~val[train.labels == label]).any()]:
+        raise DataError(
+            f"{data.name}: all images of {_named(missing)} were held out before", "add training images there"
+        )
+    note = f"note: {held.sum():,} images are held out for validation, as they were before"
+    if len(places):
+        note += f"; of {len(places):,} new ones {val[places].sum():,} are"
+    same = record.made if not len(places) else {"share": share, "seed": seed}
+    made = {key: same[key] for key in ("share", "seed") if key in same}
+    return _moved(data, val, [note], made)
+
+
+def for_evaluation(data: Dataset, record: Record | None) -> Dataset:
+    """A data set as a run is evaluated on it: nothing is split anew, and what it learned from is apart.
+
+    A set without splits becomes "train", what the run learned from, and the rest: "val" where the run has held out some of
+    it, "test" where none of it was known.
+    """
+    if record is None:
+        return data if set(data.splits) != {"train"} else replace(data, splits={"test": data.splits["train"]})
+    if set(data.splits) != {"train"}:
+        data = without_learned(data, record)
+        train = data.splits.get("train")
+        held = (
+            np.isin(train.contents(), record.held)
+            if train is not None and "val" not in data.splits
+            else np.zeros(1, bool)
+        )
+        return _moved(data, held, [], data.held_out) if held.any() else data
+    train = data.splits["train"]
+    keys = train.contents()
+    learned = np.isin(keys, record.learned)
+    rest = "val" if np.isin(keys, record.held).any() else "test"
+    parts = {"train": np.flatnonzero(learned), rest: np.flatnonzero(~learned)}
+    splits = {name: train.select(rows) for name, rows in parts.items() if len(rows)}
+    notes = data.notes
+    if learned.any():
+        notes += (f"note: {learned.sum():,} of {len(keys):,} images are left out: the run was trained on them",)
+    return replace(data, splits=splits, notes=notes)
+
+
+def described(data: Dataset) -> Dataset:
+    """With a line that says what it is before the other notes."""
+    sizes = ", ".join(f"{name} {len(split):,}" for name, split in data.splits.items())
+    named = ", ".join(data.classes[:10]) + (", ..." if len(data.classes) > 10 else "")
+    return replace(data, notes=(f"{data.name}: {sizes} images; {len(data.classes)} classes: {named}", *data.notes))
+
+
+def _named(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

@@ -1,0 +1,195 @@
+"""Which images a run has: loaded as its settings say, with those apart that its weights, or its teacher's, were made from."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from podium.bundle import CARD, Bundle
+from podium.data.dataset import Dataset
+from podium.data.roles import (
+    HELD_OUT,
+    Record,
+    described,
+    for_evaluation,
+    hold_out,
+    merged,
+    read_record,
+    with_roles,
+    without_learned,
+)
+from podium.data.sources import Progress, load_stored
+from podium.errors import DataError, UsageError
+from podium.recommended import ASKED, run_of
+from podium.settings import Origins, Settings, read_file
+from podium.training.folder import SETTINGS
+from podium.training.transfer import PIN, read_source
+
+
+def split_seed(s: Settings) -> int:
+    """The seed of the choice of held-out images."""
+    return s.seed if s.split_seed is None else s.split_seed
+
+
+def data_of(s: Settings, own: Record | None = None, progress: Progress | None = None) -> Dataset:
+    """The data set that settings name, with its images in their roles.
+
+    Args:
+        own: of the run itself, where it goes on.
+        progress: called with (files read, files to read) where files are read for the first time.
+
+    Raises:
+        DataError: the data cannot be read, or nothing is left to learn from or to judge by.
+    """
+    stored = load_stored(s.data, resize=s.resize, on_bad=s.on_bad, channels=s.channels, progress=progress)
+    return described(with_roles(stored, s.val, split_seed(s), own or inherited(s, stored)))
+
+
+def inherited(s: Settings, data: Dataset) -> Record | None:
+    """What the weights that a run starts from, and its teacher, learned from and held out; None where that is nothing.
+
+    Raises:
+        DataError: one of them was trained on these data and does not say on which of the images.
+    """
+    records = []
+    for name in (s.weights, s.teacher):
+        folder = Path((name or "").partition(PIN)[0])
+        if name and folder.is_dir():
+            folder = run_of(folder)
+            record = read_record(folder)
+            if record is None and s.split_seed is None:
+                record = recognised(folder, data)
+            records += [record] if record is not None else []
+    return merged(records)
+
+
+def recognised(folder: Path, data: Dataset) -> Record | None:
+    """The record of a run or bundle that has none, as Podium 0.1.0 wrote them: the split whose fingerprint is on its card.
+
+    Args:
+        data: as it lies there, or with the splits that it was given.
+
+    Returns:
+        None where these are not the images it was trained on.
+
+    Raises:
+        DataError: they lie where its own did, without splits, and are not what it was trained on.
+    """
+    card, settings = _card(folder), read_file(folder / SETTINGS) if (folder / SETTINGS).is_file() else {}
+    chosen = card.get("held_out") or {}
+    above = folder.parent / ASKED
+    seeds = [chosen.get("seed"), settings.get("split_seed"), settings.get("seed"), card.get("seed"), 0]
+    seeds += [read_file(above).get("seed")] if above.is_file() else []
+    share = chosen.get("share") or settings.get("val") or HELD_OUT
+    flat = set(data.splits) == {"train"}
+    candidates = [] if flat else [data]
+    if "val" not in data.splits and "train" in data.splits:
+        for seed in dict.fromkeys(seed for seed in seeds if isinstance(seed, int)):
+            with contextlib.suppress(DataError):  # too few images by now
+                candidates += [hold_out(data, share, seed, together) for together in (True, False)]
+    for split in candidates if "data_sha256" in card else ():
+        if split.is_what(card["data_sha256"]):
+            roles = {name: part.contents() for name, part in split.splits.items()}
+            return Record(roles, np.zeros(0, np.uint64), {"fingerprint": split.fingerprint(), **(split.held_out or {})})
+    if flat and settings and data.source and Path(settings.get("data", "")).resolve() == Path(data.source).resolve():
+        raise DataError(
+            f"{folder}: was written before runs put their split on record, and the images of {data.name} are not what they were "
+            "then: which of them it was trained on is not known",
+            "give the seed of its split (eval, train: --split-seed N), or images that it has never seen",
+        )
+    return None
+
+
+def _card(folder: Path) -> dict[str, Any]:
+    try:
+        card = json.loads((folder / CARD).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return card if isinstance(card, dict) else {}
+
+
+def images_of(model: Bundle, source: str | Path, **how: Any) -> Dataset:
+    """A data set as the network sees it, as it lies there."""
+    p = model.preprocessing
+    return load_stored(source, resize=p.resize, channels=p.channels, **how)
+
+
+def known_to(model: Bundle, data: Dataset, decided: bool = False) -> Record | None:
+    """What a run or bundle learned from and held out, as far as that is on record or can be recognised.
+
+    Args:
+        decided: a person has said by which seed a run without record is split: what is on record is all that counts.
+    """
+    if model.folder is None:
+        return None
+    record = read_record(model.folder)
+    return record if record is not None or decided else recognised(model.folder, data)
+
+
+def evaluated_on(
+    model: Bundle, data: str | Path | Dataset, seed: int | None = None, progress: Progress | None = None
+) -> Dataset:
+    """A data set with the images apart that a run or bundle was trained on, and nothing else split off.
+
+    Args:
+        seed: of the split of a run that has none on record.
+        progress: called with (files read, files to read) where files are read for the first time.
+
+    Raises:
+        UsageError: it has one.
+        DataError: it was trained on these data and does not say on which of the images; or on all of them.
+    """
+    stored = data if isinstance(data, Dataset) else images_of(model, data, progress=progress)
+    if seed is None:
+        record = known_to(model, stored)
+        split = for_evaluation(stored, record)
+        if record is None and set(stored.splits) == {"train"} and "origin" not in model.card:
+            note = "note: which images the network was trained on is not on record; were some of these among them, it would look better than it is"
+            split.notes = (*split.notes, note)
+        return split
+    if model.folder is None or read_record(model.folder) is not None:
+        raise UsageError(f"split_seed: {seed}, but the run has its split on record", "leave --split-seed out")
+    if set(stored.splits) != {"train"}:
+        raise UsageError(f"split_seed: {seed}, but {stored.name} has splits of its own", "leave --split-seed out")
+    settings = read_file(model.folder / SETTINGS) if (model.folder / SETTINGS).is_file() else {}
+    return hold_out(stored, settings.get("val") or HELD_OUT, seed, together=False)
+
+
+def as_parent(merged: Origins, run: str | Path, data: Dataset | None) -> tuple[Settings, Dataset]:
+    """The data as a trained network had them: its way to a square, its channels, its images held out."""
+    s, model = merged.settings, read_source(str(run), "run").bundle
+    if model.folder is not None and (model.folder / SETTINGS).is_file():
+        before = {"split_seed": None, **read_file(model.folder / SETTINGS)}
+        s = s.replace(**{key: before[key] for key in ("val", "seed", "split_seed") if merged.origin[key] != "flag"})
+    if data is None:
+        p = model.preprocessing
+        s = s.replace(resize=p.resize, channels=s.channels or p.channels)
+        stored = load_stored(s.data, resize=p.resize, on_bad=s.on_bad, channels=s.channels)
+        data = described(with_roles(stored, s.val, split_seed(s), known_to(model, stored, s.split_seed is not None)))
+        if Path(s.data).exists():
+            data.source = str(Path(s.data).resolve())
+    elif (record := known_to(model, data)) is not None:
+        data = without_learned(data, record)
+    return s, data
+
+
+def refuse_other_images(own: Record, data: Dataset) -> None:
+    """A resume on other images than those the run began with is refused, with what has changed.
+
+    Raises:
+        UsageError: they are others.
+    """
+    if own.made.get("fingerprint") == data.fingerprint():
+        return
+    before = np.concatenate(list(own.roles.values()))
+    now = np.concatenate([split.contents() for split in data.splits.values()])
+    fresh, gone = len(np.setdiff1d(now, before)), len(np.setdiff1d(before, now))
+    how = f"{fresh:,} are new, {gone:,} are gone" if fresh or gone else "their names or classes are others"
+    raise UsageError(
+        f"data: the images of {data.name} are not those the run began with ({how})",
+        "put them back, or start another run with -o",
+    )
