@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from podium.calls import public
 from podium.data.decode import Preprocessing
 from podium.errors import ModelFileError, UsageError
 from podium.files import fault, seal, write_atomic
@@ -44,6 +45,7 @@ class Bundle:
     card: dict[str, Any]
 
     @torch.inference_mode()
+    @public
     def predict(self, images: str | Path | Sequence[str | Path], top: int = 5) -> list[dict[str, Any]]:
         """The most probable classes of image files.
 

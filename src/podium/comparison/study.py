@@ -14,8 +14,9 @@ from podium.data.sources import load_data
 from podium.errors import ModelFileError, NumericError, PodiumError, UsageError
 from podium.evaluation.speed import speed
 from podium.models import architecture
-from podium.settings import Origins, Settings, read_file, write_file
+from podium.settings import Origins, Settings, moved, read_file, write_file
 from podium.training.folder import SETTINGS, SPEED, RunFolder
+from podium.training.idle import refuse_decided
 from podium.training.interrupt import Stopped
 from podium.training.launch import started_together
 from podium.training.loop import Progress, train
@@ -45,6 +46,9 @@ class Study:
             raise UsageError("torchrun: a comparison is one process", "train a network at a time with it: podium train")
         for name in models:
             architecture(name)
+        refuse_decided(merged, "compare", data)
+        if (merged.settings.devices or 1) > 1:
+            raise UsageError(f"devices: {merged.settings.devices}, but a comparison trains on one", "leave it out")
         if Path(merged.settings.data).exists():
             here = str(Path(merged.settings.data).resolve())
             merged = Origins(merged.settings.replace(data=here), merged.origin)
@@ -97,7 +101,8 @@ class Study:
         return board
 
     def _train(self, model: str, seed: int, path: Path, progress: Progress) -> None:
-        settings, origin = self.merged.settings.replace(model=model, seed=seed), self.merged.origin
+        settings = self.merged.settings.replace(model=model, seed=seed)
+        origin = moved(self.merged.origin, self.merged.settings, settings, "podium compare")
         if RunFolder(path).started:  # `_claim` has compared what was asked; a run has what came of it
             origin = {key: origin[key] for key in NOT_COMPARED}
         train(settings, path, origin=origin, resume=True, data=self.data, progress=progress)

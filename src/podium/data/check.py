@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from podium.calls import public
 from podium.data.dataset import Dataset, ImageFile, show
 from podium.data.decode import FORMATS, MAX_PIXELS, decode
 from podium.data.folders import LAYOUT, Listing, look_alike
@@ -67,6 +68,7 @@ class CheckReport:
         return {"source": self.source, "images": self.images, "classes": self.classes, "problems": problems}
 
 
+@public
 def check(source: str | Path, progress: Callable[[int, int], None] | None = None) -> CheckReport:
     """Look at every image: decode it fully (of a pack: compare its pixels with their checksum), hash it, compare.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from podium.calls import public
 from podium.data import arrays
 from podium.data.dataset import SPLITS, Dataset, ImageFile, Split, show
 from podium.data.decode import RESIZES, decode
@@ -29,6 +30,7 @@ HELD_OUT = 0.2  # of the training images, where a set has no images to judge by
 TOLERATED = 0.01  # share of bad images that on_bad="skip" leaves out; one is always tolerated
 
 
+@public
 def load_data(
     source: str | Path,
     *,

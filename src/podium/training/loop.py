@@ -23,7 +23,7 @@ from podium.evaluation.metrics import summarize
 from podium.files import fault
 from podium.models.convnet import ConvNet
 from podium.models.weights import load_state
-from podium.settings import Settings, duration, read_file, skips, to_steps, write_file
+from podium.settings import DEFAULT, Origin, Settings, duration, read_file, skips, to_steps, write_file
 from podium.training import state
 from podium.training.fake_int8 import exact
 from podium.training.features import cached, constant, probe
@@ -50,7 +50,7 @@ def train(
     settings: Settings,
     out: str | Path,
     *,
-    origin: dict[str, str] | None = None,
+    origin: dict[str, Origin] | None = None,
     resume: bool = False,
     elastic: bool = False,
     data: Dataset | None = None,
@@ -88,7 +88,7 @@ def _train(
     settings: Settings,
     folder: RunFolder,
     ranks: Ranks,
-    origin: dict[str, str],
+    origin: dict[str, Origin],
     resume: bool,
     elastic: bool,
     data: Dataset | None,
@@ -103,7 +103,7 @@ def _train(
         if not restarted():
             length = next(iter(folder.rows()), {}).get("duration")
             refuse_changes(settings, recorded, origin, length)
-        free = {key for key in NOT_COMPARED if origin.get(key) == "flag"}
+        free = {key for key in NOT_COMPARED if origin.get(key, DEFAULT).asked}
         settings = settings.replace(**{k: v for k, v in recorded.items() if k not in free})
         if folder.finished:
             return
@@ -113,7 +113,7 @@ def _train(
     asked = settings.duration
     with folder.locked() if ranks.leads else nullcontext(), denormals_flushed():
         plan = prepare(settings, data, net, ranks)
-        notes = {"devices": f"{recorded.get('devices')} before, changed with --elastic"}
+        notes: dict[str, str] = {"devices": f"{recorded.get('devices')} before, changed with --elastic"}
         if not begun:
             steps = steps_of(plan)
             plan.settings = plan.settings.replace(duration=f"{steps}it")

@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from podium.errors import UsageError
-from podium.settings import Settings
+from podium.settings import Origin, Settings
 from podium.training.transfer import same_source
 
+# what a run decides by itself where nothing is asked
+OPEN = {"image_size", "small", "channels", "batch_size", "lr", "lr_batch", "flip"}
 # may differ between a run and its resume; `devices` only as far as `refuse_devices` lets it
 NOT_COMPARED = {"workers", "device", "checkpoint_every", "grace", "devices"}
 
 
-def refuse_changes(asked: Settings, recorded: dict[str, Any], origin: dict[str, str], length: str | None) -> None:
+def refuse_changes(asked: Settings, recorded: dict[str, Any], origin: dict[str, Origin], length: str | None) -> None:
     """A resume that was given other settings than the run has is refused, by name.
 
     Args:
@@ -24,7 +26,7 @@ def refuse_changes(asked: Settings, recorded: dict[str, Any], origin: dict[str, 
     """
     for key, source in origin.items():
         value, old = getattr(asked, key), recorded.get(key)
-        if key in NOT_COMPARED or value == "auto" or source == "default" or source.startswith("recipe"):
+        if key in NOT_COMPARED or value == "auto" or not source.asked or (value is None and key in OPEN):
             continue
         if key == "duration":
             if length not in (None, value) and value != old:
