@@ -12,12 +12,14 @@ from conftest import ROOT
 SOURCE = ROOT / "src" / "podium"
 FILES = sorted(SOURCE.rglob("*.py"))
 
-# Room -> the rooms it may name. A room is a folder, or a file of its own; all may name `errors` and `files`.
+# Room -> the rooms it may name. A room is a folder, or a file of its own; all may name `errors`, `calls` and `files`.
 MAY = {
     "errors": set(),
+    "calls": set(),
     "files": set(),
     "recommended": set(),
-    "settings": set(),
+    "values": set(),
+    "settings": {"values"},
     "models": set(),
     "data": set(),
     "bundle": {"models", "data"},
@@ -58,7 +60,7 @@ MAY = {
     "__main__": {"cli"},
     "__init__": set(),  # its public names are imported on first use
 }
-FOR_ALL = {"errors", "files", "recommended"}
+FOR_ALL = {"errors", "calls", "files", "recommended"}
 NARROW = {"bundle": {"data": {"podium.data.decode", "podium.data.dataset"}}}  # not the loaders
 
 HEAVY = {

@@ -9,6 +9,7 @@ from typing import Any
 
 from podium import bundle
 from podium.bundle import Bundle
+from podium.calls import public
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.page import check_packages
 from podium.comparison.report import REPORT, report_run
@@ -33,8 +34,9 @@ from podium.evaluation.evaluate import evaluate as run_network
 from podium.evaluation.metrics import summarize
 from podium.models import ConvNet
 from podium.recommended import run_of
-from podium.settings import Origins, read_file
+from podium.settings import Origins, moved, read_file
 from podium.training.folder import RESULT, SETTINGS, RunFolder
+from podium.training.idle import refuse_decided, refuse_resize
 from podium.training.images import as_parent, data_of, evaluated_on, known_to
 from podium.training.launch import leads
 from podium.training.loop import Progress
@@ -43,6 +45,7 @@ from podium.training.plan import Plan, pick_device
 from podium.training.recipes import settings_of
 
 
+@public
 def train(
     net: str | ConvNet,
     data: str | Path | Dataset,
@@ -72,12 +75,17 @@ def train(
         The finished run: `.result`, `.epochs`, and a bundle that `podium.load` reads.
     """
     own = {"model": net if isinstance(net, str) else net.spec["model"], "data": _name(data), **settings}
+    merged = settings_of(recipe, Path(config) if config is not None else None, own)
+    if elastic and not resume:
+        raise UsageError("elastic: True does nothing here: a new run takes the devices it is given", "add resume=True")
+    if not resume:
+        refuse_decided(merged, "train", _loaded(data))
     return train_and_report(
-        settings_of(recipe, Path(config) if config else None, own),
+        merged,
         out,
         resume=resume,
         elastic=elastic,
-        data=data if isinstance(data, Dataset) else None,
+        data=_loaded(data),
         net=None if isinstance(net, str) else net,
         progress=progress,
         announce=announce,
@@ -122,13 +130,18 @@ def _name(data: str | Path | Dataset) -> str:
     return data.source if isinstance(data, Dataset) else str(data)
 
 
+def _loaded(data: str | Path | Dataset) -> Dataset | None:
+    return data if isinstance(data, Dataset) else None
+
+
+@public
 def compare(
     models: Sequence[str] = MODELS,
     data: str | Path | Dataset = "digits",
     out: str | Path = "runs/compare",
     *,
     seeds: int = 1,
-    recipe: str = "quick",
+    recipe: str | None = None,
     config: str | Path | None = None,
     progress: Callable[..., None] | None = None,
     **settings: Any,
@@ -140,13 +153,16 @@ def compare(
         data: what `load_data` takes, or what it gave.
         out: gets a run folder a network and seed, `leaderboard.csv` and `report.html`.
         seeds: runs of each network, with seeds 0, 1, ...
+        recipe: settings to start from; "quick" if None, or what the file names.
+        config: a settings file, over the recipe.
         settings: as for `train`; `budget="2m"` holds for each run.
     """
-    merged = settings_of(recipe, Path(config) if config else None, {"data": _name(data), **settings})
-    study = Study(list(models), merged, Path(out), seeds, data if isinstance(data, Dataset) else None)
+    merged = settings_of(recipe, Path(config) if config is not None else None, {"data": _name(data), **settings})
+    study = Study(list(models), merged, Path(out), seeds, _loaded(data))
     return study.run(progress)
 
 
+@public
 def evaluate(
     run: str | Path | Bundle,
     data: str | Path | Dataset,
@@ -212,6 +228,7 @@ def _in_model_order(outputs: Outputs, data: Dataset, model: Bundle) -> Outputs:
     return Outputs(outputs.logits, order[outputs.labels])
 
 
+@public
 def import_weights(
     source: str,
     path: str | Path | None = None,
@@ -238,12 +255,13 @@ def import_weights(
     return made
 
 
+@public
 def prune(
     run: str | os.PathLike[str],
     data: str | Path | Dataset,
     out: str | Path | None = None,
     *,
-    recipe: str = "shrink",
+    recipe: str | None = None,
     **more: Any,
 ) -> Shrunk:
     """Make a trained network smaller and fine-tune it with the original as its teacher.
@@ -252,7 +270,7 @@ def prune(
         run: a run, a bundle, or LIBRARY:NAME=FILE.
         data: what it was trained on.
         out: the new run folder; runs/RUN-pruned if None.
-        recipe: of the fine-tuning.
+        recipe: of the fine-tuning; "shrink" if None.
         more: one of speedup=2.0, macs=0.5, latency="8ms", size="5MB"; depth=True takes blocks; controls=False leaves out the
             control runs; tolerance=0.005; settings as for `train`.
 
@@ -260,12 +278,13 @@ def prune(
         `.run`, `.rows` (before, after, controls) and `.gate`.
     """
     own = {key: more.pop(key) for key in (*TARGETS, "depth", "controls", "tolerance", "watch") if key in more}
-    merged = settings_of(recipe, None, {"data": _name(data), **more})
+    merged = settings_of(recipe, None, {"data": _name(data), **more}, usual="shrink")
     parent = os.fspath(run)
     out = out or Path("runs") / f"{Path(parent.partition('=')[0]).name.replace(':', '-')}-pruned"
-    return prune_with(merged, parent, out, data if isinstance(data, Dataset) else None, **own)
+    return prune_with(merged, parent, out, _loaded(data), **own)
 
 
+@public
 def prune_with(
     merged: Origins,
     run: str | Path,
@@ -286,12 +305,16 @@ def prune_with(
         raise UsageError(f"{named} given", "give one of speedup, macs, latency, size")
     kind, value = given[0]
     target = Target(kind, read_amount(kind, value) if kind in ("latency", "size") else float(value))
+    refuse_decided(merged, "prune")
     s, data = as_parent(merged, run, data)
-    shrunk = run_pruning(run, data, out, target, s, origin=merged.origin, **more)
+    refuse_resize(merged, "prune", data.resize)
+    origin = moved(merged.origin, merged.settings, s, "the run that it starts from")
+    shrunk = run_pruning(run, data, out, target, s, origin=origin, **more)
     report_run(shrunk.run, data)
     return shrunk
 
 
+@public
 def slim(
     name: str,
     data: str | Path | Dataset,
@@ -299,7 +322,7 @@ def slim(
     *,
     width: float,
     depth: tuple[int, ...] | None = None,
-    recipe: str = "quick",
+    recipe: str | None = None,
     **settings: Any,
 ) -> RunFolder:
     """Train the uniform smaller variant of a network, from scratch.
@@ -311,25 +334,27 @@ def slim(
         settings: as for `train`.
     """
     merged = settings_of(recipe, None, {"data": _name(data), **settings})
-    return slim_with(merged, name, out, data if isinstance(data, Dataset) else None, width=width, depth=depth)
+    return slim_with(merged, name, out, _loaded(data), width=width, depth=depth)
 
 
 def slim_with(merged: Origins, name: str, out: str | Path, data: Dataset | None = None, **more: Any) -> RunFolder:
     """As `slim`, with settings that are merged already."""
     s = merged.settings
+    refuse_decided(merged, "slim")
     data = data or data_of(s)
     run = run_slim(name, data, out, s, origin=merged.origin, **more)
     report_run(run, data)
     return run
 
 
+@public
 def distill(
     teacher: str | Path,
     student: str,
     data: str | Path | Dataset,
     out: str | Path,
     *,
-    recipe: str = "quick",
+    recipe: str | None = None,
     **more: Any,
 ) -> Shrunk:
     """Train a student with a trained network's answers beside the labels, and once more without them.
@@ -342,19 +367,23 @@ def distill(
     """
     own = {key: more.pop(key) for key in ("controls", "watch") if key in more}
     merged = settings_of(recipe, None, {"data": _name(data), **more})
-    return distill_with(merged, os.fspath(teacher), student, out, data if isinstance(data, Dataset) else None, **own)
+    return distill_with(merged, os.fspath(teacher), student, out, _loaded(data), **own)
 
 
 def distill_with(
     merged: Origins, teacher: str | Path, student: str, out: str | Path, data: Dataset | None = None, **more: Any
 ) -> Shrunk:
     """As `distill`, with settings that are merged already."""
+    refuse_decided(merged, "distill")
     s, data = as_parent(merged, teacher, data)
-    shrunk = run_distillation(teacher, student, data, out, s, origin=merged.origin, **more)
+    refuse_resize(merged, "distill", data.resize)
+    origin = moved(merged.origin, merged.settings, s, "the teacher's run")
+    shrunk = run_distillation(teacher, student, data, out, s, origin=origin, **more)
     report_run(shrunk.run, data)
     return shrunk
 
 
+@public
 def export(
     run: str | Path | RunFolder | Shrunk | Bundle,
     out: str | Path,
@@ -418,6 +447,7 @@ def images_for(
     return data
 
 
+@public
 def quantize(
     run: str | Path | RunFolder | Shrunk | Bundle, data: str | Path | Dataset | None, out: str | Path, **how: Any
 ) -> quantizing.Quantized:

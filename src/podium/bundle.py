@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from podium.calls import public
 from podium.data.decode import Preprocessing
 from podium.errors import ModelFileError, UsageError
 from podium.files import json_text, seal, write_together
@@ -47,6 +48,7 @@ class Bundle:
     folder: Path | None = None
 
     @torch.inference_mode()
+    @public
     def predict(self, images: str | Path | Sequence[str | Path], top: int = 5) -> list[dict[str, Any]]:
         """The most probable classes of image files.
 

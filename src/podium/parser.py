@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from podium import __version__
+from podium.calls import MEANT
 from podium.errors import UsageError, closest
 from podium.files import shell_word
-from podium.settings import FIELDS, base_type
-from podium.verbs import deploy, images, networks, runs, shrink
+from podium.verbs import deploy, flags, images, networks, runs, shrink
+from podium.verbs.shared import add_length as _add_length
+from podium.verbs.shared import add_settings as _add_settings
 
 EXIT_CODES = """exit codes: 0 done, 2 a flag, name or setting, 3 data, 4 model file, 5 numbers not finite, 6 disk, device or lock,
 130 Ctrl-C, 143 SIGTERM (both leave a run that --resume goes on with exactly)"""
@@ -22,55 +24,6 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the whole usage."""
         raise UsageError(message, f"`{self.prog} --help` shows what it takes")
-
-
-def _plain(default: Any) -> str:
-    return ",".join(map(str, default)) if isinstance(default, tuple) else str(default)
-
-
-def numbers(text: str) -> tuple[float, ...]:
-    """ "0.25,1" as (0.25, 1.0); argparse names this function in its errors."""
-    return tuple(float(part) for part in text.split(","))
-
-
-def _or_word(kind: Any, word: str) -> Any:
-    """What reads a number, or this word in its place."""
-
-    def read(text: str) -> Any:
-        return text if text == word else kind(text)
-
-    read.__name__ = f"{kind.__name__} or {word}"
-    return read
-
-
-def _add_settings(parser: argparse.ArgumentParser, leave_out: set[str]) -> None:
-    """A flag for each field of the settings."""
-    group = parser.add_argument_group("settings (over the recipe's; also keys of a --config file)")
-    for name, spec in FIELDS.items():
-        if name in leave_out:
-            continue
-        kind, optional = base_type(name)
-        flag, meta = f"--{name.replace('_', '-')}", spec.metadata
-        default = "" if optional else f" [{_plain(spec.default)}]"
-        text = str(meta["help"]) + default.replace("%", "%%")
-        if kind is bool:
-            group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
-        else:
-            choices = meta["choices"] or None
-            read: Any = numbers if kind is tuple else kind
-            if meta["word"]:
-                read = _or_word(kind, meta["word"])
-            metavar = None if choices else {int: "N", float: "X", tuple: "X,Y"}.get(kind, "TEXT")
-            group.add_argument(flag, type=read, choices=choices, metavar=metavar, default=None, help=text)
-
-
-def _add_length(parser: argparse.ArgumentParser, recipe: str = "quick") -> None:
-    parser.add_argument("--recipe", metavar="NAME", help=f"named settings to start from (`podium recipes`) [{recipe}]")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="a settings file (YAML), over the recipe")
-    length = parser.add_mutually_exclusive_group()
-    length.add_argument("--epochs", type=int, metavar="N", help="passes over the training images")
-    length.add_argument("--steps", type=int, metavar="N", help="optimiser steps")
-    length.add_argument("--budget", metavar="TIME", help="such as 90s, 2m, 1h: measured into steps, then exact")
 
 
 def build_parser() -> Parser:
@@ -120,8 +73,10 @@ def build_parser() -> Parser:
         "podium info resnet50 --image-size 256",
     )
     p.add_argument("target", metavar="NAME|RUN", help="a network (`podium models`), a run folder or bundle")
-    p.add_argument("--image-size", type=int, metavar="N", help="side of the input, for a name [the paper's]")
-    p.add_argument("--num-classes", type=int, metavar="N", help="for a name [the paper's]")
+    p.add_argument(
+        "--image-size", type=flags.image_size, metavar="N", help="side of the input, for a name [the paper's]"
+    )
+    p.add_argument("--num-classes", type=flags.classes, metavar="N", help="for a name [the paper's]")
     p.add_argument(
         "--small",
         action=argparse.BooleanOptionalAction,
@@ -134,7 +89,9 @@ def build_parser() -> Parser:
     )
     p.add_argument("target", metavar="NAME|RUN", help="a network (`podium models`), a run folder or bundle")
     p.add_argument("-o", "--out", type=Path, required=True, metavar="FILE.svg", help="written over if it is there")
-    p.add_argument("--image-size", type=int, metavar="N", help="side of the input, for a name [the paper's]")
+    p.add_argument(
+        "--image-size", type=flags.image_size, metavar="N", help="side of the input, for a name [the paper's]"
+    )
 
     p = verb(
         "recipes", networks.recipes, "list the training recipes and their sources", "podium recipes resnet-cifar-2015"
@@ -157,8 +114,7 @@ def build_parser() -> Parser:
     p.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="the pack: a new folder")
     p.add_argument(
         "--side",
-        type=int,
-        default=256,
+        type=flags.side,
         metavar="N",
         help="short side in pixels that larger photos are shrunk to; crops are cut out of that, so take a little more "
         "than the network's input. A photo costs about 4 N² bytes [256]",
@@ -169,7 +125,7 @@ def build_parser() -> Parser:
         help="keep the files as they are, in tars of the WebDataset convention with an index, which every verb reads, "
         "also from a URL (file://, s3://, ... by fsspec, extra `shards`)",
     )
-    p.add_argument("--shard-size", default="500MB", metavar="SIZE", help="of images in a shard, at least [500MB]")
+    p.add_argument("--shard-size", metavar="SIZE", help="of images in a shard, at least [500MB]")
     p.add_argument(
         "--on-bad", choices=("error", "skip"), default="error", help="what a photo that cannot be read is [error]"
     )
@@ -190,7 +146,9 @@ def build_parser() -> Parser:
         action="store_true",
         help="print time, memory and images/s to expect here and on more devices, from some steps on a copy, and stop",
     )
-    p.add_argument("--max-restarts", type=int, default=0, metavar="N", help="resumes after a lost process [0]")
+    p.add_argument(
+        "--max-restarts", type=flags.restarts, default=0, metavar="N", help="resumes after a lost process [0]"
+    )
     p.add_argument("--elastic", action="store_true", help="--resume with other --devices: not comparable to the bit")
     _add_length(p)
     _add_settings(p, {"model", "data", "recipe", "duration"})
@@ -200,9 +158,9 @@ def build_parser() -> Parser:
     p.add_argument("data", help="a named set, a folder, or an archive")
     p.add_argument("--split", help="train, val or test [test, where there is one; else what the run has held out]")
     p.add_argument(
-        "--split-seed", type=int, metavar="N", help="of a run of Podium 0.1.0 whose split cannot be recognised"
+        "--split-seed", type=flags.seed, metavar="N", help="of a run of Podium 0.1.0 whose split cannot be recognised"
     )
-    p.add_argument("--limit", type=int, metavar="N", help="only the first N images")
+    p.add_argument("--limit", type=flags.limit, metavar="N", help="only the first N images")
     p.add_argument(
         "--crops",
         default="1",
@@ -210,7 +168,7 @@ def build_parser() -> Parser:
         help="views of each image whose probabilities are averaged: the centre; also the corners, mirrored (AlexNet); "
         "at four scales out of three squares (GoogLeNet); the whole image (VGG) [1]",
     )
-    p.add_argument("--workers", type=int, default=2, metavar="N", help="threads that decode images [2]")
+    p.add_argument("--workers", type=flags.workers, default=2, metavar="N", help="threads that decode images [2]")
 
     p = verb(
         "compare",
@@ -220,7 +178,7 @@ def build_parser() -> Parser:
     )
     p.add_argument("data", help="a named set, a folder, or an archive")
     p.add_argument("-m", "--models", metavar="A,B,...", help="networks [the six of the demonstration]")
-    p.add_argument("--seeds", type=int, default=1, metavar="N", help="runs of each, with seeds 0, 1, ... [1]")
+    p.add_argument("--seeds", type=flags.seeds, default=1, metavar="N", help="runs of each, with seeds 0, 1, ... [1]")
     p.add_argument(
         "-o",
         "--out",
@@ -236,7 +194,7 @@ def build_parser() -> Parser:
         "run_folder", metavar="RUN|FILE", help="a run folder, a bundle, or an exported file (needs no torch)"
     )
     p.add_argument("images", nargs="+", metavar="IMAGE", help="files, or folders for all images in them and below")
-    p.add_argument("--top", type=int, default=5, metavar="N", help="classes shown for each [5]")
+    p.add_argument("--top", type=flags.top, default=5, metavar="N", help="classes shown for each [5]")
 
     p = verb(
         "bench",
@@ -252,12 +210,14 @@ def build_parser() -> Parser:
         "eager float32's answers is named",
     )
     p.add_argument("--data", metavar="DATA", help="images that engines must agree on [the run's own; noise for a name]")
-    p.add_argument("--threads", type=int, metavar="N", help="that compute, with --engines [all processors]")
-    p.add_argument("--batch", type=int, default=1, metavar="N", help="images a pass [1]")
-    p.add_argument("--batches", type=int, default=100, metavar="N", help="passes counted, after 10 of burn-in [100]")
-    p.add_argument("--seconds", type=float, metavar="X", help="count no longer than this, but 20 passes at least")
+    p.add_argument("--threads", type=flags.threads, metavar="N", help="that compute, with --engines [all processors]")
+    p.add_argument("--batch", type=flags.batch, default=1, metavar="N", help="images a pass [1]")
+    p.add_argument("--batches", type=flags.batches, metavar="N", help="passes counted, after 10 of burn-in [100]")
+    p.add_argument(
+        "--seconds", type=flags.seconds, metavar="X", help="count no longer than this, but 20 passes at least"
+    )
     p.add_argument("--backward", action="store_true", help="time forward and backward too, as in training")
-    p.add_argument("--image-size", type=int, metavar="N", help="side of the input, for a name")
+    p.add_argument("--image-size", type=flags.image_size, metavar="N", help="side of the input, for a name")
 
     p = verb(
         "prune",
@@ -269,15 +229,15 @@ def build_parser() -> Parser:
     p.add_argument("data", help="what it was trained on")
     target = p.add_mutually_exclusive_group(required=True)
     target.add_argument(
-        "--speedup", type=float, metavar="X", help="divide the multiply-adds by this; the time is measured"
+        "--speedup", type=flags.speedup, metavar="X", help="divide the multiply-adds by this; the time is measured"
     )
-    target.add_argument("--macs", type=float, metavar="X", help="share of the multiply-adds that is left")
+    target.add_argument("--macs", type=flags.share, metavar="X", help="share of the multiply-adds that is left")
     target.add_argument("--latency", metavar="TIME", help="of one image on this machine, such as 8ms")
     target.add_argument("--size", metavar="BYTES", help="of the weights' file, such as 5MB")
     p.add_argument("--depth", action="store_true", help="take whole residual blocks, and no channels")
     p.add_argument(
         "--tolerance",
-        type=float,
+        type=flags.tolerance,
         default=0.005,
         metavar="X",
         help="loss of top-1 that is accepted, on validation images: more of it leaves the original in place, exit code 5 [0.005]",
@@ -292,7 +252,7 @@ def build_parser() -> Parser:
     )
     p.add_argument("model", help="name of the full network (`podium models`)")
     p.add_argument("data", help="a named set, a folder, or an archive")
-    p.add_argument("--width", type=float, default=1.0, metavar="X", help="factor of all channel counts [1]")
+    p.add_argument("--width", type=flags.width, default=1.0, metavar="X", help="factor of all channel counts [1]")
     p.add_argument("--depth", metavar="N,N,...", help="blocks of each stage [the network's]")
     _add_shrinking(p, controls=False)
 
@@ -319,7 +279,7 @@ def build_parser() -> Parser:
     p.add_argument("--engine", choices=("onnxruntime", "openvino"), default="onnxruntime", help="[onnxruntime]")
     p.add_argument(
         "--tolerance",
-        type=float,
+        type=flags.tolerance,
         default=0.005,
         metavar="X",
         help="loss of top-1, as a fraction, that is accepted; of more by a paired test no model is left, and the exit code is 5 [0.005]",
@@ -330,9 +290,11 @@ def build_parser() -> Parser:
         default=True,
         help="where more is lost, fine-tune under int8's rounding (recipe qat, DIR/qat) and try again [yes]",
     )
-    p.add_argument("--epochs", type=int, metavar="N", help="of that fine-tuning [5]")
-    p.add_argument("--limit", type=int, default=2000, metavar="N", help="images that judge, at most [2000]")
-    p.add_argument("--seconds", type=float, default=1.0, metavar="X", help="of timing each engine and batch [1]")
+    p.add_argument("--epochs", type=flags.tuning, metavar="N", help="of that fine-tuning [5]")
+    p.add_argument("--limit", type=flags.limit, default=2000, metavar="N", help="images that judge, at most [2000]")
+    p.add_argument(
+        "--seconds", type=flags.seconds, default=1.0, metavar="X", help="of timing each engine and batch [1]"
+    )
 
     p = verb(
         "export",
@@ -379,8 +341,10 @@ def build_parser() -> Parser:
         help=".pth, .safetensors, .h5, .weights.h5 or .keras [torchvision's official file, downloaded]",
     )
     p.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder of the bundle")
-    p.add_argument("--num-classes", type=int, metavar="N", help="put a fresh head of this size on it")
-    p.add_argument("--in-chans", type=int, metavar="N", help="adapt the first convolution to this many channels")
+    p.add_argument("--num-classes", type=flags.classes, metavar="N", help="put a fresh head of this size on it")
+    p.add_argument(
+        "--in-chans", type=flags.channels, metavar="N", help="adapt the first convolution to this many channels"
+    )
 
     return main
 
@@ -415,7 +379,17 @@ def parse(argv: list[str]) -> argparse.Namespace:
     arguments, unknown = parser.parse_known_args(argv, argparse.Namespace(json=False, debug=False, **given))
     if unknown:
         asked = known.get(arguments.verb, parser)
-        flags = [flag for action in asked._actions for flag in action.option_strings]
-        hint = closest(unknown[0].split("=")[0], flags) or f"`{asked.prog} --help` lists them"
-        raise UsageError(f"{asked.prog} does not know {unknown[0]!r}", hint)
+        there = [flag for action in asked._actions for flag in action.option_strings]
+        word = unknown[0].split("=")[0]
+        raise UsageError(f"{asked.prog} does not know {unknown[0]!r}", _meant(word, there, asked.prog))
+    flags.refuse_alone(arguments)
     return arguments
+
+
+def _meant(word: str, there: list[str], prog: str) -> str:
+    """The mend of a flag that is not known: by what other programs call it, else by how it is spelt."""
+    named = {flag.lstrip("-").replace("-", "_"): flag for flag in there}
+    for ours in MEANT.get(word.lstrip("-").replace("-", "_"), []):
+        if ours in named:
+            return f"did you mean {named[ours]}?"
+    return closest(word, there) or f"`{prog} --help` lists them"

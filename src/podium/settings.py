@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
-import re
+import numbers
+import os
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from podium.errors import UsageError, closest
+from podium import values
+from podium.calls import meant
+from podium.errors import UsageError
 from podium.files import write_text
-
-MOST_WORKERS = 256  # threads that decode, as the loader has it
+from podium.values import RANGES, check_range
+from podium.values import duration as duration
+from podium.values import skips as skips
+from podium.values import to_steps as to_steps
 
 
 def option(
@@ -26,10 +30,19 @@ def option(
     choices: tuple[str, ...] = (),
     at_least: float | None = None,
     below: float | None = None,
+    at_most: float | None = None,
     word: str | None = None,
 ) -> Any:
-    """A field of the settings with what `--help` says of it and the values it may have; `word` is one beside the numbers."""
-    bounds = {"choices": choices, "at_least": at_least, "below": below, "word": word}
+    """A field of the settings with what `--help` says of it and the values it may have.
+
+    Args:
+        default, help: of it.
+        choices: all the values that a text may have.
+        at_least, below: bounds of a number.
+        at_most: the same of what is asked for now; a run of an older version may have more on record.
+        word: a text beside the numbers.
+    """
+    bounds = {"choices": choices, "at_least": at_least, "below": below, "at_most": at_most, "word": word}
     return field(default=default, metadata={"help": help, **bounds})
 
 
@@ -40,7 +53,7 @@ class Settings:
     model: str = option("", "name of the network (`podium models`)")
     data: str = option("", "a named set, a folder, or an archive")
     recipe: str = option("quick", "named settings to start from (`podium recipes`)")
-    seed: int = option(0, "of all randomness", at_least=0)
+    seed: int = option(0, "of all randomness", at_least=0, at_most=2**63 - 1)
     duration: str = option("20ep", "how long to train: 30ep, 5000it, or a time budget such as 90s, 10m, 2h")
 
     # Where the weights start
@@ -53,19 +66,24 @@ class Settings:
     )
     teacher: str | None = option(None, "a run or bundle whose answers are imitated (Hinton et al. 2015)")
     alpha: float = option(0.9, "teacher: its share of the loss, beside the labels'", at_least=0.0)
-    temperature: float = option(4.0, "teacher: what logits are divided by before they are compared", at_least=0.01)
+    temperature: float = option(
+        4.0, "teacher: what logits are divided by before they are compared", at_least=0.01, at_most=1000
+    )
     qat: bool = option(
         False, "round weights and activations as int8 will, so that the weights get used to it (Jacob et al. 2018)"
     )
 
     # What the network sees
     image_size: int | None = option(
-        None, "side of the square input in pixels (default: the data's own, or the network's for photos)", at_least=1
+        None,
+        "side of the square input in pixels (default: the data's own, or the network's for photos)",
+        at_least=1,
+        at_most=16384,
     )
     small: bool | None = option(
         None, "the network's form for small images (default: for images that are stored up to 64 px)"
     )
-    channels: int | None = option(None, "1 for grey, 3 for colour (default: the data's own)", at_least=1)
+    channels: int | None = option(None, "1 for grey, 3 for colour (default: the data's own)", at_least=1, at_most=3)
     resize: str = option("crop", "how an image becomes square", choices=("crop", "pad", "stretch"))
     val: float | None = option(
         None, "fraction of the training images held out to choose the best weights", at_least=0.0, below=1.0
@@ -74,7 +92,7 @@ class Settings:
     on_bad: str = option(
         "error", "an unreadable image stops the run, or is left out and listed", choices=("error", "skip")
     )
-    workers: int = option(2, "threads that decode images", at_least=0)
+    workers: int = option(2, "threads that decode images", at_least=0, at_most=256)
 
     # Augmentation
     crop: str = option(
@@ -84,17 +102,21 @@ class Settings:
     )
     crop_padding: float = option(0.125, "pad: largest shift, as a fraction of the side", at_least=0.0, below=1.0)
     crop_range: tuple[float, ...] = option(
-        (0.25, 1.0), "scale: short side over crop side, from-to; area: fraction of the image, from-to"
+        (0.25, 1.0),
+        "area: fraction of the image, from-to; scale: short side over crop side, from-to (default there: VGG's 1.14,2.29)",
     )
     flip: bool | None = option(None, "mirror half of the images (default: where the data allows it)")
     erase: float = option(
         0.0, "side of a square erased at random, as a fraction of the image's", at_least=0.0, below=1.0
     )
     colour: float = option(
-        0.0, "standard deviation of the colour noise along the principal components (AlexNet: 0.1)", at_least=0.0
+        0.0,
+        "standard deviation of the colour noise along the principal components (AlexNet: 0.1)",
+        at_least=0.0,
+        at_most=10,
     )
-    mixup: float = option(0.0, "Beta parameter of mixup; 0 is off", at_least=0.0)
-    cutmix: float = option(0.0, "Beta parameter of CutMix; 0 is off", at_least=0.0)
+    mixup: float = option(0.0, "Beta parameter of mixup; 0 is off", at_least=0.0, at_most=1000)
+    cutmix: float = option(0.0, "Beta parameter of CutMix; 0 is off", at_least=0.0, at_most=1000)
 
     # Optimisation
     batch_size: int | str | None = option(
@@ -102,6 +124,7 @@ class Settings:
         "images a step (default: 128, fewer where the images are few: 40 steps an epoch); auto: the largest power of two "
         "that fits into memory",
         at_least=2,
+        at_most=10**9,
         word="auto",
     )
     accumulate: int = option(
@@ -109,6 +132,7 @@ class Settings:
         "parts in which the images of a step are taken one after the other, for less memory: the gradient is that of all "
         "of them, but batch norms see a part at a time",
         at_least=1,
+        at_most=10**9,
     )
     optimizer: str = option("sgd", "how weights move", choices=("sgd", "adam", "adamw", "rmsprop"))
     lr: float | None = option(
@@ -120,15 +144,18 @@ class Settings:
         choices=("none", "linear", "sqrt"),
     )
     lr_batch: int | None = option(
-        None, "images a step that lr is meant for (default: the recipe's, or 128)", at_least=1
+        None, "images a step that lr is meant for (default: the recipe's, or 128)", at_least=1, at_most=10**9
     )
     momentum: float = option(0.9, "of SGD and RMSProp", at_least=0.0, below=1.0)
     nesterov: bool = option(True, "Nesterov momentum, for SGD")
-    eps: float = option(1e-8, "of Adam and RMSProp", at_least=0.0)
-    weight_decay: float = option(5e-4, "of weights", at_least=0.0)
+    eps: float = option(1e-8, "of Adam and RMSProp", at_least=0.0, at_most=1000)
+    weight_decay: float = option(5e-4, "of weights", at_least=0.0, at_most=1000)
     decay_all: bool = option(False, "let norms and biases decay too, as the papers did")
     layer_decay: float = option(
-        1.0, "factor of the learning rate from each stage to the one before it, for fine-tuning", at_least=0.0
+        1.0,
+        "factor of the learning rate from each stage to the one before it, for fine-tuning",
+        at_least=0.0,
+        at_most=1,
     )
     clip: float = option(0.0, "largest norm of the gradient; 0 is off", at_least=0.0)
     schedule: str = option(
@@ -136,13 +163,15 @@ class Settings:
     )
     warmup: str = option("0it", "linear rise of the learning rate: 5ep, 400it or 10%%")
     milestones: tuple[float, ...] = option((0.5, 0.75), "step: where the rate falls, as fractions of the run")
-    gamma: float = option(0.1, "step, exponential: factor of a fall", at_least=0.0)
+    gamma: float = option(0.1, "step, exponential: factor of a fall", at_least=0.0, at_most=1)
     decay_every: str = option("2ep", "exponential: time between falls")
     label_smoothing: float = option(0.0, "share of the target spread over all classes", at_least=0.0, below=1.0)
     ema: float = option(
         0.0, "decay of the averaged weights that are judged and kept; 0 is off", at_least=0.0, below=1.0
     )
-    patience: int = option(0, "stop after so many epochs without a better validation score; 0 is off", at_least=0)
+    patience: int = option(
+        0, "stop after so many epochs without a better validation score; 0 is off", at_least=0, at_most=10**9
+    )
 
     # The machine
     device: str = option("auto", "auto, cpu, cuda or mps")
@@ -152,7 +181,10 @@ class Settings:
         choices=("auto", "bf16", "off"),
     )
     devices: int | None = option(
-        None, "processes that share each batch, one a GPU, or else dividing the cores (default: 1)", at_least=1
+        None,
+        "processes that share each batch, one a GPU, or else dividing the cores (default: 1)",
+        at_least=1,
+        at_most=4096,
     )
     threads: int | None = option(
         None,
@@ -203,14 +235,8 @@ class Settings:
 
 FIELDS = {spec.name: spec for spec in dataclasses.fields(Settings)}
 TYPES = typing.get_type_hints(Settings)
-_DURATIONS = {
-    "duration": ("ep", "it", "s", "m", "h"),
-    "warmup": ("ep", "it", "%"),
-    "unfreeze": ("ep", "it", "%"),
-    "decay_every": ("ep", "it"),
-    "checkpoint_every": ("s", "m", "h"),
-    "grace": ("s", "m", "h"),
-}
+LENGTHS = ("epochs", "steps", "budget")  # other words for the duration, but in a file
+UNKNOWN = "`podium train --help` lists them"
 
 
 def base_type(name: str) -> tuple[type, bool]:
@@ -224,76 +250,42 @@ def base_type(name: str) -> tuple[type, bool]:
 def check_value(name: str, value: Any) -> None:
     """Raise a UsageError that names the setting, the value and what it may be."""
     kind, optional = base_type(name)
-    meta = FIELDS[name].metadata
-    if (value is None and optional) or (value == meta["word"] and isinstance(value, str)):
-        return
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if kind is float:
-        fits = number
-    elif kind is tuple:
-        fits = isinstance(value, tuple) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in value)
-    else:
-        fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
-    if not fits:
-        names = {
-            int: "a whole number",
-            float: "a number",
-            bool: "true or false",
-            str: "a text",
-            tuple: "a list of numbers",
-        }
-        raise UsageError(f"{name}: {value!r}", f"give {names[kind]}" + (f", or {meta['word']}" if meta["word"] else ""))
-    for v in value if kind is tuple else (value,):
-        if isinstance(v, float) and not math.isfinite(v):
-            raise UsageError(f"{name}: {value!r}", "give a finite number")
-        if meta["at_least"] is not None and v < meta["at_least"]:
-            raise UsageError(f"{name}: {value!r}", f"give at least {meta['at_least']}")
-        if meta["below"] is not None and v >= meta["below"]:
-            raise UsageError(f"{name}: {value!r}", f"give less than {meta['below']}")
-    if meta["choices"] and value not in meta["choices"]:
-        hint = closest(str(value), meta["choices"]) or f"one of {', '.join(meta['choices'])}"
-        raise UsageError(f"{name}: {value!r}", hint)
-    if name in _DURATIONS:
-        duration(name, value)
-    if name == "alpha" and value > 1:
-        raise UsageError(f"alpha: {value!r}", "give a share, from 0 to 1")
-    if name == "lr" and value > 1e3:
-        raise UsageError(f"lr: {value!r}", "no network trains at such a rate; give less than 1000")
-    if name == "workers" and value > MOST_WORKERS:
-        raise UsageError(f"workers: {value!r}", f"give at most {MOST_WORKERS}; as many as there are cores are enough")
-    if name == "on_nan":
-        skips(value)
-    if name == "crop_range" and (len(value) != 2 or not 0 < value[0] <= value[1]):
-        raise UsageError(f"crop_range: {list(value)!r}", "give two positive numbers, the smaller first")
+    if value is not None or not optional:
+        values.check(name, value, kind, FIELDS[name].metadata)
 
 
-def duration(name: str, text: str) -> tuple[float, str]:
-    """Read "30ep", "5000it", "10m" or "5%": the number, and the unit; minutes and hours become seconds."""
-    units = _DURATIONS[name]
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ep|it|s|m|h|%)", text.strip())
-    if match is None or match[2] not in units:
-        examples = ", ".join(f"{example}{unit}" for unit, example in zip(units, (30, 5000, 90, 10, 2), strict=False))
-        raise UsageError(f"{name}: {text!r}", f"write a number and a unit: {examples}")
-    value, unit = float(match[1]), match[2]
-    if unit in ("m", "h"):
-        value, unit = value * {"m": 60, "h": 3600}[unit], "s"
-    if unit == "s" and value <= 0:
-        raise UsageError(f"{name}: {text!r}", "give more than no time")
-    return value, unit
+def check_asked(name: str, value: Any) -> None:
+    """The same of what is asked for now: an older run may have on record what makes no sense."""
+    check_value(name, value)
+    values.check_sense(name, value, FIELDS[name].metadata)
 
 
-def skips(on_nan: str) -> int:
-    """How many steps that are not finite may be left out: 0 for "error", N for "skip:N"."""
-    match = re.fullmatch(r"error|skip:(\d+)", on_nan)
-    if match is None:
-        raise UsageError(f"on_nan: {on_nan!r}", "write error, or skip and how often: skip:3")
-    return int(match[1] or 0)
+class Origin(str):
+    """Where a value came from, as text for people, and whether a person gave it for this run.
+
+    Args:
+        text: as `settings.yaml` and `--dry-run` show it.
+        asked: by a file, a flag or a keyword; not by a default, a recipe, or the operation that starts the run.
+    """
+
+    asked: bool
+
+    def __new__(cls, text: str, asked: bool = False) -> Self:
+        """As any text."""
+        made = super().__new__(cls, text)
+        made.asked = asked
+        return made
+
+    @classmethod
+    def file(cls, path: Path) -> Self:
+        """A settings file, whose name is told from the words for other origins and stays on one line."""
+        text = str(path)
+        if text in (DEFAULT, FLAG) or text.startswith(("recipe ", "by ")):
+            text = f"./{text}"
+        return cls(text if text.isprintable() else repr(text), asked=True)
 
 
-def to_steps(name: str, text: str, steps_per_epoch: int, total: int = 0) -> int:
-    """A duration in steps; a percentage is of `total`."""
-    value, unit = duration(name, text)
-    return round(value * {"ep": steps_per_epoch, "it": 1, "%": total / 100}[unit])
+DEFAULT, FLAG = Origin("default"), Origin("flag", asked=True)
 
 
 @dataclass(frozen=True)
@@ -301,31 +293,69 @@ class Origins:
     """Settings and, for each, where its value came from."""
 
     settings: Settings
-    origin: dict[str, str]
+    origin: dict[str, Origin]
 
 
-def merge(recipe: Mapping[str, Any], recipe_name: str, file: Path | None, flags: Mapping[str, Any]) -> Origins:
+def moved(origin: Mapping[str, Origin], before: Settings, after: Settings, by: str) -> dict[str, Origin]:
+    """The origins once an operation has decided some of the values: those that differ are "by" it."""
+    changed = [key for key in FIELDS if key != "data" and getattr(before, key) != getattr(after, key)]
+    return {**origin, **dict.fromkeys(changed, Origin(f"by {by}"))}
+
+
+def merge(
+    recipe: Mapping[str, Any],
+    recipe_name: str,
+    file: Path | None,
+    flags: Mapping[str, Any],
+    named: Origin = DEFAULT,
+) -> Origins:
     """Defaults < recipe < file < flags.
+
+    Args:
+        recipe, recipe_name: the settings to start from.
+        file: over them.
+        flags: over the file; what is None was not given.
+        named: by what that recipe was named; it is the one on record whatever the file says.
 
     Raises:
         UsageError: an unknown or mistyped key; names the file and line, and the closest keys.
     """
-    values: dict[str, Any] = {spec.name: spec.default for spec in FIELDS.values()}
-    origin = dict.fromkeys(values, "default")
-    layers = [(f"recipe {recipe_name}", {**recipe, "recipe": recipe_name})]
+    found: dict[str, Any] = {spec.name: spec.default for spec in FIELDS.values()}
+    origin = dict.fromkeys(found, DEFAULT)
+    layers: list[tuple[Origin, Mapping[str, Any]]] = [(Origin(f"recipe {recipe_name}"), recipe)]
     if file is not None:
-        layers.append((str(file), read_file(file)))
-    layers.append(("flag", {k: v for k, v in flags.items() if v is not None}))
+        layers.append((Origin.file(file), read_file(file, check_asked)))
+    layers.append((FLAG, {k: v for k, v in flags.items() if v is not None}))
     for source, layer in layers:
+        if layer.get("crop", found["crop"]) != found["crop"]:  # a range is of one kind of crop
+            found["crop_range"], origin["crop_range"] = RANGES.get(layer["crop"], RANGES["area"]), DEFAULT
         for key, value in layer.items():
             if key not in FIELDS:
-                raise UsageError(f"no setting is called {key!r}", closest(key, list(FIELDS)))
-            values[key], origin[key] = value, source
-    return Origins(Settings(**values), origin)
+                raise UsageError(f"no setting is called {key!r}", meant(key, [*FIELDS, *LENGTHS], UNKNOWN))
+            found[key], origin[key] = plain(key, value), source
+            if source.asked:
+                check_asked(key, found[key])
+    found["recipe"], origin["recipe"] = recipe_name, named
+    if origin["crop_range"].asked:
+        check_range(found["crop"], found["crop_range"])
+    return Origins(Settings(**found), origin)
 
 
-def read_file(path: Path) -> dict[str, Any]:
+def plain(name: str, value: Any) -> Any:
+    """A value as a settings file has it: a path as text, numpy's numbers as Python's, a list as a tuple."""
+    if isinstance(value, os.PathLike) and base_type(name)[0] is str:
+        return os.fspath(value)
+    if isinstance(value, numbers.Number) and hasattr(value, "item"):
+        return value.item()
+    return tuple(value) if isinstance(value, list) else value
+
+
+def read_file(path: Path, check: Callable[[str, Any], None] = check_value) -> dict[str, Any]:
     """The settings in a YAML file: one `key: value` a line, nothing nested.
+
+    Args:
+        path: of the file.
+        check: of each value.
 
     Raises:
         UsageError: no such file, not YAML, an unknown, doubled or mistyped key; names the line.
@@ -349,10 +379,7 @@ def read_file(path: Path) -> dict[str, Any]:
         where = f"{path}, line {key_node.start_mark.line + 1}"
         key = str(key_node.value)
         if key not in FIELDS:
-            raise UsageError(
-                f"{where}: no setting is called {key!r}",
-                closest(key, list(FIELDS)) or "`podium train --help` lists them",
-            )
+            raise UsageError(f"{where}: no setting is called {key!r}", meant(key, FIELDS, UNKNOWN))
         if key in out:
             raise UsageError(f"{where}: {key!r} stands here a second time", "keep one of the two")
         nodes = value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]
@@ -367,7 +394,7 @@ def read_file(path: Path) -> dict[str, Any]:
             with contextlib.suppress(ValueError):  # YAML 1.1 takes 1e-3, without a point, for a text
                 value = float(value)
         try:
-            check_value(key, value)
+            check(key, value)
         except UsageError as error:
             raise UsageError(f"{where}: {error.what}", error.fix) from None
         out[key] = value

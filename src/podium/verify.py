@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from podium.calls import public
 from podium.deployment.runtime import file_of, is_exported
 from podium.deployment.sealed import read_ir, read_onnx
 from podium.errors import ModelFileError, PodiumError, UsageError
@@ -20,6 +21,7 @@ from podium.recommended import run_of
 CARD = "card.json"
 
 
+@public
 def verify(path: str | Path) -> dict[str, Any]:
     """Compute again every digest that a model carries.
 

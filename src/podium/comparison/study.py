@@ -20,8 +20,9 @@ from podium.evaluation.cost import format_cost
 from podium.evaluation.speed import speed
 from podium.models import architecture
 from podium.recommended import ASKED, TABLE
-from podium.settings import Origins, Settings, read_file, write_file
+from podium.settings import Origins, Settings, moved, read_file, write_file
 from podium.training.folder import SETTINGS, SPEED, RunFolder
+from podium.training.idle import refuse_decided
 from podium.training.images import data_of, split_seed
 from podium.training.interrupt import Stopped
 from podium.training.launch import started_together
@@ -52,6 +53,9 @@ class Study:
             raise UsageError("torchrun: a comparison is one process", "train a network at a time with it: podium train")
         for name in models:
             architecture(name)
+        refuse_decided(merged, "compare", data)
+        if (merged.settings.devices or 1) > 1:
+            raise UsageError(f"devices: {merged.settings.devices}, but a comparison trains on one", "leave it out")
         if Path(merged.settings.data).exists():
             here = str(Path(merged.settings.data).resolve())
             merged = Origins(merged.settings.replace(data=here), merged.origin)
@@ -125,8 +129,9 @@ class Study:
         return [*(format_cost(spec, cost_of(spec)) for spec in specs), *filter(None, (sizes, one_size(specs)))]
 
     def _train(self, model: str, seed: int, path: Path, progress: Progress) -> None:
-        s, origin = self.merged.settings, self.merged.origin
+        s = self.merged.settings
         settings = s.replace(model=model, seed=seed, split_seed=split_seed(s))  # all runs have the same images held out
+        origin = moved(self.merged.origin, s, settings, "podium compare")
         if RunFolder(path).started:  # `_claim` has compared what was asked; a run has what came of it
             origin = {key: origin[key] for key in NOT_COMPARED}
         train(settings, path, origin=origin, resume=True, data=self.data, progress=progress)

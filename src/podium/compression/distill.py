@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from podium.calls import public
 from podium.compression.shrink import CONTROLS, Shrunk, Watch, compared, trained
 from podium.data.dataset import Dataset
 from podium.models.registry import architecture
-from podium.settings import Settings
+from podium.settings import Origin, Settings, moved
 from podium.training.transfer import read_source, reorder
 
 
+@public
 def distill(
     teacher: str | Path,
     student: str,
@@ -20,7 +22,7 @@ def distill(
     settings: Settings,
     *,
     controls: bool = True,
-    origin: dict[str, str] | None = None,
+    origin: dict[str, Origin] | None = None,
     watch: Watch = lambda *_: None,
 ) -> Shrunk:
     """Train a student with a teacher [Hinton et al. 2015], and without one, for as long.
@@ -40,7 +42,7 @@ def distill(
         s = s.replace(weights=start.pinned, model=start.bundle.model.spec["model"])
     else:
         s = s.replace(model=architecture(student).name)
-    run = trained(s, out, data, "student", watch, origin or {})
+    run = trained(s, out, data, "student", watch, moved(origin or {}, settings, s, "podium distill"))
     others = {}
     if controls:
         size = source.bundle.preprocessing.image_size

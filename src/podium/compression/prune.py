@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from podium.calls import public
 from podium.compression.channels import (
     latency,
     macs,
@@ -28,7 +29,7 @@ from podium.data.loader import Loader
 from podium.errors import UsageError
 from podium.models.convnet import ConvNet
 from podium.models.registry import rebuild
-from podium.settings import Settings, read_file
+from podium.settings import Origin, Settings, moved, read_file
 from podium.training.folder import SETTINGS
 from podium.training.losses import cross_entropy
 from podium.training.plan import pick_device
@@ -121,6 +122,7 @@ def _loss_on(data: Dataset, preprocessing: Preprocessing) -> Callable[[ConvNet],
     return measured
 
 
+@public
 def prune(
     parent: str | Path,
     data: Dataset,
@@ -131,7 +133,7 @@ def prune(
     depth: bool = False,
     controls: bool = True,
     tolerance: float = 0.005,
-    origin: dict[str, str] | None = None,
+    origin: dict[str, Origin] | None = None,
     watch: Watch = lambda *_: None,
 ) -> Shrunk:
     """Make a trained network smaller, fine-tune it, and compare it with the original and two controls.
@@ -152,6 +154,8 @@ def prune(
     Raises:
         UsageError: the target cannot be met, or `out` holds something else.
     """
+    if not 0 <= tolerance < 1:
+        raise UsageError(f"tolerance: {tolerance}", "give a fraction from 0 to 1, such as 0.005")
     out, source = Path(out), read_source(str(parent), "run")
     whole, preprocessing = adapted(source, settings.replace(model=""), data)
     if set(data.classes) != set(source.bundle.classes):
@@ -167,7 +171,7 @@ def prune(
         model=whole.spec["model"], data=data.source or data.name, weights=str(start), teacher=source.pinned
     )
     s = s.replace(resize=data.resize)
-    run = trained(s, out, data, "pruned", watch, origin or {})
+    run = trained(s, out, data, "pruned", watch, moved(origin or {}, settings, s, "podium prune"))
     notes, others = [], {}
     if controls:
         small = read_source(str(start)).bundle.model

@@ -10,6 +10,7 @@ from podium.compression.shrink import Watch, begin, trained
 from podium.data.dataset import Dataset
 from podium.data.decode import Preprocessing
 from podium.models.convnet import ConvNet
+from podium.settings import moved
 from podium.training.recipes import settings_of
 from podium.training.transfer import reorder
 
@@ -38,6 +39,7 @@ def accustomed(bundle: Bundle, data: Dataset, out: Path, epochs: int | None, wat
     start = str(begin(out, made, make))
     merged = settings_of(RECIPE, None, {"data": data.source or data.name, "epochs": epochs, "resize": data.resize})
     s = merged.settings.replace(model=bundle.model.spec["model"], weights=start, teacher=start)
-    tuned = load(trained(s, out, data, "int8", watch, merged.origin).path)
+    origin = moved(merged.origin, merged.settings, s, "podium quantize")
+    tuned = load(trained(s, out, data, "int8", watch, origin).path)
     reorder(tuned.model, [tuned.classes.index(name) for name in bundle.classes], str(out))
     return Bundle(tuned.model, bundle.classes, tuned.preprocessing, tuned.card)

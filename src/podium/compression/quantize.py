@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from podium.bundle import CARD, Bundle
+from podium.calls import public
 from podium.compression import int8
 from podium.compression.gate import judge, told
 from podium.compression.qat import accustomed
@@ -49,6 +50,7 @@ class Quantized:
     rows: list[dict[str, Any]]
 
 
+@public
 def quantize(
     bundle: Bundle,
     data: Dataset,

@@ -26,7 +26,7 @@ from podium.evaluation.evaluate import evaluate
 from podium.evaluation.metrics import paired
 from podium.evaluation.speed import speed
 from podium.models.convnet import ConvNet
-from podium.settings import Settings
+from podium.settings import Origin, Settings
 from podium.training.folder import COMPRESSION, RunFolder
 from podium.training.loop import train
 from podium.training.plan import evaluation_batch, pick_device
@@ -93,7 +93,9 @@ def begin(out: Path, made: dict[str, Any], make: Callable[[], tuple[ConvNet, Dat
     return start
 
 
-def trained(settings: Settings, out: Path, data: Dataset, name: str, watch: Watch, origin: dict[str, str]) -> RunFolder:
+def trained(
+    settings: Settings, out: Path, data: Dataset, name: str, watch: Watch, origin: dict[str, Origin]
+) -> RunFolder:
     """Train, or go on with, what starts from `out`/start; finished runs are left as they are."""
     return train(
         settings,
@@ -114,7 +116,7 @@ def control(
     like = bundle.load(main / START)
     start = begin(out, made, lambda: (spec_of(), data, like.preprocessing))
     settings = s.replace(weights=str(start), teacher=None, freeze=None, unfreeze=None, duration=f"{steps}it")
-    return trained(settings, out, data, name, watch, {"duration": "total budget"})
+    return trained(settings, out, data, name, watch, {"duration": Origin("by the total budget")})
 
 
 def row(name: str, net: ConvNet, folder: Path | None, logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from podium.calls import public
 from podium.compression.channels import MOST, prune_channels, smallest_change
 from podium.compression.shrink import Watch, begin, trained
 from podium.data import augment as aug
@@ -17,7 +18,7 @@ from podium.data.decode import Preprocessing
 from podium.errors import UsageError
 from podium.models.convnet import ConvNet
 from podium.models.registry import architecture, rebuild
-from podium.settings import Settings
+from podium.settings import Origin, Settings, moved
 from podium.training.folder import RunFolder
 from podium.training.plan import prepare
 
@@ -69,6 +70,7 @@ def slim_to(spec: Mapping[str, Any], measure: Any, target: float, what: str, see
     return smallest_change(lambda r: slim_network(spec, 1 - min(r, MOST), None, seed), measure, target, what)
 
 
+@public
 def slim(
     name: str,
     data: Dataset,
@@ -77,7 +79,7 @@ def slim(
     *,
     width: float,
     depth: tuple[int, ...] | None = None,
-    origin: dict[str, str] | None = None,
+    origin: dict[str, Origin] | None = None,
     watch: Watch = lambda *_: None,
 ) -> RunFolder:
     """Train the uniform smaller variant of a network, as `podium train` would.
@@ -95,4 +97,5 @@ def slim(
         plan = prepare(s, data)
         return slim_network(plan.net.spec, width, depth, s.seed), data, plan.preprocessing
 
-    return trained(s.replace(weights=str(begin(out, made, make))), out, data, "slim", watch, origin or {})
+    s = s.replace(weights=str(begin(out, made, make)))
+    return trained(s, out, data, "slim", watch, moved(origin or {}, settings, s, "podium slim"))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from podium.calls import public
 from podium.data.dataset import Dataset, ImageFile, show
 from podium.data.decode import FORMATS, MAX_PIXELS, damaged_metadata, decode
 from podium.data.layout import LAYOUT, OUTSIDE, Listing, not_utf8
@@ -81,6 +82,7 @@ class CheckReport:
         }
 
 
+@public
 def check(source: str | Path, progress: Callable[[int, int], None] | None = None) -> CheckReport:
     """Look at every image: decode it fully (of a pack: compare its pixels with their checksum), hash it, compare.
 

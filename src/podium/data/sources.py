@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from podium.calls import public
 from podium.data import arrays
 from podium.data.archives import ARCHIVES, is_archive
 from podium.data.dataset import SPLITS, Dataset, ImageFile, Split, show
@@ -37,6 +38,7 @@ TOLERATED = 0.01  # share of bad images that on_bad="skip" leaves out; one is al
 Progress = Callable[[int, int], None]  # called with (done, in all)
 
 
+@public
 def load_data(
     source: str | Path,
     *,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from podium.calls import public
 from podium.deployment.runtime import Exported, is_exported, load_exported
 from podium.errors import UsageError
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from podium.bundle import Bundle
 
 
+@public
 def load(path: str | Path, **how: Any) -> Bundle | Exported:
     """Read a run folder, a bundle or an exported file.
 

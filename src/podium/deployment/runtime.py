@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from podium.calls import public
 from podium.data.dataset import ImageFile, is_text, show
 from podium.data.decode import Preprocessing, decode
 from podium.deployment.sealed import read_ir, read_onnx
@@ -72,6 +73,7 @@ class Exported:
         square = self.preprocessing.square(decode(data, name, self.preprocessing.channels))
         return self.logits_and_probabilities(square[None])[1][0]
 
+    @public
     def predict(self, images: str | Path | Sequence[str | Path], top: int = 5) -> list[dict[str, Any]]:
         """The most probable classes of image files, as `Bundle.predict` gives them.
 
@@ -120,6 +122,7 @@ def file_of(path: Path) -> Path:
     return path / (MODEL if (path / MODEL).is_file() else MODEL_IR)
 
 
+@public
 def load_exported(
     path: str | Path, *, engine: str | None = None, dtype: str = "float32", threads: int | None = None
 ) -> Exported:

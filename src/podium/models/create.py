@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from podium.calls import public
 from podium.errors import UsageError
 from podium.models.convnet import ConvNet
 from podium.models.download import official
@@ -11,6 +12,7 @@ from podium.models.registry import build_model, find_peer
 from podium.models.weights import import_weights
 
 
+@public
 def create_model(
     name: str,
     *,

@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import nn
 
+from podium.calls import meant, public
 from podium.errors import UsageError, closest
 from podium.models.convnet import ConvNet
 from podium.models.edits import apply_edits
@@ -166,6 +167,7 @@ def _architectures() -> dict[str, Architecture]:
     return _REGISTRY
 
 
+@public
 def list_models(pattern: str = "*") -> list[str]:
     """Names that match a shell pattern, in natural order (resnet20 before resnet110)."""
 
@@ -175,6 +177,7 @@ def list_models(pattern: str = "*") -> list[str]:
     return sorted(fnmatch.filter(_architectures(), pattern), key=natural)
 
 
+@public
 def architecture(name: str) -> Architecture:
     """What is known of one network.
 
@@ -230,7 +233,10 @@ def build_model(
     for key in arguments:
         if key not in accepted:
             own = [key for key in accepted if key not in (*given, "small")]
-            raise UsageError(f"{name} has no argument {key!r}", closest(key, own) or f"it takes {', '.join(own)}")
+            raise UsageError(
+                f"{name} has no argument {key!r}",
+                meant(key, own, f"it takes {', '.join(own)}" if own else "leave it out"),
+            )
     form = {"small": small} if has_small else {}
     net = known.build(**given, **form, **{**known.arguments, **arguments})
     net.spec = {"model": name, **given, "small": small and has_small, **arguments}

@@ -164,7 +164,7 @@ def as_parent(merged: Origins, run: str | Path, data: Dataset | None) -> tuple[S
     s, model = merged.settings, read_source(str(run), "run").bundle
     if model.folder is not None and (model.folder / SETTINGS).is_file():
         before = {"split_seed": None, **read_file(model.folder / SETTINGS)}
-        s = s.replace(**{key: before[key] for key in ("val", "seed", "split_seed") if merged.origin[key] != "flag"})
+        s = s.replace(**{key: before[key] for key in ("val", "seed", "split_seed") if not merged.origin[key].asked})
     if data is None:
         p = model.preprocessing
         s = s.replace(resize=p.resize, channels=s.channels or p.channels)

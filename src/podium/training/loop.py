@@ -24,7 +24,7 @@ from podium.evaluation.metrics import summarize
 from podium.files import fault
 from podium.models.convnet import ConvNet
 from podium.models.weights import load_state
-from podium.settings import Settings, duration, read_file, skips, to_steps, write_file
+from podium.settings import DEFAULT, Origin, Settings, duration, read_file, skips, to_steps, write_file
 from podium.training import state
 from podium.training.fake_int8 import exact
 from podium.training.features import cached, constant, probe
@@ -37,7 +37,7 @@ from podium.training.parallel import Ranks, ranks_here
 from podium.training.plan import Plan, prepare, within_memory
 from podium.training.probe import lay_out
 from podium.training.result import card, check_disk, rehearse, write_result
-from podium.training.resume import NOT_COMPARED, asked_for, refuse_changes, refuse_devices
+from podium.training.resume import NOT_COMPARED, refuse_changes, refuse_devices
 from podium.training.step import forward_backward
 from podium.training.threads import computing_with, decide_threads
 from podium.training.transfer import frozen_parts
@@ -56,7 +56,7 @@ def train(
     settings: Settings,
     out: str | Path,
     *,
-    origin: dict[str, str] | None = None,
+    origin: dict[str, Origin] | None = None,
     resume: bool = False,
     elastic: bool = False,
     data: Dataset | None = None,
@@ -94,7 +94,7 @@ def _train(
     settings: Settings,
     folder: RunFolder,
     ranks: Ranks,
-    origin: dict[str, str],
+    origin: dict[str, Origin],
     resume: bool,
     elastic: bool,
     data: Dataset | None,
@@ -106,12 +106,12 @@ def _train(
     ranks.wait()  # until all have looked, before one writes
     recorded = read_file(folder / SETTINGS) if begun else {}
     first = next(iter(folder.rows()), {}) if begun else {}
-    threads = settings.threads if asked_for("threads", origin) and not restarted() else None
+    threads = settings.threads if origin.get("threads", DEFAULT).asked and not restarted() else None
     if begun:
         recorded.setdefault("threads", first.get("threads"))  # of a run of before it was a setting
         if not restarted():
             refuse_changes(settings, recorded, origin, first.get("duration"))
-        free = {key for key in (*NOT_COMPARED, "threads") if origin.get(key) == "flag"}
+        free = {key for key in (*NOT_COMPARED, "threads") if origin.get(key, DEFAULT).asked}
         settings = settings.replace(**{k: v for k, v in recorded.items() if k not in free})
         if folder.finished:
             return

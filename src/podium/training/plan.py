@@ -176,11 +176,12 @@ def prepare(
     s = _fitted(net.to(device), s, device, cost.macs, len(data.splits["train"]), ranks)
     s = s.replace(
         lr=s.lr if s.lr is not None else default_rate(net, s.optimizer),
-        lr_batch=s.lr_batch or RECIPES[s.recipe].settings.get("batch_size") or LARGEST_BATCH,
+        lr_batch=s.lr_batch or (_meant_for(s.recipe) if s.lr_scale != "none" else None),
         devices=ranks.world,
         image_size=net.spec["image_size"],
         small=net.spec["small"],
         channels=data.channels,
+        resize=data.resize,
         flip=s.flip if s.flip is not None else data.mirror,
         device=device.type,
     )
@@ -216,7 +217,7 @@ def prepare(
         loaders=loaders,
         judge=judge,
         monitor=monitor,
-        notes=[*data.notes, *_shared(s, train.batch_size, net, ranks)],
+        notes=[*data.notes, *_vain(settings, s), *_shared(s, train.batch_size, net, ranks)],
         ranks=ranks,
         criterion=criterion(s.label_smoothing, teach, s.alpha, s.temperature),
         parents=parents,
@@ -313,6 +314,16 @@ def _steps(s: Settings, images: int) -> float:
     return to_steps("duration", s.duration, max(1, images // int(s.batch_size or 1)))
 
 
+def _vain(asked: Settings, s: Settings) -> list[str]:
+    """What a person should know of settings that come to nothing with this network, or of a run without a step."""
+    lines = []
+    if asked.small and not s.small:
+        lines.append(f"note: small does nothing here: {s.model} has one form only")
+    if duration("duration", s.duration)[0] == 0:
+        lines.append("note: nothing is trained in no time: the network is evaluated as it is")
+    return lines
+
+
 def _shared(s: Settings, batch: int, net: ConvNet, ranks: Ranks) -> list[str]:
     """How ranks share a step, and what its size does to the learning rate, for people."""
     lines = []
@@ -324,6 +335,11 @@ def _shared(s: Settings, batch: int, net: ConvNet, ranks: Ranks) -> list[str]:
     if s.lr_scale != "none":
         lines.append(f"lr {s.lr:g} is for {s.lr_batch} images a step: {s.peak:g} for {batch} ({s.lr_scale})")
     return lines
+
+
+def _meant_for(recipe: str) -> int:
+    """Images a step that a recipe's learning rate is meant for."""
+    return int(RECIPES[recipe].settings.get("batch_size") or LARGEST_BATCH)
 
 
 def default_batch(images: int) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 from pathlib import Path
 from typing import Any
 
 from podium.errors import UsageError, closest
-from podium.settings import Origins, merge, read_file
+from podium.settings import DEFAULT, FLAG, Origin, Origins, duration, merge, read_file
 from podium.training.articles import ARTICLES
 from podium.training.papers import PAPERS, Recipe
 
@@ -117,20 +119,45 @@ def recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def settings_of(name: str | None, config: Path | None, flags: dict[str, Any]) -> Origins:
-    """Settings from a recipe, a file and flags; `epochs`, `steps` and `budget` are other words for `duration`."""
-    flags = {key: value for key, value in flags.items() if value is not None}
-    for word, unit in (("epochs", "ep"), ("steps", "it"), ("budget", "")):
-        if word in flags:
-            if "duration" in flags:
-                raise UsageError(
-                    f"{word} and another length of training are given", "give one of epochs, steps, budget"
-                )
-            flags["duration"] = f"{flags.pop(word)}{unit}"
-    asked = name is not None
-    if name is None and config is not None:
-        name = read_file(config).get("recipe")
-    merged = merge(recipe(name or "quick").settings, name or "quick", config, flags)
-    if asked:
-        merged.origin["recipe"] = "flag"
-    return merged
+def settings_of(name: str | None, config: Path | None, flags: dict[str, Any], usual: str = "quick") -> Origins:
+    """Settings from a recipe, a file and flags; `epochs`, `steps` and `budget` are other words for `duration`.
+
+    Args:
+        name: of the recipe; the file's if None, or `usual` where that names none.
+        config: a settings file.
+        flags: what is None was not given.
+        usual: the recipe of the operation.
+    """
+    flags = length_of({key: value for key, value in flags.items() if value is not None})
+    named = FLAG if name is not None else DEFAULT
+    if name is None and config is not None and "recipe" in (kept := read_file(config)):
+        name, named = kept["recipe"], Origin.file(config)
+    name = usual if name is None else name
+    return merge(recipe(name).settings, name, config, flags, named)
+
+
+def length_of(flags: dict[str, Any]) -> dict[str, Any]:
+    """Flags in which `epochs`, `steps` and `budget` have become `duration`.
+
+    Raises:
+        UsageError: two lengths are given, or one is no length.
+    """
+    words = [word for word in ("epochs", "steps", "budget", "duration") if word in flags]
+    if len(words) > 1:
+        raise UsageError(f"{words[0]} and another length of training are given", "give one of epochs, steps, budget")
+    if not words or words == ["duration"]:
+        return flags
+    value = flags[words[0]]
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if words[0] == "budget":
+        duration("budget", text := str(value))
+    elif words[0] == "steps":
+        if not whole or value < 0:
+            raise UsageError(f"steps: {value!r}", "give a whole number, at least 1")
+        text = f"{int(value)}it"
+    else:
+        number = whole or isinstance(value, float)
+        if not number or not math.isfinite(value) or value < 0:
+            raise UsageError(f"epochs: {value!r}", "give a number, at least 1")
+        text = f"{value:.6f}".rstrip("0").rstrip(".") + "ep"
+    return {key: value for key, value in flags.items() if key != words[0]} | {"duration": text}

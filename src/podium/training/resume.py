@@ -5,21 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from podium.errors import UsageError
-from podium.settings import Settings
+from podium.settings import Origin, Settings
 from podium.training.transfer import same_source
 
+# what a run decides by itself where nothing is asked
+OPEN = {"image_size", "small", "channels", "batch_size", "lr", "lr_batch", "flip"}
 # may differ between a run and its resume; `devices` only as far as `refuse_devices` lets it, `threads` as `decide_threads`; of
 # `data` the content is compared
 NOT_COMPARED = {"workers", "device", "checkpoint_every", "grace", "devices", "data"}
 
 
-def asked_for(key: str, origin: dict[str, str]) -> bool:
-    """Whether a person gave a setting, by a flag or a file."""
-    source = origin.get(key, "default")
-    return source != "default" and not source.startswith("recipe")
-
-
-def refuse_changes(asked: Settings, recorded: dict[str, Any], origin: dict[str, str], length: str | None) -> None:
+def refuse_changes(asked: Settings, recorded: dict[str, Any], origin: dict[str, Origin], length: str | None) -> None:
     """A resume that was given other settings than the run has is refused, by name.
 
     Args:
@@ -28,9 +24,9 @@ def refuse_changes(asked: Settings, recorded: dict[str, Any], origin: dict[str, 
         origin: of what is asked; what nobody asked for is not compared.
         length: of the run, in the words it was asked for in; None where that is not on record.
     """
-    for key in origin:
+    for key, source in origin.items():
         value, old = getattr(asked, key), recorded.get(key)
-        if key in (*NOT_COMPARED, "threads") or value == "auto" or not asked_for(key, origin):
+        if key in (*NOT_COMPARED, "threads") or value == "auto" or not source.asked or (value is None and key in OPEN):
             continue
         if key == "duration":
             if length not in (None, value) and value != old:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from podium import console
-from podium.errors import ModelFileError, UsageError
+from podium.errors import ModelFileError
 from podium.verbs.shared import going_on, print_json
 
 
@@ -108,8 +108,6 @@ def bench(arguments: argparse.Namespace) -> int:
 
     a = arguments
     wanted, threads = engines.engines_of(a.engines or "all"), a.threads or cores()
-    if threads < 1:
-        raise UsageError(f"--threads {threads}", "give at least 1")
     how: dict[str, Any] = {"seconds": a.seconds or 2.0, "threads": threads}
     if not a.json:
         how["say"] = lambda text: print(text, file=sys.stderr, flush=True)

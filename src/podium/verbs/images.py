@@ -44,14 +44,14 @@ def pack(arguments: argparse.Namespace) -> int:
     from podium.data.shards import parse_size, write_shards
     from podium.data.sources import read
 
-    shard_size = parse_size(arguments.shard_size)
+    shard_size = parse_size(arguments.shard_size or "500MB")
     data = read(arguments.data, arguments.on_bad)
     with console.counting_bar("packing", quiet=arguments.json) as progress:
         if arguments.shards:
             card = write_shards(data, arguments.out, shard_size, progress)
             size = sum(card["shards"].values())
         else:
-            card = write_pack(data, arguments.out, arguments.side, progress)
+            card = write_pack(data, arguments.out, arguments.side or 256, progress)
             size = sum(file["bytes"] for file in card["files"].values())
     images = sum(card["splits"].values())
     if arguments.json:

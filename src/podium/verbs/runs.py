@@ -18,19 +18,16 @@ from podium.verbs.shared import going_on, print_json, settings_flags
 def train(arguments: argparse.Namespace) -> int:
     """podium train."""
     from podium.training.folder import RunFolder
+    from podium.training.idle import refuse_decided
     from podium.training.recipes import settings_of
 
     given = {"model": arguments.model, "data": arguments.data, **settings_flags(arguments)}
     out = arguments.out
     if arguments.resume and (out is None or not RunFolder(out).started):
         raise UsageError(f"--resume: there is no run at {out or '(no -o was given)'}", "name its folder with -o")
-    if not arguments.resume:
-        for key in ("model", "data"):
-            if not arguments.dry_run and given[key] is None and arguments.config is None:
-                raise UsageError(
-                    f"no {key} was given", "podium train NAME DATA, for example: podium train lenet5_modern digits"
-                )
     merged = settings_of(arguments.recipe, arguments.config, given)
+    if not arguments.resume:
+        refuse_decided(merged, "train")
     if arguments.dry_run:
         values = merged.settings.to_dict()
         if arguments.json:
@@ -38,6 +35,10 @@ def train(arguments: argparse.Namespace) -> int:
         else:
             console.table("", ["setting", "value", "from"], [[k, str(v), merged.origin[k]] for k, v in values.items()])
         return 0
+    for key in () if arguments.resume else ("model", "data"):
+        if not getattr(merged.settings, key):
+            example = "podium train NAME DATA, for example: podium train lenet5_modern digits"
+            raise UsageError(f"no {key} was given", example)
     if arguments.plan:
         return _plan(merged, arguments.json)
     from podium.training.launch import launch, leads, started_together
@@ -48,6 +49,9 @@ def train(arguments: argparse.Namespace) -> int:
     if out is None:
         out = _fresh(Path("runs") / f"{merged.settings.model}-{Path(merged.settings.data).stem or 'data'}")
     devices = merged.settings.devices or (_recorded_devices(out) if arguments.resume else 1)
+    if arguments.max_restarts and devices == 1:
+        fix = "leave out --max-restarts, or add --devices 2"
+        raise UsageError("--max-restarts does nothing here: one process is started again by hand, with --resume", fix)
     if devices > 1 and not together and not (arguments.resume and RunFolder(out).finished):
         words = [*arguments.words] + ([] if arguments.out else ["-o", str(out)])
         more = {"restarts": arguments.max_restarts, "debug": arguments.debug}
@@ -175,7 +179,11 @@ def compare(arguments: argparse.Namespace) -> int:
     given = {"data": arguments.data, **settings_flags(arguments)}
     merged = settings_of(arguments.recipe, arguments.config, given)
     out = arguments.out or Path("runs") / f"compare-{Path(arguments.data).stem or 'data'}"
-    names = [name.strip() for name in arguments.models.split(",") if name.strip()] if arguments.models else list(MODELS)
+    names = (
+        [name.strip() for name in arguments.models.split(",") if name.strip()]
+        if arguments.models is not None
+        else list(MODELS)
+    )
     study = Study(names, merged, out, arguments.seeds)
     with console.training_bar(quiet=arguments.json) as bar:
 
@@ -261,7 +269,7 @@ def bench(arguments: argparse.Namespace) -> int:
     """podium bench."""
     from podium.deployment.runtime import is_exported
 
-    if arguments.engines or any(is_exported(target) for target in arguments.targets):
+    if arguments.engines is not None or any(is_exported(target) for target in arguments.targets):
         from podium.verbs import deploy
 
         return deploy.bench(arguments)
@@ -271,11 +279,7 @@ def bench(arguments: argparse.Namespace) -> int:
     from podium.models.forms import small_without_data
 
     seconds = arguments.seconds
-    for flag, value, least in (("--batch", arguments.batch, 1), ("--batches", arguments.batches, 2)):
-        if value < least:
-            raise UsageError(f"{flag} {value}", f"give at least {least}")
-    if seconds is not None and not 0 < seconds < 3600:
-        raise UsageError(f"--seconds {seconds}", "give more than 0 and less than 3600")
+    batches = arguments.batches or 100
     rows = []
     with console.timing_bar(quiet=arguments.json) as bar:
         for target in arguments.targets:
@@ -288,10 +292,10 @@ def bench(arguments: argparse.Namespace) -> int:
                 timed = measure(
                     net,
                     arguments.batch,
-                    batches=arguments.batches,
+                    batches=batches,
                     seconds=seconds,
                     backward=backward,
-                    tick=partial(bar, f"timing {target}", arguments.batches),
+                    tick=partial(bar, f"timing {target}", batches),
                 )
                 rows.append({"model": target, **timed})
     if arguments.json:

@@ -77,7 +77,7 @@ def _settings(a: argparse.Namespace, recipe: str) -> Origins:
     from podium.training.recipes import settings_of
 
     given = {"data": a.data, **settings_flags(a)}
-    return settings_of(a.recipe or (None if a.config else recipe), a.config, given)
+    return settings_of(a.recipe, a.config, given, recipe)
 
 
 def _watch(bar: Any) -> Any:

@@ -1,0 +1,122 @@
+"""Settings that do nothing in a run, as data: when each acts, and the mend. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from podium.errors import UsageError
+from podium.settings import FIELDS, FLAG, Origins, Settings
+from podium.training.recipes import RECIPES
+
+if TYPE_CHECKING:
+    from podium.data.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Use:
+    """When a setting acts.
+
+    Args:
+        acts: whether it does in a run of these settings.
+        why: why it does not, with {} for settings.
+        mend: what would make it act; None: to leave it out is all.
+    """
+
+    acts: Callable[[Settings], Any]
+    why: str
+    mend: str | None = None
+
+
+_TEACHER = "nobody teaches this run", "--teacher RUN"
+_SCHEDULE = "the schedule is {schedule}"
+USES: tuple[tuple[str, Use], ...] = (
+    ("unfreeze", Use(lambda s: s.freeze, "nothing is frozen", "--freeze features")),
+    ("alpha", Use(lambda s: s.teacher, *_TEACHER)),
+    ("temperature", Use(lambda s: s.teacher, *_TEACHER)),
+    ("temperature", Use(lambda s: s.alpha > 0, "alpha is 0", "--alpha 0.9")),
+    ("label_smoothing", Use(lambda s: not s.teacher or s.alpha < 1, "alpha is 1: labels have no share", "--alpha 0.9")),
+    ("crop_padding", Use(lambda s: s.crop == "pad", "crop is {crop}", "--crop pad")),
+    ("crop_range", Use(lambda s: s.crop in ("scale", "area"), "crop is {crop}", "--crop area")),
+    ("momentum", Use(lambda s: s.optimizer in ("sgd", "rmsprop"), "it is not of {optimizer}", "--optimizer sgd")),
+    ("nesterov", Use(lambda s: not s.nesterov or s.optimizer == "sgd", "it is not of {optimizer}", "--optimizer sgd")),
+    ("nesterov", Use(lambda s: not s.nesterov or s.momentum > 0, "momentum is 0", "--momentum 0.9")),
+    ("eps", Use(lambda s: s.optimizer != "sgd", "it is not of sgd", "--optimizer adamw")),
+    ("decay_all", Use(lambda s: not s.decay_all or s.weight_decay > 0, "weight_decay is 0", "--weight-decay 0.0005")),
+    ("layer_decay", Use(lambda s: s.freeze != "features" or s.unfreeze, "all stages are frozen", "--unfreeze 20%")),
+    ("lr_batch", Use(lambda s: s.lr_scale != "none", "lr does not follow the batch size", "--lr-scale linear")),
+    ("milestones", Use(lambda s: s.schedule == "step", _SCHEDULE, "--schedule step")),
+    ("gamma", Use(lambda s: s.schedule in ("step", "exponential"), _SCHEDULE, "--schedule step")),
+    ("decay_every", Use(lambda s: s.schedule == "exponential", _SCHEDULE, "--schedule exponential")),
+    (
+        "sync_batch_norm",
+        Use(lambda s: not s.sync_batch_norm or (s.devices or 1) > 1, "the run has one device", "--devices 2"),
+    ),
+)
+
+
+# What an operation decides whatever is asked, and how that is said.
+DECIDED: dict[str, tuple[dict[str, Any], str]] = {
+    "train": ({}, "the data set is loaded already: give it to load_data"),
+    "compare": ({"model": ""}, "a comparison is given its networks and its data"),
+    "prune": (
+        {"model": "", "weights": "the run's", "teacher": "the run"},
+        "pruning keeps to the run that it starts from",
+    ),
+    "slim": ({"model": "", "weights": None}, "a slim network has fresh weights"),
+    "distill": ({"model": "", "teacher": "the teacher"}, "teacher and student are named already, and see the same"),
+}
+
+
+def refuse_decided(merged: Origins, operation: str, loaded: Dataset | None = None) -> None:
+    """Refuse a flag or keyword that does nothing in a run, and name on standard error a line of a file that does nothing.
+
+    What a recipe or a default says is not asked for. A file may be the settings of another run: what it repeats of the
+    recipe and the defaults is not named.
+
+    Args:
+        merged: the settings.
+        operation: one of `DECIDED`.
+        loaded: the data set, where it is not the settings that say how it is read.
+
+    Raises:
+        UsageError: names the setting, why it does nothing, and the mend.
+    """
+    decided, why = DECIDED[operation]
+    if loaded is not None:
+        read = {
+            "val": None,
+            "split_seed": None,
+            "on_bad": "error",
+            "resize": loaded.resize,
+            "channels": loaded.channels,
+        }
+        decided = decided | read
+    s = merged.settings
+    whole = s.replace(**{key: value for key, value in decided.items() if value})
+    for key, value in decided.items():
+        if getattr(s, key) != value:
+            _refuse(merged, key, why)
+    for key, use in USES:
+        if not use.acts(whole):
+            _refuse(merged, key, use.why.format(**vars(whole)), use.mend)
+
+
+def refuse_resize(merged: Origins, operation: str, resize: str) -> None:
+    """The same of how images become square, once a trained network has decided it."""
+    if merged.settings.resize != resize:
+        _refuse(merged, "resize", DECIDED[operation][1])
+
+
+def _refuse(merged: Origins, key: str, why: str, mend: str | None = None) -> None:
+    s, value, source = merged.settings, getattr(merged.settings, key), merged.origin[key]
+    if not source.asked or value is None:
+        return
+    what = f"{key}: {value!r} does nothing here: {why}"
+    if source == FLAG:
+        leave = f"leave out --{key.replace('_', '-')}"
+        raise UsageError(what, f"{leave}, or add {mend}" if mend else leave)
+    if value != RECIPES[s.recipe].settings.get(key, FIELDS[key].default):
+        print(f"note: {source}: {what}", file=sys.stderr)
