@@ -109,6 +109,12 @@ def test_a_folder_of_several_archives_says_so(tmp_path):
         read(tmp_path)
     (tmp_path / "test.zip").unlink()
     assert contents(read(tmp_path)) == EXPECTED
+    (tmp_path / "around" / "it").mkdir(parents=True)
+    (tmp_path / "train.zip").rename(tmp_path / "around" / "it" / "train.zip")
+    assert contents(read(tmp_path)) == EXPECTED
+    (tmp_path / "around" / "it" / "train.zip").rename(tmp_path / "train.zip")
+    (tmp_path / "around" / "it").rmdir()
+    (tmp_path / "around").rmdir()
     (tmp_path / "loose.png").write_bytes(picture(5))  # what lies beside an archive is not left out without a word
     with pytest.raises(DataError, match="1 images, but none in a class folder"):
         read(tmp_path)

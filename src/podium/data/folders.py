@@ -17,9 +17,11 @@ from podium.errors import DataError
 
 
 def find_archive(folder: Path) -> Path | None:
-    """The one archive in a folder that has neither folders nor images, if there is just one."""
+    """The one archive in a folder that has neither class folders nor images, or in the one folder that it holds."""
     with contextlib.suppress(OSError):  # who may not look is told by `walk`
         entries = [entry for entry in folder.iterdir() if not hidden(entry.name)]
+        if len(entries) == 1 and entries[0].is_dir() and not entries[0].is_symlink():
+            return find_archive(entries[0])
         archives = [entry for entry in entries if entry.is_file() and entry.name.lower().endswith(ARCHIVES)]
         others = any(entry.is_dir() or suffix(entry.name) in EXTENSIONS for entry in entries)
         return archives[0] if len(archives) == 1 and not others else None
