@@ -89,7 +89,10 @@ class Loader:
         if len(split) == 0:
             raise DataError("there is no image to load", "check the split with `podium check`")
         if not 0 <= workers <= MOST_WORKERS:
-            raise UsageError(f"workers: {workers}", f"give 0 to {MOST_WORKERS}; as many as there are cores are enough")
+            raise UsageError(
+                f"workers: {workers}",
+                f"give at least 0 and at most {MOST_WORKERS}; as many as there are cores are enough",
+            )
         self.split, self.preprocessing, self.device = split, preprocessing, device
         self.seed, self.augment, self.workers, self.part = seed, augment, workers, part
         self.batch_size = min(batch_size, len(split))
