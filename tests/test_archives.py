@@ -102,6 +102,18 @@ def test_what_is_no_archive_that_is_read_says_so(tmp_path, content, says):
     one_error(inside("check", tmp_path / "x"), 3, says)
 
 
+def test_a_folder_of_several_archives_says_so(tmp_path):
+    for name in ("train.zip", "test.zip"):
+        (tmp_path / name).write_bytes(zip_bytes(FILES))
+    with pytest.raises(DataError, match=r"holds no images, but 2 archives \(test.zip, train.zip\)"):
+        read(tmp_path)
+    (tmp_path / "test.zip").unlink()
+    assert contents(read(tmp_path)) == EXPECTED
+    (tmp_path / "loose.png").write_bytes(picture(5))  # what lies beside an archive is not left out without a word
+    with pytest.raises(DataError, match="1 images, but none in a class folder"):
+        read(tmp_path)
+
+
 # --- links
 
 SAFE = {

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from podium import console, parser
@@ -253,3 +254,31 @@ def test_a_narrow_terminal_costs_no_name(monkeypatch, width):
     console.table("", ["model", *figures], [["wide_resnet50_2", *figures.values()]], set(figures))
     shown = screen.file.getvalue()
     assert all(text in shown for text in ("wide_resnet50_2", *figures, *figures.values()))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "TIFF"])
+def test_the_mend_of_an_image_is_one_that_the_command_has(podium, picture, run, tmp_path, damage):
+    """Only what takes --on-bad speaks of it, and with it the command goes through."""
+    for name in ("cat", "dog"):
+        for number in range(60):
+            picture(f"photos/{name}/{number}.png", (20 + number, 21 if name == "cat" else 22))
+    bad = tmp_path / "photos" / "cat" / "bad.png"
+    whole = picture("whole.png").read_bytes()
+    tiff = io.BytesIO()
+    Image.new("RGB", (9, 9)).save(tiff, "TIFF")
+    bad.write_bytes(whole[:400] if damage == "truncated" else tiff.getvalue())
+    for words in (["predict", run.path, bad], ["predict", run.path, bad, "--json"]):
+        said = podium(*words)
+        assert said.code == 3
+        assert "bad.png" in said.err
+        assert "--on-bad" not in said.err
+        assert re.search("fix: (copy|save)", said.err)
+    said = podium("pack", "photos", "-o", "packed")
+    said.refused(3, "bad.png", "--on-bad skip", "podium check photos")
+    assert podium("pack", "photos", "-o", "packed", "--on-bad", "skip").code == 0
+    assert podium("check", "photos").code == 3
+    flags = ["--steps", "1", "--image-size", "32", "--batch-size", "128"]
+    said = podium("train", "lenet5_modern", "photos", "-o", "a", *flags)
+    assert said.code == 3
+    assert "--on-bad skip with a new -o" in said.err
+    assert podium("train", "lenet5_modern", "photos", "-o", "b", *flags, "--on-bad", "skip").code == 0

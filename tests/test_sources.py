@@ -115,6 +115,13 @@ def test_idx(small_idx, end, pack):
     assert data.classes == tuple("0123456789")
 
 
+@pytest.mark.parametrize(("end", "pack"), [("", gzip.compress), (".gz", bytes), (".gz", lzma.compress)])
+def test_idx_is_unpacked_by_content(small_idx, end, pack):
+    parts, write = small_idx
+    data = load_data(write(end, pack))
+    np.testing.assert_array_equal(data.splits["train"].pixels[..., 0], parts["train-images-idx3-ubyte"])
+
+
 NO_IMAGES = idx(np.zeros((0, 28, 28), np.uint8))
 
 

@@ -24,7 +24,11 @@ from podium.errors import DataError
 DIGITS = tuple("0123456789")
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 FASHION_FIRST = (9, 0, 0, 3, 0, 2, 7, 2, 5, 5)  # the first training labels, which tell it from MNIST
-READERS: dict[str, Callable[[bytes], bytes]] = {"": bytes, ".gz": gzip.decompress, ".xz": lzma.decompress}
+READERS: dict[str, tuple[bytes, Callable[[bytes], bytes]]] = {  # by ending: how the content begins, and what unpacks it
+    "": (b"", bytes),
+    ".gz": (b"\x1f\x8b", gzip.decompress),
+    ".xz": (b"\xfd7zXZ\0", lzma.decompress),
+}
 
 
 def load_digits() -> Dataset:
@@ -51,7 +55,9 @@ def find_file(folder: Path, stem: str) -> Path | None:
 
 def _unpacked(path: Path) -> bytes:
     try:
-        return READERS[path.suffix if path.suffix in READERS else ""](path.read_bytes())
+        content = path.read_bytes()  # which says what it is; browsers unpack some, and leave their names
+        unpack = next((unpack for start, unpack in READERS.values() if start and content.startswith(start)), bytes)
+        return unpack(content)
     except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         raise DataError(f"{show(path)}: cannot be unpacked ({error})", "download it again") from None
 

@@ -74,7 +74,7 @@ def starving(decoder: Decoder) -> Decoder:
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether a decoder's error says that memory ended: Pillow and libjpeg have it as a text, too."""
-    said = re.search(r"\bmemory\b", str(error), re.IGNORECASE) is not None
+    said = re.search(r"\bmemory\b(?!.*MAX_TEXT)", str(error), re.IGNORECASE) is not None  # not Pillow's limit on texts
     return isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM or said
 
 

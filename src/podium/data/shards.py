@@ -36,7 +36,7 @@ from podium.data.dataset import Dataset, ImageFile, show
 from podium.data.decode import decode, format_of
 from podium.data.identity import content_key
 from podium.data.layout import Listing
-from podium.data.names import EXTENSIONS, SPLIT_NAMES, natural
+from podium.data.names import EXTENSIONS, SPLIT_NAMES, UNREAD, natural
 from podium.data.pack import AGAIN, AT_ONCE, as_file, new_folder
 from podium.data.readers import Readers
 from podium.errors import DataError, MachineError, UsageError
@@ -351,6 +351,8 @@ def _headers(path: Path) -> Listing:
                     label = _label(part.read() if part is not None else b"", ending.lower())
                     if label is not None and (ending.lower() == "cls" or key not in labels):
                         labels[key] = label
+                elif f".{ending.lower()}" in UNREAD:
+                    listing.unread.append((name, UNREAD[f".{ending.lower()}"]))
                 else:
                     listing.strays.append((name, "neither an image nor its label"))
         for key, file in images.items():

@@ -16,7 +16,7 @@ from podium.data.archives import ARCHIVES, is_archive
 from podium.data.dataset import SPLITS, Dataset, ImageFile, Split, show
 from podium.data.decode import FORMATS, RESIZES, decode
 from podium.data.folders import find_archive, list_path
-from podium.data.layout import LAYOUT, Listing, not_utf8
+from podium.data.layout import LAYOUT, OUTSIDE, Listing, not_utf8
 from podium.data.names import look_alike, look_alikes
 from podium.data.pack import is_pack, read_pack
 from podium.data.readers import Readers
@@ -251,7 +251,11 @@ def explain(listing: Listing, path: Path | str, on_bad: str = "error") -> tuple[
     if listing.unread and (on_bad == "error" or not any(counts.values())):
         return _told_unread(listing, where)
     if not any(counts.values()):
-        roots = sum(why.startswith("an image outside") for _, why in listing.strays)
+        roots = sum(why == OUTSIDE for _, why in listing.strays)
+        packed = [name for name, _ in listing.strays if name.lower().endswith(ARCHIVES)]
+        if packed and not roots:
+            what = f"{where}: holds no images, but {len(packed)} archives ({', '.join(packed[:5])})"
+            return what, "give one of them, or unpack them into one folder and give that"
         return (
             f"{where}: {roots} images, but none in a class folder" if roots else f"{where}: holds no images"
         ), LAYOUT
