@@ -51,7 +51,7 @@ def _told(problem: Exception) -> PodiumError:
         full = problem.errno in FULL
         fix = "free some space, then run the same again" if full else "check the path and its permissions"
         return MachineError(f"{problem.filename or 'input or output'}: {problem.strerror or problem}", fix)
-    if isinstance(problem, MemoryError):
+    if isinstance(problem, MemoryError) or "can't allocate memory" in str(problem):
         return MachineError("no memory is left", "take a smaller --batch-size or --image-size, or fewer --workers")
     said = " ".join(f"{type(problem).__name__}: {problem}".split())
     return PodiumError(f"a fault of Podium's own ({said})", "report it with what --debug prints")
