@@ -89,6 +89,8 @@ def slim(
         data, out, settings: as of a training.
         width, depth: see `slim_network`.
     """
+    if width == 1 and depth is None:
+        raise UsageError("width: 1 does nothing here: the network would stay as it is", "give --width 0.5, or --depth")
     out = Path(out)
     s = settings.replace(model=name, data=data.source or data.name, resize=data.resize)
     made = {"by": "slim", "width": width, "depth": list(depth) if depth else None, "seed": s.seed}

@@ -235,7 +235,7 @@ def build_model(
             own = [key for key in accepted if key not in (*given, "small")]
             raise UsageError(
                 f"{name} has no argument {key!r}",
-                meant(key, own, f"it takes {', '.join(own)}" if own else "leave it out"),
+                meant(key, [*own, *given, "small", "weights"], f"it takes {', '.join(own)}" if own else "leave it out"),
             )
     form = {"small": small} if has_small else {}
     net = known.build(**given, **form, **{**known.arguments, **arguments})
