@@ -199,13 +199,14 @@ def build_parser() -> Parser:
     p.add_argument("run_folder", metavar="RUN", help="a run folder or bundle")
     p.add_argument("data", help="a named set, a folder, or an archive")
     p.add_argument("--split", help="train, val or test [test, where there is one]")
-    p.add_argument("--limit", type=int, metavar="N", help="only the first N images")
+    p.add_argument("--limit", type=int, metavar="N", help="only N images, of all classes in proportion")
     p.add_argument(
         "--crops",
         default="1",
         metavar="1|10|144|dense",
         help="views of each image whose probabilities are averaged: the centre; also the corners, mirrored (AlexNet); "
-        "at four scales out of three squares (GoogLeNet); the whole image (VGG) [1]",
+        "at four scales out of three squares (GoogLeNet); the whole image (VGG); none mirrored where the run was trained "
+        "without mirroring [1]",
     )
     p.add_argument("--workers", type=int, default=2, metavar="N", help="threads that decode images [2]")
 
@@ -328,7 +329,13 @@ def build_parser() -> Parser:
         help="where more is lost, fine-tune under int8's rounding (recipe qat, DIR/qat) and try again [yes]",
     )
     p.add_argument("--epochs", type=int, metavar="N", help="of that fine-tuning [5]")
-    p.add_argument("--limit", type=int, default=2000, metavar="N", help="images that judge, at most [2000]")
+    p.add_argument(
+        "--limit",
+        type=int,
+        default=2000,
+        metavar="N",
+        help="images that judge, at most, of all classes in proportion [2000]",
+    )
     p.add_argument("--seconds", type=float, default=1.0, metavar="X", help="of timing each engine and batch [1]")
 
     p = verb(

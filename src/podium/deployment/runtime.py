@@ -69,7 +69,9 @@ class Exported:
         Raises:
             DataError: not an image, or a damaged one.
         """
-        square = self.preprocessing.square(decode(data, name, self.preprocessing.channels))
+        square = self.preprocessing.square(
+            decode(data, name, self.preprocessing.channels, white=self.preprocessing.white)
+        )
         return self.logits_and_probabilities(square[None])[1][0]
 
     def predict(self, images: str | Path | Sequence[str | Path], top: int = 5) -> list[dict[str, Any]]:
