@@ -191,7 +191,7 @@ def _photos(source: str | Path, on_bad: str) -> Dataset:
         splits,
         3,
         PHOTO_SIZE,
-        True,
+        None,
         mean,
         std,
         crop_pct=PHOTO_CROP,

@@ -114,6 +114,7 @@ def adapted(source: Source, s: Settings, data: Dataset) -> tuple[ConvNet, Prepro
         mean=old.mean if several else (sum(old.mean) / len(old.mean),) * data.channels,
         std=old.std if several else (sum(old.std) / len(old.std),) * data.channels,
         channel_order=old.channel_order if several else "rgb",
+        white=old.white if same else data.white,
     )
     return net.train(), preprocessing
 
@@ -187,7 +188,7 @@ def check_same_pixels(preprocessing: Preprocessing, teacher: Preprocessing) -> N
     Raises:
         UsageError: they do not; names the first thing that differs.
     """
-    for key in ("image_size", "channels", "mean", "std", "channel_order"):
+    for key in ("image_size", "channels", "mean", "std", "channel_order", "white"):
         own, theirs = getattr(preprocessing, key), getattr(teacher, key)
         if own != theirs:
             raise UsageError(f"teacher: its {key} is {theirs}, the student's {own}", "take one that sees the same")
