@@ -232,7 +232,9 @@ def test_too_small_a_disk_is_said_before_the_first_step(small_set, disk):
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGUSR1, 143), (signal.SIGINT, 130)], ids=lambda v: str(v)
+    ("number", "code"),
+    [(signal.SIGTERM, 143), (signal.SIGUSR1, 143), (signal.SIGHUP, 143), (signal.SIGINT, 130)],
+    ids=lambda v: str(v),
 )
 def test_a_signal_from_outside_saves_and_the_run_goes_on_exactly(small_set, whole, tmp_path, number, code):
     out = tmp_path / "run"

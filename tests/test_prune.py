@@ -14,11 +14,13 @@ from podium.compression import channels, shrink
 from podium.compression.channels import macs, prune_channels, removable, size_bytes, smallest_change, without
 from podium.compression.gate import judge
 from podium.compression.prune import Target, read_amount
-from podium.compression.slim import slim_network
+from podium.compression.slim import slim_network, slim_spec, slim_to
 from podium.data.decode import Preprocessing
 from podium.errors import ModelFileError, UsageError
 from podium.evaluation.metrics import paired
 from podium.models import create_model
+from podium.models.blocks import SqueezeExcitation
+from podium.models.convnet import meta
 from podium.models.registry import rebuild
 
 pytest.importorskip("torch_pruning", reason="needs the extra `prune`")
@@ -275,6 +277,67 @@ def test_a_slim_network_is_narrower_everywhere_and_alike_for_a_seed(name):
     assert 0 < spread < 100
 
 
+# Of every way a width comes into a network a small form; those not in `FAMILIES` have concatenations under gates and sums.
+WIDE = {
+    **FAMILIES,
+    "se_bn_inception": {**SMALL},
+    "seresnext50_32x4d": {**SMALL, **UNITS},
+    "resnext29_8x64d": {},
+    "vgg11_lrn": {**SMALL},
+}
+NARROW = (0.5, 0.01)
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_every_uniform_width_is_a_network_that_runs(name):
+    """On the meta device; `count_net` is a forward pass."""
+    whole = meta(lambda: create_model(name, **WIDE[name]))
+    spec, costs = whole.spec, [macs(whole)]
+    for width in NARROW:
+        small = slim_spec(spec, width)
+        net = meta(lambda small=small: rebuild(small))
+        assert all(0 not in value.shape for value in net.state_dict().values())
+        costs.append(macs(net))
+    assert costs == sorted(costs, reverse=True)
+    assert costs[1] < costs[0]
+
+
+@pytest.mark.parametrize("ratio", [0.5, 0.9])
+def test_no_branch_under_a_gate_is_taken_whole(ratio):
+    """All channels of a branch may be the least important of what they are concatenated to."""
+    net = create_model("se_bn_inception", **SMALL).eval()
+    with torch.no_grad():
+        net.get_submodule("stages.inception3a.0.branch1.conv").weight.mul_(1e-3)
+    small = prune_channels(net, ratio)
+    assert small(images(net)).shape == (2, 10)
+    assert 0 < small.get_submodule("stages.inception3a.0.branch1.conv").out_channels <= 8
+
+
+def test_a_width_that_the_network_cannot_have_is_refused():
+    with pytest.raises(UsageError, match="Subsampling"):
+        slim_spec(create_model("lenet5").spec, 0.5)
+    for width in (0, -0.5, 1.5, float("nan")):
+        with pytest.raises(UsageError, match="width"):
+            slim_spec(create_model("resnet20").spec, width)
+
+
+def test_a_network_of_the_smallest_width_learns():
+    net = slim_network(create_model("seresnet18", **SMALL).spec, 0.01, None, seed=0).train()
+    torch.nn.functional.cross_entropy(net(images(net, 4)), torch.arange(4)).backward()
+    assert all(p.grad.isfinite().all() for p in net.parameters())
+    assert min(gate.fc1.out_channels for gate in net.modules() if isinstance(gate, SqueezeExcitation)) == 1
+
+
+@pytest.mark.parametrize(("name", "share"), [("seresnet18", 0.02), ("seresnet18", 0.9), ("lenet5_modern", 0.3)])
+def test_the_uniform_control_is_the_widest_within_any_target(name, share):
+    spec = create_model(name, **FAMILIES[name]).spec
+    target = share * macs(meta(lambda: rebuild(spec)))
+    found = slim_to(spec, macs, target, "macs")
+    assert 0.2 * target < macs(meta(lambda: rebuild(found))) <= target
+    with pytest.raises(UsageError, match="cannot be reached"):
+        slim_to(spec, macs, 10, "macs")
+
+
 def test_depth_is_the_blocks_of_each_stage():
     slim = slim_network(create_model("resnet18", **SMALL).spec, 1.0, (1, 1, 1, 1), seed=0)
     assert [len(stage) for stage in slim.stages] == [1, 1, 1, 1]
@@ -329,6 +392,28 @@ def test_a_pruned_run_stands_beside_its_controls_and_names_its_parent(run, prune
     page = (pruned.run / "report.html").read_text()
     assert "Before, after, controls" in page
     assert "slim, from scratch" in page
+
+
+def test_gates_are_pruned_with_their_controls(tmp_path):
+    net = create_model("seresnet18", num_classes=10, in_chans=1, image_size=8, small=True, width=32, units=(1, 1, 1, 1))
+    parent = library.train(net, "digits", tmp_path / "parent", steps=1, batch_size=16)
+    shrunk = library.prune(parent, "digits", tmp_path / "out", speedup=4, steps=1, batch_size=16, tolerance=0.9)
+    assert [row["name"] for row in shrunk.rows][-1] == "slim, from scratch"
+    assert shrunk.rows[-1]["macs"] <= shrunk.rows[1]["macs"] <= shrunk.rows[0]["macs"] / 4
+
+
+def test_a_control_that_cannot_be_is_refused_before_anything_is_trained(run, podium, tmp_path, monkeypatch):
+    """As where the pruned network is smaller than every uniform one."""
+    from podium.compression import prune
+
+    def none(*_):
+        raise UsageError("macs: 1 cannot be reached", "ask for less, or prune another network")
+
+    monkeypatch.setattr(prune, "slim_to", none)
+    words = ["prune", run.path, "digits", "--macs", "0.5", "--steps", "1", "-o", tmp_path / "out"]
+    podium(*words).refused(2, "--no-controls")
+    assert not (tmp_path / "out").exists()
+    assert podium(*words, "--no-controls", "--tolerance", "0.9").code == 0
 
 
 def test_the_same_command_again_does_nothing_twice(run, pruned):

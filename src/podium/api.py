@@ -24,6 +24,7 @@ from podium.compression.slim import slim as run_slim
 from podium.data.dataset import Dataset
 from podium.data.loader import Loader
 from podium.data.roles import described, with_roles, without_learned
+from podium.data.sampling import stratified
 from podium.data.sources import load_stored
 from podium.deployment import export as exports
 from podium.deployment.runtime import Exported
@@ -181,14 +182,16 @@ def evaluate(
 
     Args:
         split: "test" where there is one, else "val", if None; "train" are the images it was trained on.
-        limit: only the first so many images.
+        limit: only so many images, of all classes in proportion; the same each time.
         crops: 1: the centre; 10: also the corners, all mirrored; 144: at four scales, out of three squares; "dense": the
             whole image and its mirror image, by the network's fully convolutional form. Probabilities are averaged.
+            Without the mirrored views where the run was trained without mirroring.
         split_seed: of the split of a run of Podium 0.1.0 whose own split cannot be recognised.
         progress: called with (images done, images in all) after each batch; before that, with (files read, files to read).
 
     Returns:
-        split, crops, notes (what was left out, in words), and as `metrics.summarize`: top1, top5, loss, ece, n, per_class, ...
+        split, crops, mirrored (of several crops: whether half of the views were), notes (what was left out, in words), and as
+        `metrics.summarize`: top1, top5, loss, ece, n, per_class, ...
 
     Raises:
         DataError: the data set has classes that the network does not know, or no image that it was not trained on.
@@ -211,13 +214,23 @@ def evaluate(
     if limit is not None:
         if limit < 1:
             raise UsageError(f"limit: {limit}", "give at least 1")
-        images = images.select(range(min(limit, len(images))))
+        images = images.select(stratified(images.labels, limit))
     device = pick_device("auto")
     loader = Loader(images, p, batch_size=250, device=device, workers=workers)
-    answers = run_network(model.model.to(device), loader, progress, crops)
+    mirrored = _mirrored(model)
+    answers = run_network(model.model.to(device), loader, progress, crops, mirrored)
     outputs = _in_model_order(answers, data, model)
     scores = summarize(outputs.logits, outputs.labels, model.classes)
-    return {"split": name, "crops": crops, "notes": list(data.notes), **scores}
+    more = {} if crops == 1 else {"mirrored": mirrored}
+    return {"split": name, "crops": crops, **more, "notes": list(data.notes), **scores}
+
+
+def _mirrored(model: Bundle) -> bool:
+    """Whether several views include mirrored ones: as in the run's training; yes where that is not on record."""
+    flip = model.card.get("flip")
+    if flip is None and model.folder is not None and (model.folder / SETTINGS).is_file():
+        flip = read_file(model.folder / SETTINGS).get("flip")
+    return flip is not False
 
 
 def _in_model_order(outputs: Outputs, data: Dataset, model: Bundle) -> Outputs:

@@ -19,7 +19,7 @@ from podium.files import json_text, seal, write_together
 from podium.models.convnet import ConvNet
 from podium.models.download import official
 from podium.models.registry import find_peer, rebuild
-from podium.models.weights import import_weights, load_state
+from podium.models.weights import import_weights, load_state, statistics
 from podium.recommended import run_of
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
@@ -165,7 +165,8 @@ def from_peer(
     net.eval()
     pixels, k = dict(find_peer(source).pixels), net.spec["num_classes"]
     if (channels := net.spec["in_chans"]) != len(pixels["mean"]):
-        pixels |= {key: (sum(pixels[key]) / len(pixels[key]),) * channels for key in ("mean", "std")}
+        mean, std = statistics(pixels, channels)
+        pixels |= {"mean": mean, "std": std, "channel_order": "rgb"}
     classes = CIFAR10_CLASSES if source.startswith("akamaster:") and k == 10 else tuple(f"class {i}" for i in range(k))
     preprocessing = Preprocessing(net.spec["image_size"], channels, **pixels)
     return Bundle(net, classes, preprocessing, {"origin": source, "file": path.name, "notes": notes})

@@ -74,6 +74,10 @@ SAID = {
 }
 
 
+_SETS = "give the name of a set such as 'digits', the path of a folder or archive"
+_DATA = {"source": _SETS, "data": f"{_SETS}, or what load_data gave"}
+
+
 def meant(word: str, known: Iterable[str], otherwise: str) -> str:
     """The mend of a word that is not known: by what other libraries call it, else by how it is spelt; never empty.
 
@@ -145,14 +149,16 @@ def check_kind(name: str, value: Any, hint: Any) -> None:
     numeric = int in kinds or float in kinds
     if isinstance(value, numbers.Real) and not isinstance(value, bool) and not math.isfinite(value):
         raise UsageError(what, "give a finite number")
-    if isinstance(value, str) and numeric and (number := _number(value, whole=float not in kinds)) is not None:
+    if isinstance(value, str) and numeric and (number := number_of(value, whole=float not in kinds)) is not None:
         raise UsageError(f"{what} is a text", f"give the number: {name}={number}")
+    if name in _DATA:
+        raise UsageError(what, _DATA[name])
     if isinstance(value, str) and any(typing.get_origin(kind) in _LISTS for kind in kinds):
         raise UsageError(f"{what} is a text", f"give a list: {name}=[{value!r}]")
     told = list(dict.fromkeys(_told(kind) for kind in kinds))
     wanted = " or ".join([", ".join(told[:-1]), told[-1]] if len(told) > 1 else told)
     optional = ", or leave it out" if type(None) in _kinds(hint) else ""
-    raise UsageError(f"{what} is a {type(value).__name__}", f"give {wanted}{optional}")
+    raise UsageError(what, f"give {wanted}{optional}")
 
 
 def fits(value: Any, hint: Any) -> bool:
@@ -204,7 +210,7 @@ def _told(kind: Any) -> str:
     return f"a {getattr(origin, '__name__', origin)}"
 
 
-def _number(text: str, whole: bool) -> int | float | None:
+def number_of(text: str, whole: bool) -> int | float | None:
     """The number that a text holds, of a percentage its fraction."""
     try:
         number = float(text.strip().removesuffix("%")) / (100 if text.strip().endswith("%") else 1)

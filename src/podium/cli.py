@@ -58,7 +58,7 @@ def _told(problem: Exception) -> PodiumError:
     if isinstance(problem, RuntimeError) and "can't start new thread" in str(problem):
         fix = "end other programs, take fewer --workers, or raise the limit on threads (ulimit -u)"
         return MachineError("the system starts no more threads", fix)
-    if isinstance(problem, MemoryError):
+    if isinstance(problem, MemoryError) or "can't allocate memory" in str(problem):
         return MachineError("no memory is left", "take a smaller --batch-size or --image-size, or fewer --workers")
     said = " ".join(f"{type(problem).__name__}: {problem}".split())
     return PodiumError(f"a fault of Podium's own ({said})", "report it with what --debug prints")

@@ -160,13 +160,14 @@ def build_parser() -> Parser:
     p.add_argument(
         "--split-seed", type=flags.seed, metavar="N", help="of a run of Podium 0.1.0 whose split cannot be recognised"
     )
-    p.add_argument("--limit", type=flags.limit, metavar="N", help="only the first N images")
+    p.add_argument("--limit", type=flags.limit, metavar="N", help="only N images, of all classes in proportion")
     p.add_argument(
         "--crops",
         default="1",
         metavar="1|10|144|dense",
         help="views of each image whose probabilities are averaged: the centre; also the corners, mirrored (AlexNet); "
-        "at four scales out of three squares (GoogLeNet); the whole image (VGG) [1]",
+        "at four scales out of three squares (GoogLeNet); the whole image (VGG); none mirrored where the run was trained "
+        "without mirroring [1]",
     )
     p.add_argument("--workers", type=flags.workers, default=2, metavar="N", help="threads that decode images [2]")
 
@@ -291,7 +292,13 @@ def build_parser() -> Parser:
         help="where more is lost, fine-tune under int8's rounding (recipe qat, DIR/qat) and try again [yes]",
     )
     p.add_argument("--epochs", type=flags.tuning, metavar="N", help="of that fine-tuning [5]")
-    p.add_argument("--limit", type=flags.limit, default=2000, metavar="N", help="images that judge, at most [2000]")
+    p.add_argument(
+        "--limit",
+        type=flags.limit,
+        default=2000,
+        metavar="N",
+        help="images that judge, at most, of all classes in proportion [2000]",
+    )
     p.add_argument(
         "--seconds", type=flags.seconds, default=1.0, metavar="X", help="of timing each engine and batch [1]"
     )

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from podium.calls import number_of
 from podium.errors import UsageError, closest
 
 # Of a kind of crop that is chosen without a range: VGG's scale jitter, 256 to 512 over 224 [Simonyan and Zisserman 2014,
@@ -39,6 +40,8 @@ def check(name: str, value: Any, kind: type, meta: Mapping[str, Any]) -> None:
     if value == meta["word"] and isinstance(value, str):
         return
     if not _fits(value, kind):
+        if isinstance(value, str) and kind in (int, float) and (n := number_of(value, kind is int)) is not None:
+            raise UsageError(f"{name}: {value!r} is a text", f"give the number: {n}")
         raise UsageError(
             f"{name}: {value!r}", f"give {_NAMES[kind]}" + (f", or {meta['word']}" if meta["word"] else "")
         )

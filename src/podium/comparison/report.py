@@ -190,7 +190,7 @@ def _mistakes(trial: Path, data: Dataset, split: str) -> list[dict[str, Any]]:
     images, sure = data.splits[split], probabilities(logits)
     rows = []
     for index in worst_mistakes(logits, labels, WORST):
-        guess, image = int(logits[index].argmax()), images.image(index, data.channels)
+        guess, image = int(logits[index].argmax()), images.image(index, data.channels, data.white)
         image.thumbnail((160, 160))
         rows.append(
             {

@@ -65,7 +65,7 @@ def prune_channels(net: ConvNet, ratio: float, uniform: bool = False) -> ConvNet
     norm of all weights that go with them. The classifiers' outputs stay.
 
     Args:
-        net: left as it is; may be frozen.
+        net: left as it is; may be frozen. On the meta device all its channels are of one importance: uniform only.
         ratio: share of the channels that goes, below 1. Costs fall by about its square.
         uniform: every layer loses the same share; else the layers of like structure compete.
 
@@ -106,7 +106,7 @@ def prune_channels(net: ConvNet, ratio: float, uniform: bool = False) -> ConvNet
         small.set_submodule(name, nn.Identity())
     with torch.enable_grad():
         graph = tp.DependencyGraph().build_dependency(small, x, forward_fn=_all_logits)
-    importance = tp.importance.GroupMagnitudeImportance(p=2)
+    importance = None if x.is_meta else tp.importance.GroupMagnitudeImportance(p=2)
     found = [
         _Group(graph, group, importance)
         for group in graph.get_all_groups(ignored_layers=keep, root_module_types=[nn.Conv2d, nn.Linear])
@@ -118,7 +118,8 @@ def prune_channels(net: ConvNet, ratio: float, uniform: bool = False) -> ConvNet
         ranked = torch.cat([group.importance for group in scope]).sort().values
         cut = ranked[min(len(ranked) - 1, int(ratio * len(ranked)))]
         for group in scope:
-            group.take(int((group.importance < cut).sum()), step)
+            count = int(ratio * len(group.importance)) if uniform else int((group.importance < cut).sum())
+            group.take(count, step, uniform)
     for name, norm in norms.items():
         small.set_submodule(name, norm)
     for mine, theirs in zip(small.parameters(), net.parameters(), strict=True):
@@ -135,7 +136,7 @@ class _Group:
 
     Args:
         graph, group: of torch-pruning.
-        measure: its importance of each channel.
+        measure: its importance of each channel; None: all are alike.
     """
 
     def __init__(self, graph: Any, group: Any, measure: Any) -> None:
@@ -143,17 +144,36 @@ class _Group:
         layers = [dep.target.module for dep, _ in group if isinstance(dep.target.module, nn.Conv2d)]
         # Every group of a grouped convolution loses the same channels; a depthwise one goes as its input goes.
         self.parts = max([m.groups for m in layers if 1 < m.groups < m.out_channels], default=1)
-        self.importance: Tensor = measure(group).detach().cpu().view(self.parts, -1).mean(0)
+        channels = measure(group).detach().cpu() if measure else torch.zeros(len(group[0].idxs))
+        self.importance: Tensor = channels.view(self.parts, -1).mean(0)
         self.kind = tuple((type(dep.target.module), getattr(dep.handler, "__name__", "")) for dep, _ in group)
+        # The layers whose outputs are concatenated into these channels, each by the numbers of its own.
+        own: set[tuple[int, ...]] = set()
+        for item in group.items if self.parts == 1 else ():
+            made = isinstance(item.dep.target.module, nn.Conv2d) and "out" in item.dep.handler.__name__
+            if made and len(item.root_idxs) < len(self.importance):
+                own.add(tuple(item.root_idxs))
+        self.makers = [torch.tensor(channels) for channels in sorted(own)]
 
-    def take(self, count: int, step: int) -> None:
-        """Take about so many channels of each part, so that a multiple of `step` is left."""
+    def take(self, count: int, step: int, evenly: bool) -> None:
+        """Take about so many channels of each part, so that a multiple of `step` is left, and some of every layer.
+
+        Args:
+            evenly: of every layer the same share, not the least important of all.
+        """
         width = len(self.importance)
         left = max(width - count, math.ceil((1 - MOST) * width))
-        left = min(width, max(step, left - left % step))
-        if left == width:
+        score, kept = self.importance.clone(), torch.zeros(width, dtype=torch.bool)
+        for channels in self.makers:
+            ranks = self.importance[channels].argsort(stable=True).argsort()
+            kept[channels] |= ranks >= math.floor(MOST * len(channels))
+            if evenly:
+                score[channels] = ranks.to(score.dtype) / len(channels)
+        left = max(left - left % step, int(kept.sum()), step)
+        if left >= width:
             return
-        gone = self.importance.argsort(stable=True)[: width - left]
+        score[kept] = math.inf
+        gone = score.argsort(stable=True)[: width - left]
         everywhere = torch.cat([gone + part * width for part in range(self.parts)])
         self.graph.get_pruning_group(self.layer, self.handler, everywhere.tolist()).prune()
 

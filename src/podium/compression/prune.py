@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,14 +23,12 @@ from podium.compression.channels import (
     without,
 )
 from podium.compression.shrink import Shrunk, Watch, begin, compared, control, epochs_of, trained
-from podium.compression.slim import slim_to
-from podium.data import augment as aug
+from podium.compression.slim import fresh, slim_to
 from podium.data.dataset import Dataset
 from podium.data.decode import Preprocessing
 from podium.data.loader import Loader
 from podium.errors import UsageError
 from podium.models.convnet import ConvNet
-from podium.models.registry import rebuild
 from podium.settings import Origin, Settings, moved, read_file
 from podium.training.folder import SETTINGS
 from podium.training.losses import cross_entropy
@@ -163,10 +163,26 @@ def prune(
     whole.eval().to(pick_device("auto"))
     made = {"by": "depth" if depth else "prune", target.kind: target.value, "parent": source.pinned}
 
+    full = {key: value for key, value in whole.spec.items() if key != "edits"}
+
+    @functools.cache
+    def slim(most: float) -> dict[str, Any]:
+        """The spec of the uniform control, found before anything is trained."""
+        try:
+            return slim_to(full, macs, most, "the slim control's multiply-adds")
+        except UsageError as error:
+            raise UsageError(error.what, "ask for less, or leave the controls out: --no-controls") from None
+
     def make() -> tuple[ConvNet, Dataset, Preprocessing]:
-        return smaller(whole, target, depth, data, preprocessing), data, preprocessing
+        small = smaller(whole, target, depth, data, preprocessing)
+        if controls:
+            slim(macs(small))
+        return small, data, preprocessing
 
     start = begin(out, made, make)
+    small = read_source(str(start)).bundle.model
+    if controls:
+        slim(macs(small))
     s = settings.replace(
         model=whole.spec["model"], data=data.source or data.name, weights=str(start), teacher=source.pinned
     )
@@ -174,7 +190,6 @@ def prune(
     run = trained(s, out, data, "pruned", watch, moved(origin or {}, settings, s, "podium prune"))
     notes, others = [], {}
     if controls:
-        small = read_source(str(start)).bundle.model
         earlier = epochs_of(str(parent))
         result, batch = run.result, read_file(run / SETTINGS)["batch_size"]
         steps = result["steps"] + round(earlier * max(1, len(data.splits["train"]) // batch))
@@ -183,15 +198,8 @@ def prune(
             if earlier
             else f"controls: {steps} steps, as the fine-tuning; how long the original was trained is not on record"
         )
-
-        def fresh() -> ConvNet:
-            torch.manual_seed(aug.key(s.seed, "weights"))
-            return rebuild(small.spec)
-
-        full = {key: value for key, value in whole.spec.items() if key != "edits"}
-        others["from scratch"] = control("scratch", fresh, s, steps, run, data, watch)
-        others["slim, from scratch"] = control(
-            "slim", lambda: slim_to(full, macs, macs(small), "macs", s.seed), s, steps, run, data, watch
-        )
+        specs = {"scratch": small.spec, "slim": slim(macs(small))}
+        for name, title in (("scratch", "from scratch"), ("slim", "slim, from scratch")):
+            others[title] = control(name, functools.partial(fresh, specs[name], s.seed), s, steps, run, data, watch)
     original = ("original", whole, preprocessing)
     return compared(run, original, others, data, tolerance, notes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from podium.data import augment as aug
 from podium.data.dataset import Dataset
 from podium.data.decode import Preprocessing
 from podium.errors import UsageError
-from podium.models.convnet import ConvNet
+from podium.models.convnet import ConvNet, meta
 from podium.models.registry import architecture, rebuild
 from podium.settings import Origin, Settings, moved
 from podium.training.folder import RunFolder
@@ -26,23 +26,23 @@ WIDTHS = ("width", "group_width", "stem_width")  # what families call the channe
 DEPTHS = ("units", "layers")  # and the blocks of each stage
 
 
-def slim_network(spec: Mapping[str, Any], width: float, depth: tuple[int, ...] | None, seed: int) -> ConvNet:
-    """A narrower, shallower network with fresh weights.
+def slim_spec(spec: Mapping[str, Any], width: float, depth: tuple[int, ...] | None = None) -> dict[str, Any]:
+    """The spec of a narrower, shallower network; no weights are made for it.
 
     By the family's own arguments where it has them, as wide and slim ResNets and MobileNets are made; else every layer
-    loses the same share of its channels.
+    loses the same share of its channels. Every layer keeps at least one.
 
     Args:
-        spec: of the full network.
+        spec: of the full network; what was pruned from it does not count.
         width: factor of the channels, up to 1.
         depth: blocks of each stage; as it is if None.
-        seed: of the weights.
 
     Raises:
         UsageError: the width is not in (0, 1], or the family has another number of stages or none.
     """
     if not 0 < width <= 1:
         raise UsageError(f"width: {width}", "give more than 0, up to 1")
+    spec = {key: value for key, value in spec.items() if key != "edits"}
     known = architecture(spec["model"])
     accepted = inspect.signature(known.build).parameters
     has = {key: accepted[key].default for key in accepted} | dict(known.arguments) | dict(spec)
@@ -57,17 +57,45 @@ def slim_network(spec: Mapping[str, Any], width: float, depth: tuple[int, ...] |
     own = [key for key in WIDTHS if key in accepted and has[key] is not None]
     for key in own:
         whole = has[key]
-        changed[key] = max(1, round(whole * width)) if isinstance(whole, int) else whole * width
+        factor = isinstance(accepted[key].default, float)  # a multiplier of all widths, or a number of channels
+        changed[key] = whole * width if factor else max(1, round(whole * width))
     small = {**spec, **changed}
     if not own and width < 1:
-        small = prune_channels(rebuild(small), 1 - width, uniform=True).spec
+        small = prune_channels(meta(lambda: rebuild(small)), 1 - width, uniform=True).spec
+    return small
+
+
+def slim_network(spec: Mapping[str, Any], width: float, depth: tuple[int, ...] | None, seed: int) -> ConvNet:
+    """A narrower, shallower network with fresh weights; see `slim_spec`.
+
+    Args:
+        spec, width, depth: as `slim_spec` takes them.
+        seed: of the weights.
+    """
+    return fresh(slim_spec(spec, width, depth), seed)
+
+
+def fresh(spec: Mapping[str, Any], seed: int) -> ConvNet:
+    """The network of a spec, with weights that are a function of the seed."""
     torch.manual_seed(aug.key(seed, "weights"))
-    return rebuild(small)
+    return rebuild(spec)
 
 
-def slim_to(spec: Mapping[str, Any], measure: Any, target: float, what: str, seed: int) -> ConvNet:
-    """The widest uniform variant that measures at most `target`."""
-    return smallest_change(lambda r: slim_network(spec, 1 - min(r, MOST), None, seed), measure, target, what)
+def slim_to(spec: Mapping[str, Any], measure: Callable[[ConvNet], float], target: float, what: str) -> dict[str, Any]:
+    """The spec of the widest uniform variant that measures at most `target`; no weights are made for it.
+
+    Args:
+        measure: of a network on the meta device.
+
+    Raises:
+        UsageError: none is so small.
+    """
+
+    def narrower(ratio: float) -> ConvNet:
+        small = slim_spec(spec, 1 - min(ratio, MOST))
+        return meta(lambda: rebuild(small))
+
+    return smallest_change(narrower, measure, target, what).spec
 
 
 @public
@@ -89,6 +117,8 @@ def slim(
         data, out, settings: as of a training.
         width, depth: see `slim_network`.
     """
+    if width == 1 and depth is None:
+        raise UsageError("width: 1 does nothing here: the network would stay as it is", "give --width 0.5, or --depth")
     out = Path(out)
     s = settings.replace(model=name, data=data.source or data.name, resize=data.resize)
     made = {"by": "slim", "width": width, "depth": list(depth) if depth else None, "seed": s.seed}

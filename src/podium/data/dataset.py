@@ -8,6 +8,7 @@ import os
 import stat as kinds
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,12 @@ import numpy as np
 from PIL import Image
 
 from podium.data.decode import STARVED, decode, decode_pixels
+from podium.data.depth import WHITE
 from podium.data.identity import file_keys, pixel_keys
 from podium.errors import DataError, MachineError
 
 if TYPE_CHECKING:
+    from podium.data.mirror import Mirroring
     from podium.data.pack import Packed
 
 SPLITS = ("train", "val", "test")
@@ -151,15 +154,15 @@ class Split:
                 raise DataError("a split without images", "give pixels, files or a pack")
         return self.keys
 
-    def image(self, index: int, channels: int) -> Image.Image:
-        """One image, upright, of mode "L" or "RGB".
+    def image(self, index: int, channels: int, white: int = WHITE) -> Image.Image:
+        """One image, upright, of mode "L" or "RGB"; `white` as of `decode`.
 
         Raises:
             DataError: its file cannot be read or decoded.
         """
         if self.files is not None:
             file = self.files[index]
-            return decode(file.read(), file.name, channels)
+            return decode(file.read(), file.name, channels, white=white)
         stored = self.pixels if self.pixels is not None else self.packed
         if stored is None:
             raise DataError("a split without images", "give pixels, files or a pack")
@@ -167,16 +170,18 @@ class Split:
         image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
         return image.convert("L" if channels == 1 else "RGB")
 
-    def array(self, index: int, channels: int, shrink: Callable[[int, int], int] | None = None) -> np.ndarray:
+    def array(
+        self, index: int, channels: int, shrink: Callable[[int, int], int] | None = None, white: int = WHITE
+    ) -> np.ndarray:
         """One image as `image` gives it, (H, W, C) uint8, but for JPEGs that `shrink` makes smaller (see `decode`)."""
         if self.files is not None:
             file = self.files[index]
-            return decode_pixels(file.read(), file.name, channels, shrink)
+            return decode_pixels(file.read(), file.name, channels, shrink, white)
         if self.pixels is not None and self.pixels.shape[-1] == channels:
             return self.pixels[index]
         if self.packed is not None and channels == 3:
             return self.packed[index]
-        image = self.image(index, channels)
+        image = self.image(index, channels, white)
         return np.asarray(image).reshape(image.height, image.width, channels)
 
     def select(self, indices: Sequence[int] | np.ndarray | range) -> Split:
@@ -201,13 +206,14 @@ class Dataset:
         splits: "train", and "val" and "test" where there are.
         channels: 1 or 3.
         image_size: the size to train at unless told otherwise, in pixels.
-        mirror: whether a mirrored image keeps its class.
+        mirror: whether a mirrored image keeps its class; None: the images are asked (`mirroring`).
         mean, std: a number a channel, in units of pixel/255.
         resize, crop_pct: how an image becomes square (`decode.fit`).
         source: where it came from.
         skipped: (name, reason) of images that were left out.
         notes: what a person should know of it, a line each.
         held_out: share and seed, where Podium has chosen which images validate.
+        white: the value that is white in its images of more than 8 bits a channel.
     """
 
     name: str
@@ -215,7 +221,7 @@ class Dataset:
     splits: dict[str, Split]
     channels: int
     image_size: int
-    mirror: bool
+    mirror: bool | None
     mean: tuple[float, ...]
     std: tuple[float, ...]
     resize: str = "crop"
@@ -224,6 +230,16 @@ class Dataset:
     skipped: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = field(default_factory=tuple)
     held_out: dict[str, Any] | None = None
+    white: int = WHITE
+
+    @cached_property
+    def mirroring(self) -> Mirroring:
+        """Whether training may mirror images, and why: as is known of the set, or as its training images say."""
+        from podium.data.mirror import Mirroring, mirroring
+
+        if self.mirror is None:
+            return mirroring(self.splits["train"], self.classes, self.white)
+        return Mirroring(self.mirror, f"{'on' if self.mirror else 'off'}: as is known of {show(self.name)}", True)
 
     def fingerprint(self) -> str:
         """SHA-256 of what the data set is: classes, splits, labels, and each image's name below the root, size and content.

@@ -16,6 +16,7 @@ from typing import Any, Self, TypeVar, cast
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from podium.data.depth import WHITE, deep_colour, raw_mode, scaled
 from podium.data.metadata import blocks, orientation, without_metadata
 from podium.errors import ImageError, MachineError, PodiumError
 
@@ -79,7 +80,9 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 @starving
-def decode(data: bytes, name: str, channels: int, shrink: Callable[[int, int], int] | None = None) -> Image.Image:
+def decode(
+    data: bytes, name: str, channels: int, shrink: Callable[[int, int], int] | None = None, white: int = WHITE
+) -> Image.Image:
     """One image, upright, with 8 bits a channel.
 
     The orientation in EXIF is applied; transparency is laid on white; 16 bits are scaled to 8; CMYK and palettes become
@@ -91,6 +94,7 @@ def decode(data: bytes, name: str, channels: int, shrink: Callable[[int, int], i
         channels: 1 for grey, 3 for colour.
         shrink: of (width, height), upright: how many times smaller than that a JPEG may come, 1, 2, 4 or 8; its cosine
             transform gives that directly. All of the file is read and checked all the same.
+        white: the value that is white in images of more than 8 bits a channel.
 
     Returns:
         A loaded image of mode "L" or "RGB".
@@ -105,7 +109,7 @@ def decode(data: bytes, name: str, channels: int, shrink: Callable[[int, int], i
     for content in (data, without_metadata(data)):
         try:
             if content is not None:
-                return _decoded(content, upright, name, channels, shrink)
+                return _decoded(content, upright, name, channels, shrink, white)
         except (PodiumError, MemoryError):
             raise
         except Exception as error:  # decoders raise what they like
@@ -116,7 +120,7 @@ def decode(data: bytes, name: str, channels: int, shrink: Callable[[int, int], i
 
 
 def _decoded(
-    data: bytes, upright: int, name: str, channels: int, shrink: Callable[[int, int], int] | None
+    data: bytes, upright: int, name: str, channels: int, shrink: Callable[[int, int], int] | None, white: int
 ) -> Image.Image:
     """As `decode`, of an image with this orientation; what the decoder raises goes through."""
     image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
@@ -126,10 +130,13 @@ def _decoded(
         times = shrink(*(image.size[::-1] if upright >= 5 else image.size))
         if times > 1:
             image.draft(None, (image.width // times, image.height // times))
+    stored = raw_mode(image)
     image.load()
+    if white != WHITE and (deep := deep_colour(data, image, stored)) is not None:
+        image.paste(Image.merge(image.mode, [*map(Image.fromarray, _planes(deep, white)), *image.split()[3:]]))
     if upright > 1:
         image = image.transpose(TURNS[upright])
-    image = _eight_bits(image)
+    image = _eight_bits(image, white)
     mode = "L" if channels == 1 else "RGB"
     return image if image.mode == mode else image.convert(mode)
 
@@ -148,7 +155,9 @@ def _refusal(error: Exception, data: bytes, name: str) -> ImageError:
 
 
 @starving
-def decode_pixels(data: bytes, name: str, channels: int, shrink: Callable[[int, int], int] | None = None) -> np.ndarray:
+def decode_pixels(
+    data: bytes, name: str, channels: int, shrink: Callable[[int, int], int] | None = None, white: int = WHITE
+) -> np.ndarray:
     """What `decode` gives, as (H, W, C) uint8; a plain JPEG comes from libjpeg-turbo itself, without the way through Pillow.
 
     The slightest doubt of libjpeg-turbo's, such as an early end, sends the file to `decode`, which accepts or names it.
@@ -167,7 +176,7 @@ def decode_pixels(data: bytes, name: str, channels: int, shrink: Callable[[int, 
                 min_width=math.ceil(image.width / times),
                 min_factor=times,
             )
-    return _pixels(decode(data, name, channels, shrink))
+    return _pixels(decode(data, name, channels, shrink, white))
 
 
 def format_of(data: bytes) -> str:
@@ -204,11 +213,16 @@ def _too_large(name: str, size: str) -> tuple[str, str]:
     return f"{name}: {size}, more than the {MAX_PIXELS // 10**6} million that are opened", "scale the image down first"
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
+def _planes(deep: np.ndarray, white: int) -> list[np.ndarray]:
+    return [np.ascontiguousarray(plane) for plane in np.moveaxis(scaled(deep, white), 2, 0)]
+
+
+def _eight_bits(image: Image.Image, white: int = WHITE) -> Image.Image:
     """Mode L or RGB of any mode that the formats have."""
     if image.mode.startswith("I"):  # 16-bit grey; Pillow's own convert clips it to white
-        wide = np.asarray(image).astype(np.uint32)
-        return Image.fromarray(((wide * 255 + 32767) // 65535).astype(np.uint8))
+        return Image.fromarray(scaled(np.asarray(image), white))
+    if image.mode == "F":
+        raise ValueError("floating-point pixels, of which no value is known to be white")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
@@ -270,6 +284,7 @@ class Preprocessing:
         mean, std: a number a channel, in units of pixel/255 and in the network's order of channels.
         interpolation: "bilinear" or "bicubic".
         channel_order: "rgb", or "bgr" for networks that came from Caffe.
+        white: the value that is white in images of more than 8 bits a channel.
     """
 
     image_size: int
@@ -280,6 +295,7 @@ class Preprocessing:
     std: tuple[float, ...] = (0.5,)
     interpolation: str = "bilinear"
     channel_order: str = "rgb"
+    white: int = WHITE
 
     def __post_init__(self) -> None:
         counts = (1, self.channels)  # one number for all, or one each
@@ -292,14 +308,16 @@ class Preprocessing:
             "std": len(self.std) in counts and all(0 < s < math.inf for s in self.std),
             "interpolation": self.interpolation in INTERPOLATIONS,
             "channel_order": self.channel_order in CHANNEL_ORDERS,
+            "white": isinstance(self.white, int) and 0 < self.white < 2**32,
         }
         for name, fits in possible.items():
             if not fits:
                 raise ValueError(f"{name}: {getattr(self, name)!r}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for a card."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        """Plain values for a card; `white` only where it is not that of 16 bits."""
+        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return {k: v for k, v in plain.items() if (k, v) != ("white", WHITE)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
@@ -313,5 +331,5 @@ class Preprocessing:
 
     def pixels(self, data: bytes, name: str) -> np.ndarray:
         """uint8 (size, size, C) of an image file's bytes, in the network's order of channels."""
-        rgb = self.square(decode(data, name, self.channels))
+        rgb = self.square(decode(data, name, self.channels, white=self.white))
         return rgb if self.channel_order == "rgb" else np.ascontiguousarray(rgb[..., ::-1])

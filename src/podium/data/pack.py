@@ -29,6 +29,7 @@ from PIL import Image
 
 from podium import __version__
 from podium.data.dataset import Dataset, Split, show
+from podium.data.depth import WHITE, find_white
 from podium.data.identity import content_key
 from podium.data.readers import Readers
 from podium.errors import DataError, MachineError, UsageError
@@ -122,11 +123,11 @@ def write_pack(
     """
     if side < 1:
         raise UsageError(f"side: {side}", "give pixels, such as 256")
-    written = 0
+    written, white = 0, data.white if data.white != WHITE else find_white(data.splits["train"].files or ())[0]
     with new_folder(data, out) as (folder, wrote):
         count, rows, digest = sum(map(len, data.splits.values())), [], hashlib.sha256()
         with (folder / IMAGES).open("wb") as file:
-            for pixels, label in _prepared(data, side):
+            for pixels, label in _prepared(data, side, white):
                 height, width, _ = pixels.shape
                 rows.append((written, height, width, label, zlib.crc32(pixels.data)))
                 file.write(pixels.data)
@@ -150,6 +151,7 @@ def write_pack(
             "rule": f"decoded upright as RGB, 8 bits; a short side of more than {side} pixels shrunk to {side}, bilinear, antialiased",
             "side": side,
             "skipped": [list(pair) for pair in data.skipped],
+            **({"white": white} if white != WHITE else {}),
             **{key: getattr(data, key) for key in ("image_size", "mirror", "mean", "std", "crop_pct")},
             "files": {
                 IMAGES: {"bytes": written, "sha256": digest.hexdigest()},
@@ -209,11 +211,11 @@ def new_folder(data: Dataset, out: Path) -> Iterator[tuple[Path, Callable[[int],
         raise MachineError(what, "free some space, then run the same again") from None
 
 
-def _prepared(data: Dataset, side: int) -> Iterator[tuple[np.ndarray, int]]:
+def _prepared(data: Dataset, side: int, white: int) -> Iterator[tuple[np.ndarray, int]]:
     """The pixels and label of every image, split by split; some are decoded ahead, by threads."""
 
     def prepare(split: Split, index: int) -> np.ndarray:
-        image = split.image(index, 3)
+        image = split.image(index, 3, white)
         short = min(image.size)
         if short > side:
             width, height = (max(1, round(length * side / short)) for length in image.size)
@@ -267,13 +269,14 @@ def read_pack(path: Path) -> Dataset:
             splits,
             3,
             card["image_size"],
-            card["mirror"],
+            None,  # `mirror` was written as true, whatever the photos; they are asked
             tuple(card["mean"]),
             tuple(card["std"]),
             crop_pct=card["crop_pct"],
             source=str(path),
             skipped=tuple((name, why) for name, why in card["skipped"]),
             notes=notes,
+            white=int(card.get("white", WHITE)),
         )
     except OSError as error:
         raise DataError(f"{show(error.filename or path)}: cannot be read ({error.strerror})", AGAIN) from None

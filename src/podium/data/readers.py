@@ -86,12 +86,8 @@ class Readers:
         while waiting:
             yield waiting.popleft().result()
 
-    def close(self, patience: float = PATIENCE) -> None:
-        """Drop what no thread has begun, and end the threads.
-
-        Args:
-            patience: seconds to wait for those that are at work; they are left alone after that.
-        """
+    def close(self) -> None:
+        """Drop what no thread has begun, and end the threads; those that work on for long are left alone."""
         while True:
             try:
                 item = self._queue.get_nowait()
@@ -101,6 +97,6 @@ class Readers:
                 item[0].cancel()
         for _ in self._threads:
             self._queue.put(None)
-        until = time.monotonic() + patience
+        until = time.monotonic() + PATIENCE
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))

@@ -191,7 +191,7 @@ def _photos(source: str | Path, on_bad: str) -> Dataset:
         splits,
         3,
         PHOTO_SIZE,
-        True,
+        None,
         mean,
         std,
         crop_pct=PHOTO_CROP,
@@ -328,8 +328,12 @@ def _without_bad(data: Dataset) -> Dataset:
         splits[name] = split.select([i for i, why in enumerate(verdicts) if not why])
         total += len(split)
     if len(skipped) > max(1, TOLERATED * total):
+        bad = len(skipped)
+        enough = next(k for k in range(bad) if bad - k <= max(1, TOLERATED * (total - k)))
         what = f"{data.name}: {len(skipped)} of {total} images cannot be read, more than 1 %: {skipped[0][1]}"
-        raise DataError(what, "`podium check` lists them; mend them, or move them out of the data")
+        first = ", ".join(show(name) for name, _ in skipped[:5]) + (", ..." if len(skipped) > 5 else "")
+        fix = f"delete or mend {enough} or more of them: {first} (`podium check {data.source}` lists all)"
+        raise DataError(what, fix)
     left = set(splits["train"].labels.tolist())
     if skipped and (gone := [name for label, name in enumerate(data.classes) if label not in left]):
         what = f"{data.name}: no images of class {', '.join(gone)} are left, of what can be read: {skipped[0][1]}"

@@ -18,6 +18,7 @@ from podium import __version__
 from podium.bundle import SEAL, Bundle
 from podium.data.dataset import Dataset
 from podium.data.decode import Preprocessing
+from podium.data.sampling import stratified
 from podium.deployment.graph import Graph, answer, graph_of
 from podium.deployment.runtime import Exported, load_exported
 from podium.deployment.sealed import CARD, DIGEST, FORMAT, ZEROS, seal_ir, seal_onnx
@@ -67,7 +68,7 @@ class Parity:
 def squares(
     data: Dataset, bundle: Bundle | Exported, count: int, split: str | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Some images of a data set, spread over it, as the network sees them: from files' bytes, or pixels.
+    """Some images of a data set, spread over it and its classes, as the network sees them: from files' bytes, or pixels.
 
     Args:
         count: at most so many.
@@ -78,8 +79,8 @@ def squares(
     """
     name = split or next(s for s in ("test", "val", "train") if s in data.splits)
     images, p = data.splits[name], bundle.preprocessing
-    rows = np.unique(np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int))
-    pixels = np.stack([p.square(images.image(int(i), p.channels)) for i in rows])
+    rows = stratified(images.labels, count)
+    pixels = np.stack([p.square(images.image(int(i), p.channels, p.white)) for i in rows])
     known = np.array([bundle.classes.index(c) if c in bundle.classes else -1 for c in data.classes])
     return pixels, known[images.labels[rows]]
 

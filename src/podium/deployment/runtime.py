@@ -70,7 +70,9 @@ class Exported:
         Raises:
             DataError: not an image, or a damaged one.
         """
-        square = self.preprocessing.square(decode(data, name, self.preprocessing.channels))
+        square = self.preprocessing.square(
+            decode(data, name, self.preprocessing.channels, white=self.preprocessing.white)
+        )
         return self.logits_and_probabilities(square[None])[1][0]
 
     @public

@@ -110,12 +110,13 @@ def whole(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
     return resized_crop(image, (width, height), (0, 0, *image.size), p.interpolation)
 
 
-def views(loader: Loader, crops: int | str) -> Iterator[Batch]:
+def views(loader: Loader, crops: int | str, mirrored: bool = True) -> Iterator[Batch]:
     """Batches of all views of each image, in the split's order.
 
     Args:
         loader: whose images, preprocessing and threads they are.
         crops: 10, 144 or "dense".
+        mirrored: each view also mirrored; without, there are half as many.
 
     Yields:
         Batches in which x is (N * V, C, H, W), the V views of an image one after the other, mirrored ones last. Dense
@@ -127,7 +128,7 @@ def views(loader: Loader, crops: int | str) -> Iterator[Batch]:
     split, p = loader.split, loader.preprocessing
 
     def read(index: int) -> np.ndarray:
-        image = split.image(index, p.channels)
+        image = split.image(index, p.channels, p.white)
         if isinstance(crops, int):
             return cut(image, p, crops)
         if max(image.size) > LONGEST * min(image.size):
@@ -141,7 +142,7 @@ def views(loader: Loader, crops: int | str) -> Iterator[Batch]:
         for _, alike in groupby(zip(rows, images, strict=True), key=lambda pair: pair[1].shape):
             index, pixels = zip(*alike, strict=True)
             x = torch.from_numpy(np.stack(pixels)).to(loader.device)  # (N, V / 2, H, W, C)
-            x = torch.cat([x, x.flip(3)], 1).flatten(0, 1)
+            x = (torch.cat([x, x.flip(3)], 1) if mirrored else x).flatten(0, 1)
             chosen = torch.stack(index).to(loader.device)
             yield Batch(loader.normalized(x), loader.labels[chosen], chosen)
 

@@ -39,7 +39,11 @@ class Outputs:
 
 @torch.inference_mode()
 def evaluate(
-    net: ConvNet, loader: Loader, progress: Callable[[int, int], None] | None = None, crops: int | str = 1
+    net: ConvNet,
+    loader: Loader,
+    progress: Callable[[int, int], None] | None = None,
+    crops: int | str = 1,
+    mirrored: bool = True,
 ) -> Outputs:
     """Logits of every image of a split, once, in order, in float32 and evaluation mode.
 
@@ -49,6 +53,7 @@ def evaluate(
         progress: called with (images done, images in all) after each batch.
         crops: 1; or 10, 144 or "dense" (`evaluation.crops`): an image's probabilities are averaged over its views, and its
             logits are the logarithm of that.
+        mirrored: whether the views are also seen mirrored.
 
     Raises:
         UsageError: crops is none of these.
@@ -58,7 +63,7 @@ def evaluate(
     net.eval()
     ask = net.to_dense().eval() if crops == "dense" else net
     logits, labels, done = [], [], 0
-    for batch in loader.epoch() if crops == 1 else views(loader, crops):
+    for batch in loader.epoch() if crops == 1 else views(loader, crops, mirrored):
         scores = ask(batch.x).float()
         logits.append((scores if crops == 1 else averaged(scores, len(batch.y))).cpu())
         labels.append(batch.y.cpu())

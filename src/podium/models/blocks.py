@@ -73,6 +73,13 @@ class SqueezeExcitation(nn.Module):
         return x * torch.sigmoid(gate)
 
 
+class Ones(nn.Module):
+    """A channel of ones behind those of an image: what a convolution adds to every pixel, and not to the zeros around them."""
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        return torch.cat([x, torch.ones_like(x[:, :1])], 1)
+
+
 Side = int | tuple[int, int]
 
 

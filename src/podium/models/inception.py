@@ -85,7 +85,7 @@ class BNInception(ConvNet):
             width = ones + threes + double + (projected or inputs)
             if not se:
                 return Branches(**branches), width
-            return nn.Sequential(Branches(**branches), SqueezeExcitation(width, width // se)), width
+            return nn.Sequential(Branches(**branches), SqueezeExcitation(width, max(1, width // se))), width
 
         first = [conv(in_chans, 64, 3)] if small else [conv(in_chans, 64, 7, 2), nn.MaxPool2d(3, 2, ceil_mode=True)]
         stem = nn.Sequential(*first, conv(64, 64, 1), conv(64, 192, 3))

@@ -48,12 +48,12 @@ class MobileNet(ConvNet):
             named["relu"] = nn.ReLU6(inplace=True) if six else nn.ReLU(inplace=True)
             return nn.Sequential(named)
 
-        channels = int(32 * width)
+        channels = max(1, int(32 * width))
         stem, stages = layer(in_chans, channels, 3, 1 if small else 2), []
         for number, widths in enumerate(STAGES, 1):
             stage = []
             for index, wide in enumerate(widths):
-                stride, outputs = 2 if number > 1 and index == 0 else 1, int(wide * width)
+                stride, outputs = 2 if number > 1 and index == 0 else 1, max(1, int(wide * width))
                 block = OrderedDict[str, nn.Module](
                     depthwise=layer(channels, channels, 3, stride, channels), pointwise=layer(channels, outputs, 1, 1)
                 )

@@ -8,6 +8,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from torch import nn
 
 from podium.calls import meant, public
 from podium.errors import UsageError, closest
+from podium.models.blocks import Ones
 from podium.models.convnet import ConvNet
 from podium.models.edits import apply_edits
 
@@ -158,6 +160,12 @@ def find_peer(source: str) -> Peer:
     return _PEERS[library, name]
 
 
+def peers() -> Mapping[tuple[str, str], Peer]:
+    """How the weights of every (library, name) that is known are read."""
+    _architectures()
+    return _PEERS
+
+
 @functools.cache
 def _architectures() -> dict[str, Architecture]:
     """All of them; the files of this folder are imported at the first call."""
@@ -235,7 +243,7 @@ def build_model(
             own = [key for key in accepted if key not in (*given, "small")]
             raise UsageError(
                 f"{name} has no argument {key!r}",
-                meant(key, own, f"it takes {', '.join(own)}" if own else "leave it out"),
+                meant(key, [*own, *given, "small", "weights"], f"it takes {', '.join(own)}" if own else "leave it out"),
             )
     form = {"small": small} if has_small else {}
     net = known.build(**given, **form, **{**known.arguments, **arguments})
@@ -246,9 +254,21 @@ def build_model(
 def rebuild(spec: Mapping[str, Any]) -> ConvNet:
     """The network that a `spec` describes, with fresh weights; lists, as JSON has them, stand for tuples."""
     arguments: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in spec.items()}
-    edits = arguments.pop("edits", None)
+    edits, ones = arguments.pop("edits", None), arguments.pop("ones", False)
+    if ones:
+        arguments["in_chans"] += 1
     net = build_model(arguments.pop("model"), **arguments)
+    if ones:
+        net.spec = {**net.spec, "in_chans": net.spec["in_chans"] - 1}
+        add_ones(net)
     return apply_edits(net, edits) if edits else net
+
+
+def add_ones(net: ConvNet) -> None:
+    """Put `blocks.Ones` before all else in a network, whose first convolution reads one channel more than an image has."""
+    inside = net.stem._modules if isinstance(net.stem, nn.Sequential) else {"first": net.stem}
+    net.stem = nn.Sequential(OrderedDict[str, Any]({"ones": Ones(), **inside}))
+    net.spec = {**net.spec, "ones": True}
 
 
 def _too_small(known: Architecture, image_size: int, small: bool) -> tuple[str, str]:

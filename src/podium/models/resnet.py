@@ -115,7 +115,7 @@ class ResNet(ConvNet):
                 if se_relu:
                     branch.add_module("relu", nn.ReLU(inplace=True))
                 if se:
-                    branch.add_module("se", SqueezeExcitation(outer, outer // se))
+                    branch.add_module("se", SqueezeExcitation(outer, max(1, outer // se)))
                 stage.append(Residual(branch, _shortcut(shortcut, channels, outer, stride, bias, eps)))
                 channels = outer
             stages.append((f"stage{number + 1}", nn.Sequential(*stage)))

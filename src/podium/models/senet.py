@@ -49,7 +49,7 @@ class SENet154(ConvNet):
                 branch = conv_bn_chain(
                     conv(channels, half, 1), conv(half, outer, 3, stride, groups=64), conv(outer, outer, 1)
                 )
-                branch.add_module("se", SqueezeExcitation(outer, outer // se))
+                branch.add_module("se", SqueezeExcitation(outer, max(1, outer // se)))
                 shortcut: nn.Module = nn.Identity()
                 if index == 0:
                     shortcut = conv_bn_chain(conv(channels, outer, 3 if number > 0 else 1, stride))

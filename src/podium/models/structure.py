@@ -110,6 +110,7 @@ WORDS = {
     "LocalResponseNorm": "LRN",
     "ZeroPadShortcut": "zero padding",
     "ZeroPad2d": "zero padding",
+    "Ones": "channel of ones",
     "Branches": "concat",
 }
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,33 +11,23 @@ from torch import Tensor, nn
 
 from podium.errors import ModelFileError, UsageError
 from podium.models.blocks import Grid
-from podium.models.convnet import ConvNet, meta
+from podium.models.convnet import ConvNet
 from podium.models.foreign import read_foreign
-from podium.models.registry import InOrder, Rules, build_model, find_peer
+from podium.models.match import first_conv, fitting, match, mismatches, refuse_not_finite
+from podium.models.registry import add_ones, build_model, find_peer
 
 
 def load_state(net: ConvNet, state: dict[str, Tensor], origin: str) -> None:
     """Fill a network with weights of exactly its names and shapes.
 
     Raises:
-        ModelFileError: names the first missing, unexpected and mismatched ones.
+        ModelFileError: names the first missing, unexpected and mismatched ones, or the one that is not finite.
     """
-    own = net.state_dict()
-    mismatched = [
-        f"{k} is {tuple(state[k].shape)}, not {tuple(v.shape)}"
-        for k, v in own.items()
-        if k in state and state[k].shape != v.shape
-    ]
-    wrong = {
-        "missing": [k for k in own if k not in state and not k.endswith("num_batches_tracked")],
-        "unexpected": [k for k in state if k not in own],
-        "mismatched": mismatched,
-    }
-    if any(wrong.values()):
-        listed = "; ".join(f"{len(v)} {kind}: {', '.join(v[:5])}" for kind, v in wrong.items() if v)
+    if wrong := mismatches(net.state_dict(), state):
         raise ModelFileError(
-            f"{origin}: not the weights of {net.spec['model']} ({listed})", "name the architecture they are of"
+            f"{origin}: not the weights of {net.spec['model']} ({wrong})", "name the architecture they are of"
         )
+    refuse_not_finite(state, origin)
     net.load_state_dict(state, strict=False)
 
 
@@ -51,69 +40,40 @@ def import_weights(
         source: "LIBRARY:NAME", such as "torchvision:resnet50".
         path: the downloaded file.
         num_classes: put a fresh head of this size on it, where it has another.
-        in_chans: sum or spread the first convolution's filters over this many channels, where it has others.
+        in_chans: fold the first convolution's filters into this many channels, where it has others (`adapt_channels`).
 
     Returns:
         The network, and a line for each thing that is not as it is in the file.
 
     Raises:
         UsageError: an unknown peer or network, or one whose weights have no rules here.
-        ModelFileError: the file is not those weights.
+        ModelFileError: the file is not those weights; names a known network whose weights they are.
     """
-    known = find_peer(source)
+    known, notes = find_peer(source), []
     for what, asked, least in (("num_classes", num_classes, 2), ("in_chans", in_chans, 1)):
         if asked is not None and asked < least:
             raise UsageError(f"{what}: {asked}", f"give at least {least}")
-    state = read_foreign(path)
-    arguments, notes = dict(known.arguments), []
-    blank = meta(lambda: build_model(known.model, **known.arguments))
-    state = rename(state, known.rules, blank)
-    if blank.auxiliary and not any(key.startswith("auxiliary.") for key in state):
-        arguments["aux"] = False  # files that are shipped often have none
-    first, head = state.get(f"{first_conv(blank)}.weight"), state.get("head.classifier.weight")
-    if first is not None and first.ndim == 4:
-        arguments["in_chans"] = first.shape[1]
-    if head is not None:
-        arguments["num_classes"] = head.shape[0]
-    elif num_classes is not None:
-        arguments["num_classes"] = num_classes
-    net = build_model(known.model, **arguments)
-    own = net.state_dict()
-    if head is None and num_classes is not None:  # Keras's "notop"
+    theirs = read_foreign(path)
+    found = match(known, theirs, num_classes)
+    if found.wrong:
+        other = fitting(source, theirs)
+        fix = f"these are the weights of {other}: give that name" if other else "name the architecture they are of"
+        raise ModelFileError(f"{path}: not the weights of {known.model} ({found.wrong})", fix)
+    net, state = build_model(known.model, **found.arguments), found.state
+    if not found.has_head:
         notes.append(f"the file has no classifier: a fresh one for {num_classes} classes")
-        state |= {key: value for key, value in own.items() if key.startswith("head.")}
+        state |= {key: value for key, value in net.state_dict().items() if key.startswith("head.")}
     if source.startswith("keras:"):
         _channels_first(net, state)
-    for key, value in state.items():
-        if key in own and value.shape != own[key].shape and value.flatten(1).shape == own[key].flatten(1).shape:
-            value = value.reshape(own[key].shape)  # a fully connected layer that was written as a convolution
-        state[key] = value.float() if value.is_floating_point() else value
-    load_state(net, state, str(path))
-    if in_chans is not None and in_chans != net.spec["in_chans"]:
-        notes.append(f"the first convolution is adapted from {net.spec['in_chans']} to {in_chans} channels")
-        adapt_channels(net, in_chans)
+    load_state(net, {k: v.float() if v.is_floating_point() else v for k, v in state.items()}, str(path))
+    had = net.spec["in_chans"]
+    if in_chans is not None and in_chans != had:
+        notes.append(f"the first convolution is adapted from {had} to {in_chans} channels")
+        adapt_channels(net, in_chans, *(statistics(known.pixels, channels) for channels in (had, in_chans)))
     if num_classes is not None and num_classes != net.spec["num_classes"]:
         notes.append(f"the classifier is fresh: {num_classes} classes, not {net.spec['num_classes']}")
         net.reset_head(num_classes)
     return net, notes
-
-
-def rename(state: dict[str, Tensor], rules: Rules, net: ConvNet) -> dict[str, Tensor]:
-    """Weights by our names, by one rule after the other."""
-    for pattern, replacement in rules:
-        target: Any = replacement
-        if isinstance(replacement, InOrder):
-            target = _numbered(pattern, replacement, list(state), net)
-        state = {re.sub(pattern, target, key): value for key, value in state.items()}
-    return state
-
-
-def _numbered(pattern: str, rule: InOrder, keys: list[str], net: ConvNet) -> Callable[[re.Match[str]], str]:
-    """From the number in a peer's name to the layer of ours that has its rank."""
-    numbers = sorted({int(match[1]) for key in keys if (match := re.search(pattern, key))})
-    ours = [n for n, m in net.named_modules() if isinstance(m, rule.kind) and re.search(rule.where, n)]
-    names = dict(zip(numbers, ours, strict=False))
-    return lambda match: f"{names[int(match[1])]}." if int(match[1]) in names else f"unknown.{match[1]}."
 
 
 def _channels_first(net: ConvNet, state: dict[str, Tensor]) -> None:
@@ -124,22 +84,52 @@ def _channels_first(net: ConvNet, state: dict[str, Tensor]) -> None:
             state[key] = state[key].unflatten(1, (grid.side, grid.side, -1)).permute(0, 3, 1, 2).flatten(1)
 
 
-def first_conv(net: ConvNet) -> str:
-    """The name of the convolution that reads the image."""
-    return next(name for name, m in net.named_modules() if isinstance(m, nn.Conv2d))
+Statistics = tuple[Sequence[float], Sequence[float]]  # mean and standard deviation, a number a channel
+
+
+def statistics(pixels: Mapping[str, Any], channels: int) -> Statistics:
+    """What images of so many channels are normalised by: the peer's own numbers, or for other channels their average."""
+    mean, std = pixels["mean"], pixels["std"]
+    if len(mean) == channels:
+        return mean, std
+    return (sum(mean) / len(mean),) * channels, (sum(std) / len(std),) * channels
 
 
 @torch.no_grad()
-def adapt_channels(net: ConvNet, in_chans: int) -> None:
+def adapt_channels(
+    net: ConvNet, in_chans: int, before: Statistics | None = None, after: Statistics | None = None
+) -> None:
     """Let the first convolution read another number of channels.
 
-    One channel takes the sum of the filters, which answers grey as it answered the same grey in all channels; more repeat
-    them in turn, scaled so that the sum stays.
+    A grey picture, shown in all of them, is answered as it was answered before. The deviations are folded into the weights.
+    Where the means differ, so do the numbers that a pixel becomes, by a constant for each channel, which is not there in
+    the padding around the image: one more channel of ones (`blocks.Ones`) carries it.
+
+    Args:
+        in_chans: at least 1.
+        before, after: what images were, and will be, normalised by; all channels alike if None.
     """
     name = first_conv(net)
-    old = net.get_submodule(name)
-    weight: Tensor = old.weight  # type: ignore[assignment]
-    had = weight.shape[1]
-    fresh = weight.sum(1, keepdim=True) if in_chans == 1 else weight[:, torch.arange(in_chans) % had] * (had / in_chans)
-    old.weight, old.in_channels = nn.Parameter(fresh.contiguous()), in_chans  # type: ignore[assignment]
+    layer: Any = net.get_submodule(name)
+    had = net.spec["in_chans"]
+    old_mean, old_std = (torch.tensor(v, dtype=torch.float64) for v in before or ((0.0,) * had, (1.0,) * had))
+    mean, std = (torch.tensor(v, dtype=torch.float64) for v in after or ((0.0,) * in_chans, (1.0,) * in_chans))
+    # Which new channel each old one is read from: more repeat them in turn, fewer share them.
+    most = max(had, in_chans)
+    old, new = torch.arange(most) % had, torch.arange(most) % in_chans
+    share = 1 / torch.bincount(old, minlength=had)[old] / old_std[old]  # of the filter, over the deviation it had
+    filters = layer.weight.double()
+    parts = filters[:, old] * share.view(1, -1, 1, 1)  # (K, most, h, w)
+    fresh = filters.new_zeros(len(filters), in_chans, *filters.shape[2:])
+    fresh.index_add_(1, new, parts * std[new].view(1, -1, 1, 1))
+    shift = (parts * (mean[new] - old_mean[old]).view(1, -1, 1, 1)).sum(1, keepdim=True)
+    ones = bool(net.spec.get("ones"))
+    if ones:
+        shift += filters[:, had:]
+    if bool((mean[new] != old_mean[old]).any()) and not ones:
+        add_ones(net)
+        ones = True
+    if ones:
+        fresh = torch.cat([fresh, shift], 1)
+    layer.weight, layer.in_channels = nn.Parameter(fresh.to(layer.weight.dtype)), fresh.shape[1]
     net.spec = {**net.spec, "in_chans": in_chans}

@@ -138,6 +138,7 @@ def _train(
             plan.settings = plan.settings.replace(duration=f"{steps}it")
             decided = {"duration": asked} | {key: "auto" for key, value in vars(settings).items() if value == "auto"}
             notes = origin | {key: f"{word} from {origin.get(key, 'default')}" for key, word in decided.items()}
+            notes |= plan.decided
         if ranks.leads and changed:
             write_file(folder / SETTINGS, plan.settings, notes)
         ranks.wait()  # until rank 0 holds the folder

@@ -61,6 +61,7 @@ class Plan:
         criterion: from a batch's images to the loss.
         parents: whose weights it starts from and who teaches it, by name and SHA-256, for the card.
         earlier: what these had learned from.
+        decided: setting -> why it came to its value, of those that the images decide.
     """
 
     settings: Settings
@@ -79,6 +80,7 @@ class Plan:
     criterion: Criterion = field(default_factory=lambda: criterion(0.0, None, 0.0, 1.0))
     parents: dict[str, str] = field(default_factory=dict)
     earlier: Record | None = None
+    decided: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def images(self) -> str:
@@ -162,6 +164,7 @@ def prepare(
             crop_pct=data.crop_pct if data.resize == "crop" else 1.0,
             mean=data.mean,
             std=data.std,
+            white=data.white,
         )
     preprocessing = dataclasses.replace(preprocessing, image_size=net.spec["image_size"], resize=data.resize)
     if teacher is not None:
@@ -174,6 +177,7 @@ def prepare(
     if s.qat:
         fake_int8(net)
     s = _fitted(net.to(device), s, device, cost.macs, len(data.splits["train"]), ranks)
+    flip, decided = _mirroring(s, data, ranks)
     s = s.replace(
         lr=s.lr if s.lr is not None else default_rate(net, s.optimizer),
         lr_batch=s.lr_batch or (_meant_for(s.recipe) if s.lr_scale != "none" else None),
@@ -182,7 +186,7 @@ def prepare(
         small=net.spec["small"],
         channels=data.channels,
         resize=data.resize,
-        flip=s.flip if s.flip is not None else data.mirror,
+        flip=flip,
         device=device.type,
     )
     augment = Augment(s.crop, s.crop_padding, (s.crop_range[0], s.crop_range[1]), bool(s.flip), s.erase, s.colour)
@@ -217,11 +221,17 @@ def prepare(
         loaders=loaders,
         judge=judge,
         monitor=monitor,
-        notes=[*data.notes, *_vain(settings, s), *_shared(s, train.batch_size, net, ranks)],
+        notes=[
+            *data.notes,
+            *_vain(settings, s),
+            *(f"mirroring {why}" for why in decided.values()),
+            *_shared(s, train.batch_size, net, ranks),
+        ],
         ranks=ranks,
         criterion=criterion(s.label_smoothing, teach, s.alpha, s.temperature),
         parents=parents,
         earlier=earlier,
+        decided=decided,
     )
 
 
@@ -235,6 +245,15 @@ def form_for(s: Settings, data: Dataset, teacher: Preprocessing | None = None) -
     """
     size = s.image_size or (teacher.image_size if teacher is not None else None)
     return form(s.model, stored_size(data, SMALL_UP_TO), size, s.small)
+
+
+def _mirroring(s: Settings, data: Dataset, ranks: Ranks) -> tuple[bool, dict[str, str]]:
+    """Whether images are mirrored, and why where the settings leave it to the images; rank 0 decides for all."""
+    if s.flip is not None:
+        return s.flip, {}
+    found = data.mirroring if ranks.leads else None
+    flip = bool(ranks.first(int(found is not None and found.flip)))
+    return flip, {"flip": found.reason} if found is not None else {}
 
 
 def _fitted(net: ConvNet, s: Settings, device: torch.device, macs: int, images: int, ranks: Ranks) -> Settings:

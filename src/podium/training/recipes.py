@@ -7,6 +7,7 @@ import numbers
 from pathlib import Path
 from typing import Any
 
+from podium.calls import number_of
 from podium.errors import UsageError, closest
 from podium.settings import DEFAULT, FLAG, Origin, Origins, duration, merge, read_file
 from podium.training.articles import ARTICLES
@@ -148,6 +149,12 @@ def length_of(flags: dict[str, Any]) -> dict[str, Any]:
     if not words or words == ["duration"]:
         return flags
     value = flags[words[0]]
+    if (
+        isinstance(value, str)
+        and words[0] != "budget"
+        and (number := number_of(value, words[0] == "steps")) is not None
+    ):
+        raise UsageError(f"{words[0]}: {value!r} is a text", f"give the number: {number}")
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if words[0] == "budget":
         duration("budget", text := str(value))

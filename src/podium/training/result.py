@@ -45,6 +45,7 @@ def card(plan: Plan, split: str, step: int, scores: dict[str, Any]) -> dict[str,
         "steps": step,
         "seed": s.seed,
         "recipe": s.recipe,
+        "flip": s.flip,
         **plan.parents,
         "scores": scores,
     }

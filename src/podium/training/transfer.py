@@ -20,7 +20,7 @@ from podium.errors import ModelFileError, UsageError
 from podium.models.convnet import ConvNet
 from podium.models.download import official
 from podium.models.registry import rebuild
-from podium.models.weights import adapt_channels
+from podium.models.weights import adapt_channels, statistics
 from podium.recommended import run_of
 from podium.settings import Settings, to_steps
 
@@ -95,8 +95,10 @@ def adapted(source: Source, s: Settings, data: Dataset) -> tuple[ConvNet, Prepro
         raise UsageError(f"small: {name} has the {form} form", "leave it out")
     if s.image_size is not None and s.image_size != net.spec["image_size"]:
         net = _resized(net, s.image_size, name)
+    pixels = {"mean": old.mean, "std": old.std}
     if data.channels != net.spec["in_chans"]:
-        adapt_channels(net, data.channels)
+        before, after = (statistics(pixels, channels) for channels in (net.spec["in_chans"], data.channels))
+        adapt_channels(net, data.channels, before, after)
     same = set(data.classes) == set(source.bundle.classes)
     if same:
         reorder(net, [source.bundle.classes.index(c) for c in data.classes], name)
@@ -105,15 +107,17 @@ def adapted(source: Source, s: Settings, data: Dataset) -> tuple[ConvNet, Prepro
         net.reset_head(len(data.classes))
     crop = old.crop_pct if same else data.crop_pct
     several = data.channels == old.channels
+    mean, std = (old.mean, old.std) if several else statistics(pixels, data.channels)
     preprocessing = dataclasses.replace(
         old,
         image_size=net.spec["image_size"],
         channels=data.channels,
         resize=data.resize,
         crop_pct=crop if data.resize == "crop" else 1.0,
-        mean=old.mean if several else (sum(old.mean) / len(old.mean),) * data.channels,
-        std=old.std if several else (sum(old.std) / len(old.std),) * data.channels,
+        mean=tuple(mean),
+        std=tuple(std),
         channel_order=old.channel_order if several else "rgb",
+        white=old.white if same else data.white,
     )
     return net.train(), preprocessing
 
@@ -187,7 +191,7 @@ def check_same_pixels(preprocessing: Preprocessing, teacher: Preprocessing) -> N
     Raises:
         UsageError: they do not; names the first thing that differs.
     """
-    for key in ("image_size", "channels", "mean", "std", "channel_order"):
+    for key in ("image_size", "channels", "mean", "std", "channel_order", "white"):
         own, theirs = getattr(preprocessing, key), getattr(teacher, key)
         if own != theirs:
             raise UsageError(f"teacher: its {key} is {theirs}, the student's {own}", "take one that sees the same")

@@ -167,6 +167,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     print(
         f"{scores['split']}: top-1 {100 * scores['top1']:.2f} %{top5}, loss {scores['loss']:.4f}, "
         f"calibration error {scores['ece']:.4f}, on {scores['n']:,} images, crops {scores['crops']}"
+        + ("" if scores.get("mirrored", True) else " without mirrored views, as the run was trained")
     )
     return 0
 

@@ -1,0 +1,105 @@
+"""Images of more than 8 bits a channel: which value is white in a data set, and how that becomes 8 bits. No torch here.
+
+A camera of 12 bits writes values up to 4,095 into files of 16; scaled by 65,535 they would all be black. So the largest
+value is looked for once, in the training images, and what stands for white is part of a network's preprocessing.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from podium.data.sampling import by_content
+from podium.errors import DataError
+
+if TYPE_CHECKING:
+    from podium.data.dataset import ImageFile
+
+WHITE = 65535  # of 16 bits
+IMAGES, BYTES = 512, 256 << 20  # looked at, at most
+JPEGS, FEW = (".jpg", ".jpeg"), 32  # such files have 8 bits; this many are looked at where there are no others
+OTHER_BYTE = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L", "LA;16B": "RGBA"}  # Pillow's modes that give the low bytes
+
+
+def scaled(values: np.ndarray, white: int) -> np.ndarray:
+    """Values from 0 to `white` as uint8, rounded; larger ones are white."""
+    wide = np.clip(values.astype(np.int64), 0, white)
+    return np.asarray((wide * 255 + white // 2) // white, np.uint8)
+
+
+def raw_mode(image: Image.Image) -> str:
+    """How the pixels of an image lie in its file, as Pillow names it; to be asked before it is loaded."""
+    tiles = getattr(image, "tile", None)
+    arguments = tiles[0].args if tiles else ""
+    first = arguments if isinstance(arguments, str) else (arguments or ("",))[0]
+    return first if isinstance(first, str) else ""
+
+
+def deep_colour(data: bytes, image: Image.Image, mode: str) -> np.ndarray | None:
+    """All 16 bits of a PNG in colour, of which Pillow keeps the upper 8.
+
+    Args:
+        data: the file.
+        image: loaded from it.
+        mode: its `raw_mode`.
+
+    Returns:
+        (H, W, C) int64 without transparency; None if it is another kind of image.
+    """
+    if image.format != "PNG" or mode not in OTHER_BYTE:
+        return None
+    again = Image.open(io.BytesIO(data), formats=("PNG",))
+    again.tile = [tile._replace(args=OTHER_BYTE[mode]) for tile in again.tile]
+    again.load()
+    low = np.asarray(again).astype(np.int64)
+    if mode == "LA;16B":  # read as four bytes: both of grey, both of transparency
+        return np.repeat((low[..., :1] << 8) | low[..., 1:2], 3, axis=2)
+    return (np.asarray(image).astype(np.int64)[..., :3] << 8) | low[..., :3]
+
+
+def largest_value(data: bytes) -> int | None:
+    """The largest value of an image of more than 8 bits a channel; None if it has 8, or cannot be read."""
+    try:
+        image = Image.open(io.BytesIO(data))
+        mode = raw_mode(image)
+        if not image.mode.startswith("I") and mode not in OTHER_BYTE:
+            return None
+        image.load()
+        values = np.asarray(image) if image.mode.startswith("I") else deep_colour(data, image, mode)
+        return None if values is None else max(0, int(values.max()))
+    except Exception:  # what is damaged is named where it is needed; decoders raise anything
+        return None
+
+
+def find_white(files: Sequence[ImageFile]) -> tuple[int, str | None]:
+    """Which value is white in image files, by a sample of them: the largest that the bits in use can hold.
+
+    Returns:
+        The value, 65,535 where nothing else is found; and a line about it for people if it is another.
+    """
+    others = [file for file in files if not file.name.lower().endswith(JPEGS)]
+    looked = others or list(files)
+    size = max(1, sum(file.size for file in looked) // max(1, len(looked)))
+    count = min(IMAGES if others else FEW, max(FEW, BYTES // size))
+    chosen = [looked[i] for i in by_content(looked)[:count]]
+    with ThreadPoolExecutor(2) as pool:
+        found = [value for value in pool.map(_largest, chosen) if value is not None]
+    most = max(found, default=0)
+    bits = most.bit_length()
+    if most == 0 or bits == 16:
+        return WHITE, None
+    white = 2**bits - 1
+    stored = "16-bit" if bits < 16 else "32-bit"
+    return white, f"note: {stored} images that use {bits} bits (largest value {most:,}): scaled by {white:,}"
+
+
+def _largest(file: ImageFile) -> int | None:
+    try:
+        return largest_value(file.read())
+    except DataError:
+        return None

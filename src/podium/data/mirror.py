@@ -1,0 +1,271 @@
+"""Whether mirrored images keep their class: a small classifier, trained on a sample with and without them, says so.
+
+The features are the responses of whitened patches of the images themselves, pooled over a grid [Coates, Ng and Lee 2011,
+"An analysis of single-layer networks in unsupervised feature learning"], the classifier is ridge regression. Each image is
+classified by a classifier that saw neither it nor its mirror image. Where left and right are two classes, the one that
+learnt from mirrored images too can no longer tell them apart; that is what mirroring would do to a network. numpy only.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from podium.data.dataset import Split, show
+from podium.data.depth import WHITE
+from podium.data.sampling import by_content
+from podium.errors import DataError
+
+IMAGES = 1500  # looked at, at most
+BYTES = 256 << 20  # of files read, at most
+SIDE, PATCH, STEP, FILTERS = 32, 6, 2, 64  # pixels; filters
+GRIDS = ((1, np.maximum), (2, np.maximum), (3, np.add))  # cells a side, and how the responses in a cell are pooled
+CONTRAST, THRESHOLD = 100.0, 0.5  # variance that counts as flat, in grey levels squared; response that counts as none
+FOLDS, RIDGE = 5, 0.3
+SURE = 0.005  # probability of such a loss by chance, below which it counts as one
+COST, PAIR_COST = 0.02, 0.1  # share of the images that mirroring may cost, at 95 %, where it counts as harmless
+TOLD_APART = 0.6  # share of the images of two classes that the classifier must know, at 95 %, to have a say on them
+GREY = 8  # largest difference between the channels of an image that is grey
+
+
+@dataclass(frozen=True)
+class Mirroring:
+    """Whether training may mirror images.
+
+    Args:
+        flip: it may.
+        reason: why, for people: "on: ..." or "off: ...".
+        certain: whether the images say so; else it follows from their being grey or in colour.
+    """
+
+    flip: bool
+    reason: str
+    certain: bool
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """Scores (N, K) of images by classifiers that did not see them: trained as they are, and on mirror images too."""
+
+    labels: np.ndarray
+    plain: np.ndarray
+    mirrored: np.ndarray
+
+
+def mirroring(split: Split, classes: Sequence[str], white: int = WHITE) -> Mirroring:
+    """Decide from training images whether their mirror images keep their class.
+
+    Args:
+        split: training images; a sample of them is read.
+        classes: names over the split's labels.
+        white: as of `decode`.
+
+    Returns:
+        The decision; the same whatever the order of the images. Off where mirrored images make two classes harder to tell
+        apart; undecided is off for grey images and on for colour.
+    """
+    pixels, labels = _sample(split, white)
+    spread = pixels.astype(np.int16)
+    grey = len(pixels) == 0 or float(np.mean((spread.max(3) - spread.min(3)).max((1, 2)) <= GREY)) >= 0.9
+    found = "could not show that it does no harm" if grey else "found nothing against it"
+    kind = "off: grey images" if grey else "on: colour images"
+    undecided = f"{kind}, and a small probe of {len(labels):,} of them {found}"
+    counts = np.bincount(labels, minlength=len(classes))
+    if np.count_nonzero(counts >= 2) < 2:
+        return Mirroring(not grey, undecided, False)
+    present = np.flatnonzero(counts >= 2)
+    kept = np.isin(labels, present)
+    answers = _answers(
+        pixels[kept] @ np.array([0.299, 0.587, 0.114], np.float32), np.searchsorted(present, labels[kept])
+    )
+    names = [f"'{show(classes[c])}'" for c in present.tolist()]
+    if (loss := _lost(answers, names)) is not None:
+        return Mirroring(False, f"off: with mirrored images a small probe {loss}", True)
+    plain, mirrored = (float(np.mean(s.argmax(1) == answers.labels)) for s in (answers.plain, answers.mirrored))
+    if _harmless(answers):
+        shares = f"{100 * mirrored:.0f} % of {len(answers.labels):,} images right, {100 * plain:.0f} % without"
+        return Mirroring(True, f"on: mirrored images do a small probe no harm ({shares})", True)
+    return Mirroring(not grey, undecided, False)
+
+
+# --- the sample
+
+
+def _sample(split: Split, white: int) -> tuple[np.ndarray, np.ndarray]:
+    """Some images, as many of each class as there are: pixels (N, SIDE, SIDE, 3) uint8 and labels (N,), class by class."""
+    order, room = _order(split), IMAGES
+    if split.files is not None:
+        room = min(room, BYTES * len(split) // max(1, sum(file.size for file in split.files)))
+    classes = np.unique(split.labels)
+    if len(classes) > IMAGES // 2:
+        classes = classes[np.linspace(0, len(classes) - 1, IMAGES // 2).round().astype(int)]
+    each = max(2, room // max(1, len(classes)))
+    ordered = split.labels[order]
+    rows = [order[place] for label in classes for place in np.flatnonzero(ordered == label)[:each]]
+    with ThreadPoolExecutor(2) as pool:
+        small = list(pool.map(lambda row: _small(split, row, white), rows))
+    there = [(row, pixels) for row, pixels in zip(rows, small, strict=True) if pixels is not None]
+    pixels = np.array([pixels for _, pixels in there], np.uint8).reshape(-1, SIDE, SIDE, 3)
+    return pixels, split.labels[[row for row, _ in there]]
+
+
+def _order(split: Split) -> list[int]:
+    """Its images in an order that says nothing of their places: by a checksum of the names or the pixels."""
+    if split.files is not None:
+        return by_content(split.files)
+    if split.packed is not None:
+        keys = split.packed.index[split.packed.rows, 4]
+    else:
+        stored = split.pixels if split.pixels is not None else ()
+        keys = np.array([zlib.crc32(np.ascontiguousarray(pixels).data) for pixels in stored], np.int64)
+    return np.argsort(keys, kind="stable").tolist()
+
+
+def _small(split: Split, row: int, white: int) -> np.ndarray | None:
+    """All of an image on SIDE x SIDE pixels; None if it cannot be read, which is for those to tell who need it."""
+    try:
+        pixels = split.array(row, 3, lambda width, height: _times(min(width, height)), white)
+    except DataError:
+        return None
+    return np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+
+
+def _times(side: int) -> int:
+    return next((times for times in (8, 4, 2) if side >= times * SIDE), 1)
+
+
+# --- the classifier
+
+
+def _answers(images: np.ndarray, labels: np.ndarray) -> _Answers:
+    """What the two classifiers say of images (N, SIDE, SIDE) float32, luminance."""
+    filters = _filters(images)
+    seen, other = _features(images, filters), _features(np.ascontiguousarray(images[:, :, ::-1]), filters)
+    place = np.zeros(len(labels), int)  # of an image among those of its class
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        place[rows] = np.arange(len(rows))
+    targets = np.eye(int(labels.max()) + 1, dtype=np.float32)[labels]
+    plain, mirrored = np.zeros_like(targets), np.zeros_like(targets)
+    for fold in range(FOLDS):
+        held = place % FOLDS == fold
+        if not held.any() or held.all():
+            continue
+        known, wanted = seen[~held], targets[~held]
+        plain[held] = _ridge(known, wanted, seen[held])
+        mirrored[held] = _ridge(np.concatenate([known, other[~held]]), np.concatenate([wanted, wanted]), seen[held])
+    return _Answers(labels, plain, mirrored)
+
+
+def _windows(images: np.ndarray) -> np.ndarray:
+    return np.lib.stride_tricks.sliding_window_view(images, (PATCH, PATCH), (1, 2))
+
+
+def _filters(images: np.ndarray) -> np.ndarray:
+    """Filters (PATCH², FILTERS) that respond to patches which the images have, decorrelated."""
+    draw, places = np.random.Generator(np.random.PCG64(0)), 10_000
+    across = SIDE - PATCH + 1
+    where = (draw.integers(0, limit, places) for limit in (len(images), across, across))
+    patches = _windows(images)[tuple(where)].reshape(places, -1)
+    patches = patches - patches.mean(1, keepdims=True)
+    strength = np.square(patches).mean(1)
+    normal = patches / np.sqrt(strength + CONTRAST)[:, None]
+    values, vectors = np.linalg.eigh(np.cov(normal.T))
+    whitening = (vectors / np.sqrt(values + 0.1 * values.mean() + 1e-9)) @ vectors.T
+    chosen = np.flatnonzero(strength > max(1.0, float(np.median(strength))))[:FILTERS]
+    found = normal[chosen] @ whitening if len(chosen) == FILTERS else draw.standard_normal((FILTERS, PATCH * PATCH))
+    found /= np.linalg.norm(found, axis=1, keepdims=True)
+    return np.asarray(whitening @ found.T, np.float32)
+
+
+def _features(images: np.ndarray, filters: np.ndarray) -> np.ndarray:
+    """Pooled responses (N, D) of images (N, SIDE, SIDE): how much of each patch, light on dark or dark on light, is where."""
+    out = []
+    for start in range(0, len(images), 64):
+        windows = _windows(images[start : start + 64])[:, ::STEP, ::STEP]
+        count, across = windows.shape[:2]
+        patches = windows.reshape(count, across * across, -1)
+        mean = patches.mean(2, keepdims=True)
+        spread = np.sqrt(np.maximum(np.square(patches).mean(2, keepdims=True) - mean**2, 0) + CONTRAST)
+        response = np.maximum(np.abs((patches @ filters - mean * filters.sum(0)) / spread) - THRESHOLD, 0)
+        response = response.reshape(count, across, across, -1)
+        pooled = []
+        for cells, pool in GRIDS:
+            edges = np.linspace(0, across, cells + 1).round().astype(int)[:-1]
+            pooled.append(pool.reduceat(pool.reduceat(response, edges, 1), edges, 2).reshape(count, -1))
+        out.append(np.concatenate(pooled, 1))
+    return np.concatenate(out)
+
+
+def _ridge(known: np.ndarray, wanted: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Scores (M, K) of features `asked` by ridge regression from `known` (N, D) to `wanted` (N, K)."""
+    mean, variance = known.mean(0), known.var(0)
+    scale = 1 / np.sqrt(variance + 0.01 * variance.mean() + 1e-9)
+    x, level = (known - mean) * scale, wanted.mean(0)
+    penalty = RIDGE * len(x) * x.shape[1] / 1000
+    if len(x) < x.shape[1]:
+        gram = x @ x.T
+        gram[np.diag_indices_from(gram)] += penalty
+        weights = x.T @ np.linalg.solve(gram, wanted - level)
+    else:
+        gram = x.T @ x
+        gram[np.diag_indices_from(gram)] += penalty
+        weights = np.linalg.solve(gram, x.T @ (wanted - level))
+    return (asked - mean) * scale @ weights + level
+
+
+# --- the verdict
+
+
+def _pairs(answers: _Answers) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Of images of class c or d, for every pair (K, K): known without mirroring only, with it only, without it, how many."""
+    count = answers.plain.shape[1]
+    lost, won, known = (np.zeros((count, count), int) for _ in range(3))
+    for label in range(count):
+        rows = answers.labels == label
+        before, after = (s[rows, label : label + 1] > s[rows] for s in (answers.plain, answers.mirrored))
+        lost[label], won[label] = (before & ~after).sum(0), (~before & after).sum(0)
+        known[label] = before.sum(0)
+    images = np.bincount(answers.labels, minlength=count)
+    return lost + lost.T, won + won.T, known + known.T, images[:, None] + images
+
+
+def _lost(answers: _Answers, names: list[str]) -> str | None:
+    """What mirroring costs beyond chance, of the two classes it costs most or of all; None if nothing."""
+    lost, won, known, images = _pairs(answers)
+    pairs = len(names) * (len(names) - 1) / 2
+    strength = np.triu((lost - won) / np.sqrt(np.maximum(lost + won, 1)), 1)
+    c, d = np.unravel_index(strength.argmax(), strength.shape)
+    before, after = (100 * (known[c, d] + more) / images[c, d] for more in (0, won[c, d] - lost[c, d]))
+    if pairs * _by_chance(int(lost[c, d]), int(won[c, d])) < SURE:
+        return f"tells {names[c]} from {names[d]} in {after:.0f} % of their images, without in {before:.0f} %"
+    plain, mirrored = (s.argmax(1) == answers.labels for s in (answers.plain, answers.mirrored))
+    if _by_chance(int(np.sum(plain & ~mirrored)), int(np.sum(mirrored & ~plain))) < SURE:
+        return f"knows {100 * mirrored.mean():.1f} % of the images, without {100 * plain.mean():.1f} %"
+    return None
+
+
+def _by_chance(lost: int, won: int) -> float:
+    """Probability that of so many images which changed, at least `lost` were lost, if either were as likely (sign test)."""
+    changed = lost + won
+    ways = sum(math.comb(changed, count) for count in range(lost, changed + 1))
+    return ways / 2**changed
+
+
+def _harmless(answers: _Answers) -> bool:
+    """Whether the classifier knows every two classes apart, and mirroring costs next to nothing, at 95 %."""
+    plain, mirrored = (s.argmax(1) == answers.labels for s in (answers.plain, answers.mirrored))
+    changed, cost = np.sum(plain != mirrored), np.sum(plain) - np.sum(mirrored)
+    if cost + 1.645 * math.sqrt(changed) > COST * len(plain):
+        return False
+    lost, won, known, images = _pairs(answers)
+    share = known / images
+    least = share - 1.645 * np.sqrt(share * (1 - share) / images)
+    most = (lost - won + 1.645 * np.sqrt(lost + won + 1)) / images
+    return bool(np.all((least > TOLD_APART) & (most < PAIR_COST) | np.eye(len(images), dtype=bool)))

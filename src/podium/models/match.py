@@ -1,0 +1,177 @@
+"""Whether tensors are the weights of a network, and of which; before a network with memory for weights is made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from podium.errors import ModelFileError
+from podium.models.convnet import ConvNet, meta
+from podium.models.registry import InOrder, Peer, Rules, build_model, peers
+
+LISTED = 5  # of each kind of mismatch that a message names
+PARTS = ("stem.", "stages.", "head.", "auxiliary.")  # how names of ours begin
+
+
+@dataclass(frozen=True)
+class Match:
+    """Tensors held against a peer's network.
+
+    Args:
+        state: by our names, in the shapes of our layers where only the number of dimensions differed.
+        net: the network they would fill, on the meta device.
+        arguments: what makes it, beside its name.
+        has_head: whether there are weights of a classifier.
+        wrong: what does not fit, in words; empty where all does.
+    """
+
+    state: dict[str, Tensor]
+    net: ConvNet
+    arguments: dict[str, Any]
+    has_head: bool
+    wrong: str
+
+
+def match(known: Peer, state: Mapping[str, Tensor], num_classes: int | None = None) -> Match:
+    """Hold a peer's tensors against the network that they are said to be of.
+
+    Args:
+        known: how the peer's weights are read.
+        state: by the peer's names, of any shapes.
+        num_classes: of a fresh classifier, where the file has none.
+    """
+    arguments = dict(known.arguments)
+    net = meta(lambda: build_model(known.model, **known.arguments))
+    named = rename(state, known.rules, net)
+    if net.auxiliary and not any(key.startswith("auxiliary.") for key in named):
+        arguments["aux"] = False  # files that are shipped often have none
+    first, head = named.get(f"{first_conv(net)}.weight"), named.get("head.classifier.weight")
+    if first is not None and first.ndim == 4 and first.numel() > 0:
+        arguments["in_chans"] = first.shape[1]
+    if head is not None and head.ndim > 1 and head.shape[0] > 1 and head.numel() > 0:
+        arguments["num_classes"] = head.shape[0]
+    fresh = head is None and num_classes is not None  # Keras's "notop"
+    if fresh:
+        arguments["num_classes"] = num_classes
+    net = meta(lambda: build_model(known.model, **arguments))
+    own = net.state_dict()
+    for key, value in named.items():
+        # A fully connected layer that was written as a convolution, or the other way.
+        if key in own and {value.ndim, own[key].ndim} == {2, 4} and value.flatten(1).shape == own[key].flatten(1).shape:
+            named[key] = value.reshape(own[key].shape)
+    expected = {key: value for key, value in own.items() if not (fresh and key.startswith("head."))}
+    return Match(named, net, arguments, head is not None, mismatches(expected, named))
+
+
+def mismatches(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
+    """What keeps tensors from being the weights of a network: the first that are missing, unexpected, or of another shape or kind.
+
+    Args:
+        own: the network's; only names, shapes and dtypes count. Counters of batches may be missing.
+        state: what would be filled in.
+    """
+    shapes = [
+        f"{key} is {tuple(state[key].shape)}, not {tuple(value.shape)}"
+        for key, value in own.items()
+        if key in state and state[key].shape != value.shape
+    ]
+    kinds = [
+        f"{key} is of {str(state[key].dtype).removeprefix('torch.')}"
+        for key, value in own.items()
+        if key in state and value.is_floating_point() and not state[key].is_floating_point()
+    ]
+    wrong = {
+        "missing": [key for key in own if key not in state and not key.endswith("num_batches_tracked")],
+        "unexpected": [key for key in state if key not in own],
+        "mismatched": shapes or kinds,
+    }
+    return "; ".join(f"{len(v)} {kind}: {', '.join(v[:LISTED])}" for kind, v in wrong.items() if v)
+
+
+def fitting(source: str, state: Mapping[str, Tensor]) -> str | None:
+    """The known network whose weights these are, as "LIBRARY:NAME"; None where there is none.
+
+    Args:
+        source: what they were said to be; networks of its library are tried first.
+        state: by the peer's names.
+    """
+    library = source.partition(":")[0]
+    plausible: dict[int, bool] = {}
+    for (theirs, name), known in sorted(peers().items(), key=lambda item: item[0][0] != library):
+        if id(known.rules) not in plausible:
+            plausible[id(known.rules)] = _sounds_like(known.rules, state)
+        if plausible[id(known.rules)] and f"{theirs}:{name}" != source and not match(known, state).wrong:
+            return f"{theirs}:{name}"
+    return None
+
+
+def _sounds_like(rules: Rules, state: Iterable[str]) -> bool:
+    """Whether most names become names of ours; a network need not be built to say so."""
+    if any(isinstance(target, InOrder) for _, target in rules):
+        return True
+    keys = list(state)
+    ours = 0
+    for key in keys:
+        for pattern, target in rules:
+            key = _replaced(pattern, target, key)
+        ours += key.startswith(PARTS)
+    return 2 * ours > len(keys)
+
+
+def rename(state: Mapping[str, Tensor], rules: Rules, net: ConvNet) -> dict[str, Tensor]:
+    """Weights by our names, by one rule after the other; a name that no layer of ours has stays what it was."""
+    named = dict(state)
+    for pattern, replacement in rules:
+        target: Any = replacement
+        if isinstance(replacement, InOrder):
+            target = _numbered(pattern, replacement, list(named), net)
+        renamed: dict[str, Tensor] = {}
+        for key, value in named.items():
+            new = _replaced(pattern, target, key)
+            while new in renamed:  # two of theirs for one of ours: neither is dropped in silence
+                new += " (again)"
+            renamed[new] = value
+        named = renamed
+    return named
+
+
+def _replaced(pattern: str, target: Any, key: str) -> str:
+    with suppress(LookupError, ValueError):  # a number that no layer of ours has
+        return re.sub(pattern, target, key)
+    return key
+
+
+def _numbered(pattern: str, rule: InOrder, keys: list[str], net: ConvNet) -> Callable[[re.Match[str]], str]:
+    """From the number in a peer's name to the layer of ours that has its rank."""
+    found = (re.search(pattern, key) for key in keys)
+    numbers = sorted({int(match[1]) for match in found if match and len(match[1]) < 10})
+    ours = [n for n, m in net.named_modules() if isinstance(m, rule.kind) and re.search(rule.where, n)]
+    names = dict(zip(numbers, ours, strict=False))
+    return lambda match: f"{names[int(match[1])]}."
+
+
+def first_conv(net: ConvNet) -> str:
+    """The name of the convolution that reads the image."""
+    return next(name for name, m in net.named_modules() if isinstance(m, nn.Conv2d))
+
+
+def refuse_not_finite(state: Mapping[str, Tensor], origin: str) -> None:
+    """Refuse weights that hold what is not a number, or is infinite.
+
+    Raises:
+        ModelFileError: names the first such tensor, and how many of its values are.
+    """
+    for name, value in state.items():
+        if not value.is_floating_point() or value.numel() == 0 or value.is_meta:
+            continue
+        low, high = value.aminmax()
+        if not (torch.isfinite(low) and torch.isfinite(high)):
+            count = int((~torch.isfinite(value)).sum())
+            what = f"{origin}: {name} has {count} of {value.numel():,} values that are not finite (NaN or infinite)"
+            raise ModelFileError(what, "use an earlier checkpoint, or train again: with these it answers nothing")
