@@ -40,6 +40,7 @@ MAY = {
         "compression",
         "deployment",
     },
+    "smaller": {"settings", "data", "comparison", "compression", "training"},
     "console": set(),
     "verbs": {
         "settings",
@@ -53,6 +54,7 @@ MAY = {
         "deployment",
         "verify",
         "api",
+        "smaller",
         "console",
     },
     "parser": {"settings", "verbs"},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,7 @@ from podium.comparison.page import check_packages
 from podium.comparison.report import REPORT, report_run
 from podium.comparison.study import MODELS, Study
 from podium.compression import quantize as quantizing
-from podium.compression.distill import distill as run_distillation
-from podium.compression.prune import KINDS as TARGETS
-from podium.compression.prune import Target, read_amount
-from podium.compression.prune import prune as run_pruning
 from podium.compression.shrink import Shrunk
-from podium.compression.slim import slim as run_slim
 from podium.data.dataset import Dataset
 from podium.data.loader import Loader
 from podium.data.roles import described, with_roles, without_learned
@@ -35,10 +29,10 @@ from podium.evaluation.evaluate import evaluate as run_network
 from podium.evaluation.metrics import summarize
 from podium.models import ConvNet
 from podium.recommended import run_of
-from podium.settings import Origins, moved, read_file
+from podium.settings import Origins, read_file
 from podium.training.folder import RESULT, SETTINGS, RunFolder
-from podium.training.idle import refuse_decided, refuse_resize
-from podium.training.images import as_parent, data_of, evaluated_on, known_to
+from podium.training.idle import refuse_decided
+from podium.training.images import evaluated_on, known_to, loaded, source_of
 from podium.training.launch import leads
 from podium.training.loop import Progress
 from podium.training.loop import train as run_training
@@ -75,18 +69,18 @@ def train(
     Returns:
         The finished run: `.result`, `.epochs`, and a bundle that `podium.load` reads.
     """
-    own = {"model": net if isinstance(net, str) else net.spec["model"], "data": _name(data), **settings}
+    own = {"model": net if isinstance(net, str) else net.spec["model"], "data": source_of(data), **settings}
     merged = settings_of(recipe, Path(config) if config is not None else None, own)
     if elastic and not resume:
         raise UsageError("elastic: True does nothing here: a new run takes the devices it is given", "add resume=True")
     if not resume:
-        refuse_decided(merged, "train", _loaded(data))
+        refuse_decided(merged, "train", loaded(data))
     return train_and_report(
         merged,
         out,
         resume=resume,
         elastic=elastic,
-        data=_loaded(data),
+        data=loaded(data),
         net=None if isinstance(net, str) else net,
         progress=progress,
         announce=announce,
@@ -127,14 +121,6 @@ def _report_again(run: RunFolder, given: Dataset | None) -> None:
     report_run(run, data)
 
 
-def _name(data: str | Path | Dataset) -> str:
-    return data.source if isinstance(data, Dataset) else str(data)
-
-
-def _loaded(data: str | Path | Dataset) -> Dataset | None:
-    return data if isinstance(data, Dataset) else None
-
-
 @public
 def compare(
     models: Sequence[str] = MODELS,
@@ -158,8 +144,8 @@ def compare(
         config: a settings file, over the recipe.
         settings: as for `train`; `budget="2m"` holds for each run.
     """
-    merged = settings_of(recipe, Path(config) if config is not None else None, {"data": _name(data), **settings})
-    study = Study(list(models), merged, Path(out), seeds, _loaded(data))
+    merged = settings_of(recipe, Path(config) if config is not None else None, {"data": source_of(data), **settings})
+    study = Study(list(models), merged, Path(out), seeds, loaded(data))
     return study.run(progress)
 
 
@@ -266,134 +252,6 @@ def import_weights(
             raise UsageError(f"{folder}: exists already", "name another folder with -o")
         bundle.save(folder, made.model, made.classes, made.preprocessing, made.card)
     return made
-
-
-@public
-def prune(
-    run: str | os.PathLike[str],
-    data: str | Path | Dataset,
-    out: str | Path | None = None,
-    *,
-    recipe: str | None = None,
-    **more: Any,
-) -> Shrunk:
-    """Make a trained network smaller and fine-tune it with the original as its teacher.
-
-    Args:
-        run: a run, a bundle, or LIBRARY:NAME=FILE.
-        data: what it was trained on.
-        out: the new run folder; runs/RUN-pruned if None.
-        recipe: of the fine-tuning; "shrink" if None.
-        more: one of speedup=2.0, macs=0.5, latency="8ms", size="5MB"; depth=True takes blocks; controls=False leaves out the
-            control runs; tolerance=0.005; settings as for `train`.
-
-    Returns:
-        `.run`, `.rows` (before, after, controls) and `.gate`.
-    """
-    own = {key: more.pop(key) for key in (*TARGETS, "depth", "controls", "tolerance", "watch") if key in more}
-    merged = settings_of(recipe, None, {"data": _name(data), **more}, usual="shrink")
-    parent = os.fspath(run)
-    out = out or Path("runs") / f"{Path(parent.partition('=')[0]).name.replace(':', '-')}-pruned"
-    return prune_with(merged, parent, out, _loaded(data), **own)
-
-
-@public
-def prune_with(
-    merged: Origins,
-    run: str | Path,
-    out: str | Path,
-    data: Dataset | None = None,
-    *,
-    speedup: float | None = None,
-    macs: float | None = None,
-    latency: str | float | None = None,
-    size: str | float | None = None,
-    **more: Any,
-) -> Shrunk:
-    """As `prune`, with settings that are merged already."""
-    asked = {"speedup": speedup, "macs": macs, "latency": latency, "size": size}
-    given = [(key, value) for key, value in asked.items() if value is not None]
-    if len(given) != 1:
-        named = " and ".join(key for key, _ in given) or "no target"
-        raise UsageError(f"{named} given", "give one of speedup, macs, latency, size")
-    kind, value = given[0]
-    target = Target(kind, read_amount(kind, value) if kind in ("latency", "size") else float(value))
-    refuse_decided(merged, "prune")
-    s, data = as_parent(merged, run, data)
-    refuse_resize(merged, "prune", data.resize)
-    origin = moved(merged.origin, merged.settings, s, "the run that it starts from")
-    shrunk = run_pruning(run, data, out, target, s, origin=origin, **more)
-    report_run(shrunk.run, data)
-    return shrunk
-
-
-@public
-def slim(
-    name: str,
-    data: str | Path | Dataset,
-    out: str | Path,
-    *,
-    width: float,
-    depth: tuple[int, ...] | None = None,
-    recipe: str | None = None,
-    **settings: Any,
-) -> RunFolder:
-    """Train the uniform smaller variant of a network, from scratch.
-
-    Args:
-        name: of the full network.
-        width: factor of all channel counts, up to 1.
-        depth: blocks of each stage, such as (2, 2, 2, 2); as they are if None.
-        settings: as for `train`.
-    """
-    merged = settings_of(recipe, None, {"data": _name(data), **settings})
-    return slim_with(merged, name, out, _loaded(data), width=width, depth=depth)
-
-
-def slim_with(merged: Origins, name: str, out: str | Path, data: Dataset | None = None, **more: Any) -> RunFolder:
-    """As `slim`, with settings that are merged already."""
-    s = merged.settings
-    refuse_decided(merged, "slim")
-    data = data or data_of(s)
-    run = run_slim(name, data, out, s, origin=merged.origin, **more)
-    report_run(run, data)
-    return run
-
-
-@public
-def distill(
-    teacher: str | Path,
-    student: str,
-    data: str | Path | Dataset,
-    out: str | Path,
-    *,
-    recipe: str | None = None,
-    **more: Any,
-) -> Shrunk:
-    """Train a student with a trained network's answers beside the labels, and once more without them.
-
-    Args:
-        teacher: a run, a bundle, or LIBRARY:NAME=FILE.
-        student: the name of a network, or a run or bundle to start from.
-        data: what the teacher was trained on.
-        more: alpha=0.9 and temperature=4.0; controls=False leaves out the student alone; settings as for `train`.
-    """
-    own = {key: more.pop(key) for key in ("controls", "watch") if key in more}
-    merged = settings_of(recipe, None, {"data": _name(data), **more})
-    return distill_with(merged, os.fspath(teacher), student, out, _loaded(data), **own)
-
-
-def distill_with(
-    merged: Origins, teacher: str | Path, student: str, out: str | Path, data: Dataset | None = None, **more: Any
-) -> Shrunk:
-    """As `distill`, with settings that are merged already."""
-    refuse_decided(merged, "distill")
-    s, data = as_parent(merged, teacher, data)
-    refuse_resize(merged, "distill", data.resize)
-    origin = moved(merged.origin, merged.settings, s, "the teacher's run")
-    shrunk = run_distillation(teacher, student, data, out, s, origin=origin, **more)
-    report_run(shrunk.run, data)
-    return shrunk
 
 
 @public

@@ -30,6 +30,16 @@ from podium.training.folder import SETTINGS
 from podium.training.transfer import PIN, read_source
 
 
+def source_of(data: str | Path | Dataset) -> str:
+    """What a data set is called in settings: its path or name."""
+    return data.source if isinstance(data, Dataset) else str(data)
+
+
+def loaded(data: str | Path | Dataset) -> Dataset | None:
+    """A data set that is ready-made; None where only its name is given."""
+    return data if isinstance(data, Dataset) else None
+
+
 def split_seed(s: Settings) -> int:
     """The seed of the choice of held-out images."""
     return s.seed if s.split_seed is None else s.split_seed

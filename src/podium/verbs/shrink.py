@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 def prune(arguments: argparse.Namespace) -> int:
     """podium prune."""
-    from podium import api
+    from podium import smaller
 
     a = arguments
     with console.training_bar(quiet=a.json) as bar, going_on(a.command):
-        shrunk = api.prune_with(
+        shrunk = smaller.prune_with(
             _settings(a, "shrink"),
             a.parent,
             a.out or Path("runs") / f"{Path(a.parent.partition('=')[0]).name.replace(':', '-')}-pruned",
@@ -39,7 +39,7 @@ def prune(arguments: argparse.Namespace) -> int:
 
 def slim(arguments: argparse.Namespace) -> int:
     """podium slim."""
-    from podium import api
+    from podium import smaller
 
     a = arguments
     try:
@@ -48,7 +48,7 @@ def slim(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--depth {a.depth}", "give a number a stage: 2,2,2,2") from None
     out = a.out or Path("runs") / f"{a.model}-slim-{Path(a.data).stem or 'data'}"
     with console.training_bar(quiet=a.json) as bar, going_on(a.command):
-        run = api.slim_with(_settings(a, "quick"), a.model, out, width=a.width, depth=depth, watch=_watch(bar))
+        run = smaller.slim_with(_settings(a, "quick"), a.model, out, width=a.width, depth=depth, watch=_watch(bar))
     r = run.result
     if a.json:
         keys = ("top1", "top5", "loss", "split", "steps", "params", "macs", "size_bytes", "seconds")
@@ -62,12 +62,12 @@ def slim(arguments: argparse.Namespace) -> int:
 
 def distill(arguments: argparse.Namespace) -> int:
     """podium distill."""
-    from podium import api
+    from podium import smaller
 
     a = arguments
     out = a.out or Path("runs") / f"{Path(a.student).name}-distilled-{Path(a.data).stem or 'data'}"
     with console.training_bar(quiet=a.json) as bar, going_on(a.command):
-        shrunk = api.distill_with(
+        shrunk = smaller.distill_with(
             _settings(a, "quick"), a.parent, a.student, out, controls=a.controls, watch=_watch(bar)
         )
     return _tell(a, shrunk, a.parent)
