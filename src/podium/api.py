@@ -121,6 +121,9 @@ def compare(
         out: gets a run folder a network and seed, `leaderboard.csv` and `report.html`.
         seeds: runs of each network, with seeds 0, 1, ...
         settings: as for `train`; `budget="2m"` holds for each run.
+
+    Returns:
+        The leaderboard: `.rows`, `.verdict()`, and `.best`, the run to take; None where nothing has learned.
     """
     merged = settings_of(recipe, Path(config) if config else None, {"data": _name(data), **settings})
     study = Study(list(models), merged, Path(out), seeds, data if isinstance(data, Dataset) else None)
