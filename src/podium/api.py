@@ -143,6 +143,9 @@ def compare(
         recipe: settings to start from; "quick" if None, or what the file names.
         config: a settings file, over the recipe.
         settings: as for `train`; `budget="2m"` holds for each run.
+
+    Returns:
+        The leaderboard: `.rows`, `.verdict()`, and `.best`, the run to take; None where nothing has learned.
     """
     merged = settings_of(recipe, Path(config) if config is not None else None, {"data": source_of(data), **settings})
     study = Study(list(models), merged, Path(out), seeds, loaded(data))

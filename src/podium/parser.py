@@ -192,7 +192,9 @@ def build_parser() -> Parser:
 
     p = verb("predict", runs.predict, "name what is on images", "podium predict runs/a rose.jpg tulip.jpg --top 3")
     p.add_argument(
-        "run_folder", metavar="RUN|FILE", help="a run folder, a bundle, or an exported file (needs no torch)"
+        "run_folder",
+        metavar="RUN|FILE",
+        help="a run folder, a comparison's folder (its best run), a bundle, or an exported file (needs no torch)",
     )
     p.add_argument("images", nargs="+", metavar="IMAGE", help="files, or folders for all images in them and below")
     p.add_argument("--top", type=flags.top, default=5, metavar="N", help="classes shown for each [5]")

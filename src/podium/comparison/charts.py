@@ -150,7 +150,7 @@ def confusion(result: dict[str, Any]) -> dict[str, Any]:
         "data": [trace],
         "layout": {
             "xaxis": {"title": {"text": "predicted"}, **axis},
-            "yaxis": {"title": {"text": "true"}, "autorange": "reversed", **axis},
+            "yaxis": {"title": {"text": "true", "standoff": 12}, "autorange": "reversed", **axis},
         },
     }
 

@@ -223,10 +223,15 @@ def compare(arguments: argparse.Namespace) -> int:
 
 def _what_next(out: Path, board: Any, data: Any) -> list[str]:
     """The run that a comparison recommends, and two commands that put it to work; with an image of the data, if it has files."""
+    from podium.data.dataset import show
+
     best = board.ranked[0]["model"]
-    files = data.splits[board.split].files
-    plain = files is not None and files[0].content is None and files[0].path.stat().st_size == files[0].size
-    image = str(files[0].path) if plain else "IMAGE"
+    image = "IMAGE"
+    for file in (data.splits[board.split].files or ())[
+        :1
+    ]:  # not a part of an archive, and of a name that can be printed
+        if file.path.is_file() and file.path.stat().st_size == file.size and show(file.path) == str(file.path):
+            image = str(file.path)
     return [
         f"recommended: {best}, {board.best.path}; every command that takes a run takes {out} for it:",
         shlex.join(["podium", "predict", str(out), image]),
