@@ -89,8 +89,8 @@ def quantize(
         raise UsageError(f"engine: {engine!r}", f"give {' or '.join(ENGINES)}")
     if not 0 <= tolerance < 1:
         raise UsageError(f"tolerance: {tolerance}", "give a fraction such as 0.005")
-    if not 0 < seconds < 3600:
-        raise UsageError(f"seconds: {seconds}", "give more than 0 and less than 3600")
+    if not 0 <= seconds < 3600:
+        raise UsageError(f"seconds: {seconds}", "give at least 0 and less than 3600")
     if limit < 1:
         raise UsageError(f"limit: {limit}", "give at least 1")
     if out.exists() and (not out.is_dir() or any(path.name != QAT for path in out.iterdir())):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from podium.errors import UsageError
 from podium.settings import FIELDS, FLAG, Origins, Settings
+from podium.training.launch import started_together
 from podium.training.recipes import RECIPES
 
 if TYPE_CHECKING:
@@ -52,7 +53,11 @@ USES: tuple[tuple[str, Use], ...] = (
     ("decay_every", Use(lambda s: s.schedule == "exponential", _SCHEDULE, "--schedule exponential")),
     (
         "sync_batch_norm",
-        Use(lambda s: not s.sync_batch_norm or (s.devices or 1) > 1, "the run has one device", "--devices 2"),
+        Use(
+            lambda s: not s.sync_batch_norm or (s.devices or 1) > 1 or started_together(),
+            "the run has one device",
+            "--devices 2",
+        ),
     ),
 )
 

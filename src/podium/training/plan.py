@@ -223,7 +223,7 @@ def prepare(
         monitor=monitor,
         notes=[
             *data.notes,
-            *_vain(settings, s),
+            *_vain(settings, s, len(data.splits["train"])),
             *(f"mirroring {why}" for why in decided.values()),
             *_shared(s, train.batch_size, net, ranks),
         ],
@@ -333,13 +333,15 @@ def _steps(s: Settings, images: int) -> float:
     return to_steps("duration", s.duration, max(1, images // int(s.batch_size or 1)))
 
 
-def _vain(asked: Settings, s: Settings) -> list[str]:
+def _vain(asked: Settings, s: Settings, images: int) -> list[str]:
     """What a person should know of settings that come to nothing with this network, or of a run without a step."""
     lines = []
     if asked.small and not s.small:
         lines.append(f"note: small does nothing here: {s.model} has one form only")
     if duration("duration", s.duration)[0] == 0:
         lines.append("note: nothing is trained in no time: the network is evaluated as it is")
+    if isinstance(s.batch_size, int) and s.batch_size > images:
+        lines.append(f"note: batch_size {s.batch_size:,} is more than there are: a step takes all {images:,} images")
     return lines
 
 
