@@ -154,13 +154,22 @@ def test_a_named_pipe_in_the_place_of_a_file_is_refused(trained, photos, tmp_pat
 
 
 @pytest.fixture
-def held(monkeypatch):
+def ctrl_c():
+    """SIGINT as a process at a terminal has it, whatever started the tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def held(ctrl_c, monkeypatch):
     """Reading an image interrupts the process, as Ctrl-C does, and never ends."""
-    ever = threading.Event()
+    ever, first = threading.Event(), threading.Lock()
     monkeypatch.setattr(readers, "PATIENCE", 0.05)
 
     def read(file):
-        os.kill(os.getpid(), signal.SIGINT)
+        if first.acquire(blocking=False):
+            os.kill(os.getpid(), signal.SIGINT)
         ever.wait()
         raise DataError("the end")
 
@@ -197,7 +206,7 @@ def test_ctrl_c_while_a_run_is_evaluated_ends_at_once(trained, photos, held):
 
 
 @pytest.mark.parametrize("phase", ["trial", "report"])
-def test_ctrl_c_before_the_first_step_and_after_the_last(photos, tmp_path, monkeypatch, phase):
+def test_ctrl_c_before_the_first_step_and_after_the_last(ctrl_c, photos, tmp_path, monkeypatch, phase):
     from podium import api
     from podium.training import plan
 

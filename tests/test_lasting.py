@@ -78,7 +78,7 @@ def test_a_report_is_not_written_of_other_images(finished, tmp_path):
 def test_the_reports_of_a_comparison_and_of_a_smaller_network_are_written_again(tmp_path):
     words = {
         "board": ["compare", "digits", "-m", "lenet5", *WORDS],
-        "slim": ["slim", "lenet5", "digits", "--width", "0.5", *WORDS],
+        "slim": ["slim", "lenet5_modern", "digits", "--width", "0.5", *WORDS],
     }
     for name, line in words.items():
         assert inside(*line, "-o", tmp_path / name).returncode == 0

@@ -24,7 +24,7 @@ from podium.data.augment import Augment
 from podium.data.dataset import Split
 from podium.data.decode import Preprocessing
 from podium.data.memory import keep_freed_memory
-from podium.data.readers import Readers
+from podium.data.readers import Readers, outcome
 from podium.errors import DataError, MachineError, UsageError
 
 RESIDENT_BYTES = 2 << 30  # an in-memory set resized to more than this is resized batch by batch instead
@@ -337,7 +337,7 @@ class Loader:
                 rows, filled, futures = waiting.popleft()
                 with self._decoding(rows):
                     for future in futures:
-                        future.result(timeout=HUNG)
+                        outcome(future, HUNG)
                 yield rows, filled
         finally:
             pool.close()

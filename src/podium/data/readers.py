@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, Self, TypeVar
@@ -13,9 +14,22 @@ from typing import Any, Self, TypeVar
 from podium.errors import MachineError
 
 AHEAD = 64  # pieces of work that `map` hands out before the first is asked for
+POLL = 0.5  # seconds after which a wait looks up
 PATIENCE = 2.0  # seconds that the work in hand may take to its end when the threads are closed
 
 Result = TypeVar("Result")
+
+
+def outcome(future: Future[Result], seconds: float = math.inf) -> Result:
+    """What comes of a piece of work; the wait is one that a signal ends, whichever thread the system gives it to.
+
+    Raises:
+        TimeoutError: nothing, for so many seconds.
+    """
+    until = time.monotonic() + seconds
+    while not future.done() and (left := until - time.monotonic()) > 0:
+        wait([future], min(left, POLL))
+    return future.result(timeout=0)
 
 
 class Readers:
@@ -82,9 +96,9 @@ class Readers:
         for row in zip(*columns, strict=True):
             waiting.append(self.submit(work, *row))
             if len(waiting) >= AHEAD:
-                yield waiting.popleft().result()
+                yield outcome(waiting.popleft())
         while waiting:
-            yield waiting.popleft().result()
+            yield outcome(waiting.popleft())
 
     def close(self) -> None:
         """Drop what no thread has begun, and end the threads; those that work on for long are left alone."""
