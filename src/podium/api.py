@@ -154,6 +154,7 @@ def evaluate(
     crops = known(crops)
     model = run if isinstance(run, Bundle) else bundle.load(run)
     p = model.preprocessing
+    p.check_channels()
     if not isinstance(data, Dataset):
         data = load_data(data, resize=p.resize, channels=p.channels)
     name = split or next(s for s in ("test", "val", "train") if s in data.splits)
@@ -382,6 +383,7 @@ def images_for(
         DataError: it is not there, or has none of the network's classes.
     """
     p = model.preprocessing
+    p.check_channels()
     if data is None:
         settings = None if isinstance(run, Bundle) else _path(run) / SETTINGS
         if settings is None or not settings.is_file():

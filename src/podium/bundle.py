@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from podium.data.decode import Preprocessing
-from podium.errors import ModelFileError, UsageError
-from podium.files import fault, seal, write_atomic
+from podium.errors import ModelFileError, NumericError, UsageError, no_answer
+from podium.files import fault, not_finite, seal, without_folders, write_atomic
 from podium.models.convnet import ConvNet
 from podium.models.download import official
 from podium.models.registry import find_peer, rebuild
@@ -56,6 +56,8 @@ class Bundle:
 
         Raises:
             DataError: a file that is missing or is not an image.
+            NumericError: what the network says of an image is not a number; names the image.
+            UsageError: the network sees neither grey nor colour.
         """
         from podium.data.dataset import ImageFile
 
@@ -63,13 +65,17 @@ class Bundle:
             raise UsageError(f"top: {top}", "give at least 1")
         paths = [images] if isinstance(images, str | Path) else list(images)
         p = self.preprocessing
+        p.check_channels()
         mean, std = torch.tensor(p.mean), torch.tensor(p.std)
         out = []
         for path in paths:
             pixels = p.pixels(ImageFile.of(Path(path)).read(), str(path))
             x = (torch.tensor(pixels).float() * (1 / (255 * std)) - mean / std).permute(2, 0, 1)[None]
             x = x.to(next(self.model.parameters()).device)
-            best = self.model(x).float().softmax(1)[0].cpu().topk(min(top, len(self.classes)))
+            logits = self.model(x).float()
+            if not torch.isfinite(logits).all():
+                raise no_answer(str(path))
+            best = logits.softmax(1)[0].cpu().topk(min(top, len(self.classes)))
             ranked = zip(best.indices.tolist(), best.values.tolist(), strict=True)
             out.append({"file": str(path), "top": [{"class": self.classes[i], "probability": q} for i, q in ranked]})
         return out
@@ -82,10 +88,11 @@ def save(
 
     Args:
         folder: made if it is not there.
-        facts: more for the card: scores, the command that gave them, versions, parent.
+        facts: more for the card: scores, versions, parent; of paths in it only the last part is kept.
 
     Raises:
         MachineError: the disk is full; a bundle that was there stays whole.
+        NumericError: a number for the card is NaN or infinite.
     """
     from safetensors.torch import save as serialize
 
@@ -99,8 +106,10 @@ def save(
         "classes": list(classes),
         "preprocessing": preprocessing.to_dict(),
         "sha256": hashlib.sha256(weights).hexdigest(),
-        **facts,
+        **without_folders(facts),
     }
+    if where := not_finite(card):
+        raise NumericError(f"{folder / CARD}: {where} is not a finite number", "the network was not saved")
     card = json.loads(json.dumps(card))  # as it will be read
     card[SEAL] = seal(card, SEAL)
     # Weights and card must change together: both are on disk before the first is renamed.
@@ -128,6 +137,8 @@ def load(path: str | os.PathLike[str]) -> Bundle:
             raise ModelFileError(f"{folder}: no run or bundle ({name} is missing)", "give the folder of a finished run")
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        if where := not_finite(card):
+            raise ValueError(f"{where} is not a finite number")
         if card["format"] > FORMAT:
             raise ModelFileError(f"{folder / CARD}: made by a newer Podium (format {card['format']})", "update podium")
         if SEAL in card and card[SEAL] != seal(card, SEAL):

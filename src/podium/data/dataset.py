@@ -103,6 +103,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def name_of(self, index: int) -> str:
+        """What a person knows an image by: its file's name, or its number."""
+        return self.files[index].name if self.files is not None else f"image {index}"
+
     def image(self, index: int, channels: int) -> Image.Image:
         """One image, upright, of mode "L" or "RGB".
 
