@@ -188,6 +188,7 @@ def evaluate(
     crops = known(crops)
     model = run if isinstance(run, Bundle) else bundle.load(run)
     p = model.preprocessing
+    p.check_channels()
     data = evaluated_on(model, data, split_seed, progress)
     name = split or next((s for s in ("test", "val") if s in data.splits), None)
     if name is None:
@@ -300,6 +301,7 @@ def images_for(
         DataError: it is not there, or has none of the network's classes.
     """
     p = model.preprocessing
+    p.check_channels()
     recorded: dict[str, Any] = {"val": None, "seed": 0, "split_seed": None, "on_bad": "error"}
     if data is None:
         settings = None if isinstance(run, Bundle) else _path(run) / SETTINGS

@@ -14,8 +14,8 @@ import torch
 
 from podium.calls import public
 from podium.data.decode import Preprocessing
-from podium.errors import ModelFileError, UsageError
-from podium.files import json_text, seal, write_together
+from podium.errors import ModelFileError, NumericError, UsageError, no_answer
+from podium.files import json_text, not_finite, seal, without_folders, write_together
 from podium.models.convnet import ConvNet
 from podium.models.download import official
 from podium.models.registry import find_peer, rebuild
@@ -61,6 +61,8 @@ class Bundle:
 
         Raises:
             DataError: a file that is missing or is not an image.
+            NumericError: what the network says of an image is not a number; names the image.
+            UsageError: the network sees neither grey nor colour.
         """
         from podium.data.dataset import ImageFile
 
@@ -68,13 +70,17 @@ class Bundle:
             raise UsageError(f"top: {top}", "give at least 1")
         paths = [images] if isinstance(images, str | Path) else list(images)
         p = self.preprocessing
+        p.check_channels()
         mean, std = torch.tensor(p.mean), torch.tensor(p.std)
         out = []
         for path in paths:
             pixels = p.pixels(ImageFile.of(Path(path)).read(), str(path))
             x = (torch.tensor(pixels).float() * (1 / (255 * std)) - mean / std).permute(2, 0, 1)[None]
             x = x.to(next(self.model.parameters()).device)
-            best = self.model(x).float().softmax(1)[0].cpu().topk(min(top, len(self.classes)))
+            logits = self.model(x).float()
+            if not torch.isfinite(logits).all():
+                raise no_answer(str(path))
+            best = logits.softmax(1)[0].cpu().topk(min(top, len(self.classes)))
             ranked = zip(best.indices.tolist(), best.values.tolist(), strict=True)
             out.append({"file": str(path), "top": [{"class": self.classes[i], "probability": q} for i, q in ranked]})
         return out
@@ -87,10 +93,11 @@ def save(
 
     Args:
         folder: made if it is not there.
-        facts: more for the card: scores, the command that gave them, versions, parent.
+        facts: more for the card: scores, versions, parent; of paths in it only the last part is kept.
 
     Raises:
         MachineError: the disk is full; a bundle that was there stays whole.
+        NumericError: a number for the card is NaN or infinite.
     """
     from safetensors.torch import save as serialize
 
@@ -104,8 +111,10 @@ def save(
         "classes": list(classes),
         "preprocessing": preprocessing.to_dict(),
         "sha256": hashlib.sha256(weights).hexdigest(),
-        **facts,
+        **without_folders(facts),
     }
+    if where := not_finite(card):
+        raise NumericError(f"{folder / CARD}: {where} is not a finite number", "the network was not saved")
     card = json.loads(json.dumps(card))  # as it will be read
     card[SEAL] = seal(card, SEAL)
     write_together(folder, {WEIGHTS: weights, CARD: json_text(card, indent=1).encode()})
@@ -127,6 +136,8 @@ def load(path: str | os.PathLike[str]) -> Bundle:
             raise ModelFileError(f"{folder}: no run or bundle ({name} is missing)", "give the folder of a finished run")
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        if where := not_finite(card):
+            raise ValueError(f"{where} is not a finite number")
         if card["format"] > FORMAT:
             raise ModelFileError(f"{folder / CARD}: made by a newer Podium (format {card['format']})", "update podium")
         if SEAL in card and card[SEAL] != seal(card, SEAL):

@@ -67,6 +67,12 @@ class MachineError(PodiumError):
     exit_code = 6
 
 
+def no_answer(image: str) -> NumericError:
+    """What to say where a network's answer to an image is not a number."""
+    what = f"{image}: the network's answer is not a number (NaN or infinite)"
+    return NumericError(what, "train it again at a lower learning rate: its weights are too large for this image")
+
+
 def closest(word: str, known: list[str] | tuple[str, ...], n: int = 3) -> str:
     """The names most like `word`, as the end of an error message; empty if none is close."""
     import difflib

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import itertools
 import json
+import math
 import os
 import shlex
 import shutil
@@ -202,6 +203,38 @@ def seal(card: Mapping[str, Any], key: str = "sha256") -> str:
     """SHA-256 of all that a card says but what it says under `key`, where the digest itself stands."""
     rest = {name: value for name, value in card.items() if name != key}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def not_finite(value: Any, name: str = "") -> str | None:
+    """Where in plain values a number is NaN or infinite, which JSON does not have: "scores.top1"; None where all are finite."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return name
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list | tuple) else ()
+    found = (not_finite(each, f"{name}.{key}" if name else str(key)) for key, each in items)
+    return next((where for where in found if where is not None), None)
+
+
+PIN = "@sha256:"  # parts the name of weights from the digest that they had
+
+
+def without_folders(value: Any) -> Any:
+    """Plain values that may leave this machine: of every path in them the last part, and of what is pinned the digest too.
+
+    "/tmp/photos@sha256:12ab" becomes "photos@sha256:12ab", "timm:NAME=/tmp/w.pth" becomes "timm:NAME=w.pth".
+    """
+    if isinstance(value, Mapping):
+        return {key: without_folders(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_folders(each) for each in value]
+    if not isinstance(value, str):
+        return value
+    where, pin, digest = value.partition(PIN)
+    if os.path.isabs(where):
+        return os.path.basename(where.rstrip("/")) + pin + digest
+    peer, equals, file = where.partition("=")
+    if equals and os.path.isabs(file):
+        return peer + equals + os.path.basename(file) + pin + digest
+    return value
 
 
 def no_shared_memory(error: BaseException) -> MachineError | None:

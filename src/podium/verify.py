@@ -16,6 +16,7 @@ from podium.calls import public
 from podium.deployment.runtime import file_of, is_exported
 from podium.deployment.sealed import read_ir, read_onnx
 from podium.errors import ModelFileError, PodiumError, UsageError
+from podium.files import PIN
 from podium.recommended import run_of
 
 CARD = "card.json"
@@ -40,7 +41,8 @@ def verify(path: str | Path) -> dict[str, Any]:
     path = run_of(path)
     files, card = _exported(file_of(path)) if is_exported(path) else _bundle(path)
     ok = all(row["error"] is None for row in files)
-    return {"path": str(path), "ok": ok, "files": files, "origins": _origins(card, frozenset())}
+    folder = path if path.is_dir() else path.parent
+    return {"path": str(path), "ok": ok, "files": files, "origins": _origins(card, folder, frozenset())}
 
 
 def _row(path: Path, error: str | None) -> dict[str, Any]:
@@ -113,8 +115,13 @@ def _json(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _origins(card: dict[str, Any], below: frozenset[str]) -> list[dict[str, Any]]:
-    """The weights that a card names, and those that their cards name; `below` has the names on the way here."""
+def _origins(card: dict[str, Any], folder: Path, below: frozenset[str]) -> list[dict[str, Any]]:
+    """The weights that a card in a folder names, and those that their cards name; `below` has the names on the way here.
+
+    Where they lie is found in the settings of the run; a card that left its machine alone has their names and digests only.
+    """
+    from podium.training.folder import source_on_record
+
     made = card.get("made")
     named: list[tuple[str, Any]] = [("parent", card.get("parent")), ("teacher", card.get("teacher"))]
     named += [(f"{key} of the start", made.get(key)) for key in ("parent", "teacher")] if isinstance(made, dict) else []
@@ -124,10 +131,14 @@ def _origins(card: dict[str, Any], below: frozenset[str]) -> list[dict[str, Any]
             found.append({"as": role, "source": None, "sha256": name.get("sha256"), "state": None, "origins": []})
         if not isinstance(name, str) or name in below:
             continue
-        where, _, recorded = name.partition("@sha256:")
+        where, _, recorded = source_on_record(folder, name).partition(PIN)
+        if not recorded or not Path(where.partition("=")[2] or where).is_absolute():
+            known = {"source": where, "sha256": recorded} if recorded else {"source": None, "sha256": where}
+            found.append({"as": role, **known, "state": None, "origins": []})
+            continue
         source = Path(where) if Path(where).exists() else Path(where.partition("=")[2] or where)
         now = digest(source / "model.safetensors" if source.is_dir() else source)
         state = "gone" if now is None else "unchanged" if now == recorded else "changed"
-        above = _origins(_json(source / CARD), below | {name}) if state == "unchanged" else []
+        above = _origins(_json(source / CARD), source, below | {name}) if state == "unchanged" else []
         found.append({"as": role, "source": where, "sha256": recorded, "state": state, "origins": above})
     return found

@@ -11,12 +11,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 
 from podium.comparison import charts
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.page import write_page
-from podium.data.dataset import Dataset
+from podium.data.dataset import Dataset, Split, show
 from podium.evaluation.cost import short
 from podium.evaluation.metrics import (
     MOST_CLASSES,
@@ -151,10 +153,17 @@ def _confused(trial: Path, data: Dataset) -> list[dict[str, Any]]:
     return most_confused(labels, logits.argmax(1), data.classes)
 
 
+def _below(images: Split, index: int) -> str:
+    """An image's name below the data set's root: a page that is passed on tells no folder of this machine."""
+    if images.files is None:
+        return images.name_of(index)
+    return show(images.files[index].below or Path(images.files[index].name).name)
+
+
 def _data_uri(image: Any) -> str:
-    """A picture as PNG inside the page, with nothing of the file's own metadata."""
+    """A picture as PNG inside the page: its pixels alone, without the file's EXIF, XMP, comment or colour profile."""
     buffer = io.BytesIO()
-    image.copy().save(buffer, "PNG", pnginfo=None, exif=b"")
+    Image.fromarray(np.asarray(image)).save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -194,7 +203,7 @@ def _mistakes(trial: Path, data: Dataset, split: str) -> list[dict[str, Any]]:
         image.thumbnail((160, 160))
         rows.append(
             {
-                "name": images.files[index].name if images.files else f"image {index}",
+                "name": _below(images, index),
                 "truth": data.classes[labels[index]],
                 "predicted": data.classes[guess],
                 "percent": f"{100 * sure[index, guess]:.0f}",

@@ -25,12 +25,12 @@ from podium.evaluation.cost import count_net
 from podium.evaluation.evaluate import evaluate
 from podium.evaluation.metrics import paired
 from podium.evaluation.speed import speed
+from podium.files import PIN, without_folders
 from podium.models.convnet import ConvNet
 from podium.settings import Origin, Settings
-from podium.training.folder import COMPRESSION, RunFolder
+from podium.training.folder import COMPRESSION, RunFolder, source_on_record
 from podium.training.loop import train
 from podium.training.plan import evaluation_batch, pick_device
-from podium.training.transfer import PIN
 
 START, CONTROLS = "start", "controls"
 SECONDS = 0.5  # of timing each network, in each engine, with one image and with many
@@ -79,7 +79,7 @@ def begin(out: Path, made: dict[str, Any], make: Callable[[], tuple[ConvNet, Dat
     start = out / START
     if (start / bundle.CARD).is_file():
         found = bundle.load(start).card.get("made")
-        if found != made:
+        if without_folders(found) != without_folders(made):
             raise UsageError(f"{out}: holds another network ({found})", "name another folder with -o")
         return start
     RunFolder(out).create()
@@ -235,4 +235,4 @@ def epochs_of(name: str) -> float:
     card = json.loads((folder / bundle.CARD).read_text(encoding="utf-8"))
     parent = card.get("parent") or card.get("made", {}).get("parent")
     own = float(folder.result["epochs"]) if folder.finished else 0.0
-    return own + (epochs_of(parent) if parent else 0.0)
+    return own + (epochs_of(source_on_record(folder.path, parent)) if parent else 0.0)

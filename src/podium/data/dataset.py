@@ -154,6 +154,10 @@ class Split:
                 raise DataError("a split without images", "give pixels, files or a pack")
         return self.keys
 
+    def name_of(self, index: int) -> str:
+        """What a person knows an image by: its file's name, or its number."""
+        return self.files[index].name if self.files is not None else f"image {index}"
+
     def image(self, index: int, channels: int, white: int = WHITE) -> Image.Image:
         """One image, upright, of mode "L" or "RGB"; `white` as of `decode`.
 

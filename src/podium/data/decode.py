@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from podium.data.depth import WHITE, deep_colour, raw_mode, scaled
 from podium.data.metadata import blocks, orientation, without_metadata
-from podium.errors import ImageError, MachineError, PodiumError
+from podium.errors import ImageError, MachineError, PodiumError, UsageError
 
 # What Pillow would print beside the image, or beside our own error: damaged EXIF counts as none, and size has its limit below.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
@@ -324,6 +324,16 @@ class Preprocessing:
         """What `to_dict` gave; fields that an older card lacks have their defaults."""
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**plain)
+
+    def check_channels(self) -> None:
+        """Refuse to read images for a network that sees neither grey nor colour.
+
+        Raises:
+            UsageError: it sees another number of channels.
+        """
+        if self.channels not in (1, 3):
+            what = f"the network sees {self.channels} channels, and image files have 1 (grey) or 3 (colour)"
+            raise UsageError(what, "call its .model with such images in Python, or import it without --in-chans")
 
     def square(self, image: Image.Image) -> np.ndarray:
         """uint8 (size, size, C) of a decoded image, still in RGB."""

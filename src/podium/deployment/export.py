@@ -23,7 +23,8 @@ from podium.deployment.graph import Graph, answer, graph_of
 from podium.deployment.runtime import Exported, load_exported
 from podium.deployment.sealed import CARD, DIGEST, FORMAT, ZEROS, seal_ir, seal_onnx
 from podium.errors import NumericError, UsageError
-from podium.files import json_text, write_atomic
+from podium.files import json_text, without_folders, write_atomic
+from podium.models.match import refuse_not_finite
 
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
 PREPROCESSING = ("inside", "beside")
@@ -77,6 +78,7 @@ def squares(
     Returns:
         (N, S, S, C) uint8 in RGB, and (N,) labels over the network's classes, -1 where it does not know the name.
     """
+    bundle.preprocessing.check_channels()
     name = split or next(s for s in ("test", "val", "train") if s in data.splits)
     images, p = data.splits[name], bundle.preprocessing
     rows = stratified(images.labels, count)
@@ -132,6 +134,7 @@ def export(
         raise UsageError(f"{out}: not the name of a file of format {format}", f"end it in {SUFFIXES[format]}")
     if preprocessing not in PREPROCESSING:
         raise UsageError(f"preprocessing: {preprocessing!r}", f"give {' or '.join(PREPROCESSING)}")
+    refuse_not_finite(bundle.model.state_dict(), bundle.model.spec["model"])
     images, _ = squares(data, bundle, IMAGES)
     inside = preprocessing == "inside"
     graph, card = graph_of(bundle, inside), card_of(bundle, inside)
@@ -152,7 +155,7 @@ def card_of(bundle: Bundle, inside: bool) -> dict[str, Any]:
     """What an exported file says of itself."""
     kept = {k: v for k, v in bundle.card.items() if k not in ("format", "classes", "preprocessing", "sha256", SEAL)}
     return {
-        **kept,
+        **without_folders(kept),
         "format": FORMAT,
         "spec": {k: list(v) if isinstance(v, tuple) else v for k, v in bundle.model.strip().spec.items()},
         "classes": list(bundle.classes),
@@ -251,6 +254,9 @@ def _torch(graph: Graph, card: dict[str, Any], path: Path) -> Answer:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.export.export(graph, (example,), dynamic_shapes={"image": {0: torch.export.Dim("batch")}})
+        for node in program.graph.nodes:  # lines of Python with their paths
+            for key in ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn", "from_node"):
+                node.meta.pop(key, None)
         torch.export.save(program, path, extra_files={"podium.json": json_text(card)})
         again = torch.export.load(path).module()  # our own file: torch opens it by pickle
     plain = Graph(torch.nn.Identity(), Preprocessing.from_dict(card["preprocessing"]), inside=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import importlib.util
+import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from podium.calls import public
 from podium.data.dataset import ImageFile, is_text, show
 from podium.data.decode import Preprocessing, decode
 from podium.deployment.sealed import read_ir, read_onnx
-from podium.errors import EXTRAS, MachineError, ModelFileError, UsageError
+from podium.errors import EXTRAS, MachineError, ModelFileError, UsageError, no_answer
 
 ENGINES = ("onnxruntime", "openvino")
 DTYPES = {"float32": "f32", "bfloat16": "bf16"}  # in which OpenVINO may compute what is float32 in the file
@@ -69,11 +70,16 @@ class Exported:
 
         Raises:
             DataError: not an image, or a damaged one.
+            NumericError: the answer is not a number.
         """
-        square = self.preprocessing.square(
-            decode(data, name, self.preprocessing.channels, white=self.preprocessing.white)
+        p = self.preprocessing
+        p.check_channels()
+        logits, probabilities = self.logits_and_probabilities(
+            p.square(decode(data, name, p.channels, white=p.white))[None]
         )
-        return self.logits_and_probabilities(square[None])[1][0]
+        if not (np.isfinite(logits).all() and np.isfinite(probabilities).all()):
+            raise no_answer(name)
+        return probabilities[0]
 
     @public
     def predict(self, images: str | Path | Sequence[str | Path], top: int = 5) -> list[dict[str, Any]]:
@@ -108,11 +114,21 @@ def cores() -> int:
 
 
 def is_exported(path: str | Path) -> bool:
-    """Whether a path names an exported file, or the folder of one, by its name."""
+    """Whether a path names an exported file, or the folder of one.
+
+    A folder is what its card says: that of a run or bundle names the digest of its weights, that of `podium quantize` the
+    digest of each file. An exported file beside a run leaves it a run.
+    """
     path = Path(path)
-    return path.suffix.lower() in (".onnx", ".xml", ".pt2") or any(
-        (path / name).is_file() for name in (MODEL, MODEL_IR)
-    )
+    if not path.is_dir():
+        return path.suffix.lower() in (".onnx", ".xml", ".pt2")
+    if not any((path / name).is_file() for name in (MODEL, MODEL_IR)):
+        return False
+    try:
+        digests = json.loads((path / "card.json").read_bytes())["sha256"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return not any((path / name).is_file() for name in ("model.safetensors", "settings.yaml"))
+    return isinstance(digests, dict)
 
 
 def file_of(path: Path) -> Path:

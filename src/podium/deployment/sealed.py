@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from podium.errors import ModelFileError
+from podium.files import not_finite
 
 CARD, DIGEST = "podium.card", "podium.sha256"
 FORMAT = 1  # of cards in exported files
@@ -125,6 +126,8 @@ def _checked(name: str, said: bytes, actual: str, card: bytes) -> dict[str, Any]
         )
     try:
         content = json.loads(card)
+        if where := not_finite(content):
+            raise ValueError(f"{where} is not a finite number")
         if content["format"] > FORMAT:
             raise ModelFileError(f"{name}: made by a newer Podium (format {content['format']})", "update podium")
     except (ValueError, KeyError, TypeError, RecursionError) as error:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from podium.data.loader import Loader
+from podium.errors import no_answer
 from podium.evaluation.crops import averaged, known, views
 from podium.evaluation.metrics import top_k
 from podium.models.convnet import ConvNet
@@ -57,6 +58,7 @@ def evaluate(
 
     Raises:
         UsageError: crops is none of these.
+        NumericError: an answer is not a number; names the image.
     """
     crops = known(crops)
     training = net.training
@@ -65,7 +67,12 @@ def evaluate(
     logits, labels, done = [], [], 0
     for batch in loader.epoch() if crops == 1 else views(loader, crops, mirrored):
         scores = ask(batch.x).float()
-        logits.append((scores if crops == 1 else averaged(scores, len(batch.y))).cpu())
+        scores = (scores if crops == 1 else averaged(scores, len(batch.y))).cpu()
+        if not torch.isfinite(scores).all():
+            wrong = int((~torch.isfinite(scores)).any(1).nonzero()[0])
+            net.train(training)
+            raise no_answer(loader.split.name_of(int(batch.index[wrong])))
+        logits.append(scores)
         labels.append(batch.y.cpu())
         done += len(batch.y)
         if progress is not None:

@@ -10,9 +10,9 @@ from torch import nn
 
 from podium.evaluation.cost import count_net, multiply_adds
 from podium.models.blocks import Branches, Grid, Residual, SqueezeExcitation
-from podium.models.convnet import ConvNet
-from podium.models.published import published
-from podium.models.registry import architecture
+from podium.models.convnet import ConvNet, meta
+from podium.models.published import Published, published
+from podium.models.registry import architecture, rebuild
 from podium.models.structure import Node, Shape, describe, pair, trace
 
 AUXILIARY = "auxiliary."
@@ -84,6 +84,11 @@ def summary(net: ConvNet) -> dict[str, Any]:
     """What there is to say of a registered network: costs, what its paper says, its stages and layers; errors are fractions."""
     rows, cost, name = layers(net), count_net(net), net.spec["model"]
     known, says = architecture(name), published(name)
+    if says is not None and (whole := _paper_form(net)) is not None:
+        depth = says.depth and says.depth + weighted_depth(net) - weighted_depth(whole)
+        says = Published(
+            depth, None, None, "", f"{'pruned' if 'edits' in net.spec else 'resized'}: not the paper's network"
+        )
     errors = {"top1_error": says.top1, "top5_error": says.top5} if says else {"top1_error": None, "top5_error": None}
     return {
         "name": name,
@@ -104,6 +109,39 @@ def summary(net: ConvNet) -> dict[str, Any]:
         "stages": [{"name": stage, "shape": shape} for stage, shape in cost.stages],
         "layers": [asdict(row) for row in rows],
     }
+
+
+FORM = (
+    "model",
+    "num_classes",
+    "in_chans",
+    "image_size",
+    "small",
+    "ones",
+)  # of a spec: what leaves a network the paper's
+
+
+def _paper_form(net: ConvNet) -> ConvNet | None:
+    """The paper's network in the same form, where this one was pruned, or built narrower or shallower; else None."""
+    if set(net.spec) <= {*FORM, "aux"}:
+        return None
+    whole = meta(lambda: rebuild({key: net.spec[key] for key in FORM if key in net.spec}))
+    return whole if "edits" in net.spec or count_net(whole).macs != count_net(net).macs else None
+
+
+def weighted_depth(net: ConvNet) -> int:
+    """Convolutions and fully connected layers one after the other, on the longest way; without projections and gates."""
+    return sum(_deep(node) for node in trace(net) if not node.name.startswith(AUXILIARY))
+
+
+def _deep(node: Node) -> int:
+    if isinstance(node.module, Branches):
+        return max(map(_deep, node.children))
+    if isinstance(node.module, Residual):
+        return _deep(node.children[0])
+    if isinstance(node.module, SqueezeExcitation):
+        return 0
+    return sum(map(_deep, node.children)) + isinstance(node.module, nn.Conv2d | nn.Linear)
 
 
 def _rows(node: Node, part: str, view: View | None, rows: list[Layer]) -> View | None:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 from podium.errors import MachineError, ModelFileError, UsageError
-from podium.files import UNFINISHED, disk_error, json_text, sync, write_atomic, write_json
+from podium.files import PIN, UNFINISHED, disk_error, json_text, sync, write_atomic, write_json
+from podium.settings import read_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +28,27 @@ COMPRESSION = "compression.json"  # a smaller network beside what it came from a
 def _remains(path: Path) -> bool:
     """What a run leaves that was killed before it had begun, and the weights that it is to start from."""
     return path.name in (".lock", "start") or path.name.startswith(UNFINISHED)
+
+
+def source_on_record(folder: Path, named: str) -> str:
+    """Where weights lie that a card names, "NAME@sha256:DIGEST", with its folders as this machine's settings have them.
+
+    A card may leave this machine and has no folders; the settings of the run beside it, or above it, stay here.
+
+    Args:
+        folder: where the card lies.
+        named: by the card; comes back as it is where no settings have the digest.
+    """
+    digest = named.partition(PIN)[2]
+    for settings in (folder / SETTINGS, folder.parent / SETTINGS):
+        if not digest or not settings.is_file():
+            continue
+        with suppress(UsageError):
+            values = read_file(settings)
+            for key in ("weights", "teacher"):
+                if str(values.get(key) or "").endswith(f"{PIN}{digest}"):
+                    return str(values[key])
+    return named
 
 
 class RunFolder:

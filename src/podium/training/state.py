@@ -22,6 +22,7 @@ from torch import Tensor
 from podium.data.readers import Readers
 from podium.errors import MachineError, ModelFileError
 from podium.files import atomic, fault, sync_folder
+from podium.models.match import refuse_not_finite
 from podium.settings import duration
 
 MAGIC = b"podium-checkpoint"
@@ -158,7 +159,8 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and values of one checkpoint, moved by `save` to the CPU.
 
     Raises:
-        ModelFileError: not a checkpoint, of a newer format, or damaged; names expected and actual checksum.
+        ModelFileError: not a checkpoint, of a newer format, or damaged, with expected and actual checksum; or with weights
+            that are not finite.
     """
     from safetensors.torch import load as deserialize
 
@@ -181,7 +183,9 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         )
     length = int.from_bytes(payload[:8], "little")
     metadata = json.loads(payload[8 : 8 + length])["__metadata__"]
-    return deserialize(payload), json.loads(metadata["values"])
+    tensors = deserialize(payload)
+    refuse_not_finite({name: value for name, value in tensors.items() if not name.startswith("optimizer.")}, str(path))
+    return tensors, json.loads(metadata["values"])
 
 
 def newest(folder: Path) -> Iterator[Path]:

@@ -17,14 +17,13 @@ from podium.data import augment as aug
 from podium.data.dataset import Dataset
 from podium.data.decode import Preprocessing
 from podium.errors import ModelFileError, UsageError
+from podium.files import PIN
 from podium.models.convnet import ConvNet
 from podium.models.download import official
 from podium.models.registry import rebuild
 from podium.models.weights import adapt_channels, statistics
 from podium.recommended import run_of
 from podium.settings import Settings, to_steps
-
-PIN = "@sha256:"  # parts the name of weights from the digest they had when the run began
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from podium import console
-from podium.errors import DataError, UsageError
+from podium.errors import DataError, NumericError, UsageError
 from podium.files import shell_word
 from podium.verbs.shared import going_on, print_json, settings_flags
 
@@ -258,7 +258,7 @@ def predict(arguments: argparse.Namespace) -> int:
                 waiting += reversed(images_below(Path(image)))
                 continue
             (answer,) = run.predict(image, arguments.top)
-        except DataError as problem:  # the other images are answered all the same
+        except (DataError, NumericError) as problem:  # the other images are answered all the same
             console.error(problem)
             code = problem.exit_code
             continue
