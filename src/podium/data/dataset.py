@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from podium.data.decode import decode, decode_pixels
-from podium.data.depth import WHITE
+from podium.data.depth import WHITE, find_white
 from podium.errors import DataError
 
 if TYPE_CHECKING:
@@ -96,25 +96,31 @@ class Split:
         pixels: (N, H, W, C) uint8, or None.
         files: N of them, or None.
         packed: N of them, or None.
+        white: the value that is white in files of more than 8 bits a channel.
     """
 
     labels: np.ndarray
     pixels: np.ndarray | None = None
     files: tuple[ImageFile, ...] | None = None
     packed: Packed | None = None
+    white: int = WHITE
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def image(self, index: int, channels: int, white: int = WHITE) -> Image.Image:
-        """One image, upright, of mode "L" or "RGB"; `white` as of `decode`.
+    def scaled(self, white: int) -> Split:
+        """The same images, with another value for white in those of more than 8 bits a channel."""
+        return self if white == self.white else replace(self, white=white)
+
+    def image(self, index: int, channels: int) -> Image.Image:
+        """One image, upright, of mode "L" or "RGB".
 
         Raises:
             DataError: its file cannot be read or decoded.
         """
         if self.files is not None:
             file = self.files[index]
-            return decode(file.read(), file.name, channels, white=white)
+            return decode(file.read(), file.name, channels, white=self.white)
         stored = self.pixels if self.pixels is not None else self.packed
         if stored is None:
             raise DataError("a split without images", "give pixels, files or a pack")
@@ -122,18 +128,16 @@ class Split:
         image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
         return image.convert("L" if channels == 1 else "RGB")
 
-    def array(
-        self, index: int, channels: int, shrink: Callable[[int, int], int] | None = None, white: int = WHITE
-    ) -> np.ndarray:
+    def array(self, index: int, channels: int, shrink: Callable[[int, int], int] | None = None) -> np.ndarray:
         """One image as `image` gives it, (H, W, C) uint8, but for JPEGs that `shrink` makes smaller (see `decode`)."""
         if self.files is not None:
             file = self.files[index]
-            return decode_pixels(file.read(), file.name, channels, shrink, white)
+            return decode_pixels(file.read(), file.name, channels, shrink, self.white)
         if self.pixels is not None and self.pixels.shape[-1] == channels:
             return self.pixels[index]
         if self.packed is not None and channels == 3:
             return self.packed[index]
-        image = self.image(index, channels, white)
+        image = self.image(index, channels)
         return np.asarray(image).reshape(image.height, image.width, channels)
 
     def select(self, indices: Sequence[int] | np.ndarray | range) -> Split:
@@ -144,6 +148,7 @@ class Split:
             self.pixels[chosen] if self.pixels is not None else None,
             tuple(self.files[i] for i in chosen) if self.files is not None else None,
             self.packed.select(chosen) if self.packed is not None else None,
+            self.white,
         )
 
 
@@ -163,7 +168,7 @@ class Dataset:
         source: where it came from.
         skipped: (name, reason) of images that were left out.
         notes: what a person should know of it, a line each.
-        white: the value that is white in its images of more than 8 bits a channel.
+        white: the value that is white in its images of more than 8 bits a channel; None: they are asked (`depth`).
     """
 
     name: str
@@ -179,7 +184,14 @@ class Dataset:
     source: str = ""
     skipped: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = field(default_factory=tuple)
-    white: int = WHITE
+    white: int | None = None
+
+    @cached_property
+    def depth(self) -> tuple[int, str | None]:
+        """The value that is white in its images of more than 8 bits a channel, and what to say of it, if anything."""
+        if self.white is not None:
+            return self.white, None
+        return find_white(self.splits["train"].files or ())
 
     @cached_property
     def mirroring(self) -> Mirroring:
@@ -187,7 +199,7 @@ class Dataset:
         from podium.data.mirror import Mirroring, mirroring
 
         if self.mirror is None:
-            return mirroring(self.splits["train"], self.classes, self.white)
+            return mirroring(self.splits["train"].scaled(self.depth[0]), self.classes)
         return Mirroring(self.mirror, f"{'on' if self.mirror else 'off'}: as is known of {show(self.name)}", True)
 
     def fingerprint(self) -> str:

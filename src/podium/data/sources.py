@@ -12,7 +12,6 @@ import numpy as np
 from podium.data import arrays
 from podium.data.dataset import SPLITS, Dataset, ImageFile, Split, show
 from podium.data.decode import RESIZES, decode
-from podium.data.depth import find_white
 from podium.data.folders import ARCHIVES, LAYOUT, Listing, list_path, look_alike
 from podium.data.pack import is_pack, read_pack
 from podium.data.shards import is_shards, list_shards
@@ -74,9 +73,6 @@ def load_data(
         data = _hold_out(data, share, seed)
     if set(data.splits) == {"train"}:
         raise UsageError("val: 0 leaves nothing to judge by", "give a fraction such as 0.2")
-    if (files := data.splits["train"].files) is not None:
-        white, note = find_white(files)
-        data = replace(data, white=white, notes=(*data.notes, *filter(None, [note])))
     sizes = ", ".join(f"{name} {len(split):,}" for name, split in data.splits.items())
     named = ", ".join(data.classes[:10]) + (", ..." if len(data.classes) > 10 else "")
     return replace(data, notes=(f"{data.name}: {sizes} images; {len(data.classes)} classes: {named}", *data.notes))

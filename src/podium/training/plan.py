@@ -150,7 +150,7 @@ def prepare(settings: Settings, data: Dataset | None = None, net: ConvNet | None
             crop_pct=data.crop_pct if data.resize == "crop" else 1.0,
             mean=data.mean,
             std=data.std,
-            white=data.white,
+            white=data.depth[0],
         )
     preprocessing = dataclasses.replace(preprocessing, image_size=net.spec["image_size"], resize=data.resize)
     if teacher is not None:
@@ -208,6 +208,7 @@ def prepare(settings: Settings, data: Dataset | None = None, net: ConvNet | None
         monitor=monitor,
         notes=[
             *data.notes,
+            *filter(None, data.depth[1:]),
             *(f"mirroring {why}" for why in decided.values()),
             *_shared(s, train.batch_size, net, ranks),
         ],

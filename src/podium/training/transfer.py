@@ -112,7 +112,7 @@ def adapted(source: Source, s: Settings, data: Dataset) -> tuple[ConvNet, Prepro
         mean=old.mean if several else (sum(old.mean) / len(old.mean),) * data.channels,
         std=old.std if several else (sum(old.std) / len(old.std),) * data.channels,
         channel_order=old.channel_order if several else "rgb",
-        white=old.white if same else data.white,
+        white=old.white if same else data.depth[0],
     )
     return net.train(), preprocessing
 
