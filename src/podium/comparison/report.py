@@ -196,10 +196,10 @@ def _facts(data: Dataset, training: str) -> dict[str, str]:
 def _mistakes(trial: Path, data: Dataset, split: str) -> list[dict[str, Any]]:
     """The most confident mistakes of a run, with their pictures."""
     logits, labels = RunFolder(trial).predictions
-    images, sure = data.splits[split], probabilities(logits)
+    images, sure = data.splits[split].scaled(data.depth[0]), probabilities(logits)
     rows = []
     for index in worst_mistakes(logits, labels, WORST):
-        guess, image = int(logits[index].argmax()), images.image(index, data.channels, data.white)
+        guess, image = int(logits[index].argmax()), images.image(index, data.channels)
         image.thumbnail((160, 160))
         rows.append(
             {

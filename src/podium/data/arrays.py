@@ -25,7 +25,7 @@ from podium.errors import DataError
 
 DIGITS = tuple("0123456789")
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
-# (train, test) images, 28 x 28, and the start of the SHA-256 over all training labels and the first 1,000 training images.
+# The start of the SHA-256 over all training labels and the first 1,000 training images.
 MNIST, FASHION_MNIST = "908913994ec35a5c", "74ee24ac06f9c9b9"
 READERS: dict[str, tuple[bytes, Callable[[bytes], bytes]]] = {  # by ending: how the content begins, and what unpacks it
     "": (b"", bytes),
@@ -117,19 +117,20 @@ def _known(splits: dict[str, Split]) -> str:
 
 def _unknown(folder: Path, splits: dict[str, Split]) -> Dataset:
     """A set in MNIST's format that is another: named after its folder, classes by their numbers, statistics its own."""
-    numbers = np.unique(np.concatenate([split.labels for split in splits.values()]))
+    labels = np.concatenate([split.labels for split in splits.values()])
+    first, numbers = int(labels.min()), range(int(labels.min()), int(labels.max()) + 1)
     there = np.unique(splits["train"].labels)
     if len(there) < 2:
         what = f"{show(folder)}: one class only among the training images ({there[0]})"
         raise DataError(what, "a classifier needs two classes at least")
-    splits = {name: replace(split, labels=np.searchsorted(numbers, split.labels)) for name, split in splits.items()}
-    missing = sorted(set(numbers.tolist()) - set(there.tolist()))
+    splits = {name: replace(split, labels=split.labels - first) for name, split in splits.items()}
+    missing = sorted(set(numbers) - set(there.tolist()))
     notes = (f"note: train has no images of {', '.join(map(str, missing))}",) if missing else ()
     pixels = np.asarray(splits["train"].pixels)
     mean, std = float(pixels.mean() / 255), max(float(pixels.std() / 255), 1 / 255)
     path = folder.resolve()
     name = show((path.parent if path.name == "raw" else path).name)  # torchvision's folders: KMNIST/raw
-    classes = tuple(map(str, numbers.tolist()))
+    classes = tuple(map(str, numbers))
     return Dataset(name, classes, splits, 1, pixels.shape[1], None, (mean,), (std,), source=str(folder), notes=notes)
 
 

@@ -7,7 +7,7 @@ import hashlib
 import os
 import stat as kinds
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from podium.data.decode import STARVED, decode, decode_pixels
-from podium.data.depth import WHITE
+from podium.data.depth import WHITE, find_white
 from podium.data.identity import file_keys, pixel_keys
 from podium.errors import DataError, MachineError
 
@@ -123,6 +123,7 @@ class Split:
         files: N of them, or None.
         packed: N of them, or None.
         keys: (N,) uint64, of the content of each as it is stored; None until `contents` is asked.
+        white: the value that is white in files of more than 8 bits a channel.
     """
 
     labels: np.ndarray
@@ -130,6 +131,7 @@ class Split:
     files: tuple[ImageFile, ...] | None = None
     packed: Packed | None = None
     keys: np.ndarray | None = None
+    white: int = WHITE
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -158,15 +160,19 @@ class Split:
         """What a person knows an image by: its file's name, or its number."""
         return self.files[index].name if self.files is not None else f"image {index}"
 
-    def image(self, index: int, channels: int, white: int = WHITE) -> Image.Image:
-        """One image, upright, of mode "L" or "RGB"; `white` as of `decode`.
+    def scaled(self, white: int) -> Split:
+        """The same images, with another value for white in those of more than 8 bits a channel."""
+        return self if white == self.white else replace(self, white=white)
+
+    def image(self, index: int, channels: int) -> Image.Image:
+        """One image, upright, of mode "L" or "RGB".
 
         Raises:
             DataError: its file cannot be read or decoded.
         """
         if self.files is not None:
             file = self.files[index]
-            return decode(file.read(), file.name, channels, white=white)
+            return decode(file.read(), file.name, channels, white=self.white)
         stored = self.pixels if self.pixels is not None else self.packed
         if stored is None:
             raise DataError("a split without images", "give pixels, files or a pack")
@@ -174,18 +180,16 @@ class Split:
         image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
         return image.convert("L" if channels == 1 else "RGB")
 
-    def array(
-        self, index: int, channels: int, shrink: Callable[[int, int], int] | None = None, white: int = WHITE
-    ) -> np.ndarray:
+    def array(self, index: int, channels: int, shrink: Callable[[int, int], int] | None = None) -> np.ndarray:
         """One image as `image` gives it, (H, W, C) uint8, but for JPEGs that `shrink` makes smaller (see `decode`)."""
         if self.files is not None:
             file = self.files[index]
-            return decode_pixels(file.read(), file.name, channels, shrink, white)
+            return decode_pixels(file.read(), file.name, channels, shrink, self.white)
         if self.pixels is not None and self.pixels.shape[-1] == channels:
             return self.pixels[index]
         if self.packed is not None and channels == 3:
             return self.packed[index]
-        image = self.image(index, channels, white)
+        image = self.image(index, channels)
         return np.asarray(image).reshape(image.height, image.width, channels)
 
     def select(self, indices: Sequence[int] | np.ndarray | range) -> Split:
@@ -197,6 +201,7 @@ class Split:
             tuple(self.files[i] for i in chosen) if self.files is not None else None,
             self.packed.select(chosen) if self.packed is not None else None,
             self.keys[chosen] if self.keys is not None else None,
+            self.white,
         )
 
 
@@ -217,7 +222,7 @@ class Dataset:
         skipped: (name, reason) of images that were left out.
         notes: what a person should know of it, a line each.
         held_out: share and seed, where Podium has chosen which images validate.
-        white: the value that is white in its images of more than 8 bits a channel.
+        white: the value that is white in its images of more than 8 bits a channel; None: they are asked (`depth`).
     """
 
     name: str
@@ -234,7 +239,14 @@ class Dataset:
     skipped: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = field(default_factory=tuple)
     held_out: dict[str, Any] | None = None
-    white: int = WHITE
+    white: int | None = None
+
+    @cached_property
+    def depth(self) -> tuple[int, str | None]:
+        """The value that is white in its images of more than 8 bits a channel, and what to say of it, if anything."""
+        if self.white is not None:
+            return self.white, None
+        return find_white(self.splits["train"].files or ())
 
     @cached_property
     def mirroring(self) -> Mirroring:
@@ -242,7 +254,7 @@ class Dataset:
         from podium.data.mirror import Mirroring, mirroring
 
         if self.mirror is None:
-            return mirroring(self.splits["train"], self.classes, self.white)
+            return mirroring(self.splits["train"].scaled(self.depth[0]), self.classes)
         return Mirroring(self.mirror, f"{'on' if self.mirror else 'off'}: as is known of {show(self.name)}", True)
 
     def fingerprint(self) -> str:

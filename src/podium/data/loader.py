@@ -93,7 +93,7 @@ class Loader:
                 f"workers: {workers}",
                 f"give at least 0 and at most {MOST_WORKERS}; as many as there are cores are enough",
             )
-        self.split, self.preprocessing, self.device = split, preprocessing, device
+        self.split, self.preprocessing, self.device = split.scaled(preprocessing.white), preprocessing, device
         self.seed, self.augment, self.workers, self.part = seed, augment, workers, part
         self.batch_size = min(batch_size, len(split))
         full, rest = divmod(len(split), self.batch_size)
@@ -134,7 +134,7 @@ class Loader:
         return F.pad(pixels, (0, 0, p, p, p, p)) if p else pixels
 
     def _square(self, index: int) -> np.ndarray:
-        return self.preprocessing.square(self.split.image(index, self.preprocessing.channels, self.preprocessing.white))
+        return self.preprocessing.square(self.split.image(index, self.preprocessing.channels))
 
     def rows(self, epoch: int, start: int = 0) -> list[Tensor]:
         """Which images each batch of an epoch has; arguments as of `epoch`."""
@@ -265,7 +265,7 @@ class Loader:
 
         for index in part:
             times, shape = 1, [0, 0]
-            pixels = self.split.array(index, p.channels, shrink, p.white)
+            pixels = self.split.array(index, p.channels, shrink)
             height, width, _ = pixels.shape
             box = aug.crop_boxes(
                 augment, crops[:, index], *(shape if shape[0] else (width, height))

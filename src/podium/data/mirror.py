@@ -18,7 +18,6 @@ import numpy as np
 from PIL import Image
 
 from podium.data.dataset import Split, show
-from podium.data.depth import WHITE
 from podium.data.sampling import by_content
 from podium.errors import DataError
 
@@ -58,19 +57,18 @@ class _Answers:
     mirrored: np.ndarray
 
 
-def mirroring(split: Split, classes: Sequence[str], white: int = WHITE) -> Mirroring:
+def mirroring(split: Split, classes: Sequence[str]) -> Mirroring:
     """Decide from training images whether their mirror images keep their class.
 
     Args:
         split: training images; a sample of them is read.
         classes: names over the split's labels.
-        white: as of `decode`.
 
     Returns:
         The decision; the same whatever the order of the images. Off where mirrored images make two classes harder to tell
         apart; undecided is off for grey images and on for colour.
     """
-    pixels, labels = _sample(split, white)
+    pixels, labels = _sample(split)
     spread = pixels.astype(np.int16)
     grey = len(pixels) == 0 or float(np.mean((spread.max(3) - spread.min(3)).max((1, 2)) <= GREY)) >= 0.9
     found = "could not show that it does no harm" if grey else "found nothing against it"
@@ -97,7 +95,7 @@ def mirroring(split: Split, classes: Sequence[str], white: int = WHITE) -> Mirro
 # --- the sample
 
 
-def _sample(split: Split, white: int) -> tuple[np.ndarray, np.ndarray]:
+def _sample(split: Split) -> tuple[np.ndarray, np.ndarray]:
     """Some images, as many of each class as there are: pixels (N, SIDE, SIDE, 3) uint8 and labels (N,), class by class."""
     order, room = _order(split), IMAGES
     if split.files is not None:
@@ -109,7 +107,7 @@ def _sample(split: Split, white: int) -> tuple[np.ndarray, np.ndarray]:
     ordered = split.labels[order]
     rows = [order[place] for label in classes for place in np.flatnonzero(ordered == label)[:each]]
     with ThreadPoolExecutor(2) as pool:
-        small = list(pool.map(lambda row: _small(split, row, white), rows))
+        small = list(pool.map(lambda row: _small(split, row), rows))
     there = [(row, pixels) for row, pixels in zip(rows, small, strict=True) if pixels is not None]
     pixels = np.array([pixels for _, pixels in there], np.uint8).reshape(-1, SIDE, SIDE, 3)
     return pixels, split.labels[[row for row, _ in there]]
@@ -127,10 +125,10 @@ def _order(split: Split) -> list[int]:
     return np.argsort(keys, kind="stable").tolist()
 
 
-def _small(split: Split, row: int, white: int) -> np.ndarray | None:
+def _small(split: Split, row: int) -> np.ndarray | None:
     """All of an image on SIDE x SIDE pixels; None if it cannot be read, which is for those to tell who need it."""
     try:
-        pixels = split.array(row, 3, lambda width, height: _times(min(width, height)), white)
+        pixels = split.array(row, 3, lambda width, height: _times(min(width, height)))
     except DataError:
         return None
     return np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BILINEAR))

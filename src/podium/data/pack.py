@@ -29,7 +29,7 @@ from PIL import Image
 
 from podium import __version__
 from podium.data.dataset import Dataset, Split, show
-from podium.data.depth import WHITE, find_white
+from podium.data.depth import WHITE
 from podium.data.identity import content_key
 from podium.data.readers import Readers
 from podium.errors import DataError, MachineError, UsageError
@@ -123,7 +123,7 @@ def write_pack(
     """
     if side < 1:
         raise UsageError(f"side: {side}", "give pixels, such as 256")
-    written, white = 0, data.white if data.white != WHITE else find_white(data.splits["train"].files or ())[0]
+    written, white = 0, data.depth[0]
     with new_folder(data, out) as (folder, wrote):
         count, rows, digest = sum(map(len, data.splits.values())), [], hashlib.sha256()
         with (folder / IMAGES).open("wb") as file:
@@ -215,7 +215,7 @@ def _prepared(data: Dataset, side: int, white: int) -> Iterator[tuple[np.ndarray
     """The pixels and label of every image, split by split; some are decoded ahead, by threads."""
 
     def prepare(split: Split, index: int) -> np.ndarray:
-        image = split.image(index, 3, white)
+        image = split.scaled(white).image(index, 3)
         short = min(image.size)
         if short > side:
             width, height = (max(1, round(length * side / short)) for length in image.size)

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from podium.data.dataset import SPLITS, Dataset, show
-from podium.data.depth import find_white
 from podium.data.layout import LAYOUT
 from podium.errors import DataError, ModelFileError, UsageError
 from podium.files import write_atomic
@@ -287,10 +286,7 @@ def for_evaluation(data: Dataset, record: Record | None) -> Dataset:
 
 
 def described(data: Dataset) -> Dataset:
-    """With the white of images of more than 8 bits a channel, and a line that says what it is before the other notes."""
-    if (files := data.splits["train"].files) is not None:
-        white, note = find_white(files)
-        data = replace(data, white=white, notes=(*data.notes, *filter(None, [note])))
+    """With a line that says what it is before the other notes."""
     sizes = ", ".join(f"{name} {len(split):,}" for name, split in data.splits.items())
     named = ", ".join(data.classes[:10]) + (", ..." if len(data.classes) > 10 else "")
     return replace(data, notes=(f"{data.name}: {sizes} images; {len(data.classes)} classes: {named}", *data.notes))

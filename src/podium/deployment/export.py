@@ -80,9 +80,10 @@ def squares(
     """
     bundle.preprocessing.check_channels()
     name = split or next(s for s in ("test", "val", "train") if s in data.splits)
-    images, p = data.splits[name], bundle.preprocessing
+    p = bundle.preprocessing
+    images = data.splits[name].scaled(p.white)
     rows = stratified(images.labels, count)
-    pixels = np.stack([p.square(images.image(int(i), p.channels, p.white)) for i in rows])
+    pixels = np.stack([p.square(images.image(int(i), p.channels)) for i in rows])
     known = np.array([bundle.classes.index(c) if c in bundle.classes else -1 for c in data.classes])
     return pixels, known[images.labels[rows]]
 

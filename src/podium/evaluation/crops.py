@@ -128,7 +128,7 @@ def views(loader: Loader, crops: int | str, mirrored: bool = True) -> Iterator[B
     split, p = loader.split, loader.preprocessing
 
     def read(index: int) -> np.ndarray:
-        image = split.image(index, p.channels, p.white)
+        image = split.image(index, p.channels)
         if isinstance(crops, int):
             return cut(image, p, crops)
         if max(image.size) > LONGEST * min(image.size):

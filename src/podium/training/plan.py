@@ -164,7 +164,7 @@ def prepare(
             crop_pct=data.crop_pct if data.resize == "crop" else 1.0,
             mean=data.mean,
             std=data.std,
-            white=data.white,
+            white=data.depth[0],
         )
     preprocessing = dataclasses.replace(preprocessing, image_size=net.spec["image_size"], resize=data.resize)
     if teacher is not None:
@@ -224,6 +224,7 @@ def prepare(
         notes=[
             *data.notes,
             *_vain(settings, s, len(data.splits["train"])),
+            *filter(None, data.depth[1:]),
             *(f"mirroring {why}" for why in decided.values()),
             *_shared(s, train.batch_size, net, ranks),
         ],

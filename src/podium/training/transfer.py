@@ -116,7 +116,7 @@ def adapted(source: Source, s: Settings, data: Dataset) -> tuple[ConvNet, Prepro
         mean=tuple(mean),
         std=tuple(std),
         channel_order=old.channel_order if several else "rgb",
-        white=old.white if same else data.white,
+        white=old.white if same else data.depth[0],
     )
     return net.train(), preprocessing
 
