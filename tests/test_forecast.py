@@ -119,3 +119,50 @@ def test_a_plan_that_does_not_fit_says_what_does(podium, monkeypatch):
 )
 def test_times_are_spoken(seconds, text):
     assert spoken(seconds) == text
+
+
+# --- a budget
+
+
+@pytest.mark.parametrize(
+    ("left", "step", "judging", "per_epoch"),
+    [
+        (100.0, 1.0, 5.0, 10),
+        (9.0, 1.0, 5.0, 10),
+        (104.9, 1.0, 5.0, 10),
+        (3.0, 1.0, 5.0, 10),
+        (-4.0, 1.0, 5.0, 10),
+        (7.3, 0.01, 0.0, 7),
+    ],
+)
+def test_as_many_steps_as_the_budget_pays_with_their_evaluations(left, step, judging, per_epoch):
+    from podium.training.budget import fitting
+
+    def cost(steps):
+        return steps * step + -(-steps // per_epoch) * judging
+
+    steps = fitting(left, step, judging, per_epoch)
+    assert steps == 1 or cost(steps) <= left + 1e-9
+    more = [n for n in range(steps + 1, steps + 3 * per_epoch) if cost(n) <= left - 1e-9]
+    assert all(n - steps < per_epoch for n in more), "an epoch more would fit"
+    assert not more or cost(steps + 1) > left - judging
+
+
+def test_a_budget_pays_for_all_that_comes_before_and_after_the_steps(monkeypatch, small_set):
+    from podium.settings import Settings
+    from podium.training import budget
+    from podium.training.plan import prepare
+
+    plan = prepare(Settings(model="lenet5_modern", data=str(small_set), duration="60s"))
+    per_epoch = len(plan.train)
+    monkeypatch.setattr(budget, "measured", lambda *_: (0.5, 2.0))
+    monkeypatch.setattr(budget.time, "monotonic", lambda: 1010.0)
+    steps, warning = budget.steps_of(plan, 1000.0)  # ten seconds are gone
+    spent = steps * 0.5 + -(-steps // per_epoch) * 2.0
+    assert 0.9 * 50 <= spent <= 50
+    assert warning is None
+    short = prepare(Settings(model="lenet5_modern", data=str(small_set), duration="14s"))
+    steps, warning = budget.steps_of(short, 1000.0)
+    assert 1 <= steps * 0.5 <= 4
+    assert "no whole epoch of lenet5_modern fits" in warning
+    assert f"at least {spoken(10 + per_epoch * 0.5 + 2)[:2]}" in warning

@@ -12,7 +12,7 @@ from podium.settings import duration, to_steps
 from podium.training.plan import Plan, within_memory
 from podium.training.trial import Trial, memory_in_use
 
-SAMPLE, FEWEST = 0.05, 5  # of a budget the share that may go into timing steps, and the steps it takes at least
+FEWEST, SLOW = 5, 2  # steps that are timed at least, and where they take long
 UNCOUNTED = 2  # steps until everything is in its place
 MOST_SECONDS = 5.0  # of a forecast's steps
 LINKS = {"cuda": 100e9, "cpu": 1.25e9, "mps": 1.25e9}  # bytes a second between devices, assumed: NVLink, 10 Gbit/s
@@ -20,7 +20,11 @@ DEVICES = 2, 4, 8
 
 
 def measured(plan: Plan, seconds: float) -> tuple[float, float]:
-    """Median seconds of a step, reading included, and of judging after an epoch; both on copies."""
+    """Median seconds of a step, reading included, and of an evaluation after an epoch; both on copies.
+
+    Args:
+        seconds: that steps are timed for; where two of them take longer than that, these two are all.
+    """
     trial = Trial(plan.net, plan.settings, plan.criterion, plan.ranks)
     times: list[float] = []
     begun = last = time.monotonic()
@@ -31,26 +35,28 @@ def measured(plan: Plan, seconds: float) -> tuple[float, float]:
             now = time.monotonic()
             times.append(now - last)
             last = now
-            enough = bool(plan.ranks.first(int(len(times) >= FEWEST and now - begun > seconds)))
+            fewest = FEWEST if now - begun <= seconds else SLOW
+            enough = bool(plan.ranks.first(int(len(times) >= fewest and now - begun > seconds)))
             if enough:
                 break
-    loader, judging = plan.loaders[plan.monitor], time.monotonic()
+    return statistics.median(times[min(UNCOUNTED, len(times) - 1) :]), _judging(plan, trial, seconds)
+
+
+@torch.inference_mode()
+def _judging(plan: Plan, trial: Trial, seconds: float) -> float:
+    """Seconds of an evaluation on the images that are watched, from its first batches."""
+    loader = plan.loaders[plan.monitor]
     trial.net.eval()
-    with torch.inference_mode():
-        trial.net(next(loader.epoch()).x)
-    return statistics.median(times[UNCOUNTED:]), (time.monotonic() - judging) * len(loader)
-
-
-def steps_of(plan: Plan) -> int:
-    """The length of a run in steps; a time budget is measured into steps on a copy that is thrown away."""
-    s, per_epoch = plan.settings, len(plan.train)
-    value, unit = duration("duration", s.duration)
-    if unit != "s":
-        return to_steps("duration", s.duration, per_epoch)
-    begun = time.monotonic()
-    step, judging = measured(plan, SAMPLE * value)
-    left = value - (time.monotonic() - begun) - judging
-    return plan.ranks.first(max(1, int(0.97 * left / (step + judging / per_epoch))))
+    times: list[float] = []
+    begun = last = time.monotonic()
+    for batch in loader.epoch():
+        trial.net(batch.x).cpu()
+        now = time.monotonic()
+        times.append(now - last)
+        last = now
+        if len(times) >= FEWEST or now - begun > seconds / 2:
+            break
+    return statistics.median(times[min(1, len(times) - 1) :]) * len(loader)
 
 
 def memory(plan: Plan) -> dict[str, int]:

@@ -26,10 +26,10 @@ from podium.models.convnet import ConvNet
 from podium.models.weights import load_state
 from podium.settings import DEFAULT, Origin, Settings, duration, read_file, skips, to_steps, write_file
 from podium.training import state
+from podium.training.budget import steps_of
 from podium.training.fake_int8 import exact
 from podium.training.features import cached, constant, probe
 from podium.training.folder import SETTINGS, RunFolder
-from podium.training.forecast import steps_of
 from podium.training.interrupt import Stopped, stop_signals
 from podium.training.launch import restarted
 from podium.training.optim import Average, learning_rate, make_optimizer
@@ -102,7 +102,7 @@ def _train(
     progress: Progress | None,
     announce: Callable[[Plan], None] | None,
 ) -> None:
-    begun = resume and folder.started
+    start, begun = time.monotonic(), resume and folder.started
     ranks.wait()  # until all have looked, before one writes
     recorded = read_file(folder / SETTINGS) if begun else {}
     first = next(iter(folder.rows()), {}) if begun else {}
@@ -134,7 +134,9 @@ def _train(
         changed = [key for key in CHANGEABLE if recorded.get(key) != getattr(plan.settings, key)]
         notes = {key: f"{recorded.get(key)} before, changed with {CHANGEABLE[key]}" for key in changed}
         if not begun:
-            steps = steps_of(plan)
+            steps, warning = steps_of(plan, start)
+            if warning is not None and ranks.leads:
+                print(f"warning: {warning}", file=sys.stderr)
             plan.settings = plan.settings.replace(duration=f"{steps}it")
             decided = {"duration": asked} | {key: "auto" for key, value in vars(settings).items() if value == "auto"}
             notes = origin | {key: f"{word} from {origin.get(key, 'default')}" for key, word in decided.items()}
