@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -47,7 +48,7 @@ def match(known: Peer, state: Mapping[str, Tensor], num_classes: int | None = No
         num_classes: of a fresh classifier, where the file has none.
     """
     arguments = dict(known.arguments)
-    net = meta(lambda: build_model(known.model, **known.arguments))
+    net = _blank(known.model, **arguments)
     named = rename(state, known.rules, net)
     if net.auxiliary and not any(key.startswith("auxiliary.") for key in named):
         arguments["aux"] = False  # files that are shipped often have none
@@ -59,7 +60,7 @@ def match(known: Peer, state: Mapping[str, Tensor], num_classes: int | None = No
     fresh = head is None and num_classes is not None  # Keras's "notop"
     if fresh:
         arguments["num_classes"] = num_classes
-    net = meta(lambda: build_model(known.model, **arguments))
+    net = _blank(known.model, **arguments)
     own = net.state_dict()
     for key, value in named.items():
         # A fully connected layer that was written as a convolution, or the other way.
@@ -67,6 +68,12 @@ def match(known: Peer, state: Mapping[str, Tensor], num_classes: int | None = No
             named[key] = value.reshape(own[key].shape)
     expected = {key: value for key, value in own.items() if not (fresh and key.startswith("head."))}
     return Match(named, net, arguments, head is not None, mismatches(expected, named))
+
+
+@functools.lru_cache(256)
+def _blank(name: str, **arguments: Any) -> ConvNet:
+    """A network on the meta device, to compare with and not to be changed."""
+    return meta(lambda: build_model(name, **arguments))
 
 
 def mismatches(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
@@ -101,14 +108,27 @@ def fitting(source: str, state: Mapping[str, Tensor]) -> str | None:
         source: what they were said to be; networks of its library are tried first.
         state: by the peer's names.
     """
+    if not any(value.ndim > 1 and value.numel() for value in state.values()):
+        return None
     library = source.partition(":")[0]
     plausible: dict[int, bool] = {}
     for (theirs, name), known in sorted(peers().items(), key=lambda item: item[0][0] != library):
         if id(known.rules) not in plausible:
             plausible[id(known.rules)] = _sounds_like(known.rules, state)
-        if plausible[id(known.rules)] and f"{theirs}:{name}" != source and not match(known, state).wrong:
+        likely = plausible[id(known.rules)] and f"{theirs}:{name}" != source and _has_names(known, state)
+        if likely and not match(known, state).wrong:
             return f"{theirs}:{name}"
     return None
+
+
+def _has_names(known: Peer, state: Mapping[str, Tensor]) -> bool:
+    """Whether a network has layers of just these names, whatever their shapes."""
+    net = _blank(known.model, **known.arguments)
+
+    def counted(keys: Iterable[str]) -> set[str]:
+        return {key for key in keys if not key.startswith("auxiliary.") and not key.endswith("num_batches_tracked")}
+
+    return counted(rename(state, known.rules, net)) == counted(net.state_dict())
 
 
 def _sounds_like(rules: Rules, state: Iterable[str]) -> bool:
