@@ -258,10 +258,10 @@ def _harmless(answers: _Answers) -> bool:
     """Whether the classifier knows every two classes apart, and mirroring costs next to nothing, at 95 %."""
     plain, mirrored = (s.argmax(1) == answers.labels for s in (answers.plain, answers.mirrored))
     changed, cost = np.sum(plain != mirrored), np.sum(plain) - np.sum(mirrored)
-    if cost + 1.645 * math.sqrt(changed) > COST * len(plain):
+    if cost + 1.645 * math.sqrt(changed + 3) > COST * len(plain):
         return False
     lost, won, known, images = _pairs(answers)
-    share = known / images
-    least = share - 1.645 * np.sqrt(share * (1 - share) / images)
-    most = (lost - won + 1.645 * np.sqrt(lost + won + 1)) / images
+    share = (known + 2) / (images + 4)  # [Agresti and Coull 1998]: of few images, none wrong is not none ever
+    least = share - 1.645 * np.sqrt(share * (1 - share) / (images + 4))
+    most = (lost - won + 1.645 * np.sqrt(lost + won + 3)) / images
     return bool(np.all((least > TOLD_APART) & (most < PAIR_COST) | np.eye(len(images), dtype=bool)))
