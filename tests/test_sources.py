@@ -648,3 +648,21 @@ def test_mnist_and_fashion_mnist_are_known_by_their_content(shared, tmp_path):
         assert data.mean == pytest.approx((split.pixels.mean() / 255,), abs=1e-5)
         other = arrays._known({**data.splits, "train": split.select(np.arange(60_000)[::-1])})
         assert other not in (arrays.MNIST, arrays.FASHION_MNIST)
+
+
+def test_sets_named_like_emnist_are_read_one_at_a_time(tmp_path):
+    def write(before):
+        for part, count in (("train", 26), ("test", 26)):
+            labels = (np.arange(count) % 26 + 1).astype(np.uint8)
+            images = np.full((count, 28, 28), 7, np.uint8) * labels[:, None, None]
+            (tmp_path / f"{before}-{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(images)))
+            (tmp_path / f"{before}-{part}-labels-idx1-ubyte").write_bytes(idx(labels))
+
+    write("emnist-letters")
+    data = load_data(tmp_path)
+    assert (data.name, data.classes[0], len(data.classes)) == ("emnist-letters", "1", 26)
+    assert len(data.splits["test"]) == 26
+    write("emnist-digits")
+    with pytest.raises(DataError, match=r"several sets \(emnist-digits, emnist-letters\)") as caught:
+        load_data(tmp_path)
+    assert "a folder of its own" in caught.value.fix
