@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 import podium
 from command import inside
 from podium import bundle
+from podium.data import arrays
 from podium.data.dataset import Dataset, Split
 from podium.data.mirror import mirroring
 from podium.data.sources import read_arrays
@@ -90,7 +91,7 @@ def test_what_few_images_leave_open_is_off_for_grey_and_on_for_colour():
     assert not mirroring(stored_as_colour, kinds).flip
 
 
-@pytest.mark.parametrize("sizes", [[1, 1], [1, 40], [2, 1, 1], [1] * 300, [3] * 1200])
+@pytest.mark.parametrize("sizes", [[1, 1], [1, 40], [2, 1, 1], [1] * 300, [3] * 400])
 def test_sets_of_few_images_or_many_classes_are_left_as_they_are(sizes):
     labels = np.repeat(np.arange(len(sizes)), sizes)
     pixels = np.random.default_rng(0).integers(0, 256, (len(labels), 8, 8, 3), np.uint8)
@@ -111,16 +112,28 @@ def test_the_order_of_the_images_and_the_seed_of_the_run_change_nothing(tmp_path
     assert mirroring(split, kinds) == mirroring(shuffled, kinds)
 
 
-@pytest.mark.parametrize(("name", "flip"), [("mnist", False), ("fashion-mnist", True), ("cifar10", True)])
-def test_known_sets_say_what_is_known_of_them(shared, name, flip):
-    """The images of a set decide as those who know it do: MNIST off, Fashion-MNIST and CIFAR-10 on."""
+def few(split, each=120):
+    return split.select(np.concatenate([np.flatnonzero(split.labels == label)[:each] for label in range(10)]))
+
+
+@pytest.mark.parametrize(("name", "flip"), [("mnist", False), ("fashion-mnist", True)])
+def test_the_images_of_a_set_say_what_those_say_who_know_it(shared, tmp_path, name, flip):
+    """As a folder of PNGs, which is what the images say; and as the files of the set, which is known."""
     data = read_arrays(str(shared / "data" / name))
     assert data.mirroring.flip is flip
-    train = data.splits["train"]
-    some = np.concatenate([np.flatnonzero(train.labels == label)[:100] for label in range(10)])
-    found = mirroring(train.select(some), data.classes)
-    assert found.flip is flip, found.reason
-    assert found.certain or name == "cifar10"
+    part = few(data.splits["train"])
+    for i, label in enumerate(part.labels):
+        path = tmp_path / "train" / str(label) / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.image(i, 1).save(path)
+    found = podium.load_data(tmp_path, val=0.01).mirroring
+    assert (found.flip, found.certain) == (flip, True), found.reason
+
+
+def test_cifar_may_be_mirrored(shared):
+    path = shared / "data/cifar100/cifar-100-python/test.xz"
+    pixels, labels = arrays._batch(arrays._unpacked(path), str(path), b"fine_labels", 100)
+    assert mirroring(Split(labels, pixels), tuple(map(str, range(100)))).flip
 
 
 def test_flowers_may_be_mirrored(shared):
@@ -129,8 +142,8 @@ def test_flowers_may_be_mirrored(shared):
     assert data.mirroring.flip
 
 
-@pytest.fixture(scope="module")
-def arrows(tmp_path_factory):
+@pytest.fixture(scope="module", name="arrows")
+def drawn_arrows(tmp_path_factory):
     return folder(tmp_path_factory.mktemp("arrows") / "data", ("left", "right"), 20)
 
 
@@ -159,16 +172,21 @@ def test_what_is_asked_for_is_done_and_nothing_is_probed(arrows, tmp_path, monke
     assert bundle.load(run.path).card["flip"] is True
 
 
-def test_a_resume_takes_what_is_recorded(arrows, trained, tmp_path, monkeypatch):
-    out = tmp_path / "run"
-    words = ("--steps", 3, "--batch-size", 8, "--image-size", 32, "--workers", 0, "--checkpoint-every", "0.001s")
-    from command import podium as command
+def test_a_resume_takes_what_is_recorded(arrows, tmp_path, monkeypatch):
+    class Cut(Exception):
+        pass
 
-    stopped = command("train", "lenet5_modern", arrows, *words, "-o", out, fault="kill@step:2")
-    assert stopped.returncode < 0
+    def cut(step, *_):
+        if step == 2:
+            raise Cut
+
+    out, words = tmp_path / "run", {"steps": 3, "batch_size": 8, "image_size": 32, "workers": 0}
+    with pytest.raises(Cut):
+        podium.train("lenet5_modern", arrows, out, progress=cut, **words)
     recorded = (out / "settings.yaml").read_text()
+    assert "flip: false  # off: with mirrored images" in recorded
     monkeypatch.setattr("podium.data.mirror.mirroring", lambda *_: pytest.fail("the images were asked"))
-    podium.train("lenet5_modern", arrows, out, resume=True)
+    podium.train("lenet5_modern", arrows, out, resume=True, **words)
     assert (out / "settings.yaml").read_text() == recorded
 
 

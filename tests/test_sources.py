@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from podium.data import arrays
 from podium.data.sources import load_data
 from podium.errors import DataError, UsageError
 
@@ -598,3 +599,76 @@ def test_leaving_out_a_class_s_last_image_is_an_error(tmp_path):
     (tmp_path / "train/dog/0.png").write_bytes(b"")
     with pytest.raises(DataError, match="no images of class dog"):
         load_data(tmp_path, on_bad="skip")
+
+
+# --- sets in MNIST's format
+
+
+def test_a_set_of_ten_classes_in_mnists_format_is_not_mnist(small_idx):
+    """Its name is the folder's, its classes are numbers, its statistics are those of its own training pixels."""
+    parts, write = small_idx
+    data = load_data(write())
+    pixels = parts["train-images-idx3-ubyte"] / 255
+    assert data.name == write().name
+    assert data.classes == tuple("0123456789")
+    assert data.mean == pytest.approx((pixels.mean(),))
+    assert data.std == pytest.approx((pixels.std(),))
+    assert data.mirror is None
+
+
+@pytest.mark.parametrize("first", [(5, 0, 4, 1, 9, 2, 1, 3, 1, 4), (9, 0, 0, 3, 0, 2, 7, 2, 5, 5)])
+def test_the_first_labels_alone_do_not_make_it_mnist_or_fashion_mnist(small_idx, first):
+    _, write = small_idx
+    labels = np.array([*first, *range(10), *range(10)], np.uint8)
+    data = load_data(write(train_labels_idx1_ubyte=idx(labels)))
+    assert data.name not in ("MNIST", "Fashion-MNIST")
+    assert data.classes == tuple("0123456789")
+    assert data.splits["train"].labels.tolist() == labels.tolist()
+
+
+def test_labels_that_do_not_begin_at_nothing_are_names(small_idx):
+    """EMNIST's letters are 1 to 26: there is no class 0."""
+    _, write = small_idx
+    train, test = ((np.arange(n) % 26 + 1).astype(np.uint8) for n in (30, 20))
+    data = load_data(write(train_labels_idx1_ubyte=idx(train), t10k_labels_idx1_ubyte=idx(test)))
+    assert data.classes == tuple(str(n) for n in range(1, 27))
+    assert [data.classes[label] for label in data.splits["test"].labels] == [str(n) for n in test]
+
+
+def test_a_set_of_fewer_classes_has_no_empty_ones_and_one_class_is_refused(small_idx):
+    _, write = small_idx
+    few = (np.arange(30) % 4).astype(np.uint8)
+    data = load_data(write(train_labels_idx1_ubyte=idx(few), t10k_labels_idx1_ubyte=idx(few[:20])))
+    assert data.classes == ("0", "1", "2", "3")
+    with pytest.raises(DataError, match="one class only"):
+        load_data(write(train_labels_idx1_ubyte=idx(np.full(30, 3, np.uint8))))
+
+
+def test_mnist_and_fashion_mnist_are_known_by_their_content(shared, tmp_path):
+    for name, known in (("mnist", "MNIST"), ("fashion-mnist", "Fashion-MNIST")):
+        (tmp_path / "other").unlink(missing_ok=True)
+        (tmp_path / "other").symlink_to(shared / "data" / name)
+        data = load_data(tmp_path / "other")
+        assert data.name == known
+        split = data.splits["train"]
+        assert data.mean == pytest.approx((split.pixels.mean() / 255,), abs=1e-5)
+        other = arrays._known({**data.splits, "train": split.select(np.arange(60_000)[::-1])})
+        assert other not in (arrays.MNIST, arrays.FASHION_MNIST)
+
+
+def test_sets_named_like_emnist_are_read_one_at_a_time(tmp_path):
+    def write(before):
+        for part, count in (("train", 26), ("test", 26)):
+            labels = (np.arange(count) % 26 + 1).astype(np.uint8)
+            images = np.full((count, 28, 28), 7, np.uint8) * labels[:, None, None]
+            (tmp_path / f"{before}-{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(images)))
+            (tmp_path / f"{before}-{part}-labels-idx1-ubyte").write_bytes(idx(labels))
+
+    write("emnist-letters")
+    data = load_data(tmp_path)
+    assert (data.name, data.classes[0], len(data.classes)) == ("emnist-letters", "1", 26)
+    assert len(data.splits["test"]) == 26
+    write("emnist-digits")
+    with pytest.raises(DataError, match=r"several sets \(emnist-digits, emnist-letters\)") as caught:
+        load_data(tmp_path)
+    assert "a folder of its own" in caught.value.fix

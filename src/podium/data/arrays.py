@@ -79,14 +79,29 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def is_idx(folder: Path) -> bool:
-    """Whether the folder holds MNIST's four files, or some of them."""
-    return find_file(folder, "train-images-idx3-ubyte") is not None
+    """Whether the folder holds MNIST's four files, or some of them; or those of sets named like EMNIST's."""
+    return find_file(folder, "train-images-idx3-ubyte") is not None or bool(_prefixes(folder))
+
+
+def _prefixes(folder: Path) -> list[str]:
+    """What comes before MNIST's names in a folder, such as "emnist-letters-"."""
+    stem = "train-images-idx3-ubyte"
+    names = (
+        path.name.removesuffix(path.suffix) if path.suffix in READERS else path.name
+        for path in folder.glob(f"*-{stem}*")
+    )
+    return sorted({name.removesuffix(stem) for name in names if name.endswith(stem)})
 
 
 def load_idx(folder: Path) -> Dataset:
     """MNIST, Fashion-MNIST, or any set in their format."""
-    splits = {}
-    for name, prefix in (("train", "train"), ("test", "t10k")):
+    splits, before, judging = {}, "", "t10k"
+    if find_file(folder, "train-images-idx3-ubyte") is None and (several := _prefixes(folder)):
+        before, judging = several[0], "test"
+        if len(several) > 1:
+            what = f"{show(folder)}: several sets ({', '.join(show(name.rstrip('-')) for name in several)})"
+            raise DataError(what, "put the four files of the one that is meant into a folder of its own")
+    for name, prefix in (("train", f"{before}train"), ("test", f"{before}{judging}")):
         paths = [find_file(folder, f"{prefix}-{kind}-ubyte") for kind in ("images-idx3", "labels-idx1")]
         if paths[0] is None or paths[1] is None:
             raise DataError(
@@ -104,7 +119,7 @@ def load_idx(folder: Path) -> Dataset:
         return Dataset("MNIST", DIGITS, splits, 1, 28, False, (0.13066,), (0.30811,), source=str(folder))
     if known == FASHION_MNIST:
         return Dataset("Fashion-MNIST", FASHION, splits, 1, 28, True, (0.28604,), (0.35302,), source=str(folder))
-    return _unknown(folder, splits)
+    return _unknown(folder, splits, before.rstrip("-"))
 
 
 def _known(splits: dict[str, Split]) -> str:
@@ -115,8 +130,8 @@ def _known(splits: dict[str, Split]) -> str:
     return hashlib.sha256(train.labels.astype(np.uint8).tobytes() + pixels[:1000].tobytes()).hexdigest()[:16]
 
 
-def _unknown(folder: Path, splits: dict[str, Split]) -> Dataset:
-    """A set in MNIST's format that is another: named after its folder, classes by their numbers, statistics its own."""
+def _unknown(folder: Path, splits: dict[str, Split], name: str) -> Dataset:
+    """A set in MNIST's format that is another: named after its files or folder, classes by number, statistics its own."""
     labels = np.concatenate([split.labels for split in splits.values()])
     first, numbers = int(labels.min()), range(int(labels.min()), int(labels.max()) + 1)
     there = np.unique(splits["train"].labels)
@@ -129,7 +144,7 @@ def _unknown(folder: Path, splits: dict[str, Split]) -> Dataset:
     pixels = np.asarray(splits["train"].pixels)
     mean, std = float(pixels.mean() / 255), max(float(pixels.std() / 255), 1 / 255)
     path = folder.resolve()
-    name = show((path.parent if path.name == "raw" else path).name)  # torchvision's folders: KMNIST/raw
+    name = name or show((path.parent if path.name == "raw" else path).name)  # torchvision's folders: KMNIST/raw
     classes = tuple(map(str, numbers))
     return Dataset(name, classes, splits, 1, pixels.shape[1], None, (mean,), (std,), source=str(folder), notes=notes)
 
