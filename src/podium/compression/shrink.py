@@ -161,6 +161,8 @@ def in_engines(name: str, model: Bundle, data: Dataset, split: str, notes: list[
         said = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])  # some say nothing
         notes.append(f"{name}: not timed in {', '.join(here)} ({said})")
         return []
+    notes += [f"{name}: not timed in {r['engine']} ({r['missing']})" for r in rows if "missing" in r]
+    rows = [r for r in rows if "missing" not in r]
     best = {(r["engine"], r["dtype"]): r for r in rows}  # the last of each is the one of the higher rate
     return [
         {
