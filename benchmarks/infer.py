@@ -103,10 +103,11 @@ def prepare(net: str, data: Any, folder: Path) -> None:
 def from_files(folder: Path) -> Iterator[bench.Runner]:
     """The prepared files in their engines."""
     engines = ("onnxruntime", "openvino")
-    return itertools.chain(
+    made = itertools.chain(
         bench.file_runners(folder / "float.onnx", engines, cores()),
         bench.file_runners(folder / "int8.xml", ("openvino",), cores()),
     )
+    return (runner for runner in made if isinstance(runner, bench.Runner))
 
 
 def peer_rates(python: Path, net: str, batch: int, seconds: float) -> dict[str, float]:

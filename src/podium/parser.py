@@ -214,7 +214,9 @@ def build_parser() -> Parser:
     )
     p.add_argument("--data", metavar="DATA", help="images that engines must agree on [the run's own; noise for a name]")
     p.add_argument("--threads", type=flags.threads, metavar="N", help="that compute, with --engines [all processors]")
-    p.add_argument("--batch", type=flags.batch, default=1, metavar="N", help="images a pass [1]")
+    p.add_argument(
+        "--batch", type=flags.batch, metavar="N", help="images a pass [1, or 2 where training needs as many]"
+    )
     p.add_argument("--batches", type=flags.batches, metavar="N", help="passes counted, after 10 of burn-in [100]")
     p.add_argument(
         "--seconds", type=flags.seconds, metavar="X", help="count no longer than this, but 20 passes at least"

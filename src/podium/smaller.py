@@ -16,11 +16,12 @@ from podium.compression.shrink import Shrunk
 from podium.compression.slim import slim as run_slim
 from podium.data.dataset import Dataset
 from podium.errors import UsageError
-from podium.settings import Origins, moved
+from podium.settings import DEFAULT, Origins, moved
 from podium.training.folder import RunFolder
 from podium.training.idle import refuse_decided, refuse_resize
 from podium.training.images import as_parent, data_of, loaded, source_of
 from podium.training.recipes import settings_of
+from podium.training.threads import computing_with
 
 
 @public
@@ -77,7 +78,8 @@ def prune_with(
     s, data = as_parent(merged, run, data)
     refuse_resize(merged, "prune", data.resize)
     origin = moved(merged.origin, merged.settings, s, "the run that it starts from")
-    shrunk = run_pruning(run, data, out, target, s, origin=origin, **more)
+    with computing_with(s.threads if origin.get("threads", DEFAULT).asked else None):  # timed as it is trained
+        shrunk = run_pruning(run, data, out, target, s, origin=origin, **more)
     report_run(shrunk.run, data)
     return shrunk
 

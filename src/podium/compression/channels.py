@@ -229,9 +229,17 @@ def rank_blocks(net: ConvNet, loss: Callable[[ConvNet], float]) -> list[str]:
 
 
 def smallest_change(
-    make: Callable[[float], ConvNet], measure: Callable[[ConvNet], float], target: float, what: str, steps: int = STEPS
+    make: Callable[[float], ConvNet],
+    measure: Callable[[ConvNet], float],
+    target: float,
+    what: str,
+    steps: int = STEPS,
+    margin: float = 0.0,
 ) -> ConvNet:
     """The largest of the networks `make(r)`, r in [0, 1), that measures at most `target`, by bisection on what is measured.
+
+    Args:
+        margin: share of the target that is kept free, where one of the networks allows it.
 
     Raises:
         UsageError: the target is that of the network as it is, or smaller than any of them.
@@ -244,11 +252,11 @@ def smallest_change(
             f"{what}: {target:.6g} cannot be reached, the smallest that is left has {reached:.6g}",
             "ask for less, or prune another network",
         )
-    best = least
+    best, aim = least, target * (1 - margin)
     for _ in range(steps):
         middle = (low + high) / 2
         candidate = make(middle)
-        if measure(candidate) <= target:
+        if measure(candidate) <= aim:
             best, high = candidate, middle
         else:
             low = middle
@@ -265,11 +273,3 @@ def size_bytes(net: ConvNet) -> float:
     from safetensors.torch import save as serialize
 
     return float(len(serialize({k: v.cpu().contiguous() for k, v in net.strip().state_dict().items()})))
-
-
-def latency(net: ConvNet) -> float:
-    """Milliseconds of one image, the median of half a second on this machine."""
-    from podium.evaluation.speed import measure
-
-    figures: dict[str, Any] = measure(net, 1, batches=10**6, seconds=0.5)["latency_ms"]
-    return float(figures["p50"])

@@ -13,7 +13,6 @@ import torch
 
 from podium.calls import public
 from podium.compression.channels import (
-    latency,
     macs,
     prune_channels,
     rank_blocks,
@@ -22,6 +21,7 @@ from podium.compression.channels import (
     smallest_change,
     without,
 )
+from podium.compression.latency import MARGIN, latency
 from podium.compression.shrink import Shrunk, Watch, begin, compared, control, epochs_of, trained
 from podium.compression.slim import fresh, slim_to
 from podium.data.dataset import Dataset
@@ -93,15 +93,17 @@ def smaller(net: ConvNet, target: Target, depth: bool, data: Dataset, preprocess
         UsageError: the target cannot be met.
     """
     measure, limit = KINDS[target.kind], target.limit(net)
+    margin = MARGIN if target.kind == "latency" else 0.0
     if not depth:
-        return smallest_change(lambda ratio: prune_channels(net, ratio), measure, limit, target.kind)
+        return smallest_change(lambda ratio: prune_channels(net, ratio), measure, limit, target.kind, margin=margin)
     order = rank_blocks(net, _loss_on(data, preprocessing))
     for count in range(1, len(order) + 1):
         small = without(net, order[:count])
-        if measure(small) <= limit:
+        reached = measure(small)
+        if reached <= limit * (1 - margin) or (count == len(order) and reached <= limit):
             return small
     raise UsageError(
-        f"{target.kind}: {limit:.6g} cannot be reached, without its {len(removable(net))} blocks it has {measure(small):.6g}",
+        f"{target.kind}: {limit:.6g} cannot be reached, without its {len(removable(net))} blocks it has {reached:.6g}",
         "ask for less, or leave out --depth",
     )
 
@@ -201,5 +203,5 @@ def prune(
         specs = {"scratch": small.spec, "slim": slim(macs(small))}
         for name, title in (("scratch", "from scratch"), ("slim", "slim, from scratch")):
             others[title] = control(name, functools.partial(fresh, specs[name], s.seed), s, steps, run, data, watch)
-    original = ("original", whole, preprocessing)
-    return compared(run, original, others, data, tolerance, notes)
+    original, limit = ("original", whole, preprocessing), target.value if target.kind == "latency" else None
+    return compared(run, original, others, data, tolerance, notes, limit)

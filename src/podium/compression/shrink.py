@@ -13,6 +13,7 @@ import numpy as np
 
 from podium import bundle
 from podium.bundle import Bundle
+from podium.compression import latency
 from podium.compression.gate import judge
 from podium.data.dataset import Dataset
 from podium.data.decode import Preprocessing
@@ -50,19 +51,22 @@ class Shrunk:
             under engines {engine, dtype, latency_ms, images_per_second, batch, agreement} of what exported files run in here.
         gate: see `gate.judge`; None where nothing is replaced.
         notes: what a person should know.
+        latency: see `latency.held`; None where none was asked for.
     """
 
     run: RunFolder
     rows: list[dict[str, Any]]
     gate: dict[str, Any] | None
     notes: list[str]
+    latency: dict[str, Any] | None = None
 
     def __fspath__(self) -> str:
         return str(self.run.path)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as `compression.json` has them."""
-        return {"run": str(self.run.path), "rows": self.rows, "gate": self.gate, "notes": self.notes}
+        named = ("rows", "gate", "latency", "notes")
+        return {"run": str(self.run.path), **{key: getattr(self, key) for key in named}}
 
 
 def begin(out: Path, made: dict[str, Any], make: Callable[[], tuple[ConvNet, Dataset, Preprocessing]]) -> Path:
@@ -157,6 +161,8 @@ def in_engines(name: str, model: Bundle, data: Dataset, split: str, notes: list[
         said = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])  # some say nothing
         notes.append(f"{name}: not timed in {', '.join(here)} ({said})")
         return []
+    notes += [f"{name}: not timed in {r['engine']} ({r['missing']})" for r in rows if "missing" in r]
+    rows = [r for r in rows if "missing" not in r]
     best = {(r["engine"], r["dtype"]): r for r in rows}  # the last of each is the one of the higher rate
     return [
         {
@@ -192,6 +198,7 @@ def compared(
     data: Dataset,
     tolerance: float | None,
     notes: list[str],
+    limit: float | None = None,
 ) -> Shrunk:
     """Measure all networks, decide, and write `compression.json` into the run.
 
@@ -200,6 +207,7 @@ def compared(
         original: name, network and preprocessing of what it may replace, or was taught by.
         others: the controls, by name.
         tolerance: see `gate.judge`; None: nothing is to be decided.
+        limit: milliseconds of one image that were asked for; None: none were.
     """
     split = run.result["split"]
     name, net, preprocessing = original
@@ -222,7 +230,12 @@ def compared(
             mine, held = logits_of(small.model, data, watched, small.preprocessing)
             pair = paired(logits_of(net, data, watched, preprocessing)[0], mine, held)
         gate = {"split": watched, **judge(pair, tolerance)}
-    shrunk = Shrunk(run, rows, gate, notes)
+    outcome = None
+    if limit is not None:
+        device = pick_device("auto")
+        outcome = latency.held(limit, net.to(device), bundle.load(run.path).model.to(device))
+        notes.append(latency.told(outcome))
+    shrunk = Shrunk(run, rows, gate, notes, outcome)
     run.write_json(COMPRESSION, shrunk.to_dict())
     return shrunk
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import os
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from podium.evaluation.speed import timed
 ENGINES = ("eager", "compiled", "onnxruntime", "openvino")
 BATCHES = (1, 8, 32)  # of which the best is reported beside 1
 AGREEMENT = 0.995  # share of images whose first class must be eager float32's
+CACHE = "TORCHINDUCTOR_CACHE_DIR"  # where torch's compiler keeps what it made
 SIDE = 2048  # of the matrices whose product is this machine's peak
 
 Call = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # (N, S, S, C) uint8 -> logits, probabilities
@@ -58,24 +61,31 @@ def engines_of(names: str) -> tuple[str, ...]:
 
 
 def runners(bundle: Bundle, engines: tuple[str, ...], threads: int) -> Iterator[Runner | tuple[str, str]]:
-    """The network in each engine, one at a time; (engine, reason) of one that this machine lacks."""
+    """The network in each engine, one at a time; (engine, reason) of one that this machine lacks, or that fails."""
     plain = Graph(bundle.model.float().eval(), bundle.preprocessing, inside=True)
     if "eager" in engines:
         yield Runner("eager", "float32", _torch(plain))
     if "compiled" in engines:
-        for dtype in (torch.float32, torch.bfloat16):
-            try:
-                yield _compiled(graph_of(bundle, inside=True), dtype)
-            except Exception as error:  # of the compiler's own; what it says first is enough
-                yield "compiled", _why(error)
-                break
-    if missing := [e for e in engines if e in ("onnxruntime", "openvino") and not is_here(e)]:
+        with ExitStack() as cache:
+            for dtype in (torch.float32, torch.bfloat16):
+                try:
+                    made = _compiled(graph_of(bundle, inside=True), dtype, cache)
+                except Exception as error:
+                    yield "compiled", why("compiled", error)
+                    break
+                yield made
+    files = [e for e in engines if e in ("onnxruntime", "openvino")]
+    if missing := [e for e in files if not is_here(e)]:
         yield from ((engine, f'not installed: pip install "podium[{EXTRAS[engine]}]"') for engine in missing)
-    files = [e for e in engines if e in ("onnxruntime", "openvino") and e not in missing]
+        files = [e for e in files if e not in missing]
     if files:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.onnx"
-            path.write_bytes(onnx_bytes(graph_of(bundle, inside=True), card_of(bundle, True)))
+            try:
+                path.write_bytes(onnx_bytes(graph_of(bundle, inside=True), card_of(bundle, True)))
+            except Exception as error:  # of torch's exporter
+                yield from ((engine, f"not exported: {why(engine, error)}") for engine in files)
+                return
             yield from file_runners(path, tuple(files), threads)
 
 
@@ -84,16 +94,19 @@ def is_here(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
 
 
-def file_runners(path: Path, engines: tuple[str, ...], threads: int) -> Iterator[Runner]:
-    """An exported file in each engine that reads it."""
+def file_runners(path: Path, engines: tuple[str, ...], threads: int) -> Iterator[Runner | tuple[str, str]]:
+    """An exported file in each engine that reads it; (engine, reason) of one that fails."""
     for engine in engines:
         if engine not in ("onnxruntime", "openvino") or (path.suffix == ".xml" and engine != "openvino"):
             continue
-        made = load_exported(path, engine=engine, threads=threads)
-        stored = made.card.get("dtype", "float32")
-        yield _exported(made, stored)
-        if engine == "openvino" and stored == "float32":
-            yield _exported(load_exported(path, engine=engine, dtype="bfloat16", threads=threads), "bfloat16")
+        try:
+            made = load_exported(path, engine=engine, threads=threads)
+            stored = made.card.get("dtype", "float32")
+            yield _exported(made, stored)
+            if engine == "openvino" and stored == "float32":
+                yield _exported(load_exported(path, engine=engine, dtype="bfloat16", threads=threads), "bfloat16")
+        except Exception as error:  # each engine has its own
+            yield engine, why(engine, error)
 
 
 def _exported(made: Exported, dtype: str) -> Runner:
@@ -110,16 +123,62 @@ def _torch(graph: Callable[[torch.Tensor], Any], dtype: torch.dtype = torch.floa
     return call
 
 
-def _compiled(graph: Graph, dtype: torch.dtype) -> Runner:
-    """The network through torch.compile, its weights packed for the kernels; compiled here, and tried."""
-    torch._dynamo.reset()
-    made = torch.compile(graph, options={"freezing": True}, dynamic=False)
-    call = _torch(made, dtype)
-    size, channels = graph_size(graph)
+def _compiled(graph: Graph, dtype: torch.dtype, cache: ExitStack) -> Runner:
+    """The network through torch.compile, its weights packed for the kernels; compiled here, and tried.
+
+    Args:
+        cache: keeps the compiler's own cache out of the way, where the network had to be compiled without it.
+    """
+    name, (size, channels) = str(dtype).removeprefix("torch."), graph_size(graph)
+
+    def build() -> Call:
+        torch._dynamo.reset()
+        return _torch(torch.compile(graph, options={"freezing": True}, dynamic=False), dtype)
+
+    call = _Again(build, cache)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         call(np.zeros((1, size, size, channels), np.uint8))
-    return Runner("compiled", str(dtype).removeprefix("torch."), call)
+    return Runner("compiled", name, call)
+
+
+class _Again:
+    """A compiled network; where it fails it is compiled once more, with an empty cache.
+
+    A compiler that was interrupted leaves files in its cache that are cut, and reads them the next time.
+    """
+
+    def __init__(self, build: Callable[[], Call], cache: ExitStack) -> None:
+        self.build, self.cache, self.call, self.tries = build, cache, build(), 0
+
+    def __call__(self, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        try:
+            return self.call(squares)
+        except Exception:  # of the compiler's own, or the linker's
+            self.tries += 1
+            if self.tries > 1:
+                raise
+        self.cache.enter_context(_empty_cache())
+        self.call = self.build()
+        return self.call(squares)
+
+
+@contextmanager
+def _empty_cache() -> Iterator[None]:
+    """Within it torch's compiler keeps what it makes in a new folder, and takes nothing from the one it has."""
+    from torch._inductor.utils import clear_caches
+
+    before = os.environ.get(CACHE)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        os.environ[CACHE] = folder
+        clear_caches()
+        try:
+            yield
+        finally:
+            os.environ.pop(CACHE)
+            if before is not None:
+                os.environ[CACHE] = before
+            clear_caches()
 
 
 def graph_size(graph: Graph) -> tuple[int, int]:
@@ -128,15 +187,16 @@ def graph_size(graph: Graph) -> tuple[int, int]:
     return spec["image_size"], spec["in_chans"]
 
 
-def _why(error: Exception) -> str:
-    """Why nothing could be compiled, in a line."""
+def why(engine: str, error: Exception) -> str:
+    """Why an engine does not run a network, in a line."""
     from torch._inductor.cpp_builder import get_cpp_compiler
 
-    try:
-        get_cpp_compiler()
-    except Exception:
-        return "no C++ compiler is here, which torch.compile needs"
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+    if engine == "compiled":
+        try:
+            get_cpp_compiler()
+        except Exception:
+            return "no C++ compiler is here, which torch.compile needs"
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}".removesuffix(": ")
 
 
 @functools.cache
@@ -184,7 +244,7 @@ def bench(
 
     Returns:
         Rows {model, engine, dtype, batch, threads, images_per_second, latency_ms, n, share_of_peak, agreement}; of an
-        engine that is not here {model, engine, missing}.
+        engine that is not here, or fails, {model, engine, missing}: the reason.
     """
     threads = threads or cores()
     before = torch.get_num_threads()
@@ -196,20 +256,40 @@ def bench(
                 rows.append({"model": name, "engine": runner[0], "missing": runner[1]})
                 continue
             say(f"timing {name} in {runner.engine} {runner.dtype}")
-            agrees = None if reference is None else agreement(runner.call, images, reference)
-            figures = []
-            for batch in sorted({1, *batches}):
-                x = np.ascontiguousarray(np.resize(images, (batch, *images.shape[1:])))
-                call = functools.partial(runner.call, x)
-                figures.append(timed(call, batch, batches=10**6, seconds=seconds, fewest=5))
-            best = max(figures, key=lambda row: row["images_per_second"])
-            for row in figures[:1] if best is figures[0] else (figures[0], best):
-                top = peak(runner.dtype, threads) if macs else None
-                share = round(macs * row["images_per_second"] / top, 3) if macs and top else None
-                own = {"model": name, "engine": runner.engine, "dtype": runner.dtype, "threads": threads}
-                rows.append({**own, **row, "share_of_peak": share, "agreement": agrees})
+            try:
+                rows += _rows(name, runner, images, reference, macs, seconds, threads, batches)
+            except Exception as error:  # each engine has its own
+                reason = f"{runner.dtype}: {why(runner.engine, error)}"
+                rows.append({"model": name, "engine": runner.engine, "missing": reason})
     finally:
         torch.set_num_threads(before)
+    return rows
+
+
+def _rows(
+    name: str,
+    runner: Runner,
+    images: np.ndarray,
+    reference: np.ndarray | None,
+    macs: int | None,
+    seconds: float,
+    threads: int,
+    batches: tuple[int, ...],
+) -> list[dict[str, Any]]:
+    """The rows of one engine and dtype, at batch 1 and at the best batch; arguments as of `bench`."""
+    agrees = None if reference is None else agreement(runner.call, images, reference)
+    figures = []
+    for batch in sorted({1, *batches}):
+        x = np.ascontiguousarray(np.resize(images, (batch, *images.shape[1:])))
+        call = functools.partial(runner.call, x)
+        figures.append(timed(call, batch, batches=10**6, seconds=seconds, fewest=5))
+    best = max(figures, key=lambda row: row["images_per_second"])
+    rows = []
+    for row in figures[:1] if best is figures[0] else (figures[0], best):
+        top = peak(runner.dtype, threads) if macs else None
+        share = round(macs * row["images_per_second"] / top, 3) if macs and top else None
+        own = {"model": name, "engine": runner.engine, "dtype": runner.dtype, "threads": threads}
+        rows.append({**own, **row, "share_of_peak": share, "agreement": agrees})
     return rows
 
 

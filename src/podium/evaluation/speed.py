@@ -74,6 +74,25 @@ def measure(
     }
 
 
+def fewest_to_train(net: ConvNet) -> int:
+    """The smallest batch that a network can be trained on: 1 or 2.
+
+    Batch norm takes its variance over the images and pixels of a channel: of one image with one pixel there is none.
+
+    Args:
+        net: on the meta device, so that it costs next to nothing.
+    """
+    side = net.spec["image_size"]
+    x, y = torch.zeros(1, net.spec["in_chans"], side, side, device="meta"), torch.zeros(1, device="meta")
+    try:
+        net.train().training_loss(x, y.long(), torch.nn.functional.cross_entropy)
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        return 2
+    return 1
+
+
 def timed(
     once: Callable[[], object],
     batch: int,

@@ -93,61 +93,93 @@ SHOWN = 256  # images on which engines must agree
 
 def bench(arguments: argparse.Namespace) -> int:
     """podium bench --engines: each target in every engine that runs it."""
-    import numpy as np
+    from podium.deployment import bench as engines
+    from podium.deployment.runtime import cores, is_exported
 
+    a = arguments
+    wanted = engines.engines_of(a.engines or "all")
+    how: dict[str, Any] = {"seconds": a.seconds or 2.0, "threads": a.threads or cores()}
+    if not a.json:
+        how["say"] = lambda text: print(text, file=sys.stderr, flush=True)
+    if a.batch not in (None, 1):
+        how["batches"] = (a.batch,)
+    rows: list[dict[str, Any]] = []
+    alike: dict[str, list[dict[str, Any]]] = {}  # rows of one network, as itself and as exported files, by its target
+    for target in a.targets:
+        of, made = (_bench_file if is_exported(target) else _bench_network)(target, a, wanted, how)
+        rows += made
+        alike.setdefault(of, []).extend(made)
+    picked = [engines.pick(own, 1 if a.batch in (None, 1) else None) for own in alike.values()]
+    for row in rows:
+        row["picked"] = any(row is best for best in picked)
+    if a.json:
+        print_json(rows)
+    else:
+        _show(rows)
+    return 0
+
+
+Rows = tuple[str, list[dict[str, Any]]]  # the target whose network it is, and how fast
+
+
+def _bench_network(target: str, a: argparse.Namespace, wanted: tuple[str, ...], how: dict[str, Any]) -> Rows:
+    """A run, a bundle or a name in every engine, on images of its own size."""
     from podium import api, bundle
     from podium.data.decode import Preprocessing
     from podium.data.sources import load_data
     from podium.deployment import bench as engines
     from podium.deployment.export import squares
-    from podium.deployment.graph import answer
-    from podium.deployment.load import load
-    from podium.deployment.runtime import cores, file_of, is_exported
     from podium.models import create_model
     from podium.models.forms import small_without_data
 
-    a = arguments
-    wanted, threads = engines.engines_of(a.engines or "all"), a.threads or cores()
-    how: dict[str, Any] = {"seconds": a.seconds or 2.0, "threads": threads}
-    if not a.json:
-        how["say"] = lambda text: print(text, file=sys.stderr, flush=True)
-    if a.batch != 1:
-        how["batches"] = (a.batch,)
-    rows: list[dict[str, Any]] = []
-    reference = images = None
-    for target in a.targets:
-        if is_exported(target):
-            made = load(target)
-            if images is None and a.data:
-                images, _ = squares(api.images_for(target, a.data, made), made, SHOWN)
-            path = file_of(Path(target))
-            shown = images if images is not None else _noise(made.preprocessing.image_size, made.preprocessing.channels)
-            rows += engines.bench(
-                target, engines.file_runners(path, wanted, threads), shown, reference, macs=None, **how
-            )
-            continue
-        if Path(target).exists():
-            model = bundle.load(target)
-            images, _ = squares(api.images_for(target, a.data, model), model, SHOWN)
-        else:
-            size = a.image_size
-            net = create_model(target, image_size=size, small=small_without_data(size)).eval()
-            side, channels = net.spec["image_size"], net.spec["in_chans"]
-            names = tuple(map(str, range(net.spec["num_classes"])))
-            model = api.Bundle(net, names, Preprocessing(side, channels), {})
-            images = (
-                squares(load_data(a.data, channels=channels), model, SHOWN)[0] if a.data else _noise(side, channels)
-            )
-        reference = answer(model, images)[0].argmax(1)
-        rows += engines.bench_bundle(target, model, wanted, np.asarray(images), **how)
-    picked = engines.pick(rows, None if a.batch != 1 else 1)
-    for row in rows:
-        row["picked"] = row is picked
-    if a.json:
-        print_json(rows)
+    if Path(target).exists():
+        model = bundle.load(target)
+        images, _ = squares(api.images_for(target, a.data, model), model, SHOWN)
     else:
-        _show(rows, picked)
-    return 0
+        net = create_model(target, image_size=a.image_size, small=small_without_data(a.image_size)).eval()
+        side, channels = net.spec["image_size"], net.spec["in_chans"]
+        names = tuple(map(str, range(net.spec["num_classes"])))
+        model = api.Bundle(net, names, Preprocessing(side, channels), {})
+        images = squares(load_data(a.data, channels=channels), model, SHOWN)[0] if a.data else _noise(side, channels)
+    return target, engines.bench_bundle(target, model, wanted, images, **how)
+
+
+def _bench_file(target: str, a: argparse.Namespace, wanted: tuple[str, ...], how: dict[str, Any]) -> Rows:
+    """An exported file in the engines that read it; beside the network that it was made from, where that is a target too."""
+    from podium import api
+    from podium.deployment import bench as engines
+    from podium.deployment.export import squares
+    from podium.deployment.graph import answer
+    from podium.deployment.load import load
+    from podium.deployment.runtime import file_of
+
+    made = load(target)
+    of, parent = _parent(made.card, target, a.targets)
+    reference = None
+    if a.data:
+        images, _ = squares(api.images_for(target, a.data, made), made, SHOWN)
+    elif parent is not None:
+        images, _ = squares(api.images_for(of, None, parent), parent, SHOWN)
+    else:
+        images = _noise(made.preprocessing.image_size, made.preprocessing.channels)
+    if parent is not None:
+        reference = answer(parent, images)[0].argmax(1)
+    runners = engines.file_runners(file_of(Path(target)), wanted, how["threads"])
+    return of, engines.bench(target, runners, images, reference, macs=None, **how)
+
+
+def _parent(card: dict[str, Any], file: str, targets: list[str]) -> tuple[str, Any]:
+    """Which of the targets an exported file was made from, by the digest of its weights, and that one opened; else itself, and None."""
+    from podium import bundle
+    from podium.deployment.runtime import is_exported
+
+    digest = (card.get("parent") or {}).get("sha256")
+    for other in targets:
+        if digest and Path(other).exists() and not is_exported(other):
+            model = bundle.load(other)
+            if model.card.get("sha256") == digest:
+                return other, model
+    return file, None
 
 
 def _noise(side: int, channels: int) -> Any:
@@ -156,7 +188,7 @@ def _noise(side: int, channels: int) -> Any:
     return np.random.Generator(np.random.PCG64(0)).integers(0, 256, (32, side, side, channels), np.uint8)
 
 
-def _show(rows: list[dict[str, Any]], picked: dict[str, Any] | None) -> None:
+def _show(rows: list[dict[str, Any]]) -> None:
     columns = ["model", "engine", "dtype", "batch", "images/s", "p50 ms", "p95 ms", "of peak", "agrees", "threads"]
     cells = []
     for r in rows:
@@ -171,8 +203,8 @@ def _show(rows: list[dict[str, Any]], picked: dict[str, Any] | None) -> None:
     for r in rows:
         if "missing" in r:
             print(f"{r['model']}: {r['engine']} is left out: {r['missing']}")
-    if picked:
+    for best in (r for r in rows if r["picked"]):
         print(
-            f"fastest that keeps accuracy (top-1 of eager float32 on 99.5 % of images): {picked['model']} in {picked['engine']} "
-            f"{picked['dtype']}, {picked['images_per_second']:,.1f} images/s at batch {picked['batch']}, {picked['threads']} threads"
+            f"fastest that keeps accuracy (top-1 of eager float32 on 99.5 % of images): {best['model']} in {best['engine']} "
+            f"{best['dtype']}, {best['images_per_second']:,.1f} images/s at batch {best['batch']}, {best['threads']} threads"
         )

@@ -274,30 +274,49 @@ def predict(arguments: argparse.Namespace) -> int:
 def bench(arguments: argparse.Namespace) -> int:
     """podium bench."""
     from podium.deployment.runtime import is_exported
+    from podium.models.registry import architecture
+
+    for target in arguments.targets:  # before the first is timed
+        if not Path(target).exists() and not is_exported(target):
+            architecture(target)
 
     if arguments.engines is not None or any(is_exported(target) for target in arguments.targets):
         from podium.verbs import deploy
 
         return deploy.bench(arguments)
     from podium import bundle
-    from podium.evaluation.speed import measure
+    from podium.evaluation.speed import fewest_to_train, measure
     from podium.models import create_model
+    from podium.models.convnet import meta
     from podium.models.forms import small_without_data
+    from podium.models.registry import rebuild
 
+    def opened(target: str) -> Any:
+        size = arguments.image_size
+        if Path(target).exists():
+            return bundle.load(target).model
+        return create_model(target, image_size=size, small=small_without_data(size))
+
+    batch = dict.fromkeys(arguments.targets, arguments.batch or 1)
+    for target in arguments.targets if arguments.backward and (arguments.batch or 1) == 1 else ():
+        spec = (opened(target) if Path(target).exists() else meta(partial(opened, target))).spec
+        if fewest_to_train(meta(partial(rebuild, spec))) == 1:
+            continue
+        why = f"{target} at {spec['image_size']} px has maps of one pixel, whose batch norm has no variance over one image"
+        if arguments.batch is not None:
+            raise UsageError(f"--backward with --batch {arguments.batch}: {why}", "--batch 2")
+        print(f"note: with a batch of 2: {why}", file=sys.stderr)
+        batch[target] = 2
     seconds = arguments.seconds
     batches = arguments.batches or 100
     rows = []
     with console.timing_bar(quiet=arguments.json) as bar:
         for target in arguments.targets:
-            if Path(target).exists():
-                net = bundle.load(target).model
-            else:
-                size = arguments.image_size
-                net = create_model(target, image_size=size, small=small_without_data(size))
+            net = opened(target)
             for backward in (False, True) if arguments.backward else (False,):
                 timed = measure(
                     net,
-                    arguments.batch,
+                    batch[target],
                     batches=batches,
                     seconds=seconds,
                     backward=backward,

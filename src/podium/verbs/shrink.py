@@ -85,8 +85,9 @@ def _watch(bar: Any) -> Any:
 
 
 def _tell(a: argparse.Namespace, shrunk: Shrunk, parent: str) -> int:
-    """The table and the decision; a network that lost too much is an error with exit code 5."""
+    """The table and the decision; a network that lost too much, or is slower than asked for, is an error with exit code 5."""
     from podium.compression.gate import told
+    from podium.compression.latency import mend
 
     gate = shrunk.gate
     if a.json:
@@ -98,14 +99,17 @@ def _tell(a: argparse.Namespace, shrunk: Shrunk, parent: str) -> int:
         if gate is not None:
             print(told(gate))
         print(f"run: {shrunk.run.path}")
+    problems = []
     if gate is not None and not gate["passed"]:
-        problem = NumericError(
-            f"the smaller network lost more than the tolerance of {100 * gate['tolerance']:g} points: {parent} stays in place",
-            "fine-tune longer (--epochs), ask for less, or raise --tolerance",
-        )
+        lost = f"the smaller network lost more than the tolerance of {100 * gate['tolerance']:g} points"
+        less = "fine-tune longer (--epochs), ask for less, or raise --tolerance"
+        problems.append(NumericError(f"{lost}: {parent} stays in place", less))
+    if (timed := shrunk.latency) is not None and not timed["held"]:
+        slow = f"the smaller network takes {timed['pruned_ms']:g} ms an image, not {timed['asked_ms']:g} ms"
+        problems.append(NumericError(f"{slow}: {parent} stays in place", mend(timed)))
+    for problem in problems:
         console.error(problem)
-        return problem.exit_code
-    return 0
+    return NumericError.exit_code if problems else 0
 
 
 def table(rows: list[dict[str, Any]]) -> None:
