@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 from podium import bundle
 from podium.data.dataset import Dataset
@@ -28,20 +29,24 @@ LENGTHS = {"ep": "--epochs {:g}", "it": "--steps {:g}", "s": "--budget {:g}s"}
 
 
 def only_weights_left(folder: RunFolder) -> bool:
-    """Whether a run went to its end and keeps no checkpoint, but has lost its result or its predictions.
+    """Whether a run went to its end and has no good checkpoint, but has lost its result or its predictions.
 
     Raises:
         ModelFileError: it has, and its log does not know the end: nothing but its weights is left.
     """
-    if any(state.newest(folder.path)) or folder.intact:
+    if folder.intact or (folder.end is None and not folder.finished):
         return False
-    if folder.end is None and folder.finished:
+    for path in state.newest(folder.path):
+        with suppress(ModelFileError):
+            state.read(path)
+            return False
+    if folder.end is None:
         what = (
             f"{folder.path}: {RESULT} or {PREDICTIONS} is gone or damaged, and {LOG} does not have the end of the run"
         )
         again = f"podium train --config {shell_word(folder / SETTINGS)} -o {_fresh(folder, 'again')}"
         raise ModelFileError(what, f"train it again: {again}; its weights still serve podium eval and podium predict")
-    return folder.end is not None
+    return True
 
 
 def make_again(

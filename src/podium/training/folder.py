@@ -128,8 +128,7 @@ class RunFolder:
 
         Rows of older versions have less, and count as none.
         """
-        row = next(iter(self.rows()[-1:]), {})
-        return row if row.get("event") == "done" and "weights" in row else None
+        return next((row for row in reversed(self.rows()) if row["event"] == "done" and "weights" in row), None)
 
     @property
     def epochs(self) -> list[dict[str, Any]]:

@@ -142,6 +142,8 @@ def _train(
 
         if begun and only_weights_left(folder):
             make_again(folder, settings, data, ranks, reading)
+            if ranks.leads:
+                drop_checkpoints(folder, settings.keep_checkpoint)
             return
         plan = prepare(settings, data, net, ranks, own, reading)
         if ranks.leads:
