@@ -41,7 +41,7 @@ def photos(tmp_path):
 @pytest.fixture
 def trained(photos, tmp_path):
     """A run on them."""
-    assert inside("train", "lenet5", photos, *WORDS, "-o", tmp_path / "trained").returncode == 0
+    assert inside("train", "lenet5", photos, *WORDS, "--keep-checkpoint", "-o", tmp_path / "trained").returncode == 0
     return tmp_path / "trained"
 
 

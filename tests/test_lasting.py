@@ -33,7 +33,7 @@ WORDS = ["--steps", "6", "--batch-size", "64"]
 def whole(tmp_path_factory):
     """A run of six steps."""
     out = tmp_path_factory.mktemp("whole") / "run"
-    assert inside("train", "lenet5", "digits", *WORDS, "-o", out).returncode == 0
+    assert inside("train", "lenet5", "digits", *WORDS, "--keep-checkpoint", "-o", out).returncode == 0
     return out
 
 

@@ -231,7 +231,6 @@ def test_a_run_folder_tells_its_story(run):
         "log.jsonl",
         "model.safetensors",
         "card.json",
-        "last.ckpt",
         "result.json",
         "events",
     } <= names

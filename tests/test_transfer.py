@@ -142,7 +142,7 @@ def test_a_resume_whose_parent_has_changed_is_refused(parent, tmp_path):
 
     copy, out = tmp_path / "copy", tmp_path / "run"
     shutil.copytree(parent.path, copy)
-    settings = {"weights": str(copy), "steps": 4, "batch_size": 16}
+    settings = {"weights": str(copy), "steps": 4, "batch_size": 16, "keep_checkpoint": True}
     library.train("resnet20", blobs("abcd"), out, **settings)
     (out / "result.json").unlink()
     other = library.train("resnet20", blobs("abcd", seed=1), tmp_path / "other", steps=2, batch_size=16)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from podium.evaluation.metrics import summarize
 from podium.models import ConvNet
 from podium.recommended import run_of
 from podium.settings import Origins, read_file
+from podium.training.finished import left_as_it_is
 from podium.training.folder import RESULT, SETTINGS, RunFolder
 from podium.training.idle import refuse_decided
 from podium.training.images import evaluated_on, known_to, loaded, source_of
@@ -99,7 +101,10 @@ def train_and_report(
         if announce is not None:
             announce(plan)
 
+    before = bool(more.get("resume")) and RunFolder(out).intact
     run = run_training(merged.settings, out, origin=merged.origin, announce=announced, **more)
+    if before and leads():
+        print(left_as_it_is(run), file=sys.stderr)
     if plans:  # else it was finished before, or another process writes it
         report_run(run, plans[0].data)
     elif leads() and not (run / REPORT).is_file():  # it was killed between its result and its report

@@ -15,7 +15,7 @@ import torch
 from podium.calls import public
 from podium.data.decode import Preprocessing
 from podium.errors import ModelFileError, NumericError, UsageError, no_answer
-from podium.files import json_text, not_finite, seal, without_folders, write_together
+from podium.files import json_text, not_finite, seal, shell_word, without_folders, write_together
 from podium.models.convnet import ConvNet
 from podium.models.download import official
 from podium.models.registry import find_peer, rebuild
@@ -158,7 +158,8 @@ def load(path: str | os.PathLike[str]) -> Bundle:
     actual = hashlib.sha256(content).hexdigest()
     if actual != expected:
         what = f"{folder / WEIGHTS}: damaged (sha256 {actual[:12]}, the card says {str(expected)[:12]})"
-        raise ModelFileError(what, "copy it again, or go on with the run by `podium train --resume`")
+        again = f", or train it again: podium train --config {shell_word(folder / 'settings.yaml')} -o NEW"
+        raise ModelFileError(what, f"copy it again{again if (folder / 'settings.yaml').is_file() else ''}")
     try:
         state = deserialize(content)
     except SafetensorError as error:

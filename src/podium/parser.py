@@ -134,12 +134,16 @@ def build_parser() -> Parser:
         "train",
         runs.train,
         "train one network; killed at any moment, --resume ends with the same weights",
-        "podium train resnet20 ../cifar10 --epochs 30 -o runs/a",
+        "podium train resnet20 ../cifar10 --epochs 30 -o runs/a\n"
+        "         podium train --resume -o runs/a                # stopped or killed: go on with it\n"
+        "         podium train resnet20 ../cifar10 --weights runs/a --epochs 10 -o runs/b    # finished: train it longer",
     )
     p.add_argument("model", nargs="?", help="name of the network (`podium models`)")
     p.add_argument("data", nargs="?", help="a named set (digits, mnist, ...), a folder, or an archive")
     p.add_argument("-o", "--out", type=Path, metavar="DIR", help="run folder [runs/MODEL-DATA]")
-    p.add_argument("--resume", action="store_true", help="go on with the run in DIR, exactly")
+    p.add_argument(
+        "--resume", action="store_true", help="go on with the run in DIR, exactly; a finished one is left as it is"
+    )
     p.add_argument("--dry-run", action="store_true", help="print every setting with its origin, and stop")
     p.add_argument(
         "--plan",

@@ -207,6 +207,9 @@ class Settings:
     checkpoint_every: str | None = option(
         None, "time between saved states (default: 60s, longer where saving takes over 3 %% of it)"
     )
+    keep_checkpoint: bool = option(
+        False, "keep the last state of a finished run, optimiser and all: nothing goes on from it"
+    )
     grace: str = option("30s", "time that a step may take to its end, and saving, after Ctrl-C or SIGTERM")
 
     def __post_init__(self) -> None:

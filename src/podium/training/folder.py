@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 from podium.errors import MachineError, ModelFileError, UsageError
-from podium.files import PIN, UNFINISHED, disk_error, json_text, sync, write_atomic, write_json
+from podium.files import PIN, UNFINISHED, disk_error, json_text, shell_word, sync, write_atomic, write_json
 from podium.settings import read_file
 
 if TYPE_CHECKING:
@@ -78,6 +78,14 @@ class RunFolder:
         return (self / RESULT).is_file()
 
     @property
+    def intact(self) -> bool:
+        """Whether the run is finished, and its result and predictions can be read."""
+        try:
+            return bool(self.result) and len(self.predictions) > 0
+        except ModelFileError:
+            return False
+
+    @property
     def result(self) -> dict[str, Any]:
         """What came out of it: scores, costs, times.
 
@@ -91,7 +99,7 @@ class RunFolder:
                 f"{self.path}: no finished run", "give a run's folder, or go on with --resume"
             ) from None
         except ValueError as error:
-            raise ModelFileError(f"{self / RESULT}: damaged ({error})", "delete it and go on with --resume") from None
+            raise ModelFileError(f"{self / RESULT}: damaged ({error})", self._mend) from None
 
     @property
     def predictions(self) -> tuple[np.ndarray, np.ndarray]:
@@ -102,14 +110,25 @@ class RunFolder:
         """
         import numpy as np
 
-        again = f"delete {RESULT} beside it and go on with --resume: they are made again"
         try:
             with (self / PREDICTIONS).open("rb") as file, np.load(file) as arrays:
                 return arrays["logits"], arrays["labels"]
         except FileNotFoundError:
-            raise ModelFileError(f"{self / PREDICTIONS}: no such file", again) from None
+            raise ModelFileError(f"{self / PREDICTIONS}: no such file", self._mend) from None
         except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
-            raise ModelFileError(f"{self / PREDICTIONS}: damaged ({error})", again) from None
+            raise ModelFileError(f"{self / PREDICTIONS}: damaged ({error})", self._mend) from None
+
+    @property
+    def _mend(self) -> str:
+        return f"podium train --resume -o {shell_word(self.path)} makes it again, without training"
+
+    @property
+    def end(self) -> dict[str, Any] | None:
+        """The log's row of the end, which has all of the result that its weights cannot tell; None before the end.
+
+        Rows of older versions have less, and count as none.
+        """
+        return next((row for row in reversed(self.rows()) if row["event"] == "done" and "weights" in row), None)
 
     @property
     def epochs(self) -> list[dict[str, Any]]:

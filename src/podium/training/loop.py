@@ -19,7 +19,7 @@ from podium.data.dataset import Dataset
 from podium.data.loader import Loader
 from podium.data.roles import read_record, record_of
 from podium.errors import DataError, NumericError, UsageError
-from podium.evaluation.evaluate import Outputs, evaluate
+from podium.evaluation.evaluate import Outputs
 from podium.evaluation.metrics import summarize
 from podium.files import fault
 from podium.models.convnet import ConvNet
@@ -29,6 +29,7 @@ from podium.training import state
 from podium.training.budget import steps_of
 from podium.training.fake_int8 import exact
 from podium.training.features import cached, constant, probe
+from podium.training.finished import drop_checkpoints, make_again, only_weights_left
 from podium.training.folder import SETTINGS, RunFolder
 from podium.training.interrupt import Stopped, stop_signals
 from podium.training.launch import restarted
@@ -36,7 +37,7 @@ from podium.training.optim import Average, learning_rate, make_optimizer
 from podium.training.parallel import Ranks, ranks_here
 from podium.training.plan import Plan, prepare, within_memory
 from podium.training.probe import lay_out
-from podium.training.result import card, check_disk, rehearse, write_result
+from podium.training.result import card, check_disk, facts, judged, rehearse, write_result
 from podium.training.resume import NOT_COMPARED, refuse_changes, refuse_devices
 from podium.training.step import forward_backward
 from podium.training.threads import computing_with, decide_threads
@@ -45,7 +46,12 @@ from podium.training.trial import denormals_flushed
 from podium.training.watch import Watch
 
 # what a resume may have otherwise than the run, and by what
-CHANGEABLE = {"devices": "--elastic", "threads": "--elastic", "data": "the new place of the data"}
+CHANGEABLE = {
+    "devices": "--elastic",
+    "threads": "--elastic",
+    "data": "the new place of the data",
+    "keep_checkpoint": "--keep-checkpoint",
+}
 
 # Called after every step with (steps done, steps in all, what to show) and after every epoch with its log row; before that,
 # with (files read, files to read, {"reading": True}), where image files are read for the first time.
@@ -70,7 +76,7 @@ def train(
         settings: what to do; a resumed run takes its own, and refuses others.
         out: the run folder.
         origin: where each setting came from, noted in `settings.yaml`.
-        resume: go on with what is in `out`; a finished run is left as it is.
+        resume: go on with what is in `out`; a finished run is left as it is, and what it has lost is made again.
         elastic: let it go on with another number of processes.
         data, net: ready-made, instead of what the settings name.
         progress: see `Progress`.
@@ -108,12 +114,14 @@ def _train(
     first = next(iter(folder.rows()), {}) if begun else {}
     threads = settings.threads if origin.get("threads", DEFAULT).asked and not restarted() else None
     if begun:
-        recorded.setdefault("threads", first.get("threads"))  # of a run of before it was a setting
+        recorded = {"threads": first.get("threads"), "keep_checkpoint": False} | recorded  # they were no settings once
         if not restarted():
-            refuse_changes(settings, recorded, origin, first.get("duration"))
+            refuse_changes(settings, recorded, origin, first.get("duration"), folder)
         free = {key for key in (*NOT_COMPARED, "threads") if origin.get(key, DEFAULT).asked}
         settings = settings.replace(**{k: v for k, v in recorded.items() if k not in free})
-        if folder.finished:
+        if folder.intact:
+            if ranks.leads:  # it may have been killed before it did
+                drop_checkpoints(folder, settings.keep_checkpoint)
             return
     elif ranks.leads:
         folder.create()
@@ -128,7 +136,16 @@ def _train(
             raise DataError(f"{settings.data}: the data of the run are not there any more", again)
         shown = progress or (lambda *_: None)
         own = read_record(folder.path) if begun else None
-        plan = prepare(settings, data, net, ranks, own, lambda done, count: shown(done, count, {"reading": True}))
+
+        def reading(done: int, count: int) -> None:
+            shown(done, count, {"reading": True})
+
+        if begun and only_weights_left(folder):
+            make_again(folder, settings, data, ranks, reading)
+            if ranks.leads:
+                drop_checkpoints(folder, settings.keep_checkpoint)
+            return
+        plan = prepare(settings, data, net, ranks, own, reading)
         if ranks.leads:
             rehearse(plan)
         changed = [key for key in CHANGEABLE if recorded.get(key) != getattr(plan.settings, key)]
@@ -227,7 +244,7 @@ def _run(plan: Plan, folder: RunFolder, asked: str, *, given: bool, progress: Pr
             if at.step > at.judged and (at.step % per_epoch == 0 or at.step == total):
                 epoch = -(-at.step // per_epoch)
                 with average.applied() if average is not None else nullcontext():
-                    outputs = _judged(seen, watched, ranks)
+                    outputs = judged(seen, watched, ranks)
                     scores = outputs.brief
                     finite = math.isfinite(scores["loss"])
                     if (
@@ -309,7 +326,7 @@ def _run(plan: Plan, folder: RunFolder, asked: str, *, given: bool, progress: Pr
         outputs = None
     with average.applied() if average is not None and not chosen else nullcontext():
         if outputs is None:
-            outputs = _judged(net, plan.loaders[plan.judge], ranks)
+            outputs = judged(net, plan.loaders[plan.judge], ranks)
         scores = summarize(outputs.logits, outputs.labels, plan.data.classes)
         brief = {k: scores[k] for k in ("top1", "top5", "loss", "ece", "macro_f1", "n")}
         ship(plan.judge, brief)
@@ -317,9 +334,11 @@ def _run(plan: Plan, folder: RunFolder, asked: str, *, given: bool, progress: Pr
         return
     events.close()
     shipped = f"best of validation, epoch {at.best['epoch']}" if chosen else "last epoch"
-    log({"event": "done", **brief, "seconds": round(at.seconds, 3)})
+    known = facts(plan, at, shipped, (folder / bundle.WEIGHTS).stat().st_size)
+    log({"event": "done", **brief, **known})
     folder.sync_log()
-    write_result(plan, folder, at, shipped, outputs, scores)
+    write_result(folder, known, outputs, scores)
+    drop_checkpoints(folder, s.keep_checkpoint)
 
 
 def _what_is_trained(plan: Plan) -> tuple[ConvNet, Loader, Loader]:
@@ -331,13 +350,6 @@ def _what_is_trained(plan: Plan) -> tuple[ConvNet, Loader, Loader]:
         if loaders is not None:
             return probe(net), *loaders
     return net, train, watched
-
-
-def _judged(net: ConvNet, loader: Loader, ranks: Ranks) -> Outputs:
-    """What a network says of a split: each rank asks it about its part, and has the answers of all."""
-    ranks.same_buffers(net)
-    part = evaluate(net, loader)
-    return Outputs(ranks.joined(part.logits), ranks.joined(part.labels))
 
 
 def _freeze(net: ConvNet, parts: int) -> bool:

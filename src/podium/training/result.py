@@ -9,20 +9,25 @@ from typing import Any
 import numpy as np
 import torch
 
-from podium import __version__, bundle
+from podium import __version__
 from podium.data.dataset import is_text
+from podium.data.loader import Loader
 from podium.errors import DataError, MachineError
-from podium.evaluation.evaluate import Outputs
+from podium.evaluation.evaluate import Outputs, evaluate
 from podium.files import json_text, write_atomic
 from podium.models.convnet import ConvNet
 from podium.settings import Settings
 from podium.training import state
 from podium.training.folder import PREDICTIONS, RESULT, RunFolder
+from podium.training.parallel import Ranks
 from podium.training.plan import Plan
 
 
 def check_disk(folder: RunFolder, net: ConvNet, optimizer: torch.optim.Optimizer, s: Settings) -> None:
-    """Two checkpoints, a third while it is written, and two bundles must fit: before the first step, not after the last."""
+    """Two checkpoints, a third while it is written, and two bundles must fit: before the first step, not after the last.
+
+    That is what a run needs at its height, whether or not it keeps a checkpoint in the end.
+    """
     weights = sum(t.numel() * t.element_size() for t in net.state_dict().values())
     copies = 1 + {"sgd": 1, "rmsprop": 2, "adam": 2, "adamw": 2}[s.optimizer] + (s.ema > 0)
     there = sum(path.stat().st_size for path in state.newest(folder.path))
@@ -65,31 +70,41 @@ def rehearse(plan: Plan) -> None:
             raise DataError(what, "rename it")
     at = state.Position(seconds=1.0, threads=[1])
     try:
-        json_text([card(plan, plan.judge, 0, {}), _result(plan, at, "", 0, {})])
+        json_text([card(plan, plan.judge, 0, {}), facts(plan, at, "", 0)])
     except (TypeError, ValueError) as error:
         raise DataError(f"{plan.data.name}: its result could not be written ({error})", "give plain values") from None
 
 
-def write_result(
-    plan: Plan, folder: RunFolder, at: state.Position, shipped: str, outputs: Outputs, scores: dict[str, Any]
-) -> None:
-    """Write the predictions, then `result.json`, which says that the run is finished; the checkpoint before the last goes.
+def judged(net: ConvNet, loader: Loader, ranks: Ranks) -> Outputs:
+    """What a network says of a split: each rank asks it about its part, and has the answers of all."""
+    ranks.same_buffers(net)
+    part = evaluate(net, loader)
+    return Outputs(ranks.joined(part.logits), ranks.joined(part.labels))
+
+
+def write_result(folder: RunFolder, known: dict[str, Any], outputs: Outputs, scores: dict[str, Any]) -> None:
+    """Write the predictions, then `result.json`, which says that the run is finished.
 
     Args:
-        at: the end.
-        shipped: which weights these are.
-        outputs: what they say of the images they are judged on.
+        folder: of the run.
+        known: its `facts`.
+        outputs: what the weights say of the images they are judged on.
         scores: of that, from `metrics.summarize`.
     """
     _write_predictions(folder, outputs)
-    size = (folder / bundle.WEIGHTS).stat().st_size
-    folder.write_json(RESULT, _result(plan, at, shipped, size, scores))
-    for path in state.newest(folder.path):
-        if path.name != state.LAST:
-            path.unlink()
+    rate = known["steps"] * known["batch_size"] / max(known["seconds"], 1e-3)
+    folder.write_json(RESULT, {**known, "images_per_second": round(rate, 1), **scores})
 
 
-def _result(plan: Plan, at: state.Position, shipped: str, size: int, scores: dict[str, Any]) -> dict[str, Any]:
+def facts(plan: Plan, at: state.Position, shipped: str, size: int) -> dict[str, Any]:
+    """What a result has beside its scores, and what the weights alone do not tell.
+
+    Args:
+        plan: of the run.
+        at: the end.
+        shipped: which weights these are.
+        size: of their file in bytes.
+    """
     s = plan.settings
     return {
         "model": s.model,
@@ -103,15 +118,14 @@ def _result(plan: Plan, at: state.Position, shipped: str, size: int, scores: dic
         "devices": at.devices[-1],
         "threads": at.threads[-1],
         "bit_comparable": len(at.devices) == len(at.threads) == 1,  # with a run of the same settings
+        "batch_size": plan.train.batch_size,
         "seconds": round(at.seconds, 3),
-        "images_per_second": round(at.step * plan.train.batch_size / at.seconds, 1),
         "image_size": s.image_size,
         "small": s.small,
         "params": plan.cost.params,
         "macs": plan.cost.macs,
         "size_bytes": size,
         "skipped": [list(pair) for pair in plan.data.skipped],
-        **scores,
     }
 
 

@@ -6,16 +6,24 @@ from typing import Any
 
 from podium.errors import UsageError
 from podium.settings import Origin, Settings
+from podium.training.finished import another_length
+from podium.training.folder import RunFolder
 from podium.training.transfer import same_source
 
 # what a run decides by itself where nothing is asked
 OPEN = {"image_size", "small", "channels", "batch_size", "lr", "lr_batch", "flip"}
 # may differ between a run and its resume; `devices` only as far as `refuse_devices` lets it, `threads` as `decide_threads`; of
 # `data` the content is compared
-NOT_COMPARED = {"workers", "device", "checkpoint_every", "grace", "devices", "data"}
+NOT_COMPARED = {"workers", "device", "checkpoint_every", "keep_checkpoint", "grace", "devices", "data"}
 
 
-def refuse_changes(asked: Settings, recorded: dict[str, Any], origin: dict[str, Origin], length: str | None) -> None:
+def refuse_changes(
+    asked: Settings,
+    recorded: dict[str, Any],
+    origin: dict[str, Origin],
+    length: str | None,
+    folder: RunFolder | None = None,
+) -> None:
     """A resume that was given other settings than the run has is refused, by name.
 
     Args:
@@ -23,6 +31,7 @@ def refuse_changes(asked: Settings, recorded: dict[str, Any], origin: dict[str, 
         recorded: of the run.
         origin: of what is asked; what nobody asked for is not compared.
         length: of the run, in the words it was asked for in; None where that is not on record.
+        folder: of the run, for the command that trains it longer.
     """
     for key, source in origin.items():
         value, old = getattr(asked, key), recorded.get(key)
@@ -30,8 +39,9 @@ def refuse_changes(asked: Settings, recorded: dict[str, Any], origin: dict[str, 
             continue
         if key == "duration":
             if length not in (None, value) and value != old:
-                longer = "resume it as it was, or start another from its weights: --weights"
-                raise UsageError(f"{key}: the run has {length!r}, not {value!r}", longer)
+                raise UsageError(
+                    f"{key}: the run has {length!r}, not {value!r}", another_length(folder, str(length), value)
+                )
             continue
         if key in ("weights", "teacher") and value is not None and same_source(value, old):
             continue

@@ -52,7 +52,7 @@ def train(arguments: argparse.Namespace) -> int:
     if arguments.max_restarts and devices == 1:
         fix = "leave out --max-restarts, or add --devices 2"
         raise UsageError("--max-restarts does nothing here: one process is started again by hand, with --resume", fix)
-    if devices > 1 and not together and not (arguments.resume and RunFolder(out).finished):
+    if devices > 1 and not together and not (arguments.resume and RunFolder(out).intact):
         words = [*arguments.words] + ([] if arguments.out else ["-o", str(out)])
         more = {"restarts": arguments.max_restarts, "debug": arguments.debug}
         return launch(devices, words, out, device=merged.settings.device, **more)

@@ -1,0 +1,158 @@
+"""A finished run: what it keeps, what of it can be made again from its weights, and how it is trained longer."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+
+from podium import bundle
+from podium.data.dataset import Dataset
+from podium.data.loader import Loader
+from podium.data.roles import Record, read_record, without_learned
+from podium.errors import ModelFileError, UsageError
+from podium.evaluation.cost import count_net
+from podium.evaluation.metrics import summarize
+from podium.files import shell_word
+from podium.recommended import ASKED
+from podium.settings import Settings, duration, read_file
+from podium.training import state
+from podium.training.folder import LOG, PREDICTIONS, RESULT, SETTINGS, RunFolder
+from podium.training.images import data_of, refuse_other_images
+from podium.training.parallel import Ranks
+from podium.training.plan import evaluation_batch, pick_device
+from podium.training.probe import lay_out
+from podium.training.result import judged, write_result
+
+LENGTHS = {"ep": "--epochs {:g}", "it": "--steps {:g}", "s": "--budget {:g}s"}
+
+
+def only_weights_left(folder: RunFolder) -> bool:
+    """Whether a run went to its end and has no good checkpoint, but has lost its result or its predictions.
+
+    Raises:
+        ModelFileError: it has, and its log does not know the end: nothing but its weights is left.
+    """
+    if folder.intact or (folder.end is None and not folder.finished):
+        return False
+    for path in state.newest(folder.path):
+        with suppress(ModelFileError):
+            state.read(path)
+            return False
+    if folder.end is None:
+        what = (
+            f"{folder.path}: {RESULT} or {PREDICTIONS} is gone or damaged, and {LOG} does not have the end of the run"
+        )
+        again = f"podium train --config {shell_word(folder / SETTINGS)} -o {_fresh(folder, 'again')}"
+        raise ModelFileError(what, f"train it again: {again}; its weights still serve podium eval and podium predict")
+    return True
+
+
+def make_again(
+    folder: RunFolder, s: Settings, data: Dataset | None, ranks: Ranks, reading: Callable[[int, int], None]
+) -> None:
+    """Write predictions and result of a finished run once more: its weights are evaluated, and nothing is trained.
+
+    Args:
+        folder: of a run of which `only_weights_left` says so.
+        s: its settings.
+        data: instead of what they name.
+        ranks: that share the images.
+        reading: called with (files read, files to read) where files are read for the first time.
+
+    Raises:
+        UsageError: the images are not those of the run.
+        ModelFileError: the weights are damaged.
+    """
+    model, end, own = bundle.load(folder.path), folder.end, read_record(folder.path)
+    if end is None:
+        raise ModelFileError(f"{folder / LOG}: does not have the end of the run", "go on with --resume")
+    if data is None:
+        data = data_of(s, own, reading)
+    if own is not None:
+        data = without_learned(data, Record({}, own.earlier, {}))
+        refuse_other_images(own, data)
+    elif not data.is_what(model.card["data_sha256"]):
+        what = f"data: the images of {data.name} are not those the run was trained on"
+        raise UsageError(what, "put them back, or train another run with -o")
+    device = pick_device(s.device)
+    net = lay_out(model.model.to(device), s.memory_format)
+    batch = evaluation_batch(count_net(net).macs)
+    images = ranks.share(data.splits[end["split"]])
+    loader = Loader(images, model.preprocessing, batch_size=batch, device=device, workers=s.workers)
+    outputs = judged(net, loader, ranks)
+    if ranks.leads:
+        scores = summarize(outputs.logits, outputs.labels, data.classes)
+        known = {key: value for key, value in end.items() if key != "event" and key not in scores}
+        write_result(folder, known, outputs, scores)
+        made = f"{RESULT} and {PREDICTIONS} are made again from its weights"
+        print(f"note: {shell_word(folder.path)} is finished: {made}", file=sys.stderr)
+
+
+def drop_checkpoints(folder: RunFolder, keep: bool) -> None:
+    """Remove the checkpoints of a finished run, which nothing goes on from.
+
+    Args:
+        folder: of the run. One of an older Podium keeps its last, from which alone its result can be made again.
+        keep: leave the last one, and those that were set aside as damaged.
+    """
+    keep = keep or folder.end is None
+    aside = [] if keep else folder.path.glob(f"{state.DAMAGED}*.ckpt")
+    for path in [*state.newest(folder.path), *aside]:
+        if keep and path.name == state.LAST:
+            continue
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            print(f"warning: {path} cannot be removed ({error.strerror}); nothing needs it", file=sys.stderr)
+
+
+def left_as_it_is(folder: RunFolder) -> str:
+    """What to say of a finished run that was to go on: a line with the command that trains it longer."""
+    asked = next(iter(folder.rows()), {}).get("duration") or read_file(folder / SETTINGS)["duration"]
+    return f"note: {shell_word(folder.path)} is finished and left as it is; to train longer: {longer(folder, asked)}"
+
+
+def another_length(folder: RunFolder | None, had: str, asked: str) -> str:
+    """The mend for a resume that asks for another length than the run has.
+
+    Args:
+        folder: of the run; None: it is not known.
+        had, asked: the lengths, as settings have them.
+    """
+    if folder is None:
+        return "resume it as it was, or start another from its weights: --weights"
+    (before, unit), (now, other) = duration("duration", had), duration("duration", asked)
+    rest = f"{now - before:g}{unit}" if unit == other and now > before else asked
+    more = f"train longer from its weights: {longer(folder, rest)}"
+    if folder.finished:
+        return f"it is finished; {more}"
+    return f"finish it first: podium train --resume -o {shell_word(folder.path)}; then {more}"
+
+
+def longer(folder: RunFolder, length: str) -> str:
+    """The command that goes on training from the weights of a finished run, with its settings, in a new folder.
+
+    Args:
+        folder: of the run.
+        length: how much longer, as settings have it.
+    """
+    settings, (value, unit) = read_file(folder / SETTINGS), duration("duration", length)
+    flag = LENGTHS[unit].format(math.ceil(value) if unit == "ep" else value)
+    run, data = shell_word(folder.path), shell_word(settings.get("data") or "DATA")
+    config = shell_word(folder / SETTINGS)
+    start = f"podium train {settings['model']} {data} --config {config} --weights {run}"
+    return f"{start} {flag} -o {_fresh(folder, 'longer')}"
+
+
+def _fresh(folder: RunFolder, word: str) -> str:
+    """A new folder for what comes of a run, as a shell takes it; never inside a comparison, which has folders of its own."""
+    path = folder.path.resolve() if folder.path.name in ("", "..") else folder.path
+    if (path.parent / ASKED).is_file():
+        above = path.parent.resolve() if path.parent.name in ("", "..") else path.parent
+        path = above.with_name(f"{above.name}-{path.name}")
+    number, free = 2, path.with_name(f"{path.name}-{word}")
+    while free.exists():
+        number, free = number + 1, path.with_name(f"{path.name}-{word}-{number}")
+    return shell_word(free)
