@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import functools
 import hashlib
 import json
 import shlex
@@ -15,7 +14,6 @@ import podium as library
 from command import inside, one_error, podium
 from podium.comparison.statistics import wilson
 from podium.errors import UsageError
-from podium.evaluation.speed import speed
 from podium.settings import Settings, write_file
 from podium.training import state
 from podium.training.folder import RunFolder
@@ -27,7 +25,7 @@ BOTH = (*COMPARE, "-m", "lenet5_modern,lenet5")
 
 @pytest.fixture(autouse=True)
 def _brief_timing(monkeypatch):
-    monkeypatch.setattr("podium.comparison.study.speed", functools.partial(speed, seconds=0))
+    monkeypatch.setattr("podium.comparison.study.allowance", lambda trained: 0.0)
 
 
 def read(path):
@@ -196,7 +194,7 @@ def test_an_interrupted_comparison_names_the_command_that_goes_on(comparison, tm
 
 
 def test_ctrl_c_while_networks_are_timed_loses_no_run(tmp_path, monkeypatch):
-    def interrupted(net):
+    def interrupted(*_):
         raise KeyboardInterrupt
 
     flags = ("compare", "digits", "-m", "lenet5_modern", "--steps", "2", "-o", tmp_path / "board")

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from podium.evaluation.cost import count, count_net
-from podium.evaluation.speed import measure, speed
+from podium.evaluation.speed import allowance, measure, speed
 from podium.models import create_model
 from podium.models.convnet import ConvNet, Head
 
@@ -70,17 +70,54 @@ def test_a_measurement_says_how_it_was_made(net):
     assert timed["images_per_second"] == pytest.approx(by_hand, rel=0.01)
 
 
-def test_speed_has_the_latency_of_one_image_and_the_rate_of_many(net, monkeypatch):
-    asked = []
-
-    def spy(net, batch, **how):
-        asked.append(batch)
-        return measure(net, batch, **how)
-
-    monkeypatch.setattr("podium.evaluation.speed.measure", spy)
-    timed = speed(net, seconds=0, throughput_batch=16)
-    assert asked == [1, 16]
-    assert timed["batch"] == 16
+def test_speed_has_the_latency_of_one_image_and_the_rate_of_many_and_says_of_how_many_passes(net):
+    timed = speed(net, seconds=0.2)
+    assert timed["batch"] in (1, 2, 4, 8, 16, 32, 64)
+    assert timed["n"] >= 3
+    assert timed["batches"] >= 3
     assert set(timed["latency_ms"]) == {"p50", "p95", "mean", "sd"}
     assert timed["images_per_second"] > 0
     assert timed["threads"] == torch.get_num_threads()
+
+
+class Slow:
+    """A network whose passes are counted and take no time, beside a clock on which they do: so many seconds an image."""
+
+    def __init__(self, monkeypatch, net, an_image):
+        self.net, self.an_image, self.now, self.passes = net, an_image, 0.0, []
+        monkeypatch.setattr("podium.evaluation.speed.time.perf_counter", lambda: self.now)
+        monkeypatch.setattr(type(net), "forward", self.forward)
+
+    def forward(self, x):
+        self.passes.append(len(x))
+        self.now += self.an_image * len(x)
+
+
+@pytest.mark.parametrize("an_image", [0.0001, 0.002, 0.02, 0.15, 0.4])
+@pytest.mark.parametrize("seconds", [1.0, 5.0, 20.0])
+def test_timing_ends_within_its_seconds_and_a_fixed_cost_of_seven_passes(net, monkeypatch, an_image, seconds):
+    slow = Slow(monkeypatch, net, an_image)
+    timed = speed(net, seconds)
+    assert slow.now <= max(seconds, 7 * an_image) + 4 * an_image * timed["batch"] + 1e-6
+    assert (timed["n"], timed["batches"]) >= (3, 3)
+    assert timed["images_per_second"] == pytest.approx(1 / an_image, rel=0.01)
+    assert timed["latency_ms"]["p50"] == pytest.approx(1000 * an_image)
+    if an_image < 0.02:  # where there is time, as much as ever: a second of each at least, or thirty passes
+        assert timed["n"] >= 30
+        assert timed["batch"] == 64 or an_image * 64 * 10 > seconds / 2
+
+
+def test_no_more_images_a_pass_than_memory_holds(net, monkeypatch):
+    Slow(monkeypatch, net, 1e-4)
+    monkeypatch.setattr("podium.evaluation.speed.MAP_BYTES", 5 * count_net(net).map_bytes)
+    assert speed(net, 20.0)["batch"] == 4
+
+
+def test_the_largest_maps_of_a_network_are_counted_by_hand():
+    # VGG-11: the first convolution and its norm have 64 maps of 224 x 224 on both sides, in float32
+    assert count({"model": "vgg11_bn"}).map_bytes == 2 * 4 * 64 * 224 * 224
+
+
+@pytest.mark.parametrize(("trained", "seconds"), [(0.5, 1.0), (2.0, 1.0), (60.0, 6.0), (199.0, 19.9), (7200.0, 20.0)])
+def test_timing_has_a_tenth_of_the_training_from_one_second_to_twenty(trained, seconds):
+    assert allowance(trained) == pytest.approx(seconds)

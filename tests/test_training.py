@@ -234,6 +234,7 @@ def test_a_run_folder_tells_its_story(run):
         "result.json",
         "events",
     } <= names
+    assert not [name for name in names if name.endswith(".ckpt")]
     events = [json.loads(line)["event"] for line in (run / "log.jsonl").read_text().splitlines()]
     assert events == ["start", "epoch", "epoch", "done"]
     card = json.loads((run / "card.json").read_text())

@@ -8,7 +8,7 @@ import time
 import unicodedata
 from argparse import Namespace
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from podium.errors import ImageError, PodiumError
@@ -135,17 +135,27 @@ def training_bar(quiet: bool = False) -> Iterator[Callable[..., None]]:
     """A bar with the time left, and a line an epoch; without a terminal only the lines. Everything goes to standard error.
 
     Yields:
-        progress(step, steps, shown, label=""): to be called after every step.
+        progress(step, steps, shown, label=""): to be called after every step, and with {"timing": of what} while speed is
+            measured, after all training.
     """
     if quiet:
         yield lambda *_, **__: None
         return
-    with _bar(quiet, "loss {task.fields[loss]}") as bar:
+    timing: list[Callable[[str, int, int], None]] = []
+    with ExitStack() as later, _bar(quiet, "loss {task.fields[loss]}") as bar:
         task = bar.add_task("training", total=None, loss="")
 
         def progress(step: int, steps: int, shown: dict[str, Any], label: str = "") -> None:
             if "reading" in shown:
                 bar.update(task, completed=step, total=steps, description="reading images", loss="")
+            elif "timing" in shown:
+                if not timing:
+                    bar.stop()  # its thread must not draw beside what is timed
+                    timing.append(later.enter_context(timing_bar()))
+                if steps:
+                    timing[0](f"{label}  timing {shown['timing']}", steps, step)
+                elif not bar.console.is_terminal:
+                    print(f"{label}  timing, {shown['timing']}", file=sys.stderr, flush=True)
             elif "event" in shown:
                 text = f"{label}  {epoch_line(shown)}" if label else epoch_line(shown)
                 if bar.console.is_terminal and not label:

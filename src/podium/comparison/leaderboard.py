@@ -47,8 +47,9 @@ class Leaderboard:
         rows: model, seeds, top1 (mean over seeds), top1_std (None for one seed), top1_low and top1_high (its 95 % interval),
             learned (whether it is better than the most frequent class every time), top5, loss, ece, macro_f1, image_size
             (pixels) and small (its form; None where they are not on record), params, macs, size_mb, latency_p50_ms and
-            latency_p95_ms of one image, images_per_second, train_seconds, steps, pareto, behind (how far its top1 is below
-            the best), behind_95 (half of that distance's 95 % interval), run (the folder of its best run); or model and error.
+            latency_p95_ms of one image (of latency_passes passes), images_per_second (of batch_passes passes of `batch`
+            images), train_seconds, steps, pareto, behind (how far its top1 is below the best), behind_95 (half of that
+            distance's 95 % interval), run (the folder of its best run); or model and error.
         n: images each was judged on.
         split: which those are.
         report: the page with all of it, where one was written.
@@ -208,8 +209,8 @@ def _row(model: str, results: list[dict[str, Any]]) -> dict[str, Any]:
         values = []
         for entry in timed:
             for key in keys:
-                entry = entry[key]
-            values.append(entry)
+                entry = entry.get(key) if entry is not None else None
+            values += [entry] if entry is not None else []
         return statistics.median(values) if values else None
 
     row: dict[str, Any] = {"model": model, "seeds": len(results)}
@@ -228,6 +229,8 @@ def _row(model: str, results: list[dict[str, Any]]) -> dict[str, Any]:
         "latency_p95_ms": median("latency_ms", "p95"),
         "images_per_second": median("images_per_second"),
         "batch": median("batch"),
+        "latency_passes": median("n"),
+        "batch_passes": median("batches"),
         "threads": median("threads"),
     }
 

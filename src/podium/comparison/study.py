@@ -17,7 +17,7 @@ from podium.data.dataset import Dataset
 from podium.data.roles import RECORD, read_record
 from podium.errors import ModelFileError, NumericError, PodiumError, UsageError
 from podium.evaluation.cost import format_cost
-from podium.evaluation.speed import speed
+from podium.evaluation.speed import allowance, speed
 from podium.models import architecture
 from podium.recommended import ASKED, TABLE
 from podium.settings import Origins, Settings, moved, read_file, write_file
@@ -77,7 +77,8 @@ class Study:
         """Train what is unfinished, measure speed, rank, report.
 
         Args:
-            progress: called as progress(number of the run, runs in all, network, seed, step, steps, what to show).
+            progress: called as progress(number of the run, runs in all, network, seed, step, steps, what to show); while speed
+                is measured, steps are passes, and what to show is {"timing": of what}.
             announce: called before the first run with lines for people: each network's form, size and cost.
 
         Returns:
@@ -102,9 +103,9 @@ class Study:
                 raise
             except (UsageError, NumericError, ModelFileError) as error:  # its own; anything else stops them all
                 self.failed[f"{model} seed {seed}" if self.seeds > 1 else model] = error
-        for path in finished:  # after all training, so that nothing else runs beside it
-            if not (path / SPEED).is_file():
-                RunFolder(path).write_json(SPEED, speed(bundle.load(path).model))
+        for number, (model, seed, path) in enumerate(trials):  # after all training: nothing else runs beside it
+            if path in finished and not (path / SPEED).is_file():
+                _time(path, _for_trial(progress, number, len(trials), model, seed))
         board = Leaderboard.read(finished, {name: error.what for name, error in self.failed.items()})
         if finished:
             board.to_csv(self.out / TABLE)
@@ -171,6 +172,17 @@ def _while_reading(progress: Callable[..., None] | None) -> Callable[[int, int],
     if progress is None:
         return None
     return lambda done, count: progress(0, 0, "", 0, done, count, {"reading": True})
+
+
+def _time(path: Path, progress: Progress) -> None:
+    """Measure the speed of a finished run and keep it."""
+    run = RunFolder(path)
+    seconds = allowance(run.result["seconds"])
+    progress(0, 0, {"timing": f"at most {seconds:.0f} s"})
+    run.write_json(
+        SPEED,
+        speed(bundle.load(path).model, seconds, lambda what, done, count: progress(done, count, {"timing": what})),
+    )
 
 
 def _for_trial(progress: Callable[..., None] | None, number: int, count: int, model: str, seed: int) -> Progress:

@@ -127,7 +127,7 @@ def row(name: str, net: ConvNet, folder: Path | None, logits: np.ndarray, labels
     """What the table says of a network; its speed is measured now."""
     right, cost = logits.argmax(1) == labels, count_net(net)
     share, n = float(right.mean()), len(labels)
-    timed = speed(net.to(pick_device("auto")), seconds=SECONDS)
+    timed = speed(net.to(pick_device("auto")), seconds=2 * SECONDS)
     return {
         "name": name,
         "top1": share,
@@ -185,7 +185,7 @@ def _size(net: ConvNet, folder: Path | None) -> int:
 def logits_of(net: ConvNet, data: Dataset, split: str, preprocessing: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
     """Logits and labels of a split, by the one way of evaluation."""
     device = pick_device("auto")
-    batch = evaluation_batch(count_net(net).macs)
+    batch = evaluation_batch(count_net(net))
     loader = Loader(data.splits[split], preprocessing, batch_size=batch, device=device)
     out = evaluate(net.to(device), loader)
     return out.logits, out.labels

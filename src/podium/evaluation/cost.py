@@ -25,12 +25,14 @@ class Cost:
         macs: multiply-adds of convolutions and linear layers for one image, without biases, norms, pools and activations.
         stages: (name, shape (C, H, W) or (K,)) of each endpoint.
         auxiliary_params: more parameters, of classifiers that are there in training only.
+        map_bytes: what the layer with the largest maps reads and writes, in float32: a pass holds at least that, an image.
     """
 
     params: int
     macs: int
     stages: tuple[tuple[str, tuple[int, ...]], ...]
     auxiliary_params: int = 0
+    map_bytes: int = 0
 
 
 COUNTS = Path(__file__).with_name("counts.json")  # {name: [parameters, multiply-adds]}
@@ -95,11 +97,12 @@ def format_cost(spec: Mapping[str, Any], cost: Cost) -> str:
 
 
 def _count(skeleton: ConvNet) -> Cost:
-    macs, net = 0, skeleton.strip().eval()
+    macs, largest, net = 0, 0, skeleton.strip().eval()
 
     def add(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal macs
+        nonlocal macs, largest
         macs += multiply_adds(layer, output)
+        largest = max(largest, sum(x.nbytes for x in (*inputs, output) if isinstance(x, Tensor)))
 
     for layer in net.modules():
         layer.register_forward_hook(add)
@@ -107,4 +110,4 @@ def _count(skeleton: ConvNet) -> Cost:
     with torch.no_grad():
         ends = net.endpoints(torch.zeros(1, net.spec["in_chans"], side, side, device="meta"))
     params, extra = (sum(p.numel() for p in part.parameters()) for part in (net, skeleton.auxiliary))
-    return Cost(params, macs, tuple((name, tuple(x.shape[1:])) for name, x in ends.items()), extra)
+    return Cost(params, macs, tuple((name, tuple(x.shape[1:])) for name, x in ends.items()), extra, largest)

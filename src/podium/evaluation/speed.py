@@ -12,9 +12,17 @@ from typing import Any
 
 import torch
 
+from podium.evaluation.cost import count_net
 from podium.models.convnet import ConvNet
 
 BURN_IN, BATCHES, FEWEST = 10, 100, 20  # batches left out, counted, and counted whatever they take
+LEAST, ENOUGH, ENOUGH_SECONDS = (
+    3,
+    30,
+    1.0,
+)  # passes that `speed` counts whatever they take, and when it has enough of them
+MANY, MAP_BYTES = 64, 256 << 20  # images of the rate, at most, and bytes of their largest maps
+SHORTEST, LONGEST, SHARE = 1.0, 20.0, 0.1  # seconds that `speed` may take, and their share of the training
 
 Tick = Callable[[int], None]
 
@@ -25,6 +33,8 @@ def measure(
     *,
     batches: int = BATCHES,
     seconds: float | None = None,
+    fewest: int = FEWEST,
+    burn_in: int | None = None,
     backward: bool = False,
     tick: Tick | None = None,
 ) -> dict[str, Any]:
@@ -33,7 +43,9 @@ def measure(
     Args:
         batch: images a pass.
         batches: passes that are counted.
-        seconds: stop earlier, once they took so long and there are 20 of them.
+        seconds: stop earlier, once they took so long and there are `fewest` of them.
+        fewest: passes that are counted whatever they take.
+        burn_in: passes that are left out; by default 10.
         backward: time the gradient of all parameters too, as a training step has it.
         tick: called with the number of passes after each, between the timings.
 
@@ -59,7 +71,7 @@ def measure(
         if x.is_cuda:
             torch.cuda.synchronize()
 
-    figures = timed(once, batch, batches=batches, seconds=seconds, tick=tick)
+    figures = timed(once, batch, batches=batches, seconds=seconds, fewest=fewest, burn_in=burn_in, tick=tick)
     net.train(training)
     if backward:
         net.zero_grad()
@@ -100,6 +112,7 @@ def timed(
     batches: int = BATCHES,
     seconds: float | None = None,
     fewest: int = FEWEST,
+    burn_in: int | None = None,
     tick: Tick | None = None,
 ) -> dict[str, Any]:
     """Time something that is done to a batch, after a burn-in of 10.
@@ -108,13 +121,14 @@ def timed(
         once: does it.
         batch: images in it.
         batches, seconds: as of `measure`.
-        fewest: times it is done whatever it takes; the burn-in is no longer than half of that.
+        fewest: times it is done whatever it takes.
+        burn_in: times it is done before; by default 10, and no more than half of `fewest`.
         tick: as of `measure`.
 
     Returns:
         {batch, n, latency_ms: {p50, p95, mean, sd}, images_per_second}.
     """
-    for _ in range(min(BURN_IN, max(2, fewest // 2))):
+    for _ in range(min(BURN_IN, max(2, fewest // 2)) if burn_in is None else burn_in):
         once()
     times: list[float] = []
     stop = time.perf_counter() + (seconds if seconds is not None else math.inf)
@@ -126,7 +140,8 @@ def timed(
             tick(len(times))
     spent = 1000 * torch.tensor(times, dtype=torch.float64)
     p50, p95 = (float(spent.quantile(q)) for q in (0.5, 0.95))
-    figures = {"p50": p50, "p95": p95, "mean": float(spent.mean()), "sd": float(spent.std(correction=1))}
+    sd = float(spent.std(correction=1)) if len(times) > 1 else 0.0
+    figures = {"p50": p50, "p95": p95, "mean": float(spent.mean()), "sd": sd}
     return {
         "batch": batch,
         "n": len(times),
@@ -135,18 +150,63 @@ def timed(
     }
 
 
-def speed(net: ConvNet, seconds: float = 1.0, throughput_batch: int = 64) -> dict[str, Any]:
-    """Latency of one image and throughput of many, as the comparison lists them."""
-    one, many = (measure(net, batch, batches=10**6, seconds=seconds) for batch in (1, throughput_batch))
+def allowance(trained: float) -> float:
+    """Seconds that the speed of a network may take which was trained for so many: a tenth of it, from 1 s to 20 s."""
+    return min(LONGEST, max(SHORTEST, SHARE * trained))
+
+
+def speed(net: ConvNet, seconds: float = 2.0, tick: Callable[[str, int, int], None] | None = None) -> dict[str, Any]:
+    """Latency of one image and throughput of many, as the comparison lists them, in a time that is known before.
+
+    One pass is tried first. What it takes decides how many are timed, a second or 30 where the time allows it, and how many
+    images the passes of many have: a power of two up to 64, as many as 10 passes in half of the time allow and as memory does.
+
+    Args:
+        seconds: to spend. Whatever it takes, 3 passes of one image are timed, after 4 that are not: the fixed cost.
+        tick: called as tick(what is timed, passes done, passes in all) after each pass, between the timings.
+
+    Returns:
+        {latency_ms: {p50, p95, mean, sd}, n, images_per_second, batch, batches, threads, dtype, engine}: `n` is the number of
+        passes of one image, `batches` of those of `batch` images that the rate is the median of.
+    """
+    begun = time.perf_counter()
+    measure(net, 1, batches=1, fewest=1, burn_in=1)  # the first pass prepares
+
+    def passes(batch: int, left: float) -> dict[str, Any]:
+        one = measure(net, batch, batches=1, fewest=1, burn_in=0)["latency_ms"]["mean"] / 1000
+        count = passes_within(left - one, one)
+        say = None if tick is None else lambda done: tick("1 image" if batch == 1 else f"{batch} images", done, count)
+        burn_in = min(BURN_IN, max(1, count // 10))
+        return measure(net, batch, batches=count, seconds=left, fewest=LEAST, burn_in=burn_in, tick=say)
+
+    single = passes(1, seconds / 2)
+    batch = many_within(seconds / 2, single["latency_ms"]["p50"] / 1000, count_net(net).map_bytes)
+    many = single if batch == 1 else passes(batch, seconds - (time.perf_counter() - begun))
     return {
-        "latency_ms": one["latency_ms"],
+        "latency_ms": single["latency_ms"],
+        "n": single["n"],
         "images_per_second": many["images_per_second"],
         "batch": many["batch"],
-        "threads": one["threads"],
-        "dtype": one["dtype"],
-        "engine": one["engine"],
-        "n": one["n"],
+        "batches": many["n"],
+        **{key: single[key] for key in ("threads", "dtype", "engine")},
     }
+
+
+def passes_within(left: float, one: float) -> int:
+    """Passes to count of those that take `one` second each: enough of them, less where a tenth more do not fit into `left`."""
+    enough = max(ENOUGH, math.ceil(ENOUGH_SECONDS / max(one, 1e-6)))
+    return max(LEAST, min(enough, int(left / (1.1 * max(one, 1e-6)))))
+
+
+def many_within(left: float, one: float, map_bytes: int) -> int:
+    """Images a pass for the rate: the largest power of two whose passes fit, 10 into `left` seconds and their maps into memory.
+
+    Args:
+        one: seconds of a pass of one image.
+        map_bytes: of one image, see `cost.Cost`.
+    """
+    most = min(MANY, left / (10 * max(one, 1e-6)), MAP_BYTES / max(1, map_bytes))
+    return 1 << (max(1, int(most)).bit_length() - 1)
 
 
 def processor() -> str:

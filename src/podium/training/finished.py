@@ -78,7 +78,7 @@ def make_again(
         raise UsageError(what, "put them back, or train another run with -o")
     device = pick_device(s.device)
     net = lay_out(model.model.to(device), s.memory_format)
-    batch = evaluation_batch(count_net(net).macs)
+    batch = evaluation_batch(count_net(net))
     images = ranks.share(data.splits[end["split"]])
     loader = Loader(images, model.preprocessing, batch_size=batch, device=device, workers=s.workers)
     outputs = judged(net, loader, ranks)

@@ -2,61 +2,160 @@
 
 from __future__ import annotations
 
+import math
 import statistics
+import sys
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from podium.settings import duration, to_steps
+from podium.data.loader import Loader
+from podium.errors import UsageError
+from podium.models.convnet import ConvNet
+from podium.settings import Settings, duration, to_steps
+from podium.training.features import Taught
+from podium.training.optim import Average
 from podium.training.plan import Plan, within_memory
 from podium.training.trial import Trial, memory_in_use
 
-FEWEST, SLOW = 5, 2  # steps that are timed at least, and where they take long
-UNCOUNTED = 2  # steps until everything is in its place
+SAMPLE = 0.05  # of a budget: the share that may go into timing, half of it into steps
+FEW, MANY = 1, 2  # steps until everything is in its place, of those that take long and of others
 MOST_SECONDS = 5.0  # of a forecast's steps
+SPARE = 0.03  # of a budget that is left for checkpoints on the way
+WRITTEN = 300e6  # bytes a second at which checkpoints and weights are hashed and written, assumed
+REPORT = 1.0  # seconds that the result and its report take, about
 LINKS = {"cuda": 100e9, "cpu": 1.25e9, "mps": 1.25e9}  # bytes a second between devices, assumed: NVLink, 10 Gbit/s
 DEVICES = 2, 4, 8
 
 
-def measured(plan: Plan, seconds: float) -> tuple[float, float]:
-    """Median seconds of a step, reading included, and of an evaluation after an epoch; both on copies.
+@dataclass(frozen=True)
+class Pace:
+    """What the parts of a run take, in seconds.
 
     Args:
-        seconds: that steps are timed for; where two of them take longer than that, these two are all.
+        step: of training, reading included.
+        evaluation: after every epoch, and after the last step.
+        end: after that: another evaluation where one is due, the last checkpoint, the weights, the report.
     """
-    trial = Trial(plan.net, plan.settings, plan.criterion, plan.ranks)
+
+    step: float
+    evaluation: float
+    end: float
+
+    def seconds(self, steps: int, per_epoch: int) -> float:
+        """What a run of so many steps takes."""
+        return steps * self.step + -(-steps // per_epoch) * self.evaluation + self.end
+
+    def steps(self, seconds: float, per_epoch: int) -> int:
+        """The most steps that a run of so many seconds has; 0 where not even one fits."""
+        left = max(0.0, seconds - self.end)
+        epoch = per_epoch * self.step + self.evaluation
+        whole = int(left / epoch)
+        more = int((left - whole * epoch - self.evaluation) / self.step)
+        return whole * per_epoch + min(per_epoch - 1, max(0, more))
+
+
+def measured(plan: Plan, seconds: float, taught: Taught | None = None) -> Pace:
+    """What steps and evaluations take here, by some of each on a copy.
+
+    Args:
+        seconds: to spend; two steps and two batches of an evaluation are taken whatever they take.
+        taught: what takes the steps, if not the whole network.
+    """
+    net, train, watched = taught or (plan.net, plan.train, plan.loaders[plan.monitor])
+    step = _step(plan, net, train, seconds / 2)
+    evaluation = _evaluation(net, watched, seconds / 4)
+    weights = sum(t.nbytes for t in plan.net.state_dict().values())
+    trained = sum(p.nbytes for p in net.parameters() if p.requires_grad)
+    checkpoint = (1 + (plan.settings.ema > 0)) * weights + _copies(plan.settings) * trained
+    end = (checkpoint + weights) / WRITTEN + REPORT
+    if plan.selects or plan.settings.qat or net is not plan.net:  # what ships is not what was evaluated last
+        judge = plan.loaders[plan.judge]
+        end += evaluation if (net, watched) == (plan.net, judge) else _evaluation(plan.net, judge, seconds / 4)
+    return Pace(step, evaluation + (weights / WRITTEN if plan.selects else 0.0), end)
+
+
+def _step(plan: Plan, net: ConvNet, train: Loader, seconds: float) -> float:
+    """Median seconds from one step to the next."""
+    trial = Trial(net, plan.settings, plan.criterion, plan.ranks)
+    average = Average(trial.net, plan.settings.ema) if plan.settings.ema else None
     times: list[float] = []
     begun = last = time.monotonic()
-    enough = False
-    while not enough:
-        for batch in plan.train.epoch(0):  # reading counts too
+    while True:
+        for batch in train.epoch(0):  # reading counts too
             trial.step(batch, plan.amp)
+            if average is not None:
+                average.update(1)
             now = time.monotonic()
             times.append(now - last)
             last = now
-            fewest = FEWEST if now - begun <= seconds else SLOW
-            enough = bool(plan.ranks.first(int(len(times) >= fewest and now - begun > seconds)))
-            if enough:
-                break
-    return statistics.median(times[min(UNCOUNTED, len(times) - 1) :]), _judging(plan, trial, seconds)
+            if plan.ranks.first(int(len(times) > FEW and now - begun > seconds)):
+                return statistics.median(times[MANY:] or times[FEW:])
 
 
-@torch.inference_mode()
-def _judging(plan: Plan, trial: Trial, seconds: float) -> float:
-    """Seconds of an evaluation on the images that are watched, from its first batches."""
-    loader = plan.loaders[plan.monitor]
-    trial.net.eval()
-    times: list[float] = []
+def _evaluation(net: ConvNet, loader: Loader, seconds: float) -> float:
+    """Seconds of an evaluation, by its first batches, of which the first only prepares."""
+    training, times = net.training, list[float]()
+    net.eval()
     begun = last = time.monotonic()
-    for batch in loader.epoch():
-        trial.net(batch.x).cpu()
-        now = time.monotonic()
-        times.append(now - last)
-        last = now
-        if len(times) >= FEWEST or now - begun > seconds / 2:
-            break
-    return statistics.median(times[min(1, len(times) - 1) :]) * len(loader)
+    with torch.inference_mode():
+        for batch in loader.epoch():
+            net(batch.x).float().cpu()
+            now = time.monotonic()
+            times.append(now - last)
+            last = now
+            if len(times) > 1 and now - begun > seconds:
+                break
+    net.train(training)
+    return statistics.fmean(times[1:] or times) * len(loader)
+
+
+def steps_of(plan: Plan, taught: Taught | None = None, spent: float = 0.0) -> int:
+    """The length of a run in steps; a time budget is measured into steps on a copy that is thrown away.
+
+    Args:
+        taught: what takes the steps, if not the whole network.
+        spent: seconds of the budget that have gone into reading the data, choosing a precision and the like.
+
+    Raises:
+        UsageError: not even one step fits into the budget.
+    """
+    s, per_epoch = plan.settings, len(plan.train)
+    value, unit = duration("duration", s.duration)
+    if unit != "s":
+        return to_steps("duration", s.duration, per_epoch)
+    begun = time.monotonic()
+    _ = plan.images  # hashed now, it counts
+    pace = measured(plan, SAMPLE * value, taught)
+    spent += time.monotonic() - begun
+    steps = plan.ranks.first(pace.steps((1 - SPARE) * value - spent, per_epoch))
+    least = at_least((spent + pace.seconds(per_epoch, per_epoch)) / (1 - SPARE))
+    if steps == 0:
+        other = spoken(spent + pace.evaluation + pace.end)
+        what = f"budget: {s.duration} is over before {s.model} has taken a step: the rest of a run takes {other} here"
+        raise UsageError(what, f"give at least {least} for {s.model}: --budget {least}, which is one epoch")
+    if steps < per_epoch and plan.ranks.leads:
+        print(
+            f"warning: budget: one epoch takes at least {least} for {s.model}; {s.duration} is {steps} of its {per_epoch} steps",
+            file=sys.stderr,
+        )
+    return steps
+
+
+def at_least(seconds: float) -> str:
+    """As a budget is written, rounded up: "45s", "3m", "2.5h"."""
+    if seconds <= 120:
+        return f"{math.ceil(seconds)}s"
+    if seconds <= 7200:
+        return f"{math.ceil(seconds / 60)}m"
+    return f"{math.ceil(seconds / 360) / 10:g}h"
+
+
+def _copies(s: Settings) -> int:
+    """What an optimiser keeps of each weight."""
+    return {"sgd": int(s.momentum > 0), "rmsprop": 1 + (s.momentum > 0), "adam": 2, "adamw": 2}[s.optimizer]
 
 
 def memory(plan: Plan) -> dict[str, int]:
@@ -65,13 +164,12 @@ def memory(plan: Plan) -> dict[str, int]:
     process, _ = memory_in_use(device, reset=True)
     trained = sum(p.nbytes for p in plan.net.parameters() if p.requires_grad)
     weights = sum(t.nbytes for t in plan.net.state_dict().values())
-    copies = {"sgd": int(s.momentum > 0), "rmsprop": 1 + (s.momentum > 0), "adam": 2, "adamw": 2}[s.optimizer]
     trial = Trial(plan.net, s)
     batch = trial.images(plan.train.batch_size)
     held = {
         "weights": weights,
         "gradients": trained,
-        "optimizer": copies * trained,
+        "optimizer": _copies(s) * trained,
         "average": weights if s.ema else 0,
         "activations": trial.saved_bytes(batch, plan.amp),
         "batch": batch.x.nbytes,
@@ -90,9 +188,10 @@ def forecast(plan: Plan) -> dict[str, Any]:
         UsageError: a step does not fit into memory.
     """
     s, per_epoch, batch = plan.settings, len(plan.train), plan.train.batch_size
-    held, (step, judging) = within_memory(plan, lambda: (memory(plan), measured(plan, MOST_SECONDS)))
+    held, pace = within_memory(plan, lambda: (memory(plan), measured(plan, MOST_SECONDS)))
+    step, judging = pace.step, pace.evaluation
     value, unit = duration("duration", s.duration)
-    steps = to_steps("duration", s.duration, per_epoch) if unit != "s" else int(value / (step + judging / per_epoch))
+    steps = to_steps("duration", s.duration, per_epoch) if unit != "s" else pace.steps(value, per_epoch)
     link = LINKS[plan.device.type]
 
     def shared(devices: int) -> dict[str, Any]:

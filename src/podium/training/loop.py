@@ -16,7 +16,6 @@ from torch import nn
 
 from podium import bundle
 from podium.data.dataset import Dataset
-from podium.data.loader import Loader
 from podium.data.roles import read_record, record_of
 from podium.errors import DataError, NumericError, UsageError
 from podium.evaluation.evaluate import Outputs
@@ -26,11 +25,11 @@ from podium.models.convnet import ConvNet
 from podium.models.weights import load_state
 from podium.settings import DEFAULT, Origin, Settings, duration, read_file, skips, to_steps, write_file
 from podium.training import state
-from podium.training.budget import steps_of
 from podium.training.fake_int8 import exact
-from podium.training.features import cached, constant, probe
+from podium.training.features import Taught, what_is_taught
 from podium.training.finished import drop_checkpoints, make_again, only_weights_left
 from podium.training.folder import SETTINGS, RunFolder
+from podium.training.forecast import steps_of
 from podium.training.interrupt import Stopped, stop_signals
 from podium.training.launch import restarted
 from podium.training.optim import Average, learning_rate, make_optimizer
@@ -148,12 +147,11 @@ def _train(
         plan = prepare(settings, data, net, ranks, own, reading)
         if ranks.leads:
             rehearse(plan)
+        taught = within_memory(plan, lambda: what_is_taught(plan))
         changed = [key for key in CHANGEABLE if recorded.get(key) != getattr(plan.settings, key)]
         notes = {key: f"{recorded.get(key)} before, changed with {CHANGEABLE[key]}" for key in changed}
         if not begun:
-            steps, warning = steps_of(plan, start)
-            if warning is not None and ranks.leads:
-                print(f"warning: {warning}", file=sys.stderr)
+            steps = within_memory(plan, lambda: steps_of(plan, taught, time.monotonic() - start))
             plan.settings = plan.settings.replace(duration=f"{steps}it")
             decided = {"duration": asked} | {key: "auto" for key, value in vars(settings).items() if value == "auto"}
             notes = origin | {key: f"{word} from {origin.get(key, 'default')}" for key, word in decided.items()}
@@ -163,15 +161,15 @@ def _train(
         ranks.wait()  # until rank 0 holds the folder
         if announce is not None:
             announce(plan)
-        within_memory(plan, lambda: _run(plan, folder, asked, given=net is not None, progress=shown))
+        within_memory(plan, lambda: _run(plan, taught, folder, asked, given=net is not None, progress=shown))
 
 
-def _run(plan: Plan, folder: RunFolder, asked: str, *, given: bool, progress: Progress) -> None:
+def _run(plan: Plan, taught: Taught, folder: RunFolder, asked: str, *, given: bool, progress: Progress) -> None:
     s, net, device, ranks = plan.settings, plan.net, plan.device, plan.ranks
     total, per_epoch = to_steps("duration", s.duration, len(plan.train)), len(plan.train)
     optimizer = make_optimizer(net, s)
     average = Average(net, s.ema) if s.ema else None
-    seen, batches, watched = _what_is_trained(plan)
+    seen, batches, watched = taught
     watch = Watch(len(plan.data.classes))
     guard = list(net.buffers())  # batch-norm statistics, which a NaN batch would spoil
 
@@ -339,17 +337,6 @@ def _run(plan: Plan, folder: RunFolder, asked: str, *, given: bool, progress: Pr
     folder.sync_log()
     write_result(folder, known, outputs, scores)
     drop_checkpoints(folder, s.keep_checkpoint)
-
-
-def _what_is_trained(plan: Plan) -> tuple[ConvNet, Loader, Loader]:
-    """The network that takes the steps, its batches and those it is watched on: the head on features, where these are constant."""
-    net, train, watched = plan.net, plan.train, plan.loaders[plan.monitor]
-    whole = len(net.frozen) == 1 + len(net.stages)
-    if whole and train.augment is not None and constant(train.augment, plan.settings):
-        loaders = cached(net, train, watched, watched.batch_size)
-        if loaders is not None:
-            return probe(net), *loaders
-    return net, train, watched
 
 
 def _freeze(net: ConvNet, parts: int) -> bool:

@@ -45,7 +45,9 @@ DEEP = (
     11  # weight layers beyond which a network without batch norm dies at these rates: VGG-16 learns at a tenth of them
 )
 SMALLER = "give --accumulate 2 or more, --grad-checkpointing, or a smaller --image-size"  # what makes a step smaller
+EVALUATION_BYTES = 512 << 20  # of the largest maps of a batch in evaluation
 LONG = 60.0  # seconds of a time budget from which a trial of arithmetics is worth its time
+TRIAL = 0.05  # share of a time budget that such a trial may take
 
 
 @dataclass
@@ -201,7 +203,7 @@ def prepare(
         part=(ranks.rank, ranks.world),
     )
     judged = {name: ranks.share(data.splits[name]) for name in sorted({judge, monitor})}
-    batch = evaluation_batch(cost.macs)
+    batch = evaluation_batch(cost)
     loaders = {
         name: Loader(split, preprocessing, batch_size=batch, device=device, workers=s.workers)
         for name, split in judged.items()
@@ -274,7 +276,11 @@ def _fitted(net: ConvNet, s: Settings, device: torch.device, macs: int, images: 
         _check_parts(min(batch, images), s.accumulate, ranks.world)
     lay_out(net, "channels_last")
     usual = s.replace(batch_size=batch // ranks.world)
-    way = fastest_way(net, usual, device, macs, _steps(s.replace(batch_size=batch), images)) if ranks.leads else WAYS[0]
+    way = WAYS[0]
+    if ranks.leads:
+        value, unit = duration("duration", s.duration)
+        within = TRIAL * value if unit == "s" else math.inf
+        way = fastest_way(net, usual, device, macs, _steps(s.replace(batch_size=batch), images), within=within)
     amp, memory_format = WAYS[ranks.first(WAYS.index(way))]
     lay_out(net, memory_format)
     if s.batch_size == "auto":
@@ -377,9 +383,10 @@ def default_rate(net: ConvNet, optimizer: str) -> float:
     return RATES[optimizer] if normed or depth <= DEEP else RATES[optimizer] / 10
 
 
-def evaluation_batch(macs: int) -> int:
-    """Images a batch in evaluation: large for small networks, bounded for large ones."""
-    return max(16, min(500, 5_000_000_000 // max(1, macs)))
+def evaluation_batch(cost: Cost) -> int:
+    """Images a batch in evaluation: large for small networks, bounded for large ones and by the memory of their maps."""
+    wanted = max(16, min(500, 5_000_000_000 // max(1, cost.macs)))
+    return max(1, min(wanted, EVALUATION_BYTES // max(1, cost.map_bytes)))
 
 
 def pick_device(name: str) -> torch.device:

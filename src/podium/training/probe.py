@@ -11,7 +11,9 @@ import copy
 import hashlib
 import itertools
 import json
+import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,7 @@ def fastest_way(
     macs: int,
     steps: float,
     *,
+    within: float = math.inf,
     seconds: Callable[[ConvNet, Settings, Way, int], float] | None = None,
     cache: Path | None = None,
 ) -> Way:
@@ -52,6 +55,7 @@ def fastest_way(
         s: of the run, its batch size decided.
         macs: of one image.
         steps: of the run; a short one is not worth a trial.
+        within: seconds that a trial may take; one that would take longer, by its first step, is left out.
         seconds: times a step of so many images in a way; by default, really.
         cache: the file that remembers; by default in the user's folder of caches.
     """
@@ -59,7 +63,7 @@ def fastest_way(
     formats = [s.memory_format] if s.memory_format != "auto" else list(FORMATS)
     ways: list[Way] = list(itertools.product(amps, formats))
     if len(ways) == 1 or macs < SMALLEST_MACS or steps < FEWEST_STEPS:
-        return "bf16" if amps[-1] == "bf16" and (s.amp == "bf16" or macs >= LARGE_MACS) else "off", formats[0]
+        return _rule(amps, formats, s, macs)
     images = int(s.batch_size or 2)
     if device.type != "cuda":
         images = min(images, max(4 * s.accumulate, TRIED_MACS // macs))
@@ -71,6 +75,10 @@ def fastest_way(
     known = _remembered(cache)
     taken = known.get(key, {})
     way = (taken.get("amp"), taken.get("memory_format")) if isinstance(taken, dict) else None
+    if way not in ways and within < math.inf:
+        first = (seconds or partial(step_seconds, timed=1))(net, s, ways[0], images)
+        if first * len(ways) * (1 + TIMED) > within:
+            return _rule(amps, formats, s, macs)
     if way not in ways:
         timed = {way: (seconds or step_seconds)(net, s, way, images) for way in ways}
         way = min(timed, key=lambda way: timed[way])
@@ -80,13 +88,18 @@ def fastest_way(
     return way
 
 
-def step_seconds(net: ConvNet, s: Settings, way: Way, images: int) -> float:
+def _rule(amps: list[str], formats: list[str], s: Settings, macs: int) -> Way:
+    """What is taken untried."""
+    return "bf16" if amps[-1] == "bf16" and (s.amp == "bf16" or macs >= LARGE_MACS) else "off", formats[0]
+
+
+def step_seconds(net: ConvNet, s: Settings, way: Way, images: int, timed: int = TIMED) -> float:
     """Least seconds of a step of so many images in a way, on a copy that is thrown away; what else runs only adds to it."""
     amp, memory_format = way
     trial = Trial(lay_out(copy.deepcopy(net), memory_format), s.replace(lr=s.lr or 0.0))
     batch = trial.images(images)
     trial.step(batch, amp == "bf16")
-    return min(trial.step(batch, amp == "bf16") for _ in range(TIMED))
+    return min(trial.step(batch, amp == "bf16") for _ in range(timed))
 
 
 def lay_out(net: ConvNet, memory_format: str) -> ConvNet:

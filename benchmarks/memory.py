@@ -1,0 +1,36 @@
+"""Peak memory of `podium compare` on photos at 224 px with the networks of the README, in a process of its own."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from record import SHARED, arguments, record
+
+NETWORKS = "alexnet,vgg11_bn,resnet18"
+
+
+def main() -> None:
+    parser = arguments(__doc__ or "")
+    parser.add_argument("--data", type=Path, default=SHARED / "data" / "flowers", help="photos [flowers]")
+    parser.add_argument("--models", default=NETWORKS, help=f"networks [{NETWORKS}]")
+    parser.add_argument("--length", default="--steps 4", help="of each training [--steps 4]")
+    options = parser.parse_args()
+    words = ["compare", str(options.data), "-m", options.models, "--image-size", "224", *options.length.split()]
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.monotonic()
+        subprocess.run([sys.executable, "-m", "podium", *words, "-o", str(Path(folder) / "board")], check=True)
+        seconds = time.monotonic() - start
+        left = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = unit * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # of the largest child
+    figures = {"peak_gb": round(peak / 1e9, 2), "left_on_disk_gb": round(left / 1e9, 2), "seconds": round(seconds, 1)}
+    record("memory", {"networks": options.models, "length": options.length, **figures})
+
+
+if __name__ == "__main__":
+    main()
