@@ -19,6 +19,7 @@ from podium.files import json_text, not_finite, seal, shell_word, without_folder
 from podium.models.convnet import ConvNet
 from podium.models.download import official
 from podium.models.registry import find_peer, rebuild
+from podium.models.tensors import safetensors_parts, sha256
 from podium.models.weights import import_weights, load_state, statistics
 from podium.recommended import run_of
 
@@ -99,25 +100,23 @@ def save(
         MachineError: the disk is full; a bundle that was there stays whole.
         NumericError: a number for the card is NaN or infinite.
     """
-    from safetensors.torch import save as serialize
-
     folder.mkdir(parents=True, exist_ok=True)
     net = net.strip()
-    weights = serialize({name: tensor.cpu().contiguous() for name, tensor in net.state_dict().items()})
+    weights = safetensors_parts(net.state_dict())
     spec = {key: list(value) if isinstance(value, tuple) else value for key, value in net.spec.items()}
     card = {
         "format": FORMAT,
         "spec": spec,
         "classes": list(classes),
         "preprocessing": preprocessing.to_dict(),
-        "sha256": hashlib.sha256(weights).hexdigest(),
+        "sha256": sha256(weights),
         **without_folders(facts),
     }
     if where := not_finite(card):
         raise NumericError(f"{folder / CARD}: {where} is not a finite number", "the network was not saved")
     card = json.loads(json.dumps(card))  # as it will be read
     card[SEAL] = seal(card, SEAL)
-    write_together(folder, {WEIGHTS: weights, CARD: json_text(card, indent=1).encode()})
+    write_together(folder, {WEIGHTS: weights, CARD: [json_text(card, indent=1).encode()]})
 
 
 def load(path: str | os.PathLike[str]) -> Bundle:

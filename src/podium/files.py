@@ -14,7 +14,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,7 +27,7 @@ SHARED = Path("/dev/shm")  # noqa: S108 - where Linux has what processes share
 SHARED_LEAST = 1 << 20  # bytes of it below which it counts as full
 
 
-def write_atomic(path: Path, *parts: bytes) -> None:
+def write_atomic(path: Path, *parts: bytes | memoryview) -> None:
     """Write a file whole or not at all.
 
     Raises:
@@ -85,22 +85,23 @@ def atomic(path: Path, size: int) -> Iterator[BinaryIO]:
         sync_folder(path.parent)
 
 
-def write_together(folder: Path, contents: Mapping[str, bytes]) -> None:
+def write_together(folder: Path, contents: Mapping[str, Sequence[bytes | memoryview]]) -> None:
     """Write files that belong together: all are on the disk before the first takes its place.
 
     Args:
         folder: of the files.
-        contents: by their names.
+        contents: in parts, by the files' names.
 
     Raises:
         MachineError: the disk is full; the files that were there are untouched.
     """
     with contextlib.ExitStack() as all_of_them:
         fresh = {}
-        for name, content in contents.items():
-            fresh[name] = all_of_them.enter_context(_unfinished(folder / name, len(content)))
+        for name, parts in contents.items():
+            fresh[name] = all_of_them.enter_context(_unfinished(folder / name, sum(map(len, parts))))
             with fresh[name].open("wb") as file:
-                file.write(content)
+                for part in parts:
+                    file.write(part)
                 file.flush()
                 sync(file.fileno(), folder / name)
             fault(f"{name}:synced")

@@ -1,8 +1,9 @@
-"""Memory that one batch gives back is kept for the next."""
+"""Memory that one batch gives back is kept for the next, until a phase ends."""
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 
 # Of glibc's malloc.h: mallopt's parameters.
@@ -22,3 +23,11 @@ def keep_freed_memory() -> None:
         return
     for parameter, value in ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, -1), (_TOP_PAD, 64 << 20), (_ARENA_MAX, 1)):
         mallopt(parameter, value)
+
+
+def release_freed_memory() -> None:
+    """Give back to the system what malloc holds and nobody uses: at the end of a phase, before one that needs other sizes."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
+    if trim is not None:
+        trim(0)

@@ -11,11 +11,7 @@ from podium.data.augment import Augment
 from podium.data.loader import Batch, Loader
 from podium.models.convnet import ConvNet, Head
 from podium.settings import Settings
-from podium.training.plan import Plan
 
-Taught = tuple[
-    ConvNet, Loader, Loader
-]  # what takes the steps, its batches, and those it is evaluated on after an epoch
 LARGEST_BYTES = 2 << 30  # of features; more are computed anew
 
 
@@ -79,14 +75,3 @@ def probe(net: ConvNet) -> ConvNet:
     alone = ConvNet(nn.Identity(), [], Head(nn.Identity(), net.head.classifier, net.head.hidden))
     alone.spec = net.spec
     return alone
-
-
-def what_is_taught(plan: Plan) -> Taught:
-    """The network that takes the steps, its batches and those it is evaluated on: the head on features, where these are constant."""
-    net, train, watched = plan.net, plan.train, plan.loaders[plan.monitor]
-    whole = len(net.frozen) == 1 + len(net.stages)
-    if whole and train.augment is not None and constant(train.augment, plan.settings):
-        loaders = cached(net, train, watched, watched.batch_size)
-        if loaders is not None:
-            return probe(net), *loaders
-    return net, train, watched

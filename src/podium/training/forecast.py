@@ -15,7 +15,6 @@ from podium.data.loader import Loader
 from podium.errors import UsageError
 from podium.models.convnet import ConvNet
 from podium.settings import Settings, duration, to_steps
-from podium.training.features import Taught
 from podium.training.optim import Average
 from podium.training.plan import Plan, within_memory
 from podium.training.trial import Trial, memory_in_use
@@ -25,9 +24,13 @@ FEW, MANY = 1, 2  # steps until everything is in its place, of those that take l
 MOST_SECONDS = 5.0  # of a forecast's steps
 SPARE = 0.03  # of a budget that is left for checkpoints on the way
 WRITTEN = 300e6  # bytes a second at which checkpoints and weights are hashed and written, assumed
-REPORT = 1.0  # seconds that the result and its report take, about
+REPORT = 0.3  # seconds that the result and its report take, about
 LINKS = {"cuda": 100e9, "cpu": 1.25e9, "mps": 1.25e9}  # bytes a second between devices, assumed: NVLink, 10 Gbit/s
 DEVICES = 2, 4, 8
+
+Taught = tuple[
+    ConvNet, Loader, Loader
+]  # what takes the steps, its batches, and those it is evaluated on after an epoch
 
 
 @dataclass(frozen=True)

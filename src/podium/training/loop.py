@@ -16,6 +16,7 @@ from torch import nn
 
 from podium import bundle
 from podium.data.dataset import Dataset
+from podium.data.memory import release_freed_memory
 from podium.data.roles import read_record, record_of
 from podium.errors import DataError, NumericError, UsageError
 from podium.evaluation.evaluate import Outputs
@@ -26,10 +27,10 @@ from podium.models.weights import load_state
 from podium.settings import DEFAULT, Origin, Settings, duration, read_file, skips, to_steps, write_file
 from podium.training import state
 from podium.training.fake_int8 import exact
-from podium.training.features import Taught, what_is_taught
+from podium.training.features import cached, constant, probe
 from podium.training.finished import drop_checkpoints, make_again, only_weights_left
 from podium.training.folder import SETTINGS, RunFolder
-from podium.training.forecast import steps_of
+from podium.training.forecast import Taught, steps_of
 from podium.training.interrupt import Stopped, stop_signals
 from podium.training.launch import restarted
 from podium.training.optim import Average, learning_rate, make_optimizer
@@ -147,7 +148,7 @@ def _train(
         plan = prepare(settings, data, net, ranks, own, reading)
         if ranks.leads:
             rehearse(plan)
-        taught = within_memory(plan, lambda: what_is_taught(plan))
+        taught = within_memory(plan, lambda: _what_is_taught(plan))
         changed = [key for key in CHANGEABLE if recorded.get(key) != getattr(plan.settings, key)]
         notes = {key: f"{recorded.get(key)} before, changed with {CHANGEABLE[key]}" for key in changed}
         if not begun:
@@ -241,6 +242,7 @@ def _run(plan: Plan, taught: Taught, folder: RunFolder, asked: str, *, given: bo
             # After an epoch, and after the last step: judge, log, keep the best.
             if at.step > at.judged and (at.step % per_epoch == 0 or at.step == total):
                 epoch = -(-at.step // per_epoch)
+                optimizer.zero_grad(set_to_none=True)  # their memory is of use here
                 with average.applied() if average is not None else nullcontext():
                     outputs = judged(seen, watched, ranks)
                     scores = outputs.brief
@@ -312,6 +314,8 @@ def _run(plan: Plan, taught: Taught, folder: RunFolder, asked: str, *, given: bo
 
     save()
     ranks.wait()  # until rank 0 has written
+    optimizer.state.clear()  # twice the weights, which nothing needs any more
+    release_freed_memory()
     # What ships: the best weights where images were set apart to choose them, else the last.
     chosen = at.best["epoch"] > 0
     if seen is not net:
@@ -337,6 +341,17 @@ def _run(plan: Plan, taught: Taught, folder: RunFolder, asked: str, *, given: bo
     folder.sync_log()
     write_result(folder, known, outputs, scores)
     drop_checkpoints(folder, s.keep_checkpoint)
+
+
+def _what_is_taught(plan: Plan) -> Taught:
+    """The network that takes the steps, its batches and those it is evaluated on: the head on features, where these are constant."""
+    net, train, watched = plan.net, plan.train, plan.loaders[plan.monitor]
+    whole = len(net.frozen) == 1 + len(net.stages)
+    if whole and train.augment is not None and constant(train.augment, plan.settings):
+        loaders = cached(net, train, watched, watched.batch_size)
+        if loaders is not None:
+            return probe(net), *loaders
+    return net, train, watched
 
 
 def _freeze(net: ConvNet, parts: int) -> bool:

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,6 +22,7 @@ from podium.data.readers import Readers
 from podium.errors import MachineError, ModelFileError
 from podium.files import atomic, fault, sync_folder
 from podium.models.match import refuse_not_finite
+from podium.models.tensors import safetensors_parts, sha256
 from podium.settings import duration
 
 MAGIC = b"podium-checkpoint"
@@ -32,19 +32,6 @@ USUAL, SHARE = (
     60.0,
     0.03,
 )  # seconds between checkpoints, and the share of the time that they may take, unless asked otherwise
-# As safetensors names them. The format is written here, so that a gigabyte is not copied three times on its way.
-DTYPES = {
-    torch.float64: "F64",
-    torch.float32: "F32",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.int64: "I64",
-    torch.int32: "I32",
-    torch.int16: "I16",
-    torch.int8: "I8",
-    torch.uint8: "U8",
-    torch.bool: "BOOL",
-}
 
 
 @dataclass
@@ -86,10 +73,10 @@ def save(folder: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> No
     Raises:
         MachineError: the disk is full; the checkpoints that were there are untouched.
     """
-    parts = _safetensors(tensors, values)
+    parts = safetensors_parts(tensors, {"values": json.dumps(values)})
     size = sum(map(len, parts))
     fresh = folder / f"next-{LAST}"
-    with atomic(fresh, size) as file, _beside(_sha256, parts) as digest:
+    with atomic(fresh, size) as file, _beside(sha256, parts) as digest:
         file.write(_line("0" * 64, size))
         for part in parts:
             file.write(part)
@@ -130,29 +117,6 @@ def _beside(
 
 def _line(digest: str, size: int) -> bytes:
     return b"%s %d %s %d\n" % (MAGIC, FORMAT, digest.encode(), size)
-
-
-def _sha256(parts: Sequence[bytes | memoryview]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()
-
-
-def _safetensors(tensors: dict[str, Tensor], values: dict[str, Any]) -> list[bytes | memoryview]:
-    """A safetensors file in parts, the largest of which are the tensors' own memory."""
-    flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    names = sorted(flat, key=lambda name: (-flat[name].element_size(), name))  # so that each lies aligned
-    entries: dict[str, Any] = {"__metadata__": {"values": json.dumps(values)}}
-    end = 0
-    for name in names:
-        tensor = flat[name]
-        start, end = end, end + tensor.nbytes
-        entries[name] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
-    header = json.dumps(entries).encode()
-    header += b" " * (-len(header) % 8)
-    arrays: list[np.ndarray] = [flat[name].reshape(-1).view(torch.uint8).numpy() for name in names]
-    return [len(header).to_bytes(8, "little"), header, *(array.data for array in arrays)]
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
