@@ -2,14 +2,19 @@
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
+import podium as library
 from command import CONTEXT
-from podium.training import forecast
-from podium.training.forecast import spoken
+from podium.models.convnet import ConvNet
+from podium.settings import duration
+from podium.training import forecast, loop, plan, trial
+from podium.training import step as step_of
+from podium.training.forecast import Pace, at_least, spoken
 
 WORDS = ["digits", "--steps", "1", "--amp", "off", "--image-size", "32"]
 # (network, batch): what it holds is mostly maps; mostly weights.
@@ -119,3 +124,134 @@ def test_a_plan_that_does_not_fit_says_what_does(podium, monkeypatch):
 )
 def test_times_are_spoken(seconds, text):
     assert spoken(seconds) == text
+
+
+# A budget
+
+
+@pytest.mark.parametrize("seconds", [0.5, 9.9, 10.1, 47.0, 100.0, 1234.5])
+@pytest.mark.parametrize(
+    "pace", [Pace(0.1, 2.0, 1.0), Pace(3.0, 20.0, 5.0), Pace(0.002, 0.01, 0.2), Pace(1.0, 0.0, 0.0)]
+)
+@pytest.mark.parametrize("per_epoch", [1, 7, 25])
+def test_a_budget_has_the_most_steps_that_fit(seconds, pace, per_epoch):
+    def taken(steps):  # counted one by one
+        evaluations = sum(step % per_epoch == 0 or step == steps for step in range(1, steps + 1))
+        return steps * pace.step + evaluations * pace.evaluation + pace.end
+
+    steps = pace.steps(seconds, per_epoch)
+    assert steps == 0 or taken(steps) <= seconds + 1e-6
+    assert taken(steps + 1) > seconds - 1e-6
+    assert pace.seconds(steps, per_epoch) == pytest.approx(taken(steps))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.2, "1s"), (44.1, "45s"), (120, "120s"), (121, "3m"), (7000, "117m"), (8000, "2.3h")]
+)
+def test_a_budget_is_said_as_it_is_given(seconds, text):
+    assert at_least(seconds) == text
+    assert seconds <= duration("duration", text)[0] <= seconds * 1.5 + 1
+
+
+class Machine:
+    """A clock that training steps, evaluations and reading move on; nothing else takes time.
+
+    Args:
+        step, batch: seconds of a training step, and of a batch in evaluation.
+        first: how many times that their first ones take.
+    """
+
+    def __init__(self, monkeypatch, step, batch, reading=0.0, first=3.0):
+        self.now, self.evaluated, self.steps = 100.0, 0, 0
+        self.step, self.batch, self.first = step, batch, first
+        monkeypatch.setattr("time.monotonic", lambda: self.now)
+        monkeypatch.setattr(ConvNet, "forward", self.forward(ConvNet.forward))
+        for room in (loop, trial):
+            monkeypatch.setattr(room, "forward_backward", self.trained(step_of.forward_backward))
+        honest = plan.load_data
+
+        def read(*words, **more):
+            self.now += reading
+            return honest(*words, **more)
+
+        monkeypatch.setattr(plan, "load_data", read)
+
+    def forward(self, honest):
+        def answer(net, x):
+            self.evaluated += 1
+            self.now += self.batch * (self.first if self.evaluated == 1 else 1.0)
+            return honest(net, x)
+
+        return answer
+
+    def trained(self, honest):
+        def took(*words, **more):
+            self.steps += 1
+            self.now += self.step * (self.first if self.steps == 1 else 1.0)
+            return honest(*words, **more)
+
+        return took
+
+
+@pytest.mark.parametrize(
+    ("budget", "step", "batch", "reading", "more"),
+    [
+        (20, 0.5, 1.5, 4.0, {}),  # steps that take long, as of VGG on photos
+        (60, 0.5, 1.5, 15.0, {"val": 0.2}),  # judged once more at the end, by test images
+        (20, 0.1, 2.0, 0.0, {"ema": 0.9}),  # an evaluation that takes as long as an epoch
+        (30, 1.0, 0.01, 2.0, {"batch_size": 400}),
+    ],
+)
+def test_a_run_takes_its_budget_reading_and_evaluations_included(
+    small_set, tmp_path, monkeypatch, budget, step, batch, reading, more
+):
+    machine = Machine(monkeypatch, step, batch, reading)
+    begun = machine.now
+    library.train("lenet5_modern", small_set, tmp_path / "run", budget=f"{budget}s", amp="off", **more)
+    assert 0.8 * budget <= machine.now - begun <= 1.05 * budget
+
+
+def test_less_than_an_epoch_is_said_before_the_first_step(small_set, tmp_path, monkeypatch, capsys):
+    machine = Machine(monkeypatch, 1.0, 0.5)  # 25 steps an epoch
+    library.train("lenet5_modern", small_set, tmp_path / "run", budget="15s", progress=lambda *_: None)
+    said = capsys.readouterr().err
+    assert "warning: budget: one epoch takes at least" in said
+    assert "for lenet5_modern; 15s is" in said
+    least = duration("duration", said.split("at least ")[1].split()[0])[0]
+    assert 25 < least < 45
+    again = library.train("lenet5_modern", small_set, tmp_path / "again", budget=f"{least:g}s")
+    assert again.result["epochs"] >= 1
+    assert capsys.readouterr().err == ""
+    assert machine.steps > 25
+
+
+def test_a_budget_without_room_for_a_step_is_refused_with_one_that_has_it(small_set, tmp_path, monkeypatch, podium):
+    Machine(monkeypatch, 2.0, 3.0, reading=5.0)
+    words = ["train", "lenet5_modern", small_set, "-o", tmp_path / "run"]
+    said = podium(*words, "--budget", "8s")
+    said.refused(2, "budget: 8s is over before lenet5_modern has taken a step", "--budget ")
+    mend = re.search(r"--budget (\S+?),", said.err)[1]
+    assert podium(*words, "--budget", mend).code == 0
+
+
+def test_a_trial_of_precisions_has_its_share_of_a_budget(monkeypatch):
+    from podium.models import create_model
+    from podium.settings import Settings
+    from podium.training import probe
+
+    monkeypatch.setattr(probe, "native_bf16", lambda device: True)
+    asked = []
+
+    def seconds(net, s, way, images):
+        asked.append(way)
+        return 1.0
+
+    net = create_model("resnet20", num_classes=10, image_size=32)
+    how = {"macs": 41_000_000, "steps": float("inf"), "seconds": seconds}
+    import torch
+
+    cpu, s = torch.device("cpu"), Settings(batch_size=8)
+    probe.fastest_way(net, s, cpu, **how, within=15.9, cache=Path("/nowhere/at/all"))
+    assert len(asked) == 1  # four of each of four ways would take 16 s
+    probe.fastest_way(net, s, cpu, **how, within=16.1, cache=Path("/nowhere/at/all"))
+    assert len(asked) == 2 + 4

@@ -20,8 +20,9 @@ from podium.evaluation.cost import format_cost
 from podium.evaluation.speed import allowance, speed
 from podium.models import architecture
 from podium.recommended import ASKED, TABLE
-from podium.settings import Origins, Settings, moved, read_file, write_file
+from podium.settings import Origins, Settings, duration, moved, read_file, write_file
 from podium.training.folder import SETTINGS, SPEED, RunFolder
+from podium.training.forecast import spoken
 from podium.training.idle import refuse_decided
 from podium.training.images import data_of, split_seed
 from podium.training.interrupt import Stopped
@@ -70,6 +71,16 @@ class Study:
         return [
             (m, seed, self.out / f"{m}-seed{seed}") for seed in range(first, first + self.seeds) for m in self.models
         ]
+
+    def expected(self) -> str | None:
+        """How long what is unfinished will take, where a budget says it."""
+        value, unit = duration("duration", self.merged.settings.duration)
+        waiting = sum(not RunFolder(path).finished for *_, path in self.trials())
+        if unit != "s" or not waiting:
+            return None
+        training, timing = spoken(waiting * value), spoken(waiting * allowance(value))
+        each = f"{waiting} run{'s' if waiting > 1 else ''} of {self.merged.settings.duration}"
+        return f"{each}: {training}, and up to {timing} to measure their speed at the end"
 
     def run(
         self, progress: Callable[..., None] | None = None, announce: Callable[[str], None] | None = None

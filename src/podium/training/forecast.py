@@ -99,18 +99,19 @@ def _step(plan: Plan, net: ConvNet, train: Loader, seconds: float) -> float:
 
 
 def _evaluation(net: ConvNet, loader: Loader, seconds: float) -> float:
-    """Seconds of an evaluation, by its first batches, of which the first only prepares."""
+    """Seconds of an evaluation, by its first batches, of which the first only prepares; the only one is taken again."""
     training, times = net.training, list[float]()
     net.eval()
     begun = last = time.monotonic()
     with torch.inference_mode():
-        for batch in loader.epoch():
-            net(batch.x).float().cpu()
-            now = time.monotonic()
-            times.append(now - last)
-            last = now
-            if len(times) > 1 and now - begun > seconds:
-                break
+        while len(times) < 2:
+            for batch in loader.epoch():
+                net(batch.x).float().cpu()
+                now = time.monotonic()
+                times.append(now - last)
+                last = now
+                if len(times) > 1 and now - begun > seconds:
+                    break
     net.train(training)
     return statistics.fmean(times[1:] or times) * len(loader)
 

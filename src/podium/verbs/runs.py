@@ -186,6 +186,8 @@ def compare(arguments: argparse.Namespace) -> int:
         else list(MODELS)
     )
     study = Study(names, merged, out, arguments.seeds)
+    if not arguments.json and (takes := study.expected()) is not None:
+        print(takes, file=sys.stderr)
     with console.training_bar(quiet=arguments.json) as bar:
 
         def progress(
