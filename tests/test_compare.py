@@ -209,6 +209,53 @@ def test_ctrl_c_while_networks_are_timed_loses_no_run(tmp_path, monkeypatch):
     assert weights.stat().st_mtime_ns == written
 
 
+def test_each_speed_is_kept_as_it_is_measured_and_none_is_measured_again(tmp_path, monkeypatch):
+    from podium.comparison import study
+
+    flags = ("compare", "digits", "-m", "lenet5_modern,lenet5", "--steps", "2", "-o", tmp_path / "board")
+    measured, honest = [], study.speed
+
+    def speed(net, seconds, tick):
+        if len(measured) == 1 and not (tmp_path / "stopped").exists():
+            (tmp_path / "stopped").touch()
+            raise KeyboardInterrupt
+        measured.append(net.spec["model"])
+        return honest(net, seconds, tick)
+
+    monkeypatch.setattr(study, "speed", speed)
+    assert inside(*flags).returncode == 130
+    kept = (tmp_path / "board" / "lenet5_modern-seed0" / "speed.json").read_bytes()
+    done = inside(*flags)
+    assert done.returncode == 0, done.stderr
+    assert measured == ["lenet5_modern", "lenet5"]
+    assert (tmp_path / "board" / "lenet5_modern-seed0" / "speed.json").read_bytes() == kept
+    assert "2/2 lenet5  timing, at most" in done.stderr  # not in silence
+    for row in table(tmp_path / "board"):
+        timed = read(tmp_path / "board" / f"{row['model']}-seed0" / "speed.json")
+        counted = [timed[key] for key in ("n", "batches", "batch")]
+        assert [float(row[key]) for key in ("latency_passes", "batch_passes", "batch")] == counted
+
+
+def test_a_speed_that_an_older_podium_measured_is_taken_as_it_is(tmp_path):
+    flags = ("compare", "digits", "-m", "lenet5", "--steps", "2", "-o", tmp_path / "board")
+    assert inside(*flags).returncode == 0
+    file = tmp_path / "board" / "lenet5-seed0" / "speed.json"
+    file.write_text(json.dumps({key: value for key, value in read(file).items() if key not in ("batches", "n")}))
+    assert inside(*flags).returncode == 0
+    (row,) = table(tmp_path / "board")
+    assert (row["batch_passes"], float(row["batch"])) == ("", read(file)["batch"])
+
+
+def test_a_comparison_with_a_budget_says_first_what_it_will_take(tmp_path, monkeypatch):
+    from podium.comparison import study
+
+    monkeypatch.setattr(study.Study, "run", lambda *_: Leaderboard([]))
+    words = ("compare", "digits", "-m", "lenet5_modern,lenet5,alexnet", "-o", tmp_path / "board")
+    monkeypatch.setattr(study, "allowance", lambda trained: trained / 10)
+    assert "6 runs of 2m: 12 min 00 s, and up to 1 min 12 s" in inside(*words, "--seeds", 2, "--budget", "2m").stderr
+    assert inside(*words, "--epochs", "3").stderr == ""
+
+
 def test_seeds_give_a_mean_and_its_spread(tmp_path):
     out = tmp_path / "board"
     done = inside("compare", "digits", "-m", "lenet5_modern", "--steps", "12", "--seeds", "2", "-o", out)

@@ -1,18 +1,21 @@
 """`podium train --plan`: what a run will take, before it begins, and without leaving a trace."""
 
 import json
+import math
 import os
 import re
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import podium as library
 from command import CONTEXT
+from podium.models import create_model
 from podium.models.convnet import ConvNet
-from podium.settings import duration
-from podium.training import forecast, loop, plan, trial
+from podium.settings import Settings, duration
+from podium.training import forecast, loop, plan, probe, trial
 from podium.training import step as step_of
 from podium.training.forecast import Pace, at_least, spoken
 
@@ -234,11 +237,7 @@ def test_a_budget_without_room_for_a_step_is_refused_with_one_that_has_it(small_
     assert podium(*words, "--budget", mend).code == 0
 
 
-def test_a_trial_of_precisions_has_its_share_of_a_budget(monkeypatch):
-    from podium.models import create_model
-    from podium.settings import Settings
-    from podium.training import probe
-
+def test_a_trial_of_precisions_has_its_share_of_a_budget(tmp_path, monkeypatch):
     monkeypatch.setattr(probe, "native_bf16", lambda device: True)
     asked = []
 
@@ -246,12 +245,15 @@ def test_a_trial_of_precisions_has_its_share_of_a_budget(monkeypatch):
         asked.append(way)
         return 1.0
 
-    net = create_model("resnet20", num_classes=10, image_size=32)
-    how = {"macs": 41_000_000, "steps": float("inf"), "seconds": seconds}
-    import torch
+    net, s = create_model("resnet20", num_classes=10, image_size=32), Settings(batch_size=8)
 
-    cpu, s = torch.device("cpu"), Settings(batch_size=8)
-    probe.fastest_way(net, s, cpu, **how, within=15.9, cache=Path("/nowhere/at/all"))
-    assert len(asked) == 1  # four of each of four ways would take 16 s
-    probe.fastest_way(net, s, cpu, **how, within=16.1, cache=Path("/nowhere/at/all"))
-    assert len(asked) == 2 + 4
+    def chosen(within):
+        cache = tmp_path / f"{within}.json"
+        return probe.fastest_way(
+            net, s, torch.device("cpu"), 41_000_000, math.inf, seconds=seconds, within=within, cache=cache
+        )
+
+    assert chosen(15.9) == ("bf16", "channels_last")  # four steps of each of four ways would take 16 s: the rule stands
+    assert len(asked) == 1
+    assert chosen(16.1) == ("off", "channels_last")  # tried: none is faster than the first
+    assert len(asked) == 1 + 1 + 4

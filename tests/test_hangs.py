@@ -19,9 +19,10 @@ from command import inside, one_error
 from conftest import ROOT
 from podium import files
 from podium.data import dataset, loader, readers
+from podium.data.loader import MOST_WORKERS
 from podium.data.readers import Readers
 from podium.errors import DataError, MachineError, UsageError
-from podium.settings import MOST_WORKERS
+from podium.settings import FIELDS
 
 WORDS = ["--epochs", "1", "--image-size", "32", "--batch-size", "8"]
 
@@ -103,7 +104,7 @@ def test_forty_thousand_workers_are_refused(trained, photos, verb):
 
 
 def test_the_loader_and_the_settings_have_one_limit(trained, photos):
-    assert MOST_WORKERS == loader.MOST_WORKERS
+    assert FIELDS["workers"].metadata["at_most"] == MOST_WORKERS
     with pytest.raises(UsageError, match="workers: 40000"):
         library.evaluate(trained, photos, workers=40000)
     with pytest.raises(UsageError, match="workers: -1"):

@@ -156,7 +156,7 @@ def test_debug_may_stand_before_the_verb_and_keeps_the_exit_code(podium):
 def test_ctrl_c_and_a_reader_that_has_gone_end_quietly(podium, monkeypatch):
     monkeypatch.setattr(networks, "models", raising(KeyboardInterrupt()))
     said = podium("models")
-    assert (said.code, said.out, said.err) == (130, "", "stopped\n")
+    assert (said.code, said.out, said.err) == (130, "", "stopped; start again with: podium models\n")
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(
