@@ -54,7 +54,7 @@ WRONG = [  # function, arguments, keywords, words of the error, words of the men
     ("compare", (["resnet20", 3], "digits", "x"), {}, "models: ", "list of texts"),
     ("compare", ([], "digits", "x"), {}, "none given", "-m"),
     ("evaluate", ("runs/a", 42), {}, "data: 42", "folder"),
-    ("evaluate", ("runs/a", "digits"), {"splt": "val"}, "'splt'", "did you mean split?"),
+    ("evaluate", ("runs/a", "digits"), {"splt": "val"}, "'splt'", "did you mean split"),
     ("evaluate", ("runs/a", "digits"), {"limit": "5"}, "limit: '5'", "limit=5"),
     ("export", ("runs/a",), {}, "'out'", "export(run, out"),
     ("export", ("runs/a", "x.onnx"), {"format": 3}, "format: 3", "a text"),

@@ -167,7 +167,7 @@ def test_a_checkpoint_that_has_gone_is_named_and_the_one_before_is_used(whole, r
     ("change", "words"),
     [
         (lambda n, t: (n.replace("stem.", "features."), t), ["missing: stem.", "unexpected: features."]),
-        (lambda n, t: (n, t[:7] if "head" in n and len(t) == 10 else t), ["mismatched: ", "is (7,", "not (10,"]),
+        (lambda n, t: (n, t[:3] if "head" in n and len(t) == 4 else t), ["mismatched: ", "is (3,", "not (4,"]),
         (lambda n, t: (f"other.{n}", t), ["10 missing: ", "10 unexpected: other."]),
     ],
     ids=["renamed", "classes", "another"],

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
+from podium.data.readers import Readers
 from podium.data.sampling import by_content
 from podium.errors import DataError
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from podium.data.dataset import ImageFile
 
 WHITE = 65535  # of 16 bits
+MOST_PIXELS = 50_000_000  # of an image that is looked at, as of those that are decoded
 IMAGES, BYTES = 512, 256 << 20  # looked at, at most
 JPEGS, FEW = (".jpg", ".jpeg"), 32  # such files have 8 bits; this many are looked at where there are no others
 OTHER_BYTE = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L", "LA;16B": "RGBA"}  # Pillow's modes that give the low bytes
@@ -65,13 +66,17 @@ def deep_colour(data: bytes, image: Image.Image, mode: str) -> np.ndarray | None
 def largest_value(data: bytes) -> int | None:
     """The largest value of an image of more than 8 bits a channel; None if it has 8, or cannot be read."""
     try:
-        image = Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(data), formats=("PNG",))  # of the formats that are read the only one with more
+        if image.width * image.height > MOST_PIXELS:  # `decode` refuses it
+            return None
         mode = raw_mode(image)
         if not image.mode.startswith("I") and mode not in OTHER_BYTE:
             return None
         image.load()
         values = np.asarray(image) if image.mode.startswith("I") else deep_colour(data, image, mode)
         return None if values is None else max(0, int(values.max()))
+    except MemoryError:
+        raise
     except Exception:  # what is damaged is named where it is needed; decoders raise anything
         return None
 
@@ -87,7 +92,7 @@ def find_white(files: Sequence[ImageFile]) -> tuple[int, str | None]:
     size = max(1, sum(file.size for file in looked) // max(1, len(looked)))
     count = min(IMAGES if others else FEW, max(FEW, BYTES // size))
     chosen = [looked[i] for i in by_content(looked)[:count]]
-    with ThreadPoolExecutor(2) as pool:
+    with Readers(2) as pool:
         found = [value for value in pool.map(_largest, chosen) if value is not None]
     most = max(found, default=0)
     bits = most.bit_length()

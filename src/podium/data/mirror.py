@@ -11,13 +11,13 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
 from podium.data.dataset import Split, show
+from podium.data.readers import Readers
 from podium.data.sampling import by_content
 from podium.errors import DataError
 
@@ -106,7 +106,7 @@ def _sample(split: Split) -> tuple[np.ndarray, np.ndarray]:
     each = max(2, room // max(1, len(classes)))
     ordered = split.labels[order]
     rows = [order[place] for label in classes for place in np.flatnonzero(ordered == label)[:each]]
-    with ThreadPoolExecutor(2) as pool:
+    with Readers(2) as pool:
         small = list(pool.map(lambda row: _small(split, row), rows))
     there = [(row, pixels) for row, pixels in zip(rows, small, strict=True) if pixels is not None]
     pixels = np.array([pixels for _, pixels in there], np.uint8).reshape(-1, SIDE, SIDE, 3)

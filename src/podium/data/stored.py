@@ -38,6 +38,8 @@ def _side(file: ImageFile) -> int:
     try:
         with Image.open(io.BytesIO(file.read()), formats=FORMATS) as image:
             return max(image.size)
+    except MemoryError:
+        raise
     except Exception:  # a damaged header can raise anything
         return 0
 
