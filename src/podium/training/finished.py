@@ -50,7 +50,7 @@ def only_weights_left(folder: RunFolder) -> bool:
 
 
 def make_again(
-    folder: RunFolder, s: Settings, data: Dataset | None, ranks: Ranks, reading: Callable[[int, int], None]
+    folder: RunFolder, s: Settings, data: Dataset | None, ranks: Ranks, reading: Callable[[int, int], None] | None
 ) -> None:
     """Write predictions and result of a finished run once more: its weights are evaluated, and nothing is trained.
 

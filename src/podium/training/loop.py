@@ -53,8 +53,7 @@ CHANGEABLE = {
     "keep_checkpoint": "--keep-checkpoint",
 }
 
-# Called after every step with (steps done, steps in all, what to show) and after every epoch with its log row; before that,
-# with (files read, files to read, {"reading": True}), where image files are read for the first time.
+# Called after every step with (steps done, steps in all, what to show) and after every epoch with its log row.
 Progress = Callable[[int, int, dict[str, Any]], None]
 
 
@@ -69,6 +68,7 @@ def train(
     net: ConvNet | None = None,
     progress: Progress | None = None,
     announce: Callable[[Plan], None] | None = None,
+    reading: Callable[[int, int], None] | None = None,
 ) -> RunFolder:
     """Train a network, or go on where a run was stopped. Each of several processes of a run calls it alike.
 
@@ -81,6 +81,7 @@ def train(
         data, net: ready-made, instead of what the settings name.
         progress: see `Progress`.
         announce: called with the plan before the first step.
+        reading: called with (files read, files to read) while image files are read for the first time.
 
     Returns:
         The run folder, finished.
@@ -91,8 +92,9 @@ def train(
     folder = RunFolder(out)
     with computing_with(None), ranks_here(settings.device) as ranks:
         if not ranks.leads:
-            progress = announce = None
-        _train(settings, folder, ranks, origin or {}, resume or restarted(), elastic, data, net, progress, announce)
+            progress = announce = reading = None
+        asked = resume or restarted()
+        _train(settings, folder, ranks, origin or {}, asked, elastic, data, net, progress, announce, reading)
     return folder
 
 
@@ -107,6 +109,7 @@ def _train(
     net: ConvNet | None,
     progress: Progress | None,
     announce: Callable[[Plan], None] | None,
+    reading: Callable[[int, int], None] | None,
 ) -> None:
     start, begun = time.monotonic(), resume and folder.started
     ranks.wait()  # until all have looked, before one writes
@@ -136,9 +139,6 @@ def _train(
             raise DataError(f"{settings.data}: the data of the run are not there any more", again)
         shown = progress or (lambda *_: None)
         own = read_record(folder.path) if begun else None
-
-        def reading(done: int, count: int) -> None:
-            shown(done, count, {"reading": True})
 
         if begun and only_weights_left(folder):
             make_again(folder, settings, data, ranks, reading)

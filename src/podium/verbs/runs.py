@@ -68,7 +68,13 @@ def train(arguments: argparse.Namespace) -> int:
     how: dict[str, Any] = {"resume": arguments.resume, "elastic": arguments.elastic, "announce": announce}
     with console.training_bar(quiet=arguments.json) as progress:
         try:
-            run = train_and_report(merged, out, progress=progress, **how)
+            run = train_and_report(
+                merged,
+                out,
+                progress=progress,
+                reading=lambda done, count: progress(done, count, {"reading": True}),
+                **how,
+            )
         except KeyboardInterrupt:  # before the first step, or after the last
             if RunFolder(out).started:
                 raise KeyboardInterrupt(f"go on with: podium train --resume -o {shell_word(out)}") from None
