@@ -171,13 +171,13 @@ class Machine:
         monkeypatch.setattr(ConvNet, "forward", self.forward(ConvNet.forward))
         for room in (loop, trial):
             monkeypatch.setattr(room, "forward_backward", self.trained(step_of.forward_backward))
-        honest = plan.load_data
+        honest = plan.data_of
 
         def read(*words, **more):
             self.now += reading
             return honest(*words, **more)
 
-        monkeypatch.setattr(plan, "load_data", read)
+        monkeypatch.setattr(plan, "data_of", read)
 
     def forward(self, honest):
         def answer(net, x):

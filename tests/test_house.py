@@ -28,7 +28,7 @@ MAY = {
     "comparison": {"settings", "console", "bundle", "models", "data", "evaluation", "training"},
     "deployment": {"bundle", "models", "data", "evaluation"},
     "compression": {"settings", "bundle", "models", "data", "evaluation", "training", "deployment"},
-    "verify": {"bundle", "training", "deployment"},
+    "verification": {"bundle", "training", "deployment"},
     "api": {
         "settings",
         "bundle",
@@ -52,7 +52,7 @@ MAY = {
         "comparison",
         "compression",
         "deployment",
-        "verify",
+        "verification",
         "api",
         "smaller",
         "console",

@@ -11,6 +11,7 @@ from torch import nn
 
 import podium as library
 from podium import bundle
+from podium.compression import quantize
 from podium.compression.qat import accustomed
 from podium.models import create_model
 from podium.training.fake_int8 import exact, fake_int8, int8_weights, uint8_activations
@@ -121,6 +122,8 @@ def test_one_that_int8_still_harms_is_refused_and_its_fine_tuning_is_kept_and_ex
     podium, hostile, tmp_path, monkeypatch
 ):
     words = ("quantize", hostile, "digits", "-o", "q", "--tolerance", 0, "--epochs", 1, "--limit", 50)
+    honest = quantize.judge
+    monkeypatch.setattr(quantize, "judge", lambda *pair: {**honest(*pair), "passed": False})
     podium(*words, "--json").refused(5, "int8 loses too much", "--epochs")
     assert [path.name for path in tmp_path.iterdir()] == ["q"]
     assert [path.name for path in (tmp_path / "q").iterdir()] == ["qat"]

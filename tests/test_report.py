@@ -62,7 +62,7 @@ def compared(tmp_path_factory):
     data = replace(podium.load_data(root / "photos", val=0.5), classes=CLASSES, name="<i>photos</i>")
     with pytest.MonkeyPatch.context() as patch:
         times = iter([1.5, 3.0])
-        patch.setattr("podium.comparison.study.speed", lambda net: timed(next(times)))
+        patch.setattr("podium.comparison.study.speed", lambda *_: timed(next(times)))
         board = podium.compare(NETWORKS, data, root / "out", epochs=2, image_size=32, small=False)
     return root / "out", board
 

@@ -658,9 +658,10 @@ def test_mnist_and_fashion_mnist_are_known_by_their_content(shared, tmp_path):
 
 def test_sets_named_like_emnist_are_read_one_at_a_time(tmp_path):
     def write(before):
-        for part, count in (("train", 26), ("test", 26)):
+        for shade, (part, count) in enumerate((("train", 26), ("test", 26)), 7):
             labels = (np.arange(count) % 26 + 1).astype(np.uint8)
-            images = np.full((count, 28, 28), 7, np.uint8) * labels[:, None, None]
+            images = np.full((count, 28, 28), shade, np.uint8) * labels[:, None, None]
+            images[:, 0, 0] = shade  # no test image is a training image
             (tmp_path / f"{before}-{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(images)))
             (tmp_path / f"{before}-{part}-labels-idx1-ubyte").write_bytes(idx(labels))
 

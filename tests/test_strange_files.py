@@ -24,7 +24,7 @@ from podium.models import create_model
 from podium.models.match import fitting
 from podium.models.weights import import_weights
 from podium.training import state as checkpoints
-from podium.verify import verify
+from podium.verification import verify
 
 # Our names of ResNet-20's layers, back to akamaster's and, of ResNet-18's, to torchvision's.
 BACK = (("stem.", ""), ("stages.stage", "layer"), (".shortcut.conv1.", ".downsample.0."), (".shortcut.bn1.", ".downsample.1."), (".residual.", "."))  # fmt: skip

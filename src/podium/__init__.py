@@ -29,7 +29,7 @@ _HOMES = {
     "quantize": "podium.api",
     "slim": "podium.smaller",
     "train": "podium.api",
-    "verify": "podium.verify",
+    "verify": "podium.verification",
 }
 __all__ = ["__version__", *_HOMES]
 

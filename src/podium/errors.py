@@ -2,7 +2,9 @@
 
 # Which extra of pyproject.toml brings a package that is not there.
 EXTRAS = {
-    **dict.fromkeys(("torch", "safetensors", "simplejpeg", "sklearn", "scipy", "plotly", "jinja2", "tensorboardX"), "train"),
+    **dict.fromkeys(
+        ("torch", "safetensors", "simplejpeg", "sklearn", "scipy", "plotly", "jinja2", "tensorboardX"), "train"
+    ),
     **dict.fromkeys(("onnx", "onnxscript"), "export"),
     "onnxruntime": "runtime",
     "openvino": "openvino",

@@ -61,7 +61,7 @@ def quantize(arguments: argparse.Namespace) -> int:
 
 def verify(arguments: argparse.Namespace) -> int:
     """podium verify."""
-    from podium.verify import verify
+    from podium.verification import verify
 
     found = [verify(path) for path in arguments.paths]
     if arguments.json:
