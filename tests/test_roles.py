@@ -436,3 +436,37 @@ def test_data_that_moved_are_compared_and_pruned_on(tmp_path, monkeypatch, photo
             epochs=1,
             batch_size=8,
         )
+
+
+def test_a_student_that_is_a_run_is_judged_by_images_that_neither_has_learned_from(run, photos, tmp_path, monkeypatch):
+    other = train(photos, tmp_path / "student", "--seed", "4", "--val", "0.4")
+    done = inside(
+        "distill", run, other, photos, "--epochs", "1", "--batch-size", "8", "--no-controls", "-o", tmp_path / "out"
+    )
+    learned = told(read_record(run).learned) | told(read_record(other).learned)
+    if contents(photos) - learned:
+        assert done.returncode == 0, done.stderr
+        assert not told(read_record(tmp_path / "out").roles["val"]) & learned
+    else:
+        assert done.returncode == 3
+
+
+def test_a_test_folder_is_evaluated_on_where_all_of_val_was_learned_from(run, photos, tmp_path):
+    learned = told(read_record(run).roles["train"])
+    noise(tmp_path / "d/train", dict.fromkeys(CLASSES, 2), start=400)
+    noise(tmp_path / "d/test", dict.fromkeys(CLASSES, 2), start=450)
+    for path in photos.rglob("*.png"):
+        if hashlib.sha256(path.read_bytes()).hexdigest()[:16] in learned:
+            (tmp_path / "d/val" / path.parent.name).mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, tmp_path / "d/val" / path.parent.name)
+    scores = evaluated(run, tmp_path / "d")
+    assert (scores["split"], scores["n"]) == ("test", 6)
+    assert any("all 54 val images are left out" in note for note in scores["notes"])
+
+
+def test_a_split_of_which_nothing_can_be_read_is_named(tmp_path):
+    noise(tmp_path / "d/train", dict.fromkeys(CLASSES, 40))
+    noise(tmp_path / "d/val", {"line": 1}, start=90)
+    (tmp_path / "d/val/line/090.png").write_bytes(b"\x89PNG\r\n\x1a\n but cut")
+    with pytest.raises(DataError, match="no val image can be read"):
+        load_data(tmp_path / "d", on_bad="skip")

@@ -18,7 +18,7 @@ from podium.compression import quantize as quantizing
 from podium.compression.shrink import Shrunk
 from podium.data.dataset import Dataset
 from podium.data.loader import Loader
-from podium.data.roles import described, with_roles, without_learned
+from podium.data.roles import Record, described, read_record, with_roles, without_learned
 from podium.data.sampling import stratified
 from podium.data.sources import load_stored
 from podium.deployment import export as exports
@@ -119,8 +119,10 @@ def _report_again(run: RunFolder, given: Dataset | None) -> None:
         DataError: they are gone, or others are there.
     """
     model = bundle.load(run.path)
-    data = given or images_for(run, None, model)
-    if model.card.get("data_sha256") != data.fingerprint():
+    data, record = given or images_for(run, None, model), read_record(run.path)
+    if given is not None and record is not None:
+        data = without_learned(data, Record({}, record.earlier, {}))  # as it was trained
+    if not data.is_what(str(model.card.get("data_sha256"))):
         what = f"{run / REPORT}: cannot be written again: {data.name} has other images than the run was trained on"
         raise DataError(what, f"put them back; the result is in {run / RESULT}")
     report_run(run, data)

@@ -15,11 +15,12 @@ from podium.compression.prune import prune as run_pruning
 from podium.compression.shrink import Shrunk
 from podium.compression.slim import slim as run_slim
 from podium.data.dataset import Dataset
+from podium.data.roles import without_learned
 from podium.errors import UsageError
 from podium.settings import DEFAULT, Origins, moved
 from podium.training.folder import RunFolder
 from podium.training.idle import refuse_decided, refuse_resize
-from podium.training.images import as_parent, data_of, loaded, source_of
+from podium.training.images import as_parent, data_of, inherited, loaded, source_of
 from podium.training.recipes import settings_of
 from podium.training.threads import computing_with
 
@@ -147,7 +148,11 @@ def distill_with(
     refuse_decided(merged, "distill")
     s, data = as_parent(merged, teacher, data)
     refuse_resize(merged, "distill", data.resize)
+    start = student if Path(student).exists() else None  # what a student has learned from judges nobody either
+    if (learned := inherited(s.replace(teacher=os.fspath(teacher), weights=start), data)) is not None:
+        data = without_learned(data, learned)
     origin = moved(merged.origin, merged.settings, s, "the teacher's run")
-    shrunk = run_distillation(teacher, student, data, out, s, origin=origin, **more)
+    with computing_with(s.threads if origin.get("threads", DEFAULT).asked else None):  # timed as it is trained
+        shrunk = run_distillation(teacher, student, data, out, s, origin=origin, **more)
     report_run(shrunk.run, data)
     return shrunk

@@ -14,7 +14,7 @@ from podium.comparison.page import check_packages
 from podium.comparison.report import REPORT, write_report
 from podium.comparison.sizes import cost_of, different_sizes, one_size
 from podium.data.dataset import Dataset
-from podium.data.roles import RECORD, read_record
+from podium.data.roles import RECORD, read_record, without_learned
 from podium.errors import ModelFileError, NumericError, PodiumError, UsageError
 from podium.evaluation.cost import format_cost
 from podium.evaluation.speed import allowance, speed
@@ -24,7 +24,7 @@ from podium.settings import Origins, Settings, duration, moved, read_file, write
 from podium.training.folder import SETTINGS, SPEED, RunFolder
 from podium.training.forecast import spoken
 from podium.training.idle import refuse_decided
-from podium.training.images import data_of, split_seed
+from podium.training.images import data_of, inherited, split_seed
 from podium.training.interrupt import Stopped
 from podium.training.launch import started_together
 from podium.training.loop import Progress, train
@@ -99,6 +99,8 @@ class Study:
         check_packages()
         if self.data is None:
             self.data = data_of(s, None, _while_reading(progress))
+        elif (learned := inherited(s, self.data)) is not None:
+            self.data = without_learned(self.data, learned)
         self._claim(self.data)
         if announce is not None:
             for line in self._forms(self.data):

@@ -192,7 +192,7 @@ def prune(
     run = trained(s, out, data, "pruned", watch, moved(origin or {}, settings, s, "podium prune"))
     notes, others = [], {}
     if controls:
-        earlier = epochs_of(str(parent))
+        earlier = epochs_of(source.pinned)
         result, batch = run.result, read_file(run / SETTINGS)["batch_size"]
         steps = result["steps"] + round(earlier * max(1, len(data.splits["train"]) // batch))
         notes.append(

@@ -209,17 +209,24 @@ def _apart(data: Dataset) -> Dataset:
     return replace(data, splits=splits, notes=(*data.notes, *notes)) if notes else data
 
 
-def without_learned(data: Dataset, record: Record) -> Dataset:
+def without_learned(data: Dataset, record: Record, whole: bool = False) -> Dataset:
     """Validation and test images without those that the weights were made from.
 
+    Args:
+        whole: a split that they were made from as a whole is left out; else it is refused.
+
     Raises:
-        DataError: none would be left.
+        DataError: none would be left of a split.
     """
     splits, notes, learned = dict(data.splits), [], record.learned
     for name, split in data.splits.items():
         if name == "train":
             continue
         known = np.isin(split.contents(), learned)
+        if known.all() and whole:
+            del splits[name]
+            notes.append(f"note: all {len(split):,} {name} images are left out: the weights were trained on them")
+            continue
         if known.all():
             what = f"{data.name}: all {len(split)} {name} images are among those the weights were trained on"
             raise DataError(what, "give images that they have not seen")
@@ -265,7 +272,7 @@ def for_evaluation(data: Dataset, record: Record | None) -> Dataset:
     if record is None:
         return data if set(data.splits) != {"train"} else replace(data, splits={"test": data.splits["train"]})
     if set(data.splits) != {"train"}:
-        data = without_learned(data, record)
+        data = without_learned(data, record, whole=True)
         train = data.splits.get("train")
         held = (
             np.isin(train.contents(), record.held)

@@ -334,7 +334,11 @@ def _without_bad(data: Dataset) -> Dataset:
         first = ", ".join(show(name) for name, _ in skipped[:5]) + (", ..." if len(skipped) > 5 else "")
         fix = f"delete or mend {enough} or more of them: {first} (`podium check {data.source}` lists all)"
         raise DataError(what, fix)
-    left = set(splits["train"].labels.tolist())
+    for name, split in splits.items():
+        if len(split) == 0:
+            what = f"{data.name}: no {name} image can be read: {skipped[0][1]}"
+            raise DataError(what, f"mend them, or take the {name} folder away")
+    left = set(splits["train"].labels.tolist()) if "train" in splits else set(range(len(data.classes)))
     if skipped and (gone := [name for label, name in enumerate(data.classes) if label not in left]):
         what = f"{data.name}: no images of class {', '.join(gone)} are left, of what can be read: {skipped[0][1]}"
         raise DataError(what, "mend them, or delete the class's folder in every split")

@@ -25,7 +25,7 @@ from podium.training.plan import evaluation_batch, pick_device
 from podium.training.probe import lay_out
 from podium.training.result import judged, write_result
 
-LENGTHS = {"ep": "--epochs {:g}", "it": "--steps {:g}", "s": "--budget {:g}s"}
+LENGTHS = {"ep": "--epochs {:.15g}", "it": "--steps {:.15g}", "s": "--budget {:.15g}s"}
 
 
 def only_weights_left(folder: RunFolder) -> bool:
@@ -124,7 +124,7 @@ def another_length(folder: RunFolder | None, had: str, asked: str) -> str:
     if folder is None:
         return "resume it as it was, or start another from its weights: --weights"
     (before, unit), (now, other) = duration("duration", had), duration("duration", asked)
-    rest = f"{now - before:g}{unit}" if unit == other and now > before else asked
+    rest = f"{now - before:.15g}{unit}" if unit == other and now > before else asked
     more = f"train longer from its weights: {longer(folder, rest)}"
     if folder.finished:
         return f"it is finished; {more}"

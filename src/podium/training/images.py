@@ -179,7 +179,9 @@ def as_parent(merged: Origins, run: str | Path, data: Dataset | None) -> tuple[S
         p = model.preprocessing
         s = s.replace(resize=p.resize, channels=s.channels or p.channels)
         stored = load_stored(s.data, resize=p.resize, on_bad=s.on_bad, channels=s.channels)
-        data = described(with_roles(stored, s.val, split_seed(s), known_to(model, stored, s.split_seed is not None)))
+        data = described(
+            with_roles(stored, s.val, split_seed(s), known_to(model, stored, merged.settings.split_seed is not None))
+        )
         if Path(s.data).exists():
             data.source = str(Path(s.data).resolve())
     elif (record := known_to(model, data)) is not None:

@@ -21,7 +21,7 @@ from podium.data.roles import read_record, record_of
 from podium.errors import DataError, NumericError, UsageError
 from podium.evaluation.evaluate import Outputs
 from podium.evaluation.metrics import summarize
-from podium.files import fault
+from podium.files import fault, shell_word
 from podium.models.convnet import ConvNet
 from podium.models.weights import load_state
 from podium.settings import DEFAULT, Origin, Settings, duration, read_file, skips, to_steps, write_file
@@ -135,7 +135,7 @@ def _train(
     asked = settings.duration
     with folder.locked() if ranks.leads else nullcontext(), denormals_flushed():
         if begun and data is None and Path(settings.data).is_absolute() and not Path(settings.data).exists():
-            again = f"give its new place: podium train {settings.model} DATA --resume -o {folder.path}"
+            again = f"give its new place: podium train {shell_word(settings.model)} DATA --resume -o {shell_word(folder.path)}"
             raise DataError(f"{settings.data}: the data of the run are not there any more", again)
         shown = progress or (lambda *_: None)
         own = read_record(folder.path) if begun else None
