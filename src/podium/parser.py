@@ -305,7 +305,7 @@ def build_parser() -> Parser:
         type=flags.limit,
         default=2000,
         metavar="N",
-        help="images that judge, at most, of all classes in proportion [2000]",
+        help="images to evaluate on, at most, of all classes in proportion [2000]",
     )
     p.add_argument(
         "--seconds", type=flags.seconds, default=1.0, metavar="X", help="of timing each engine and batch [1]"

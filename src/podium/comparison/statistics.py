@@ -1,4 +1,4 @@
-"""How sure a comparison is: over the images that networks were judged on, and over the seeds that they were trained with.
+"""How sure a comparison is: over the images that networks were evaluated on, and over the seeds that they were trained with.
 
 Two things would be others if a study were made again: the test images, which all networks share, and the seeds, which each
 network has of its own. An accuracy varies by both, and so does a difference of two.

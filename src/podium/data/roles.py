@@ -97,18 +97,18 @@ def merged(records: list[Record]) -> Record | None:
 
 
 def with_roles(data: Dataset, val: float | None, seed: int, record: Record | None = None) -> Dataset:
-    """A data set as it is trained on: images that judge are apart from those that teach.
+    """A data set as it is trained on: images that evaluate are apart from those that train.
 
     Args:
         data: as it lies there.
-        val: share of the training images that is held out; None: a fifth where nothing else is there to judge by.
+        val: share of the training images that is held out; None: a fifth where nothing else is there to evaluate on.
         seed: of that choice.
         record: of a run on these images, or of the run whose weights are gone on with: what it learned from teaches, what
             it held out stays held out.
 
     Raises:
         UsageError: val is given, and the set has validation images; or it leaves none.
-        DataError: nothing is left to judge by, or to learn from.
+        DataError: nothing is left to evaluate on, or to train on.
     """
     if "train" not in data.splits:
         where, held = show(data.source or data.name), " and ".join(data.splits)
@@ -117,8 +117,8 @@ def with_roles(data: Dataset, val: float | None, seed: int, record: Record | Non
     if len(data.classes) < 2:
         what = f"{show(data.source or data.name)}: one class only ({data.classes[0]} {len(data.splits['train'])})"
         raise DataError(what, f"a classifier needs two classes at least; {LAYOUT}")
-    judged = "val" in data.splits or "test" in data.splits
-    share = val if val is not None else (0.0 if judged else HELD_OUT)
+    given = "val" in data.splits or "test" in data.splits
+    share = val if val is not None else (0.0 if given else HELD_OUT)
     if val and "val" in data.splits:
         raise UsageError(f"val: {val}, but {data.name} has a validation split", "leave val out")
     data = _apart(data)

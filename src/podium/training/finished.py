@@ -23,7 +23,7 @@ from podium.training.images import data_of, refuse_other_images
 from podium.training.parallel import Ranks
 from podium.training.plan import evaluation_batch, pick_device
 from podium.training.probe import lay_out
-from podium.training.result import judged, write_result
+from podium.training.result import evaluate_together, write_result
 
 LENGTHS = {"ep": "--epochs {:.15g}", "it": "--steps {:.15g}", "s": "--budget {:.15g}s"}
 
@@ -81,7 +81,7 @@ def make_again(
     batch = evaluation_batch(count_net(net))
     images = ranks.share(data.splits[end["split"]])
     loader = Loader(images, model.preprocessing, batch_size=batch, device=device, workers=s.workers)
-    outputs = judged(net, loader, ranks)
+    outputs = evaluate_together(net, loader, ranks)
     if ranks.leads:
         scores = summarize(outputs.logits, outputs.labels, data.classes)
         known = {key: value for key, value in end.items() if key != "event" and key not in scores}

@@ -53,7 +53,7 @@ def data_of(s: Settings, own: Record | None = None, progress: Progress | None = 
         progress: called with (files read, files to read) where files are read for the first time.
 
     Raises:
-        DataError: the data cannot be read, or nothing is left to learn from or to judge by.
+        DataError: the data cannot be read, or nothing is left to train on or to evaluate on.
     """
     stored = load_stored(s.data, resize=s.resize, on_bad=s.on_bad, channels=s.channels, progress=progress)
     return described(with_roles(stored, s.val, split_seed(s), own or inherited(s, stored)))

@@ -37,7 +37,7 @@ from podium.training.optim import Average, learning_rate, make_optimizer
 from podium.training.parallel import Ranks, ranks_here
 from podium.training.plan import Plan, prepare, within_memory
 from podium.training.probe import lay_out
-from podium.training.result import card, check_disk, facts, judged, rehearse, write_result
+from podium.training.result import card, check_disk, evaluate_together, facts, rehearse, write_result
 from podium.training.resume import NOT_COMPARED, refuse_changes, refuse_devices
 from podium.training.step import forward_backward
 from podium.training.threads import computing_with, decide_threads
@@ -139,7 +139,6 @@ def _train(
             raise DataError(f"{settings.data}: the data of the run are not there any more", again)
         shown = progress or (lambda *_: None)
         own = read_record(folder.path) if begun else None
-
         if begun and only_weights_left(folder):
             make_again(folder, settings, data, ranks, reading)
             if ranks.leads:
@@ -244,7 +243,7 @@ def _run(plan: Plan, taught: Taught, folder: RunFolder, asked: str, *, given: bo
                 epoch = -(-at.step // per_epoch)
                 optimizer.zero_grad(set_to_none=True)  # their memory is of use here
                 with average.applied() if average is not None else nullcontext():
-                    outputs = judged(seen, watched, ranks)
+                    outputs = evaluate_together(seen, watched, ranks)
                     scores = outputs.brief
                     finite = math.isfinite(scores["loss"])
                     if (
@@ -328,7 +327,7 @@ def _run(plan: Plan, taught: Taught, folder: RunFolder, asked: str, *, given: bo
         outputs = None
     with average.applied() if average is not None and not chosen else nullcontext():
         if outputs is None:
-            outputs = judged(net, plan.loaders[plan.judge], ranks)
+            outputs = evaluate_together(net, plan.loaders[plan.judge], ranks)
         scores = summarize(outputs.logits, outputs.labels, plan.data.classes)
         brief = {k: scores[k] for k in ("top1", "top5", "loss", "ece", "macro_f1", "n")}
         ship(plan.judge, brief)

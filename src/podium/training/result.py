@@ -75,7 +75,7 @@ def rehearse(plan: Plan) -> None:
         raise DataError(f"{plan.data.name}: its result could not be written ({error})", "give plain values") from None
 
 
-def judged(net: ConvNet, loader: Loader, ranks: Ranks) -> Outputs:
+def evaluate_together(net: ConvNet, loader: Loader, ranks: Ranks) -> Outputs:
     """What a network says of a split: each rank asks it about its part, and has the answers of all."""
     ranks.same_buffers(net)
     part = evaluate(net, loader)
@@ -88,7 +88,7 @@ def write_result(folder: RunFolder, known: dict[str, Any], outputs: Outputs, sco
     Args:
         folder: of the run.
         known: its `facts`.
-        outputs: what the weights say of the images they are judged on.
+        outputs: what the weights say of the images they are evaluated on.
         scores: of that, from `metrics.summarize`.
     """
     _write_predictions(folder, outputs)
