@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from podium.errors import UsageError
 from podium.models.dense import Dense
 
+FEW_IMAGES = 64  # up to which VGG's fully connected layers take less time in float32 than in bfloat16, measured
 Loss = Callable[[Tensor, Tensor], Tensor]  # (logits (N, K), labels (N,) or soft targets (N, K)) -> scalar
 
 
@@ -33,7 +34,15 @@ class Head(nn.Module):
         self.classifier = classifier
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        return self.classifier(self.hidden(self.pool(x)))
+        x = self.pool(x)
+        if x.device.type == "cpu" and torch.is_autocast_enabled("cpu") and self._is_read_bound(x):
+            with torch.autocast("cpu", enabled=False):
+                return self.classifier(self.hidden(x.float()))
+        return self.classifier(self.hidden(x))
+
+    def _is_read_bound(self, x: Tensor) -> bool:
+        """Whether hidden layers spend their time on reading weights, of which bfloat16 would first write a copy."""
+        return len(x) <= FEW_IMAGES and not isinstance(self.hidden, nn.Identity)
 
 
 class Auxiliary(nn.Module):
