@@ -88,8 +88,9 @@ class Study:
         """Train what is unfinished, measure speed, rank, report.
 
         Args:
-            progress: called as progress(number of the run, runs in all, network, seed, step, steps, what to show); while speed
-                is measured, steps are passes, and what to show is {"timing": of what}.
+            progress: called as progress(number of the run, runs in all, network, seed, step, steps, what to show). While
+                image files are read for the first time, steps are files and what to show is {"reading": True}; while speed is
+                measured, steps are passes and what to show is {"timing": of what}.
             announce: called before the first run with lines for people: each network's form, size and cost.
 
         Returns:

@@ -193,20 +193,25 @@ def forecast(plan: Plan) -> dict[str, Any]:
     """
     s, per_epoch, batch = plan.settings, len(plan.train), plan.train.batch_size
     held, pace = within_memory(plan, lambda: (memory(plan), measured(plan, MOST_SECONDS)))
-    step, judging = pace.step, pace.evaluation
+    step, evaluation = pace.step, pace.evaluation
     value, unit = duration("duration", s.duration)
-    steps = to_steps("duration", s.duration, per_epoch) if unit != "s" else pace.steps(value, per_epoch)
+    # The run itself also pays for reading its data and for timing these steps, which is known when it begins.
+    steps = (
+        to_steps("duration", s.duration, per_epoch)
+        if unit != "s"
+        else pace.steps((1 - SPARE - SAMPLE) * value, per_epoch)
+    )
     link = LINKS[plan.device.type]
 
     def shared(devices: int) -> dict[str, Any]:
         each = step / devices + 2 * (devices - 1) / devices * held["gradients"] / link
-        epoch = per_epoch * each + judging / devices
+        epoch = per_epoch * each + evaluation / devices
         return {
             "devices": devices,
             "images_per_second": round(batch / each, 1),
             "step_seconds": round(each, 5),
             "epoch_seconds": round(epoch, 3),
-            "seconds": round(steps / per_epoch * epoch, 1),
+            "seconds": round(steps / per_epoch * epoch + pace.end, 1),
         }
 
     return {
@@ -221,7 +226,7 @@ def forecast(plan: Plan) -> dict[str, Any]:
         "steps": steps,
         "steps_per_epoch": per_epoch,
         "epochs": round(steps / per_epoch, 2),
-        "evaluation_seconds": round(judging, 3),
+        "evaluation_seconds": round(evaluation, 3),
         **{key: value for key, value in shared(1).items() if key != "devices"},
         "memory_mb": {key: round(held_bytes / 1e6, 1) for key, held_bytes in held.items()},
         "scaling": [shared(devices) for devices in DEVICES],
@@ -236,7 +241,7 @@ def told(f: dict[str, Any]) -> list[str]:
     parts = ", ".join(f"{name} {held[name]:,.0f}" for name in held if name != "peak" and held[name] >= 0.5)
     lines = [
         f"{f['epochs']:g} epochs of {f['steps_per_epoch']} steps of {f['batch_size']}: {spoken(f['seconds'])}, "
-        f"{spoken(f['epoch_seconds'])} an epoch ({spoken(f['evaluation_seconds'])} of it judging)",
+        f"{spoken(f['epoch_seconds'])} an epoch ({spoken(f['evaluation_seconds'])} of it evaluation)",
         f"{f['images_per_second']:,.1f} images/s in training, {1000 * f['step_seconds']:,.1f} ms a step",
         f"peak memory {held['peak']:,.0f} MB: {parts}",
     ]
