@@ -1,7 +1,7 @@
 """Seconds of a training step in float32 and bfloat16, in channels last and contiguous: what `podium train` tries by itself.
 
 Steps of noise at small sizes, on copies that are thrown away, by the same function that decides for a run
-(`training/probe.py`), the fastest of three. The peak memory is that of the network's process.
+(`training/autotune/fastest.py`), the fastest of three. The peak memory is that of the network's process.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def one(name: str, side: int, images: int) -> dict[str, Any]:
 
     import torch
 
-    from podium.models import create_model
     from podium.settings import Settings
-    from podium.training.probe import FORMATS, GAIN, lay_out, step_seconds
+    from podium.training.autotune.fastest import FORMATS, GAIN, lay_out, step_seconds
+    from podium.weights.create import create_model
 
     net = lay_out(create_model(name, num_classes=10), "channels_last")  # in its full form
     net.spec = {**net.spec, "image_size": side}

@@ -24,8 +24,8 @@ class Enough(Exception):
 def saves(name: str, batch: int, count: int) -> dict[str, Any]:
     """Train by the library, with a clock around `state.save`."""
     import podium
-    from podium.models import create_model
-    from podium.training import state
+    from podium.runs import checkpoint as state
+    from podium.weights.create import create_model
 
     images = podium.load_data(str(SHARED / "data" / "cifar10"))
     net = create_model(name, num_classes=len(images.classes))

@@ -22,7 +22,6 @@ import torch
 from record import ROOT, SHARED, arguments, record
 
 import podium
-from podium.bundle import Bundle
 from podium.compression.int8 import openvino_int8
 from podium.data.decode import Preprocessing
 from podium.deployment import bench
@@ -30,6 +29,7 @@ from podium.deployment.export import card_of, onnx_bytes, save_ir, squares
 from podium.deployment.graph import graph_of
 from podium.deployment.runtime import cores
 from podium.evaluation.cost import count_net
+from podium.runs.bundle import Bundle
 
 OURS = {
     "resnet50": "resnet50",

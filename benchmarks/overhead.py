@@ -27,10 +27,10 @@ def one() -> dict[str, float]:
     import podium
     from podium.data.dataset import Dataset, Split
     from podium.settings import Settings
+    from podium.training.distributed.parallel import Objective
     from podium.training.optim import make_optimizer
-    from podium.training.parallel import Objective
     from podium.training.plan import prepare
-    from podium.training.recipes import settings_of
+    from podium.training.recipes.named import settings_of
     from podium.training.step import forward_backward
 
     draw = np.random.default_rng(0)

@@ -38,10 +38,10 @@ def main() -> None:
     from PIL import Image
 
     import podium
-    from podium.bundle import Bundle
     from podium.data.decode import Preprocessing
     from podium.deployment.export import card_of, onnx_bytes
     from podium.deployment.graph import graph_of
+    from podium.runs.bundle import Bundle
 
     figures = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -35,12 +35,12 @@ def ours(data: str, name: str, side: int, batch: int, seconds: float) -> dict[st
     import torch
 
     from podium.data.sources import load_data
-    from podium.models import create_model
     from podium.settings import Settings
+    from podium.training.distributed.parallel import Objective
     from podium.training.optim import make_optimizer
-    from podium.training.parallel import Objective
     from podium.training.plan import prepare
     from podium.training.step import forward_backward
+    from podium.weights.create import create_model
 
     images = load_data(data)
     net = create_model(name, num_classes=len(images.classes))

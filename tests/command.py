@@ -17,7 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CONTEXT = multiprocessing.get_context("forkserver")
-LOADED = ["podium.cli", "podium.api", "podium.training.loop", "torch._dynamo", "sklearn.datasets", "safetensors.torch"]
+LOADED = [
+    "podium.cli.main",
+    "podium.api",
+    "podium.training.loop",
+    "torch._dynamo",
+    "sklearn.datasets",
+    "safetensors.torch",
+]
 CONTEXT.set_forkserver_preload([*LOADED, "tensorboardX", "plotly.offline", "jinja2", "yaml"])
 
 
@@ -100,7 +107,7 @@ class Running:
 
 def inside(*arguments):
     """Run `podium ARGUMENTS` in this process, where nothing need be killed: what it printed, and its exit code."""
-    from podium.cli import main
+    from podium.cli.main import main
 
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -114,7 +121,7 @@ def inside(*arguments):
 def _run(arguments, fault, largest_file, folder):
     import torch
 
-    from podium.cli import main
+    from podium.cli.main import main
 
     for name, handle in (("out", 1), ("err", 2)):
         os.dup2(os.open(Path(folder) / name, os.O_CREAT | os.O_WRONLY), handle)

@@ -66,7 +66,7 @@ def comparison(tmp_path_factory):
 def podium(capsys, tmp_path, monkeypatch):
     """Run a command line in an empty folder of its own, inside this process."""
     from command import Said
-    from podium import cli
+    from podium.cli import main as cli
 
     monkeypatch.chdir(tmp_path)
 

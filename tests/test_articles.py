@@ -13,13 +13,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from conftest import ROOT
+from podium.cli.parser import build_parser
 from podium.evaluation.cost import count
-from podium.models import architecture, create_model, list_models
-from podium.models.blocks import Residual
+from podium.models import architecture, list_models
 from podium.models.convnet import meta
-from podium.parser import build_parser
+from podium.models.modules import Residual
 from podium.training.optim import make_optimizer
-from podium.training.recipes import settings_of
+from podium.training.recipes.named import settings_of
+from podium.weights.create import create_model
 
 NAMES = list_models("article_*")
 DEEP = {"article_resnetv2_152", "article_inception_v3"}

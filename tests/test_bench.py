@@ -7,12 +7,12 @@ import pytest
 import torch
 
 import podium as library
-from podium import bundle
 from podium.data.decode import Preprocessing
 from podium.deployment import bench
 from podium.evaluation.speed import fewest_to_train
-from podium.models import create_model
 from podium.models.convnet import meta
+from podium.runs import bundle
+from podium.weights.create import create_model
 
 BRIEF = ("--seconds", 0.01, "--threads", 1)
 

@@ -15,9 +15,9 @@ from safetensors.torch import save as serialize
 
 import podium
 from command import inside
-from podium import bundle
 from podium.data.decode import Preprocessing
 from podium.errors import DataError, MachineError, ModelFileError, PodiumError, UsageError
+from podium.runs import bundle
 
 CLASSES = ("a", "b", "ç", "日本", "<i>")
 WEIGHTS, CARD, SEAL = "model.safetensors", "card.json", "card_sha256"

@@ -118,7 +118,7 @@ def test_quantize_and_prune_refuse_before_they_begin(run, tmp_path, keywords):
 
 
 def test_numbers_of_numpy_lists_and_paths_are_taken(tmp_path):
-    from podium.training.recipes import settings_of
+    from podium.training.recipes.named import settings_of
 
     asked = {"seed": np.int64(3), "lr": np.float32(0.5), "milestones": [0.5, 0.75], "weights": tmp_path}
     s = settings_of(None, None, asked).settings

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from podium import console, parser
+from podium.cli import console, parser
 from podium.models import list_models
 from podium.settings import FIELDS
-from podium.training.recipes import RECIPES
+from podium.training.recipes.named import RECIPES
 
 VERBS = [
     "models",
@@ -63,7 +63,7 @@ def test_every_setting_is_a_flag_of_train_and_compare(podium):
             assert f"--{name.replace('_', '-')}" in text
 
 
-@pytest.mark.parametrize("program", ["import podium", "from podium.cli import main; main(['--help'])"])
+@pytest.mark.parametrize("program", ["import podium", "from podium.cli.main import main; main(['--help'])"])
 def test_help_and_import_load_nothing_heavy(program):
     heavy = "{'torch', 'numpy', 'PIL', 'sklearn', 'yaml', 'rich', 'plotly'}"
     program = (

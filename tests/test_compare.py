@@ -14,9 +14,9 @@ import podium as library
 from command import inside, one_error, podium
 from podium.comparison.statistics import wilson
 from podium.errors import UsageError
+from podium.runs import checkpoint as state
+from podium.runs.folder import RunFolder
 from podium.settings import Settings, write_file
-from podium.training import state
-from podium.training.folder import RunFolder
 from podium.training.interrupt import Stopped
 
 COMPARE = ("compare", "digits", "--epochs", "1")

@@ -6,8 +6,8 @@ from torch import nn
 
 from podium.evaluation.cost import count, count_net
 from podium.evaluation.speed import allowance, measure, speed
-from podium.models import create_model
 from podium.models.convnet import ConvNet, Head
+from podium.weights.create import create_model
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ from torch import nn
 
 import podium
 from command import inside, one_error
-from podium import bundle
 from podium.data.dataset import ImageFile, Split
 from podium.data.decode import Preprocessing
 from podium.data.loader import Loader
 from podium.errors import DataError, UsageError
 from podium.evaluation.crops import averaged, boxes, views
 from podium.evaluation.evaluate import evaluate
+from podium.runs import bundle
 
 SIZE = 28
 PLAIN = Preprocessing(SIZE, 3, "crop", 0.875, (0.0,), (1 / 255,))  # the network sees the pixels as they are

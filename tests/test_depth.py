@@ -10,12 +10,12 @@ from PIL import Image
 
 import podium
 from command import inside
-from podium import bundle
 from podium.data.dataset import ImageFile
 from podium.data.decode import Preprocessing, decode
 from podium.data.depth import find_white
 from podium.data.pack import read_pack, write_pack
 from podium.data.sources import load_data, read
+from podium.runs import bundle
 
 DRAW = np.random.default_rng(0)
 

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 
 import podium as library
 from podium.compression import shrink
-from podium.models import create_model
 from podium.training.losses import criterion
+from podium.weights.create import create_model
 
 
 def test_the_loss_is_that_of_the_paper():
@@ -69,8 +69,8 @@ def test_what_cannot_be_meant_is_refused(tmp_path, setting, word):
 
 def test_a_teacher_of_other_classes_is_refused(tmp_path):
     net = create_model("lenet5_modern", num_classes=7)
-    from podium import bundle
     from podium.data.decode import Preprocessing
+    from podium.runs import bundle
 
     bundle.save(tmp_path / "teacher", net, tuple("abcdefg"), Preprocessing(32, 1), {})
     with pytest.raises(library.PodiumError, match="7 classes"):

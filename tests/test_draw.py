@@ -7,10 +7,11 @@ from collections import Counter
 import pytest
 from torch import nn
 
-from podium.models import create_model, list_models
+from podium.diagrams.draw import diagram
+from podium.diagrams.svg import COLOURS, text_width
+from podium.models import list_models
 from podium.models.convnet import ConvNet, Head, meta
-from podium.models.draw import diagram
-from podium.models.svg import COLOURS, text_width
+from podium.weights.create import create_model
 
 SVG = "{http://www.w3.org/2000/svg}"
 LAYERS = {fill for fill, _ in COLOURS.values()}

@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 import podium
-from podium.bundle import Bundle
 from podium.data.decode import Preprocessing
 from podium.deployment import export as exports
 from podium.deployment.graph import answer, folded, graph_of
 from podium.deployment.runtime import load_exported
 from podium.errors import NumericError, UsageError
 from podium.models.registry import build_model
+from podium.runs.bundle import Bundle
 
 # A network of each family, as shallow as it comes: what costs is tracing, layer by layer.
 FAMILIES = {

@@ -26,8 +26,8 @@ from conftest import ROOT
 from podium.data.dataset import ImageFile
 from podium.data.loader import Batch, Loader
 from podium.errors import NumericError
-from podium.training import state
-from podium.training.folder import RunFolder
+from podium.runs import checkpoint as state
+from podium.runs.folder import RunFolder
 
 # 26 steps: two epochs and a part of a third, with dropout, mixup, averaged weights and crops.
 STEPS = 26
@@ -411,7 +411,7 @@ def test_a_clock_that_jumps_changes_no_duration(small_set, tmp_path, monkeypatch
 def test_the_time_left_is_never_negative(monkeypatch, capsys):
     from rich.console import Console
 
-    from podium import console
+    from podium.cli import console
 
     monkeypatch.setattr(time, "time", backwards())
     monkeypatch.setattr("rich.console.Console", lambda **_: Console(force_terminal=True, width=120))

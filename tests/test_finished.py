@@ -15,8 +15,8 @@ import podium as library
 from command import inside, one_error, podium
 from podium.compression import shrink
 from podium.errors import ModelFileError
-from podium.training import state
-from podium.training.folder import RunFolder
+from podium.runs import checkpoint as state
+from podium.runs.folder import RunFolder
 
 WORDS = ["lenet5_modern", "digits", "--steps", "6", "--batch-size", "64", "--image-size", "28", "--threads", "1"]
 OFTEN = ["--checkpoint-every", "0.001s"]

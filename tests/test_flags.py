@@ -11,9 +11,9 @@ import sys
 
 import pytest
 
-from podium import parser
+from podium.cli.main import parser
+from podium.cli.shared import print_json
 from podium.settings import FIELDS
-from podium.verbs.shared import print_json
 
 # The least that each verb takes; nothing of it need be there, for a flag is looked at first.
 LINES = {

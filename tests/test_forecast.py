@@ -12,12 +12,14 @@ import torch
 
 import podium as library
 from command import CONTEXT
-from podium.models import create_model
 from podium.models.convnet import ConvNet
 from podium.settings import Settings, duration
-from podium.training import forecast, loop, plan, probe, trial
+from podium.training import loop, plan
 from podium.training import step as step_of
-from podium.training.forecast import Pace, at_least, spoken
+from podium.training.autotune import fastest as probe
+from podium.training.autotune import forecast, trial
+from podium.training.autotune.forecast import Pace, at_least, spoken
+from podium.weights.create import create_model
 
 WORDS = ["digits", "--steps", "1", "--amp", "off", "--image-size", "32"]
 # (network, batch): what it holds is mostly maps; mostly weights.
@@ -34,7 +36,7 @@ def inside(words, out):
     """Run `podium WORDS`, and write the most memory it had beside what it said."""
     import torch
 
-    from podium.cli import main
+    from podium.cli.main import main
 
     torch.set_num_threads(1)
     forecast.MOST_SECONDS = 0.0

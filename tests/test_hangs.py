@@ -83,7 +83,7 @@ def test_every_verb_says_so(photos, monkeypatch, words):
 
 
 def test_a_checkpoint_is_saved_without_a_thread(trained, monkeypatch):
-    from podium.training import state
+    from podium.runs import checkpoint as state
 
     tensors, values, _ = state.load_newest(trained)
     before = (trained / state.LAST).read_bytes()
@@ -234,7 +234,7 @@ def test_the_process_ends_whatever_its_threads_hang_on(photos):
     """A second Ctrl-C at the end, too; what is read here is a disk that answers no more."""
     code = """if True:
         import os, signal, sys, time
-        from podium import cli
+        from podium.cli import main as cli
         from podium.data import dataset
 
         def read(file):
@@ -355,7 +355,7 @@ def test_four_kilobytes_of_shared_memory():
         pytest.skip("needs the right to mount a small /dev/shm")
     code = """if True:
         import multiprocessing, sys
-        from podium import cli
+        from podium.cli import main as cli
 
         def run(arguments):
             multiprocessing.Queue()  # as the log of a run, or processes that share one, need it

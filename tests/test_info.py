@@ -8,9 +8,9 @@ from torch import nn
 
 from podium.evaluation.cost import count_net
 from podium.evaluation.layers import layers, summary
-from podium.models import create_model
-from podium.models.blocks import Branches, Residual, SqueezeExcitation
 from podium.models.convnet import ConvNet, Head, meta
+from podium.models.modules import Branches, Residual, SqueezeExcitation
+from podium.weights.create import create_model
 
 
 def named(name, **form):

@@ -23,8 +23,9 @@ from podium.data.shards import write_shards
 from podium.data.sources import read
 from podium.errors import DataError, UsageError
 from podium.files import scratch_folder, write_atomic
-from podium.training import interrupt, state
-from podium.training.folder import LOG, RunFolder
+from podium.runs import checkpoint as state
+from podium.runs.folder import LOG, RunFolder
+from podium.training import interrupt
 
 WORDS = ["--steps", "6", "--batch-size", "64"]
 

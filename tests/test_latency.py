@@ -9,7 +9,7 @@ import podium as library
 from podium.compression import latency, shrink
 from podium.compression.channels import macs, smallest_change
 from podium.compression.prune import Target, smaller
-from podium.models import create_model
+from podium.weights.create import create_model
 
 pytest.importorskip("torch_pruning", reason="needs the extra `prune`")
 

@@ -16,12 +16,14 @@ from torch import nn
 
 from golden import GOLDEN, golden_of
 from podium.evaluation.cost import COUNTS, count, params_and_macs
-from podium.models import create_model, list_models
-from podium.models.blocks import Branches, LocalResponseNorm, Residual, SqueezeExcitation
+from podium.models import list_models
 from podium.models.convnet import meta
-from podium.models.lenet import C3_TABLE, PartialConv, RadialBasis, ScaledTanh, Subsampling
+from podium.models.modules import Branches, Residual, SqueezeExcitation
 from podium.models.published import published
-from podium.models.resnet import ZeroPadShortcut
+from podium.networks.blocks import LocalResponseNorm
+from podium.networks.lenet import C3_TABLE, PartialConv, RadialBasis, ScaledTanh, Subsampling
+from podium.networks.resnet import ZeroPadShortcut
+from podium.weights.create import create_model
 
 NUMBERS = json.loads(GOLDEN.read_text())
 

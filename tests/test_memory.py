@@ -11,8 +11,8 @@ from command import CONTEXT, Done
 from podium.errors import UsageError
 from podium.models import ConvNet
 from podium.settings import Settings, read_file
-from podium.training.fit import largest_power
-from podium.training.trial import Trial, container_left, denormals_flushed, out_of_memory
+from podium.training.autotune.batch_size import largest_power
+from podium.training.autotune.trial import Trial, container_left, denormals_flushed, out_of_memory
 from test_resume import digest
 from test_training import toy
 
@@ -215,7 +215,7 @@ def limited(megabytes, words, out):
     import sys
     from pathlib import Path
 
-    from podium.cli import main
+    from podium.cli.main import main
 
     torch.set_num_threads(1)
     sys.stdout = sys.stderr = (Path(out) / "said").open("w")

@@ -9,12 +9,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 import podium
 from command import inside
-from podium import bundle
 from podium.data import arrays
 from podium.data.dataset import Dataset, Split
 from podium.data.mirror import mirroring
 from podium.data.sources import read_arrays
 from podium.evaluation.crops import views
+from podium.runs import bundle
 from podium.settings import read_file
 
 SIDE = 48

@@ -10,10 +10,11 @@ from torch import nn
 
 from podium.data.sources import load_data
 from podium.errors import UsageError
-from podium.models import architecture, create_model, list_models
-from podium.models.blocks import Grid
+from podium.models import architecture, list_models
 from podium.models.convnet import meta
+from podium.models.modules import Grid
 from podium.models.registry import register
+from podium.weights.create import create_model
 
 # The largest of each family come last: the others have shown what is wrong by then.
 LATE = (

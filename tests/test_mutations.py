@@ -24,8 +24,8 @@ from command import podium as command
 from podium.data.arrays import load_idx
 from podium.data.decode import decode
 from podium.errors import DataError, ModelFileError, UsageError
+from podium.runs import checkpoint as state
 from podium.settings import Settings, read_file, write_file
-from podium.training import state
 
 many = examples(
     max_examples=300,

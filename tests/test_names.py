@@ -16,7 +16,7 @@ from command import inside, one_error
 from podium.data.dataset import Dataset, Split
 from podium.errors import DataError
 from podium.files import json_text, shell_word
-from podium.training.folder import RunFolder
+from podium.runs.folder import RunFolder
 
 ODD = [b"caf\xe9", b"it's\xff odd", b"line\nfeed\x1b[31m", "sep\u2028arate".encode()]
 WORDS = ["--epochs", "1", "--image-size", "32", "--batch-size", "16"]

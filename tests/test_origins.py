@@ -11,7 +11,7 @@ from podium.compression import shrink
 from podium.errors import UsageError
 from podium.settings import FIELDS, FLAG, Origin, Settings, base_type, merge, read_file, write_file
 from podium.training.idle import refuse_decided
-from podium.training.recipes import RECIPES, settings_of
+from podium.training.recipes.named import RECIPES, settings_of
 from podium.training.resume import refuse_changes
 
 SOURCES = ("default", "recipe", "file", "flag")

@@ -18,10 +18,10 @@ from PIL import Image
 from command import CONTEXT, Done, _run, one_error, podium
 from podium.data.dataset import Split
 from podium.errors import UsageError
+from podium.runs import checkpoint as state
+from podium.runs.folder import RunFolder
 from podium.settings import Settings
-from podium.training import state
-from podium.training.folder import RunFolder
-from podium.training.parallel import Ranks
+from podium.training.distributed.parallel import Ranks
 
 # Batch norm, and nothing that is drawn by step: with batch norm over both, two processes do the arithmetic of one.
 NORMED = ["--optimizer", "sgd", "--lr", "0.02", "--batch-size", "32", "--image-size", "16", "--epochs", "3"]

@@ -14,8 +14,9 @@ import peer_fill
 import podium
 from keras_layouts import PEERS, fixture_layers, write_keras
 from podium.errors import MachineError, ModelFileError, UsageError
-from podium.models import create_model, download
-from podium.models.weights import adapt_channels, import_weights
+from podium.weights import download
+from podium.weights.create import create_model
+from podium.weights.load import adapt_channels, import_weights
 
 LARGE = ("resnet101", "vgg", "inception", "senet154", "wide", "Inception", "ResNet152", "VGG", "seresnext")
 ENDINGS = {"torchvision": (".pth",), "timm": (".safetensors",), "keras": (".h5", ".weights.h5", ".keras")}

@@ -8,8 +8,8 @@ import torch
 
 import podium
 from podium.settings import Settings, read_file
-from podium.training import probe
-from podium.training.probe import fastest_way, lay_out
+from podium.training.autotune import fastest as probe
+from podium.training.autotune.fastest import fastest_way, lay_out
 
 CPU = torch.device("cpu")
 LARGE = 10**9

@@ -11,8 +11,8 @@ import torch
 import podium as library
 from command import one_error, podium
 from podium.compression import shrink
-from podium.training import state
-from podium.training.transfer import PIN
+from podium.runs import checkpoint as state
+from podium.training.transfer.source import PIN
 
 
 def digest(folder: Path) -> str:

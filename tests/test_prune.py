@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 import podium as library
-from podium import bundle
 from podium.compression import channels, shrink
 from podium.compression.channels import macs, prune_channels, removable, size_bytes, smallest_change, without
 from podium.compression.gate import judge
@@ -18,10 +17,11 @@ from podium.compression.slim import slim_network, slim_spec, slim_to
 from podium.data.decode import Preprocessing
 from podium.errors import ModelFileError, UsageError
 from podium.evaluation.metrics import paired
-from podium.models import create_model
-from podium.models.blocks import SqueezeExcitation
 from podium.models.convnet import meta
+from podium.models.modules import SqueezeExcitation
 from podium.models.registry import rebuild
+from podium.runs import bundle
+from podium.weights.create import create_model
 
 pytest.importorskip("torch_pruning", reason="needs the extra `prune`")
 

@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import nn
 
 import podium as library
-from podium import bundle
 from podium.compression import quantize
 from podium.compression.qat import accustomed
-from podium.models import create_model
+from podium.runs import bundle
 from podium.training.fake_int8 import exact, fake_int8, int8_weights, uint8_activations
+from podium.weights.create import create_model
 
 
 def test_weights_go_to_int8_and_back_a_scale_for_each_filter():

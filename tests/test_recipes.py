@@ -5,8 +5,8 @@ import pytest
 from podium.models import architecture, list_models
 from podium.settings import Settings
 from podium.training.optim import learning_rate
-from podium.training.papers import PAPERS
-from podium.training.recipes import RECIPES, settings_of
+from podium.training.recipes.named import RECIPES, settings_of
+from podium.training.recipes.papers import PAPERS
 
 EPOCH = 100  # steps
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from podium.verbs import networks
+from podium.cli import networks
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from PIL import Image
 
 from command import one_error, podium
 from podium.errors import ModelFileError
-from podium.training import state
-from podium.training.folder import RunFolder
+from podium.runs import checkpoint as state
+from podium.runs.folder import RunFolder
 
 # Dropout, mixup, averaged weights and a crop: all the randomness there is. 23 steps: two epochs and a part of a third.
 COMMON = [

@@ -73,7 +73,7 @@ class No:
         if name.split(".")[0] in {"torch", "safetensors", "simplejpeg", "sklearn", "plotly", "jinja2", "onnx"}:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, No())
-from podium.cli import main
+from podium.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
 

@@ -4,7 +4,7 @@ import pytest
 
 from podium.errors import UsageError
 from podium.settings import FIELDS, Settings, duration, merge, read_file, to_steps, write_file
-from podium.training.recipes import RECIPES, settings_of
+from podium.training.recipes.named import RECIPES, settings_of
 
 
 def test_order_is_defaults_recipe_file_flags(tmp_path):

@@ -14,17 +14,17 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import podium as library
-from podium import bundle
-from podium.bundle import Bundle
 from podium.data.decode import Preprocessing
 from podium.errors import ModelFileError, NumericError
 from podium.evaluation.layers import summary
 from podium.files import without_folders
-from podium.models import create_model
-from podium.models.match import fitting
-from podium.models.weights import import_weights
-from podium.training import state as checkpoints
+from podium.runs import bundle
+from podium.runs import checkpoint as checkpoints
+from podium.runs.bundle import Bundle
 from podium.verification import verify
+from podium.weights.create import create_model
+from podium.weights.load import import_weights
+from podium.weights.match import fitting
 
 # Our names of ResNet-20's layers, back to akamaster's and, of ResNet-18's, to torchvision's.
 BACK = (("stem.", ""), ("stages.stage", "layer"), (".shortcut.conv1.", ".downsample.0."), (".shortcut.bn1.", ".downsample.1."), (".residual.", "."))  # fmt: skip
@@ -111,8 +111,8 @@ def test_a_pickle_of_anything_is_refused(tmp_path, content):
 
 def test_names_of_every_librarys_kind_with_numbers_that_no_layer_has():
     """A rule that counts layers, or looks a number up, meets numbers beyond its own."""
-    from podium.models.match import match
     from podium.models.registry import peers
+    from podium.weights.match import match
 
     keys = [
         "layer9.77.conv1.weight", "conv_dw_99.weight", "conv_pw_0_bn.bias", "conv9_block0_9_conv.weight", "features.999.weight",
@@ -294,7 +294,7 @@ def test_grey_images_are_answered_as_the_colour_network_answers_them_shown_in_co
 
 
 def test_weights_of_a_colour_run_answer_grey_data_alike_and_back_again():
-    from podium.models.weights import adapt_channels, statistics
+    from podium.weights.load import adapt_channels, statistics
 
     torch.manual_seed(0)
     pixels = {"mean": (0.2, 0.5, 0.7), "std": (0.1, 0.2, 0.4)}

@@ -9,8 +9,8 @@ import torch
 
 import podium as library
 from command import inside, one_error
+from podium.runs.folder import LOG, SETTINGS, RunFolder
 from podium.training import threads
-from podium.training.folder import LOG, SETTINGS, RunFolder
 
 FOUR = {"steps": 4, "batch_size": 64}
 WORDS = ["--steps", "4", "--batch-size", "64"]

@@ -12,9 +12,9 @@ import podium as library
 from command import one_error
 from command import podium as process
 from podium.data.dataset import Dataset, Split
-from podium.models import create_model
 from podium.settings import Settings, read_file
-from podium.training.transfer import adapted, frozen_parts, read_source
+from podium.training.transfer.source import adapted, frozen_parts, read_source
+from podium.weights.create import create_model
 
 SIZE = 16
 

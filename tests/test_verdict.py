@@ -23,8 +23,8 @@ from podium.data.stored import stored_size
 from podium.errors import ModelFileError
 from podium.evaluation.metrics import summarize
 from podium.models.forms import form, small_without_data
+from podium.runs.folder import RunFolder
 from podium.settings import Settings
-from podium.training.folder import RunFolder
 from podium.training.plan import prepare
 
 

@@ -17,7 +17,7 @@ from command import inside
 from podium.data.loader import Loader
 from podium.errors import ModelFileError, UsageError
 from podium.evaluation.evaluate import evaluate as run_network
-from podium.models.weights import import_weights, read_foreign
+from podium.weights.load import import_weights, read_foreign
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +177,7 @@ def test_nothing_is_imported_from_where_one_stands(tmp_path):
     for name in ("torch.py", "safetensors.py"):
         (tmp_path / name).write_text("import os; os.mkdir('canary')")
     program = (
-        "from podium.models.weights import read_foreign; from pathlib import Path; print(read_foreign(Path('w.pt')))"
+        "from podium.weights.load import read_foreign; from pathlib import Path; print(read_foreign(Path('w.pt')))"
     )
     done = subprocess.run(
         [sys.executable, "-P", "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False

@@ -9,7 +9,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Bundle": "podium.bundle",
+    "Bundle": "podium.runs.bundle",
     "Dataset": "podium.data.dataset",
     "Leaderboard": "podium.comparison.leaderboard",
     "PodiumError": "podium.errors",
@@ -17,7 +17,7 @@ _HOMES = {
     "architecture": "podium.models",
     "check": "podium.data.check",
     "compare": "podium.api",
-    "create_model": "podium.models",
+    "create_model": "podium.weights.create",
     "distill": "podium.smaller",
     "evaluate": "podium.api",
     "export": "podium.api",

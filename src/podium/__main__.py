@@ -2,7 +2,7 @@
 
 import sys
 
-from podium.cli import main
+from podium.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

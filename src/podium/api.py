@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from podium import bundle
-from podium.bundle import Bundle
 from podium.calls import public
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.page import check_packages
@@ -29,17 +27,19 @@ from podium.evaluation.evaluate import Outputs
 from podium.evaluation.evaluate import evaluate as run_network
 from podium.evaluation.metrics import summarize
 from podium.models import ConvNet
-from podium.recommended import run_of
+from podium.runs import bundle
+from podium.runs.bundle import Bundle
+from podium.runs.folder import RESULT, SETTINGS, RunFolder
+from podium.runs.recommended import run_of
 from podium.settings import Origins, read_file
+from podium.training.distributed.launch import leads
 from podium.training.finished import left_as_it_is
-from podium.training.folder import RESULT, SETTINGS, RunFolder
 from podium.training.idle import refuse_decided
 from podium.training.images import evaluated_on, known_to, loaded, source_of
-from podium.training.launch import leads
 from podium.training.loop import Progress
 from podium.training.loop import train as run_training
 from podium.training.plan import Plan, pick_device
-from podium.training.recipes import settings_of
+from podium.training.recipes.named import settings_of
 
 
 @public

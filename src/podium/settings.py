@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from podium import values
+from podium import units as values
 from podium.calls import meant
 from podium.errors import UsageError
 from podium.files import write_text
-from podium.values import RANGES, check_range
-from podium.values import duration as duration
-from podium.values import skips as skips
-from podium.values import to_steps as to_steps
+from podium.units import RANGES, check_range
+from podium.units import duration as duration
+from podium.units import skips as skips
+from podium.units import to_steps as to_steps
 
 
 def option(

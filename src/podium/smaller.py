@@ -17,11 +17,11 @@ from podium.compression.slim import slim as run_slim
 from podium.data.dataset import Dataset
 from podium.data.roles import without_learned
 from podium.errors import UsageError
+from podium.runs.folder import RunFolder
 from podium.settings import DEFAULT, Origins, moved
-from podium.training.folder import RunFolder
 from podium.training.idle import refuse_decided, refuse_resize
 from podium.training.images import as_parent, data_of, inherited, loaded, source_of
-from podium.training.recipes import settings_of
+from podium.training.recipes.named import settings_of
 from podium.training.threads import computing_with
 
 

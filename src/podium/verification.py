@@ -17,7 +17,7 @@ from podium.deployment.runtime import file_of, is_exported
 from podium.deployment.sealed import read_ir, read_onnx
 from podium.errors import ModelFileError, PodiumError, UsageError
 from podium.files import PIN
-from podium.recommended import run_of
+from podium.runs.recommended import run_of
 
 CARD = "card.json"
 
@@ -89,8 +89,8 @@ def _exported(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
 
 def _bundle(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The files of a run or bundle, and its card."""
-    from podium import bundle
-    from podium.training import state
+    from podium.runs import bundle
+    from podium.runs import checkpoint as state
 
     folder = path.parent if path.name in (bundle.WEIGHTS, bundle.CARD) else path
     checkpoints = list(state.newest(folder))
@@ -120,7 +120,7 @@ def _origins(card: dict[str, Any], folder: Path, below: frozenset[str]) -> list[
 
     Where they lie is found in the settings of the run; a card that left its machine alone has their names and digests only.
     """
-    from podium.training.folder import source_on_record
+    from podium.runs.folder import source_on_record
 
     made = card.get("made")
     named: list[tuple[str, Any]] = [("parent", card.get("parent")), ("teacher", card.get("teacher"))]

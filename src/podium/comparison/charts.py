@@ -10,7 +10,7 @@ from typing import Any
 from podium.comparison.leaderboard import Leaderboard
 from podium.evaluation.cost import short
 from podium.models.published import ILSVRC
-from podium.training.folder import RunFolder
+from podium.runs.folder import RunFolder
 
 # Okabe and Ito's colours, which people of all colour vision tell apart; a network keeps its own in every chart.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D00", "#7F7F7F")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from podium import bundle, console
+from podium import tables
 from podium.comparison.sizes import one_size
 from podium.comparison.statistics import Answers
 from podium.comparison.statistics import wilson as wilson  # as part of the leaderboard's own names
@@ -22,8 +22,9 @@ from podium.errors import ModelFileError, UsageError
 from podium.evaluation.cost import short
 from podium.evaluation.metrics import TOP5_FROM
 from podium.files import write_atomic, write_text
+from podium.runs import bundle
+from podium.runs.folder import SETTINGS, SPEED, RunFolder
 from podium.settings import read_file
-from podium.training.folder import SETTINGS, SPEED, RunFolder
 
 # Column -> the key of result.json that it averages over seeds.
 AVERAGED = {
@@ -153,11 +154,11 @@ class Leaderboard:
 
     def table(self) -> None:
         """Print it; a narrow screen goes without the columns that matter least (leaderboard.csv has all)."""
-        screen = console.screen()
+        screen = tables.screen()
         endless = screen.options.update(max_width=1000)
         never = () if self.classes >= TOP5_FROM else ("top-5 %",)
-        tables = (self._table((*never, *DISPENSABLE[:n])) for n in range(len(DISPENSABLE) + 1))
-        fitting = (table for table in tables if screen.measure(table, options=endless).maximum <= screen.width)
+        fitted = (self._table((*never, *DISPENSABLE[:n])) for n in range(len(DISPENSABLE) + 1))
+        fitting = (table for table in fitted if screen.measure(table, options=endless).maximum <= screen.width)
         screen.print(next(fitting, self._table((*never, *DISPENSABLE))))
 
     def _table(self, left_out: Sequence[str]) -> Any:

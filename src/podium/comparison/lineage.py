@@ -10,11 +10,12 @@ from typing import Any
 
 from podium.comparison.charts import PALETTE, challenge, errors
 from podium.comparison.page import write_page
+from podium.diagrams.draw import diagram
 from podium.evaluation.cost import params_and_macs, short
-from podium.models import architecture, create_model, list_models
+from podium.models import architecture, list_models
 from podium.models.convnet import meta
-from podium.models.draw import diagram
 from podium.models.published import ILSVRC, Published, Result, published
+from podium.weights.create import create_model
 
 ARTICLES = "Articles"  # the family that retells others' papers
 

@@ -29,7 +29,7 @@ from podium.evaluation.metrics import (
     worst_mistakes,
 )
 from podium.evaluation.speed import processor
-from podium.training.folder import COMPRESSION, RunFolder
+from podium.runs.folder import COMPRESSION, RunFolder
 
 REPORT = "report.html"
 WORST = 12  # mistakes shown for each network

@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from podium import bundle
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.page import check_packages
 from podium.comparison.report import REPORT, write_report
@@ -19,14 +18,15 @@ from podium.errors import ModelFileError, NumericError, PodiumError, UsageError
 from podium.evaluation.cost import format_cost
 from podium.evaluation.speed import allowance, speed
 from podium.models import architecture
-from podium.recommended import ASKED, TABLE
+from podium.runs import bundle
+from podium.runs.folder import SETTINGS, SPEED, RunFolder
+from podium.runs.recommended import ASKED, TABLE
 from podium.settings import Origins, Settings, duration, moved, read_file, write_file
-from podium.training.folder import SETTINGS, SPEED, RunFolder
-from podium.training.forecast import spoken
+from podium.training.autotune.forecast import spoken
+from podium.training.distributed.launch import started_together
 from podium.training.idle import refuse_decided
 from podium.training.images import data_of, inherited, split_seed
 from podium.training.interrupt import Stopped
-from podium.training.launch import started_together
 from podium.training.loop import Progress, train
 from podium.training.plan import form_for
 from podium.training.resume import NOT_COMPARED

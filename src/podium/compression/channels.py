@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from podium.errors import MachineError, UsageError
 from podium.evaluation.cost import count_net
-from podium.models.blocks import LocalResponseNorm, Residual, SqueezeExcitation
 from podium.models.convnet import ConvNet, meta
 from podium.models.edits import difference
+from podium.models.modules import Residual, SqueezeExcitation
 from podium.models.registry import rebuild
-from podium.models.resnet import ZeroPadShortcut
+from podium.networks.blocks import LocalResponseNorm
+from podium.networks.resnet import ZeroPadShortcut
 
 MOST = 0.95  # share of a layer's channels that may go
 STEPS = 12  # of a bisection: to a four-thousandth

@@ -10,7 +10,7 @@ from podium.compression.shrink import CONTROLS, Shrunk, Watch, compared, trained
 from podium.data.dataset import Dataset
 from podium.models.registry import architecture
 from podium.settings import Origin, Settings, moved
-from podium.training.transfer import read_source, reorder
+from podium.training.transfer.source import read_source, reorder
 
 
 @public

@@ -29,11 +29,11 @@ from podium.data.decode import Preprocessing
 from podium.data.loader import Loader
 from podium.errors import UsageError
 from podium.models.convnet import ConvNet
+from podium.runs.folder import SETTINGS
 from podium.settings import Origin, Settings, moved, read_file
-from podium.training.folder import SETTINGS
 from podium.training.losses import cross_entropy
 from podium.training.plan import pick_device
-from podium.training.transfer import adapted, read_source
+from podium.training.transfer.source import adapted, read_source
 
 KINDS = {"speedup": macs, "macs": macs, "latency": latency, "size": size_bytes}
 RANKING_IMAGES, RANKING_BATCH = 1024, 256  # training images that blocks are ranked by

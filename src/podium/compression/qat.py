@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
-from podium.bundle import Bundle, load
 from podium.compression.shrink import Watch, begin, trained
 from podium.data.dataset import Dataset
 from podium.data.decode import Preprocessing
 from podium.models.convnet import ConvNet
+from podium.runs.bundle import Bundle, load
 from podium.settings import moved
-from podium.training.recipes import settings_of
-from podium.training.transfer import reorder
+from podium.training.recipes.named import settings_of
+from podium.training.transfer.source import reorder
 
 RECIPE = "qat"
 

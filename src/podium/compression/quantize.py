@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from podium.bundle import CARD, Bundle
 from podium.calls import public
 from podium.compression import int8
 from podium.compression.gate import judge, told
@@ -26,6 +25,7 @@ from podium.deployment.runtime import MODEL, MODEL_IR, Exported, cores, load_exp
 from podium.errors import DataError, NumericError, UsageError
 from podium.evaluation.metrics import paired
 from podium.files import scratch_folder, write_json
+from podium.runs.bundle import CARD, Bundle
 
 ENGINES = ("onnxruntime", "openvino")
 CALIBRATION, JUDGED = 256, 2000  # images that ranges are measured on, and that it is judged by at most

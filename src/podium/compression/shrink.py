@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from podium import bundle
-from podium.bundle import Bundle
 from podium.compression import latency
 from podium.compression.gate import judge
 from podium.data.dataset import Dataset
@@ -28,8 +26,10 @@ from podium.evaluation.metrics import paired
 from podium.evaluation.speed import speed
 from podium.files import PIN, without_folders
 from podium.models.convnet import ConvNet
+from podium.runs import bundle
+from podium.runs.bundle import Bundle
+from podium.runs.folder import COMPRESSION, RunFolder, source_on_record
 from podium.settings import Origin, Settings
-from podium.training.folder import COMPRESSION, RunFolder, source_on_record
 from podium.training.loop import train
 from podium.training.plan import evaluation_batch, pick_device
 

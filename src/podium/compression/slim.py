@@ -18,8 +18,8 @@ from podium.data.decode import Preprocessing
 from podium.errors import UsageError
 from podium.models.convnet import ConvNet, meta
 from podium.models.registry import architecture, rebuild
+from podium.runs.folder import RunFolder
 from podium.settings import Origin, Settings, moved
-from podium.training.folder import RunFolder
 from podium.training.plan import prepare
 
 WIDTHS = ("width", "group_width", "stem_width")  # what families call the channels they start with

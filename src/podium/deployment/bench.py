@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from podium.bundle import Bundle
 from podium.deployment.export import card_of, onnx_bytes
 from podium.deployment.graph import Graph, answer, graph_of
 from podium.deployment.runtime import Exported, cores, load_exported
 from podium.errors import EXTRAS, UsageError
 from podium.evaluation.cost import count_net
 from podium.evaluation.speed import timed
+from podium.runs.bundle import Bundle
 
 ENGINES = ("eager", "compiled", "onnxruntime", "openvino")
 BATCHES = (1, 8, 32)  # of which the best is reported beside 1

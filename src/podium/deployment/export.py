@@ -15,7 +15,6 @@ import numpy as np
 import torch
 
 from podium import __version__
-from podium.bundle import SEAL, Bundle
 from podium.data.dataset import Dataset
 from podium.data.decode import Preprocessing
 from podium.data.sampling import stratified
@@ -24,7 +23,8 @@ from podium.deployment.runtime import Exported, load_exported
 from podium.deployment.sealed import CARD, DIGEST, FORMAT, ZEROS, seal_ir, seal_onnx
 from podium.errors import NumericError, UsageError
 from podium.files import json_text, without_folders, write_atomic
-from podium.models.match import refuse_not_finite
+from podium.runs.bundle import SEAL, Bundle
+from podium.weights.match import refuse_not_finite
 
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
 PREPROCESSING = ("inside", "beside")

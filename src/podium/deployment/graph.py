@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from podium.bundle import Bundle
 from podium.data.decode import Preprocessing
+from podium.runs.bundle import Bundle
 
 
 class Graph(nn.Module):

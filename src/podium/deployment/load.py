@@ -10,7 +10,7 @@ from podium.deployment.runtime import Exported, is_exported, load_exported
 from podium.errors import UsageError
 
 if TYPE_CHECKING:
-    from podium.bundle import Bundle
+    from podium.runs.bundle import Bundle
 
 
 @public
@@ -31,6 +31,6 @@ def load(path: str | Path, **how: Any) -> Bundle | Exported:
         return load_exported(path, **how)
     if how:
         raise UsageError(f"{', '.join(how)}: {path} is not an exported file", "torch runs a run or bundle")
-    from podium import bundle
+    from podium.runs import bundle
 
     return bundle.load(path)

@@ -1,7 +1,6 @@
-"""The networks: one file a paper. Pure torch; knows nothing else of Podium."""
+"""What every network can do: the contract, the registry of names, and what is derived from both."""
 
 from podium.models.convnet import ConvNet
-from podium.models.create import create_model
 from podium.models.registry import Architecture, architecture, list_models
 
-__all__ = ["Architecture", "ConvNet", "architecture", "create_model", "list_models"]
+__all__ = ["Architecture", "ConvNet", "architecture", "list_models"]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from podium.models.blocks import Grid
+from podium.models.modules import Grid
 
 
 class Dense(nn.Module):

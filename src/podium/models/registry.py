@@ -1,4 +1,4 @@
-"""Names to architectures: every file of this folder registers its own, as data, and is found by itself."""
+"""Names to architectures: every file of `podium.networks` registers its own, as data, and is found by itself."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from torch import nn
 
 from podium.calls import meant, public
 from podium.errors import UsageError, closest
-from podium.models.blocks import Ones
 from podium.models.convnet import ConvNet
 from podium.models.edits import apply_edits
+from podium.models.modules import Ones
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def peers() -> Mapping[tuple[str, str], Peer]:
 @functools.cache
 def _architectures() -> dict[str, Architecture]:
     """All of them; the files of this folder are imported at the first call."""
-    package = importlib.import_module("podium.models")
+    package = importlib.import_module("podium.networks")
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{package.__name__}.{module.name}")
     return _REGISTRY

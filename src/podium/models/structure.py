@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from podium.models.blocks import Branches, Grid, Residual, SqueezeExcitation
 from podium.models.convnet import Auxiliary, ConvNet, Head
+from podium.models.modules import Branches, Grid, Residual, SqueezeExcitation
 
 Shape = tuple[int, ...]  # (C, H, W), or (F,) of what is flattened
 

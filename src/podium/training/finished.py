@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 
-from podium import bundle
 from podium.data.dataset import Dataset
 from podium.data.loader import Loader
 from podium.data.roles import Record, read_record, without_learned
@@ -15,14 +14,15 @@ from podium.errors import ModelFileError, UsageError
 from podium.evaluation.cost import count_net
 from podium.evaluation.metrics import summarize
 from podium.files import shell_word
-from podium.recommended import ASKED
+from podium.runs import bundle
+from podium.runs import checkpoint as state
+from podium.runs.folder import LOG, PREDICTIONS, RESULT, SETTINGS, RunFolder
+from podium.runs.recommended import ASKED
 from podium.settings import Settings, duration, read_file
-from podium.training import state
-from podium.training.folder import LOG, PREDICTIONS, RESULT, SETTINGS, RunFolder
+from podium.training.autotune.fastest import lay_out
+from podium.training.distributed.parallel import Ranks
 from podium.training.images import data_of, refuse_other_images
-from podium.training.parallel import Ranks
 from podium.training.plan import evaluation_batch, pick_device
-from podium.training.probe import lay_out
 from podium.training.result import evaluate_together, write_result
 
 LENGTHS = {"ep": "--epochs {:.15g}", "it": "--steps {:.15g}", "s": "--budget {:.15g}s"}

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from podium.errors import UsageError
 from podium.settings import FIELDS, FLAG, Origins, Settings
-from podium.training.launch import started_together
-from podium.training.recipes import RECIPES
+from podium.training.distributed.launch import started_together
+from podium.training.recipes.named import RECIPES
 
 if TYPE_CHECKING:
     from podium.data.dataset import Dataset

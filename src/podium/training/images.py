@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from podium.bundle import CARD, Bundle
 from podium.data.dataset import Dataset
 from podium.data.roles import (
     HELD_OUT,
@@ -24,10 +23,11 @@ from podium.data.roles import (
 )
 from podium.data.sources import Progress, load_stored
 from podium.errors import DataError, UsageError
-from podium.recommended import ASKED, run_of
+from podium.runs.bundle import CARD, Bundle
+from podium.runs.folder import SETTINGS
+from podium.runs.recommended import ASKED, run_of
 from podium.settings import Origins, Settings, read_file
-from podium.training.folder import SETTINGS
-from podium.training.transfer import PIN, read_source
+from podium.training.transfer.source import PIN, read_source
 
 
 def source_of(data: str | Path | Dataset) -> str:

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from podium import bundle
 from podium.data.dataset import Dataset
 from podium.data.memory import release_freed_memory
 from podium.data.roles import read_record, record_of
@@ -23,27 +22,28 @@ from podium.evaluation.evaluate import Outputs
 from podium.evaluation.metrics import summarize
 from podium.files import fault, shell_word
 from podium.models.convnet import ConvNet
-from podium.models.weights import load_state
+from podium.runs import bundle
+from podium.runs import checkpoint as state
+from podium.runs.folder import SETTINGS, RunFolder
 from podium.settings import DEFAULT, Origin, Settings, duration, read_file, skips, to_steps, write_file
-from podium.training import state
+from podium.training.autotune.fastest import lay_out
+from podium.training.autotune.forecast import Taught, steps_of
+from podium.training.autotune.trial import denormals_flushed
+from podium.training.distributed.launch import restarted
+from podium.training.distributed.parallel import Ranks, ranks_here
 from podium.training.fake_int8 import exact
-from podium.training.features import cached, constant, probe
 from podium.training.finished import drop_checkpoints, make_again, only_weights_left
-from podium.training.folder import SETTINGS, RunFolder
-from podium.training.forecast import Taught, steps_of
 from podium.training.interrupt import Stopped, stop_signals
-from podium.training.launch import restarted
 from podium.training.optim import Average, learning_rate, make_optimizer
-from podium.training.parallel import Ranks, ranks_here
 from podium.training.plan import Plan, prepare, within_memory
-from podium.training.probe import lay_out
 from podium.training.result import card, check_disk, evaluate_together, facts, rehearse, write_result
 from podium.training.resume import NOT_COMPARED, refuse_changes, refuse_devices
 from podium.training.step import forward_backward
 from podium.training.threads import computing_with, decide_threads
-from podium.training.transfer import frozen_parts
-from podium.training.trial import denormals_flushed
+from podium.training.transfer.features import cached, constant, probe
+from podium.training.transfer.source import frozen_parts
 from podium.training.watch import Watch
+from podium.weights.load import load_state
 
 # what a resume may have otherwise than the run, and by what
 CHANGEABLE = {

@@ -26,16 +26,16 @@ from podium.models.convnet import ConvNet
 from podium.models.forms import SMALL_UP_TO, form
 from podium.models.registry import architecture, build_model
 from podium.settings import Settings, duration, to_steps
+from podium.training.autotune.batch_size import largest_batch
+from podium.training.autotune.fastest import WAYS, fastest_way, lay_out
+from podium.training.autotune.trial import out_of_memory
+from podium.training.distributed.parallel import ALONE, Ranks
+from podium.training.distributed.sync_norm import synchronize
 from podium.training.fake_int8 import fake_int8
-from podium.training.fit import largest_batch
 from podium.training.images import data_of, inherited, refuse_other_images
 from podium.training.losses import Criterion, criterion
-from podium.training.parallel import ALONE, Ranks
-from podium.training.probe import WAYS, fastest_way, lay_out
-from podium.training.recipes import RECIPES
-from podium.training.sync_norm import synchronize
-from podium.training.transfer import adapted, check_same_pixels, frozen_parts, read_source, read_teacher
-from podium.training.trial import out_of_memory
+from podium.training.recipes.named import RECIPES
+from podium.training.transfer.source import adapted, check_same_pixels, frozen_parts, read_source, read_teacher
 
 T = TypeVar("T")
 

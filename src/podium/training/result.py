@@ -16,10 +16,10 @@ from podium.errors import DataError, MachineError
 from podium.evaluation.evaluate import Outputs, evaluate
 from podium.files import json_text, write_atomic
 from podium.models.convnet import ConvNet
+from podium.runs import checkpoint as state
+from podium.runs.folder import PREDICTIONS, RESULT, RunFolder
 from podium.settings import Settings
-from podium.training import state
-from podium.training.folder import PREDICTIONS, RESULT, RunFolder
-from podium.training.parallel import Ranks
+from podium.training.distributed.parallel import Ranks
 from podium.training.plan import Plan
 
 

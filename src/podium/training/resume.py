@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from podium.errors import UsageError
+from podium.runs.folder import RunFolder
 from podium.settings import Origin, Settings
 from podium.training.finished import another_length
-from podium.training.folder import RunFolder
-from podium.training.transfer import same_source
+from podium.training.transfer.source import same_source
 
 # what a run decides by itself where nothing is asked
 OPEN = {"image_size", "small", "channels", "batch_size", "lr", "lr_batch", "flip"}

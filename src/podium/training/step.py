@@ -13,7 +13,7 @@ from podium.data.loader import Batch
 from podium.files import fault
 from podium.models.convnet import ConvNet
 from podium.settings import Settings
-from podium.training.parallel import ALONE, Ranks
+from podium.training.distributed.parallel import ALONE, Ranks
 
 
 def forward_backward(

@@ -10,8 +10,8 @@ import torch
 
 from podium.errors import MachineError, UsageError
 from podium.files import shell_word
-from podium.training.folder import RunFolder
-from podium.training.parallel import Ranks
+from podium.runs.folder import RunFolder
+from podium.training.distributed.parallel import Ranks
 from podium.training.plan import pick_device
 
 SAME = "the result is then not comparable to the bit"

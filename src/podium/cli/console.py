@@ -1,0 +1,134 @@
+"""What a person sees: bars, tables, errors. rich is imported when something is shown."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+import unicodedata
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from podium.errors import ImageError, PodiumError
+
+
+def error(problem: PodiumError, where: str = "", command: Namespace | None = None) -> None:
+    """One line that says what is wrong, one that says how to mend it.
+
+    Args:
+        where: before what is wrong.
+        command: the flags that it came of.
+    """
+    if problem.silent:
+        return
+    print(f"error: {one_line(f'{where}{problem.what}')}", file=sys.stderr)
+    if problem.fix:
+        print(f"fix: {one_line(problem.fix + _skipping(problem, command))}", file=sys.stderr)
+
+
+def one_line(text: str) -> str:
+    """Text with the characters escaped that end a line, steer a terminal, or are not UTF-8: file names may have any."""
+    steering = {"Cc", "Cs", "Zl", "Zp"}
+    return "".join(repr(c)[1:-1] if unicodedata.category(c) in steering else c for c in text)
+
+
+def _skipping(problem: PodiumError, command: Namespace | None) -> str:
+    """What a verb that has --on-bad can do about an image that cannot be read."""
+    given = vars(command) if command is not None else {}
+    if not isinstance(problem, ImageError) or given.get("on_bad", "skip") == "skip" or given.get("resume"):
+        return ""
+    listed = f"; `podium check {shlex.quote(str(given['data']))}` lists all such files" if given.get("data") else ""
+    return f"{listed}; --on-bad skip with a new -o leaves them out"
+
+
+def epoch_line(row: dict[str, Any]) -> str:
+    """A row of the log, for people."""
+    return (
+        f"epoch {row['epoch']:>3}  loss {row['train_loss']:.4f}  {row['split']} top-1 {100 * row['top1']:6.2f} %"
+        f"  loss {row['loss']:.4f}  {row['seconds']:.1f} s"
+    )
+
+
+def _bar(quiet: bool, between: str = "", **how: Any) -> Any:
+    """rich's bar with a count and the time left, on standard error; nothing without a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    more = [TextColumn(between)] if between else []
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *more, TimeRemainingColumn()
+    return Progress(*columns, console=console, disable=quiet or not console.is_terminal, **how)
+
+
+@contextmanager
+def counting_bar(label: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A bar with the time left, on standard error; nothing without a terminal.
+
+    Yields:
+        progress(done, count).
+    """
+    with _bar(quiet) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, count: bar.update(task, completed=done, total=count)
+
+
+@contextmanager
+def timing_bar(quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """The same for what is being timed: no thread draws it, and it is drawn twice a second at most, between the timings.
+
+    Yields:
+        progress(label, count, done).
+    """
+    drawn = 0.0
+    with _bar(quiet, auto_refresh=False, transient=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def progress(label: str, count: int, done: int) -> None:
+            nonlocal drawn
+            if (now := time.monotonic()) - drawn > 0.5:
+                bar.update(task, description=label, completed=done, total=count, refresh=True)
+                drawn = now
+
+        yield progress
+
+
+@contextmanager
+def training_bar(quiet: bool = False) -> Iterator[Callable[..., None]]:
+    """A bar with the time left, and a line an epoch; without a terminal only the lines. Everything goes to standard error.
+
+    Yields:
+        progress(step, steps, shown, label=""): to be called after every step, and with {"timing": of what} while speed is
+            measured, after all training.
+    """
+    if quiet:
+        yield lambda *_, **__: None
+        return
+    timing: list[Callable[[str, int, int], None]] = []
+    with ExitStack() as later, _bar(quiet, "loss {task.fields[loss]}") as bar:
+        task = bar.add_task("training", total=None, loss="")
+
+        def progress(step: int, steps: int, shown: dict[str, Any], label: str = "") -> None:
+            if "reading" in shown:
+                bar.update(task, completed=step, total=steps, description="reading images", loss="")
+            elif "timing" in shown:
+                if not timing:
+                    bar.stop()  # its thread must not draw beside what is timed
+                    timing.append(later.enter_context(timing_bar()))
+                if steps:
+                    timing[0](f"{label}  timing {shown['timing']}", steps, step)
+                elif not bar.console.is_terminal:
+                    print(f"{label}  timing, {shown['timing']}", file=sys.stderr, flush=True)
+            elif "event" in shown:
+                text = f"{label}  {epoch_line(shown)}" if label else epoch_line(shown)
+                if bar.console.is_terminal and not label:
+                    bar.console.print(text)
+                elif not bar.console.is_terminal and (not label or step == steps):
+                    print(text, file=sys.stderr, flush=True)
+            else:
+                bar.update(
+                    task, completed=step, total=steps, description=label or "training", loss=f"{shown['loss']:.4f}"
+                )
+
+        yield progress

@@ -1,0 +1,68 @@
+"""The command line as it runs: which verb, and how an error ends it. The flags are in `parser`, what a verb does in `verbs`."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+import traceback
+
+from podium.cli import console
+from podium.cli.parser import build_parser, parse
+from podium.errors import EXTRAS, MachineError, PodiumError
+from podium.files import FULL, no_shared_memory
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command line; the exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file name need not be UTF-8, nor the terminal
+    arguments = argparse.Namespace(command="the same command line")
+    try:
+        arguments = parse(argv)
+        if arguments.verb is None:
+            build_parser().print_help()
+            return 2
+        code = arguments.run(arguments)
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt as stop:
+        print(f"stopped; {str(stop) or f'start again with: {arguments.command}'}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as problem:
+        if "--debug" in argv:
+            traceback.print_exc()
+        told = _told(problem)
+        console.error(told, command=arguments)
+        return told.exit_code
+
+
+def _told(problem: Exception) -> PodiumError:
+    """Any error as one that says what to do."""
+    if isinstance(problem, PodiumError):
+        return problem
+    if isinstance(problem, ModuleNotFoundError) and (extra := EXTRAS.get(str(problem.name).split(".")[0])):
+        return MachineError(f"{problem.name} is not installed, which this needs", f'pip install "podium[{extra}]"')
+    if (shared := no_shared_memory(problem)) is not None:
+        return shared
+    if isinstance(problem, OSError):
+        full = problem.errno in FULL
+        fix = "free some space, then run the same again" if full else "check the path and its permissions"
+        return MachineError(f"{problem.filename or 'input or output'}: {problem.strerror or problem}", fix)
+    if isinstance(problem, RuntimeError) and "can't start new thread" in str(problem):
+        fix = "end other programs, take fewer --workers, or raise the limit on threads (ulimit -u)"
+        return MachineError("the system starts no more threads", fix)
+    if isinstance(problem, MemoryError) or "can't allocate memory" in str(problem):
+        return MachineError("no memory is left", "take a smaller --batch-size or --image-size, or fewer --workers")
+    said = " ".join(f"{type(problem).__name__}: {problem}".split())
+    return PodiumError(f"a fault of Podium's own ({said})", "report it with what --debug prints")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Networks drawn as their papers' figures draw them."""

@@ -1,0 +1,1 @@
+"""The networks: one file for each paper, and the blocks that several of them share."""

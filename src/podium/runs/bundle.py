@@ -1,0 +1,183 @@
+"""What ships: `model.safetensors` and `card.json`; weights with their classes and preprocessing. No pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from podium.calls import public
+from podium.data.decode import Preprocessing
+from podium.errors import ModelFileError, NumericError, UsageError, no_answer
+from podium.files import json_text, not_finite, seal, shell_word, without_folders, write_together
+from podium.models.convnet import ConvNet
+from podium.models.registry import find_peer, rebuild
+from podium.runs.recommended import run_of
+from podium.runs.tensors import safetensors_parts, sha256
+from podium.weights.download import official
+from podium.weights.load import import_weights, load_state, statistics
+
+WEIGHTS, CARD = "model.safetensors", "card.json"
+SEAL = "card_sha256"  # in a card: the digest of all else in it
+FORMAT = 1
+# In which order akamaster/pytorch_resnet_cifar10 has its classes.
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+@dataclass
+class Bundle:
+    """A network that knows its classes and what it does to an image first.
+
+    Args:
+        model: in evaluation mode.
+        classes: in the order of the logits.
+        preprocessing: from an image file to the network's input.
+        card: all that `card.json` says.
+        folder: where it was read from; None if it was not read.
+    """
+
+    model: ConvNet
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    card: dict[str, Any]
+    folder: Path | None = None
+
+    @torch.inference_mode()
+    @public
+    def predict(self, images: str | Path | Sequence[str | Path], top: int = 5) -> list[dict[str, Any]]:
+        """The most probable classes of image files.
+
+        Args:
+            images: one path or several.
+            top: how many classes of each; fewer where there are fewer.
+
+        Returns:
+            For each file {file, top: [{class, probability}]}, most probable first.
+
+        Raises:
+            DataError: a file that is missing or is not an image.
+            NumericError: what the network says of an image is not a number; names the image.
+            UsageError: the network sees neither grey nor colour.
+        """
+        from podium.data.dataset import ImageFile
+
+        if top < 1:
+            raise UsageError(f"top: {top}", "give at least 1")
+        paths = [images] if isinstance(images, str | Path) else list(images)
+        p = self.preprocessing
+        p.check_channels()
+        mean, std = torch.tensor(p.mean), torch.tensor(p.std)
+        out = []
+        for path in paths:
+            pixels = p.pixels(ImageFile.of(Path(path)).read(), str(path))
+            x = (torch.tensor(pixels).float() * (1 / (255 * std)) - mean / std).permute(2, 0, 1)[None]
+            x = x.to(next(self.model.parameters()).device)
+            logits = self.model(x).float()
+            if not torch.isfinite(logits).all():
+                raise no_answer(str(path))
+            best = logits.softmax(1)[0].cpu().topk(min(top, len(self.classes)))
+            ranked = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+            out.append({"file": str(path), "top": [{"class": self.classes[i], "probability": q} for i, q in ranked]})
+        return out
+
+
+def save(
+    folder: Path, net: ConvNet, classes: Sequence[str], preprocessing: Preprocessing, facts: dict[str, Any]
+) -> None:
+    """Write the network as a bundle, without classifiers that only training needs.
+
+    Args:
+        folder: made if it is not there.
+        facts: more for the card: scores, versions, parent; of paths in it only the last part is kept.
+
+    Raises:
+        MachineError: the disk is full; a bundle that was there stays whole.
+        NumericError: a number for the card is NaN or infinite.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    net = net.strip()
+    weights = safetensors_parts(net.state_dict())
+    spec = {key: list(value) if isinstance(value, tuple) else value for key, value in net.spec.items()}
+    card = {
+        "format": FORMAT,
+        "spec": spec,
+        "classes": list(classes),
+        "preprocessing": preprocessing.to_dict(),
+        "sha256": sha256(weights),
+        **without_folders(facts),
+    }
+    if where := not_finite(card):
+        raise NumericError(f"{folder / CARD}: {where} is not a finite number", "the network was not saved")
+    card = json.loads(json.dumps(card))  # as it will be read
+    card[SEAL] = seal(card, SEAL)
+    write_together(folder, {WEIGHTS: weights, CARD: [json_text(card, indent=1).encode()]})
+
+
+def load(path: str | os.PathLike[str]) -> Bundle:
+    """Read a run folder or a bundle; of a comparison's folder the run that it recommends.
+
+    Raises:
+        ModelFileError: not a bundle, damaged, made by a newer Podium, or without classes or preprocessing.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load as deserialize
+
+    folder = run_of(path)
+    folder = folder.parent if folder.name in (WEIGHTS, CARD) else folder
+    for name in (WEIGHTS, CARD):
+        if not (folder / name).is_file():
+            raise ModelFileError(f"{folder}: no run or bundle ({name} is missing)", "give the folder of a finished run")
+    try:
+        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+        if where := not_finite(card):
+            raise ValueError(f"{where} is not a finite number")
+        if card["format"] > FORMAT:
+            raise ModelFileError(f"{folder / CARD}: made by a newer Podium (format {card['format']})", "update podium")
+        if SEAL in card and card[SEAL] != seal(card, SEAL):
+            what = f"{folder / CARD}: changed since it was written ({SEAL} says so)"
+            raise ModelFileError(what, f"copy it again; if the change is yours, take the line {SEAL} out of it")
+        spec: dict[str, Any] = card["spec"]
+        classes, expected = tuple(card["classes"]), card["sha256"]
+        preprocessing = Preprocessing.from_dict(card["preprocessing"])
+        if not all(isinstance(name, str) for name in classes) or len(classes) != spec["num_classes"]:
+            raise ValueError(f"the network has {spec['num_classes']} classes, the names are {list(classes)}")
+        if preprocessing.channels != spec["in_chans"]:
+            raise ValueError(f"{preprocessing.channels} channels for a network of {spec['in_chans']}")
+        net = rebuild(spec)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        what = f"{folder / CARD}: not a card of Podium ({type(error).__name__}: {error})"
+        raise ModelFileError(what, "without classes and preprocessing a prediction would be a guess") from None
+    content = (folder / WEIGHTS).read_bytes()
+    actual = hashlib.sha256(content).hexdigest()
+    if actual != expected:
+        what = f"{folder / WEIGHTS}: damaged (sha256 {actual[:12]}, the card says {str(expected)[:12]})"
+        again = f", or train it again: podium train --config {shell_word(folder / 'settings.yaml')} -o NEW"
+        raise ModelFileError(what, f"copy it again{again if (folder / 'settings.yaml').is_file() else ''}")
+    try:
+        state = deserialize(content)
+    except SafetensorError as error:
+        raise ModelFileError(f"{folder / WEIGHTS}: not a safetensors file ({error})", "copy it again") from None
+    load_state(net, state, str(folder / WEIGHTS))
+    return Bundle(net.eval(), classes, preprocessing, card, folder)
+
+
+def from_peer(
+    source: str, path: Path | None = None, num_classes: int | None = None, in_chans: int | None = None
+) -> Bundle:
+    """A peer's checkpoint, with the preprocessing it was trained with; arguments as `podium.import_weights` has them."""
+    path = path if path is not None else official(source)
+    net, notes = import_weights(source, path, num_classes=num_classes, in_chans=in_chans)
+    net.eval()
+    pixels, k = dict(find_peer(source).pixels), net.spec["num_classes"]
+    if (channels := net.spec["in_chans"]) != len(pixels["mean"]):
+        mean, std = statistics(pixels, channels)
+        pixels |= {"mean": mean, "std": std, "channel_order": "rgb"}
+    classes = CIFAR10_CLASSES if source.startswith("akamaster:") and k == 10 else tuple(f"class {i}" for i in range(k))
+    preprocessing = Preprocessing(net.spec["image_size"], channels, **pixels)
+    return Bundle(net, classes, preprocessing, {"origin": source, "file": path.name, "notes": notes})

@@ -1,0 +1,83 @@
+"""The largest batch that fits into memory, found by really taking a step of it on a copy that is thrown away."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+
+import torch
+
+from podium.models.convnet import ConvNet
+from podium.settings import Settings
+from podium.training.autotune.trial import Trial, memory_in_use, memory_left, out_of_memory
+
+SHARE, RESERVE = 0.8, 256_000_000  # of the memory that is left, less bytes for images decoded ahead, judging, saving
+SAMPLE = 8  # images of the first trial
+OVER_SAVED = 1.5  # of a step's memory over what is kept for the way back, about: where the search begins
+
+
+def largest_power(step: Callable[[int], int | None], room: int, guess: int, most: int) -> int | None:
+    """The largest power of two whose step fits.
+
+    Args:
+        step: takes a step of so many images: the bytes it needed, or None if it came to the end of memory.
+        room: bytes there are.
+        guess: where to begin; a step far too large is slow, or the end of the process.
+        most: images at most.
+
+    Returns:
+        At least 2, or None if that does not fit either.
+    """
+    batch = 1 << (max(2, min(guess, most)).bit_length() - 1)
+    while (used := step(batch)) is None or used > room:
+        batch //= 2
+        if batch < 2:
+            return None
+    while 2 * batch <= most and 2 * used <= room:
+        twice = step(2 * batch)
+        if twice is None or twice > room:
+            break
+        batch, used = 2 * batch, twice
+    return batch
+
+
+def largest_batch(net: ConvNet, s: Settings, most: int, amp: bool) -> int | None:
+    """The largest power of two of images whose step fits into what memory is left, `most` at most; None: not even 2.
+
+    Args:
+        net: on its device; left as it is.
+        s: of the run; accumulation and checkpointing count.
+        amp: compute in bfloat16.
+    """
+    device = next(net.parameters()).device
+    gc.collect()
+    before, _ = memory_in_use(device, reset=True)
+    room = max(0, int(SHARE * memory_left(device)) - RESERVE)
+    s = s.replace(lr=s.lr or 0.0)  # decided later, and of no account here
+    least = 2 * s.accumulate
+
+    def attempt(batch: int) -> int | None:
+        memory_in_use(device, reset=True)
+        try:
+            trial = Trial(net, s)
+            trial.step(trial.images(max(batch, least)), amp)
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            return None
+        return memory_in_use(device)[1] - before
+
+    try:
+        trial = Trial(net, s)
+        count = max(least, min(SAMPLE, most))
+        saved = trial.saved_bytes(trial.images(count), amp) / count
+        del trial
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        saved = float(room)
+    weights = 4 * sum(p.nbytes for p in net.parameters())  # a copy, its gradient and an optimiser's two
+    found = largest_power(attempt, room, int((room - weights) / (OVER_SAVED * max(1.0, saved))), most)
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    return found if found is None or found >= least else None

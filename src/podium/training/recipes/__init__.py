@@ -1,0 +1,1 @@
+"""Named settings, ours and those of papers and articles."""

@@ -1,0 +1,1 @@
+"""Runs that start from weights, from a teacher or from frozen features."""

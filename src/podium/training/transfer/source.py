@@ -1,0 +1,213 @@
+"""Where a run's weights come from, who teaches it, and which of its parts are frozen at a step."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from podium.data import augment as aug
+from podium.data.dataset import Dataset
+from podium.data.decode import Preprocessing
+from podium.errors import ModelFileError, UsageError
+from podium.files import PIN
+from podium.models.convnet import ConvNet
+from podium.models.registry import rebuild
+from podium.runs import bundle
+from podium.runs.bundle import Bundle
+from podium.runs.recommended import run_of
+from podium.settings import Settings, to_steps
+from podium.weights.download import official
+from podium.weights.load import adapt_channels, statistics
+
+
+@dataclass(frozen=True)
+class Source:
+    """Weights that were read.
+
+    Args:
+        bundle: with classes and preprocessing.
+        pinned: its name, with the SHA-256 of its file: what `settings.yaml` and the card say.
+    """
+
+    bundle: Bundle
+    pinned: str
+
+
+def read_source(name: str, setting: str = "weights") -> Source:
+    """A run or bundle, LIBRARY:NAME, or LIBRARY:NAME=FILE; with "@sha256:..." behind it, exactly that one.
+
+    Raises:
+        UsageError: there is no such thing, or it has changed since it was pinned.
+        ModelFileError: it is damaged.
+    """
+    what, _, pin = name.partition(PIN)
+    if Path(what).exists():
+        what = str(run_of(what))  # of a comparison, the run itself: another may be recommended later
+        made = bundle.load(what)
+        where, digest = str(Path(what).resolve()), str(made.card["sha256"])
+    elif ":" in what:
+        peer, _, file = what.partition("=")
+        path = Path(file) if file else official(peer)
+        if not path.is_file():
+            raise UsageError(f"{setting}: {path}: no such file", "give LIBRARY:NAME=FILE")
+        made, digest = bundle.from_peer(peer, path), hashlib.sha256(path.read_bytes()).hexdigest()
+        where = f"{peer}={path.resolve()}"
+    else:
+        raise UsageError(f"{setting}: there is nothing at {what!r}", "give a run or bundle, or LIBRARY:NAME=FILE")
+    if pin and pin != digest:
+        raise UsageError(
+            f"{setting}: {what} has changed since the run began (sha256 {digest[:12]}, not {pin[:12]})",
+            "put the old one back, or start another run with -o",
+        )
+    return Source(made, f"{where}{PIN}{digest}")
+
+
+def same_source(asked: str, recorded: str | None) -> bool:
+    """Whether a name means what a run has on record."""
+    plain, _, pin = asked.partition(PIN)
+    old, _, digest = (recorded or "").partition(PIN)
+    peer, equals, file = plain.partition("=")
+    where = str(run_of(plain).resolve()) if Path(plain).exists() else peer + equals + str(Path(file).resolve())
+    return (where == old and pin in ("", digest)) or (not equals and old.startswith(f"{plain}="))
+
+
+def adapted(source: Source, s: Settings, data: Dataset) -> tuple[ConvNet, Preprocessing]:
+    """The network with its weights, made to fit a data set, and how images become its pixels.
+
+    Classes that are the same, in whatever order, keep their classifier; others get a fresh one, a function of the seed.
+
+    Raises:
+        UsageError: the settings ask for another network or form than the weights are of.
+    """
+    net, old = source.bundle.model, source.bundle.preprocessing
+    name = source.pinned.partition(PIN)[0]
+    if s.model and s.model != net.spec["model"]:
+        raise UsageError(f"weights: {name} is a {net.spec['model']}, not a {s.model}", f"train {net.spec['model']}")
+    if s.small is not None and s.small != net.spec["small"]:
+        form = "small" if net.spec["small"] else "full"
+        raise UsageError(f"small: {name} has the {form} form", "leave it out")
+    if s.image_size is not None and s.image_size != net.spec["image_size"]:
+        net = _resized(net, s.image_size, name)
+    pixels = {"mean": old.mean, "std": old.std}
+    if data.channels != net.spec["in_chans"]:
+        before, after = (statistics(pixels, channels) for channels in (net.spec["in_chans"], data.channels))
+        adapt_channels(net, data.channels, before, after)
+    same = set(data.classes) == set(source.bundle.classes)
+    if same:
+        reorder(net, [source.bundle.classes.index(c) for c in data.classes], name)
+    else:
+        torch.manual_seed(aug.key(s.seed, "head"))
+        net.reset_head(len(data.classes))
+    crop = old.crop_pct if same else data.crop_pct
+    several = data.channels == old.channels
+    mean, std = (old.mean, old.std) if several else statistics(pixels, data.channels)
+    preprocessing = dataclasses.replace(
+        old,
+        image_size=net.spec["image_size"],
+        channels=data.channels,
+        resize=data.resize,
+        crop_pct=crop if data.resize == "crop" else 1.0,
+        mean=tuple(mean),
+        std=tuple(std),
+        channel_order=old.channel_order if several else "rgb",
+        white=old.white if same else data.depth[0],
+    )
+    return net.train(), preprocessing
+
+
+def _resized(net: ConvNet, size: int, name: str) -> ConvNet:
+    """The same weights for images of another size."""
+    other = rebuild({**net.spec, "image_size": size})
+    state = net.state_dict()
+    if any(value.shape != state[key].shape for key, value in other.state_dict().items()):
+        raise UsageError(
+            f"image_size: the fully connected layers of {name} are for {net.spec['image_size']} px, not {size}",
+            f"--image-size {net.spec['image_size']}",
+        )
+    other.load_state_dict(state)
+    return other
+
+
+@torch.no_grad()
+def reorder(net: ConvNet, order: list[int], name: str) -> None:
+    """Put the classifiers' rows into another order."""
+    if order == sorted(order):
+        return
+    for part in (net.head, *net.auxiliary.values()):
+        layer = part.classifier
+        if not isinstance(layer, nn.Linear):
+            raise ModelFileError(f"{name}: has its classes in another order than the data", "train a fresh network")
+        layer.weight.copy_(layer.weight[order].clone())
+        layer.bias.copy_(layer.bias[order].clone())
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Who is imitated.
+
+    Args:
+        source: the network and its preprocessing, which the student shares.
+        logits: of images (N, C, H, W), in the order of the data's classes.
+    """
+
+    source: Source
+    logits: Callable[[Tensor], Tensor]
+
+
+def read_teacher(name: str, data: Dataset, device: torch.device) -> Teacher:
+    """A teacher who knows exactly the data's classes.
+
+    Raises:
+        UsageError: it does not, or sees another number of channels.
+    """
+    source = read_source(name, "teacher")
+    made, order = source.bundle, [source.bundle.classes.index(c) for c in data.classes if c in source.bundle.classes]
+    if len(order) != len(data.classes) or len(order) != len(made.classes):
+        what = (
+            f"teacher: {name} knows {len(made.classes)} classes, {len(order)} of the {len(data.classes)} of {data.name}"
+        )
+        raise UsageError(what, "give one that was trained on the same classes")
+    if made.preprocessing.channels != data.channels:
+        raise UsageError(
+            f"teacher: {name} sees {made.preprocessing.channels} channels, {data.name} has {data.channels}",
+            f"--channels {made.preprocessing.channels}",
+        )
+    reorder(made.model, order, name)
+    net = made.model.eval().requires_grad_(False).to(device)
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Teacher(source, net)
+
+
+def check_same_pixels(preprocessing: Preprocessing, teacher: Preprocessing) -> None:
+    """Teacher and student look at the same numbers.
+
+    Raises:
+        UsageError: they do not; names the first thing that differs.
+    """
+    for key in ("image_size", "channels", "mean", "std", "channel_order", "white"):
+        own, theirs = getattr(preprocessing, key), getattr(teacher, key)
+        if own != theirs:
+            raise UsageError(f"teacher: its {key} is {theirs}, the student's {own}", "take one that sees the same")
+
+
+def frozen_parts(s: Settings, net: ConvNet, step: int, total: int, steps_per_epoch: int) -> int:
+    """How many parts, of the stem and the stages, are frozen at a step (counted from 0) of `total`.
+
+    All that `freeze` names until `unfreeze`; then one after the other thaws, from the top, until none is left at twice
+    that time [Howard and Ruder 2018, section 3.3, "gradual unfreezing"].
+    """
+    if s.freeze is None:
+        return 0
+    parts = len(net.parts_until(s.freeze))
+    if s.unfreeze is None:
+        return parts
+    begin = to_steps("unfreeze", s.unfreeze, steps_per_epoch, total)
+    if step < begin:
+        return parts
+    return max(0, parts - 1 - (step - begin) * parts // max(1, begin))

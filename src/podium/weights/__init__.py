@@ -1,0 +1,1 @@
+"""Weights of other libraries: fetched, opened and matched to our networks."""

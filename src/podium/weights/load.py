@@ -1,0 +1,135 @@
+"""Other people's checkpoints, read into our names by the rules of the families."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from podium.errors import ModelFileError, UsageError
+from podium.models.convnet import ConvNet
+from podium.models.modules import Grid
+from podium.models.registry import add_ones, build_model, find_peer
+from podium.weights.foreign import read_foreign
+from podium.weights.match import first_conv, fitting, match, mismatches, refuse_not_finite
+
+
+def load_state(net: ConvNet, state: dict[str, Tensor], origin: str) -> None:
+    """Fill a network with weights of exactly its names and shapes.
+
+    Raises:
+        ModelFileError: names the first missing, unexpected and mismatched ones, or the one that is not finite.
+    """
+    if wrong := mismatches(net.state_dict(), state):
+        raise ModelFileError(
+            f"{origin}: not the weights of {net.spec['model']} ({wrong})", "name the architecture they are of"
+        )
+    refuse_not_finite(state, origin)
+    net.load_state_dict(state, strict=False)
+
+
+def import_weights(
+    source: str, path: Path, *, num_classes: int | None = None, in_chans: int | None = None
+) -> tuple[ConvNet, list[str]]:
+    """A network filled from a peer's checkpoint.
+
+    Args:
+        source: "LIBRARY:NAME", such as "torchvision:resnet50".
+        path: the downloaded file.
+        num_classes: put a fresh head of this size on it, where it has another.
+        in_chans: fold the first convolution's filters into this many channels, where it has others (`adapt_channels`).
+
+    Returns:
+        The network, and a line for each thing that is not as it is in the file.
+
+    Raises:
+        UsageError: an unknown peer or network, or one whose weights have no rules here.
+        ModelFileError: the file is not those weights; names a known network whose weights they are.
+    """
+    known, notes = find_peer(source), []
+    for what, asked, least in (("num_classes", num_classes, 2), ("in_chans", in_chans, 1)):
+        if asked is not None and asked < least:
+            raise UsageError(f"{what}: {asked}", f"give at least {least}")
+    theirs = read_foreign(path)
+    found = match(known, theirs, num_classes)
+    if found.wrong:
+        other = fitting(source, theirs)
+        fix = f"these are the weights of {other}: give that name" if other else "name the architecture they are of"
+        raise ModelFileError(f"{path}: not the weights of {known.model} ({found.wrong})", fix)
+    net, state = build_model(known.model, **found.arguments), found.state
+    if not found.has_head:
+        notes.append(f"the file has no classifier: a fresh one for {num_classes} classes")
+        state |= {key: value for key, value in net.state_dict().items() if key.startswith("head.")}
+    if source.startswith("keras:"):
+        _channels_first(net, state)
+    load_state(net, {k: v.float() if v.is_floating_point() else v for k, v in state.items()}, str(path))
+    had = net.spec["in_chans"]
+    if in_chans is not None and in_chans != had:
+        notes.append(f"the first convolution is adapted from {had} to {in_chans} channels")
+        adapt_channels(net, in_chans, *(statistics(known.pixels, channels) for channels in (had, in_chans)))
+    if num_classes is not None and num_classes != net.spec["num_classes"]:
+        notes.append(f"the classifier is fresh: {num_classes} classes, not {net.spec['num_classes']}")
+        net.reset_head(num_classes)
+    return net, notes
+
+
+def _channels_first(net: ConvNet, state: dict[str, Tensor]) -> None:
+    """Keras flattens maps with the channels last: the columns of the layer that reads them change places."""
+    if isinstance(grid := net.head.pool, Grid):
+        key = next(f"head.{n}.weight" for n, m in net.head.named_modules() if isinstance(m, nn.Linear))
+        if key in state and state[key].shape[1] % grid.side**2 == 0:
+            state[key] = state[key].unflatten(1, (grid.side, grid.side, -1)).permute(0, 3, 1, 2).flatten(1)
+
+
+Statistics = tuple[Sequence[float], Sequence[float]]  # mean and standard deviation, a number a channel
+
+
+def statistics(pixels: Mapping[str, Any], channels: int) -> Statistics:
+    """What images of so many channels are normalised by: the peer's own numbers, or for other channels their average."""
+    mean, std = pixels["mean"], pixels["std"]
+    if len(mean) == channels:
+        return mean, std
+    return (sum(mean) / len(mean),) * channels, (sum(std) / len(std),) * channels
+
+
+@torch.no_grad()
+def adapt_channels(
+    net: ConvNet, in_chans: int, before: Statistics | None = None, after: Statistics | None = None
+) -> None:
+    """Let the first convolution read another number of channels.
+
+    A grey picture, shown in all of them, is answered as it was answered before. The deviations are folded into the weights.
+    Where the means differ, so do the numbers that a pixel becomes, by a constant for each channel, which is not there in
+    the padding around the image: one more channel of ones (`blocks.Ones`) carries it.
+
+    Args:
+        in_chans: at least 1.
+        before, after: what images were, and will be, normalised by; all channels alike if None.
+    """
+    name = first_conv(net)
+    layer: Any = net.get_submodule(name)
+    had = net.spec["in_chans"]
+    old_mean, old_std = (torch.tensor(v, dtype=torch.float64) for v in before or ((0.0,) * had, (1.0,) * had))
+    mean, std = (torch.tensor(v, dtype=torch.float64) for v in after or ((0.0,) * in_chans, (1.0,) * in_chans))
+    # Which new channel each old one is read from: more repeat them in turn, fewer share them.
+    most = max(had, in_chans)
+    old, new = torch.arange(most) % had, torch.arange(most) % in_chans
+    share = 1 / torch.bincount(old, minlength=had)[old] / old_std[old]  # of the filter, over the deviation it had
+    filters = layer.weight.double()
+    parts = filters[:, old] * share.view(1, -1, 1, 1)  # (K, most, h, w)
+    fresh = filters.new_zeros(len(filters), in_chans, *filters.shape[2:])
+    fresh.index_add_(1, new, parts * std[new].view(1, -1, 1, 1))
+    shift = (parts * (mean[new] - old_mean[old]).view(1, -1, 1, 1)).sum(1, keepdim=True)
+    ones = bool(net.spec.get("ones"))
+    if ones:
+        shift += filters[:, had:]
+    if bool((mean[new] != old_mean[old]).any()) and not ones:
+        add_ones(net)
+        ones = True
+    if ones:
+        fresh = torch.cat([fresh, shift], 1)
+    layer.weight, layer.in_channels = nn.Parameter(fresh.to(layer.weight.dtype)), fresh.shape[1]
+    net.spec = {**net.spec, "in_chans": in_chans}
