@@ -2,7 +2,7 @@
 # The whole road on one data set: compare networks, make the winner smaller, put it into 8-bit integers, export it, and use it
 # where there is no torch. The same command again goes on with what is unfinished.
 #
-#   bash examples/road.sh ../shared/data/fashion-mnist road "--epochs 2"
+#   bash examples/road.sh fashion-mnist road "--epochs 2"
 #
 # DATA, the folder of all that is made, flags of the comparison. podium must be on the PATH: `source .venv/bin/activate`.
 set -euo pipefail

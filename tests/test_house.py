@@ -1,4 +1,7 @@
-"""The house rules: who may import whom, how long a file may be, and what has no place in a library."""
+"""The rules of the source tree: who may import whom, how long a file may be, and what has no place in a library.
+
+`python tests/test_house.py` writes the table of the rooms in `docs/architecture.md` anew.
+"""
 
 import ast
 import re
@@ -80,6 +83,38 @@ def room(path):
     return first.removesuffix(".py")
 
 
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+MARKERS = "<!-- rooms: written by `python tests/test_house.py` -->\n\n", "\n\n<!-- end of rooms -->"
+
+
+def rooms_table():
+    """The rooms as a Markdown table, from the ground up: what each is for, and which it may import."""
+    rows = ["| room | what it is for | may import, besides the ground |", "| --- | --- | --- |"]
+    for own, others in MAY.items():
+        if own.startswith("__"):
+            continue
+        folder = SOURCE / own
+        path, shown = (folder / "__init__.py", f"{own}/") if folder.is_dir() else (SOURCE / f"{own}.py", f"{own}.py")
+        idea = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))).splitlines()[0]
+        reach = (
+            f"ground: {', '.join(sorted(others)) or 'nothing'}" if own in GROUND else ", ".join(others_in_order(others))
+        )
+        rows.append(f"| `{shown}` | {idea.replace('|', '&#124;')} | {reach or 'nothing'} |")
+    return "\n".join(rows)
+
+
+def others_in_order(others):
+    """Rooms from the ground up."""
+    return [name for name in MAY if name in others]
+
+
+def write_rooms_table():
+    """Put the table between its markers."""
+    before, _, rest = ARCHITECTURE.read_text(encoding="utf-8").partition(MARKERS[0])
+    after = rest.partition(MARKERS[1])[2]
+    ARCHITECTURE.write_text(before + MARKERS[0] + rooms_table() + MARKERS[1] + after, encoding="utf-8")
+
+
 def imported(nodes):
     """The modules that statements import; `from podium import api` is podium.api."""
     for node in nodes:
@@ -101,7 +136,7 @@ def rooms_named(path):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(SOURCE)))
 def test_a_room_imports_only_those_before_it(path):
     own = room(path)
-    assert own in MAY, f"{own} is a room the plan does not know"
+    assert own in MAY, f"{own} is a room without an entry in MAY"
     allowed = GROUND if own not in GROUND else set()
     for other, module in rooms_named(path):
         assert other in MAY[own] | allowed | {own}, f"{path.name} may not import {module}"
@@ -109,13 +144,19 @@ def test_a_room_imports_only_those_before_it(path):
         assert narrow is None or module in narrow, f"{path.name} may import of {other} only {narrow}, not {module}"
 
 
-def test_the_plan_has_no_circle_and_no_room_that_is_not_there():
+def test_imports_have_no_circle_and_every_room_is_there():
     assert {room(path) for path in FILES} == set(MAY)
     done = set()
     while len(done) < len(MAY):
         ready = {own for own, others in MAY.items() if own not in done and others <= done}
         assert ready, f"a circle among {set(MAY) - done}"
         done |= ready
+
+
+def test_the_documentation_has_the_rooms():
+    text = ARCHITECTURE.read_text(encoding="utf-8")
+    written = text.partition(MARKERS[0])[2].partition(MARKERS[1])[0]
+    assert written == rooms_table(), "python tests/test_house.py writes the table"
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if room(path) in LIGHT], ids=lambda path: path.name)
@@ -188,3 +229,7 @@ def test_every_public_name_is_there_and_nothing_else():
     assert set(dir(podium)) == set(podium.__all__)
     with pytest.raises(AttributeError, match="trian"):
         podium.trian
+
+
+if __name__ == "__main__":
+    write_rooms_table()
