@@ -19,7 +19,10 @@ from pathlib import Path
 CONTEXT = multiprocessing.get_context("forkserver")
 LOADED = [
     "podium.cli.main",
-    "podium.api",
+    "podium.api.train",
+    "podium.api.evaluate",
+    "podium.api.smaller",
+    "podium.api.deploy",
     "podium.training.loop",
     "torch._dynamo",
     "sklearn.datasets",

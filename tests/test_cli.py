@@ -7,12 +7,14 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
 from rich.console import Console
 
-from podium.cli import console, parser
+from podium import tables
+from podium.cli import parser
 from podium.models import list_models
 from podium.settings import FIELDS
 from podium.training.recipes.named import RECIPES
@@ -29,9 +31,24 @@ VERBS = [
     "compare",
     "predict",
     "bench",
+    "prune",
+    "slim",
+    "distill",
+    "quantize",
     "export",
+    "verify",
     "import",
 ]
+
+
+def test_a_module_that_has_what_a_verb_has_is_a_verb():
+    folder = Path(parser.__file__).parent
+    written = {
+        path.stem
+        for path in folder.glob("*.py")
+        if "def add_flags(" in path.read_text() and path != Path(parser.__file__)
+    }
+    assert written == {verb.__name__.rpartition(".")[2] for verb in parser.VERBS}
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -249,9 +266,9 @@ def test_import_writes_a_bundle_and_never_over_one(podium, shared, tmp_path, pic
 @pytest.mark.parametrize("width", [20, 60, 200])
 def test_a_narrow_terminal_costs_no_name(monkeypatch, width):
     screen = Console(width=width, file=io.StringIO())
-    monkeypatch.setattr(console, "screen", lambda: screen)
+    monkeypatch.setattr(tables, "screen", lambda: screen)
     figures = {f"figure {n}": f"{n}234.5" for n in range(6)}
-    console.table("", ["model", *figures], [["wide_resnet50_2", *figures.values()]], set(figures))
+    tables.table("", ["model", *figures], [["wide_resnet50_2", *figures.values()]], set(figures))
     shown = screen.file.getvalue()
     assert all(text in shown for text in ("wide_resnet50_2", *figures, *figures.values()))
 

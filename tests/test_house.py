@@ -36,7 +36,6 @@ MAY = {
     "deployment": {"weights", "data", "runs", "evaluation"},
     "compression": {"settings", "models", "networks", "data", "runs", "evaluation", "training", "deployment"},
     "verification": {"runs", "deployment"},
-    "smaller": {"settings", "data", "runs", "training", "comparison", "compression"},
     "api": {"settings", "models", "data", "runs", "evaluation", "training", "comparison", "compression", "deployment"},
     "cli": {
         "settings",
@@ -51,7 +50,6 @@ MAY = {
         "deployment",
         "compression",
         "verification",
-        "smaller",
         "api",
     },
     "__main__": {"cli"},

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from podium.cli import networks
+from podium.cli import models
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def raising(problem):
     ],
 )
 def test_no_error_is_shown_as_a_traceback_unless_asked(podium, monkeypatch, problem, code, words):
-    monkeypatch.setattr(networks, "models", raising(problem))
+    monkeypatch.setattr(models, "run", raising(problem))
     podium("models").refused(code, *words)
     said = podium("models", "--debug")
     assert said.code == code
@@ -154,7 +154,7 @@ def test_debug_may_stand_before_the_verb_and_keeps_the_exit_code(podium):
 
 
 def test_ctrl_c_and_a_reader_that_has_gone_end_quietly(podium, monkeypatch):
-    monkeypatch.setattr(networks, "models", raising(KeyboardInterrupt()))
+    monkeypatch.setattr(models, "run", raising(KeyboardInterrupt()))
     said = podium("models")
     assert (said.code, said.out, said.err) == (130, "", "stopped; start again with: podium models\n")
     reader, writer = os.pipe()

@@ -252,12 +252,13 @@ def test_all_seeds_of_a_comparison_hold_the_same_images_out(photos, tmp_path):
     assert told(read_record(second).roles["val"]) == held
     assert evaluated(second, photos)["top1"] == json.loads((second / "result.json").read_text())["top1"]
     model = library.load(second)
-    from podium import api
+    from podium.api.run_images import images_for
     from podium.training import images
+    from podium.training.recipes.named import settings_of
 
-    data = api.images_for(second, None, model)
+    data = images_for(second, None, model)
     assert told(data.splits["val"].contents()) == held
-    merged = api.settings_of("shrink", None, {"data": str(photos)})
+    merged = settings_of("shrink", None, {"data": str(photos)})
     _, data = images.as_parent(merged, second, None)
     assert told(data.splits["val"].contents()) == held
 

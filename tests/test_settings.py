@@ -1,9 +1,12 @@
 """Settings: what is read is what was written, and what cannot be meant is refused by name and line."""
 
+import typing
+
 import pytest
 
+from podium.api.settings_fields import DistillFields, SettingsFields
 from podium.errors import UsageError
-from podium.settings import FIELDS, Settings, duration, merge, read_file, to_steps, write_file
+from podium.settings import FIELDS, TYPES, Settings, duration, merge, read_file, to_steps, write_file
 from podium.training.recipes.named import RECIPES, settings_of
 
 
@@ -97,3 +100,11 @@ def test_every_setting_says_what_it_is():
 def test_unknown_recipe_names_the_closest():
     with pytest.raises(UsageError, match="resnet-2015"):
         settings_of("resnet2015", None, {})
+
+
+def test_the_keywords_that_editors_complete_are_the_settings():
+    lengths = {"epochs": float, "steps": int, "budget": str}
+    own = {"model", "data", "recipe"}  # arguments that every operation has beside its settings
+    completed = typing.get_type_hints(SettingsFields)
+    assert completed == {key: kind for key, kind in TYPES.items() if key not in own} | lengths
+    assert typing.get_type_hints(DistillFields) == {key: kind for key, kind in completed.items() if key != "teacher"}

@@ -1,1 +1,1 @@
-"""The command line: a file for each group of verbs, their flags, and what is printed."""
+"""The command line: a module for each verb with its flags, and what the verbs have in common."""

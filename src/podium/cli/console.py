@@ -1,4 +1,4 @@
-"""What a person sees: bars, tables, errors. rich is imported when something is shown."""
+"""What a person sees while a verb runs: errors, lines of the log, progress bars. rich is imported when a bar is shown."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from podium.errors import ImageError, PodiumError
 
 
 def error(problem: PodiumError, where: str = "", command: Namespace | None = None) -> None:
-    """One line that says what is wrong, one that says how to mend it.
+    """Print an error on standard error: a line that says what is wrong, and one that says what to do.
 
     Args:
-        where: before what is wrong.
-        command: the flags that it came of.
+        problem: the error.
+        where: what stands before the message, such as the name of a network.
+        command: the parsed command line, which decides what can be done about an image that cannot be read.
     """
     if problem.silent:
         return
@@ -29,13 +30,13 @@ def error(problem: PodiumError, where: str = "", command: Namespace | None = Non
 
 
 def one_line(text: str) -> str:
-    """Text with the characters escaped that end a line, steer a terminal, or are not UTF-8: file names may have any."""
+    """The text with control characters, line separators and surrogates escaped, which file names may have."""
     steering = {"Cc", "Cs", "Zl", "Zp"}
     return "".join(repr(c)[1:-1] if unicodedata.category(c) in steering else c for c in text)
 
 
 def _skipping(problem: PodiumError, command: Namespace | None) -> str:
-    """What a verb that has --on-bad can do about an image that cannot be read."""
+    """What else can be done about an image that cannot be read, by a verb that has --on-bad; else an empty text."""
     given = vars(command) if command is not None else {}
     if not isinstance(problem, ImageError) or given.get("on_bad", "skip") == "skip" or given.get("resume"):
         return ""
@@ -44,30 +45,40 @@ def _skipping(problem: PodiumError, command: Namespace | None) -> str:
 
 
 def epoch_line(row: dict[str, Any]) -> str:
-    """A row of the log, for people."""
+    """A row of the log as a line for people."""
     return (
         f"epoch {row['epoch']:>3}  loss {row['train_loss']:.4f}  {row['split']} top-1 {100 * row['top1']:6.2f} %"
         f"  loss {row['loss']:.4f}  {row['seconds']:.1f} s"
     )
 
 
-def _bar(quiet: bool, between: str = "", **how: Any) -> Any:
-    """rich's bar with a count and the time left, on standard error; nothing without a terminal."""
+def _bar(quiet: bool, between: str = "", **options: Any) -> Any:
+    """A bar of rich with a count and the time left, on standard error; it shows nothing without a terminal.
+
+    Args:
+        quiet: show nothing.
+        between: the template of one more column before the time left.
+        options: further arguments of `rich.progress.Progress`.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
     more = [TextColumn(between)] if between else []
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *more, TimeRemainingColumn()
-    return Progress(*columns, console=console, disable=quiet or not console.is_terminal, **how)
+    return Progress(*columns, console=console, disable=quiet or not console.is_terminal, **options)
 
 
 @contextmanager
 def counting_bar(label: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """A bar with the time left, on standard error; nothing without a terminal.
+    """A bar that counts files or images, with the time left.
+
+    Args:
+        label: what stands before the bar.
+        quiet: show nothing.
 
     Yields:
-        progress(done, count).
+        progress(done, count), to be called as often as something is done.
     """
     with _bar(quiet) as bar:
         task = bar.add_task(label, total=None)
@@ -76,10 +87,10 @@ def counting_bar(label: str, quiet: bool = False) -> Iterator[Callable[[int, int
 
 @contextmanager
 def timing_bar(quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
-    """The same for what is being timed: no thread draws it, and it is drawn twice a second at most, between the timings.
+    """A bar beside a measurement of speed: it is drawn by no thread, twice a second at most, and only between timings.
 
     Yields:
-        progress(label, count, done).
+        progress(label, count, done), to be called after each timing.
     """
     drawn = 0.0
     with _bar(quiet, auto_refresh=False, transient=True) as bar:
@@ -96,11 +107,17 @@ def timing_bar(quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]
 
 @contextmanager
 def training_bar(quiet: bool = False) -> Iterator[Callable[..., None]]:
-    """A bar with the time left, and a line an epoch; without a terminal only the lines. Everything goes to standard error.
+    """A bar of the training with the time left, and a line for each epoch; without a terminal only the lines.
+
+    Everything goes to standard error.
+
+    Args:
+        quiet: show nothing.
 
     Yields:
-        progress(step, steps, shown, label=""): to be called after every step, and with {"timing": of what} while speed is
-            measured, after all training.
+        progress(step, steps, shown, label=""), to be called after each step. `shown` holds the loss of a step, the row of the
+        log ("event") after an epoch, {"reading": True} while files are read, or {"timing": of what} while speed is measured,
+        after all training.
     """
     if quiet:
         yield lambda *_, **__: None
@@ -114,7 +131,7 @@ def training_bar(quiet: bool = False) -> Iterator[Callable[..., None]]:
                 bar.update(task, completed=step, total=steps, description="reading images", loss="")
             elif "timing" in shown:
                 if not timing:
-                    bar.stop()  # its thread must not draw beside what is timed
+                    bar.stop()  # the thread that draws it would disturb what is timed
                     timing.append(later.enter_context(timing_bar()))
                 if steps:
                     timing[0](f"{label}  timing {shown['timing']}", steps, step)

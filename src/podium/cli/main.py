@@ -1,4 +1,4 @@
-"""The command line as it runs: which verb, and how an error ends it. The flags are in `parser`, what a verb does in `verbs`."""
+"""The entry point of `podium`: it runs the verb of a command line and turns an error into two lines and an exit code."""
 
 from __future__ import annotations
 
@@ -15,11 +15,18 @@ from podium.files import FULL, no_shared_memory
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command line; the exit code."""
+    """Run a command line.
+
+    Args:
+        argv: the words after `podium`; those of this process if None.
+
+    Returns:
+        The exit code.
+    """
     argv = sys.argv[1:] if argv is None else argv
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a file name need not be UTF-8, nor the terminal
+            stream.reconfigure(errors="backslashreplace")  # neither a file name nor the terminal need be UTF-8
     arguments = argparse.Namespace(command="the same command line")
     try:
         arguments = parse(argv)
@@ -32,19 +39,19 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         print(f"stopped; {str(stop) or f'start again with: {arguments.command}'}", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # whoever read our output has seen enough
+    except BrokenPipeError:  # the program that reads our output has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as problem:
         if "--debug" in argv:
             traceback.print_exc()
-        told = _told(problem)
-        console.error(told, command=arguments)
-        return told.exit_code
+        error = _as_podium_error(problem)
+        console.error(error, command=arguments)
+        return error.exit_code
 
 
-def _told(problem: Exception) -> PodiumError:
-    """Any error as one that says what to do."""
+def _as_podium_error(problem: Exception) -> PodiumError:
+    """Any error as one that says what is wrong and what to do."""
     if isinstance(problem, PodiumError):
         return problem
     if isinstance(problem, ModuleNotFoundError) and (extra := EXTRAS.get(str(problem.name).split(".")[0])):

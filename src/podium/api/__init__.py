@@ -1,0 +1,1 @@
+"""The operations that `import podium` offers as functions and that the command line calls."""

@@ -1,0 +1,47 @@
+"""`podium.compare`: several networks on the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Unpack
+
+from podium.api.settings_fields import SettingsFields
+from podium.calls import public
+from podium.comparison.leaderboard import Leaderboard
+from podium.comparison.study import MODELS, Study
+from podium.data.dataset import Dataset
+from podium.training.images import loaded, source_of
+from podium.training.recipes.named import settings_of
+
+
+@public
+def compare(
+    models: Sequence[str] = MODELS,
+    data: str | Path | Dataset = "digits",
+    out: str | Path = "runs/compare",
+    *,
+    seeds: int = 1,
+    recipe: str | None = None,
+    config: str | Path | None = None,
+    progress: Callable[..., None] | None = None,
+    **settings: Unpack[SettingsFields],
+) -> Leaderboard:
+    """Train several networks on the same images and rank them. Runs that are finished in `out` are not trained again.
+
+    Args:
+        models: the names of the networks.
+        data: a data set as `load_data` takes or returns it.
+        out: the folder of the comparison: a run folder for each network and seed, `leaderboard.csv` and `report.html`.
+        seeds: the number of runs of each network, with seeds 0, 1, ...
+        recipe: the named settings to start from. If None: the recipe that `config` names, else "quick".
+        config: a settings file, whose values replace those of the recipe.
+        progress: called as `Study.run` calls it.
+        settings: as for `train`, for each run alike: `budget="2m"` is the time of each run.
+
+    Returns:
+        The leaderboard: `.rows`, `.verdict()`, and `.best`, the recommended run, which is None if no network has learned.
+    """
+    merged = settings_of(recipe, Path(config) if config is not None else None, {"data": source_of(data), **settings})
+    study = Study(list(models), merged, Path(out), seeds, loaded(data))
+    return study.run(progress)

@@ -1,0 +1,94 @@
+"""`podium.export` and `podium.quantize`: a trained network as a file for deployment, and in 8-bit integers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from podium.api.run_images import Run, bundle_of, images_for
+from podium.calls import public
+from podium.compression import quantize as quantizing
+from podium.compression.shrink import Watch
+from podium.data.dataset import Dataset
+from podium.deployment import export as exports
+
+
+@public
+def export(
+    run: Run,
+    out: str | Path,
+    *,
+    data: str | Path | Dataset | None = None,
+    format: str | None = None,
+    preprocessing: str = "inside",
+) -> exports.Parity:
+    """Write a run as one file that gives the run's answers. `podium.load` reads it, without torch if it is ONNX or OpenVINO.
+
+    Args:
+        run: a run folder or bundle.
+        out: the file: `.onnx`, `.xml` (OpenVINO, with a `.bin` beside it) or `.pt2` (torch.export).
+        data: the images on which the file's answers are compared with the run's; None takes the run's own.
+        format: "onnx", "openvino" or "torch", if the file's name does not say it.
+        preprocessing: "inside" the graph, whose input is uint8 pixels; or "beside" it in the card, with normalised float32
+            as the input.
+
+    Returns:
+        The differences between the file's answers and the run's on 64 images.
+
+    Raises:
+        NumericError: an answer differs by more than 1e-4; no file is left.
+    """
+    model = bundle_of(run)
+    return exports.export(model, out, images_for(run, data, model), format=format, preprocessing=preprocessing)
+
+
+@public
+def quantize(
+    run: Run,
+    data: str | Path | Dataset | None,
+    out: str | Path,
+    *,
+    engine: str = "onnxruntime",
+    tolerance: float = 0.005,
+    limit: int = quantizing.JUDGED,
+    seconds: float = 1.0,
+    qat: bool = True,
+    epochs: int | None = None,
+    say: quantizing.Say = lambda _: None,
+    watch: Watch = lambda *_: None,
+) -> quantizing.Quantized:
+    """Write a run in 8-bit integers, as a new folder that `podium.load` reads.
+
+    Args:
+        run: a run folder or bundle.
+        data: its training images measure the ranges of the activations, and its validation images evaluate the result;
+            None takes the run's own.
+        out: a new folder.
+        engine: "onnxruntime", or "openvino".
+        tolerance: the accepted loss of top-1 accuracy, as a fraction, by a paired test on the same images.
+        limit: the largest number of images to evaluate on.
+        seconds: the time to measure each engine and batch size for.
+        qat: if more accuracy is lost, fine-tune with int8's rounding (in `out`/qat) and try once more.
+        epochs: the length of that fine-tuning; the recipe's if None.
+        say: called with each message for people.
+        watch: called with (which network, steps done, steps in all, what to show) after each step of the fine-tuning.
+
+    Returns:
+        The folder, the gate's decision, and a table of before and after.
+
+    Raises:
+        NumericError: more of the top-1 accuracy is lost than `tolerance` allows; no model is left.
+    """
+    model = bundle_of(run)
+    return quantizing.quantize(
+        model,
+        images_for(run, data, model),
+        out,
+        engine=engine,
+        tolerance=tolerance,
+        limit=limit,
+        seconds=seconds,
+        qat=qat,
+        epochs=epochs,
+        say=say,
+        watch=watch,
+    )

@@ -1,0 +1,126 @@
+"""`podium.evaluate`: a trained network on the images of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from podium.calls import public
+from podium.data.dataset import Dataset, Split
+from podium.data.loader import Loader
+from podium.data.sampling import stratified
+from podium.errors import DataError, UsageError
+from podium.evaluation.crops import known
+from podium.evaluation.evaluate import Outputs
+from podium.evaluation.evaluate import evaluate as run_network
+from podium.evaluation.metrics import summarize
+from podium.runs import bundle
+from podium.runs.bundle import Bundle
+from podium.runs.folder import SETTINGS
+from podium.settings import read_file
+from podium.training.images import evaluated_on
+from podium.training.plan import pick_device
+
+
+@public
+def evaluate(
+    run: str | Path | Bundle,
+    data: str | Path | Dataset,
+    *,
+    split: str | None = None,
+    limit: int | None = None,
+    workers: int = 2,
+    crops: int | str = 1,
+    split_seed: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Evaluate a run or bundle on a data set, with the run's own preprocessing.
+
+    Images that the network was trained on are recognised by their content and are never among its validation or test
+    images. Of a folder without splits, the images are those that the run held out, or all if the run has not seen the folder.
+
+    Args:
+        run: a run folder or bundle.
+        data: a data set as `load_data` takes or returns it.
+        split: "train", "val" or "test". If None: "test", or "val" where the data set has no test split.
+        limit: the largest number of images, taken from all classes in proportion and the same each time.
+        workers: the number of threads that decode images.
+        crops: the views of each image whose probabilities are averaged. 1: the centre. 10: also the four corners, and all
+            five mirrored. 144: crops of three squares at four scales. "dense": the whole image and its mirror image, by the
+            fully convolutional form of the network. No view is mirrored if the run was trained without mirroring.
+        split_seed: the seed of the split of a run of Podium 0.1.0 whose own split cannot be recognised.
+        progress: called with (files read, files to read) and then, after each batch, with (images done, images in all).
+
+    Returns:
+        split, crops, mirrored (of several crops: whether half of the views were mirrored), notes (what was left out, as
+        sentences), and what `metrics.summarize` returns: top1, top5, loss, ece, n, per_class, ...
+
+    Raises:
+        DataError: the data set has classes that the network does not know, or no image that it was not trained on.
+        UsageError: the data set has no such split, or a number is out of range.
+    """
+    crops = known(crops)
+    model = run if isinstance(run, Bundle) else bundle.load(run)
+    model.preprocessing.check_channels()
+    data = evaluated_on(model, data, split_seed, progress)
+    name = _split_to_evaluate(split, data)
+    _check_classes(data, model)
+    images = _limited(data.splits[name], limit)
+    device = pick_device("auto")
+    loader = Loader(images, model.preprocessing, batch_size=250, device=device, workers=workers)
+    mirrored = _mirrored(model)
+    answers = run_network(model.model.to(device), loader, progress, crops, mirrored)
+    outputs = _with_classes_of(model, answers, data)
+    scores = summarize(outputs.logits, outputs.labels, model.classes)
+    more = {} if crops == 1 else {"mirrored": mirrored}
+    return {"split": name, "crops": crops, **more, "notes": list(data.notes), **scores}
+
+
+def _split_to_evaluate(asked: str | None, data: Dataset) -> str:
+    """The split that the caller names, else "test" or "val".
+
+    Raises:
+        DataError: every image was trained on.
+        UsageError: the data set has no such split.
+    """
+    name = asked or next((s for s in ("test", "val") if s in data.splits), None)
+    if name is None:
+        what = f"{data.name}: the network was trained on all {len(data.splits['train']):,} images"
+        raise DataError(what, "give images that it has not seen, or say --split train")
+    if name not in data.splits:
+        raise UsageError(f"split: {data.name} has no {name!r}", f"it has {', '.join(data.splits)}")
+    return name
+
+
+def _check_classes(data: Dataset, model: Bundle) -> None:
+    """Raise a DataError unless the network knows every class of the data set."""
+    unknown = [c for c in data.classes if c not in model.classes]
+    if unknown:
+        what = f"{data.name} has classes the network was not trained on: {', '.join(unknown[:5])}"
+        raise DataError(what, f"it knows {', '.join(model.classes[:10])}")
+
+
+def _limited(images: Split, limit: int | None) -> Split:
+    """At most `limit` of the images, from all classes in proportion."""
+    if limit is None:
+        return images
+    if limit < 1:
+        raise UsageError(f"limit: {limit}", "give at least 1")
+    return images.select(stratified(images.labels, limit))
+
+
+def _mirrored(model: Bundle) -> bool:
+    """Whether half of several views are mirrored: as in the run's training, and yes if that is not on record."""
+    flip = model.card.get("flip")
+    if flip is None and model.folder is not None and (model.folder / SETTINGS).is_file():
+        flip = read_file(model.folder / SETTINGS).get("flip")
+    return flip is not False
+
+
+def _with_classes_of(model: Bundle, outputs: Outputs, data: Dataset) -> Outputs:
+    """The outputs with labels that number the network's classes: the data set may have fewer, or another order."""
+    order = np.array([model.classes.index(c) for c in data.classes])
+    return Outputs(outputs.logits, order[outputs.labels])

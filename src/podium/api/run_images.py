@@ -1,0 +1,67 @@
+"""The run that a caller names, and the images that belong to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from podium.compression.shrink import Shrunk
+from podium.data.dataset import Dataset
+from podium.data.roles import described, with_roles, without_learned
+from podium.data.sources import load_stored
+from podium.deployment.runtime import Exported
+from podium.errors import DataError, UsageError
+from podium.runs import bundle
+from podium.runs.bundle import Bundle
+from podium.runs.folder import SETTINGS, RunFolder
+from podium.runs.recommended import run_of
+from podium.settings import read_file
+from podium.training.images import known_to
+
+Run = str | Path | RunFolder | Shrunk | Bundle  # everything that names a trained network
+
+
+def bundle_of(run: Run) -> Bundle:
+    """The bundle of a run, opened; a bundle that is open already is returned as it is."""
+    return run if isinstance(run, Bundle) else bundle.load(folder_of(run))
+
+
+def folder_of(run: str | Path | RunFolder | Shrunk) -> Path:
+    """The folder of a run; of a comparison's folder, that of the run it recommends."""
+    run = run.run if isinstance(run, Shrunk) else run
+    return run_of(run.path if isinstance(run, RunFolder) else run)
+
+
+def images_for(run: Run, data: str | Path | Dataset | None, model: Bundle | Exported) -> Dataset:
+    """The data set that the caller gives, or the one that a run was trained on, with the run's own split.
+
+    Args:
+        run: the run, whose settings name its data.
+        data: the data set; None takes the run's own.
+        model: the network of the run, opened. Images that it was trained on are never among the others.
+
+    Raises:
+        UsageError: no data set is given, and the run does not name one.
+        DataError: the data set is not there, or has none of the network's classes.
+    """
+    p = model.preprocessing
+    p.check_channels()
+    recorded: dict[str, Any] = {"val": None, "seed": 0, "split_seed": None, "on_bad": "error"}
+    if data is None:
+        settings = None if isinstance(run, Bundle) else folder_of(run) / SETTINGS
+        if settings is None or not settings.is_file():
+            raise UsageError("no data: a bundle does not say which images it was made for", "give some with --data")
+        recorded |= read_file(settings)
+        data = recorded["data"]
+    record = None
+    if not isinstance(data, Dataset):
+        stored = load_stored(data, resize=p.resize, channels=p.channels, on_bad=recorded["on_bad"])
+        record = known_to(model, stored) if isinstance(model, Bundle) else None
+        seed = recorded["seed"] if recorded["split_seed"] is None else recorded["split_seed"]
+        data = described(with_roles(stored, recorded["val"], seed, record))
+    elif isinstance(model, Bundle) and (record := known_to(model, data)) is not None:
+        data = without_learned(data, record)
+    if not set(data.classes) & set(model.classes):
+        what = f"{data.name} has none of the network's classes"
+        raise DataError(what, f"it knows {', '.join(model.classes[:10])}")
+    return data

@@ -1,0 +1,120 @@
+"""`podium compare`: several networks on the same images, ranked."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from podium.cli import console, flags
+from podium.cli.settings_flags import add_length, add_settings, settings_given
+from podium.cli.shared import print_json, same_command_continues
+
+if TYPE_CHECKING:
+    from podium.comparison.leaderboard import Leaderboard
+    from podium.comparison.study import Study
+    from podium.data.dataset import Dataset
+
+HELP = "train several networks on the same images: leaderboard and report.html"
+EXAMPLE = "podium compare digits -m lenet5_modern,resnet20 --budget 30s"
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments to its parser."""
+    parser.add_argument("data", help="a named set, a folder, or an archive")
+    parser.add_argument("-m", "--models", metavar="A,B,...", help="networks [the six of the demonstration]")
+    parser.add_argument(
+        "--seeds", type=flags.seeds, default=1, metavar="N", help="runs of each network, with seeds 0, 1, ... [1]"
+    )
+    parser.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder of the comparison; runs that are finished there are kept [runs/compare-DATA]",
+    )
+    add_length(parser)
+    add_settings(parser, {"model", "data", "recipe", "duration", "devices", "sync_batch_norm"})
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the verb; returns the exit code, which is that of the first network that failed."""
+    study = _study(arguments)
+    if not arguments.json and (takes := study.expected()) is not None:
+        print(takes, file=sys.stderr)
+    say = None if arguments.json else partial(print, file=sys.stderr)
+    with console.training_bar(quiet=arguments.json) as bar, same_command_continues(arguments.command):
+        board = study.run(_progress(bar, several_seeds=arguments.seeds > 1), say)
+    for name, problem in study.failed.items():
+        console.error(problem, f"{name}: ", arguments)
+    if arguments.json:
+        print_json(
+            {
+                "leaderboard": board.to_list(),
+                "verdict": board.verdict(),
+                "best": str(board.best.path) if board.best else None,
+                "report": str(board.report) if board.report else None,
+            }
+        )
+    else:
+        _show(board, study)
+    return next((problem.exit_code for problem in study.failed.values()), 0)
+
+
+def _study(arguments: argparse.Namespace) -> Study:
+    """The comparison that a command line describes."""
+    from podium.comparison.study import MODELS, Study
+    from podium.training.recipes.named import settings_of
+
+    given = {"data": arguments.data, **settings_given(arguments)}
+    merged = settings_of(arguments.recipe, arguments.config, given)
+    out = arguments.out or Path("runs") / f"compare-{Path(arguments.data).stem or 'data'}"
+    names = list(MODELS)
+    if arguments.models is not None:
+        names = [name.strip() for name in arguments.models.split(",") if name.strip()]
+    return Study(names, merged, out, arguments.seeds)
+
+
+def _progress(bar: Any, several_seeds: bool) -> Any:
+    """The bar as a comparison calls it, with the number and name of the run as its label."""
+
+    def progress(number: int, count: int, model: str, seed: int, step: int, steps: int, shown: dict[str, Any]) -> None:
+        label = f"{number + 1}/{count} {model}" + (f" seed {seed}" if several_seeds else "")
+        bar(step, steps, shown, label=label)
+
+    return progress
+
+
+def _show(board: Leaderboard, study: Study) -> None:
+    board.table()
+    print(board.verdict())
+    if board.report:
+        print(f"leaderboard: {study.out / 'leaderboard.csv'}\nreport: {board.report}")
+    if board.best and study.data:
+        print("\n".join(_next_steps(study.out, board, study.data)))
+
+
+def _next_steps(out: Path, board: Leaderboard, data: Dataset) -> list[str]:
+    """The recommended run, and two commands that put it to work.
+
+    Args:
+        out: the folder of the comparison.
+        board: its leaderboard, which has a best run.
+        data: the data set. If its images are files, the first one stands in the command.
+    """
+    from podium.data.dataset import show
+
+    best, image = board.ranked[0]["model"], "IMAGE"
+    for file in (data.splits[board.split].files or ())[:1]:
+        # The file must be one of its own, not a part of an archive, and have a name that can be printed.
+        if file.path.is_file() and file.path.stat().st_size == file.size and show(file.path) == str(file.path):
+            image = str(file.path)
+    path = board.best.path if board.best else out
+    return [
+        f"recommended: {best}, {path}; every command that takes a run takes {out} for it:",
+        shlex.join(["podium", "predict", str(out), image]),
+        shlex.join(["podium", "export", str(out), "-o", f"{best}.onnx"]),
+    ]

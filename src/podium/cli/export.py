@@ -1,0 +1,46 @@
+"""`podium export`: a trained network as one file for deployment."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+from podium.cli.shared import print_json
+
+HELP = "write a run as one file that runs without Podium's training: ONNX, OpenVINO or torch.export"
+EXAMPLE = """podium export runs/a -o rose.onnx
+         podium predict rose.onnx rose.jpg"""
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments to its parser."""
+    parser.add_argument("run_folder", metavar="RUN", help="a run folder or bundle")
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="FILE", help=".onnx, .xml or .pt2")
+    parser.add_argument("--format", choices=("onnx", "openvino", "torch"), help="[by the file's name]")
+    parser.add_argument(
+        "--data",
+        metavar="DATA",
+        help="images: the file's answers for 64 of them must be the run's, to 1e-4, or no file is left [the run's own]",
+    )
+    parser.add_argument(
+        "--preprocessing",
+        choices=("inside", "beside"),
+        default="inside",
+        help="inside: the graph takes uint8 (N, S, S, C); beside: it takes normalised float32 (N, C, S, S), and the card "
+        "says how to make that [inside]",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the verb; returns the exit code."""
+    from podium.api.deploy import export
+
+    a = arguments
+    parity = export(a.run_folder, a.out, data=a.data, format=a.format, preprocessing=a.preprocessing)
+    size = sum(path.stat().st_size for path in {a.out, a.out.with_suffix(".bin")} if path.exists())
+    if a.json:
+        print_json({"file": str(a.out), "bytes": size, "parity": asdict(parity)})
+    else:
+        print(f"{a.out}: {size / 1e6:,.2f} MB; {parity}")
+    return 0

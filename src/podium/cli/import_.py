@@ -1,0 +1,49 @@
+"""`podium import`: another library's checkpoint as a bundle."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from podium.cli import flags
+from podium.cli.shared import print_json
+
+HELP = "turn another library's checkpoint into a bundle"
+EXAMPLE = "podium import torchvision:resnet50 resnet50-0676ba61.pth -o runs/resnet50"
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments to its parser."""
+    parser.add_argument(
+        "source", metavar="LIBRARY:NAME", help="such as torchvision:resnet50, timm:inception_v4, keras:Xception"
+    )
+    parser.add_argument(
+        "file",
+        type=Path,
+        nargs="?",
+        help=".pth, .safetensors, .h5, .weights.h5 or .keras [torchvision's official file, downloaded]",
+    )
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder of the bundle")
+    parser.add_argument(
+        "--num-classes", type=flags.classes, metavar="N", help="put a fresh classifier of this size on it"
+    )
+    parser.add_argument(
+        "--in-chans", type=flags.channels, metavar="N", help="adapt the first convolution to this many channels"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the verb; returns the exit code."""
+    from podium.api.weights import import_weights
+
+    a = arguments
+    made = import_weights(a.source, a.file, a.out, num_classes=a.num_classes, in_chans=a.in_chans)
+    if a.json:
+        card = made.card
+        print_json({"run": str(a.out), "spec": made.model.spec, "classes": list(made.classes), "notes": card["notes"]})
+    else:
+        for note in made.card["notes"]:
+            print(f"note: {note}", file=sys.stderr)
+        print(f"{a.source}: {made.model.spec['model']} with {len(made.classes)} classes in {a.out}")
+    return 0
