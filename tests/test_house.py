@@ -54,7 +54,7 @@ MAY = {
     "__main__": {"cli"},
     "__init__": set(),  # its public names are imported on first use
 }
-NARROW = {"runs": {"data": {"podium.data.decode", "podium.data.dataset"}}}  # not the loaders
+NARROW = {"runs": {"data": {"podium.data.decode", "podium.data.image_file", "podium.data.readers"}}}  # not the loaders
 
 HEAVY = {
     "torch",

@@ -232,7 +232,7 @@ def compare(arguments: argparse.Namespace) -> int:
 
 def _what_next(out: Path, board: Any, data: Any) -> list[str]:
     """The run that a comparison recommends, and two commands that put it to work; with an image of the data, if it has files."""
-    from podium.data.dataset import show
+    from podium.data.names import show
 
     best = board.ranked[0]["model"]
     image = "IMAGE"

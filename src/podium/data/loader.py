@@ -123,11 +123,12 @@ class Loader:
 
     def _mapped(self) -> Tensor | None:
         """All bytes of a pack, from its memory map; nothing is read here, and nothing is ever written."""
-        if self.split.packed is None or self.preprocessing.channels != 3:
+        flat = self.split.images.flat
+        if flat is None or self.preprocessing.channels != 3:
             return None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # torch has no tensors that cannot be written
-            return torch.from_numpy(self.split.packed.pixels)
+            return torch.from_numpy(flat)
 
     def _padded(self, pixels: Tensor) -> Tensor:
         p = self.padding
@@ -278,9 +279,9 @@ class Loader:
         self, augment: Augment, crops: np.ndarray, mirrored: np.ndarray, part: list[int]
     ) -> Iterator[Tensor]:
         """The same of a pack, where a region is a view of the map."""
-        if self.split.packed is None or self.mapped is None:
+        if self.mapped is None:
             return
-        p, (start, height, width) = self.preprocessing, self.split.packed.places(part)
+        p, (start, height, width) = self.preprocessing, self.split.images.places(part)
         box = aug.whole_pixels(aug.crop_boxes(augment, crops[:, part], width, height), width, height)
         for left, top, right, bottom, first, across, flip in np.stack([*box, start, width, mirrored[part]], 1).tolist():
             shape, line = (1, 3, bottom - top, right - left), 3 * across

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from pathlib import Path
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".png", ".webp", ".bmp", ".gif"})
 UNREAD = {  # endings of images that are not read, and their formats
@@ -35,6 +36,17 @@ MORE_SPLIT_NAMES = {  # inside of longer names, and where class folders lie belo
     **dict.fromkeys(("tst", "eval", "evaluation", "holdout", "测试", "测试集"), "test"),
 }
 BESIDE_SPLITS = re.compile(r"(sets?|data|datasets?|images?|imgs?|photos?|pics|pictures?|folders?|samples?|splits?)+")
+
+
+def show(path: Path | str) -> str:
+    """A path as messages show it: one that is not UTF-8, or holds control characters, is written as a Python literal."""
+    text = str(path)
+    return text if text.isprintable() and text.encode(errors="replace").decode() == text else repr(text)
+
+
+def is_text(name: object) -> bool:
+    """Whether a name can be written as UTF-8, which cards and reports need."""
+    return isinstance(name, str) and name.encode(errors="replace").decode() == name
 
 
 def hidden(name: str) -> bool:

@@ -22,15 +22,17 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from PIL import Image
 
 from podium import __version__
-from podium.data.dataset import Dataset, Split, show
+from podium.data.dataset import Dataset, Split
 from podium.data.depth import WHITE
 from podium.data.identity import content_key
+from podium.data.images import ImageSource, Progress, Shrink, as_image
+from podium.data.names import show
 from podium.data.readers import Readers
 from podium.errors import DataError, MachineError, UsageError
 from podium.files import disk_error, scratch_folder, seal, sync_folder, write_atomic, write_json
@@ -42,65 +44,91 @@ AGAIN = "pack the images again"
 
 
 @dataclass(frozen=True)
-class Packed:
-    """Some images of a pack.
+class Pack:
+    """The parts of a pack on the disk.
 
     Args:
-        path: the pack.
+        path: its folder.
         pixels: of all of its images, (bytes,) uint8, a memory map.
         index: of all of its images, as in `index.npy`.
-        rows: (N,) which of them these are.
-        checked: (all,) bool, those whose pixels were compared with their CRC-32 in this process.
-        keys: (all,) uint64, of the contents of the files they were made from; None in packs that have none.
+        checked: (all,) bool, the images whose pixels this process has compared with their CRC-32.
+        keys: (all,) uint64, of the contents of the files that were packed; None in packs that have none.
     """
 
     path: Path
     pixels: np.ndarray
     index: np.ndarray
-    rows: np.ndarray
     checked: np.ndarray
     keys: np.ndarray | None = None
+
+
+class PackImages(ImageSource):
+    """Some images of a pack, read from its memory map.
+
+    Args:
+        pack: the pack.
+        rows: (N,) which of its images these are.
+    """
+
+    flat: np.ndarray
+
+    def __init__(self, pack: Pack, rows: np.ndarray) -> None:
+        self.pack, self.rows, self.flat = pack, rows, pack.pixels
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, number: int) -> np.ndarray:
-        """The pixels of an image, (H, W, 3) uint8, not copied; checked when they are read first.
+        """The pixels of an image, (H, W, 3) uint8, not copied; they are checked when they are read first.
 
         Raises:
             DataError: they are not those that were packed.
         """
-        row = self.rows[number]
-        start, height, width, _, crc = self.index[row].tolist()
-        pixels = self.pixels[start : start + height * width * 3]
-        if not self.checked[row]:
+        row, pack = self.rows[number], self.pack
+        start, height, width, _, crc = pack.index[row].tolist()
+        pixels = self.flat[start : start + height * width * 3]
+        if not pack.checked[row]:
             if zlib.crc32(pixels.data) != crc:
-                raise DataError(f"{show(self.path / IMAGES)}: image {row} is damaged", AGAIN)
-            self.checked[row] = True
+                raise DataError(f"{show(pack.path / IMAGES)}: image {row} is damaged", AGAIN)
+            pack.checked[row] = True
         return pixels.reshape(height, width, 3)
 
-    def places(self, numbers: list[int]) -> np.ndarray:
-        """Where images lie, (3, n) int64: first byte, height, width; checked when they are read first."""
-        rows = self.rows[numbers]
-        if not (checked := self.checked[rows]).all():
+    def image(self, index: int, channels: int) -> Image.Image:  # noqa: D102
+        return as_image(self[index], channels)
+
+    def array(self, index: int, channels: int, shrink: Shrink | None = None) -> np.ndarray:  # noqa: D102
+        return self[index] if channels == 3 else super().array(index, channels, shrink)
+
+    def places(self, rows: list[int]) -> np.ndarray:
+        """Where images lie, (3, n) int64: first byte, height, width; they are checked when they are read first."""
+        stored = self.rows[rows]
+        if not (checked := self.pack.checked[stored]).all():
             for place in np.flatnonzero(~checked):
-                self[numbers[place]]
-        return self.index[rows, :3].T
+                self[rows[place]]
+        return self.pack.index[stored, :3].T
 
-    def select(self, chosen: np.ndarray) -> Packed:
-        """Some of them, in the order given."""
-        return Packed(self.path, self.pixels, self.index, self.rows[chosen], self.checked, self.keys)
+    def select(self, rows: np.ndarray) -> Self:  # noqa: D102
+        return type(self)(self.pack, self.rows[rows])
 
-    def contents(self) -> np.ndarray:
-        """Keys of the files they were made from, (N,) uint64; in older packs, which have none, of shape and CRC-32."""
-        if self.keys is not None:
-            return self.keys[self.rows]
-        rows = np.ascontiguousarray(self.index[self.rows][:, [1, 2, 4]])
+    def contents(self, progress: Progress | None = None) -> np.ndarray:
+        """Keys of the files that were packed, (N,) uint64; in packs of Podium 0.1.0, of shape and CRC-32."""
+        if self.pack.keys is not None:
+            return self.pack.keys[self.rows]
+        rows = np.ascontiguousarray(self.pack.index[self.rows][:, [1, 2, 4]])
         return np.fromiter((content_key(row.data) for row in rows), np.uint64, len(rows))
 
     def fingerprint(self) -> bytes:
-        """Of places, shapes and contents: 32 bytes."""
-        return hashlib.sha256(np.ascontiguousarray(self.index[self.rows]).data).digest()
+        """SHA-256 of places, shapes and contents."""
+        return hashlib.sha256(np.ascontiguousarray(self.pack.index[self.rows]).data).digest()
+
+    def fingerprint_before(self, source: Path, root: Path) -> bytes:  # noqa: D102
+        return self.fingerprint()
+
+    def content_order(self) -> list[int]:  # noqa: D102
+        return np.argsort(self.pack.index[self.rows, 4], kind="stable").tolist()
+
+    def longest_side(self, limit: int) -> int:  # noqa: D102
+        return int(self.pack.index[self.rows, 1:3].max(initial=0))
 
 
 def write_pack(
@@ -256,11 +284,11 @@ def read_pack(path: Path) -> Dataset:
         index = np.load(path / INDEX, allow_pickle=False)
         pixels = np.memmap(path / IMAGES, np.uint8, "r")
         keys = np.load(path / CONTENTS, allow_pickle=False) if CONTENTS in checked else None
-        images = Packed(path, pixels, index, np.arange(len(index)), np.zeros(len(index), bool), keys)
+        pack = Pack(path, pixels, index, np.zeros(len(index), bool), keys)
         splits, first = {}, 0
         for name, count in card["splits"].items():
             rows = np.arange(first, first + count)
-            splits[name] = Split(index[rows, 3], packed=images.select(rows))
+            splits[name] = Split(index[rows, 3], PackImages(pack, rows))
             first += len(rows)
         notes = (f"note: a pack; of each image {card['rule']}",)
         return Dataset(

@@ -32,11 +32,12 @@ import numpy as np
 
 from podium import __version__
 from podium.data.archives import member_path, opened_tar
-from podium.data.dataset import Dataset, ImageFile, show
+from podium.data.dataset import Dataset
 from podium.data.decode import decode, format_of
 from podium.data.identity import content_key
+from podium.data.image_file import ImageFile
 from podium.data.layout import Listing
-from podium.data.names import EXTENSIONS, SPLIT_NAMES, UNREAD, natural
+from podium.data.names import EXTENSIONS, SPLIT_NAMES, UNREAD, natural, show
 from podium.data.pack import AGAIN, AT_ONCE, as_file, new_folder
 from podium.data.readers import Readers
 from podium.errors import DataError, MachineError, UsageError

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from podium.calls import public
-from podium.data.dataset import ImageFile, is_text, show
 from podium.data.decode import Preprocessing, decode
+from podium.data.image_file import ImageFile
+from podium.data.names import is_text, show
 from podium.deployment.sealed import read_ir, read_onnx
 from podium.errors import EXTRAS, MachineError, ModelFileError, UsageError, no_answer
 

@@ -65,7 +65,7 @@ class Bundle:
             NumericError: what the network says of an image is not a number; names the image.
             UsageError: the network sees neither grey nor colour.
         """
-        from podium.data.dataset import ImageFile
+        from podium.data.image_file import ImageFile
 
         if top < 1:
             raise UsageError(f"top: {top}", "give at least 1")
