@@ -12,10 +12,7 @@ A pack is a folder of four files:
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
-import io
 import json
 import os
 import zlib
@@ -34,13 +31,12 @@ from podium.data.identity import content_key
 from podium.data.images import ImageSource, Progress, Shrink, as_image
 from podium.data.names import show
 from podium.data.readers import Readers
-from podium.errors import DataError, MachineError, UsageError
-from podium.files import disk_error, scratch_folder, seal, sync_folder, write_atomic, write_json
+from podium.data.writing import AT_ONCE, PACK_AGAIN, as_file, card_head, new_folder
+from podium.errors import DataError, UsageError
+from podium.files import seal, write_atomic, write_json
 
 FORMAT = 1  # of the packs that are written; those of a higher number are refused
 CARD, INDEX, IMAGES, CONTENTS = "pack.json", "index.npy", "images.bin", "contents.npy"
-AT_ONCE = 64  # images decoded ahead of the disk
-AGAIN = "pack the images again"
 
 
 @dataclass(frozen=True)
@@ -89,7 +85,7 @@ class PackImages(ImageSource):
         pixels = self.flat[start : start + height * width * 3]
         if not pack.checked[row]:
             if zlib.crc32(pixels.data) != crc:
-                raise DataError(f"{show(pack.path / IMAGES)}: image {row} is damaged", AGAIN)
+                raise DataError(f"{show(pack.path / IMAGES)}: image {row} is damaged", PACK_AGAIN)
             pack.checked[row] = True
         return pixels.reshape(height, width, 3)
 
@@ -171,11 +167,7 @@ def write_pack(
         contents = as_file(np.concatenate([split.contents() for split in data.splits.values()]))
         write_atomic(folder / CONTENTS, contents)
         card: dict[str, Any] = {
-            "format": FORMAT,
-            "podium": __version__,
-            "name": data.name,
-            "classes": list(data.classes),
-            "splits": {name: len(split) for name, split in data.splits.items()},
+            **card_head(data, FORMAT),
             "rule": f"decoded upright as RGB, 8 bits; a short side of more than {side} pixels shrunk to {side}, bilinear, antialiased",
             "side": side,
             "skipped": [list(pair) for pair in data.skipped],
@@ -190,53 +182,6 @@ def write_pack(
         card["sha256"] = seal(card)
         write_json(folder / CARD, card)
     return card
-
-
-def as_file(array: np.ndarray) -> bytes:
-    """An array as a file of numpy's."""
-    buffer = io.BytesIO()
-    np.save(buffer, array)
-    return buffer.getvalue()
-
-
-@contextlib.contextmanager
-def new_folder(data: Dataset, out: Path) -> Iterator[tuple[Path, Callable[[int], None]]]:
-    """A folder to write a data set of files into, which gets its name when all is there.
-
-    Yields:
-        The folder, and what is to be called with every number of bytes written, for messages.
-
-    Raises:
-        UsageError: the name is taken, or the data are not files.
-        MachineError: the disk is full. What was written is taken away again.
-    """
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise UsageError(f"{show(out)}: exists already", "name another folder with -o")
-    if any(split.files is None for split in data.splits.values()):
-        raise UsageError(f"{data.name}: is not made of image files", "use it as it is: it is read at memory speed")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MachineError(f"cannot make {show(out)}: {error.strerror}", "name another folder with -o") from None
-    place = Path(os.path.abspath(out))
-    total = 0
-
-    def wrote(count: int) -> None:
-        nonlocal total
-        total += count
-
-    try:
-        with scratch_folder(place) as folder:
-            yield folder, wrote
-            sync_folder(folder)
-            folder.rename(place)
-            sync_folder(place.parent)
-    except OSError as error:
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-            what = f"{show(out)}: was made by another process meanwhile"
-            raise UsageError(what, "use that, or name another folder with -o") from None
-        what = disk_error(error, out, total).what
-        raise MachineError(what, "free some space, then run the same again") from None
 
 
 def _prepared(data: Dataset, side: int, white: int) -> Iterator[tuple[np.ndarray, int]]:
@@ -277,10 +222,12 @@ def read_pack(path: Path) -> Dataset:
         for name in (IMAGES, *checked):
             size, expected = (path / name).stat().st_size, card["files"][name]["bytes"]
             if size != expected:
-                raise DataError(f"{show(path / name)}: {size:,} bytes, not the {expected:,} that were packed", AGAIN)
+                raise DataError(
+                    f"{show(path / name)}: {size:,} bytes, not the {expected:,} that were packed", PACK_AGAIN
+                )
         for name in checked:
             if hashlib.sha256((path / name).read_bytes()).hexdigest() != card["files"][name]["sha256"]:
-                raise DataError(f"{show(path / name)}: damaged (its SHA-256 is another)", AGAIN)
+                raise DataError(f"{show(path / name)}: damaged (its SHA-256 is another)", PACK_AGAIN)
         index = np.load(path / INDEX, allow_pickle=False)
         pixels = np.memmap(path / IMAGES, np.uint8, "r")
         keys = np.load(path / CONTENTS, allow_pickle=False) if CONTENTS in checked else None
@@ -307,9 +254,9 @@ def read_pack(path: Path) -> Dataset:
             white=int(card.get("white", WHITE)),
         )
     except OSError as error:
-        raise DataError(f"{show(error.filename or path)}: cannot be read ({error.strerror})", AGAIN) from None
+        raise DataError(f"{show(error.filename or path)}: cannot be read ({error.strerror})", PACK_AGAIN) from None
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise DataError(f"{show(path / CARD)}: damaged ({type(error).__name__}: {error})", AGAIN) from None
+        raise DataError(f"{show(path / CARD)}: damaged ({type(error).__name__}: {error})", PACK_AGAIN) from None
 
 
 def _card(path: Path) -> dict[str, Any]:
@@ -318,10 +265,10 @@ def _card(path: Path) -> dict[str, Any]:
         card = json.loads((path / CARD).read_bytes())
         number = card["format"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{show(path / CARD)}: damaged ({error})", AGAIN) from None
+        raise DataError(f"{show(path / CARD)}: damaged ({error})", PACK_AGAIN) from None
     if not isinstance(number, int) or number > FORMAT:
         what = f"{show(path / CARD)}: format {number!r} of Podium {card.get('podium')}; this is {__version__}, which knows up to {FORMAT}"
         raise DataError(what, "update Podium, or pack the images again with this one")
     if card.get("sha256") != seal(card):
-        raise DataError(f"{show(path / CARD)}: damaged (its SHA-256 is another)", AGAIN)
+        raise DataError(f"{show(path / CARD)}: damaged (its SHA-256 is another)", PACK_AGAIN)
     return card
