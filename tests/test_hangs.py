@@ -18,7 +18,7 @@ import podium as library
 from command import inside, one_error
 from conftest import ROOT
 from podium import files
-from podium.data import image_file, loader, readers
+from podium.data import ahead, image_file, loader, readers
 from podium.data.loader import MOST_WORKERS
 from podium.data.readers import Readers
 from podium.errors import DataError, MachineError, UsageError
@@ -69,7 +69,7 @@ def test_a_thread_that_cannot_start_is_the_machines_fault_and_leaves_none_behind
     with monkeypatch.context() as patch:
         no_more_than(count, patch)
         with pytest.raises(MachineError, match=f"only {count} of 8 threads") as refused:
-            loader.reading_threads(8)
+            ahead.reading_threads(8)
     assert f"--workers {count // 2}" in refused.value.fix
     assert threading.active_count() == before
     assert torch.get_num_threads() == here

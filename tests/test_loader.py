@@ -304,7 +304,7 @@ def test_what_came_before_a_bad_image_is_delivered(photos, tmp_path):
 
 
 def test_a_hung_read_is_reported(photos, monkeypatch):
-    from podium.data import loader as module
+    from podium.data import ahead as module
     from podium.errors import MachineError
 
     released = threading.Event()
