@@ -12,8 +12,9 @@ from pathlib import Path, PurePosixPath
 from podium.data.archives import ARCHIVES, list_archive
 from podium.data.image_file import SPECIAL, ImageFile
 from podium.data.layout import FOLDER, Left, Listing, arrange
-from podium.data.names import EXTENSIONS, UNREAD, hidden, hidden_image, natural, show, suffix
+from podium.data.names import EXTENSIONS, UNREAD, hidden, hidden_image, show, suffix
 from podium.errors import DataError
+from podium.natural import natural
 
 
 def find_archive(folder: Path) -> Path | None:

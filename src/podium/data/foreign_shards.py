@@ -12,8 +12,9 @@ from pathlib import Path
 from podium.data.archives import member_path, opened_tar
 from podium.data.image_file import ImageFile
 from podium.data.layout import Listing
-from podium.data.names import EXTENSIONS, SPLIT_NAMES, UNREAD, natural, show
+from podium.data.names import EXTENSIONS, SPLIT_NAMES, UNREAD, show
 from podium.errors import DataError
+from podium.natural import natural
 
 NUMBERED = re.compile(r"-?\d+\.tar$")  # the names of shards, such as train-000000.tar
 LONGEST_LABEL = 1 << 20  # bytes of a .cls or .json that are read

@@ -18,8 +18,9 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from podium.data.image_file import ImageFile
-from podium.data.names import is_text, natural, show, split_named
+from podium.data.names import is_text, show, split_named
 from podium.files import shell_word
+from podium.natural import natural
 
 LAYOUT = "lay it out as DATA/CLASS/image.jpg, or DATA/train/CLASS/image.jpg with val/ or test/ beside train/"
 OUTSIDE = "an image outside of a class folder"

@@ -65,14 +65,6 @@ def suffix(name: str) -> str:
     return f".{ending.lower()}" if dot and stem else ""
 
 
-def natural(text: str) -> tuple[list[tuple[int, int, str]], str]:
-    """A key that sorts 2 before 10, and never takes two texts for equal."""
-    parts = [part for part in re.split(r"([0-9]+)", text) if part]
-    numbers = [part.lstrip("0") if part[0] in "0123456789" else None for part in parts]
-    key = [(1, 0, part) if n is None else (0, len(n), n) for part, n in zip(parts, numbers, strict=True)]
-    return key, text
-
-
 def plain_name(text: str) -> str:
     """A class's name without what people do not see or mean: case, spaces, and how Unicode composes its letters."""
     seen = (c for c in text if not c.isspace() and unicodedata.category(c) != "Cf")
