@@ -19,6 +19,7 @@ from record import arguments, record
 from podium.data.augment import Augment
 from podium.data.dataset import Split
 from podium.data.decode import Preprocessing
+from podium.data.images import ArrayImages
 from podium.data.loader import Loader
 
 IMAGES, BATCH = 60_000, 128
@@ -46,7 +47,7 @@ def ours(side: int, channels: int, runs: int) -> list[float]:
     pixels = np.random.default_rng(0).integers(0, 256, (IMAGES, side, side, channels), dtype=np.uint8)
     preprocessing = Preprocessing(side, channels, mean=(0.5,) * channels, std=(0.25,) * channels)
     loader = Loader(
-        Split(np.zeros(IMAGES, np.int64), pixels),
+        Split(np.zeros(IMAGES, np.int64), ArrayImages(pixels)),
         preprocessing,
         batch_size=BATCH,
         device=torch.device("cpu"),

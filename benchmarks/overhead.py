@@ -26,6 +26,7 @@ def one() -> dict[str, float]:
 
     import podium
     from podium.data.dataset import Dataset, Split
+    from podium.data.images import ArrayImages
     from podium.settings import Settings
     from podium.training.distributed.parallel import Objective
     from podium.training.optim import make_optimizer
@@ -35,7 +36,7 @@ def one() -> dict[str, float]:
 
     draw = np.random.default_rng(0)
     splits = {
-        name: Split(np.arange(IMAGES) % 10, draw.integers(0, 256, (IMAGES, 28, 28, 1), np.uint8))
+        name: Split(np.arange(IMAGES) % 10, ArrayImages(draw.integers(0, 256, (IMAGES, 28, 28, 1), np.uint8)))
         for name in ("train", "test")
     }
     data = Dataset("noise", tuple("0123456789"), splits, 1, 28, False, (0.5,), (0.3,))

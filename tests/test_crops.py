@@ -12,8 +12,10 @@ from torch import nn
 
 import podium
 from command import inside, one_error
-from podium.data.dataset import ImageFile, Split
+from podium.data.dataset import Split
 from podium.data.decode import Preprocessing
+from podium.data.image_file import ImageFile
+from podium.data.images import ArrayImages, FileImages
 from podium.data.loader import Loader
 from podium.errors import DataError, UsageError
 from podium.evaluation.crops import averaged, boxes, views
@@ -37,7 +39,7 @@ def loader(split, preprocessing=PLAIN, batch_size=250, workers=0):
 
 def seen(image, crops, preprocessing=PLAIN):
     """What a network is shown of one image: (V, H, W, C), of the pixels' values."""
-    split = Split(np.zeros(1, np.int64), np.asarray(image)[None])
+    split = Split(np.zeros(1, np.int64), ArrayImages(np.asarray(image)[None]))
     (batch,) = views(loader(split, preprocessing), crops)
     return batch.x.permute(0, 2, 3, 1).numpy()
 
@@ -50,7 +52,7 @@ def photos(tmp_path):
         path = tmp_path / f"{n}.png"
         Image.fromarray(noise(*size, seed=n)).save(path)
         files.append(ImageFile.of(path))
-    return Split(np.arange(7), files=tuple(files))
+    return Split(np.arange(7), FileImages(files))
 
 
 class Filter(nn.Module):
@@ -260,7 +262,7 @@ def test_dense_at_the_canonical_size_is_the_image_and_its_mirror_image(name):
     torch.manual_seed(0)
     net = podium.create_model(name, num_classes=6, image_size=32, in_chans=3, small=True).eval()
     pixels = np.stack([noise(32, 32, seed) for seed in range(4)])
-    split = Split(np.arange(4), pixels)
+    split = Split(np.arange(4), ArrayImages(pixels))
     out = evaluate(net, loader(split, Preprocessing(32, 3, mean=(0.5,), std=(0.25,))), crops="dense")
     x = torch.tensor((pixels / 255 - 0.5) / 0.25, dtype=torch.float32).permute(0, 3, 1, 2)
     with torch.no_grad():
@@ -274,7 +276,7 @@ def test_crops_of_one_colour_are_one_crop(crops):
     net = podium.create_model("lenet5_modern", num_classes=6, in_chans=3, image_size=SIZE).train()
     pixels = np.empty((9, 40, 50, 3), np.uint8)
     pixels[:] = noise(1, 9)[0][:, None, None]
-    split = Split(np.arange(9) % 6, pixels)
+    split = Split(np.arange(9) % 6, ArrayImages(pixels))
     one, many = (evaluate(net, loader(split, PLAIN, 20), crops=c) for c in (1, crops))
     np.testing.assert_allclose(softmax(many.logits), softmax(one.logits), atol=1e-5)
     np.testing.assert_array_equal(many.labels, one.labels)
@@ -294,13 +296,13 @@ def test_no_batch_has_more_views_than_the_loader_has_images(photos, crops):
 
 def test_images_of_one_size_are_seen_densely_together(photos):
     assert [len(batch.y) for batch in views(loader(photos, batch_size=7), "dense")] == [2, 1, 1, 2, 1]
-    alike = Split(np.zeros(7, np.int64), np.stack([noise(30, 40)] * 7))
+    alike = Split(np.zeros(7, np.int64), ArrayImages(np.stack([noise(30, 40)] * 7)))
     assert [len(batch.y) for batch in views(loader(alike, batch_size=7), "dense")] == [3, 3, 1]
 
 
 def test_a_strip_is_not_seen_densely_and_named(photos, tmp_path):
     Image.new("RGB", (900, 30)).save(tmp_path / "strip.png")
-    strip = Split(np.zeros(1, np.int64), files=(ImageFile.of(tmp_path / "strip.png"),))
+    strip = Split(np.zeros(1, np.int64), FileImages((ImageFile.of(tmp_path / "strip.png"),)))
     with pytest.raises(DataError, match=r"strip\.png: 900 x 30 pixels") as caught:
         evaluate(Filter(), loader(strip), crops="dense")
     assert "1, 10 or 144" in caught.value.fix

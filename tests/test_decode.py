@@ -134,7 +134,7 @@ def test_orientation_is_applied(orientation, kind):
 
 
 def test_content_counts_and_not_the_name(tmp_path):
-    from podium.data.dataset import ImageFile
+    from podium.data.image_file import ImageFile
 
     file = tmp_path / "really a png.jpg"
     file.write_bytes(png(1, 1, 8, 2, b"\0\x01\x02\x03"))

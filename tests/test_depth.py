@@ -10,9 +10,9 @@ from PIL import Image
 
 import podium
 from command import inside
-from podium.data.dataset import ImageFile
 from podium.data.decode import Preprocessing, decode
 from podium.data.depth import find_white
+from podium.data.image_file import ImageFile
 from podium.data.pack import read_pack, write_pack
 from podium.data.sources import load_data, read
 from podium.runs import bundle

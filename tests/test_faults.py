@@ -23,7 +23,7 @@ from PIL import Image
 import podium as library
 from command import Running, inside, one_error, podium
 from conftest import ROOT
-from podium.data.dataset import ImageFile
+from podium.data.image_file import ImageFile
 from podium.data.loader import Batch, Loader
 from podium.errors import NumericError
 from podium.runs import checkpoint as state

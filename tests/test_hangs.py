@@ -18,7 +18,7 @@ import podium as library
 from command import inside, one_error
 from conftest import ROOT
 from podium import files
-from podium.data import dataset, loader, readers
+from podium.data import ahead, image_file, loader, readers
 from podium.data.loader import MOST_WORKERS
 from podium.data.readers import Readers
 from podium.errors import DataError, MachineError, UsageError
@@ -69,7 +69,7 @@ def test_a_thread_that_cannot_start_is_the_machines_fault_and_leaves_none_behind
     with monkeypatch.context() as patch:
         no_more_than(count, patch)
         with pytest.raises(MachineError, match=f"only {count} of 8 threads") as refused:
-            loader.reading_threads(8)
+            ahead.reading_threads(8)
     assert f"--workers {count // 2}" in refused.value.fix
     assert threading.active_count() == before
     assert torch.get_num_threads() == here
@@ -132,7 +132,7 @@ def test_a_named_pipe_among_the_images_is_named_and_left_alone(photos, trained, 
 
 
 def test_a_named_pipe_in_the_place_of_an_image_is_not_waited_for(photos):
-    file = dataset.ImageFile.of(photos / "dark" / "3.png")
+    file = image_file.ImageFile.of(photos / "dark" / "3.png")
     (photos / "dark" / "3.png").unlink()
     os.mkfifo(photos / "dark" / "3.png")
     with pytest.raises(DataError, match=r"3\.png"):
@@ -175,7 +175,7 @@ def held(ctrl_c, monkeypatch):
         raise DataError("the end")
 
     with monkeypatch.context() as patch:
-        patch.setattr(dataset.ImageFile, "read", read)
+        patch.setattr(image_file.ImageFile, "read", read)
         yield
     ever.set()
 
@@ -235,13 +235,13 @@ def test_the_process_ends_whatever_its_threads_hang_on(photos):
     code = """if True:
         import os, signal, sys, time
         from podium.cli import main as cli
-        from podium.data import dataset
+        from podium.data import image_file
 
         def read(file):
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(3600)
 
-        dataset.ImageFile.read = read
+        image_file.ImageFile.read = read
         sys.exit(cli.main(sys.argv[1:]))"""
     done = subprocess.run(
         [sys.executable, "-c", code, "check", str(photos)],
@@ -302,7 +302,7 @@ def test_a_machine_that_opens_no_more_files_says_nothing_of_the_images(photos, t
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:
-        patch.setattr(dataset, "_at_once", refuse)
+        patch.setattr(image_file, "_open_without_waiting", refuse)
         done = inside("train", "lenet5", photos, *WORDS, *words, "-o", tmp_path / "run")
     one_error(done, 6, os.strerror(number))
 

@@ -16,13 +16,14 @@ SOURCE = ROOT / "src" / "podium"
 FILES = sorted(SOURCE.rglob("*.py"))
 
 # Room -> the rooms it may name, from the ground up. A room is a folder, or a file of its own; all may name the ground.
-GROUND = {"errors", "calls", "files", "units", "tables"}
+GROUND = {"errors", "calls", "files", "units", "tables", "natural"}
 MAY = {
     "errors": set(),
     "calls": {"errors"},
     "files": {"errors"},
     "units": {"errors", "calls"},
     "tables": set(),
+    "natural": set(),
     "settings": set(),
     "models": set(),
     "networks": {"models"},
@@ -55,7 +56,7 @@ MAY = {
     "__main__": {"cli"},
     "__init__": set(),  # its public names are imported on first use
 }
-NARROW = {"runs": {"data": {"podium.data.decode", "podium.data.dataset"}}}  # not the loaders
+NARROW = {"runs": {"data": {"podium.data.decode", "podium.data.image_file", "podium.data.readers"}}}  # not the loaders
 
 HEAVY = {
     "torch",

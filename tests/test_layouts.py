@@ -15,9 +15,10 @@ from PIL import Image
 from command import inside, one_error
 from podium.data.check import check
 from podium.data.folders import images_below
-from podium.data.names import look_alikes, natural, split_named
+from podium.data.names import look_alikes, split_named
 from podium.data.sources import load_data, read
 from podium.errors import DataError
+from podium.natural import natural
 
 COUNT = iter(range(10**6))
 

@@ -10,8 +10,10 @@ from PIL import Image, ImageOps
 
 from podium.data import augment as aug
 from podium.data.augment import Augment
-from podium.data.dataset import ImageFile, Split
+from podium.data.dataset import Split
 from podium.data.decode import Preprocessing
+from podium.data.image_file import ImageFile
+from podium.data.images import ArrayImages, FileImages
 from podium.data.loader import Loader
 from podium.data.sources import load_data
 from podium.errors import DataError
@@ -31,14 +33,14 @@ def photos(tmp_path_factory):
         path = folder / f"{n}.jpg"
         Image.fromarray(draw.integers(0, 256, (20 + n, 40 - n, 3), np.uint8)).save(path)
         files.append(ImageFile.of(path))
-    return Split(np.arange(COUNT), files=tuple(files))
+    return Split(np.arange(COUNT), FileImages(files))
 
 
 @pytest.fixture(scope="module")
 def arrays():
     """The same kind of thing in memory."""
     pixels = np.random.Generator(np.random.PCG64(1)).integers(0, 256, (COUNT, SIZE, SIZE, 3), np.uint8)
-    return Split(np.arange(COUNT), pixels)
+    return Split(np.arange(COUNT), ArrayImages(pixels))
 
 
 def loader(split, *, augment=EVERYTHING, seed=5, workers=2, batch_size=5, **changed):
@@ -182,7 +184,10 @@ def test_a_large_photo_is_cropped_where_and_as_it_was_drawn(tmp_path):
     smooth = np.stack([128 + 100 * np.sin(x + y), 128 + 100 * np.cos(x - y), 128 + 60 * np.sin(y)], 2).astype(np.uint8)
     path = tmp_path / "large.jpg"
     Image.fromarray(smooth).save(path, quality=95)
-    split, augment = Split(np.zeros(2, np.int64), files=(ImageFile.of(path),) * 2), Augment(crop="area", flip=True)
+    split, augment = (
+        Split(np.zeros(2, np.int64), FileImages((ImageFile.of(path),) * 2)),
+        Augment(crop="area", flip=True),
+    )
     image, index = Image.open(path), torch.arange(2)
     for size, scales in ((30, {8}), (40, {4, 8}), (64, {4}), (130, {2}), (250, {1})):
         plain = {"mean": (0.0,) * 3, "std": (1.0,) * 3}
@@ -203,7 +208,7 @@ def test_judging_decodes_all_of_a_photo(tmp_path):
     """A large JPEG, judged, is to the last bit what Pillow makes of all its pixels."""
     path = tmp_path / "large.jpg"
     Image.fromarray(np.random.Generator(np.random.PCG64(2)).integers(0, 256, (200, 200, 3), np.uint8)).save(path)
-    split = Split(np.zeros(1, np.int64), files=(ImageFile.of(path),))
+    split = Split(np.zeros(1, np.int64), FileImages((ImageFile.of(path),)))
     (batch,) = loader(split, augment=None, mean=(0.0,) * 3, std=(1.0,) * 3).epoch()
     expected = np.asarray(Image.open(path).resize((SIZE, SIZE), Image.Resampling.BILINEAR))
     np.testing.assert_allclose(batch.x[0].permute(1, 2, 0).numpy() * 255, expected, atol=1e-3)
@@ -282,7 +287,7 @@ def test_a_bad_image_is_named_by_the_error(photos, tmp_path, workers, augment):
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(photos.files[4].read()[:-200])
     files = (*photos.files[:4], ImageFile.of(broken), *photos.files[5:])
-    batches = loader(Split(photos.labels, files=files), augment=augment, workers=workers)
+    batches = loader(Split(photos.labels, FileImages(files)), augment=augment, workers=workers)
     epochs = itertools.chain.from_iterable(map(batches.epoch, range(4)))  # one may leave it to the others
     with pytest.raises(DataError, match=r"broken\.jpg: truncated"):
         list(epochs)
@@ -292,14 +297,14 @@ def test_what_came_before_a_bad_image_is_delivered(photos, tmp_path):
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"")
     files = (*photos.files[:-1], ImageFile.of(broken))
-    epoch = loader(Split(photos.labels, files=files), augment=None).epoch()
+    epoch = loader(Split(photos.labels, FileImages(files)), augment=None).epoch()
     assert [len(next(epoch).y) for _ in range(4)] == [5, 5, 5, 5]
     with pytest.raises(DataError, match=r"broken\.jpg: empty"):
         next(epoch)
 
 
 def test_a_hung_read_is_reported(photos, monkeypatch):
-    from podium.data import loader as module
+    from podium.data import ahead as module
     from podium.errors import MachineError
 
     released = threading.Event()
@@ -314,7 +319,7 @@ def test_a_hung_read_is_reported(photos, monkeypatch):
 
 def test_no_image_at_all_is_an_error():
     with pytest.raises(DataError, match="no image to load"):
-        loader(Split(np.zeros(0, np.int64), np.zeros((0, 4, 4, 3), np.uint8)))
+        loader(Split(np.zeros(0, np.int64), ArrayImages(np.zeros((0, 4, 4, 3), np.uint8))))
 
 
 @pytest.mark.parametrize("augment", [None, EVERYTHING])
@@ -357,5 +362,8 @@ def test_a_batch_of_photos_is_what_normalising_its_pixels_gives(photos, channels
     got = torch.cat([batch.x for batch in made.epoch()])
     assert torch.equal(got, made.normalized(torch.from_numpy(pixels)))
     assert torch.equal(
-        got, torch.cat([batch.x for batch in loader(Split(photos.labels, pixels), augment=None, **values).epoch()])
+        got,
+        torch.cat(
+            [batch.x for batch in loader(Split(photos.labels, ArrayImages(pixels)), augment=None, **values).epoch()]
+        ),
     )

@@ -11,6 +11,7 @@ import podium
 from command import inside
 from podium.data import arrays
 from podium.data.dataset import Dataset, Split
+from podium.data.images import ArrayImages
 from podium.data.mirror import mirroring
 from podium.data.sources import read_arrays
 from podium.evaluation.crops import views
@@ -59,7 +60,9 @@ def folder(root, kinds, count, colour=True):
 def held(kinds, count, colour=True):
     """The same in memory."""
     pixels = [np.asarray(drawn(k, 1000 * n + i, colour)) for n, k in enumerate(kinds) for i in range(count)]
-    return Split(np.repeat(np.arange(len(kinds)), count), np.stack(pixels).reshape(len(pixels), SIDE, SIDE, -1))
+    return Split(
+        np.repeat(np.arange(len(kinds)), count), ArrayImages(np.stack(pixels).reshape(len(pixels), SIDE, SIDE, -1))
+    )
 
 
 MANY = ("left", "right", "circle", "disc", "square", "block", "bar", "A", "O", "X", "H", "T")
@@ -87,7 +90,7 @@ def test_what_few_images_leave_open_is_off_for_grey_and_on_for_colour():
     assert colour.reason.startswith("on: colour images")
     assert grey.reason.startswith("off: grey images")
     stored_as_colour = held(kinds, 3, False)
-    stored_as_colour.pixels = np.repeat(stored_as_colour.pixels, 3, 3)
+    stored_as_colour.images = ArrayImages(np.repeat(stored_as_colour.pixels, 3, 3))
     assert not mirroring(stored_as_colour, kinds).flip
 
 
@@ -95,13 +98,13 @@ def test_what_few_images_leave_open_is_off_for_grey_and_on_for_colour():
 def test_sets_of_few_images_or_many_classes_are_left_as_they_are(sizes):
     labels = np.repeat(np.arange(len(sizes)), sizes)
     pixels = np.random.default_rng(0).integers(0, 256, (len(labels), 8, 8, 3), np.uint8)
-    found = mirroring(Split(labels, pixels), tuple(map(str, range(len(sizes)))))
+    found = mirroring(Split(labels, ArrayImages(pixels)), tuple(map(str, range(len(sizes)))))
     assert (found.flip, found.certain) == (True, False)
 
 
 @pytest.mark.parametrize("value", [0, 128])
 def test_flat_images_decide_nothing(value):
-    split = Split(np.repeat([0, 1], 20), np.full((40, 16, 16, 1), value, np.uint8))
+    split = Split(np.repeat([0, 1], 20), ArrayImages(np.full((40, 16, 16, 1), value, np.uint8)))
     assert not mirroring(split, "ab").flip
 
 
@@ -133,7 +136,7 @@ def test_the_images_of_a_set_say_what_those_say_who_know_it(shared, tmp_path, na
 def test_cifar_may_be_mirrored(shared):
     path = shared / "data/cifar100/cifar-100-python/test.xz"
     pixels, labels = arrays._batch(arrays._unpacked(path), str(path), b"fine_labels", 100)
-    assert mirroring(Split(labels, pixels), tuple(map(str, range(100)))).flip
+    assert mirroring(Split(labels, ArrayImages(pixels)), tuple(map(str, range(100)))).flip
 
 
 def test_flowers_may_be_mirrored(shared):

@@ -14,6 +14,7 @@ from PIL import Image
 import podium as library
 from command import inside, one_error
 from podium.data.dataset import Dataset, Split
+from podium.data.images import ArrayImages
 from podium.errors import DataError
 from podium.files import json_text, shell_word
 from podium.runs.folder import RunFolder
@@ -100,7 +101,7 @@ def test_a_class_of_two_lines_is_one_line_of_what_is_printed(tmp_path):
 
 @pytest.mark.parametrize("classes", [("caf\udce9", "tea"), (0, 1), (np.int64(0), np.int64(1))])
 def test_classes_of_a_data_set_made_in_python_are_held_to_the_same(tmp_path, classes):
-    split = Split(np.arange(32) % 2, np.random.default_rng(0).integers(0, 255, (32, 32, 32, 1), np.uint8))
+    split = Split(np.arange(32) % 2, ArrayImages(np.random.default_rng(0).integers(0, 255, (32, 32, 32, 1), np.uint8)))
     data = Dataset("made", classes, {"train": split, "test": split}, 1, 32, False, (0.5,), (0.5,))
     with pytest.raises(DataError, match="class"):
         library.train("lenet5_modern", data, tmp_path / "run", epochs=1)

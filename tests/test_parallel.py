@@ -17,6 +17,7 @@ from PIL import Image
 
 from command import CONTEXT, Done, _run, one_error, podium
 from podium.data.dataset import Split
+from podium.data.images import ArrayImages
 from podium.errors import UsageError
 from podium.runs import checkpoint as state
 from podium.runs.folder import RunFolder
@@ -167,7 +168,7 @@ def test_rank_0_speaks_and_writes_for_all(whole):
 
 
 def test_a_split_that_is_judged_by_many_is_judged_once_and_in_order():
-    split = Split(np.arange(11), np.zeros((11, 1, 1, 1), np.uint8))
+    split = Split(np.arange(11), ArrayImages(np.zeros((11, 1, 1, 1), np.uint8)))
     parts = [Ranks(rank, 3).share(split).labels for rank in range(3)]
     assert np.concatenate(parts).tolist() == list(range(11))
     with pytest.raises(UsageError, match="12 cannot share 11"):

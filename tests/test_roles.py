@@ -13,6 +13,7 @@ import podium as library
 from command import inside
 from podium.data.dataset import Dataset, Split
 from podium.data.identity import INDEX, content_key
+from podium.data.images import ArrayImages
 from podium.data.roles import RECORD, hold_out, read_record
 from podium.data.sources import load_data, load_stored
 from podium.errors import DataError, UsageError
@@ -297,7 +298,7 @@ def test_one_image_under_two_classes_is_on_one_side_and_no_class_is_emptied(tmp_
 def test_without_copies_a_seed_holds_out_what_it_always_did():
     labels = np.repeat(np.arange(3), [30, 10, 5])
     pixels = np.arange(45, dtype=np.uint8).reshape(45, 1, 1, 1)
-    data = Dataset("d", ("a", "b", "c"), {"train": Split(labels, pixels)}, 1, 1, False, (0.5,), (0.5,))
+    data = Dataset("d", ("a", "b", "c"), {"train": Split(labels, ArrayImages(pixels))}, 1, 1, False, (0.5,), (0.5,))
     draw = np.random.Generator(np.random.PCG64(4))
     expected = [
         draw.permutation(np.flatnonzero(labels == label))[: round(0.2 * count)]
@@ -358,7 +359,7 @@ def test_a_photo_is_read_for_its_key_once_ever(tmp_path, cache, monkeypatch):
     first = load_stored(tmp_path / "p")
     assert (cache / INDEX).is_file()
     os.rename(tmp_path / "p", tmp_path / "moved")
-    monkeypatch.setattr("podium.data.dataset.ImageFile.read", lambda _: pytest.fail("read again"))
+    monkeypatch.setattr("podium.data.image_file.ImageFile.read", lambda _: pytest.fail("read again"))
     again = load_stored(tmp_path / "moved")
     assert again.splits["train"].keys.tolist() == first.splits["train"].keys.tolist()
     assert told(again.splits["train"].keys) == contents(tmp_path / "moved")

@@ -1,10 +1,14 @@
 """--limit takes images of all classes; a choice depends on the images and not on their order."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 import podium
 from podium.data.dataset import Split
+from podium.data.image_file import ImageFile
+from podium.data.images import FileImages
 from podium.data.sampling import stratified
 from podium.deployment.export import squares
 
@@ -48,5 +52,6 @@ def test_eval_and_quantize_judge_by_images_of_all_classes(run):
 
 
 def test_a_split_keeps_its_white():
-    split = Split(np.zeros(2, np.int64), np.zeros((2, 4, 4, 1), np.uint8)).scaled(4095)
-    assert split.select([1]).white == 4095
+    files = [ImageFile(Path(name), name, 0, 1, 0) for name in "ab"]
+    split = Split(np.zeros(2, np.int64), FileImages(files)).scaled(4095)
+    assert split.select([1]).images.white == 4095

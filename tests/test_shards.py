@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from podium.data.check import check
-from podium.data.dataset import ImageFile
+from podium.data.image_file import ImageFile
 from podium.data.shards import parse_size, write_shards
 from podium.data.sources import load_data, read
 from podium.errors import DataError, UsageError

@@ -10,6 +10,7 @@ from torch import nn
 
 import podium
 from podium.data.dataset import Dataset, Split
+from podium.data.images import ArrayImages
 from podium.errors import MachineError, UsageError
 from podium.models import ConvNet
 from podium.settings import Settings
@@ -132,7 +133,7 @@ def toy(n=96, size=16, classes=2, val=0, test=32):
     def split(count):
         labels = np.arange(count) % classes
         pixels = draw.normal(60 + 60 * labels[:, None, None, None], 20, (count, size, size, 1)).clip(0, 255)
-        return Split(labels.astype(np.int64), pixels.astype(np.uint8))
+        return Split(labels.astype(np.int64), ArrayImages(pixels.astype(np.uint8)))
 
     counts = {"train": n, "val": val, "test": test}
     splits = {name: split(count) for name, count in counts.items() if count}

@@ -12,6 +12,7 @@ import podium as library
 from command import one_error
 from command import podium as process
 from podium.data.dataset import Dataset, Split
+from podium.data.images import ArrayImages
 from podium.settings import Settings, read_file
 from podium.training.transfer.source import adapted, frozen_parts, read_source
 from podium.weights.create import create_model
@@ -28,7 +29,7 @@ def blobs(classes, n=48, seed=0, channels=3):
         pixels = draw.integers(0, 90, (count, SIZE, SIZE, channels), np.uint8)
         for i, k in enumerate(labels):
             pixels[i, 4 * (k // 4) : 4 * (k // 4) + 4, 4 * (k % 4) : 4 * (k % 4) + 4] += 150
-        splits[split] = Split(labels, pixels)
+        splits[split] = Split(labels, ArrayImages(pixels))
     return Dataset(
         "blobs", tuple(classes), splits, channels, SIZE, False, (0.3,) * channels, (0.2,) * channels, source="blobs"
     )

@@ -19,6 +19,7 @@ from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.sizes import one_size
 from podium.comparison.statistics import Answers, wilson
 from podium.data.dataset import Dataset, Split
+from podium.data.images import ArrayImages
 from podium.data.stored import stored_size
 from podium.errors import ModelFileError
 from podium.evaluation.metrics import summarize
@@ -264,7 +265,10 @@ def test_a_pack_and_arrays_have_the_size_they_are_stored_in(photos, tmp_path):
         assert inside("pack", photos(side, f"p{side}"), "-o", tmp_path / f"pack{side}").returncode == 0
         assert stored_size(library.load_data(tmp_path / f"pack{side}"), 64) == size
     pixels = np.zeros((4, 96, 96, 1), np.uint8)
-    splits = {"train": Split(np.arange(4) % 2, pixels), "test": Split(np.arange(4) % 2, pixels)}
+    splits = {
+        "train": Split(np.arange(4) % 2, ArrayImages(pixels)),
+        "test": Split(np.arange(4) % 2, ArrayImages(pixels)),
+    }
     large = Dataset("arrays", ("a", "b"), splits, 1, 96, False, (0.5,), (0.5,))
     assert form("resnet18", stored_size(large, 64)) == (96, False)
     assert form("resnet18", stored_size(library.load_data("digits"), 64)) == (32, True)
@@ -376,7 +380,7 @@ def test_the_report_of_many_classes_is_a_page(runs, tmp_path):
     (path,) = runs({"a": right}, labels, per_class=per_class, calibration=[], confusion=None)
     (path / "log.jsonl").write_text("")
     pixels = np.zeros((len(labels), 8, 8, 1), np.uint8)
-    data = Dataset("many", tuple(f"class {i}" for i in range(k)), {"train": Split(labels, pixels), "test": Split(labels, pixels)}, 1, 8, False, (0.5,), (0.5,))  # fmt: skip
+    data = Dataset("many", tuple(f"class {i}" for i in range(k)), {"train": Split(labels, ArrayImages(pixels)), "test": Split(labels, ArrayImages(pixels))}, 1, 8, False, (0.5,), (0.5,))  # fmt: skip
     board = Leaderboard.read([path])
     text = write_report(tmp_path / "report.html", board, [path], data, "as it was").read_text(encoding="utf-8")
     own = text.replace(get_plotlyjs(), "")

@@ -105,7 +105,7 @@ def _next_steps(out: Path, board: Leaderboard, data: Dataset) -> list[str]:
         board: its leaderboard, which has a best run.
         data: the data set. If its images are files, the first one stands in the command.
     """
-    from podium.data.dataset import show
+    from podium.data.names import show
 
     best, image = board.ranked[0]["model"], "IMAGE"
     for file in (data.splits[board.split].files or ())[:1]:

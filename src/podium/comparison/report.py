@@ -18,7 +18,8 @@ from PIL import Image
 from podium.comparison import charts
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.page import write_page
-from podium.data.dataset import Dataset, Split, show
+from podium.data.dataset import Dataset, Split
+from podium.data.names import show
 from podium.evaluation.cost import short
 from podium.evaluation.metrics import (
     MOST_CLASSES,

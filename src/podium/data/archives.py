@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from podium.data.dataset import ImageFile, show
 from podium.data.encodings import readable
+from podium.data.image_file import ImageFile
 from podium.data.layout import FOLDER, Left, Listing, arrange
-from podium.data.names import EXTENSIONS, UNREAD, hidden, hidden_image, suffix
+from podium.data.names import EXTENSIONS, UNREAD, hidden, hidden_image, show, suffix
 from podium.errors import DataError
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".zip")

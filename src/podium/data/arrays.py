@@ -19,7 +19,9 @@ import numpy as np
 from PIL import Image
 
 from podium.data.archives import opened_tar
-from podium.data.dataset import Dataset, Split, show
+from podium.data.dataset import Dataset, Split
+from podium.data.images import ArrayImages
+from podium.data.names import show
 from podium.data.readers import Readers
 from podium.errors import DataError
 
@@ -46,7 +48,7 @@ def load_digits() -> Dataset:
     ]
     labels = raw.target.astype(np.int64)
     train, test = train_test_split(np.arange(len(labels)), test_size=0.2, stratify=labels, random_state=0)
-    splits = {name: Split(labels[rows], pixels[rows]) for name, rows in (("train", train), ("test", test))}
+    splits = {name: Split(labels[rows], ArrayImages(pixels[rows])) for name, rows in (("train", train), ("test", test))}
     mean, std = float(pixels[train].mean() / 255), float(pixels[train].std() / 255)
     return Dataset("digits", DIGITS, splits, 1, 32, False, (mean,), (std,), source="digits")
 
@@ -113,7 +115,7 @@ def load_idx(folder: Path) -> Dataset:
             shapes = (" x ".join(map(str, array.shape)) for array in (images, labels))
             what = "{}: {} images for {} labels".format(show(paths[0]), *shapes)
             raise DataError(what, "download both again")
-        splits[name] = Split(labels, images[..., None])
+        splits[name] = Split(labels, ArrayImages(images[..., None]))
     known = _known(splits)
     if known == MNIST:
         return Dataset("MNIST", DIGITS, splits, 1, 28, False, (0.13066,), (0.30811,), source=str(folder))
@@ -233,7 +235,7 @@ def _cifar(name: str, read: Callable[[str], tuple[bytes, str]], source: str) -> 
         with Readers(2) as pool:  # unpacking lets go of the interpreter
             batches = [_batch(*unpacked, label_key, len(classes)) for unpacked in pool.map(read, stems)]
         pixels, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
-        splits[split] = Split(labels, pixels)
+        splits[split] = Split(labels, ArrayImages(pixels))
     mean, std = STATISTICS[name]
     return Dataset(name, classes, splits, 3, 32, True, mean, std, source=source)
 

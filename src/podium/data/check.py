@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from podium.calls import public
-from podium.data.dataset import Dataset, ImageFile, show
+from podium.data.dataset import Dataset
 from podium.data.decode import FORMATS, MAX_PIXELS, damaged_metadata, decode
+from podium.data.image_file import ImageFile
 from podium.data.layout import LAYOUT, OUTSIDE, Listing, not_utf8
-from podium.data.names import look_alike, look_alikes, suffix
+from podium.data.names import look_alike, look_alikes, show, suffix
 from podium.data.readers import Readers
 from podium.data.sources import listed, nested, read_stored
 from podium.errors import DataError

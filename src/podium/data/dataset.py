@@ -1,12 +1,10 @@
-"""Images with labels, split by split, over one class list. numpy only."""
+"""Images with labels, split by split, over one list of classes. numpy only."""
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
-import stat as kinds
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,129 +13,46 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from podium.data.decode import STARVED, decode, decode_pixels
-from podium.data.depth import WHITE, find_white
-from podium.data.identity import file_keys, pixel_keys
-from podium.errors import DataError, MachineError
+from podium.data.depth import find_white
+from podium.data.image_file import ImageFile
+from podium.data.images import ImageSource, Progress, Shrink
+from podium.data.names import show
 
 if TYPE_CHECKING:
     from podium.data.mirror import Mirroring
-    from podium.data.pack import Packed
 
 SPLITS = ("train", "val", "test")
-STARVING = (errno.ENOMEM, errno.EMFILE, errno.ENFILE)  # what says nothing of the file: too little memory, too many open
-SPECIAL = {
-    kinds.S_IFIFO: "a named pipe",
-    kinds.S_IFSOCK: "a socket",
-    kinds.S_IFCHR: "a device",
-    kinds.S_IFBLK: "a device",
-}
-
-
-@dataclass(frozen=True)
-class ImageFile:
-    """Where the bytes of an image lie: a file, a part of a tar, or memory.
-
-    Args:
-        path: the file or archive.
-        name: as shown to people.
-        offset, size: the bytes in it.
-        mtime_ns: when the file was changed last.
-        content: the bytes, for members of compressed archives.
-        below: its name below the data set's root, with "/" between folders: the same wherever the data lies.
-        key: of its content (`identity.content_key`), where an index says it.
-    """
-
-    path: Path
-    name: str
-    offset: int
-    size: int
-    mtime_ns: int
-    content: bytes | None = None
-    below: str = ""
-    key: int | None = None
-
-    @classmethod
-    def of(cls, path: Path) -> ImageFile:
-        """A file of its own.
-
-        Raises:
-            DataError: it is missing, or not a file.
-        """
-        name = show(path)
-        try:
-            stat = path.stat()
-        except OSError as error:
-            raise DataError(f"{name}: cannot be read ({error.strerror})", "check the path") from None
-        if path.is_dir():
-            raise DataError(f"{name}: a folder, not an image", "give image files")
-        if kind := SPECIAL.get(kinds.S_IFMT(stat.st_mode)):
-            raise DataError(f"{name}: {kind}, not a file", "give image files")
-        return cls(path, name, 0, stat.st_size, stat.st_mtime_ns)
-
-    def read(self) -> bytes:
-        """The image's bytes.
-
-        Raises:
-            DataError: the file is gone, unreadable, or not the one that was indexed.
-            MachineError: there is no memory, or too many files are open.
-        """
-        if self.content is not None:
-            return self.content
-        try:
-            with open(self.path, "rb", opener=_at_once) as file:
-                stat = os.fstat(file.fileno())
-                if stat.st_mtime_ns != self.mtime_ns or stat.st_size < self.offset + self.size:
-                    raise DataError(f"{self.name}: changed since the data set was read", "start again")
-                return os.pread(file.fileno(), self.size, self.offset)
-        except OSError as error:
-            what = f"{self.name}: cannot be read ({error.strerror})"
-            if error.errno in STARVING:
-                raise MachineError(what, STARVED) from None
-            raise DataError(what, "check the file and its permissions") from None
-
-
-def _at_once(path: str, flags: int) -> int:
-    """Open a file without waiting for another process, as a named pipe would that has come into its place."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
-
-def show(path: Path | str) -> str:
-    """A path for a message: one that is not UTF-8, or has control characters, as Python writes it."""
-    text = str(path)
-    return text if text.isprintable() and text.encode(errors="replace").decode() == text else repr(text)
-
-
-def is_text(name: object) -> bool:
-    """Whether a name can be written as UTF-8, as cards and reports are."""
-    return isinstance(name, str) and name.encode(errors="replace").decode() == name
 
 
 @dataclass
 class Split:
-    """The images of one split: pixels in memory, files, or a part of a pack.
+    """The images of one split and their labels.
 
     Args:
-        labels: (N,) int64, over the data set's classes.
-        pixels: (N, H, W, C) uint8, or None.
-        files: N of them, or None.
-        packed: N of them, or None.
-        keys: (N,) uint64, of the content of each as it is stored; None until `contents` is asked.
-        white: the value that is white in files of more than 8 bits a channel.
+        labels: (N,) int64, numbers of the data set's classes.
+        images: N of them.
+        keys: (N,) uint64, a key of the content of each as it is stored; None until `contents` is called.
     """
 
     labels: np.ndarray
-    pixels: np.ndarray | None = None
-    files: tuple[ImageFile, ...] | None = None
-    packed: Packed | None = None
+    images: ImageSource
     keys: np.ndarray | None = None
-    white: int = WHITE
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def contents(self, progress: Callable[[int, int], None] | None = None) -> np.ndarray:
-        """A key of the content of each image, (N,) uint64: equal where two are the same, wherever they lie.
+    @property
+    def pixels(self) -> np.ndarray | None:
+        """(N, H, W, C) uint8, where the images are one array in memory; else None."""
+        return self.images.pixels
+
+    @property
+    def files(self) -> tuple[ImageFile, ...] | None:
+        """The file of each image, where each has one; else None."""
+        return self.images.files
+
+    def contents(self, progress: Progress | None = None) -> np.ndarray:
+        """A key of each image's content, (N,) uint64: equal where two images are the same, wherever they lie.
 
         Args:
             progress: called with (files read, files to read) where files have to be read for it.
@@ -146,83 +61,56 @@ class Split:
             DataError: a file cannot be read.
         """
         if self.keys is None:
-            if self.files is not None:
-                self.keys = file_keys(self.files, progress)
-            elif self.pixels is not None:
-                self.keys = pixel_keys(self.pixels)
-            elif self.packed is not None:
-                self.keys = self.packed.contents()
-            else:
-                raise DataError("a split without images", "give pixels, files or a pack")
+            self.keys = self.images.contents(progress)
         return self.keys
 
     def name_of(self, index: int) -> str:
-        """What a person knows an image by: its file's name, or its number."""
-        return self.files[index].name if self.files is not None else f"image {index}"
+        """The name by which a person knows an image: that of its file, or its number."""
+        return self.images.name(index)
 
     def scaled(self, white: int) -> Split:
         """The same images, with another value for white in those of more than 8 bits a channel."""
-        return self if white == self.white else replace(self, white=white)
+        images = self.images.scaled(white)
+        return self if images is self.images else replace(self, images=images)
 
     def image(self, index: int, channels: int) -> Image.Image:
-        """One image, upright, of mode "L" or "RGB".
+        """Decode one image, upright, to mode "L" (1 channel) or "RGB" (3).
 
         Raises:
             DataError: its file cannot be read or decoded.
         """
-        if self.files is not None:
-            file = self.files[index]
-            return decode(file.read(), file.name, channels, white=self.white)
-        stored = self.pixels if self.pixels is not None else self.packed
-        if stored is None:
-            raise DataError("a split without images", "give pixels, files or a pack")
-        pixels = stored[index]
-        image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-        return image.convert("L" if channels == 1 else "RGB")
+        return self.images.image(index, channels)
 
-    def array(self, index: int, channels: int, shrink: Callable[[int, int], int] | None = None) -> np.ndarray:
-        """One image as `image` gives it, (H, W, C) uint8, but for JPEGs that `shrink` makes smaller (see `decode`)."""
-        if self.files is not None:
-            file = self.files[index]
-            return decode_pixels(file.read(), file.name, channels, shrink, self.white)
-        if self.pixels is not None and self.pixels.shape[-1] == channels:
-            return self.pixels[index]
-        if self.packed is not None and channels == 3:
-            return self.packed[index]
-        image = self.image(index, channels)
-        return np.asarray(image).reshape(image.height, image.width, channels)
+    def array(self, index: int, channels: int, shrink: Shrink | None = None) -> np.ndarray:
+        """Decode one image to (H, W, C) uint8, as `image` does; `shrink` lets a JPEG come smaller (see `decode`)."""
+        return self.images.array(index, channels, shrink)
 
     def select(self, indices: Sequence[int] | np.ndarray | range) -> Split:
-        """Some of its images, in the order given."""
-        chosen = np.asarray(indices, dtype=np.int64)
-        return Split(
-            self.labels[chosen],
-            self.pixels[chosen] if self.pixels is not None else None,
-            tuple(self.files[i] for i in chosen) if self.files is not None else None,
-            self.packed.select(chosen) if self.packed is not None else None,
-            self.keys[chosen] if self.keys is not None else None,
-            self.white,
-        )
+        """The images of these numbers, in this order."""
+        rows = np.asarray(indices, dtype=np.int64)
+        return Split(self.labels[rows], self.images.select(rows), self.keys[rows] if self.keys is not None else None)
 
 
 @dataclass
 class Dataset:
-    """One class list and up to three splits.
+    """One list of classes and up to three splits.
 
     Args:
-        name: as shown to people.
+        name: the name that people see.
         classes: over all splits, in the order of the labels.
-        splits: "train", and "val" and "test" where there are.
+        splits: "train", and "val" and "test" where the set has them.
         channels: 1 or 3.
-        image_size: the size to train at unless told otherwise, in pixels.
-        mirror: whether a mirrored image keeps its class; None: the images are asked (`mirroring`).
-        mean, std: a number a channel, in units of pixel/255.
-        resize, crop_pct: how an image becomes square (`decode.fit`).
-        source: where it came from.
+        image_size: the size at which networks train unless another is given, in pixels.
+        mirror: whether a mirrored image keeps its class; None: the images decide (`mirroring`).
+        mean: one number a channel, in units of pixel/255.
+        std: one number a channel, in units of pixel/255.
+        resize: how an image becomes square: "crop", "pad" or "stretch" (`decode.fit`).
+        crop_pct: the share of the short side that "crop" keeps.
+        source: where the set was read from.
         skipped: (name, reason) of images that were left out.
-        notes: what a person should know of it, a line each.
-        held_out: share and seed, where Podium has chosen which images validate.
-        white: the value that is white in its images of more than 8 bits a channel; None: they are asked (`depth`).
+        notes: what a person should know about the set, one line each.
+        held_out: share and seed, where Podium chose the validation images.
+        white: the value that is white in images of more than 8 bits a channel; None: the images decide (`depth`).
     """
 
     name: str
@@ -243,14 +131,14 @@ class Dataset:
 
     @cached_property
     def depth(self) -> tuple[int, str | None]:
-        """The value that is white in its images of more than 8 bits a channel, and what to say of it, if anything."""
+        """The value that is white in images of more than 8 bits a channel, and a note about it where one is due."""
         if self.white is not None:
             return self.white, None
         return find_white(self.splits["train"].files or ())
 
     @cached_property
     def mirroring(self) -> Mirroring:
-        """Whether training may mirror images, and why: as is known of the set, or as its training images say."""
+        """Whether training may mirror images, and why: known of the set, or found from its training images."""
         from podium.data.mirror import Mirroring, mirroring
 
         if self.mirror is None:
@@ -258,43 +146,34 @@ class Dataset:
         return Mirroring(self.mirror, f"{'on' if self.mirror else 'off'}: as is known of {show(self.name)}", True)
 
     def fingerprint(self) -> str:
-        """SHA-256 of what the data set is: classes, splits, labels, and each image's name below the root, size and content.
+        """SHA-256 of classes, splits, labels, and each image's name below the root, size and content.
 
-        Where it lies and how its path is typed does not count.
+        Neither the place of the set nor the way its path was typed has an influence.
         """
         digest = hashlib.sha256(repr(self.classes).encode(errors="surrogateescape"))
         for name, split in self.splits.items():
             digest.update(name.encode() + np.ascontiguousarray(split.labels, np.int64).tobytes())
             digest.update(split.contents().tobytes())
-            if split.packed is not None:
-                digest.update(split.packed.fingerprint())
-            for file in split.files or ():
-                digest.update(f"{file.below}\0{file.size}\n".encode(errors="surrogateescape"))
+            digest.update(split.images.fingerprint())
         return digest.hexdigest()
 
     def is_what(self, fingerprint: str) -> bool:
-        """Whether a fingerprint on record is of these images, or was before fingerprints went by content."""
+        """Whether a recorded fingerprint is of these images, as computed now or by Podium 0.1.0."""
         return fingerprint == self.fingerprint() or fingerprint in fingerprints_before(self)
 
 
 def fingerprints_before(data: Dataset) -> Iterator[str]:
-    """What Podium 0.1.0 took for the fingerprint: of files it hashed the path as it was typed, of which the likely ones are tried."""
+    """The fingerprints that Podium 0.1.0 may have computed of a data set.
+
+    It hashed the path of each file as it was typed, so the likely ways to type it are tried.
+    """
+    source = Path(data.source)
     place = Path(os.path.abspath(data.source or "."))
     ends = [Path(*place.parts[-count:]) for count in range(1, len(place.parts))]  # photos, data/photos, ...
-    roots = [Path(data.source), place, *ends, *(Path(*[".."] * up, end) for up in (1, 2, 3) for end in ends)]
+    roots = [source, place, *ends, *(Path(*[".."] * up, end) for up in (1, 2, 3) for end in ends)]
     for root in dict.fromkeys(roots) if any(split.files for split in data.splits.values()) else roots[:1]:
         digest = hashlib.sha256(repr(data.classes).encode(errors="surrogateescape"))
         for name, split in data.splits.items():
             digest.update(name.encode() + np.ascontiguousarray(split.labels).tobytes())
-            if split.pixels is not None:
-                digest.update(np.ascontiguousarray(split.pixels).data)
-            if split.packed is not None:
-                digest.update(split.packed.fingerprint())
-            for file in split.files or ():
-                inside = (
-                    Path(data.source) in file.path.parents
-                )  # else in an archive, where the typed path did not count
-                typed = show(root / file.path.relative_to(data.source)) if inside else file.name
-                text = f"{file.path.name}{typed.rsplit('!', 1)[-1]}{file.size}"
-                digest.update(text.encode(errors="surrogateescape"))
+            digest.update(split.images.fingerprint_before(source, root))
         yield digest.hexdigest()

@@ -325,6 +325,15 @@ class Preprocessing:
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**plain)
 
+    def scale_and_offset(self) -> tuple[np.ndarray, np.ndarray]:
+        """The numbers that normalise pixels: `pixel * scale + offset` is (pixel / 255 - mean) / std.
+
+        Returns:
+            Two float32 arrays, each of one number a channel, in the network's order of channels, or of one for all.
+        """
+        mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
+        return 1 / (255 * std), -mean / std
+
     def check_channels(self) -> None:
         """Refuse to read images for a network that sees neither grey nor colour.
 

@@ -18,7 +18,7 @@ from podium.data.sampling import by_content
 from podium.errors import DataError
 
 if TYPE_CHECKING:
-    from podium.data.dataset import ImageFile
+    from podium.data.image_file import ImageFile
 
 WHITE = 65535  # of 16 bits
 MOST_PIXELS = 50_000_000  # of an image that is looked at, as of those that are decoded

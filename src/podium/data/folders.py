@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from podium.data.archives import ARCHIVES, list_archive
-from podium.data.dataset import SPECIAL, ImageFile, show
+from podium.data.image_file import SPECIAL, ImageFile
 from podium.data.layout import FOLDER, Left, Listing, arrange
-from podium.data.names import EXTENSIONS, UNREAD, hidden, hidden_image, natural, suffix
+from podium.data.names import EXTENSIONS, UNREAD, hidden, hidden_image, show, suffix
 from podium.errors import DataError
+from podium.natural import natural
 
 
 def find_archive(folder: Path) -> Path | None:

@@ -20,7 +20,7 @@ from podium.data.readers import Readers
 from podium.files import cache_folder
 
 if TYPE_CHECKING:
-    from podium.data.dataset import ImageFile
+    from podium.data.image_file import ImageFile
 
 INDEX = "contents.sqlite"  # in the folder of caches
 SETTLED = 2_000_000_000  # nanoseconds: a file changed later than this before now may change again within its time stamp

@@ -17,9 +17,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from podium.data.dataset import ImageFile, is_text, show
-from podium.data.names import natural, split_named
+from podium.data.image_file import ImageFile
+from podium.data.names import is_text, show, split_named
 from podium.files import shell_word
+from podium.natural import natural
 
 LAYOUT = "lay it out as DATA/CLASS/image.jpg, or DATA/train/CLASS/image.jpg with val/ or test/ beside train/"
 OUTSIDE = "an image outside of a class folder"

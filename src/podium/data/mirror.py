@@ -9,16 +9,15 @@ learnt from mirrored images too can no longer tell them apart; that is what mirr
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
-from podium.data.dataset import Split, show
+from podium.data.dataset import Split
+from podium.data.names import show
 from podium.data.readers import Readers
-from podium.data.sampling import by_content
 from podium.errors import DataError
 
 IMAGES = 1200  # looked at, at most
@@ -97,7 +96,7 @@ def mirroring(split: Split, classes: Sequence[str]) -> Mirroring:
 
 def _sample(split: Split) -> tuple[np.ndarray, np.ndarray]:
     """Some images, as many of each class as there are: pixels (N, SIDE, SIDE, 3) uint8 and labels (N,), class by class."""
-    order, room = _order(split), IMAGES
+    order, room = split.images.content_order(), IMAGES
     if split.files is not None:
         room = min(room, BYTES * len(split) // max(1, sum(file.size for file in split.files)))
     classes = np.unique(split.labels)
@@ -111,18 +110,6 @@ def _sample(split: Split) -> tuple[np.ndarray, np.ndarray]:
     there = [(row, pixels) for row, pixels in zip(rows, small, strict=True) if pixels is not None]
     pixels = np.array([pixels for _, pixels in there], np.uint8).reshape(-1, SIDE, SIDE, 3)
     return pixels, split.labels[[row for row, _ in there]]
-
-
-def _order(split: Split) -> list[int]:
-    """Its images in an order that says nothing of their places: by a checksum of the names or the pixels."""
-    if split.files is not None:
-        return by_content(split.files)
-    if split.packed is not None:
-        keys = split.packed.index[split.packed.rows, 4]
-    else:
-        stored = split.pixels if split.pixels is not None else ()
-        keys = np.array([zlib.crc32(np.ascontiguousarray(pixels).data) for pixels in stored], np.int64)
-    return np.argsort(keys, kind="stable").tolist()
 
 
 def _small(split: Split, row: int) -> np.ndarray | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from pathlib import Path
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".png", ".webp", ".bmp", ".gif"})
 UNREAD = {  # endings of images that are not read, and their formats
@@ -37,6 +38,17 @@ MORE_SPLIT_NAMES = {  # inside of longer names, and where class folders lie belo
 BESIDE_SPLITS = re.compile(r"(sets?|data|datasets?|images?|imgs?|photos?|pics|pictures?|folders?|samples?|splits?)+")
 
 
+def show(path: Path | str) -> str:
+    """A path as messages show it: one that is not UTF-8, or holds control characters, is written as a Python literal."""
+    text = str(path)
+    return text if text.isprintable() and text.encode(errors="replace").decode() == text else repr(text)
+
+
+def is_text(name: object) -> bool:
+    """Whether a name can be written as UTF-8, which cards and reports need."""
+    return isinstance(name, str) and name.encode(errors="replace").decode() == name
+
+
 def hidden(name: str) -> bool:
     """Files and folders of the system, not of the data set."""
     return name.startswith(".") or name in SYSTEM
@@ -51,14 +63,6 @@ def suffix(name: str) -> str:
     """The ending of a file's name in small letters, with its dot; empty if it has none."""
     stem, dot, ending = name.rpartition(".")
     return f".{ending.lower()}" if dot and stem else ""
-
-
-def natural(text: str) -> tuple[list[tuple[int, int, str]], str]:
-    """A key that sorts 2 before 10, and never takes two texts for equal."""
-    parts = [part for part in re.split(r"([0-9]+)", text) if part]
-    numbers = [part.lstrip("0") if part[0] in "0123456789" else None for part in parts]
-    key = [(1, 0, part) if n is None else (0, len(n), n) for part, n in zip(parts, numbers, strict=True)]
-    return key, text
 
 
 def plain_name(text: str) -> str:

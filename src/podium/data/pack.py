@@ -12,95 +12,119 @@ A pack is a folder of four files:
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import hashlib
-import io
 import json
 import os
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from PIL import Image
 
 from podium import __version__
-from podium.data.dataset import Dataset, Split, show
+from podium.data.dataset import Dataset, Split
 from podium.data.depth import WHITE
 from podium.data.identity import content_key
+from podium.data.images import ImageSource, Progress, Shrink, as_image
+from podium.data.names import show
 from podium.data.readers import Readers
-from podium.errors import DataError, MachineError, UsageError
-from podium.files import disk_error, scratch_folder, seal, sync_folder, write_atomic, write_json
+from podium.data.writing import AT_ONCE, PACK_AGAIN, as_file, card_head, new_folder
+from podium.errors import DataError, UsageError
+from podium.files import seal, write_atomic, write_json
 
 FORMAT = 1  # of the packs that are written; those of a higher number are refused
 CARD, INDEX, IMAGES, CONTENTS = "pack.json", "index.npy", "images.bin", "contents.npy"
-AT_ONCE = 64  # images decoded ahead of the disk
-AGAIN = "pack the images again"
 
 
 @dataclass(frozen=True)
-class Packed:
-    """Some images of a pack.
+class Pack:
+    """The parts of a pack on the disk.
 
     Args:
-        path: the pack.
+        path: its folder.
         pixels: of all of its images, (bytes,) uint8, a memory map.
         index: of all of its images, as in `index.npy`.
-        rows: (N,) which of them these are.
-        checked: (all,) bool, those whose pixels were compared with their CRC-32 in this process.
-        keys: (all,) uint64, of the contents of the files they were made from; None in packs that have none.
+        checked: (all,) bool, the images whose pixels this process has compared with their CRC-32.
+        keys: (all,) uint64, of the contents of the files that were packed; None in packs that have none.
     """
 
     path: Path
     pixels: np.ndarray
     index: np.ndarray
-    rows: np.ndarray
     checked: np.ndarray
     keys: np.ndarray | None = None
+
+
+class PackImages(ImageSource):
+    """Some images of a pack, read from its memory map.
+
+    Args:
+        pack: the pack.
+        rows: (N,) which of its images these are.
+    """
+
+    flat: np.ndarray
+
+    def __init__(self, pack: Pack, rows: np.ndarray) -> None:
+        self.pack, self.rows, self.flat = pack, rows, pack.pixels
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, number: int) -> np.ndarray:
-        """The pixels of an image, (H, W, 3) uint8, not copied; checked when they are read first.
+        """The pixels of an image, (H, W, 3) uint8, not copied; they are checked when they are read first.
 
         Raises:
             DataError: they are not those that were packed.
         """
-        row = self.rows[number]
-        start, height, width, _, crc = self.index[row].tolist()
-        pixels = self.pixels[start : start + height * width * 3]
-        if not self.checked[row]:
+        row, pack = self.rows[number], self.pack
+        start, height, width, _, crc = pack.index[row].tolist()
+        pixels = self.flat[start : start + height * width * 3]
+        if not pack.checked[row]:
             if zlib.crc32(pixels.data) != crc:
-                raise DataError(f"{show(self.path / IMAGES)}: image {row} is damaged", AGAIN)
-            self.checked[row] = True
+                raise DataError(f"{show(pack.path / IMAGES)}: image {row} is damaged", PACK_AGAIN)
+            pack.checked[row] = True
         return pixels.reshape(height, width, 3)
 
-    def places(self, numbers: list[int]) -> np.ndarray:
-        """Where images lie, (3, n) int64: first byte, height, width; checked when they are read first."""
-        rows = self.rows[numbers]
-        if not (checked := self.checked[rows]).all():
+    def image(self, index: int, channels: int) -> Image.Image:  # noqa: D102
+        return as_image(self[index], channels)
+
+    def array(self, index: int, channels: int, shrink: Shrink | None = None) -> np.ndarray:  # noqa: D102
+        return self[index] if channels == 3 else super().array(index, channels, shrink)
+
+    def places(self, rows: list[int]) -> np.ndarray:
+        """Where images lie, (3, n) int64: first byte, height, width; they are checked when they are read first."""
+        stored = self.rows[rows]
+        if not (checked := self.pack.checked[stored]).all():
             for place in np.flatnonzero(~checked):
-                self[numbers[place]]
-        return self.index[rows, :3].T
+                self[rows[place]]
+        return self.pack.index[stored, :3].T
 
-    def select(self, chosen: np.ndarray) -> Packed:
-        """Some of them, in the order given."""
-        return Packed(self.path, self.pixels, self.index, self.rows[chosen], self.checked, self.keys)
+    def select(self, rows: np.ndarray) -> Self:  # noqa: D102
+        return type(self)(self.pack, self.rows[rows])
 
-    def contents(self) -> np.ndarray:
-        """Keys of the files they were made from, (N,) uint64; in older packs, which have none, of shape and CRC-32."""
-        if self.keys is not None:
-            return self.keys[self.rows]
-        rows = np.ascontiguousarray(self.index[self.rows][:, [1, 2, 4]])
+    def contents(self, progress: Progress | None = None) -> np.ndarray:
+        """Keys of the files that were packed, (N,) uint64; in packs of Podium 0.1.0, of shape and CRC-32."""
+        if self.pack.keys is not None:
+            return self.pack.keys[self.rows]
+        rows = np.ascontiguousarray(self.pack.index[self.rows][:, [1, 2, 4]])
         return np.fromiter((content_key(row.data) for row in rows), np.uint64, len(rows))
 
     def fingerprint(self) -> bytes:
-        """Of places, shapes and contents: 32 bytes."""
-        return hashlib.sha256(np.ascontiguousarray(self.index[self.rows]).data).digest()
+        """SHA-256 of places, shapes and contents."""
+        return hashlib.sha256(np.ascontiguousarray(self.pack.index[self.rows]).data).digest()
+
+    def fingerprint_before(self, source: Path, root: Path) -> bytes:  # noqa: D102
+        return self.fingerprint()
+
+    def content_order(self) -> list[int]:  # noqa: D102
+        return np.argsort(self.pack.index[self.rows, 4], kind="stable").tolist()
+
+    def longest_side(self, limit: int) -> int:  # noqa: D102
+        return int(self.pack.index[self.rows, 1:3].max(initial=0))
 
 
 def write_pack(
@@ -143,11 +167,7 @@ def write_pack(
         contents = as_file(np.concatenate([split.contents() for split in data.splits.values()]))
         write_atomic(folder / CONTENTS, contents)
         card: dict[str, Any] = {
-            "format": FORMAT,
-            "podium": __version__,
-            "name": data.name,
-            "classes": list(data.classes),
-            "splits": {name: len(split) for name, split in data.splits.items()},
+            **card_head(data, FORMAT),
             "rule": f"decoded upright as RGB, 8 bits; a short side of more than {side} pixels shrunk to {side}, bilinear, antialiased",
             "side": side,
             "skipped": [list(pair) for pair in data.skipped],
@@ -162,53 +182,6 @@ def write_pack(
         card["sha256"] = seal(card)
         write_json(folder / CARD, card)
     return card
-
-
-def as_file(array: np.ndarray) -> bytes:
-    """An array as a file of numpy's."""
-    buffer = io.BytesIO()
-    np.save(buffer, array)
-    return buffer.getvalue()
-
-
-@contextlib.contextmanager
-def new_folder(data: Dataset, out: Path) -> Iterator[tuple[Path, Callable[[int], None]]]:
-    """A folder to write a data set of files into, which gets its name when all is there.
-
-    Yields:
-        The folder, and what is to be called with every number of bytes written, for messages.
-
-    Raises:
-        UsageError: the name is taken, or the data are not files.
-        MachineError: the disk is full. What was written is taken away again.
-    """
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise UsageError(f"{show(out)}: exists already", "name another folder with -o")
-    if any(split.files is None for split in data.splits.values()):
-        raise UsageError(f"{data.name}: is not made of image files", "use it as it is: it is read at memory speed")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MachineError(f"cannot make {show(out)}: {error.strerror}", "name another folder with -o") from None
-    place = Path(os.path.abspath(out))
-    total = 0
-
-    def wrote(count: int) -> None:
-        nonlocal total
-        total += count
-
-    try:
-        with scratch_folder(place) as folder:
-            yield folder, wrote
-            sync_folder(folder)
-            folder.rename(place)
-            sync_folder(place.parent)
-    except OSError as error:
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-            what = f"{show(out)}: was made by another process meanwhile"
-            raise UsageError(what, "use that, or name another folder with -o") from None
-        what = disk_error(error, out, total).what
-        raise MachineError(what, "free some space, then run the same again") from None
 
 
 def _prepared(data: Dataset, side: int, white: int) -> Iterator[tuple[np.ndarray, int]]:
@@ -249,18 +222,20 @@ def read_pack(path: Path) -> Dataset:
         for name in (IMAGES, *checked):
             size, expected = (path / name).stat().st_size, card["files"][name]["bytes"]
             if size != expected:
-                raise DataError(f"{show(path / name)}: {size:,} bytes, not the {expected:,} that were packed", AGAIN)
+                raise DataError(
+                    f"{show(path / name)}: {size:,} bytes, not the {expected:,} that were packed", PACK_AGAIN
+                )
         for name in checked:
             if hashlib.sha256((path / name).read_bytes()).hexdigest() != card["files"][name]["sha256"]:
-                raise DataError(f"{show(path / name)}: damaged (its SHA-256 is another)", AGAIN)
+                raise DataError(f"{show(path / name)}: damaged (its SHA-256 is another)", PACK_AGAIN)
         index = np.load(path / INDEX, allow_pickle=False)
         pixels = np.memmap(path / IMAGES, np.uint8, "r")
         keys = np.load(path / CONTENTS, allow_pickle=False) if CONTENTS in checked else None
-        images = Packed(path, pixels, index, np.arange(len(index)), np.zeros(len(index), bool), keys)
+        pack = Pack(path, pixels, index, np.zeros(len(index), bool), keys)
         splits, first = {}, 0
         for name, count in card["splits"].items():
             rows = np.arange(first, first + count)
-            splits[name] = Split(index[rows, 3], packed=images.select(rows))
+            splits[name] = Split(index[rows, 3], PackImages(pack, rows))
             first += len(rows)
         notes = (f"note: a pack; of each image {card['rule']}",)
         return Dataset(
@@ -279,9 +254,9 @@ def read_pack(path: Path) -> Dataset:
             white=int(card.get("white", WHITE)),
         )
     except OSError as error:
-        raise DataError(f"{show(error.filename or path)}: cannot be read ({error.strerror})", AGAIN) from None
+        raise DataError(f"{show(error.filename or path)}: cannot be read ({error.strerror})", PACK_AGAIN) from None
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise DataError(f"{show(path / CARD)}: damaged ({type(error).__name__}: {error})", AGAIN) from None
+        raise DataError(f"{show(path / CARD)}: damaged ({type(error).__name__}: {error})", PACK_AGAIN) from None
 
 
 def _card(path: Path) -> dict[str, Any]:
@@ -290,10 +265,10 @@ def _card(path: Path) -> dict[str, Any]:
         card = json.loads((path / CARD).read_bytes())
         number = card["format"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{show(path / CARD)}: damaged ({error})", AGAIN) from None
+        raise DataError(f"{show(path / CARD)}: damaged ({error})", PACK_AGAIN) from None
     if not isinstance(number, int) or number > FORMAT:
         what = f"{show(path / CARD)}: format {number!r} of Podium {card.get('podium')}; this is {__version__}, which knows up to {FORMAT}"
         raise DataError(what, "update Podium, or pack the images again with this one")
     if card.get("sha256") != seal(card):
-        raise DataError(f"{show(path / CARD)}: damaged (its SHA-256 is another)", AGAIN)
+        raise DataError(f"{show(path / CARD)}: damaged (its SHA-256 is another)", PACK_AGAIN)
     return card

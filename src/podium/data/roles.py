@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from podium.data.dataset import SPLITS, Dataset, show
+from podium.data.dataset import SPLITS, Dataset
 from podium.data.layout import LAYOUT
+from podium.data.names import show
 from podium.errors import DataError, ModelFileError, UsageError
 from podium.files import write_atomic
 

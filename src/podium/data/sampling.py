@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from podium.data.dataset import ImageFile
+    from podium.data.image_file import ImageFile
 
 
 def by_content(files: Sequence[ImageFile]) -> list[int]:

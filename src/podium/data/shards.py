@@ -16,38 +16,37 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
 import os
 import re
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from podium import __version__
-from podium.data.archives import member_path, opened_tar
-from podium.data.dataset import Dataset, ImageFile, show
+from podium.data.dataset import Dataset
 from podium.data.decode import decode, format_of
+from podium.data.foreign_shards import begins_as_shard, foreign_shards, read_headers
 from podium.data.identity import content_key
+from podium.data.image_file import ImageFile
 from podium.data.layout import Listing
-from podium.data.names import EXTENSIONS, SPLIT_NAMES, UNREAD, natural
-from podium.data.pack import AGAIN, AT_ONCE, as_file, new_folder
+from podium.data.names import show
 from podium.data.readers import Readers
+from podium.data.writing import AT_ONCE, PACK_AGAIN, as_file, card_head, new_folder
 from podium.errors import DataError, MachineError, UsageError
 from podium.files import seal, write_atomic, write_json
 
 FORMAT = 1  # of the index that is written; those of a higher number are refused
 CARD, INDEX, CONTENTS = "shards.json", "index.npy", "contents.npy"
-NUMBERED = re.compile(r"-?\d+\.tar$")  # as train-000000.tar: what a folder of others' shards holds
 URL = re.compile(r"[A-Za-z0-9+.:-]+://")
 SHARD_SIZE = 500_000_000
-LONGEST_LABEL = 1 << 20  # bytes of a .cls or .json that are read
 ROW = [("shard", "i8"), ("offset", "i8"), ("size", "i8"), ("label", "i8"), ("crc", "u4")]
 
 
@@ -80,7 +79,7 @@ class Member(ImageFile):
             raise DataError(what, "check the shard, and the way to it") from None
         if self.checked is not None and not self.checked[self.row]:
             if zlib.crc32(content) != self.crc:
-                raise DataError(f"{self.name}: is not what was packed (its CRC-32 is another)", AGAIN)
+                raise DataError(f"{self.name}: is not what was packed (its CRC-32 is another)", PACK_AGAIN)
             self.checked[self.row] = True
         return content
 
@@ -109,49 +108,76 @@ def write_shards(
         MachineError: the disk is full. What was written is taken away again; the images are untouched.
     """
     count, sizes = sum(map(len, data.splits.values())), dict[str, int]()
-    rows, names, keys = list[tuple[int, ...]](), list[str](), list[int]()
+    written = list[_Written]()
     with new_folder(data, out) as (folder, wrote):
         for split in data.splits:
             images = _shuffled(data, split)
-            number = 0
-            while (first := next(images, None)) is not None:
-                shard = f"{split}-{number:06d}.tar"
-                with tarfile.open(folder / shard, "w:", format=tarfile.USTAR_FORMAT) as tar:
-                    held = 0
-                    sample: tuple[bytes, str, int] | None = first
-                    while sample is not None:
-                        content, kind, label = sample
-                        name = f"{len(rows):08d}.{kind}"
-                        rows.append((len(sizes), _add(tar, name, content), len(content), label, zlib.crc32(content)))
-                        names.append(name)
-                        keys.append(content_key(content))
-                        _add(tar, f"{len(rows) - 1:08d}.cls", str(label).encode())
-                        held += len(content)
-                        wrote(len(content))
-                        if progress is not None:
-                            progress(len(rows), count)
-                        sample = next(images, None) if held < shard_size else None
-                number += 1
-                sizes[shard] = (folder / shard).stat().st_size
-        table = np.empty(len(rows), [*ROW, ("name", f"S{max(map(len, names))}")])
-        for place, (row, name) in enumerate(zip(rows, names, strict=True)):
-            table[place] = (*row, name.encode())
-        index, contents = as_file(table), as_file(np.array(keys, np.uint64))
-        write_atomic(folder / INDEX, index)
-        write_atomic(folder / CONTENTS, contents)
-        card: dict[str, Any] = {
-            "format": FORMAT,
-            "podium": __version__,
-            "name": data.name,
-            "classes": list(data.classes),
-            "splits": {name: len(split) for name, split in data.splits.items()},
-            "shards": sizes,
-            "skipped": [list(pair) for pair in data.skipped],
-            "index_sha256": hashlib.sha256(index).hexdigest(),
-            "contents_sha256": hashlib.sha256(contents).hexdigest(),
-        }
-        card["sha256"] = seal(card)
-        write_json(folder / CARD, card)
+            for number in itertools.count():
+                if (first := next(images, None)) is None:
+                    break
+                shard = folder / f"{split}-{number:06d}.tar"
+                for image in _fill(shard, len(sizes), len(written), itertools.chain([first], images), shard_size):
+                    written.append(image)
+                    wrote(image.size)
+                    if progress is not None:
+                        progress(len(written), count)
+                sizes[shard.name] = shard.stat().st_size
+        return _write_index(folder, data, written, sizes)
+
+
+class _Written(NamedTuple):
+    """An image in a shard: the columns of the index."""
+
+    shard: int
+    offset: int
+    size: int
+    label: int
+    crc: int
+    name: str
+    key: int
+
+
+def _fill(
+    shard: Path, number: int, first: int, images: Iterable[tuple[bytes, str, int]], most: int
+) -> Iterator[_Written]:
+    """Write one shard, and yield each image that it holds.
+
+    Args:
+        shard: the tar to write.
+        number: of the shard.
+        first: number of its first image.
+        images: bytes, ending and label of each. Those that the shard does not take are left.
+        most: bytes of images from which the shard takes no more.
+    """
+    held = 0
+    with tarfile.open(shard, "w:", format=tarfile.USTAR_FORMAT) as tar:
+        for place, (content, ending, label) in enumerate(images, first):
+            name = f"{place:08d}.{ending}"
+            start = _add(tar, name, content)
+            _add(tar, f"{place:08d}.cls", str(label).encode())
+            yield _Written(number, start, len(content), label, zlib.crc32(content), name, content_key(content))
+            held += len(content)
+            if held >= most:
+                return
+
+
+def _write_index(folder: Path, data: Dataset, written: list[_Written], sizes: dict[str, int]) -> dict[str, Any]:
+    """Write the index, the keys and the card of shards; returns the card."""
+    table = np.empty(len(written), [*ROW, ("name", f"S{max(len(image.name) for image in written)}")])
+    for place, image in enumerate(written):
+        table[place] = (image.shard, image.offset, image.size, image.label, image.crc, image.name.encode())
+    index, contents = as_file(table), as_file(np.array([image.key for image in written], np.uint64))
+    write_atomic(folder / INDEX, index)
+    write_atomic(folder / CONTENTS, contents)
+    card = {
+        **card_head(data, FORMAT),
+        "shards": sizes,
+        "skipped": [list(pair) for pair in data.skipped],
+        "index_sha256": hashlib.sha256(index).hexdigest(),
+        "contents_sha256": hashlib.sha256(contents).hexdigest(),
+    }
+    card["sha256"] = seal(card)
+    write_json(folder / CARD, card)
     return card
 
 
@@ -197,28 +223,10 @@ def is_shards(source: str | Path) -> bool:
         return True
     path = Path(source)
     try:
-        found = list(islice(_foreign(path), 2)) if path.is_dir() else []
+        found = list(islice(foreign_shards(path), 2)) if path.is_dir() else []
     except OSError:
         return False
-    return len(found) > 1 or any(map(_labelled, found)) or os.path.isfile(path / CARD)
-
-
-def _foreign(path: Path) -> Iterator[Path]:
-    """The shards of a folder without index, in order; those of split folders too."""
-    entries = (entry for entry in path.iterdir() if NUMBERED.search(entry.name) or entry.name.lower() in SPLIT_NAMES)
-    for entry in sorted(entries, key=lambda entry: natural(entry.name)):
-        if entry.is_dir():
-            inner = (path for path in entry.iterdir() if NUMBERED.search(path.name) and path.is_file())
-            yield from sorted(inner, key=lambda path: natural(path.name))
-        elif NUMBERED.search(entry.name) and entry.is_file():
-            yield entry
-
-
-def _labelled(tar: Path) -> bool:
-    """Whether a tar that is alone in its folder begins as a shard does, not as an archive of class folders."""
-    with suppress(DataError), opened_tar(tar, "r:") as file:
-        return any(member.name.endswith((".cls", ".json")) for member in islice(file, 8))
-    return False
+    return len(found) > 1 or any(map(begins_as_shard, found)) or os.path.isfile(path / CARD)
 
 
 def list_shards(source: str | Path) -> Listing:
@@ -231,7 +239,7 @@ def list_shards(source: str | Path) -> Listing:
         DataError: index or shards are missing, damaged, of a newer format, or hold something hostile; names it.
     """
     if not URL.match(str(source)) and not (Path(source) / CARD).is_file():
-        return _headers(Path(source))
+        return read_headers(Path(source))
     store = _stored(str(source))
     try:
         content = store(CARD, 0, -1)
@@ -240,17 +248,17 @@ def list_shards(source: str | Path) -> Listing:
             what = f"{show(f'{source}/{CARD}')}: format {card['format']!r} of Podium {card.get('podium')}"
             raise DataError(f"{what}; this is {__version__}, which knows up to {FORMAT}", "update Podium")
         if card["sha256"] != seal(card):
-            raise DataError(f"{show(f'{source}/{CARD}')}: damaged (its SHA-256 is another)", AGAIN)
+            raise DataError(f"{show(f'{source}/{CARD}')}: damaged (its SHA-256 is another)", PACK_AGAIN)
         index = store(INDEX, 0, -1)
         contents = store(CONTENTS, 0, -1) if "contents_sha256" in card else None  # Podium 0.1.0 wrote none
         for name, said, digest in ((INDEX, index, "index_sha256"), (CONTENTS, contents, "contents_sha256")):
             if said is not None and hashlib.sha256(said).hexdigest() != card[digest]:
-                raise DataError(f"{show(f'{source}/{name}')}: damaged (its SHA-256 is another)", AGAIN)
+                raise DataError(f"{show(f'{source}/{name}')}: damaged (its SHA-256 is another)", PACK_AGAIN)
     except OSError as error:
         what = f"{show(str(source))}: no index of shards can be read there ({error.strerror or error})"
         raise DataError(what, "make one with `podium pack DATA --shards -o DIR`") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{show(f'{source}/{CARD}')}: damaged ({type(error).__name__}: {error})", AGAIN) from None
+        raise DataError(f"{show(f'{source}/{CARD}')}: damaged ({type(error).__name__}: {error})", PACK_AGAIN) from None
     table = np.load(io.BytesIO(index), allow_pickle=False)
     keys = np.load(io.BytesIO(contents), allow_pickle=False).tolist() if contents is not None else None
     shards, checked, listing = card["shards"], np.zeros(len(table), bool), Listing()
@@ -259,7 +267,7 @@ def list_shards(source: str | Path) -> Listing:
         there = Path(source, name)
         if not there.is_file() or there.stat().st_size != size:
             found = f"{there.stat().st_size:,} bytes" if there.is_file() else "missing"
-            raise DataError(f"{show(there)}: {found}, not the {size:,} bytes that were packed", AGAIN)
+            raise DataError(f"{show(there)}: {found}, not the {size:,} bytes that were packed", PACK_AGAIN)
     rows, places = iter(enumerate(table.tolist())), [(Path(name), show(f"{source}/{name}")) for name in shards]
     for split, count in card["splits"].items():
         classes: dict[str, list[ImageFile]] = {name: [] for name in card["classes"]}
@@ -284,13 +292,13 @@ def _checked(source: str | Path, shards: dict[str, int], table: np.ndarray, clas
     for name in shards:
         outside = PurePosixPath(name).name != name or "\\" in name or name in ("", "..")
         if outside or (not URL.match(str(source)) and Path(source, name).is_symlink()):
-            raise DataError(f"{show(f'{source}/{CARD}')}: names {name!r}, which is not a file beside it", AGAIN)
+            raise DataError(f"{show(f'{source}/{CARD}')}: names {name!r}, which is not a file beside it", PACK_AGAIN)
     sizes = np.array(list(shards.values()), np.int64)
     place, start, count, label = (table[column] for column in ("shard", "offset", "size", "label"))
     fits = (place >= 0) & (place < len(sizes)) & (start >= 0) & (count >= 0) & (label >= 0) & (label < classes)
     if not fits.all() or (start + count > sizes[place]).any():
         row = int(np.argmin(fits)) if not fits.all() else int(np.argmax(start + count > sizes[place]))
-        raise DataError(f"{show(f'{source}/{INDEX}')}: image {row} lies outside of the shards", AGAIN)
+        raise DataError(f"{show(f'{source}/{INDEX}')}: image {row} lies outside of the shards", PACK_AGAIN)
 
 
 def _stored(source: str) -> Callable[[str, int, int], bytes]:
@@ -319,66 +327,6 @@ def _stored(source: str) -> Callable[[str, int, int], bytes]:
             raise error if isinstance(error, OSError) else OSError(f"{type(error).__name__}: {error}") from None
 
     return remote
-
-
-def _headers(path: Path) -> Listing:
-    """Shards of the WebDataset convention without an index: every header is read once, and the labels."""
-    found: dict[str, dict[str, list[ImageFile]]] = {}
-    listing = Listing()
-    for shard in _foreign(path):
-        words = re.split(r"[^a-z]+", shard.relative_to(path).as_posix().lower())
-        split = next((SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES), "")
-        labels: dict[str, str] = {}
-        images: dict[str, ImageFile] = {}
-        stat = shard.stat()
-        with opened_tar(shard, "r:") as tar:
-            for member in tar:
-                where = member_path(shard, member.name)
-                if member.isdir():
-                    continue
-                name = f"{show(shard)}!{member.name}"
-                if not member.isfile() or member.issparse():
-                    raise DataError(f"{name}: a link or device", "do not use this archive")
-                if member.offset_data + member.size > stat.st_size:
-                    raise DataError(f"{name}: says {member.size:,} bytes, more than there are", "download it again")
-                stem, _, ending = where.name.partition(".")
-                key = str(where.with_name(stem)) if stem else ""
-                if f".{ending.lower()}" in EXTENSIONS:
-                    below = f"{shard.relative_to(path).as_posix()}/{member.name}"
-                    images[key] = ImageFile(shard, name, member.offset_data, member.size, stat.st_mtime_ns, None, below)
-                elif ending.lower() in ("cls", "json") and member.size <= LONGEST_LABEL:
-                    part = tar.extractfile(member)
-                    label = _label(part.read() if part is not None else b"", ending.lower())
-                    if label is not None and (ending.lower() == "cls" or key not in labels):
-                        labels[key] = label
-                elif f".{ending.lower()}" in UNREAD:
-                    listing.unread.append((name, UNREAD[f".{ending.lower()}"]))
-                else:
-                    listing.strays.append((name, "neither an image nor its label"))
-        for key, file in images.items():
-            if key not in labels:
-                raise DataError(
-                    f"{file.name}: has no label", "a shard holds KEY.cls, or KEY.json with a label, beside KEY.jpg"
-                )
-            found.setdefault(split, {}).setdefault(labels[key], []).append(file)
-    named = "" if set(found) == {""} else "train"  # what is of no split, beside what is, is for training
-    for split, classes in found.items():
-        for label, files in classes.items():
-            listing.files.setdefault(split or named, {}).setdefault(label, []).extend(files)
-    return listing
-
-
-def _label(content: bytes, ending: str) -> str | None:
-    """The class that a .cls or .json says, as a name."""
-    try:
-        text = content.decode().strip()
-        if ending == "cls":
-            return text or None
-        says = json.loads(text)
-        value = next((says[key] for key in ("cls", "label", "class") if key in says), None)
-    except (ValueError, TypeError, RecursionError):
-        return None
-    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else None
 
 
 def parse_size(text: str) -> int:

@@ -13,11 +13,13 @@ import numpy as np
 from podium.calls import public
 from podium.data import arrays
 from podium.data.archives import ARCHIVES, is_archive
-from podium.data.dataset import SPLITS, Dataset, ImageFile, Split, show
+from podium.data.dataset import SPLITS, Dataset, Split
 from podium.data.decode import FORMATS, RESIZES, decode
 from podium.data.folders import find_archive, list_path
+from podium.data.image_file import ImageFile
+from podium.data.images import ArrayImages, FileImages
 from podium.data.layout import LAYOUT, OUTSIDE, Listing, not_utf8
-from podium.data.names import look_alike, look_alikes
+from podium.data.names import look_alike, look_alikes, show
 from podium.data.pack import is_pack, read_pack
 from podium.data.readers import Readers
 from podium.data.roles import described, with_roles
@@ -182,7 +184,7 @@ def _photos(source: str | Path, on_bad: str) -> Dataset:
         if name in listing.files:
             pairs = [(file, number[c]) for c, files in listing.files[name].items() for file in files]
             splits[name or "train"] = Split(
-                np.array([label for _, label in pairs], np.int64), files=tuple(f for f, _ in pairs)
+                np.array([label for _, label in pairs], np.int64), FileImages(file for file, _ in pairs)
             )
     mean, std = IMAGENET
     return Dataset(
@@ -298,11 +300,10 @@ def _with_channels(data: Dataset, channels: int) -> Dataset:
     """Grey of colour, or colour of grey, in memory and in the statistics."""
     splits = {}
     for name, split in data.splits.items():
-        pixels = split.pixels
-        if pixels is not None:
-            images = (np.asarray(split.image(i, channels)) for i in range(len(split)))
-            pixels = np.stack([image.reshape(*image.shape[:2], channels) for image in images])
-        splits[name] = replace(split, pixels=pixels)
+        if split.pixels is not None:
+            pixels = np.stack([split.array(i, channels) for i in range(len(split))])
+            split = replace(split, images=ArrayImages(pixels))
+        splits[name] = split
     mean, std = ((float(np.mean(values)),) if channels == 1 else tuple(values) * 3 for values in (data.mean, data.std))
     return replace(data, splits=splits, channels=channels, mean=mean, std=std)
 

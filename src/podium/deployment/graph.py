@@ -29,10 +29,9 @@ class Graph(nn.Module):
     def __init__(self, net: nn.Module, preprocessing: Preprocessing, inside: bool) -> None:
         super().__init__()
         p = preprocessing
-        std = torch.tensor(p.std).reshape(1, -1, 1, 1)
         self.net, self.inside, self.flip = net, inside, p.channel_order == "bgr"
-        self.register_buffer("scale", 1 / (255 * std))
-        self.register_buffer("offset", -torch.tensor(p.mean).reshape(1, -1, 1, 1) / std)
+        for name, values in zip(("scale", "offset"), p.scale_and_offset(), strict=True):
+            self.register_buffer(name, torch.from_numpy(values).reshape(1, -1, 1, 1))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
         x = image

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from podium.calls import public
-from podium.data.dataset import ImageFile, is_text, show
 from podium.data.decode import Preprocessing, decode
+from podium.data.image_file import ImageFile
+from podium.data.names import is_text, show
 from podium.deployment.sealed import read_ir, read_onnx
 from podium.errors import EXTRAS, MachineError, ModelFileError, UsageError, no_answer
 
@@ -58,8 +59,8 @@ class Exported:
             return self.call(np.ascontiguousarray(squares))
         p = self.preprocessing
         pixels = squares if p.channel_order == "rgb" else squares[..., ::-1]
-        mean, std = np.asarray(p.mean, np.float32), np.asarray(p.std, np.float32)
-        x = pixels.astype(np.float32) * (1 / (255 * std)) - mean / std
+        scale, offset = p.scale_and_offset()
+        x = pixels.astype(np.float32) * scale + offset
         return self.call(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
 
     def probabilities(self, data: bytes, name: str = "image") -> np.ndarray:

@@ -132,7 +132,7 @@ def views(loader: Loader, crops: int | str, mirrored: bool = True) -> Iterator[B
         if isinstance(crops, int):
             return cut(image, p, crops)
         if max(image.size) > LONGEST * min(image.size):
-            name = split.files[index].name if split.files is not None else f"image {index}"
+            name = split.name_of(index)
             what = f"{name}: {image.width} x {image.height} pixels, more than {LONGEST} times as long as wide"
             raise DataError(what, "leave it out, or evaluate by 1, 10 or 144 crops")
         return whole(image, p)[None]

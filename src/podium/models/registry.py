@@ -20,6 +20,7 @@ from podium.errors import UsageError, closest
 from podium.models.convnet import ConvNet
 from podium.models.edits import apply_edits
 from podium.models.modules import Ones
+from podium.natural import natural
 
 
 @dataclass(frozen=True)
@@ -178,10 +179,6 @@ def _architectures() -> dict[str, Architecture]:
 @public
 def list_models(pattern: str = "*") -> list[str]:
     """Names that match a shell pattern, in natural order (resnet20 before resnet110)."""
-
-    def natural(name: str) -> list[tuple[int, int | str]]:
-        return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", name) if part]
-
     return sorted(fnmatch.filter(_architectures(), pattern), key=natural)
 
 

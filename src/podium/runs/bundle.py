@@ -65,18 +65,18 @@ class Bundle:
             NumericError: what the network says of an image is not a number; names the image.
             UsageError: the network sees neither grey nor colour.
         """
-        from podium.data.dataset import ImageFile
+        from podium.data.image_file import ImageFile
 
         if top < 1:
             raise UsageError(f"top: {top}", "give at least 1")
         paths = [images] if isinstance(images, str | Path) else list(images)
         p = self.preprocessing
         p.check_channels()
-        mean, std = torch.tensor(p.mean), torch.tensor(p.std)
+        scale, offset = map(torch.from_numpy, p.scale_and_offset())
         out = []
         for path in paths:
             pixels = p.pixels(ImageFile.of(Path(path)).read(), str(path))
-            x = (torch.tensor(pixels).float() * (1 / (255 * std)) - mean / std).permute(2, 0, 1)[None]
+            x = (torch.tensor(pixels).float() * scale + offset).permute(2, 0, 1)[None]
             x = x.to(next(self.model.parameters()).device)
             logits = self.model(x).float()
             if not torch.isfinite(logits).all():

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from podium import __version__
-from podium.data.dataset import is_text
 from podium.data.loader import Loader
+from podium.data.names import is_text
 from podium.errors import DataError, MachineError
 from podium.evaluation.evaluate import Outputs, evaluate
 from podium.files import json_text, write_atomic

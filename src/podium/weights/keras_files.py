@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from podium.errors import MachineError, ModelFileError
+from podium.natural import natural
 
 if TYPE_CHECKING:
     import h5py
@@ -219,7 +220,7 @@ def _numbered_layers(
         match = re.fullmatch(r"(.+)/vars/(\d{1,3})", path)
         if match and not _NOT_THE_NETWORK.match(path):
             variables.setdefault(match[1], {})[int(match[2])] = dataset
-    for path in sorted(variables, key=_natural):
+    for path in sorted(variables, key=natural):
         entry = entries.get(path, {})
         settings = entry.get("config", {})
         name = _text(settings.get("name") or file[f"{path}/vars"].attrs.get("name", ""))
@@ -339,11 +340,6 @@ def _snake(name: str) -> str:
     """A class's name as Keras spells it in paths: conv2d for Conv2D."""
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
-
-
-def _natural(path: str) -> list[str | int]:
-    """A key that sorts conv2d_10 after conv2d_9."""
-    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r"(\d{1,9})", path))]
 
 
 def _strings(group: h5py.Group, name: str) -> list[str]:
