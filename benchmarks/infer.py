@@ -27,8 +27,8 @@ from podium.data.decode import Preprocessing
 from podium.deployment import bench
 from podium.deployment.export import card_of, onnx_bytes, save_ir, squares
 from podium.deployment.graph import graph_of
-from podium.deployment.runtime import cores
 from podium.evaluation.cost import count_net
+from podium.platform import cores
 from podium.runs.bundle import Bundle
 
 OURS = {

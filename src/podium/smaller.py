@@ -10,7 +10,7 @@ from podium.calls import public
 from podium.comparison.report import report_run
 from podium.compression.distill import distill as run_distillation
 from podium.compression.prune import KINDS as TARGETS
-from podium.compression.prune import Target, read_amount
+from podium.compression.prune import Target
 from podium.compression.prune import prune as run_pruning
 from podium.compression.shrink import Shrunk
 from podium.compression.slim import slim as run_slim
@@ -23,6 +23,7 @@ from podium.training.idle import refuse_decided, refuse_resize
 from podium.training.images import as_parent, data_of, inherited, loaded, source_of
 from podium.training.recipes.named import settings_of
 from podium.training.threads import computing_with
+from podium.units import parse_bytes, parse_milliseconds
 
 
 @public
@@ -74,7 +75,8 @@ def prune_with(
         named = " and ".join(key for key, _ in given) or "no target"
         raise UsageError(f"{named} given", "give one of speedup, macs, latency, size")
     kind, value = given[0]
-    target = Target(kind, read_amount(kind, value) if kind in ("latency", "size") else float(value))
+    parse = {"latency": parse_milliseconds, "size": parse_bytes}.get(kind)
+    target = Target(kind, float(value) if parse is None else parse(kind, value))
     refuse_decided(merged, "prune")
     s, data = as_parent(merged, run, data)
     refuse_resize(merged, "prune", data.resize)

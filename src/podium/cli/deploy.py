@@ -95,7 +95,8 @@ SHOWN = 256  # images on which engines must agree
 def bench(arguments: argparse.Namespace) -> int:
     """podium bench --engines: each target in every engine that runs it."""
     from podium.deployment import bench as engines
-    from podium.deployment.runtime import cores, is_exported
+    from podium.deployment.runtime import is_exported
+    from podium.platform import cores
 
     a = arguments
     wanted = engines.engines_of(a.engines or "all")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,16 +70,6 @@ class Target:
         if now <= limit:
             raise UsageError(f"{self.kind}: the network has {now:.6g} as it is", f"ask for less than {limit:.6g}")
         return limit
-
-
-def read_amount(kind: str, text: str | float) -> float:
-    """ "8ms" in milliseconds, "5MB" in bytes, or a number."""
-    units = {"latency": {"ms": 1.0, "us": 1e-3, "s": 1e3}, "size": {"kb": 1e3, "mb": 1e6, "gb": 1e9, "b": 1.0}}[kind]
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", str(text).strip().lower())
-    default = {"latency": "ms", "size": "b"}[kind]
-    if match is None or (match[2] or default) not in units:
-        raise UsageError(f"{kind}: {text!r}", f"write a number and a unit: {'8ms' if kind == 'latency' else '5MB'}")
-    return float(match[1]) * units[match[2] or default]
 
 
 def smaller(net: ConvNet, target: Target, depth: bool, data: Dataset, preprocessing: Preprocessing) -> ConvNet:

@@ -21,10 +21,11 @@ from podium.data.dataset import Dataset
 from podium.deployment import bench
 from podium.deployment.export import card_of, onnx_model, save_ir, sealed_bytes, squares
 from podium.deployment.graph import answer, graph_of
-from podium.deployment.runtime import MODEL, MODEL_IR, Exported, cores, load_exported
+from podium.deployment.runtime import MODEL, MODEL_IR, Exported, load_exported
 from podium.errors import DataError, NumericError, UsageError
 from podium.evaluation.metrics import paired
 from podium.files import scratch_folder, write_json
+from podium.platform import cores
 from podium.runs.bundle import CARD, Bundle
 
 ENGINES = ("onnxruntime", "openvino")

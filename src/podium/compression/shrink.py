@@ -18,7 +18,7 @@ from podium.data.decode import Preprocessing
 from podium.data.loader import Loader
 from podium.deployment import bench
 from podium.deployment.export import squares
-from podium.deployment.runtime import ENGINES, cores
+from podium.deployment.runtime import ENGINES
 from podium.errors import UsageError
 from podium.evaluation.cost import count_net
 from podium.evaluation.evaluate import evaluate
@@ -26,6 +26,7 @@ from podium.evaluation.metrics import paired
 from podium.evaluation.speed import speed
 from podium.files import PIN, without_folders
 from podium.models.convnet import ConvNet
+from podium.platform import cores
 from podium.runs import bundle
 from podium.runs.bundle import Bundle
 from podium.runs.folder import COMPRESSION, RunFolder, source_on_record

@@ -19,6 +19,7 @@ from podium.data.decode import STARVED, decode, decode_pixels
 from podium.data.depth import WHITE, find_white
 from podium.data.identity import file_keys, pixel_keys
 from podium.errors import DataError, MachineError
+from podium.platform import read_at
 
 if TYPE_CHECKING:
     from podium.data.mirror import Mirroring
@@ -89,7 +90,7 @@ class ImageFile:
                 stat = os.fstat(file.fileno())
                 if stat.st_mtime_ns != self.mtime_ns or stat.st_size < self.offset + self.size:
                     raise DataError(f"{self.name}: changed since the data set was read", "start again")
-                return os.pread(file.fileno(), self.size, self.offset)
+                return read_at(file, self.size, self.offset)
         except OSError as error:
             what = f"{self.name}: cannot be read ({error.strerror})"
             if error.errno in STARVING:

@@ -19,10 +19,11 @@ import torch
 
 from podium.deployment.export import card_of, onnx_bytes
 from podium.deployment.graph import Graph, answer, graph_of
-from podium.deployment.runtime import Exported, cores, load_exported
+from podium.deployment.runtime import Exported, load_exported
 from podium.errors import EXTRAS, UsageError
 from podium.evaluation.cost import count_net
 from podium.evaluation.speed import timed
+from podium.platform import cores
 from podium.runs.bundle import Bundle
 
 ENGINES = ("eager", "compiled", "onnxruntime", "openvino")
