@@ -359,11 +359,11 @@ def test_the_gate_pairs_the_same_images():
     after = before.copy()
     after[:30] = wrong
     pair = paired(before, after, labels)
-    assert (pair["lost"], pair["won"], pair["drop"]) == (30, 0, 0.03)
-    assert pair["standard_error"] == pytest.approx((0.03 * 0.97 / 1000) ** 0.5)
-    assert not judge(pair, 0.01)["passed"]
-    assert judge(pair, 0.03)["passed"]
-    assert judge(paired(after, before, labels), 0.0)["passed"]
+    assert (pair.lost, pair.won, pair.drop) == (30, 0, 0.03)
+    assert pair.standard_error == pytest.approx((0.03 * 0.97 / 1000) ** 0.5)
+    assert not judge(pair, 0.01).passed
+    assert judge(pair, 0.03).passed
+    assert judge(paired(after, before, labels), 0.0).passed
 
 
 @pytest.fixture(scope="module")

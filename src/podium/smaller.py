@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from podium.calls import public
+from podium.calls import from_keywords, public
 from podium.comparison.report import report_run
 from podium.compression.distill import distill as run_distillation
 from podium.compression.prune import KINDS as TARGETS
-from podium.compression.prune import Target
+from podium.compression.prune import Options, Target
 from podium.compression.prune import prune as run_pruning
 from podium.compression.shrink import Shrunk
 from podium.compression.slim import slim as run_slim
@@ -77,12 +77,14 @@ def prune_with(
     kind, value = given[0]
     parse = {"latency": parse_milliseconds, "size": parse_bytes}.get(kind)
     target = Target(kind, float(value) if parse is None else parse(kind, value))
+    watch = {"watch": more.pop("watch")} if "watch" in more else {}
+    how = from_keywords(Options, "prune", {"target": target, **more})
     refuse_decided(merged, "prune")
     s, data = as_parent(merged, run, data)
     refuse_resize(merged, "prune", data.resize)
     origin = moved(merged.origin, merged.settings, s, "the run that it starts from")
     with computing_with(s.threads if origin.get("threads", DEFAULT).asked else None):  # timed as it is trained
-        shrunk = run_pruning(run, data, out, target, s, origin=origin, **more)
+        shrunk = run_pruning(run, data, out, s, how, origin=origin, **watch)
     report_run(shrunk.run, data)
     return shrunk
 

@@ -6,12 +6,15 @@ import argparse
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from podium import tables
 from podium.cli import console
 from podium.cli.shared import going_on, print_json
 from podium.errors import ModelFileError
+
+if TYPE_CHECKING:
+    from podium.deployment.bench import Rows, Timing
 
 
 def export(arguments: argparse.Namespace) -> int:
@@ -31,7 +34,6 @@ def export(arguments: argparse.Namespace) -> int:
 def quantize(arguments: argparse.Namespace) -> int:
     """podium quantize."""
     from podium import api
-    from podium.compression.gate import told
 
     a = arguments
 
@@ -56,7 +58,7 @@ def quantize(arguments: argparse.Namespace) -> int:
         times = [*(f"{r['latency_ms'][key]:.2f}" for key in ("p50", "p95")), f"{r['images_per_second']:,.1f}"]
         cells.append([r["name"], r["engine"], r["dtype"], *figures, *times])
     tables.table("", columns, cells, set(columns[3:]))
-    print(f"{told(made.gate)}: {made.path}")
+    print(f"{made.decision}: {made.path}")
     return 0
 
 
@@ -100,20 +102,20 @@ def bench(arguments: argparse.Namespace) -> int:
 
     a = arguments
     wanted = engines.engines_of(a.engines or "all")
-    how: dict[str, Any] = {"seconds": a.seconds or 2.0, "threads": a.threads or cores()}
-    if not a.json:
-        how["say"] = lambda text: print(text, file=sys.stderr, flush=True)
-    if a.batch not in (None, 1):
-        how["batches"] = (a.batch,)
-    rows: list[dict[str, Any]] = []
-    alike: dict[str, list[dict[str, Any]]] = {}  # rows of one network, as itself and as exported files, by its target
+    how = engines.Timing(
+        a.seconds or 2.0,
+        a.threads or cores(),
+        engines.BATCHES if a.batch in (None, 1) else (a.batch,),
+        (lambda _: None) if a.json else (lambda text: print(text, file=sys.stderr, flush=True)),
+    )
+    timed: engines.Rows = []
+    alike: dict[str, engines.Rows] = {}  # rows of one network, as itself and as exported files, by its target
     for target in a.targets:
         of, made = (_bench_file if is_exported(target) else _bench_network)(target, a, wanted, how)
-        rows += made
+        timed += made
         alike.setdefault(of, []).extend(made)
     picked = [engines.pick(own, 1 if a.batch in (None, 1) else None) for own in alike.values()]
-    for row in rows:
-        row["picked"] = any(row is best for best in picked)
+    rows = [{**row.to_dict(), "picked": any(row is best for best in picked)} for row in timed]
     if a.json:
         print_json(rows)
     else:
@@ -121,10 +123,7 @@ def bench(arguments: argparse.Namespace) -> int:
     return 0
 
 
-Rows = tuple[str, list[dict[str, Any]]]  # the target whose network it is, and how fast
-
-
-def _bench_network(target: str, a: argparse.Namespace, wanted: tuple[str, ...], how: dict[str, Any]) -> Rows:
+def _bench_network(target: str, a: argparse.Namespace, wanted: tuple[str, ...], how: Timing) -> tuple[str, Rows]:
     """A run, a bundle or a name in every engine, on images of its own size."""
     from podium import api
     from podium.data.decode import Preprocessing
@@ -144,10 +143,10 @@ def _bench_network(target: str, a: argparse.Namespace, wanted: tuple[str, ...], 
         names = tuple(map(str, range(net.spec["num_classes"])))
         model = api.Bundle(net, names, Preprocessing(side, channels), {})
         images = squares(load_data(a.data, channels=channels), model, SHOWN)[0] if a.data else _noise(side, channels)
-    return target, engines.bench_bundle(target, model, wanted, images, **how)
+    return target, engines.bench_bundle(target, model, wanted, images, how)
 
 
-def _bench_file(target: str, a: argparse.Namespace, wanted: tuple[str, ...], how: dict[str, Any]) -> Rows:
+def _bench_file(target: str, a: argparse.Namespace, wanted: tuple[str, ...], how: Timing) -> tuple[str, Rows]:
     """An exported file in the engines that read it; beside the network that it was made from, where that is a target too."""
     from podium import api
     from podium.deployment import bench as engines
@@ -167,8 +166,8 @@ def _bench_file(target: str, a: argparse.Namespace, wanted: tuple[str, ...], how
         images = _noise(made.preprocessing.image_size, made.preprocessing.channels)
     if parent is not None:
         reference = answer(parent, images)[0].argmax(1)
-    runners = engines.file_runners(file_of(Path(target)), wanted, how["threads"])
-    return of, engines.bench(target, runners, images, reference, macs=None, **how)
+    runners = engines.file_runners(file_of(Path(target)), wanted, how.threads)
+    return of, engines.bench(target, runners, images, reference, None, how)
 
 
 def _parent(card: dict[str, Any], file: str, targets: list[str]) -> tuple[str, Any]:

@@ -87,10 +87,9 @@ def _watch(bar: Any) -> Any:
 
 def _tell(a: argparse.Namespace, shrunk: Shrunk, parent: str) -> int:
     """The table and the decision; a network that lost too much, or is slower than asked for, is an error with exit code 5."""
-    from podium.compression.gate import told
     from podium.compression.latency import mend
 
-    gate = shrunk.gate
+    gate = shrunk.decision
     if a.json:
         print_json(shrunk.to_dict())
     else:
@@ -98,11 +97,11 @@ def _tell(a: argparse.Namespace, shrunk: Shrunk, parent: str) -> int:
         for note in shrunk.notes:
             print(note)
         if gate is not None:
-            print(told(gate))
+            print(gate)
         print(f"run: {shrunk.run.path}")
     problems = []
-    if gate is not None and not gate["passed"]:
-        lost = f"the smaller network lost more than the tolerance of {100 * gate['tolerance']:g} points"
+    if gate is not None and not gate.passed:
+        lost = f"the smaller network lost more than the tolerance of {100 * gate.tolerance:g} points"
         less = "fine-tune longer (--epochs), ask for less, or raise --tolerance"
         problems.append(NumericError(f"{lost}: {parent} stays in place", less))
     if (timed := shrunk.latency) is not None and not timed["held"]:
