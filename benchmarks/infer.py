@@ -14,6 +14,7 @@ import json
 import statistics
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,8 @@ from podium.data.decode import Preprocessing
 from podium.deployment import bench
 from podium.deployment.export import card_of, onnx_bytes, save_ir, squares
 from podium.deployment.graph import graph_of
-from podium.deployment.runtime import cores
 from podium.evaluation.cost import count_net
+from podium.platform import cores
 from podium.runs.bundle import Bundle
 
 OURS = {
@@ -121,7 +122,7 @@ def peer_rates(python: Path, net: str, batch: int, seconds: float) -> dict[str, 
 def measured(net: str, options: Any, folder: Path) -> dict[str, Any]:
     """The peer, then the network in every engine, in turn; medians over the runs."""
     facts, images = json.loads((folder / "facts.json").read_text()), np.load(folder / "photos.npy")
-    how: dict[str, Any] = {"macs": facts["macs"], "threads": cores(), "seconds": options.seconds}
+    timing = bench.Timing(options.seconds, batches=(options.batch,))
     runners = list(from_files(folder))
     bundle = Bundle(podium.create_model(OURS[net]).eval(), (), Preprocessing(images.shape[1], 3), {})
     torch_ways = (
@@ -132,21 +133,20 @@ def measured(net: str, options: Any, folder: Path) -> dict[str, Any]:
     for _ in range(options.runs):
         if options.peer and net in PEERS:
             peers.append(peer_rates(options.peer, net, options.batch, options.seconds))
-        found = bench.bench(net, iter(runners), images, None, batches=(options.batch,), **how)
-        ours.append([row for row in found if row["batch"] == options.batch])
-    rows = []
+        found = bench.bench(net, iter(runners), images, None, facts["macs"], timing)
+        ours.append([row for row in found if isinstance(row, bench.EngineRow) and row.batch == options.batch])
+    rows: list[bench.EngineRow] = []
+    runs: dict[str, list[float]] = {}
     for same in zip(*ours, strict=True):
-        row = sorted(same, key=lambda row: row["images_per_second"])[(len(same) - 1) // 2]
-        key = f"{row['engine']}, {row['dtype']}"
-        rate = statistics.median(r["images_per_second"] for r in same)
-        runs = [r["images_per_second"] for r in same]
-        rows.append(
-            {**row, "images_per_second": round(rate, 1), "runs": runs, "agreement": facts["agreement"].get(key)}
-        )
+        row = sorted(same, key=lambda row: row.images_per_second)[(len(same) - 1) // 2]
+        key = f"{row.engine}, {row.dtype}"
+        runs[key] = [r.images_per_second for r in same]
+        rate = round(statistics.median(runs[key]), 1)
+        rows.append(replace(row, images_per_second=rate, agreement=facts["agreement"].get(key)))
     peer = {key: round(statistics.median(p[key] for p in peers), 1) for key in (peers[0] if peers else ())}
-    picked = bench.pick([row for row in rows if row["dtype"] != "int8"], None)
-    rates = {(row["engine"], row["dtype"]): row["images_per_second"] for row in rows}
-    top, eager = picked["images_per_second"] if picked else 0.0, peer.get("eager") or rates["eager", "float32"]
+    picked = bench.pick([row for row in rows if row.dtype != "int8"], None)
+    rates = {(row.engine, row.dtype): row.images_per_second for row in rows}
+    top, eager = picked.images_per_second if picked else 0.0, peer.get("eager") or rates["eager", "float32"]
     ratios = {"picked_to_eager": round(top / eager, 3), "asked_for": BARS.get(net)}
     if peer:
         ratios["picked_to_peer_openvino"] = round(top / peer["openvino"], 3)
@@ -154,10 +154,10 @@ def measured(net: str, options: Any, folder: Path) -> dict[str, Any]:
     return {
         "peer": peer,
         "peer_runs": peers,
-        "picked": picked and f"{picked['engine']}, {picked['dtype']}",
+        "picked": picked and f"{picked.engine}, {picked.dtype}",
         "ratios": ratios,
         "facts": facts,
-        "rows": rows,
+        "rows": [{**row.to_dict(), "runs": runs[f"{row.engine}, {row.dtype}"]} for row in rows],
     }
 
 

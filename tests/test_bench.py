@@ -213,5 +213,5 @@ def test_ctrl_c_ends_all_engines():
     runners = iter([bench.Runner("eager", "float32", stop), bench.Runner("compiled", "float32", lambda x: (x, x))])
     threads = torch.get_num_threads()
     with pytest.raises(KeyboardInterrupt):
-        bench.bench("net", runners, images, None, macs=None, seconds=0.01, threads=1)
+        bench.bench("net", runners, images, None, None, bench.Timing(0.01, threads=1))
     assert torch.get_num_threads() == threads

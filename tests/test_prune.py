@@ -12,7 +12,7 @@ import podium as library
 from podium.compression import channels, shrink
 from podium.compression.channels import macs, prune_channels, removable, size_bytes, smallest_change, without
 from podium.compression.gate import judge
-from podium.compression.prune import Target, read_amount
+from podium.compression.prune import Target
 from podium.compression.slim import slim_network, slim_spec, slim_to
 from podium.data.decode import Preprocessing
 from podium.errors import ModelFileError, UsageError
@@ -21,6 +21,7 @@ from podium.models.convnet import meta
 from podium.models.modules import SqueezeExcitation
 from podium.models.registry import rebuild
 from podium.runs import bundle
+from podium.units import parse_bytes, parse_milliseconds
 from podium.weights.create import create_model
 
 pytest.importorskip("torch_pruning", reason="needs the extra `prune`")
@@ -210,11 +211,12 @@ def test_impossible_targets_are_refused(kind, value):
 
 
 def test_amounts_are_read_with_their_units():
-    assert read_amount("latency", "8ms") == 8
-    assert read_amount("latency", "0.5s") == 500
-    assert read_amount("size", "5MB") == 5e6
+    assert parse_milliseconds("latency", "8ms") == 8
+    assert parse_milliseconds("latency", "0.5s") == 500
+    assert parse_milliseconds("latency", 8.5) == 8.5
+    assert parse_bytes("size", "5MB") == 5e6
     with pytest.raises(UsageError, match="latency"):
-        read_amount("latency", "8MB")
+        parse_milliseconds("latency", "8MB")
 
 
 def test_blocks_are_taken_whole_and_the_rest_answers_as_before(tmp_path):
@@ -357,11 +359,11 @@ def test_the_gate_pairs_the_same_images():
     after = before.copy()
     after[:30] = wrong
     pair = paired(before, after, labels)
-    assert (pair["lost"], pair["won"], pair["drop"]) == (30, 0, 0.03)
-    assert pair["standard_error"] == pytest.approx((0.03 * 0.97 / 1000) ** 0.5)
-    assert not judge(pair, 0.01)["passed"]
-    assert judge(pair, 0.03)["passed"]
-    assert judge(paired(after, before, labels), 0.0)["passed"]
+    assert (pair.lost, pair.won, pair.drop) == (30, 0, 0.03)
+    assert pair.standard_error == pytest.approx((0.03 * 0.97 / 1000) ** 0.5)
+    assert not judge(pair, 0.01).passed
+    assert judge(pair, 0.03).passed
+    assert judge(paired(after, before, labels), 0.0).passed
 
 
 @pytest.fixture(scope="module")

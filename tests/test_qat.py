@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from torch import nn
 
 import podium as library
 from podium.compression import quantize
-from podium.compression.qat import accustomed
+from podium.compression.qat import fine_tuned
 from podium.runs import bundle
 from podium.training.fake_int8 import exact, fake_int8, int8_weights, uint8_activations
 from podium.weights.create import create_model
@@ -123,14 +124,14 @@ def test_one_that_int8_still_harms_is_refused_and_its_fine_tuning_is_kept_and_ex
 ):
     words = ("quantize", hostile, "digits", "-o", "q", "--tolerance", 0, "--epochs", 1, "--limit", 50)
     honest = quantize.judge
-    monkeypatch.setattr(quantize, "judge", lambda *pair: {**honest(*pair), "passed": False})
+    monkeypatch.setattr(quantize, "judge", lambda *pair: replace(honest(*pair), tolerance=-1.0))
     podium(*words, "--json").refused(5, "int8 loses too much", "--epochs")
     assert [path.name for path in tmp_path.iterdir()] == ["q"]
     assert [path.name for path in (tmp_path / "q").iterdir()] == ["qat"]
     log = (tmp_path / "q" / "qat" / "log.jsonl").read_bytes()
 
     def again(out):
-        accustomed(library.load(hostile), library.load_data("digits"), out, 1, lambda *_: None)
+        fine_tuned(library.load(hostile), library.load_data("digits"), out, 1, lambda *_: None)
         return (out / "model.safetensors").read_bytes()
 
     whole = again(tmp_path / "q" / "qat")

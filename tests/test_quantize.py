@@ -57,9 +57,9 @@ def test_the_card_names_the_parent_and_every_file(quantized, run):
 
 @pytest.mark.parametrize("vnni", [True, False])
 def test_without_vnni_the_other_ways_are_tried_too(vnni):
-    tried = int8.ways(vnni)
-    assert tried[0] == int8.Way(per_channel=True, reduce_range=False)
-    assert (int8.Way(False, True) in tried) == (not vnni)
+    tried = int8.roundings(vnni)
+    assert tried[0] == int8.Rounding(per_channel=True, reduce_range=False)
+    assert (int8.Rounding(False, True) in tried) == (not vnni)
 
 
 def test_one_that_forgets_is_not_left_and_the_run_stays(podium, run, tmp_path, monkeypatch):
@@ -137,15 +137,18 @@ def test_every_engine_is_timed_and_the_fastest_that_agrees_is_picked(podium, run
 
 
 def test_the_fastest_is_not_picked_if_it_answers_otherwise():
+    def row(engine, batch, rate, agreement):
+        return bench.EngineRow("net", engine, "float32", 1, batch, 5, {}, rate, None, agreement)
+
     rows = [
-        {"engine": "a", "batch": 1, "images_per_second": 10.0, "agreement": 1.0},
-        {"engine": "b", "batch": 1, "images_per_second": 90.0, "agreement": 0.994},
-        {"engine": "c", "batch": 1, "images_per_second": 20.0, "agreement": 0.995},
-        {"engine": "d", "batch": 32, "images_per_second": 99.0, "agreement": 1.0},
-        {"engine": "e", "missing": "no compiler"},
+        row("a", 1, 10.0, 1.0),
+        row("b", 1, 90.0, 0.994),
+        row("c", 1, 20.0, 0.995),
+        row("d", 32, 99.0, 1.0),
+        bench.MissingRow("net", "e", "no compiler"),
     ]
-    assert bench.pick(rows)["engine"] == "c"
-    assert bench.pick(rows, None)["engine"] == "d"
+    assert bench.pick(rows).engine == "c"
+    assert bench.pick(rows, None).engine == "d"
     assert bench.pick(rows[1:2]) is None
 
 

@@ -12,9 +12,10 @@ from PIL import Image
 
 from podium.data.check import check
 from podium.data.image_file import ImageFile
-from podium.data.shards import parse_size, write_shards
+from podium.data.shards import write_shards
 from podium.data.sources import load_data, read
 from podium.errors import DataError, UsageError
+from podium.units import parse_bytes
 
 fsspec = pytest.importorskip("fsspec", reason="the extra `shards` is not installed")
 
@@ -288,10 +289,10 @@ def test_a_bad_photo_is_named_and_leaves_nothing_behind(podium, photos, tmp_path
     ("text", "size"), [("500MB", 500_000_000), ("1.5 GB", 1_500_000_000), ("20k", 20_000), ("7", 7)]
 )
 def test_sizes_are_read(text, size):
-    assert parse_size(text) == size
+    assert parse_bytes("shard size", text) == size
 
 
 @pytest.mark.parametrize("text", ["", "0", "-5MB", "500 elephants", "nan"])
 def test_sizes_that_are_none_are_refused(text):
     with pytest.raises(UsageError, match="shard size"):
-        parse_size(text)
+        parse_bytes("shard size", text)

@@ -152,7 +152,7 @@ def test_runs_that_were_judged_on_other_images_are_not_compared(runs, tmp_path):
     labels = np.arange(50) % 2
     paths = runs(dict(zip("ab", answers(0.9, 0.7, n=50), strict=True)), labels)
     np.savez(paths[1] / "predictions.npz", logits=np.eye(2)[labels[::-1]], labels=labels[::-1])
-    with pytest.raises(ModelFileError, match=r"b-seed0: was judged on other images than .*a-seed0"):
+    with pytest.raises(ModelFileError, match=r"b-seed0: was evaluated on other images than .*a-seed0"):
         Leaderboard.read(paths)
 
 

@@ -11,7 +11,7 @@ import os
 import reprlib
 import types
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 from podium.errors import UsageError, closest
@@ -115,6 +115,23 @@ def public(function: Callable[P, T]) -> Callable[P, T]:
         return function(*arguments, **keywords)
 
     return called
+
+
+def from_keywords(kind: Callable[..., T], caller: str, keywords: Mapping[str, Any]) -> T:
+    """Make a dataclass of options from a function's keywords; what does not fit is named as an argument of that function.
+
+    Args:
+        kind: the dataclass.
+        caller: the function's name.
+        keywords: as the function got them.
+
+    Raises:
+        UsageError: a keyword is unknown or missing, or a value is of another kind than the field's.
+    """
+    bound, hints = _bound(caller, inspect.signature(kind), (), dict(keywords)), typing.get_type_hints(kind)
+    for name, value in bound.arguments.items():
+        check_kind(name, value, hints[name])
+    return kind(**keywords)
 
 
 def _bound(

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from podium.errors import MachineError
+from podium.platform import lock
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 UNSYNCED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)  # what file systems answer that cannot sync
@@ -157,21 +158,14 @@ def scratch_folder(place: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _held(folder: Path) -> Iterator[bool]:
-    """Hold a folder's lock, which the system gives back when the process ends; whether it was free."""
+    """Hold a folder's lock, which the system gives back when the process ends; yields whether it was free."""
     try:
-        import fcntl
-
         handle = os.open(folder, os.O_RDONLY)
-    except (ImportError, OSError):  # another system than Unix; or gone meanwhile
+    except OSError:  # the folder is gone meanwhile, or is on a system that opens no folders
         yield False
         return
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            free = True
-        except OSError:  # held, or a file system without locks
-            free = False
-        yield free
+        yield bool(lock(handle))
     finally:
         os.close(handle)
 

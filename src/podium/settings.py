@@ -13,14 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from podium import units as values
 from podium.calls import meant
 from podium.errors import UsageError
 from podium.files import write_text
-from podium.units import RANGES, check_range
-from podium.units import duration as duration
-from podium.units import skips as skips
+from podium.settings_checks import RANGES, check, check_range, check_sense
+from podium.settings_checks import skips as skips
+from podium.units import parse_duration
 from podium.units import to_steps as to_steps
+
+duration = parse_duration  # its name in the rooms that read a setting's length
 
 
 def option(
@@ -254,13 +255,13 @@ def check_value(name: str, value: Any) -> None:
     """Raise a UsageError that names the setting, the value and what it may be."""
     kind, optional = base_type(name)
     if value is not None or not optional:
-        values.check(name, value, kind, FIELDS[name].metadata)
+        check(name, value, kind, FIELDS[name].metadata)
 
 
 def check_asked(name: str, value: Any) -> None:
     """The same of what is asked for now: an older run may have on record what makes no sense."""
     check_value(name, value)
-    values.check_sense(name, value, FIELDS[name].metadata)
+    check_sense(name, value, FIELDS[name].metadata)
 
 
 class Origin(str):

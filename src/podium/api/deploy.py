@@ -49,7 +49,7 @@ def quantize(
     *,
     engine: str = "onnxruntime",
     tolerance: float = 0.005,
-    limit: int = quantizing.JUDGED,
+    limit: int = quantizing.EVALUATED,
     seconds: float = 1.0,
     qat: bool = True,
     epochs: int | None = None,

@@ -10,7 +10,7 @@ from podium.api.settings_fields import DistillFields, SettingsFields
 from podium.calls import public
 from podium.comparison.report import report_run
 from podium.compression.distill import distill as run_distillation
-from podium.compression.prune import Target, read_amount
+from podium.compression.prune import Options, Target
 from podium.compression.prune import prune as run_pruning
 from podium.compression.shrink import Shrunk, Watch
 from podium.compression.slim import slim as run_slim
@@ -23,6 +23,7 @@ from podium.training.idle import refuse_decided, refuse_resize
 from podium.training.images import as_parent, data_of, inherited, loaded, source_of
 from podium.training.recipes.named import settings_of
 from podium.training.threads import computing_with
+from podium.units import parse_bytes, parse_milliseconds
 
 
 @public
@@ -71,7 +72,9 @@ def prune(
     """
     given = {"data": source_of(data), **settings}
     merged = settings_of(recipe, Path(config) if config is not None else None, given, usual="shrink")
-    target = _target({"speedup": speedup, "macs": macs, "latency": latency, "size": size})
+    how = Options(
+        _target({"speedup": speedup, "macs": macs, "latency": latency, "size": size}), depth, controls, tolerance
+    )
     refuse_decided(merged, "prune")
     parent = os.fspath(run)
     out = out or Path("runs") / f"{Path(parent.partition('=')[0]).name.replace(':', '-')}-pruned"
@@ -83,11 +86,8 @@ def prune(
             parent,
             images,
             out,
-            target,
             s,
-            depth=depth,
-            controls=controls,
-            tolerance=tolerance,
+            how,
             origin=origin,
             watch=watch,
         )
@@ -106,7 +106,8 @@ def _target(asked: dict[str, str | float | None]) -> Target:
         named = " and ".join(key for key, _ in given) or "no target"
         raise UsageError(f"{named} given", "give one of speedup, macs, latency, size")
     kind, value = given[0]
-    return Target(kind, read_amount(kind, value) if kind in ("latency", "size") else float(value))
+    parse = {"latency": parse_milliseconds, "size": parse_bytes}.get(kind)
+    return Target(kind, float(value) if parse is None else parse(kind, value))
 
 
 def _threads_given(origin: dict[str, Origin], threads: int | None) -> int | None:

@@ -13,37 +13,35 @@ from podium.cli.shared import print_json
 if TYPE_CHECKING:
     import numpy as np
 
+    from podium.deployment.bench import Rows, Timing
     from podium.runs.bundle import Bundle
 
 COMPARED = 256  # the number of images on which the engines' answers are compared
 COLUMNS = ["model", "engine", "dtype", "batch", "images/s", "p50 ms", "p95 ms", "of peak", "agrees", "threads"]
 
-Rows = tuple[str, list[dict[str, Any]]]  # the target that a network belongs to, and the measurements of the network
-
 
 def bench_engines(arguments: argparse.Namespace) -> int:
     """Time each target in every engine that runs it; returns the exit code."""
     from podium.deployment import bench as engines
-    from podium.deployment.runtime import cores, is_exported
+    from podium.deployment.runtime import is_exported
+    from podium.platform import cores
 
     a = arguments
     chosen = engines.engines_of(a.engines or "all")
-    options: dict[str, Any] = {"seconds": a.seconds or 2.0, "threads": a.threads or cores()}
-    if not a.json:
-        options["say"] = lambda text: print(text, file=sys.stderr, flush=True)
-    if a.batch not in (None, 1):
-        options["batches"] = (a.batch,)
-    rows: list[dict[str, Any]] = []
-    same_network: dict[
-        str, list[dict[str, Any]]
-    ] = {}  # a network's rows, its own and its exported files', by its target
+    timing = engines.Timing(
+        a.seconds or 2.0,
+        a.threads or cores(),
+        engines.BATCHES if a.batch in (None, 1) else (a.batch,),
+        (lambda _: None) if a.json else (lambda text: print(text, file=sys.stderr, flush=True)),
+    )
+    timed: engines.Rows = []
+    same_network: dict[str, engines.Rows] = {}  # a network's rows, its own and its exported files', by its target
     for target in a.targets:
-        network, own = (_bench_file if is_exported(target) else _bench_network)(target, a, chosen, options)
-        rows += own
+        network, own = (_bench_file if is_exported(target) else _bench_network)(target, a, chosen, timing)
+        timed += own
         same_network.setdefault(network, []).extend(own)
     picked = [engines.pick(own, 1 if a.batch in (None, 1) else None) for own in same_network.values()]
-    for row in rows:
-        row["picked"] = any(row is best for best in picked)
+    rows = [{**row.to_dict(), "picked": any(row is best for best in picked)} for row in timed]
     if a.json:
         print_json(rows)
     else:
@@ -51,7 +49,7 @@ def bench_engines(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _bench_network(target: str, a: argparse.Namespace, chosen: tuple[str, ...], options: dict[str, Any]) -> Rows:
+def _bench_network(target: str, a: argparse.Namespace, chosen: tuple[str, ...], timing: Timing) -> tuple[str, Rows]:
     """Time a run, bundle or named network in every chosen engine, on images of its own size."""
     from podium.api.run_images import images_for
     from podium.data.decode import Preprocessing
@@ -71,10 +69,10 @@ def _bench_network(target: str, a: argparse.Namespace, chosen: tuple[str, ...], 
         names = tuple(map(str, range(net.spec["num_classes"])))
         model = bundle.Bundle(net, names, Preprocessing(side, channels), {})
         images = squares(load_data(a.data, channels=channels), model, COMPARED)[0] if a.data else _noise(side, channels)
-    return target, engines.bench_bundle(target, model, chosen, images, **options)
+    return target, engines.bench_bundle(target, model, chosen, images, timing)
 
 
-def _bench_file(target: str, a: argparse.Namespace, chosen: tuple[str, ...], options: dict[str, Any]) -> Rows:
+def _bench_file(target: str, a: argparse.Namespace, chosen: tuple[str, ...], timing: Timing) -> tuple[str, Rows]:
     """Time an exported file in the engines that read it.
 
     If the network that the file was made from is a target too, the file's answers are compared with that network's.
@@ -97,8 +95,8 @@ def _bench_file(target: str, a: argparse.Namespace, chosen: tuple[str, ...], opt
         images = _noise(made.preprocessing.image_size, made.preprocessing.channels)
     if parent is not None:
         reference = answer(parent, images)[0].argmax(1)
-    runners = engines.file_runners(file_of(Path(target)), chosen, options["threads"])
-    return network, engines.bench(target, runners, images, reference, macs=None, **options)
+    runners = engines.file_runners(file_of(Path(target)), chosen, timing.threads)
+    return network, engines.bench(target, runners, images, reference, None, timing)
 
 
 def _parent(card: dict[str, Any], file: str, targets: list[str]) -> tuple[str, Bundle | None]:

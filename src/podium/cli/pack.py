@@ -43,10 +43,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb; returns the exit code."""
     from podium.data.pack import write_pack
-    from podium.data.shards import parse_size, write_shards
+    from podium.data.shards import write_shards
     from podium.data.sources import read
+    from podium.units import parse_bytes
 
-    shard_size = parse_size(arguments.shard_size or "500MB")
+    shard_size = max(1, round(parse_bytes("shard size", arguments.shard_size or "500MB")))
     data = read(arguments.data, arguments.on_bad)
     with console.counting_bar("packing", quiet=arguments.json) as progress:
         if arguments.shards:

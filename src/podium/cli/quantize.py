@@ -81,8 +81,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _show(made: Quantized) -> None:
-    from podium.compression.gate import told
-
     columns = ["", "engine", "dtype", "top-1 %", "± 95 %", "MB", "batch", "p50 ms", "p95 ms", "images/s"]
     cells = []
     for r in made.rows:
@@ -90,4 +88,4 @@ def _show(made: Quantized) -> None:
         times = [*(f"{r['latency_ms'][key]:.2f}" for key in ("p50", "p95")), f"{r['images_per_second']:,.1f}"]
         cells.append([r["name"], r["engine"], r["dtype"], *figures, *times])
     tables.table("", columns, cells, set(columns[3:]))
-    print(f"{told(made.gate)}: {made.path}")
+    print(f"{made.decision}: {made.path}")

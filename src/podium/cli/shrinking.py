@@ -55,16 +55,14 @@ def show_shrunk(shrunk: Shrunk, parent: str, json: bool) -> int:
     Returns:
         The exit code: 5 if the network lost too much accuracy, or is slower than its target.
     """
-    from podium.compression.gate import told
-
     if json:
         print_json(shrunk.to_dict())
     else:
         _show_rows(shrunk.rows)
         for note in shrunk.notes:
             print(note)
-        if shrunk.gate is not None:
-            print(told(shrunk.gate))
+        if shrunk.decision is not None:
+            print(shrunk.decision)
         print(f"run: {shrunk.run.path}")
     problems = _problems(shrunk, parent)
     for problem in problems:
@@ -77,8 +75,8 @@ def _problems(shrunk: Shrunk, parent: str) -> list[NumericError]:
     from podium.compression.latency import mend
 
     problems = []
-    if (gate := shrunk.gate) is not None and not gate["passed"]:
-        lost = f"the smaller network lost more than the tolerance of {100 * gate['tolerance']:g} points"
+    if (decision := shrunk.decision) is not None and not decision.passed:
+        lost = f"the smaller network lost more than the tolerance of {100 * decision.tolerance:g} points"
         less = "fine-tune longer (--epochs), remove less of it, or raise --tolerance"
         problems.append(NumericError(f"{lost}: {parent} stays in place", less))
     if (timed := shrunk.latency) is not None and not timed["held"]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import html
+import itertools
 import math
 from pathlib import Path
 from typing import Any
 
 from podium.comparison.leaderboard import Leaderboard
+from podium.comparison.rows import Row
 from podium.evaluation.cost import short
 from podium.models.published import ILSVRC
 from podium.runs.folder import RunFolder
@@ -24,57 +26,22 @@ def _text(name: str) -> str:
 
 
 def scatter(board: Leaderboard, style: dict[str, tuple[str, str]], key: str, axis: str) -> dict[str, Any]:
-    """Accuracy against a cost, with 95 % intervals and the Pareto front."""
-    rows = [row for row in board.ranked if row[key]]
-    traces: list[dict[str, Any]] = []
-    front, best = [], -1.0
-    for row in sorted(rows, key=lambda row: (row[key], -row["top1"])):
-        if row["top1"] > best:
-            front.append(row)
-            best = row["top1"]
-    traces.append(
-        {
-            "x": [row[key] for row in front],
-            "y": [100 * row["top1"] for row in front],
-            "mode": "lines",
-            "line": {"color": "#999999", "dash": "dot", "shape": "hv"},
-            "name": "Pareto front",
-            "hoverinfo": "skip",
-        }
-    )
-    for place, row in enumerate(sorted(rows, key=lambda row: row[key])):
-        colour, symbol = style[row["model"]]
-        low, high = board.interval(row)
-        hover = [
-            f"<b>{_text(row['model'])}</b>",
-            f"top-1 {100 * row['top1']:.2f} % (95 %: {100 * low:.2f}-{100 * high:.2f})",
-        ]
-        if row["latency_p50_ms"] is not None:
-            hover.append(f"latency {row['latency_p50_ms']:.2f} ms, {row['images_per_second']:,.0f} images/s")
-        hover.append(f"{row['params']:,} parameters, {short(row['macs'])} multiply-adds")
-        traces.append(
-            {
-                "x": [row[key]],
-                "y": [100 * row["top1"]],
-                "mode": "markers+text",
-                "text": [_text(row["model"])],
-                "textposition": "bottom center" if place % 2 else "top center",
-                "cliponaxis": False,
-                "marker": {"color": colour, "symbol": symbol, "size": 13},
-                "error_y": {
-                    "type": "data",
-                    "symmetric": False,
-                    "array": [100 * (high - row["top1"])],
-                    "arrayminus": [100 * (row["top1"] - low)],
-                    "thickness": 1,
-                },
-                "name": _text(row["model"]),
-                "hovertemplate": "<br>".join(hover) + "<extra></extra>",
-            }
-        )
+    """Accuracy against a cost, with 95 % intervals and the Pareto front.
+
+    Args:
+        board: the ranking.
+        style: colour and symbol of each network.
+        key: the field of a row that is the cost, "latency_p50_ms" or "macs"; rows without it are left out.
+        axis: the title of the cost's axis.
+    """
+    points = [(cost, row) for row in board.networks if (cost := getattr(row, key))]
+    by_cost = sorted(points, key=lambda point: point[0])
+    places = itertools.cycle(("top center", "bottom center"))  # names of neighbours lie above and below in turn
+    traces = [_front(points)]
+    traces += [_point(cost, row, style[row.model], place) for (cost, row), place in zip(by_cost, places, strict=False)]
     ends: dict[str, Any] = {}
-    if rows:  # with room for the names of the first and the last
-        decades = [math.log10(row[key]) for row in rows]
+    if points:  # with room for the names of the first and the last
+        decades = [math.log10(cost) for cost, _ in points]
         beside = 0.12 * max(0.5, max(decades) - min(decades))
         ends = {"range": [min(decades) - beside, max(decades) + beside]}
     return {
@@ -84,6 +51,52 @@ def scatter(board: Leaderboard, style: dict[str, tuple[str, str]], key: str, axi
             "yaxis": {"title": {"text": "top-1 %"}},
             "showlegend": False,
         },
+    }
+
+
+def _front(points: list[tuple[float, Row]]) -> dict[str, Any]:
+    """The line through the networks that no cheaper one equals in accuracy."""
+    front: list[tuple[float, float]] = []
+    for cost, row in sorted(points, key=lambda point: (point[0], -point[1].top1)):
+        if not front or row.top1 > front[-1][1]:
+            front.append((cost, row.top1))
+    return {
+        "x": [cost for cost, _ in front],
+        "y": [100 * top1 for _, top1 in front],
+        "mode": "lines",
+        "line": {"color": "#999999", "dash": "dot", "shape": "hv"},
+        "name": "Pareto front",
+        "hoverinfo": "skip",
+    }
+
+
+def _point(cost: float, row: Row, style: tuple[str, str], place: str) -> dict[str, Any]:
+    """A network's mark with its name and its interval."""
+    colour, symbol = style
+    hover = [
+        f"<b>{_text(row.model)}</b>",
+        f"top-1 {100 * row.top1:.2f} % (95 %: {100 * row.top1_low:.2f}-{100 * row.top1_high:.2f})",
+    ]
+    if row.latency_p50_ms is not None:
+        hover.append(f"latency {row.latency_p50_ms:.2f} ms, {row.images_per_second:,.0f} images/s")
+    hover.append(f"{row.params:,} parameters, {short(row.macs)} multiply-adds")
+    return {
+        "x": [cost],
+        "y": [100 * row.top1],
+        "mode": "markers+text",
+        "text": [_text(row.model)],
+        "textposition": place,
+        "cliponaxis": False,
+        "marker": {"color": colour, "symbol": symbol, "size": 13},
+        "error_y": {
+            "type": "data",
+            "symmetric": False,
+            "array": [100 * (row.top1_high - row.top1)],
+            "arrayminus": [100 * (row.top1 - row.top1_low)],
+            "thickness": 1,
+        },
+        "name": _text(row.model),
+        "hovertemplate": "<br>".join(hover) + "<extra></extra>",
     }
 
 

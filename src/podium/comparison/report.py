@@ -18,6 +18,7 @@ from PIL import Image
 from podium.comparison import charts
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.page import write_page
+from podium.comparison.rows import Row
 from podium.data.dataset import Dataset, Split
 from podium.data.names import show
 from podium.evaluation.cost import short
@@ -35,7 +36,7 @@ from podium.runs.folder import COMPRESSION, RunFolder
 REPORT = "report.html"
 WORST = 12  # mistakes shown for each network
 
-# (key, heading, format, whether more is better; None: neither)
+# (field of a row, heading, format, whether more is better; None: neither)
 Column = tuple[str, str, Callable[[Any], str], bool | None]
 COLUMNS: tuple[Column, ...] = (
     ("top1", "top-1 %", lambda v: f"{100 * v:.2f}", True),
@@ -68,14 +69,14 @@ def write_report(
         path: of the page.
         board: the ranking.
         trials: finished run folders; the first of a network stands for it in the details.
-        data: what they were judged on.
+        data: what they were evaluated on.
         training: how they were trained, in words.
         shrunk: what a smaller network is compared with, as `compression.json` has it.
     """
     results = {trial: RunFolder(trial).result for trial in trials}
     style = {
-        row["model"]: (charts.PALETTE[i % len(charts.PALETTE)], charts.SYMBOLS[i % len(charts.SYMBOLS)])
-        for i, row in enumerate(board.ranked)
+        row.model: (charts.PALETTE[i % len(charts.PALETTE)], charts.SYMBOLS[i % len(charts.SYMBOLS)])
+        for i, row in enumerate(board.networks)
     }
     drawn = {
         "latency": charts.scatter(board, style, "latency_p50_ms", "latency of one image, ms (median)"),
@@ -84,55 +85,70 @@ def write_report(
         "curves-top1": charts.curves(trials, results, style, "top1", "top-1 %", log=False),
     }
     networks: list[dict[str, Any]] = []
-    for row in board.ranked:
-        trial = next(t for t in trials if results[t]["model"] == row["model"])
-        name = f"network-{len(networks)}"
-        whole = len(results[trial]["classes"]) <= MOST_CLASSES
-        if whole:
-            drawn[f"{name}-confusion"] = charts.confusion(results[trial])
-        drawn[f"{name}-calibration"] = charts.calibration(results[trial], style[row["model"]][0])
-        networks.append(
-            {
-                "id": name,
-                "row": row,
-                "result": results[trial],
-                "colour": style[row["model"]][0],
-                "confused": None if whole else _confused(trial, data),
-                "per_class": sorted(results[trial]["per_class"], key=lambda c: c["f1"])[:MOST_CONFUSED]
-                if not whole
-                else results[trial]["per_class"],
-                "mistakes": _mistakes(trial, data, results[trial]["split"]),
-            }
-        )
-    columns = [
-        column
-        for column in COLUMNS
-        if any(row.get(column[0]) is not None for row in board.ranked)
-        and (column[0] != "top5" or board.classes >= TOP5_FROM)
-    ]
+    for number, row in enumerate(board.networks):
+        trial = next(t for t in trials if results[t]["model"] == row.model)
+        details = _details(f"network-{number}", row, trial, results[trial], data)
+        colour = style[row.model][0]
+        if details["confused"] is None:
+            drawn[f"{details['id']}-confusion"] = charts.confusion(results[trial])
+        drawn[f"{details['id']}-calibration"] = charts.calibration(results[trial], colour)
+        networks.append({**details, "colour": colour})
+    columns = [column for column in COLUMNS if _is_shown(column, board)]
+    count = len(board.networks) + len(board.failed)
     return write_page(
         path,
         "report.html.j2",
         drawn,
-        title=f"{networks[0]['row']['model'] if len(board.rows) == 1 else f'{len(board.rows)} networks'} on {data.name}",
+        title=f"{board.networks[0].model if count == 1 else f'{count} networks'} on {data.name}",
         verdict=board.verdict(),
         facts=_facts(data, training),
         headings=[(key, text) for key, text, _, _ in columns],
-        rows=[_cells(row, board, columns) for row in board.ranked],
+        rows=[_cells(row, board, columns) for row in board.networks],
         shrunk=shrunk,
-        failed=[row for row in board.rows if "error" in row],
+        failed=board.failed,
         board=board,
         networks=networks,
         style=style,
     )
 
 
-def _cells(row: dict[str, Any], board: Leaderboard, columns: Sequence[Column]) -> dict[str, Any]:
+def _details(name: str, row: Row, trial: Path, result: dict[str, Any], data: Dataset) -> dict[str, Any]:
+    """What the page shows of one network below the table.
+
+    Args:
+        name: of the network's elements in the page.
+        row: of the leaderboard.
+        trial, result: the run that stands for the network, and its result.json.
+        data: what it was evaluated on.
+
+    Returns:
+        {id, row, result, confused, per_class, mistakes}; `confused` is None where there is room for the whole matrix.
+    """
+    whole = len(result["classes"]) <= MOST_CLASSES
+    worst = sorted(result["per_class"], key=lambda c: c["f1"])[:MOST_CONFUSED]
+    return {
+        "id": name,
+        "row": row,
+        "result": result,
+        "confused": None if whole else _confused(trial, data),
+        "per_class": result["per_class"] if whole else worst,
+        "mistakes": _mistakes(trial, data, result["split"]),
+    }
+
+
+def _is_shown(column: Column, board: Leaderboard) -> bool:
+    """Whether the table has a column: some network has a value, and top-5 says more than top-1."""
+    key = column[0]
+    known = any(getattr(row, key) is not None for row in board.networks)
+    return known and (key != "top5" or board.classes >= TOP5_FROM)
+
+
+def _cells(row: Row, board: Leaderboard, columns: Sequence[Column]) -> dict[str, Any]:
     """A row of the table: text to show, number to sort by, whether it is the best of its column."""
     cells = []
     for key, _, form, more in columns:
-        value = row.get(key)
-        others = [other[key] for other in board.ranked if other.get(key) is not None]
+        value = getattr(row, key)
+        others = [known for other in board.networks if (known := getattr(other, key)) is not None]
         best = (
             value is not None
             and more is not None
@@ -140,12 +156,12 @@ def _cells(row: dict[str, Any], board: Leaderboard, columns: Sequence[Column]) -
             and value == (max(others) if more else min(others))
         )
         text = "" if value is None else form(value)
-        if key == "top1" and row["top1_std"] is not None:
-            text += f" ± {100 * row['top1_std']:.2f}"
+        if key == "top1" and row.top1_std is not None:
+            text += f" ± {100 * row.top1_std:.2f}"
         cells.append({"text": text, "value": "" if value is None else value, "best": best})
-    small = ", small form" if row["small"] else ""
-    size = f"{row['image_size']} px{small}" if row["image_size"] else ""
-    return {"model": row["model"], "size": size, "pareto": row["pareto"], "seeds": row["seeds"], "cells": cells}
+    small = ", small form" if row.small else ""
+    size = f"{row.image_size} px{small}" if row.image_size else ""
+    return {"model": row.model, "size": size, "pareto": row.pareto, "seeds": row.seeds, "cells": cells}
 
 
 def _confused(trial: Path, data: Dataset) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from podium.models import architecture
 from podium.runs import bundle
 from podium.runs.folder import SETTINGS, SPEED, RunFolder
 from podium.runs.recommended import ASKED, TABLE
-from podium.settings import Origins, Settings, duration, moved, read_file, write_file
+from podium.settings import Origins, Settings, moved, read_file, write_file
 from podium.training.autotune.forecast import spoken
 from podium.training.distributed.launch import started_together
 from podium.training.idle import refuse_decided
@@ -30,6 +30,7 @@ from podium.training.interrupt import Stopped
 from podium.training.loop import Progress, train
 from podium.training.plan import form_for
 from podium.training.resume import NOT_COMPARED
+from podium.units import parse_duration
 
 MODELS = ("lenet5", "lenet5_modern", "alexnet", "vgg11_bn", "plain20", "resnet20")
 
@@ -74,7 +75,7 @@ class Study:
 
     def expected(self) -> str | None:
         """How long what is unfinished will take, where a budget says it."""
-        value, unit = duration("duration", self.merged.settings.duration)
+        value, unit = parse_duration("duration", self.merged.settings.duration)
         waiting = sum(not RunFolder(path).finished for *_, path in self.trials())
         if unit != "s" or not waiting:
             return None

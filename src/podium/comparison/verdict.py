@@ -2,57 +2,62 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from podium.comparison.sizes import different_sizes
 
 if TYPE_CHECKING:
     from podium.comparison.leaderboard import Leaderboard
-
-Row = dict[str, Any]
+    from podium.comparison.rows import Row
 
 
 def verdict(board: Leaderboard) -> str:
     """Who wins, how sure that is, and which network is as good within the noise but faster."""
-    if not board.ranked:
+    if not board.networks:
         return "No network finished."
-    winner = board.ranked[0] if board.ranked[0]["learned"] else None
+    winner = board.networks[0] if board.networks[0].learned else None
     sentences = _nothing_learned(board) if winner is None else _won(board, winner)
-    if different := different_sizes({row["model"]: row["image_size"] for row in board.ranked}):
+    if different := different_sizes({row.model: row.image_size for row in board.networks}):
         sentences += [different, board.one_size]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
 def _won(board: Leaderboard, best: Row) -> list[str]:
-    does = "wins with" if len(board.rows) > 1 else "reaches"
-    text = [f"{best['model']} {does} {_scored(board, best)}."]
-    others = board.ranked[1:]
-    if len(board.ranked) > 1 and not board.over_seeds:
+    does = "wins with" if len(board.networks) + len(board.failed) > 1 else "reaches"
+    text = [f"{best.model} {does} {_scored(board, best)}."]
+    others = board.networks[1:]
+    if len(board.networks) > 1 and not board.over_seeds:
         text.append(
             "With one seed each that is said of these trained networks, not of what other seeds would give (--seeds 3 tells)."
         )
-    equal = [row for row in others if row["behind"] <= row["behind_95"]]
+    equal = [row for row in others if row.behind <= row.behind_95]
     if equal:
-        named = ", ".join(f"{row['model']} ({apart(row)} behind)" for row in equal)
+        named = ", ".join(f"{row.model} ({apart(row)} behind)" for row in equal)
         more = "seeds or images" if board.over_seeds else "images"
         text.append(f"Within the noise of that: {named}; more {more} would tell them apart.")
-        timed = [row for row in equal if row["learned"] and row["latency_p50_ms"] and best["latency_p50_ms"]]
-        fastest = min(timed, key=lambda row: row["latency_p50_ms"], default=None)
-        if fastest and fastest["latency_p50_ms"] < best["latency_p50_ms"] / 1.1:
-            faster = best["latency_p50_ms"] / fastest["latency_p50_ms"]
-            text.append(f"{fastest['model']} answers {faster:.1f}x faster.")
+        text += _faster(equal, best)
     elif others:
         text.append(
-            f"The next, {others[0]['model']}, has {100 * others[0]['top1']:.2f} %: clearly less, by {apart(others[0])}."
+            f"The next, {others[0].model}, has {100 * others[0].top1:.2f} %: clearly less, by {apart(others[0])}."
         )
-    if blind := [row["model"] for row in board.ranked if not row["learned"]]:
+    if blind := [row.model for row in board.networks if not row.learned]:
         text.append(f"Not learned: {', '.join(blind)}; {_guessing(board)}. Train longer, or with a lower lr.")
     return text
 
 
+def _faster(equal: list[Row], best: Row) -> list[str]:
+    """Which of the networks that are as good as the best answers fastest, where that is a tenth faster at least."""
+    timed = [(latency, row.model) for row in equal if row.learned and (latency := row.latency_p50_ms)]
+    if not timed or not best.latency_p50_ms:
+        return []
+    latency, model = min(timed, key=lambda pair: pair[0])
+    ratio = best.latency_p50_ms / latency
+    return [f"{model} answers {ratio:.1f}x faster."] if latency < best.latency_p50_ms / 1.1 else []
+
+
 def _nothing_learned(board: Leaderboard) -> list[str]:
-    best = board.ranked[0]
-    which = f"the highest, {best['model']}, has" if len(board.ranked) > 1 else f"{best['model']} has"
+    best = board.networks[0]
+    which = f"the highest, {best.model}, has" if len(board.networks) > 1 else f"{best.model} has"
     text = [f"Nothing has learned: {which} {_scored(board, best)}, {_guessing(board)}."]
     if not board.enough:
         return [*text, f"{board.n:,} images are too few to show more: even all of them right would not."]
@@ -60,10 +65,10 @@ def _nothing_learned(board: Leaderboard) -> list[str]:
 
 
 def _scored(board: Leaderboard, row: Row) -> str:
-    low, high = 100 * row["top1_low"], 100 * row["top1_high"]
+    low, high = 100 * row.top1_low, 100 * row.top1_high
     images = f"{board.n:,} {board.split} images"
-    how = f"{row['seeds']} seeds and {images}" if row["seeds"] > 1 else images
-    return f"{100 * row['top1']:.2f} % top-1 (95 % interval {low:.2f}-{high:.2f} %, from {how})"
+    how = f"{row.seeds} seeds and {images}" if row.seeds > 1 else images
+    return f"{100 * row.top1:.2f} % top-1 (95 % interval {low:.2f}-{high:.2f} %, from {how})"
 
 
 def _guessing(board: Leaderboard) -> str:
@@ -72,4 +77,4 @@ def _guessing(board: Leaderboard) -> str:
 
 def apart(row: Row) -> str:
     """How far a network is behind the best, for people."""
-    return f"{100 * row['behind']:.2f} ± {100 * row['behind_95']:.2f} points"
+    return f"{100 * row.behind:.2f} ± {100 * row.behind_95:.2f} points"

@@ -20,7 +20,7 @@ QUANTIZED = ["Conv", "Gemm", "MatMul", "Add", "Mul", "Relu", "Clip", "Sigmoid", 
 
 
 @dataclass(frozen=True)
-class Way:
+class Rounding:
     """How weights become integers.
 
     Args:
@@ -43,11 +43,11 @@ def has_vnni() -> bool:
     return False
 
 
-def ways(vnni: bool) -> tuple[Way, ...]:
-    """What is tried: one way where the processor makes no difference, else four, of which accuracy chooses."""
+def roundings(vnni: bool) -> tuple[Rounding, ...]:
+    """The candidates for a processor: one where it makes no difference, else four, of which accuracy chooses."""
     if vnni:
-        return (Way(True, False),)
-    return tuple(Way(channel, reduced) for channel in (True, False) for reduced in (False, True))
+        return (Rounding(True, False),)
+    return tuple(Rounding(channel, reduced) for channel in (True, False) for reduced in (False, True))
 
 
 @contextlib.contextmanager
@@ -64,13 +64,13 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def onnx_int8(model: Any, images: np.ndarray, way: Way) -> Any:
+def onnx_int8(model: Any, images: np.ndarray, rounding: Rounding) -> Any:
     """A float32 ONNX model with uint8 activations and int8 weights, as a `ModelProto`.
 
     Args:
         model: a `ModelProto` with one uint8 input.
         images: (N, S, S, C) uint8, on which the ranges of activations are measured.
-        way: how the weights are rounded.
+        rounding: how the weights are rounded.
     """
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
@@ -97,8 +97,8 @@ def onnx_int8(model: Any, images: np.ndarray, way: Way) -> Any:
             quant_format=QuantFormat.QDQ,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            per_channel=way.per_channel,
-            reduce_range=way.reduce_range,
+            per_channel=rounding.per_channel,
+            reduce_range=rounding.reduce_range,
             op_types_to_quantize=QUANTIZED,
             nodes_to_exclude=[node.name for node in before],
         )

@@ -55,8 +55,8 @@ def held(asked: float, original: ConvNet, pruned: ConvNet) -> dict[str, Any]:
     }
 
 
-def told(outcome: dict[str, Any]) -> str:
-    """An outcome in words."""
+def format_outcome(outcome: dict[str, Any]) -> str:
+    """The outcome of `held` as a line for people."""
     o, times = outcome, outcome["rounds"]["pruned"]
     change = f"{o['original_ms']:g} ms -> {o['pruned_ms']:g} ms an image"
     spread = f"medians of {len(times)} alternating rounds, {min(times):g} to {max(times):g} ms"

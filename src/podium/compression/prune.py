@@ -1,10 +1,9 @@
-"""`podium prune`: a trained network made smaller to a measured target, fine-tuned under the eyes of the original, with its controls."""
+"""`podium prune`: a trained network made smaller to a measured target, fine-tuned with the original as its teacher, beside controls."""
 
 from __future__ import annotations
 
 import functools
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,13 +28,17 @@ from podium.data.decode import Preprocessing
 from podium.data.loader import Loader
 from podium.errors import UsageError
 from podium.models.convnet import ConvNet
-from podium.runs.folder import SETTINGS
+from podium.runs.folder import SETTINGS, RunFolder
 from podium.settings import Origin, Settings, moved, read_file
 from podium.training.losses import cross_entropy
 from podium.training.plan import pick_device
 from podium.training.transfer.source import adapted, read_source
 
 KINDS = {"speedup": macs, "macs": macs, "latency": latency, "size": size_bytes}
+CONTROL_TITLES = {
+    "scratch": "from scratch",
+    "slim": "slim, from scratch",
+}  # folder of a control -> its name in the table
 RANKING_IMAGES, RANKING_BATCH = 1024, 256  # training images that blocks are ranked by
 
 
@@ -71,16 +74,6 @@ class Target:
         if now <= limit:
             raise UsageError(f"{self.kind}: the network has {now:.6g} as it is", f"ask for less than {limit:.6g}")
         return limit
-
-
-def read_amount(kind: str, text: str | float) -> float:
-    """ "8ms" in milliseconds, "5MB" in bytes, or a number."""
-    units = {"latency": {"ms": 1.0, "us": 1e-3, "s": 1e3}, "size": {"kb": 1e3, "mb": 1e6, "gb": 1e9, "b": 1.0}}[kind]
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", str(text).strip().lower())
-    default = {"latency": "ms", "size": "b"}[kind]
-    if match is None or (match[2] or default) not in units:
-        raise UsageError(f"{kind}: {text!r}", f"write a number and a unit: {'8ms' if kind == 'latency' else '5MB'}")
-    return float(match[1]) * units[match[2] or default]
 
 
 def smaller(net: ConvNet, target: Target, depth: bool, data: Dataset, preprocessing: Preprocessing) -> ConvNet:
@@ -124,17 +117,38 @@ def _loss_on(data: Dataset, preprocessing: Preprocessing) -> Callable[[ConvNet],
     return measured
 
 
+@dataclass(frozen=True)
+class Options:
+    """How a network is pruned.
+
+    Args:
+        target: what may be left.
+        depth: take blocks, not channels.
+        controls: also train, with fresh weights and the total budget, the same small network and the uniform slim one.
+        tolerance: loss of top-1 that is accepted.
+
+    Raises:
+        UsageError: the tolerance is no fraction.
+    """
+
+    target: Target
+    depth: bool = False
+    controls: bool = True
+    tolerance: float = 0.005
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.tolerance < 1:
+            raise UsageError(f"tolerance: {self.tolerance}", "give a fraction from 0 to 1, such as 0.005")
+
+
 @public
 def prune(
     parent: str | Path,
     data: Dataset,
     out: str | Path,
-    target: Target,
     settings: Settings,
+    how: Options,
     *,
-    depth: bool = False,
-    controls: bool = True,
-    tolerance: float = 0.005,
     origin: dict[str, Origin] | None = None,
     watch: Watch = lambda *_: None,
 ) -> Shrunk:
@@ -146,62 +160,69 @@ def prune(
         parent: a run, bundle or peer's weights (`transfer.read_source`).
         data: what it was trained on.
         out: the new run folder.
-        target: what may be left.
         settings: of the fine-tuning.
-        depth: take blocks, not channels.
-        controls: also train, with fresh weights and the total budget, the same small network and the uniform slim one.
-        tolerance: loss of top-1 that is accepted.
+        how: the target, and the other options.
+        origin: where each setting came from.
         watch: see `Watch`.
 
     Raises:
         UsageError: the target cannot be met, or `out` holds something else.
     """
-    if not 0 <= tolerance < 1:
-        raise UsageError(f"tolerance: {tolerance}", "give a fraction from 0 to 1, such as 0.005")
-    out, source = Path(out), read_source(str(parent), "run")
+    out, source, target = Path(out), read_source(str(parent), "run"), how.target
     whole, preprocessing = adapted(source, settings.replace(model=""), data)
     if set(data.classes) != set(source.bundle.classes):
         raise UsageError(f"{parent}: does not know the classes of {data.name}", "give the data it was trained on")
     whole.eval().to(pick_device("auto"))
-    made = {"by": "depth" if depth else "prune", target.kind: target.value, "parent": source.pinned}
-
-    full = {key: value for key, value in whole.spec.items() if key != "edits"}
-
-    @functools.cache
-    def slim(most: float) -> dict[str, Any]:
-        """The spec of the uniform control, found before anything is trained."""
-        try:
-            return slim_to(full, macs, most, "the slim control's multiply-adds")
-        except UsageError as error:
-            raise UsageError(error.what, "ask for less, or leave the controls out: --no-controls") from None
+    slim = functools.cache(functools.partial(_slim_control, whole.spec))  # found before anything is trained
 
     def make() -> tuple[ConvNet, Dataset, Preprocessing]:
-        small = smaller(whole, target, depth, data, preprocessing)
-        if controls:
+        small = smaller(whole, target, how.depth, data, preprocessing)
+        if how.controls:
             slim(macs(small))
         return small, data, preprocessing
 
+    made = {"by": "depth" if how.depth else "prune", target.kind: target.value, "parent": source.pinned}
     start = begin(out, made, make)
     small = read_source(str(start)).bundle.model
-    if controls:
-        slim(macs(small))
+    specs = {"scratch": small.spec, "slim": slim(macs(small))} if how.controls else {}
     s = settings.replace(
-        model=whole.spec["model"], data=data.source or data.name, weights=str(start), teacher=source.pinned
+        model=whole.spec["model"],
+        data=data.source or data.name,
+        weights=str(start),
+        teacher=source.pinned,
+        resize=data.resize,
     )
-    s = s.replace(resize=data.resize)
     run = trained(s, out, data, "pruned", watch, moved(origin or {}, settings, s, "podium prune"))
     notes, others = [], {}
-    if controls:
-        earlier = epochs_of(source.pinned)
-        result, batch = run.result, read_file(run / SETTINGS)["batch_size"]
-        steps = result["steps"] + round(earlier * max(1, len(data.splits["train"]) // batch))
-        notes.append(
-            f"controls: {steps} steps, the original's {earlier:g} epochs and the fine-tuning's {result['epochs']:g}"
-            if earlier
-            else f"controls: {steps} steps, as the fine-tuning; how long the original was trained is not on record"
-        )
-        specs = {"scratch": small.spec, "slim": slim(macs(small))}
-        for name, title in (("scratch", "from scratch"), ("slim", "slim, from scratch")):
+    if how.controls:
+        steps, note = _total_steps(run, epochs_of(source.pinned), len(data.splits["train"]))
+        notes.append(note)
+        for name, title in CONTROL_TITLES.items():
             others[title] = control(name, functools.partial(fresh, specs[name], s.seed), s, steps, run, data, watch)
     original, limit = ("original", whole, preprocessing), target.value if target.kind == "latency" else None
-    return compared(run, original, others, data, tolerance, notes, limit)
+    return compared(run, original, others, data, how.tolerance, notes, limit)
+
+
+def _slim_control(spec: Mapping[str, Any], most: float) -> dict[str, Any]:
+    """The spec of the uniform control: the widest slim variant with at most so many multiply-adds."""
+    full = {key: value for key, value in spec.items() if key != "edits"}
+    try:
+        return slim_to(full, macs, most, "the slim control's multiply-adds")
+    except UsageError as error:
+        raise UsageError(error.what, "ask for less, or leave the controls out: --no-controls") from None
+
+
+def _total_steps(run: RunFolder, earlier: float, images: int) -> tuple[int, str]:
+    """The steps that a control is trained for, as many as the original and the fine-tuning together, and a note that says so.
+
+    Args:
+        run: the fine-tuning.
+        earlier: epochs that the original was trained for; 0 where that is not on record.
+        images: training images.
+    """
+    result, batch = run.result, read_file(run / SETTINGS)["batch_size"]
+    steps = result["steps"] + round(earlier * max(1, images // batch))
+    if not earlier:
+        return steps, f"controls: {steps} steps, as the fine-tuning; how long the original was trained is not on record"
+    together = f"the original's {earlier:g} epochs and the fine-tuning's {result['epochs']:g}"
+    return steps, f"controls: {steps} steps, {together}"

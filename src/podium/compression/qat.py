@@ -1,4 +1,4 @@
-"""A network that int8 harms learns to live with it: a short fine-tuning under int8's rounding, with itself as it was for a teacher."""
+"""Quantisation-aware training: a short fine-tuning with int8's rounding, with the float32 network as its teacher."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from podium.training.transfer.source import reorder
 RECIPE = "qat"
 
 
-def accustomed(bundle: Bundle, data: Dataset, out: Path, epochs: int | None, watch: Watch) -> Bundle:
-    """The network after quantisation-aware fine-tuning [Jacob et al. 2018, arXiv:1712.05877]; one that was stopped goes on.
+def fine_tuned(bundle: Bundle, data: Dataset, out: Path, epochs: int | None, watch: Watch) -> Bundle:
+    """Fine-tune a network with int8's rounding of weights and activations [Jacob et al. 2018, arXiv:1712.05877]; a fine-tuning that was stopped goes on.
 
     Args:
         bundle: the network as it is, which also teaches.

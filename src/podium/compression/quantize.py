@@ -1,4 +1,4 @@
-"""`podium quantize`: a run in 8-bit integers, beside what it was, and only if it still knows the same images."""
+"""`podium quantize`: a run in 8-bit integers, written only if it keeps its accuracy on the same images."""
 
 from __future__ import annotations
 
@@ -12,27 +12,61 @@ from typing import Any
 
 import numpy as np
 
-from podium.calls import public
+from podium.calls import from_keywords, public
 from podium.compression import int8
-from podium.compression.gate import judge, told
-from podium.compression.qat import accustomed
+from podium.compression.gate import Gate, judge
+from podium.compression.qat import fine_tuned
 from podium.compression.shrink import Watch
 from podium.data.dataset import Dataset
 from podium.deployment import bench
 from podium.deployment.export import card_of, onnx_model, save_ir, sealed_bytes, squares
 from podium.deployment.graph import answer, graph_of
-from podium.deployment.runtime import MODEL, MODEL_IR, Exported, cores, load_exported
+from podium.deployment.runtime import MODEL, MODEL_IR, Exported, load_exported
 from podium.errors import DataError, NumericError, UsageError
 from podium.evaluation.metrics import paired
 from podium.files import scratch_folder, write_json
 from podium.runs.bundle import CARD, Bundle
 
 ENGINES = ("onnxruntime", "openvino")
-CALIBRATION, JUDGED = 256, 2000  # images that ranges are measured on, and that it is judged by at most
+CALIBRATION, EVALUATED = 256, 2000  # images that ranges are measured on, and that it is evaluated on at most
 REPORT, QAT = "quantize.json", "qat"
 BATCHES = (1, 32)
 
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a network is quantised.
+
+    Args:
+        engine: "onnxruntime" (its static quantiser), or "openvino" (NNCF).
+        tolerance: loss of top-1 that is accepted, as a fraction, by a paired test on the same images.
+        limit: images that it is evaluated on, at most.
+        seconds: of timing each engine and batch.
+        qat: where more is lost than the tolerance, fine-tune with int8's rounding (quantisation-aware training) and try again.
+        epochs: of that fine-tuning; the recipe's if None.
+
+    Raises:
+        UsageError: a value is out of its range.
+    """
+
+    engine: str = "onnxruntime"
+    tolerance: float = 0.005
+    limit: int = EVALUATED
+    seconds: float = 1.0
+    qat: bool = True
+    epochs: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise UsageError(f"engine: {self.engine!r}", f"give {' or '.join(ENGINES)}")
+        if not 0 <= self.tolerance < 1:
+            raise UsageError(f"tolerance: {self.tolerance}", "give a fraction such as 0.005")
+        if not 0 <= self.seconds < 3600:
+            raise UsageError(f"seconds: {self.seconds}", "give at least 0 and less than 3600")
+        if self.limit < 1:
+            raise UsageError(f"limit: {self.limit}", "give at least 1")
 
 
 @dataclass(frozen=True)
@@ -41,13 +75,18 @@ class Quantized:
 
     Args:
         path: the folder.
-        gate: as `gate.judge` gives it.
-        rows: before and after, in each engine: top1, error (95 %), size_bytes, and what `bench` measures.
+        decision: whether it keeps the run's accuracy.
+        rows: before and after, in each engine: top1, error (95 %), size_bytes, and the fields of `bench.EngineRow`.
     """
 
     path: Path
-    gate: dict[str, Any]
+    decision: Gate
     rows: list[dict[str, Any]]
+
+    @property
+    def gate(self) -> dict[str, Any]:
+        """The decision as a dictionary, see `Gate.to_dict`."""
+        return self.decision.to_dict()
 
 
 @public
@@ -56,83 +95,111 @@ def quantize(
     data: Dataset,
     out: str | Path,
     *,
-    engine: str = "onnxruntime",
-    tolerance: float = 0.005,
-    limit: int = JUDGED,
-    seconds: float = 1.0,
-    qat: bool = True,
-    epochs: int | None = None,
     say: Say = lambda _: None,
     watch: Watch = lambda *_: None,
+    **options: Any,
 ) -> Quantized:
     """Write a run's network in int8 as a new folder: the model, `card.json` that names the parent, and the table.
 
     Args:
         bundle: the run.
-        data: its training images measure the ranges; its validation images, or where it has none its test images, judge.
+        data: its training images measure the ranges; it is evaluated on the validation images, or the test images if there
+            are none.
         out: a new folder, or one whose fine-tuning was stopped.
-        engine: "onnxruntime" (its static quantiser), or "openvino" (NNCF).
-        tolerance: loss of top-1 that is accepted, as a fraction, by a paired test on the same images.
-        limit: images that judge, at most.
-        seconds: of timing each engine and batch.
-        qat: where more is lost than that, fine-tune under int8's rounding (`out`/qat) and try once more.
-        epochs: of that fine-tuning; the recipe's if None.
-        say: is told what happens.
-        watch: the same of the fine-tuning's steps.
+        say: called with a line for people at each step.
+        watch: called after every step of the fine-tuning.
+        options: the fields of `Options`.
 
     Raises:
         UsageError: no such engine, or something is at `out`.
-        NumericError: more is lost than that; nothing is left but the fine-tuned run, if there was one.
+        NumericError: more is lost than the tolerance; nothing is left but the fine-tuned run, if there was one.
     """
-    out = Path(out)
-    if engine not in ENGINES:
-        raise UsageError(f"engine: {engine!r}", f"give {' or '.join(ENGINES)}")
-    if not 0 <= tolerance < 1:
-        raise UsageError(f"tolerance: {tolerance}", "give a fraction such as 0.005")
-    if not 0 <= seconds < 3600:
-        raise UsageError(f"seconds: {seconds}", "give at least 0 and less than 3600")
-    if limit < 1:
-        raise UsageError(f"limit: {limit}", "give at least 1")
+    out, how = Path(out), from_keywords(Options, "quantize", options)
     if out.exists() and (not out.is_dir() or any(path.name != QAT for path in out.iterdir())):
         raise UsageError(f"{out}: exists already", "name another folder with -o")
     split = "val" if "val" in data.splits else "test"
-    images, labels = squares(data, bundle, limit, split)
+    images, labels = squares(data, bundle, how.limit, split)
     if (labels < 0).any():
         raise DataError(f"{data.name} has classes the network was not trained on", "give the data of the run")
-    before, _ = answer(bundle, images)
+    evaluated = _Evaluated(images, labels, answer(bundle, images)[0])
     out.parent.mkdir(parents=True, exist_ok=True)
     with scratch_folder(out) as scratch:
         folder, base = scratch / "made", scratch / "float.onnx"
         folder.mkdir()
-
-        def attempt(network: Bundle, model: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-            """A network, of which `model` is the ONNX, in int8 in the folder: its card, and what the gate says."""
-            made, card = _int8(network, model, data, engine, folder)
-            say(f"int8 {card['how']}, ranges measured on {card['made']['calibration_images']} training images")
-            return card, judge(paired(before, _logits(made, images), labels), tolerance)
-
         model = _float(bundle)
         base.write_bytes(sealed_bytes(model, card_of(bundle, True)))
-        card, gate = attempt(bundle, model)
-        plain, mend = None, f"{out} is not made and the run stays; --tolerance allows more"
-        if qat and not gate["passed"] and set(data.classes) == set(bundle.classes):
-            say(f"{told(gate)}. Fine-tuning under int8's rounding: {out / QAT}")
-            plain, mend = gate, f"{mend}, --epochs fine-tunes longer (with another -o)"
-            tuned = accustomed(bundle, data, out / QAT, epochs, watch)
-            card, gate = attempt(tuned, _float(tuned))
-        if not gate["passed"]:
-            raise NumericError(f"int8 loses too much: {told(gate)}", mend)
-        rows = _table(bundle, base, folder, images, before, labels, engine, seconds)
-        facts = {"gate": gate, "gate_without_qat": plain, "split": split}
-        files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
-        card = {**card, **facts, "sha256": files}
-        write_json(folder / CARD, card)
-        write_json(folder / REPORT, {**facts, "how": card["how"], "rows": rows})
-        out.mkdir(exist_ok=True)
-        with _claimed(out / REPORT):
-            for name in (*files, REPORT, CARD):
-                os.replace(folder / name, out / name)
+        work = _Work(data, how, evaluated, folder, say)
+        card, gate = work.attempt(bundle, model)
+        plain, fix = None, f"{out} is not made and the run stays; --tolerance allows more"
+        if how.qat and not gate.passed and set(data.classes) == set(bundle.classes):
+            say(f"{gate}. Fine-tuning with int8's rounding: {out / QAT}")
+            plain, fix = gate.to_dict(), f"{fix}, --epochs fine-tunes longer (with another -o)"
+            tuned = fine_tuned(bundle, data, out / QAT, how.epochs, watch)
+            card, gate = work.attempt(tuned, _float(tuned))
+        if not gate.passed:
+            raise NumericError(f"int8 loses too much: {gate}", fix)
+        rows = _table(bundle, base, folder, evaluated, how)
+        facts = {"gate": gate.to_dict(), "gate_without_qat": plain, "split": split}
+        _finish(folder, out, {**card, **facts}, {**facts, "how": card["how"], "rows": rows})
     return Quantized(out, gate, rows)
+
+
+@dataclass(frozen=True)
+class _Evaluated:
+    """The images that both networks are evaluated on.
+
+    Args:
+        images: (N, S, S, C) uint8.
+        labels: (N,).
+        logits: (N, K) of the network before it is quantised.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    logits: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What every attempt at a network in int8 needs.
+
+    Args:
+        data: with the training images that the ranges are measured on.
+        how: the options.
+        evaluated: what the result is evaluated on.
+        folder: where it is written; a later attempt writes over the earlier one.
+        say: called with a line for people.
+    """
+
+    data: Dataset
+    how: Options
+    evaluated: _Evaluated
+    folder: Path
+    say: Say
+
+    def attempt(self, network: Bundle, model: Any) -> tuple[dict[str, Any], Gate]:
+        """Quantise a network, of which `model` is the ONNX, into the folder: its card, and whether it keeps its accuracy."""
+        made, card = _int8(network, model, self.data, self.how.engine, self.folder)
+        self.say(f"int8 {card['how']}, ranges measured on {card['made']['calibration_images']} training images")
+        pair = paired(self.evaluated.logits, _logits(made, self.evaluated.images), self.evaluated.labels)
+        return card, judge(pair, self.how.tolerance)
+
+
+def _finish(folder: Path, out: Path, card: dict[str, Any], report: dict[str, Any]) -> None:
+    """Write card and report beside the model, and move all of it to where it is to stay.
+
+    Args:
+        folder: with the model's files.
+        out: where they go.
+        card, report: without the digests of those files.
+    """
+    files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+    write_json(folder / CARD, {**card, "sha256": files})
+    write_json(folder / REPORT, report)
+    out.mkdir(exist_ok=True)
+    with _claimed(out / REPORT):
+        for name in (*files, REPORT, CARD):
+            os.replace(folder / name, out / name)
 
 
 @contextlib.contextmanager
@@ -169,51 +236,50 @@ def _int8(bundle: Bundle, model: Any, data: Dataset, engine: str, folder: Path) 
 
 
 def _onnx(model: Any, images: np.ndarray, bundle: Bundle, card: dict[str, Any], path: Path) -> str:
-    """Of the ways to round the weights, the one whose first classes are the network's own on most training images."""
+    """Write the candidate for rounding the weights whose first classes are the network's own on most training images."""
     expected = answer(bundle, images)[0].argmax(1)
     best, agreed = b"", -1.0
     how = ""
-    for way in int8.ways(int8.has_vnni()):
-        content = sealed_bytes(int8.onnx_int8(model, images, way), card)
+    for rounding in int8.roundings(int8.has_vnni()):
+        content = sealed_bytes(int8.onnx_int8(model, images, rounding), card)
         path.write_bytes(content)
         made = load_exported(path, engine="onnxruntime")
         agreement = float((_logits(made, images).argmax(1) == expected).mean())
         if agreement > agreed:
-            best, agreed, how = content, agreement, str(way)
+            best, agreed, how = content, agreement, str(rounding)
     path.write_bytes(best)
     return how
 
 
-def _table(
-    bundle: Bundle,
-    before: Path,
-    after: Path,
-    images: np.ndarray,
-    logits: np.ndarray,
-    labels: np.ndarray,
-    engine: str,
-    seconds: float,
-) -> list[dict[str, Any]]:
-    """Before and after, in the engines that are here: accuracy, size, speed."""
-    made = after / (MODEL_IR if engine == "openvino" else MODEL)
+def _table(bundle: Bundle, before: Path, after: Path, evaluated: _Evaluated, how: Options) -> list[dict[str, Any]]:
+    """Before and after, in the engines that are here: accuracy, size, speed.
+
+    Args:
+        bundle: the network before.
+        before: its ONNX file.
+        after: the folder with the network in int8.
+        evaluated, how: the images and the options.
+    """
+    made = after / (MODEL_IR if how.engine == "openvino" else MODEL)
     here = tuple(e for e in ENGINES if bench.is_here(e))
-    how: dict[str, Any] = {"seconds": seconds, "threads": cores(), "batches": BATCHES, "macs": None}
+    timing = bench.Timing(how.seconds, batches=BATCHES)
+    images, labels = evaluated.images, evaluated.labels
     shown = images[:256]
-    reference = logits[: len(shown)].argmax(1)
+    reference = evaluated.logits[: len(shown)].argmax(1)
     rows = []
     for name, runners, files in (
-        ("before", bench.runners(bundle, ("eager",), cores()), [before]),
-        ("before", bench.file_runners(before, here, cores()), [before]),
-        ("after", bench.file_runners(made, (engine,), cores()), [made, made.with_suffix(".bin")]),
+        ("before", bench.runners(bundle, ("eager",), timing.threads), [before]),
+        ("before", bench.file_runners(before, here, timing.threads), [before]),
+        ("after", bench.file_runners(made, (how.engine,), timing.threads), [made, made.with_suffix(".bin")]),
     ):
         size = sum(path.stat().st_size for path in files if path.exists())
         for runner in runners:
-            if isinstance(runner, tuple):
+            if isinstance(runner, bench.Absent):
                 continue
             got = np.concatenate([runner.call(images[i : i + 16])[0] for i in range(0, len(images), 16)])
             share = float((got.argmax(1) == labels).mean())
             error = 1.96 * (share * (1 - share) / len(labels)) ** 0.5
-            timed = bench.bench(name, iter([runner]), shown, reference, **how)
-            for row in [row for row in timed if "missing" not in row]:
-                rows.append({"name": name, "top1": share, "error": error, "n": len(labels), "size_bytes": size, **row})
+            accuracy = {"name": name, "top1": share, "error": error, "n": len(labels), "size_bytes": size}
+            timed = bench.bench(name, iter([runner]), shown, reference, None, timing)
+            rows += [{**accuracy, **row.to_dict()} for row in timed if isinstance(row, bench.EngineRow)]
     return rows

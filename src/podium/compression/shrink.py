@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from podium.compression import latency
-from podium.compression.gate import judge
+from podium.compression.gate import Gate, judge
 from podium.data.dataset import Dataset
 from podium.data.decode import Preprocessing
 from podium.data.loader import Loader
 from podium.deployment import bench
 from podium.deployment.export import squares
-from podium.deployment.runtime import ENGINES, cores
+from podium.deployment.runtime import ENGINES
 from podium.errors import UsageError
 from podium.evaluation.cost import count_net
 from podium.evaluation.evaluate import evaluate
@@ -49,16 +49,21 @@ class Shrunk:
         run: its folder.
         rows: name, top1, error (95 %), macs, params, size_bytes, latency_ms {p50, p95}, images_per_second of each network, and
             under engines {engine, dtype, latency_ms, images_per_second, batch, agreement} of what exported files run in here.
-        gate: see `gate.judge`; None where nothing is replaced.
+        decision: whether the smaller network may take the original's place; None where nothing is replaced.
         notes: what a person should know.
-        latency: see `latency.held`; None where none was asked for.
+        latency: see `latency.held`; None where no latency was the target.
     """
 
     run: RunFolder
     rows: list[dict[str, Any]]
-    gate: dict[str, Any] | None
+    decision: Gate | None
     notes: list[str]
     latency: dict[str, Any] | None = None
+
+    @property
+    def gate(self) -> dict[str, Any] | None:
+        """The decision as a dictionary, see `Gate.to_dict`."""
+        return None if self.decision is None else self.decision.to_dict()
 
     def __fspath__(self) -> str:
         return str(self.run.path)
@@ -156,22 +161,22 @@ def in_engines(name: str, model: Bundle, data: Dataset, split: str, notes: list[
     model.model.cpu()  # where exported files run
     try:
         images, _ = squares(data, model, SHOWN, split)
-        rows = bench.bench_bundle(name, model, here, images, seconds=SECONDS, threads=cores(), batches=(1, MANY))
+        found = bench.bench_bundle(name, model, here, images, bench.Timing(SECONDS, batches=(1, MANY)))
     except Exception as error:  # each engine has its own
         said = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])  # some say nothing
         notes.append(f"{name}: not timed in {', '.join(here)} ({said})")
         return []
-    notes += [f"{name}: not timed in {r['engine']} ({r['missing']})" for r in rows if "missing" in r]
-    rows = [r for r in rows if "missing" not in r]
-    best = {(r["engine"], r["dtype"]): r for r in rows}  # the last of each is the one of the higher rate
+    notes += [f"{name}: not timed in {r.engine} ({r.missing})" for r in found if isinstance(r, bench.MissingRow)]
+    rows = [r for r in found if isinstance(r, bench.EngineRow)]
+    best = {(r.engine, r.dtype): r for r in rows}  # the last of each is the one of the higher rate
     return [
         {
-            **{key: one[key] for key in ("engine", "dtype", "threads", "agreement")},
-            "latency_ms": {key: one["latency_ms"][key] for key in ("p50", "p95")},
-            **{key: best[one["engine"], one["dtype"]][key] for key in ("images_per_second", "batch")},
+            **{key: getattr(one, key) for key in ("engine", "dtype", "threads", "agreement")},
+            "latency_ms": {key: one.latency_ms[key] for key in ("p50", "p95")},
+            **{key: getattr(best[one.engine, one.dtype], key) for key in ("images_per_second", "batch")},
         }
         for one in rows
-        if one["batch"] == 1
+        if one.batch == 1
     ]
 
 
@@ -229,12 +234,12 @@ def compared(
         else:
             mine, held = logits_of(small.model, data, watched, small.preprocessing)
             pair = paired(logits_of(net, data, watched, preprocessing)[0], mine, held)
-        gate = {"split": watched, **judge(pair, tolerance)}
+        gate = judge(pair, tolerance, watched)
     outcome = None
     if limit is not None:
         device = pick_device("auto")
         outcome = latency.held(limit, net.to(device), bundle.load(run.path).model.to(device))
-        notes.append(latency.told(outcome))
+        notes.append(latency.format_outcome(outcome))
     shrunk = Shrunk(run, rows, gate, notes, outcome)
     run.write_json(COMPRESSION, shrunk.to_dict())
     return shrunk

@@ -11,6 +11,7 @@ from pathlib import Path
 from podium.data.decode import STARVED
 from podium.data.names import show
 from podium.errors import DataError, MachineError
+from podium.platform import read_at
 
 STARVING = (errno.ENOMEM, errno.EMFILE, errno.ENFILE)  # no fault of the file: too little memory, too many open files
 SPECIAL = {
@@ -77,7 +78,7 @@ class ImageFile:
                 stat = os.fstat(file.fileno())
                 if stat.st_mtime_ns != self.mtime_ns or stat.st_size < self.offset + self.size:
                     raise DataError(f"{self.name}: changed since the data set was read", "start again")
-                return os.pread(file.fileno(), self.size, self.offset)
+                return read_at(file, self.size, self.offset)
         except OSError as error:
             what = f"{self.name}: cannot be read ({error.strerror})"
             if error.errno in STARVING:

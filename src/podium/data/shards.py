@@ -327,15 +327,3 @@ def _stored(source: str) -> Callable[[str, int, int], bytes]:
             raise error if isinstance(error, OSError) else OSError(f"{type(error).__name__}: {error}") from None
 
     return remote
-
-
-def parse_size(text: str) -> int:
-    """Bytes of "500MB", "1.5 GB" or a plain number; units are powers of 1000.
-
-    Raises:
-        UsageError: it is neither.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMG]?)B?", text.strip())
-    if match is None or float(match[1]) <= 0:
-        raise UsageError(f"shard size: {text!r}", "give bytes, such as 500MB")
-    return max(1, round(float(match[1]) * {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}[match[2]]))

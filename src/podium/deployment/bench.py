@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ import torch
 
 from podium.deployment.export import card_of, onnx_bytes
 from podium.deployment.graph import Graph, answer, graph_of
-from podium.deployment.runtime import Exported, cores, load_exported
+from podium.deployment.runtime import Exported, load_exported
 from podium.errors import EXTRAS, UsageError
 from podium.evaluation.cost import count_net
 from podium.evaluation.speed import timed
+from podium.platform import cores
 from podium.runs.bundle import Bundle
 
 ENGINES = ("eager", "compiled", "onnxruntime", "openvino")
@@ -48,6 +49,81 @@ class Runner:
     call: Call
 
 
+@dataclass(frozen=True)
+class Absent:
+    """An engine that is not installed here, or that fails.
+
+    Args:
+        engine: its name.
+        reason: in a line.
+    """
+
+    engine: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class EngineRow:
+    """How fast a network is in an engine. The fields are the keys of the JSON, in this order.
+
+    Args:
+        model, engine, dtype, threads: what was timed, and with how many threads.
+        batch, n: images a pass, and passes that were timed.
+        latency_ms: {p50, p95, mean, sd} of a pass.
+        images_per_second: by the median pass.
+        share_of_peak: multiply-adds a second over those of a large matrix product; None where that is not known.
+        agreement: share of the images whose first class is eager float32's; None where there is nothing to compare with.
+    """
+
+    model: str
+    engine: str
+    dtype: str
+    threads: int
+    batch: int
+    n: int
+    latency_ms: dict[str, float]
+    images_per_second: float
+    share_of_peak: float | None
+    agreement: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as JSON has it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class MissingRow:
+    """An engine that a network was not timed in, and why."""
+
+    model: str
+    engine: str
+    missing: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as JSON has it."""
+        return asdict(self)
+
+
+Rows = list[EngineRow | MissingRow]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How a network is timed in its engines.
+
+    Args:
+        seconds: of timing each engine and batch.
+        threads: that compute.
+        batches: images a pass, of which the fastest is reported beside 1.
+        say: called with what is timed next.
+    """
+
+    seconds: float = 2.0
+    threads: int = field(default_factory=cores)
+    batches: tuple[int, ...] = BATCHES
+    say: Callable[[str], None] = lambda _: None
+
+
 def engines_of(names: str) -> tuple[str, ...]:
     """Engines by name, or "all" of them.
 
@@ -60,8 +136,8 @@ def engines_of(names: str) -> tuple[str, ...]:
     return wanted
 
 
-def runners(bundle: Bundle, engines: tuple[str, ...], threads: int) -> Iterator[Runner | tuple[str, str]]:
-    """The network in each engine, one at a time; (engine, reason) of one that this machine lacks, or that fails."""
+def runners(bundle: Bundle, engines: tuple[str, ...], threads: int) -> Iterator[Runner | Absent]:
+    """The network in each engine, one at a time; `Absent` for one that this machine lacks, or that fails."""
     plain = Graph(bundle.model.float().eval(), bundle.preprocessing, inside=True)
     if "eager" in engines:
         yield Runner("eager", "float32", _torch(plain))
@@ -71,12 +147,12 @@ def runners(bundle: Bundle, engines: tuple[str, ...], threads: int) -> Iterator[
                 try:
                     made = _compiled(graph_of(bundle, inside=True), dtype, cache)
                 except Exception as error:
-                    yield "compiled", why("compiled", error)
+                    yield Absent("compiled", why("compiled", error))
                     break
                 yield made
     files = [e for e in engines if e in ("onnxruntime", "openvino")]
     if missing := [e for e in files if not is_here(e)]:
-        yield from ((engine, f'not installed: pip install "podium[{EXTRAS[engine]}]"') for engine in missing)
+        yield from (Absent(e, f'not installed: pip install "podium[{EXTRAS[e]}]"') for e in missing)
         files = [e for e in files if e not in missing]
     if files:
         with tempfile.TemporaryDirectory() as folder:
@@ -84,7 +160,7 @@ def runners(bundle: Bundle, engines: tuple[str, ...], threads: int) -> Iterator[
             try:
                 path.write_bytes(onnx_bytes(graph_of(bundle, inside=True), card_of(bundle, True)))
             except Exception as error:  # of torch's exporter
-                yield from ((engine, f"not exported: {why(engine, error)}") for engine in files)
+                yield from (Absent(engine, f"not exported: {why(engine, error)}") for engine in files)
                 return
             yield from file_runners(path, tuple(files), threads)
 
@@ -94,8 +170,8 @@ def is_here(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
 
 
-def file_runners(path: Path, engines: tuple[str, ...], threads: int) -> Iterator[Runner | tuple[str, str]]:
-    """An exported file in each engine that reads it; (engine, reason) of one that fails."""
+def file_runners(path: Path, engines: tuple[str, ...], threads: int) -> Iterator[Runner | Absent]:
+    """An exported file in each engine that reads it; `Absent` for one that fails."""
     for engine in engines:
         if engine not in ("onnxruntime", "openvino") or (path.suffix == ".xml" and engine != "openvino"):
             continue
@@ -106,7 +182,7 @@ def file_runners(path: Path, engines: tuple[str, ...], threads: int) -> Iterator
             if engine == "openvino" and stored == "float32":
                 yield _exported(load_exported(path, engine=engine, dtype="bfloat16", threads=threads), "bfloat16")
         except Exception as error:  # each engine has its own
-            yield engine, why(engine, error)
+            yield Absent(engine, why(engine, error))
 
 
 def _exported(made: Exported, dtype: str) -> Runner:
@@ -205,7 +281,7 @@ def peak(dtype: str, threads: int) -> float | None:
 
     Args:
         dtype: "float32" or "bfloat16".
-        threads: that compute it, as `torch.set_num_threads` was told.
+        threads: that compute it, as set by `torch.set_num_threads`.
     """
     if dtype not in ("float32", "bfloat16"):
         return None
@@ -221,75 +297,58 @@ def peak(dtype: str, threads: int) -> float | None:
 
 def bench(
     name: str,
-    all_of_them: Iterator[Runner | tuple[str, str]],
+    runners: Iterator[Runner | Absent],
     images: np.ndarray,
     reference: np.ndarray | None,
-    *,
     macs: int | None,
-    seconds: float = 2.0,
-    threads: int | None = None,
-    batches: tuple[int, ...] = BATCHES,
-    say: Callable[[str], None] = lambda _: None,
-) -> list[dict[str, Any]]:
+    timing: Timing,
+) -> Rows:
     """Time a network in its engines, at batch 1 and at the best batch.
 
     Args:
         name: of the network, for the rows.
-        all_of_them: what `runners` gives.
+        runners: what the function `runners` or `file_runners` gives.
         images: (N, S, S, C) uint8, on which answers are compared.
         reference: the first class of each in eager float32; None: nothing to compare with.
-        macs: multiply-adds an image, for the share of peak.
-        seconds: of timing an engine and batch.
-        say: is told what is timed next.
-
-    Returns:
-        Rows {model, engine, dtype, batch, threads, images_per_second, latency_ms, n, share_of_peak, agreement}; of an
-        engine that is not here, or fails, {model, engine, missing}: the reason.
+        macs: multiply-adds an image, for the share of peak; None: it is not reported.
+        timing: how long and with which batches.
     """
-    threads = threads or cores()
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    rows: list[dict[str, Any]] = []
+    torch.set_num_threads(timing.threads)
+    rows: Rows = []
     try:
-        for runner in all_of_them:
-            if isinstance(runner, tuple):
-                rows.append({"model": name, "engine": runner[0], "missing": runner[1]})
+        for runner in runners:
+            if isinstance(runner, Absent):
+                rows.append(MissingRow(name, runner.engine, runner.reason))
                 continue
-            say(f"timing {name} in {runner.engine} {runner.dtype}")
+            timing.say(f"timing {name} in {runner.engine} {runner.dtype}")
             try:
-                rows += _rows(name, runner, images, reference, macs, seconds, threads, batches)
+                rows += _rows(name, runner, images, reference, macs, timing)
             except Exception as error:  # each engine has its own
-                reason = f"{runner.dtype}: {why(runner.engine, error)}"
-                rows.append({"model": name, "engine": runner.engine, "missing": reason})
+                rows.append(MissingRow(name, runner.engine, f"{runner.dtype}: {why(runner.engine, error)}"))
     finally:
         torch.set_num_threads(before)
     return rows
 
 
 def _rows(
-    name: str,
-    runner: Runner,
-    images: np.ndarray,
-    reference: np.ndarray | None,
-    macs: int | None,
-    seconds: float,
-    threads: int,
-    batches: tuple[int, ...],
-) -> list[dict[str, Any]]:
+    name: str, runner: Runner, images: np.ndarray, reference: np.ndarray | None, macs: int | None, timing: Timing
+) -> list[EngineRow]:
     """The rows of one engine and dtype, at batch 1 and at the best batch; arguments as of `bench`."""
     agrees = None if reference is None else agreement(runner.call, images, reference)
     figures = []
-    for batch in sorted({1, *batches}):
+    for batch in sorted({1, *timing.batches}):
         x = np.ascontiguousarray(np.resize(images, (batch, *images.shape[1:])))
         call = functools.partial(runner.call, x)
-        figures.append(timed(call, batch, batches=10**6, seconds=seconds, fewest=5))
+        figures.append(timed(call, batch, batches=10**6, seconds=timing.seconds, fewest=5))
     best = max(figures, key=lambda row: row["images_per_second"])
+    top = peak(runner.dtype, timing.threads) if macs else None  # after the timings, which it would disturb
     rows = []
     for row in figures[:1] if best is figures[0] else (figures[0], best):
-        top = peak(runner.dtype, threads) if macs else None
         share = round(macs * row["images_per_second"] / top, 3) if macs and top else None
-        own = {"model": name, "engine": runner.engine, "dtype": runner.dtype, "threads": threads}
-        rows.append({**own, **row, "share_of_peak": share, "agreement": agrees})
+        rows.append(
+            EngineRow(name, runner.engine, runner.dtype, timing.threads, **row, share_of_peak=share, agreement=agrees)
+        )
     return rows
 
 
@@ -299,7 +358,7 @@ def agreement(call: Call, images: np.ndarray, reference: np.ndarray) -> float:
     return float((np.concatenate(got) == reference).mean())
 
 
-def pick(rows: list[dict[str, Any]], batch: int | None = 1) -> dict[str, Any] | None:
+def pick(rows: Rows, batch: int | None = 1) -> EngineRow | None:
     """The fastest row whose answers are eager float32's on 99.5 % of the images.
 
     Args:
@@ -308,16 +367,16 @@ def pick(rows: list[dict[str, Any]], batch: int | None = 1) -> dict[str, Any] | 
     kept = [
         row
         for row in rows
-        if row.get("agreement") is not None and row["agreement"] >= AGREEMENT and batch in (None, row["batch"])
+        if isinstance(row, EngineRow)
+        and row.agreement is not None
+        and row.agreement >= AGREEMENT
+        and batch in (None, row.batch)
     ]
-    return max(kept, key=lambda row: row["images_per_second"], default=None)
+    return max(kept, key=lambda row: row.images_per_second, default=None)
 
 
-def bench_bundle(
-    name: str, bundle: Bundle, engines: tuple[str, ...], images: np.ndarray, *, threads: int | None = None, **how: Any
-) -> list[dict[str, Any]]:
+def bench_bundle(name: str, bundle: Bundle, engines: tuple[str, ...], images: np.ndarray, timing: Timing) -> Rows:
     """Every engine's rows of a run, bundle or fresh network; see `bench`."""
-    threads = threads or cores()
     reference = answer(bundle, images)[0].argmax(1)
     macs = count_net(bundle.model).macs
-    return bench(name, runners(bundle, engines, threads), images, reference, macs=macs, threads=threads, **how)
+    return bench(name, runners(bundle, engines, timing.threads), images, reference, macs, timing)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import importlib.util
 import json
 import os
@@ -20,6 +18,7 @@ from podium.data.image_file import ImageFile
 from podium.data.names import is_text, show
 from podium.deployment.sealed import read_ir, read_onnx
 from podium.errors import EXTRAS, MachineError, ModelFileError, UsageError, no_answer
+from podium.platform import cores, trim_freed_memory
 
 ENGINES = ("onnxruntime", "openvino")
 DTYPES = {"float32": "f32", "bfloat16": "bf16"}  # in which OpenVINO may compute what is float32 in the file
@@ -107,13 +106,6 @@ class Exported:
         return out
 
 
-def cores() -> int:
-    """The processors that this process may use; fewer where OMP_NUM_THREADS says so, as torch has it."""
-    if (told := os.environ.get("OMP_NUM_THREADS", "")).isdecimal() and int(told) > 0:
-        return int(told)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def is_exported(path: str | Path) -> bool:
     """Whether a path names an exported file, or the folder of one.
 
@@ -192,14 +184,8 @@ def load_exported(
     shape = made.logits_and_probabilities(blank)[1].shape
     if shape != (1, len(classes)):
         raise ModelFileError(f"{name}: gives {shape}, and has {len(classes)} classes", "export it again")
-    _trim()
+    trim_freed_memory()  # of what preparing the network freed, glibc keeps twice the size of the network
     return made
-
-
-def _trim() -> None:
-    """Give back what preparing the network freed: glibc keeps it for later, twice the size of the network."""
-    with contextlib.suppress(OSError, AttributeError, TypeError):  # of systems without glibc
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _read(path: Path) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -126,31 +127,40 @@ def summarize(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]) ->
     }
 
 
-def paired(before: np.ndarray, after: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """Accuracies on the same images, and how far apart they are [the paired difference of McNemar 1947].
+@dataclass(frozen=True)
+class Paired:
+    """The accuracies of two networks on the same images.
+
+    Args:
+        n: images.
+        before, after: top-1 of the first network and of the second.
+        lost, won: images that only the first has right, and only the second.
+        drop: `before` less `after`.
+        standard_error: of the drop.
+    """
+
+    n: int
+    before: float
+    after: float
+    lost: int
+    won: int
+    drop: float
+    standard_error: float
+
+
+def paired(before: np.ndarray, after: np.ndarray, labels: np.ndarray) -> Paired:
+    """Compare two networks on the same images [the paired difference of McNemar 1947].
 
     Args:
         before, after: logits (N, K) of the two networks.
         labels: (N,).
-
-    Returns:
-        n, before, after (top-1), lost and won (images only one of them has right), drop = before - after, and its
-        standard error.
     """
     first, second = (logits.argmax(1) == labels for logits in (before, after))
     n = len(labels)
     lost, won = int((first & ~second).sum()), int((~first & second).sum())
     drop = (lost - won) / n
     error = math.sqrt(max(0.0, (lost + won) / n - drop**2) / n)
-    return {
-        "n": n,
-        "before": float(first.mean()),
-        "after": float(second.mean()),
-        "lost": lost,
-        "won": won,
-        "drop": drop,
-        "standard_error": error,
-    }
+    return Paired(n, float(first.mean()), float(second.mean()), lost, won, drop, error)
 
 
 def worst_mistakes(logits: np.ndarray, labels: np.ndarray, n: int) -> list[int]:

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
+from podium import platform
 from podium.errors import PodiumError
 from podium.files import shell_word
 
@@ -33,7 +34,8 @@ class Stopped(PodiumError):
 
 def exit_code(number: int) -> int:
     """What a run ends with after a signal: SIGUSR1 is a scheduler's SIGTERM that comes early, SIGHUP a terminal's that is lost."""
-    return 128 + (signal.SIGTERM if number in (signal.SIGUSR1, signal.SIGHUP) else number)
+    early = {getattr(signal, name, None) for name in ("SIGUSR1", "SIGHUP")}
+    return 128 + (signal.SIGTERM if number in early else number)
 
 
 class StopFlag:
@@ -72,10 +74,7 @@ def stop_signals(grace: float) -> Iterator[StopFlag]:
         with suppress(RuntimeError):  # no thread can be started: the grace has no end then
             timers[0].start()
 
-    numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
-    before = {number: signal.signal(number, receive) for number in numbers}
+    before = {number: signal.signal(number, receive) for number in platform.stop_signals()}
     try:
         yield flag
     finally:

@@ -10,6 +10,7 @@ import torch
 
 from podium.errors import MachineError, UsageError
 from podium.files import shell_word
+from podium.platform import processors
 from podium.runs.folder import RunFolder
 from podium.training.distributed.parallel import Ranks
 from podium.training.plan import pick_device
@@ -19,9 +20,8 @@ SAME = "the result is then not comparable to the bit"
 
 def threads_here() -> int:
     """As many as this process can compute with: its share of the cores, or more where OMP_NUM_THREADS says so."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return max(1, cores // beside, torch.get_num_threads())
+    return max(1, processors() // beside, torch.get_num_threads())
 
 
 def decide_threads(

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import ctypes
 import os
-import resource
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +14,7 @@ from torch import Tensor, nn
 
 from podium.data.loader import Batch
 from podium.models.convnet import ConvNet
+from podium.platform import address_limit, peak_memory, trim_freed_memory
 from podium.settings import Settings
 from podium.training.distributed.parallel import ALONE, Ranks
 from podium.training.losses import Criterion, cross_entropy
@@ -146,11 +145,10 @@ def memory_in_use(device: torch.device, *, reset: bool = False) -> tuple[int, in
         return torch.cuda.memory_allocated(device), torch.cuda.max_memory_allocated(device)
     status = Path("/proc/self/status")
     if not status.is_file():
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
+        most = peak_memory() or 0
         return most, most
     if reset:
-        with contextlib.suppress(AttributeError):
-            ctypes.CDLL(None).malloc_trim(0)  # glibc: what was freed is not in use
+        trim_freed_memory()  # what was freed is not in use
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")
     lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
@@ -168,9 +166,8 @@ def memory_left(device: torch.device) -> int:
         fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
         left.append(1024 * int(fields["MemAvailable"].split()[0]))
     left += container_left(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
-    limit_of_addresses, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if limit_of_addresses != resource.RLIM_INFINITY:
+    if (limit := address_limit()) is not None:
         with contextlib.suppress(OSError, ValueError):
             pages = int(Path("/proc/self/statm").read_text().split()[0])
-            left.append(limit_of_addresses - pages * os.sysconf("SC_PAGE_SIZE"))
+            left.append(limit - pages * os.sysconf("SC_PAGE_SIZE"))
     return max(0, min(left))

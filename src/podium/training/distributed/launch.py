@@ -13,6 +13,7 @@ from typing import Any
 
 from podium.errors import MachineError
 from podium.files import SHARED, shell_word
+from podium.platform import hangup_ignored, processors
 from podium.training.interrupt import exit_code
 
 LAUNCHED = "PODIUM_LAUNCHED"  # set for the processes that `launch` starts
@@ -54,8 +55,7 @@ def launch(count: int, words: list[str], out: Path, *, device: str, restarts: in
     gpus = torch.cuda.device_count() if device in ("auto", "cuda") else 0
     if 0 < gpus < count:
         raise MachineError(f"devices: {count}, but there are {gpus} GPUs", f"--devices {gpus}, or --device cpu")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // count)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, processors() // count)))
     os.environ[LAUNCHED] = "1"
     if not debug:
         logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
@@ -80,7 +80,7 @@ def _together(count: int, words: list[str]) -> tuple[int, int]:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     own: dict[str, Any] = {}
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN and "signals_to_handle" in LaunchConfig.__dataclass_fields__:
+    if hangup_ignored() and "signals_to_handle" in LaunchConfig.__dataclass_fields__:
         own["signals_to_handle"] = "SIGTERM,SIGINT,SIGQUIT"  # the agent would take what nohup has ignored
     with tempfile.TemporaryDirectory() as logs:
         config = LaunchConfig(

@@ -1,0 +1,239 @@
+"""The rows of the leaderboard: what is said of each network, from the run folders of its seeds."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import statistics
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from podium.comparison.statistics import Answers
+from podium.errors import ModelFileError, UsageError
+from podium.runs import bundle
+from podium.runs.folder import SETTINGS, SPEED, RunFolder
+from podium.settings import read_file
+
+# Field of a row -> the key of result.json that it is the mean of, over the seeds.
+AVERAGED = {
+    "top1": "top1",
+    "top5": "top5",
+    "loss": "loss",
+    "ece": "ece",
+    "macro_f1": "macro_f1",
+    "train_seconds": "seconds",
+    "train_images_per_second": "images_per_second",
+    "steps": "steps",
+    "epochs": "epochs",
+}
+# Field of a row -> where speed.json has what it is the median of, over the seeds.
+MEASURED = {
+    "latency_p50_ms": ("latency_ms", "p50"),
+    "latency_p95_ms": ("latency_ms", "p95"),
+    "images_per_second": ("images_per_second",),
+    "batch": ("batch",),
+    "latency_passes": ("n",),
+    "batch_passes": ("batches",),
+    "threads": ("threads",),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A network that finished. The fields are the keys of the JSON and the columns of the CSV file, in this order.
+
+    Args:
+        model, seeds: the network's name, and how many runs the numbers are of.
+        top1, top5, loss, ece, macro_f1: means over the seeds, as `metrics.summarize` defines them.
+        top1_std: standard deviation between the seeds; None for one seed.
+        train_seconds, train_images_per_second, steps, epochs: of the training, means over the seeds.
+        params, macs, size_mb: parameters, multiply-adds of one image, and megabytes of the weights' file.
+        latency_p50_ms, latency_p95_ms: of one image, over `latency_passes` passes; None where speed was not measured.
+        images_per_second: over `batch_passes` passes of `batch` images, with as many threads as `threads`.
+        run: the folder of the best run.
+        image_size: side of the input in pixels; None where it is not on record.
+        small: whether the network has its form for small images; None where it is not on record.
+        learned: whether it is better than answering the most frequent class every time.
+        top1_low, top1_high: 95 % interval of top1.
+        pareto: whether no other network is both as accurate and as fast.
+        behind, behind_95: how far top1 is below the best, and half of that distance's 95 % interval.
+    """
+
+    model: str
+    seeds: int
+    top1: float
+    top1_std: float | None
+    top5: float
+    loss: float
+    ece: float
+    macro_f1: float
+    train_seconds: float
+    train_images_per_second: float
+    steps: float
+    epochs: float
+    params: int
+    macs: int
+    size_mb: float
+    latency_p50_ms: float | None
+    latency_p95_ms: float | None
+    images_per_second: float | None
+    batch: float | None
+    latency_passes: float | None
+    batch_passes: float | None
+    threads: float | None
+    run: str
+    image_size: int | None
+    small: bool | None
+    learned: bool
+    top1_low: float
+    top1_high: float
+    pareto: bool = False
+    behind: float = 0.0
+    behind_95: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as JSON and CSV have it."""
+        return dataclasses.asdict(self)
+
+    def dominates(self, other: Row) -> bool:
+        """Whether this network is at least as accurate and as fast as another, and better in one of them."""
+        mine, theirs = self.latency_p50_ms, other.latency_p50_ms
+        if mine is None or theirs is None:
+            return False
+        return self.top1 >= other.top1 and mine <= theirs and (self.top1 > other.top1 or mine < theirs)
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A network that did not finish, and why."""
+
+    model: str
+    error: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as JSON and CSV have it."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A finished run and what its result.json holds."""
+
+    folder: RunFolder
+    result: dict[str, Any]
+
+
+class Trials:
+    """The finished runs of one network, one for each seed.
+
+    Args:
+        model: its name.
+    """
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+        self.runs: list[Trial] = []
+
+    def add(self, folder: RunFolder, result: dict[str, Any]) -> None:
+        """Count a run in."""
+        self.runs.append(Trial(folder, result))
+
+    @property
+    def results(self) -> list[dict[str, Any]]:
+        """What result.json holds of each run."""
+        return [run.result for run in self.runs]
+
+    @property
+    def best(self) -> Trial:
+        """The run with the most images right; of equal ones that with the lowest loss, else the first."""
+        return max(self.runs, key=lambda run: (run.result["top1"], -run.result["loss"]))
+
+    @property
+    def spec(self) -> dict[str, Any] | None:
+        """What rebuilds the network of the best run; None where its card cannot be read."""
+        try:
+            return json.loads((self.best.folder / bundle.CARD).read_text(encoding="utf-8"))["spec"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def row(self, answers: Answers, number: int, frequent: np.ndarray) -> Row:
+        """The network's row, before it is compared with the others.
+
+        Args:
+            answers: of all networks.
+            number: of this network among them.
+            frequent: (N,) bool, the images that are of the most frequent class.
+        """
+        results, best = self.results, self.best
+        first, top1 = results[0], [result["top1"] for result in results]
+        speeds = [speed for run in self.runs if (speed := _speed(run.folder)) is not None]
+        image_size, small = _form(best)
+        low, high = answers.interval(number)
+        averages: dict[str, Any] = {field: statistics.fmean(r[key] for r in results) for field, key in AVERAGED.items()}
+        medians: dict[str, Any] = {field: _median(speeds, keys) for field, keys in MEASURED.items()}
+        return Row(
+            model=self.model,
+            seeds=len(results),
+            top1_std=statistics.stdev(top1) if len(top1) > 1 else None,
+            params=first["params"],
+            macs=first["macs"],
+            size_mb=first["size_bytes"] / 1e6,
+            run=best.folder.path.name,
+            image_size=image_size,
+            small=small,
+            learned=answers.above(number, frequent).clear,
+            top1_low=low,
+            top1_high=high,
+            **averages,
+            **medians,
+        )
+
+
+def answers_of(networks: list[Trials]) -> tuple[Answers, np.ndarray]:
+    """Which images each run of each network has right, and the images' labels (N,).
+
+    Raises:
+        ModelFileError: a run was evaluated on other images than the first.
+        UsageError: there are no networks.
+    """
+    labels: np.ndarray | None = None
+    right = []
+    for network in networks:
+        rows = []
+        for folder in (run.folder for run in network.runs):
+            logits, own = folder.predictions
+            labels = own if labels is None else labels
+            if not np.array_equal(own, labels):
+                what = f"{folder.path}: was evaluated on other images than {networks[0].runs[0].folder.path}"
+                raise ModelFileError(what, f"delete {folder.path} to train it again")
+            rows.append(logits.argmax(1) == labels)
+        right.append(np.stack(rows))
+    if labels is None:
+        raise UsageError("no runs to compare", "give one run at least")
+    return Answers(right), labels
+
+
+def _speed(folder: RunFolder) -> dict[str, Any] | None:
+    path = folder / SPEED
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _median(speeds: list[dict[str, Any]], keys: tuple[str, ...]) -> float | None:
+    """The median of an entry of speed.json over the runs that have it; None where none has."""
+    values = []
+    for entry in speeds:
+        value: Any = entry
+        for key in keys:
+            value = value.get(key) if value is not None else None
+        values += [value] if value is not None else []
+    return statistics.median(values) if values else None
+
+
+def _form(run: Trial) -> tuple[int | None, bool | None]:
+    """Input size and form of a run; older results lack them, and the run's settings have them."""
+    if "image_size" in run.result:
+        return run.result["image_size"], run.result["small"]
+    recorded = read_file(run.folder / SETTINGS) if run.folder.started else {}
+    return recorded.get("image_size"), recorded.get("small")
