@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from podium.cli.main import parser
+from podium.cli import parser
 from podium.cli.shared import print_json
 from podium.settings import FIELDS
 
