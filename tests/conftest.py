@@ -37,14 +37,15 @@ SAMPLE = (
 
 
 def sampled(cases, fast=SAMPLE):
-    """The cases of a parametrised test, of which `make test` runs those in `fast` and `make test-all` every one.
+    """The cases of a parametrised test, of which `make test` runs some and `make test-all` every one.
 
     Args:
-        cases: values, or tuples of several arguments, whose first is looked for.
-        fast: the values to run always.
+        cases: values, or tuples of several arguments.
+        fast: the values, of the first argument, that `make test` runs; or a number, of the first cases.
     """
-    whole = [case if isinstance(case, tuple) else (case,) for case in cases]
-    return [pytest.param(*case, marks=() if case[0] in fast else pytest.mark.slow) for case in whole]
+    cases = [case if isinstance(case, tuple) else (case,) for case in cases]
+    always = {case[0] for case in cases[:fast]} if isinstance(fast, int) else fast
+    return [pytest.param(*case, marks=() if case[0] in always else pytest.mark.slow) for case in cases]
 
 
 @pytest.fixture(scope="session")
