@@ -288,6 +288,7 @@ def test_a_finished_run_serves_everything_without_a_checkpoint(finished, tmp_pat
     assert checkpoints(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_pruning_goes_on_with_its_controls(finished, tmp_path, monkeypatch):
     pytest.importorskip("torch_pruning", reason="needs the extra `prune`")
     monkeypatch.setattr(shrink, "SECONDS", 0.01)
