@@ -35,6 +35,8 @@ SAMPLE = (
     "article_vgg11_mnist",
 )
 
+FEW = ("lenet5_modern", "vgg11_bn", "googlenet", "resnet20", "mobilenet_v1")  # where a network costs seconds
+
 
 def sampled(cases, fast=SAMPLE):
     """The cases of a parametrised test, of which `make test` runs some and `make test-all` every one.

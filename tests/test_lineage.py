@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from conftest import sampled
+from conftest import FEW, sampled
 from golden import GOLDEN, golden_of
 from podium.evaluation.cost import COUNTS, count, params_and_macs
 from podium.models import list_models
@@ -259,7 +259,7 @@ OTHERWISE = {
 }
 
 
-@pytest.mark.parametrize("name", sampled([n for n in NUMBERS if published(n).depth]))
+@pytest.mark.parametrize("name", sampled([n for n in NUMBERS if published(n).depth], FEW))
 def test_depth_is_as_the_paper_counts(name):
     net = meta(lambda: create_model(name))
     counted = sum(depth(part) for part in (net.stem, net.stages, net.head))
