@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test lint bench clean
+.PHONY: install demo test test-all lint bench clean
 
 install: .venv/.installed
 
@@ -15,7 +15,11 @@ install: .venv/.installed
 demo: install
 	$(BIN)/podium compare digits --epochs 6 -o demo
 
+# One of each kind, in some minutes; `test-all` has every network, every pair of settings and the long runs too.
 test: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow'
+
+test-all: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: install

@@ -12,6 +12,43 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[1]
 torch.set_num_threads(1)  # two processes share two cores
 
+# A network of each family, the cheapest that shows what the family has: `make test` runs these, `make test-all` every name.
+SAMPLE = (
+    "lenet5",
+    "lenet5_modern",
+    "alexnet",
+    "zfnet",
+    "vgg11_bn",
+    "googlenet",
+    "bn_inception",
+    "inception_resnet_v1",
+    "resnet18",
+    "resnet20",
+    "resnetv2_18",
+    "resnetv2_164",
+    "resnext50_32x4d",
+    "seresnet18",
+    "wide_resnet50_2",
+    "xception",
+    "mobilenet_v1",
+    "densenet121",
+    "article_vgg11_mnist",
+)
+
+FEW = ("lenet5_modern", "vgg11_bn", "googlenet", "resnet20", "mobilenet_v1")  # where a network costs seconds
+
+
+def sampled(cases, fast=SAMPLE):
+    """The cases of a parametrised test, of which `make test` runs some and `make test-all` every one.
+
+    Args:
+        cases: values, or tuples of several arguments.
+        fast: the values, of the first argument, that `make test` runs; or a number, of the first cases.
+    """
+    cases = [case if isinstance(case, tuple) else (case,) for case in cases]
+    always = {case[0] for case in cases[:fast]} if isinstance(fast, int) else fast
+    return [pytest.param(*case, marks=() if case[0] in always else pytest.mark.slow) for case in cases]
+
 
 @pytest.fixture(scope="session")
 def shared() -> Path:

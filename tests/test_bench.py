@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import podium as library
+from conftest import sampled
 from podium.data.decode import Preprocessing
 from podium.deployment import bench
 from podium.evaluation.speed import fewest_to_train
@@ -37,7 +38,7 @@ def exported(run, other, tmp_path_factory):
     return folder / "run.onnx", folder / "other.onnx"
 
 
-@pytest.mark.parametrize("data", [(), ("--data", "digits")])
+@pytest.mark.parametrize("data", [(), pytest.param(("--data", "digits"), marks=pytest.mark.slow)])
 def test_targets_of_different_sizes_are_each_timed_at_their_own(podium, run, other, exported, data, monkeypatch):
     monkeypatch.setattr(bench, "onnx_bytes", lambda *_: 1 / 0)  # to export each once more would take its time
     targets = [exported[1], "lenet5_modern", run.path, exported[0], "lenet5", *([other] if data else [])]
@@ -91,8 +92,8 @@ def test_other_training_passes_take_one_image(podium):
     ("name", "side", "fewest"),
     [
         ("inception_v3", None, 2),  # an auxiliary classifier of 5x5 convolutions on 5x5 maps
-        ("inception_v4", 75, 2),
-        ("inception_v4", None, 1),
+        pytest.param("inception_v4", 75, 2, marks=pytest.mark.slow),
+        pytest.param("inception_v4", None, 1, marks=pytest.mark.slow),
         ("densenet121", 8, 2),
         ("densenet121", 16, 1),
         ("resnet18", 8, 2),
@@ -170,7 +171,7 @@ def test_an_engine_that_cannot_compile_loses_its_rows_with_the_reason(podium, ru
     assert "compiled is left out: OSError: cp.main.so: file too short" in podium(*words).out
 
 
-@pytest.mark.parametrize("when", ["built", "called"])
+@pytest.mark.parametrize("when", sampled(["built", "called"], ["called"]))
 @pytest.mark.parametrize("broken", ["onnxruntime", "openvino"])
 def test_an_engine_that_fails_costs_its_rows_only(podium, run, monkeypatch, when, broken):
     pytest.importorskip(broken)

@@ -39,6 +39,7 @@ def test_no_gradient_reaches_the_teacher_and_its_statistics_stay(run, tmp_path):
     assert all(torch.equal(value, after[key]) for key, value in before.items())
 
 
+@pytest.mark.slow
 def test_a_student_of_pure_imitation_agrees_with_its_teacher_more_than_one_alone(run, tmp_path):
     data = library.load_data("digits")
     runs = [

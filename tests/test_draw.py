@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 from torch import nn
 
+from conftest import sampled
 from podium.diagrams.draw import diagram
 from podium.diagrams.svg import COLOURS, text_width
 from podium.models import list_models
@@ -59,7 +60,7 @@ def span(segment):
     return min(x, u) - 1, min(y, v) - 1, max(x, u) + 1, max(y, v) + 1
 
 
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", sampled(list_models()))
 def test_every_network_is_drawn_with_nothing_on_top_of_anything(name):
     net = meta(lambda: create_model(name))
     page = ET.fromstring(diagram(net, name, "a note"))

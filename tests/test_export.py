@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import podium
+from conftest import FEW, sampled
 from podium.data.decode import Preprocessing
 from podium.deployment import export as exports
 from podium.deployment.graph import answer, folded, graph_of
@@ -99,9 +100,7 @@ def pixels(channels=3, count=2):
     return np.random.Generator(np.random.PCG64(3)).integers(0, 256, (count, 32, 32, channels), np.uint8)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] if name == "inception_v4" else []) for name in FAMILIES]
-)
+@pytest.mark.parametrize("name", sampled(FAMILIES, FEW))
 def test_every_family_says_in_onnx_what_it_says_in_torch(name, tmp_path):
     b = bundle_of(name, channels=1 if name.startswith("lenet") else 3, **FAMILIES[name])
     images = pixels(b.preprocessing.channels)
@@ -147,7 +146,7 @@ def ten(digits):
     return Bundle(b.model.eval(), digits.classes, b.preprocessing, {"sha256": "0" * 64})
 
 
-@pytest.mark.parametrize("preprocessing", ["inside", "beside"])
+@pytest.mark.parametrize("preprocessing", sampled(["inside", "beside"], 1))
 @pytest.mark.parametrize("suffix", [".onnx", ".xml", ".pt2"])
 def test_every_format_is_held_to_the_run_on_real_images(ten, digits, tmp_path, suffix, preprocessing):
     parity = podium.export(ten, tmp_path / f"x{suffix}", data=digits, preprocessing=preprocessing)

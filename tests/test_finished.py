@@ -128,6 +128,7 @@ def test_one_that_cannot_be_removed_costs_a_warning(finished, monkeypatch, capsy
     assert f"warning: {finished / state.LAST} cannot be removed (Permission denied)" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_comparison_keeps_none_and_keeps_them_where_that_is_wanted(tmp_path):
     words = ["compare", "digits", "-m", "lenet5,lenet5_modern", "--steps", "2", "-o", tmp_path / "board"]
     assert inside(*words).returncode == 0
@@ -287,6 +288,7 @@ def test_a_finished_run_serves_everything_without_a_checkpoint(finished, tmp_pat
     assert checkpoints(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_pruning_goes_on_with_its_controls(finished, tmp_path, monkeypatch):
     pytest.importorskip("torch_pruning", reason="needs the extra `prune`")
     monkeypatch.setattr(shrink, "SECONDS", 0.01)

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from conftest import FEW, sampled
 from golden import GOLDEN, golden_of
 from podium.evaluation.cost import COUNTS, count, params_and_macs
 from podium.models import list_models
@@ -120,7 +121,7 @@ def agrees(numbers, row):
     assert ours == (int(row["params_trainable"]), int(row["macs"]), row["feature_shape"])
 
 
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", sampled(list_models()))
 def test_golden_numbers(name):
     assert golden_of(name) == NUMBERS[name], "where the change is meant: python tests/golden.py"
 
@@ -228,7 +229,7 @@ LAYERS = {
 }
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", sampled(LAYERS))
 def test_layers_have_the_papers_widths_and_sides(name):
     net, seen = meta(lambda: create_model(name)).eval(), []
     for layer in net.modules():
@@ -258,7 +259,7 @@ OTHERWISE = {
 }
 
 
-@pytest.mark.parametrize("name", [n for n in NUMBERS if published(n).depth])
+@pytest.mark.parametrize("name", sampled([n for n in NUMBERS if published(n).depth], FEW))
 def test_depth_is_as_the_paper_counts(name):
     net = meta(lambda: create_model(name))
     counted = sum(depth(part) for part in (net.stem, net.stages, net.head))

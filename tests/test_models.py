@@ -1,13 +1,13 @@
 """The contract, over every registered network."""
 
 import inspect
-import re
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from conftest import FEW, SAMPLE, sampled
 from podium.data.sources import load_data
 from podium.errors import UsageError
 from podium.models import architecture, list_models
@@ -16,11 +16,7 @@ from podium.models.modules import Grid
 from podium.models.registry import register
 from podium.weights.create import create_model
 
-# The largest of each family come last: the others have shown what is wrong by then.
-LATE = (
-    r"1202|1001|200|152|154|101|110|164|resnext29|wide|64x4d|densenet(169|201)|inception_resnet|_slim|vgg1[369]|zfnet_b"
-)
-NAMES = [pytest.param(n, marks=pytest.mark.slow) if re.search(LATE, n) else n for n in list_models()]
+NAMES = list_models()
 FAMILIES = [
     "lenet5",
     "lenet5_modern",
@@ -77,7 +73,11 @@ def gradients(net, x, y):
     return {name: p.grad for name, p in net.named_parameters()}
 
 
-@pytest.mark.parametrize("name", NAMES)
+def test_the_sample_has_every_family():
+    assert {architecture(name).family for name in SAMPLE} == {architecture(name).family for name in list_models()}
+
+
+@pytest.mark.parametrize("name", sampled(NAMES))
 def test_contract(name):
     net, size = smallest(name, num_classes=2, in_chans=1)
     x, y = torch.randn(4, 1, size, size), torch.tensor([0, 1, 1, 0])
@@ -111,14 +111,14 @@ def test_contract(name):
         assert net.eval()(x[:1]).shape == (1, 3)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-@pytest.mark.parametrize("in_chans", [1, 3, 4])
+@pytest.mark.parametrize("name", sampled(FAMILIES))
+@pytest.mark.parametrize("in_chans", sampled([4, 1, 3], 1))
 def test_any_number_of_channels_and_classes(name, in_chans):
     net, size = smallest(name, num_classes=7, in_chans=in_chans)
     assert net.eval()(torch.randn(2, in_chans, size, size)).shape == (2, 7)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sampled(NAMES))
 def test_every_name_takes_channels_and_has_rates_by_depth(name):
     """Shapes alone, so that the largest are quick: any number of channels, and a smaller rate from each stage to the one before."""
     for in_chans in (1, 3, 4):
@@ -132,13 +132,13 @@ def test_every_name_takes_channels_and_has_rates_by_depth(name):
     assert not scales
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", sampled(FAMILIES))
 def test_larger_images_than_it_was_built_for(name):
     net, size = smallest(name, num_classes=3, in_chans=1)
     assert net.eval()(torch.randn(2, 1, size + 16, size + 16)).shape == (2, 3)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", sampled(FAMILIES))
 def test_spec_rebuilds_and_state_loads(name):
     net, size = smallest(name, num_classes=3, in_chans=1)
     spec = dict(net.spec)
@@ -175,7 +175,7 @@ def test_frozen_stages_keep_weights_and_statistics(name):
         net.freeze("stage9")
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", sampled(FAMILIES))
 def test_parameter_groups_hold_each_parameter_once(name):
     net, _ = smallest(name, num_classes=3)
     decayed, rest = net.parameter_groups(0.1)
@@ -188,7 +188,7 @@ def test_parameter_groups_hold_each_parameter_once(name):
     assert len(everything["params"]) == len(list(net.parameters()))
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", sampled(FAMILIES))
 def test_layer_wise_rates_fall_from_the_head_to_the_stem(name):
     net, _ = smallest(name, num_classes=3)
     scales = {p: g["scale"] for g in net.parameter_groups(0.1, layer_decay=0.5) for p in g["params"]}
@@ -200,7 +200,7 @@ def test_layer_wise_rates_fall_from_the_head_to_the_stem(name):
     assert all(scales[p] == 0.5 ** (len(stages) + 1) for p in net.stem.parameters())
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", sampled(FAMILIES))
 def test_reset_head(name):
     net, size = smallest(name, num_classes=3, in_chans=1)
     net.reset_head(6)
@@ -233,7 +233,7 @@ def test_auxiliary_classifiers_count_in_the_loss_and_are_not_shipped():
     assert not any(key.startswith("auxiliary") for key in bare.state_dict())
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", sampled(FAMILIES))
 def test_endpoints_stay_as_they_were(name):
     """No stage begins with an operation in place, which would change what the one before has given."""
     net, size = smallest(name, num_classes=3, in_chans=1)
@@ -242,7 +242,7 @@ def test_endpoints_stay_as_they_were(name):
     assert [part for part, out, copied in seen if not torch.equal(out, copied)] == []
 
 
-@pytest.mark.parametrize("name", [*FAMILIES, "senet154", "resnetv2_164", "inception_resnet_v2_figures"])
+@pytest.mark.parametrize("name", sampled([*FAMILIES, "senet154", "resnetv2_164", "inception_resnet_v2_figures"]))
 def test_feature_info_is_what_the_maps_are(name):
     net = meta(lambda: create_model(name))
     info, size = net.feature_info(), net.spec["image_size"]
@@ -255,7 +255,7 @@ def test_feature_info_is_what_the_maps_are(name):
         assert abs(size / stride - maps[part].shape[-1]) < 7  # what VALID convolutions leave off
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", sampled(FAMILIES))
 def test_dense_form_is_the_network_at_its_own_size(name):
     known = architecture(name)
     small = {"small": True} if known.small_min_size is not None else {}
@@ -277,7 +277,7 @@ def test_dense_form_is_the_network_at_its_own_size(name):
     assert all(p.data_ptr() in shared for p in dense.parameters())
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", sampled(FAMILIES, FEW))
 def test_checkpointing_gives_the_same_gradients_and_statistics(name):
     def step(checkpointing):
         net, size = smallest(name, num_classes=3, in_chans=1)
@@ -374,7 +374,7 @@ ARGUMENTS = [
 OF_THE_FULL_FORM = {"pool", "small"}  # the small forms have no pool in the stem
 
 
-@pytest.mark.parametrize(("name", "key"), ARGUMENTS)
+@pytest.mark.parametrize(("name", "key"), sampled(ARGUMENTS))
 def test_every_argument_changes_something(name, key):
     known = architecture(name)
     if key == "image_size" and not isinstance(meta(lambda: create_model(name)).head.pool, Grid | nn.AdaptiveAvgPool2d):
@@ -398,7 +398,7 @@ def test_every_argument_changes_something(name, key):
 LEARNERS = sorted({*FAMILIES} - {"lenet5", "googlenet_tv", "inception_resnet_v1", "resnet50_v1", "resnext50_32x4d"})
 
 
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("name", sampled(LEARNERS, FEW))
 def test_every_family_learns_from_the_digits(name):
     """Eight steps on sixteen digits, in the small form: the loss falls, and where there are batch norms by a fifth at least."""
     known = architecture(name)

@@ -1,6 +1,7 @@
 """Bytes that were changed anywhere, cut or added to: read as what they now say, or refused in words.
 
-Never a traceback, an exit code that is not documented, or a file that is written over: some 500 cases go through the command line.
+Never a traceback, an exit code that is not documented, or a file that is written over: some 500 cases go through the command line,
+of which `make test` tries a tenth.
 """
 
 import gzip
@@ -27,13 +28,17 @@ from podium.errors import DataError, ModelFileError, UsageError
 from podium.runs import checkpoint as state
 from podium.settings import Settings, read_file, write_file
 
-many = examples(
-    max_examples=300,
+tried = examples(
     deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+
+
+def cases(count):
+    """The number of mutations that a test tries: a tenth in `make test`, all in `make test-all`."""
+    return pytest.mark.parametrize("count", [count // 10, pytest.param(count, marks=pytest.mark.slow)])
 
 
 @st.composite
@@ -66,10 +71,11 @@ def image_bytes(kind):
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF"])
-def test_images(kind):
+@cases(300)
+def test_images(kind, count):
     content = image_bytes(kind)
 
-    @many
+    @examples(tried, max_examples=count)
     @given(mutations())
     def check(mutate):
         with suppress(DataError):
@@ -78,12 +84,13 @@ def test_images(kind):
     check()
 
 
-def test_settings(tmp_path):
+@cases(300)
+def test_settings(tmp_path, count):
     file = tmp_path / "mine.yaml"
     write_file(file, Settings())
     content = file.read_bytes()
 
-    @many
+    @examples(tried, max_examples=count)
     @given(mutations())
     def check(mutate):
         file.write_bytes(mutate(content))
@@ -93,12 +100,13 @@ def test_settings(tmp_path):
     check()
 
 
-def test_checkpoints_are_never_read_wrong(tmp_path):
+@cases(300)
+def test_checkpoints_are_never_read_wrong(tmp_path, count):
     state.save(tmp_path, {"a": torch.arange(50.0)}, {"step": 3})
     path = tmp_path / state.LAST
     content = path.read_bytes()
 
-    @many
+    @examples(tried, max_examples=count)
     @given(mutations())
     def check(mutate):
         path.write_bytes(changed := mutate(content))
@@ -109,20 +117,25 @@ def test_checkpoints_are_never_read_wrong(tmp_path):
     check()
 
 
-@many
-@given(mutations())
-def test_index_files(tmp_path, mutate):
+@cases(300)
+def test_index_files(tmp_path, count):
     pixels = np.random.default_rng(0).integers(0, 256, (8, 5, 5), dtype=np.uint8)
     labels = np.arange(8, dtype=np.uint8) % 2
     raw = {"images-idx3": struct.pack(">4B3I", 0, 0, 8, 3, *pixels.shape) + pixels.tobytes()}
     raw["labels-idx1"] = struct.pack(">4BI", 0, 0, 8, 1, 8) + labels.tobytes()
-    for part in ("train", "t10k"):
-        for stem, content in raw.items():
-            changed = mutate(content) if part == "train" else content
-            (tmp_path / f"{part}-{stem}-ubyte.gz").write_bytes(gzip.compress(changed, 1))
-    with suppress(DataError):
-        train = load_idx(tmp_path).splits["train"]
-        assert len(train.labels) == len(train.pixels)
+
+    @examples(tried, max_examples=count)
+    @given(mutations())
+    def check(mutate):
+        for part in ("train", "t10k"):
+            for stem, content in raw.items():
+                changed = mutate(content) if part == "train" else content
+                (tmp_path / f"{part}-{stem}-ubyte.gz").write_bytes(gzip.compress(changed, 1))
+        with suppress(DataError):
+            train = load_idx(tmp_path).splits["train"]
+            assert len(train.labels) == len(train.pixels)
+
+    check()
 
 
 def untouched(folder, *words):
@@ -136,10 +149,11 @@ def untouched(folder, *words):
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF"])
-def test_predicting_damaged_images(run, tmp_path, kind):
+@cases(48)
+def test_predicting_damaged_images(run, tmp_path, kind, count):
     content, photo = image_bytes(kind), tmp_path / "photo"
 
-    @examples(many, max_examples=48)
+    @examples(tried, max_examples=count)
     @given(mutations())
     def check(mutate):
         photo.write_bytes(mutate(content))
@@ -149,12 +163,13 @@ def test_predicting_damaged_images(run, tmp_path, kind):
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "card.json"])
-def test_predicting_with_damaged_bundles(run, picture, tmp_path, name):
+@cases(100)
+def test_predicting_with_damaged_bundles(run, picture, tmp_path, name, count):
     for part in ("model.safetensors", "card.json"):
         shutil.copy(run / part, tmp_path)
     photo, content = picture(), (run / name).read_bytes()
 
-    @examples(many, max_examples=100)
+    @examples(tried, max_examples=count)
     @given(mutations())
     def check(mutate):
         (tmp_path / name).write_bytes(mutate(content))
@@ -163,14 +178,15 @@ def test_predicting_with_damaged_bundles(run, picture, tmp_path, name):
     check()
 
 
-def test_resuming_from_damaged_checkpoints(small_set, tmp_path):
+@cases(60)
+def test_resuming_from_damaged_checkpoints(small_set, tmp_path, count):
     out = tmp_path / "run"
     words = ["--steps", "4", "--checkpoint-every", "0.001s", "-o", out]
     assert command("train", "lenet5_modern", small_set, *words, fault="kill@step:3").returncode < 0
     contents = {path: path.read_bytes() for path in state.newest(out)}
     assert len(contents) == 2
 
-    @examples(many, max_examples=60)
+    @examples(tried, max_examples=count)
     @given(mutations())
     def check(mutate):
         for path, content in contents.items():
@@ -182,7 +198,8 @@ def test_resuming_from_damaged_checkpoints(small_set, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "card.json", "a card without its digest"])
-def test_bundles(run, tmp_path, name):
+@cases(100)
+def test_bundles(run, tmp_path, name, count):
     contents = {part: (run / part).read_bytes() for part in ("model.safetensors", "card.json")}
     if sealed := name in contents:
         part = name
@@ -194,7 +211,7 @@ def test_bundles(run, tmp_path, name):
         (tmp_path / each).write_bytes(content)
     original = podium.load(tmp_path)
 
-    @examples(many, max_examples=100)
+    @examples(tried, max_examples=count)
     @given(mutations())
     def check(mutate):
         (tmp_path / part).write_bytes(mutate(contents[part]))

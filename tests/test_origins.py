@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 import podium as library
+from conftest import sampled
 from podium.comparison.study import Study
 from podium.compression import shrink
 from podium.errors import UsageError
@@ -43,8 +44,11 @@ def values(name):
     return (0.25, 0.125) if kind is float else ("one", "two")
 
 
-@pytest.mark.parametrize("name", sorted(FIELDS.keys() - {"recipe"}))
-@pytest.mark.parametrize(("below", "above"), list(itertools.combinations(SOURCES, 2)))
+PAIRS = [(name, *pair) for name in sorted(FIELDS.keys() - {"recipe"}) for pair in itertools.combinations(SOURCES, 2)]
+EACH_TYPE = ("seed", "lr", "flip", "optimizer", "duration", "crop_range", "weights")
+
+
+@pytest.mark.parametrize(("name", "below", "above"), sampled(PAIRS, EACH_TYPE))
 def test_the_later_of_two_sources_is_used_recorded_and_shown(tmp_path, name, below, above):
     lower, upper = values(name)
     given = {below: {name: lower}, above: {name: upper}}

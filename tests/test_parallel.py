@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from command import CONTEXT, Done, _run, one_error, podium
+from conftest import sampled
 from podium.data.dataset import Split
 from podium.data.images import ArrayImages
 from podium.errors import UsageError
@@ -119,6 +120,7 @@ def parent(tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_loss_curve_of_one(photos, tmp_path):
     one, two, apart = (tmp_path / name for name in ("one", "two", "apart"))
     words = ["train", "resnet20", photos, *NORMED, "-o"]
@@ -139,11 +141,14 @@ def test_two_processes_have_the_loss_curve_of_one(photos, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [
-        ("accumulate", ["--accumulate", "2"]),
-        ("unfreeze", ["--freeze", "features", "--unfreeze", "2it", "--layer-decay", "0.5"]),
-        ("cached", ["--freeze", "features", "--crop", "none", "--no-flip"]),
-    ],
+    sampled(
+        [
+            ("accumulate", ["--accumulate", "2"]),
+            ("unfreeze", ["--freeze", "features", "--unfreeze", "2it", "--layer-decay", "0.5"]),
+            ("cached", ["--freeze", "features", "--crop", "none", "--no-flip"]),
+        ],
+        1,
+    ),
 )
 def test_two_processes_train_parts_of_a_network_as_one_does(parent, tmp_path, name, words):
     alone, both = tmp_path / "alone", tmp_path / "both"
@@ -207,6 +212,7 @@ def test_another_number_of_processes_is_refused_or_marked(lost, tmp_path):
     assert "not comparable to the bit" in (here / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_stops_all_after_the_same_step(whole, tmp_path):
     out = tmp_path / "run"
     first, second, _ = together("train", *DRAWN, "-o", out, fault="signal:15@step:5@1")
@@ -228,6 +234,7 @@ def test_a_loss_that_is_not_a_number_on_one_stops_all(tmp_path):
     assert state.load_newest(out)[1]["step"] == 3
 
 
+@pytest.mark.slow
 def test_a_step_that_is_left_out_is_left_out_by_all(tmp_path):
     out = tmp_path / "run"
     for done in together("train", *DRAWN, "--on-nan", "skip:1", "-o", out, fault="nan@before:3@1"):

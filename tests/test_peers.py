@@ -12,16 +12,22 @@ from safetensors.torch import save_file
 
 import peer_fill
 import podium
+from conftest import sampled
 from keras_layouts import PEERS, fixture_layers, write_keras
 from podium.errors import MachineError, ModelFileError, UsageError
 from podium.weights import download
 from podium.weights.create import create_model
 from podium.weights.load import adapt_channels, import_weights
 
-LARGE = ("resnet101", "vgg", "inception", "senet154", "wide", "Inception", "ResNet152", "VGG", "seresnext")
+SMALLEST = (
+    "torchvision-resnet18",
+    "torchvision-googlenet",
+    "timm-legacy_seresnet18",
+    "keras-ResNet50",
+)  # of each library
 ENDINGS = {"torchvision": (".pth",), "timm": (".safetensors",), "keras": (".h5", ".weights.h5", ".keras")}
 CASES = [
-    pytest.param(path.stem, ending, marks=pytest.mark.slow if any(x in path.stem for x in LARGE) else ())
+    (path.stem, ending)
     for path in sorted(PEERS.glob("*.json"))
     for ending in ENDINGS[path.stem.split("-")[0]]
     if path.stem != "keras-VGG16" or ending == ".h5"  # half a gigabyte each
@@ -45,7 +51,7 @@ def two_threads():
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize(("name", "ending"), CASES)
+@pytest.mark.parametrize(("name", "ending"), sampled(CASES, SMALLEST))
 def test_logits_are_the_peers(name, ending, tmp_path, two_threads):
     library, model = name.split("-", 1)
     file = tmp_path / f"weights{ending}"
