@@ -13,13 +13,14 @@ SOURCE = ROOT / "src" / "podium"
 FILES = sorted(SOURCE.rglob("*.py"))
 
 # Room -> the rooms it may name, from the ground up. A room is a folder, or a file of its own; all may name the ground.
-GROUND = {"errors", "calls", "files", "units", "tables"}
+GROUND = {"errors", "calls", "files", "units", "tables", "devices"}
 MAY = {
     "errors": set(),
     "calls": {"errors"},
     "files": {"errors"},
     "units": {"errors", "calls"},
     "tables": set(),
+    "devices": {"errors"},
     "settings": set(),
     "models": set(),
     "networks": {"models"},
@@ -54,7 +55,7 @@ MAY = {
     "__main__": {"cli"},
     "__init__": set(),  # its public names are imported on first use
 }
-NARROW = {"runs": {"data": {"podium.data.decode", "podium.data.dataset"}}}  # not the loaders
+NARROW = {"runs": {"data": {"podium.data.decode", "podium.data.dataset", "podium.data.readers"}}}  # not the loaders
 
 HEAVY = {
     "torch",
@@ -72,7 +73,7 @@ HEAVY = {
     "openvino",
     "nncf",
 }
-LIGHT = {"__init__", "__main__", "cli", "settings", *GROUND}
+LIGHT = {"__init__", "__main__", "cli", "settings", *GROUND} - {"devices"}  # a device is torch's own word
 
 
 def room(path):

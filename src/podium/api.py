@@ -21,6 +21,7 @@ from podium.data.sampling import stratified
 from podium.data.sources import load_stored
 from podium.deployment import export as exports
 from podium.deployment.runtime import Exported
+from podium.devices import pick_device
 from podium.errors import DataError, UsageError
 from podium.evaluation.crops import known
 from podium.evaluation.evaluate import Outputs
@@ -36,10 +37,11 @@ from podium.training.distributed.launch import leads
 from podium.training.finished import left_as_it_is
 from podium.training.idle import refuse_decided
 from podium.training.images import evaluated_on, known_to, loaded, source_of
-from podium.training.loop import Progress
+from podium.training.loop import Callbacks
 from podium.training.loop import train as run_training
-from podium.training.plan import Plan, pick_device
+from podium.training.plan import Plan
 from podium.training.recipes.named import settings_of
+from podium.training.run import Progress
 
 
 @public
@@ -90,7 +92,13 @@ def train(
 
 
 def train_and_report(
-    merged: Origins, out: str | Path, *, announce: Callable[[Plan], None] | None = None, **more: Any
+    merged: Origins,
+    out: str | Path,
+    *,
+    progress: Progress | None = None,
+    announce: Callable[[Plan], None] | None = None,
+    reading: Callable[[int, int], None] | None = None,
+    **more: Any,
 ) -> RunFolder:
     """Train as `training.loop.train` does, and write the run's `report.html`."""
     check_packages()
@@ -102,7 +110,8 @@ def train_and_report(
             announce(plan)
 
     before = bool(more.get("resume")) and RunFolder(out).intact
-    run = run_training(merged.settings, out, origin=merged.origin, announce=announced, **more)
+    callbacks = Callbacks(progress, announced, reading)
+    run = run_training(merged.settings, out, origin=merged.origin, callbacks=callbacks, **more)
     if before and leads():
         print(left_as_it_is(run), file=sys.stderr)
     if plans:  # else it was finished before, or another process writes it

@@ -100,7 +100,7 @@ def train(arguments: argparse.Namespace) -> int:
 
 def _plan(merged: Any, json: bool) -> int:
     """podium train --plan."""
-    from podium.training.autotune.forecast import forecast, told
+    from podium.training.autotune.forecast import forecast, format_forecast
     from podium.training.plan import prepare
     from podium.training.threads import computing_with
 
@@ -110,7 +110,7 @@ def _plan(merged: Any, json: bool) -> int:
     if json:
         print_json(foreseen)
     else:
-        print("\n".join([*_describe(plan)[:-1], *told(foreseen)]))
+        print("\n".join([*_describe(plan)[:-1], *format_forecast(foreseen)]))
     return 0
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import socket
-import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +20,8 @@ from podium.settings import read_file
 
 if TYPE_CHECKING:
     import numpy as np
+
+logger = logging.getLogger("podium")
 
 SETTINGS, LOG, RESULT, PREDICTIONS, SPEED = "settings.yaml", "log.jsonl", "result.json", "predictions.npz", "speed.json"
 COMPRESSION = "compression.json"  # a smaller network beside what it came from and its controls
@@ -182,16 +184,13 @@ class RunFolder:
                     f"{self.path}: in use by {holder}", "wait for it, or name another folder with -o"
                 ) from None
             except OSError as error:  # some network file systems have no locks
-                print(
-                    f"warning: {self.path} cannot be locked ({error.strerror}): start nothing else there",
-                    file=sys.stderr,
-                )
+                logger.warning(f"{self.path} cannot be locked ({error.strerror}): start nothing else there")
             with suppress(OSError):  # a full disk is for those to tell who need it
                 file.truncate(0)
                 file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
             for stray in self.path.glob(f"{UNFINISHED}*"):
                 stray.unlink(missing_ok=True)
-                print(f"warning: {stray} was not written to its end, and is removed", file=sys.stderr)
+                logger.warning(f"{stray} was not written to its end, and is removed")
             yield
 
     def log(self, row: dict[str, Any]) -> None:
@@ -216,7 +215,7 @@ class RunFolder:
         rows = self.rows()[:count]
         if len(rows) < count:
             lost = f"{count - len(rows)} of {count} rows are gone or damaged"
-            print(f"warning: {self / LOG}: {lost}; the curves begin again after them", file=sys.stderr)
+            logger.warning(f"{self / LOG}: {lost}; the curves begin again after them")
         write_atomic(self / LOG, "".join(f"{json_text(row)}\n" for row in rows).encode())
         return len(rows)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -124,4 +124,4 @@ def _refuse(merged: Origins, key: str, why: str, mend: str | None = None) -> Non
         leave = f"leave out --{key.replace('_', '-')}"
         raise UsageError(what, f"{leave}, or add {mend}" if mend else leave)
     if value != RECIPES[s.recipe].settings.get(key, FIELDS[key].default):
-        print(f"note: {source}: {what}", file=sys.stderr)
+        logging.getLogger("podium").info(f"{source}: {what}")

@@ -25,7 +25,7 @@ from podium.data.sources import Progress, load_stored
 from podium.errors import DataError, UsageError
 from podium.runs.bundle import CARD, Bundle
 from podium.runs.folder import SETTINGS
-from podium.runs.recommended import ASKED, run_of
+from podium.runs.recommended import REQUEST, run_of
 from podium.settings import Origins, Settings, read_file
 from podium.training.transfer.source import PIN, read_source
 
@@ -91,7 +91,7 @@ def recognised(folder: Path, data: Dataset) -> Record | None:
     """
     card, settings = _card(folder), read_file(folder / SETTINGS) if (folder / SETTINGS).is_file() else {}
     chosen = card.get("held_out") or {}
-    above = folder.parent / ASKED
+    above = folder.parent / REQUEST
     seeds = [chosen.get("seed"), settings.get("split_seed"), settings.get("seed"), card.get("seed"), 0]
     seeds += [read_file(above).get("seed")] if above.is_file() else []
     share = chosen.get("share") or settings.get("val") or HELD_OUT

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 
 import torch
 
+from podium.devices import pick_device
 from podium.errors import MachineError, UsageError
 from podium.files import shell_word
 from podium.runs.folder import RunFolder
 from podium.training.distributed.parallel import Ranks
-from podium.training.plan import pick_device
 
 SAME = "the result is then not comparable to the bit"
 

@@ -61,7 +61,7 @@ def launch(count: int, words: list[str], out: Path, *, device: str, restarts: in
         logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
     while (failure := _together(count, words))[1] not in FINAL and restarts:
         restarts -= 1
-        print(f"{_lost(count, *failure)}; starting again from the last checkpoint", file=sys.stderr)
+        logging.getLogger("podium").warning(f"{_lost(count, *failure)}; starting again from the last checkpoint")
         os.environ.pop("PODIUM_FAULT", None)  # what a test asks for happens once
         if (out / "settings.yaml").is_file():
             words = ["train", "--resume", "-o", str(out), *(word for word in words if word in ("--json", "--debug"))]
