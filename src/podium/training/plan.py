@@ -6,7 +6,7 @@ import copy
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -151,15 +151,11 @@ def prepare(
     s = _resolved(s.replace(flip=flip, device=device.type, devices=ranks.world), net, data)
     train = _training_loader(s, data, preprocessing, device, ranks)
     shares = {name: ranks.share(data.splits[name]) for name in sorted({evaluation_split, monitor})}
-    batch = evaluation_batch(cost)
-    loaders = {
-        name: Loader(split, preprocessing, batch_size=batch, device=device, workers=s.workers)
-        for name, split in shares.items()
-    }
+    evaluated = partial(Loader, batch_size=evaluation_batch(cost), device=device, workers=s.workers)
     if s.sync_batch_norm and ranks.world > 1:
         synchronize(net)
     teach = start.teacher.logits if start.teacher is not None else None
-    return Plan(
+    plan = Plan(
         settings=s,
         data=data,
         net=net,
@@ -168,22 +164,17 @@ def prepare(
         device=device,
         amp=s.amp == "bf16",
         train=train,
-        loaders=loaders,
+        loaders={name: evaluated(split, preprocessing) for name, split in shares.items()},
         evaluation_split=evaluation_split,
         monitor=monitor,
-        notes=[
-            *data.notes,
-            *_without_effect(settings, s, len(data.splits["train"])),
-            *filter(None, data.depth[1:]),
-            *(f"mirroring {why}" for why in decided.values()),
-            *_sharing(s, train.batch_size, net, ranks),
-        ],
         ranks=ranks,
         criterion=criterion(s.label_smoothing, teach, s.alpha, s.temperature),
         parents=start.parents,
         earlier=earlier,
         decided=decided,
     )
+    plan.notes = _notes(settings, plan)
+    return plan
 
 
 def _images(
@@ -331,6 +322,17 @@ def _mirroring(s: Settings, data: Dataset, ranks: Ranks) -> tuple[bool, dict[str
     return flip, {"flip": found.reason} if found is not None else {}
 
 
+def _notes(requested: Settings, plan: Plan) -> list[str]:
+    """Return what a person should see of a plan before the run starts."""
+    return [
+        *plan.data.notes,
+        *_without_effect(requested, plan.settings, len(plan.data.splits["train"])),
+        *filter(None, plan.data.depth[1:]),
+        *(f"mirroring {why}" for why in plan.decided.values()),
+        *_sharing(plan.settings, plan.train.batch_size, plan.net, plan.ranks),
+    ]
+
+
 def _without_effect(requested: Settings, s: Settings, images: int) -> list[str]:
     """Return notes on requested settings that change nothing with this network, and on a run without a step."""
     lines = []
@@ -349,7 +351,7 @@ def _sharing(s: Settings, batch: int, net: ConvNet, ranks: Ranks) -> list[str]:
     if ranks.world > 1:
         line = f"{ranks.world} devices, {batch // ranks.world} images of each step on each"
         if any(isinstance(layer, nn.BatchNorm2d) for layer in net.modules()):
-            line += f"; batch norm over {'all of them' if s.sync_batch_norm else 'its own, and that of rank 0 ships'}"
+            line += f"; batch norm over {'all of them' if s.sync_batch_norm else 'its own; the statistics of rank 0 are saved'}"
         lines.append(line)
     if s.lr_scale != "none":
         lines.append(f"lr {s.lr:g} is for {s.lr_batch} images a step: {s.peak:g} for {batch} ({s.lr_scale})")
