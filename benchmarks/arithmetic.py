@@ -33,10 +33,10 @@ def one(name: str, side: int, images: int) -> dict[str, Any]:
     import torch
 
     from podium.settings import Settings
-    from podium.training.autotune.fastest import FORMATS, GAIN, lay_out, step_seconds
+    from podium.training.autotune.fastest import FORMATS, GAIN, set_memory_format, step_seconds
     from podium.weights.create import create_model
 
-    net = lay_out(create_model(name, num_classes=10), "channels_last")  # in its full form
+    net = set_memory_format(create_model(name, num_classes=10), "channels_last")  # in its full form
     net.spec = {**net.spec, "image_size": side}
     settings = Settings(model=name, batch_size=images)
     ways = list(itertools.product(("off", "bf16"), FORMATS))

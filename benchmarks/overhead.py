@@ -29,7 +29,7 @@ def one() -> dict[str, float]:
     from podium.data.images import ArrayImages
     from podium.settings import Settings
     from podium.training.distributed.parallel import Objective
-    from podium.training.optim import make_optimizer
+    from podium.training.optim import make_optimizer, set_learning_rate
     from podium.training.plan import prepare
     from podium.training.recipes.named import settings_of
     from podium.training.step import forward_backward
@@ -56,7 +56,8 @@ def one() -> dict[str, float]:
     objective = Objective(plan.net, plan.criterion)
     for n in range(EPOCHS):
         begun = time.perf_counter()
-        forward_backward(plan.net, optimizer, batch, objective, plan.settings, n, 0.001, plan.amp)
+        set_learning_rate(optimizer, 0.001)
+        forward_backward(plan.net, optimizer, batch, objective, plan.settings, n, plan.amp)
         optimizer.step()
         steps.append(time.perf_counter() - begun)
         plan.net.eval()

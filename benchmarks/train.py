@@ -37,7 +37,7 @@ def ours(data: str, name: str, side: int, batch: int, seconds: float) -> dict[st
     from podium.data.sources import load_data
     from podium.settings import Settings
     from podium.training.distributed.parallel import Objective
-    from podium.training.optim import make_optimizer
+    from podium.training.optim import make_optimizer, set_learning_rate
     from podium.training.plan import prepare
     from podium.training.step import forward_backward
     from podium.weights.create import create_model
@@ -48,11 +48,13 @@ def ours(data: str, name: str, side: int, batch: int, seconds: float) -> dict[st
     crop = "pad" if images.splits["train"].pixels is not None else "area"
     settings = Settings(model=name, data=data, batch_size=batch, lr=0.01, crop=crop, flip=True, weight_decay=0.0)
     plan = prepare(settings, images, net)
+    net = plan.net
     optimizer = make_optimizer(net, plan.settings)
     objective = Objective(net, plan.criterion)
     seen, start = 0, 0.0
     for step, batch_ in enumerate(b for epoch in cycle([0]) for b in plan.train.epoch(epoch)):
-        forward_backward(net, optimizer, batch_, objective, plan.settings, step, 0.01, plan.amp)
+        set_learning_rate(optimizer, 0.01)
+        forward_backward(net, optimizer, batch_, objective, plan.settings, step, plan.amp)
         optimizer.step()
         if step == 0:
             start = time.perf_counter()

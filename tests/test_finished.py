@@ -115,7 +115,7 @@ def test_a_run_of_an_older_podium_keeps_the_one_that_its_result_can_be_made_from
     assert checkpoints(finished) == ["last.ckpt"]
 
 
-def test_one_that_cannot_be_removed_costs_a_warning(finished, monkeypatch, capsys):
+def test_one_that_cannot_be_removed_costs_a_warning(finished, monkeypatch, caplog):
     from podium.training.finished import drop_checkpoints
 
     (finished / state.LAST).write_bytes(b"there")
@@ -125,7 +125,8 @@ def test_one_that_cannot_be_removed_costs_a_warning(finished, monkeypatch, capsy
 
     monkeypatch.setattr(Path, "unlink", refused)
     drop_checkpoints(RunFolder(finished), keep=False)
-    assert f"warning: {finished / state.LAST} cannot be removed (Permission denied)" in capsys.readouterr().err
+    (said,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert f"{finished / state.LAST} cannot be removed (Permission denied)" in said.getMessage()
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from podium.training import loop, plan
 from podium.training import step as step_of
 from podium.training.autotune import fastest as probe
 from podium.training.autotune import forecast, trial
-from podium.training.autotune.forecast import Pace, at_least, spoken
+from podium.training.autotune.forecast import Pace, at_least, format_seconds
 from podium.weights.create import create_model
 
 WORDS = ["digits", "--steps", "1", "--amp", "off", "--image-size", "32"]
@@ -129,7 +129,7 @@ def test_a_plan_that_does_not_fit_says_what_does(podium, monkeypatch):
     ("seconds", "text"), [(0.0123, "0.0123 s"), (59, "59 s"), (200, "3 min 20 s"), (3900, "1 h 05 min")]
 )
 def test_times_are_spoken(seconds, text):
-    assert spoken(seconds) == text
+    assert format_seconds(seconds) == text
 
 
 # A budget
@@ -220,16 +220,19 @@ def test_a_run_takes_its_budget_reading_and_evaluations_included(
     assert 0.8 * budget <= machine.now - begun <= 1.05 * budget
 
 
-def test_less_than_an_epoch_is_said_before_the_first_step(small_set, tmp_path, monkeypatch, capsys):
+def test_less_than_an_epoch_is_said_before_the_first_step(small_set, tmp_path, monkeypatch, capsys, caplog):
     machine = Machine(monkeypatch, 1.0, 0.5)  # 25 steps an epoch
     library.train("lenet5_modern", small_set, tmp_path / "run", budget="15s", progress=lambda *_: None)
-    said = capsys.readouterr().err
-    assert "warning: budget: one epoch takes at least" in said
+    (record,) = caplog.records
+    said = record.getMessage()
+    assert record.levelname == "WARNING"
+    assert said.startswith("budget: one epoch takes at least")
     assert "for lenet5_modern; 15s is" in said
     least = duration("duration", said.split("at least ")[1].split()[0])[0]
     assert 25 < least < 45
     again = library.train("lenet5_modern", small_set, tmp_path / "again", budget=f"{least:g}s")
     assert again.result["epochs"] >= 1
+    assert len(caplog.records) == 1, "nothing more is said"
     assert capsys.readouterr().err == ""
     assert machine.steps > 25
 
@@ -255,7 +258,7 @@ def test_a_trial_of_precisions_has_its_share_of_a_budget(tmp_path, monkeypatch):
 
     def chosen(within):
         cache = tmp_path / f"{within}.json"
-        return probe.fastest_way(
+        return probe.fastest_setting(
             net, s, torch.device("cpu"), 41_000_000, math.inf, seconds=seconds, within=within, cache=cache
         )
 

@@ -211,14 +211,14 @@ def test_ctrl_c_while_a_run_is_evaluated_ends_at_once(trained, photos, held):
 @pytest.mark.parametrize("phase", ["trial", "report"])
 def test_ctrl_c_before_the_first_step_and_after_the_last(ctrl_c, photos, tmp_path, monkeypatch, phase):
     from podium.api import train as api_train
-    from podium.training import plan
+    from podium.training import fitting
 
     def interrupt(*_, **__):
         os.kill(os.getpid(), signal.SIGINT)
 
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(*((plan, "fastest_way") if phase == "trial" else (api_train, "report_run")), interrupt)
+        patch.setattr(*((fitting, "fastest_setting") if phase == "trial" else (api_train, "report_run")), interrupt)
         done = inside("train", "lenet5", photos, *WORDS, "-o", out)
     assert done.returncode == 130
     last = done.stderr.splitlines()[-1]

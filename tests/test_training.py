@@ -11,12 +11,14 @@ from torch import nn
 import podium
 from podium.data.dataset import Dataset, Split
 from podium.data.images import ArrayImages
+from podium.devices import pick_device
 from podium.errors import MachineError, UsageError
 from podium.models import ConvNet
 from podium.settings import Settings
+from podium.training.defaults import default_batch, default_rate
 from podium.training.losses import cross_entropy
-from podium.training.optim import Average, learning_rate, make_optimizer
-from podium.training.plan import default_batch, default_rate, pick_device, prepare
+from podium.training.optim import EMA, learning_rate, make_optimizer
+from podium.training.plan import prepare
 
 
 def rates(total=100, per_epoch=10, **settings):
@@ -98,7 +100,7 @@ def test_label_smoothing_is_the_mixture_of_the_paper():
 def test_averaged_weights_follow_their_formula_and_step_aside():
     net = podium.create_model("lenet5_modern", num_classes=2)
     name, weight = next(iter(net.named_parameters()))
-    average, expected = Average(net, 0.5), weight.detach().clone()
+    average, expected = EMA(net, 0.5), weight.detach().clone()
     for step in (1, 2, 20):
         with torch.no_grad():
             weight.add_(1.0)
@@ -253,6 +255,7 @@ def test_a_network_handed_in_is_where_training_starts(tmp_path):
     after = podium.load(run.path).model.state_dict()
     for name, tensor in before.items():
         assert torch.equal(after[name], tensor) == name.startswith(("stem", "stages")), name
+        assert torch.equal(net.state_dict()[name], tensor), "the network itself stays as it is"
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(tmp_path):

@@ -168,11 +168,11 @@ def test_the_parent_is_on_record_with_its_digest(run, tmp_path):
 
 def test_a_head_on_cached_features_is_the_head_on_images(parent, tmp_path, monkeypatch):
     """The same run with and without the cache: the same accuracies, the same weights but for rounding."""
-    from podium.training import loop
+    from podium.training.transfer import features
 
     more = {"weights": str(parent.path), "recipe": "features", "epochs": 3, "batch_size": 16, "amp": "off"}
     fast = library.train("resnet20", blobs("abcde"), tmp_path / "fast", **more)
-    monkeypatch.setattr(loop, "cached", lambda *_: None)
+    monkeypatch.setattr(features, "cache_features", lambda *_: None)
     slow = library.train("resnet20", blobs("abcde"), tmp_path / "slow", **more)
     one, two = (weights_of(r.path) for r in (fast, slow))
     for key in one:

@@ -23,10 +23,11 @@ from podium.training.distributed.launch import leads
 from podium.training.finished import left_as_it_is
 from podium.training.idle import refuse_decided
 from podium.training.images import loaded, source_of
-from podium.training.loop import Progress
+from podium.training.loop import Callbacks
 from podium.training.loop import train as run_training
 from podium.training.plan import Plan
 from podium.training.recipes.named import settings_of
+from podium.training.run import Progress
 
 
 @public
@@ -83,7 +84,13 @@ def train(
 
 
 def train_and_report(
-    merged: Origins, out: str | Path, *, announce: Callable[[Plan], None] | None = None, **more: Any
+    merged: Origins,
+    out: str | Path,
+    *,
+    progress: Progress | None = None,
+    announce: Callable[[Plan], None] | None = None,
+    reading: Callable[[int, int], None] | None = None,
+    **more: Any,
 ) -> RunFolder:
     """Train with settings that are merged already, and write the run's `report.html`.
 
@@ -92,7 +99,9 @@ def train_and_report(
     Args:
         merged: the settings and where each came from.
         out: the run folder.
+        progress: called after each step and each epoch, as for `train`.
         announce: called with the plan of the run before the first step.
+        reading: called with (files read, files to read) while image files are read for the first time.
         more: further arguments of `training.loop.train`.
 
     Returns:
@@ -106,8 +115,9 @@ def train_and_report(
         if announce is not None:
             announce(plan)
 
+    callbacks = Callbacks(progress, announced, reading)
     before = bool(more.get("resume")) and RunFolder(out).intact
-    run = run_training(merged.settings, out, origin=merged.origin, announce=announced, **more)
+    run = run_training(merged.settings, out, origin=merged.origin, callbacks=callbacks, **more)
     if before and leads():
         print(left_as_it_is(run), file=sys.stderr)
     if plans:  # there is no plan if the run was finished before, or if another process writes the report

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import io
+import logging
 import os
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from podium.cli import console
 from podium.cli.parser import build_parser, parse
@@ -23,7 +26,33 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    argv = sys.argv[1:] if argv is None else argv
+    with _messages_shown():
+        return _run(sys.argv[1:] if argv is None else argv)
+
+
+class _Messages(logging.Handler):
+    """Prints what the library logs to standard error: "warning: ..." or "note: ..."."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        kind = "warning" if record.levelno >= logging.WARNING else "note"
+        print(f"{kind}: {record.getMessage()}", file=sys.stderr)
+
+
+@contextmanager
+def _messages_shown() -> Iterator[None]:
+    """Print the warnings and notes of the library within this context."""
+    logger, handler = logging.getLogger("podium"), _Messages()
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+
+def _run(argv: list[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # neither a file name nor the terminal need be UTF-8

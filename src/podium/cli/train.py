@@ -107,7 +107,7 @@ def _show_settings(merged: Origins, json: bool) -> None:
 
 def _show_plan(settings: Settings, json: bool) -> None:
     """What --plan prints: the time, memory and speed to expect."""
-    from podium.training.autotune.forecast import forecast, told
+    from podium.training.autotune.forecast import forecast, format_forecast
     from podium.training.plan import prepare
     from podium.training.threads import computing_with
 
@@ -117,7 +117,7 @@ def _show_plan(settings: Settings, json: bool) -> None:
     if json:
         print_json(foreseen)
     else:
-        print("\n".join([*_description(plan)[:-1], *told(foreseen)]))
+        print("\n".join([*_description(plan)[:-1], *format_forecast(foreseen)]))
 
 
 def _description(plan: Plan) -> list[str]:

@@ -20,16 +20,17 @@ from podium.evaluation.speed import allowance, speed
 from podium.models import architecture
 from podium.runs import bundle
 from podium.runs.folder import SETTINGS, SPEED, RunFolder
-from podium.runs.recommended import ASKED, TABLE
+from podium.runs.recommended import REQUEST, TABLE
 from podium.settings import Origins, Settings, moved, read_file, write_file
-from podium.training.autotune.forecast import spoken
+from podium.training.autotune.forecast import format_seconds
 from podium.training.distributed.launch import started_together
 from podium.training.idle import refuse_decided
 from podium.training.images import data_of, inherited, split_seed
 from podium.training.interrupt import Stopped
-from podium.training.loop import Progress, train
+from podium.training.loop import Callbacks, train
 from podium.training.plan import form_for
 from podium.training.resume import NOT_COMPARED
+from podium.training.run import Progress
 from podium.units import parse_duration
 
 MODELS = ("lenet5", "lenet5_modern", "alexnet", "vgg11_bn", "plain20", "resnet20")
@@ -79,7 +80,7 @@ class Study:
         waiting = sum(not RunFolder(path).finished for *_, path in self.trials())
         if unit != "s" or not waiting:
             return None
-        training, timing = spoken(waiting * value), spoken(waiting * allowance(value))
+        training, timing = format_seconds(waiting * value), format_seconds(waiting * allowance(value))
         each = f"{waiting} run{'s' if waiting > 1 else ''} of {self.merged.settings.duration}"
         return f"{each}: {training}, and up to {timing} to measure their speed at the end"
 
@@ -150,7 +151,7 @@ class Study:
         origin = moved(self.merged.origin, s, settings, "podium compare")
         if RunFolder(path).started:  # `_claim` has compared what was asked; a run has what came of it
             origin = {key: origin[key] for key in NOT_COMPARED}
-        train(settings, path, origin=origin, resume=True, data=self.data, progress=progress)
+        train(settings, path, origin=origin, resume=True, data=self.data, callbacks=Callbacks(progress))
 
     def _claim(self, data: Dataset) -> None:
         """Note what was asked beside the runs, and refuse to mix runs of other settings or images into this comparison.
@@ -158,7 +159,7 @@ class Study:
         Raises:
             UsageError: names the setting that differs, or the folder that holds something else.
         """
-        note, asked = self.out / ASKED, self.merged.settings
+        note, asked = self.out / REQUEST, self.merged.settings
         again = "give the same to go on with it, or name another folder with -o"
         if not note.is_file() and self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
             raise UsageError(f"{self.out}: exists already and holds no comparison", "name another folder with -o")

@@ -26,12 +26,12 @@ from podium.compression.slim import fresh, slim_to
 from podium.data.dataset import Dataset
 from podium.data.decode import Preprocessing
 from podium.data.loader import Loader
+from podium.devices import pick_device
 from podium.errors import UsageError
 from podium.models.convnet import ConvNet
 from podium.runs.folder import SETTINGS, RunFolder
 from podium.settings import Origin, Settings, moved, read_file
 from podium.training.losses import cross_entropy
-from podium.training.plan import pick_device
 from podium.training.transfer.source import adapted, read_source
 
 KINDS = {"speedup": macs, "macs": macs, "latency": latency, "size": size_bytes}

@@ -19,9 +19,10 @@ from podium.data.loader import Loader
 from podium.deployment import bench
 from podium.deployment.export import squares
 from podium.deployment.runtime import ENGINES
+from podium.devices import pick_device
 from podium.errors import UsageError
 from podium.evaluation.cost import count_net
-from podium.evaluation.evaluate import evaluate
+from podium.evaluation.evaluate import evaluate, evaluation_batch
 from podium.evaluation.metrics import paired
 from podium.evaluation.speed import speed
 from podium.files import PIN, without_folders
@@ -30,8 +31,7 @@ from podium.runs import bundle
 from podium.runs.bundle import Bundle
 from podium.runs.folder import COMPRESSION, RunFolder, source_on_record
 from podium.settings import Origin, Settings
-from podium.training.loop import train
-from podium.training.plan import evaluation_batch, pick_device
+from podium.training.loop import Callbacks, train
 
 START, CONTROLS = "start", "controls"
 SECONDS = 0.5  # of timing each network, in each engine, with one image and with many
@@ -112,7 +112,7 @@ def trained(
         origin=origin,
         resume=RunFolder(out).started,
         data=data,
-        progress=lambda step, steps, shown: watch(name, step, steps, shown),
+        callbacks=Callbacks(lambda step, steps, shown: watch(name, step, steps, shown)),
     )
 
 

@@ -10,9 +10,18 @@ import torch
 
 from podium.data.loader import Loader
 from podium.errors import no_answer
+from podium.evaluation.cost import Cost
 from podium.evaluation.crops import averaged, known, views
 from podium.evaluation.metrics import top_k
 from podium.models.convnet import ConvNet
+
+LARGEST_MAPS = 512 << 20  # bytes that the largest feature maps of an evaluation batch may take
+
+
+def evaluation_batch(cost: Cost) -> int:
+    """Return how many images to evaluate at a time: many for small networks, fewer where a network's maps fill memory."""
+    wanted = max(16, min(500, 5_000_000_000 // max(1, cost.macs)))
+    return max(1, min(wanted, LARGEST_MAPS // max(1, cost.map_bytes)))
 
 
 @dataclass(frozen=True)

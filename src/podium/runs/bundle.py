@@ -1,4 +1,4 @@
-"""What ships: `model.safetensors` and `card.json`; weights with their classes and preprocessing. No pickle."""
+"""Bundles: `model.safetensors` and `card.json`, a network's weights with its classes and preprocessing. No pickle."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from podium.weights.load import import_weights, load_state, statistics
 WEIGHTS, CARD = "model.safetensors", "card.json"
 SEAL = "card_sha256"  # in a card: the digest of all else in it
 FORMAT = 1
-# In which order akamaster/pytorch_resnet_cifar10 has its classes.
+# The classes of akamaster/pytorch_resnet_cifar10, in its order.
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
 @dataclass
 class Bundle:
-    """A network that knows its classes and what it does to an image first.
+    """A network with the names of its classes and its preprocessing.
 
     Args:
         model: in evaluation mode.
@@ -51,7 +51,7 @@ class Bundle:
     @torch.inference_mode()
     @public
     def predict(self, images: str | Path | Sequence[str | Path], top: int = 5) -> list[dict[str, Any]]:
-        """The most probable classes of image files.
+        """Return the most probable classes of image files.
 
         Args:
             images: one path or several.
@@ -62,8 +62,8 @@ class Bundle:
 
         Raises:
             DataError: a file that is missing or is not an image.
-            NumericError: what the network says of an image is not a number; names the image.
-            UsageError: the network sees neither grey nor colour.
+            NumericError: the network's output for an image is not a number; names the image.
+            UsageError: the network takes neither 1 nor 3 channels.
         """
         from podium.data.image_file import ImageFile
 
@@ -90,11 +90,14 @@ class Bundle:
 def save(
     folder: Path, net: ConvNet, classes: Sequence[str], preprocessing: Preprocessing, facts: dict[str, Any]
 ) -> None:
-    """Write the network as a bundle, without classifiers that only training needs.
+    """Write a network as a bundle, without the auxiliary classifiers that only training needs.
 
     Args:
-        folder: made if it is not there.
-        facts: more for the card: scores, versions, parent; of paths in it only the last part is kept.
+        folder: made where it does not exist.
+        net: the network.
+        classes: their names, in the order of the logits.
+        preprocessing: from an image file to the network's input.
+        facts: more for the card, such as scores, versions and parents; paths in it are cut to their last part.
 
     Raises:
         MachineError: the disk is full; a bundle that was there stays whole.
@@ -120,10 +123,10 @@ def save(
 
 
 def load(path: str | os.PathLike[str]) -> Bundle:
-    """Read a run folder or a bundle; of a comparison's folder the run that it recommends.
+    """Read a run folder or a bundle; for a comparison's folder, the run that it recommends.
 
     Raises:
-        ModelFileError: not a bundle, damaged, made by a newer Podium, or without classes or preprocessing.
+        ModelFileError: it is no bundle, is damaged, was made by a newer Podium, or lacks classes or preprocessing.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load as deserialize
@@ -170,7 +173,14 @@ def load(path: str | os.PathLike[str]) -> Bundle:
 def from_peer(
     source: str, path: Path | None = None, num_classes: int | None = None, in_chans: int | None = None
 ) -> Bundle:
-    """A peer's checkpoint, with the preprocessing it was trained with; arguments as `podium.import_weights` has them."""
+    """Read another library's checkpoint as a bundle, with the preprocessing it was trained with.
+
+    Args:
+        source: LIBRARY:NAME.
+        path: of the file; None: the official one, from the cache.
+        num_classes: as `podium.import_weights` takes it.
+        in_chans: as `podium.import_weights` takes it.
+    """
     path = path if path is not None else official(source)
     net, notes = import_weights(source, path, num_classes=num_classes, in_chans=in_chans)
     net.eval()

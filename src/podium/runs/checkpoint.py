@@ -1,7 +1,8 @@
-"""Everything an exact resume needs, on disk: written so that a crash at any moment leaves a good file to go on from.
+"""Checkpoints, from which a resumed run has the same bits: a crash at any moment leaves a good one on disk.
 
 A checkpoint is one line of text with a format number, the SHA-256 and the length of the rest, then a safetensors
-file whose metadata holds the plain values as JSON. No format that torch or safetensors offer notices a flipped byte.
+file whose metadata holds the plain values as JSON. The digest is there because neither torch's nor safetensors' format
+notices a flipped byte.
 """
 
 from __future__ import annotations
@@ -28,30 +29,32 @@ from podium.weights.match import refuse_not_finite
 MAGIC = b"podium-checkpoint"
 FORMAT = 1
 LAST, PREVIOUS, DAMAGED = "last.ckpt", "previous.ckpt", "damaged-"
-USUAL, SHARE = (
-    60.0,
-    0.03,
-)  # seconds between checkpoints, and the share of the time that they may take, unless asked otherwise
+USUAL = 60.0  # seconds between checkpoints where the settings do not say
+SHARE = 0.03  # of the time that checkpoints may take then
+
+
+_NAMES = {"judged": "evaluated"}  # the name of a value in a checkpoint -> in `Position`
 
 
 @dataclass
 class Position:
-    """Where a run is: what changes from step to step beside tensors. A checkpoint holds all of it.
+    """Where a run is: the values beside its tensors that change while it trains. A checkpoint holds all of them.
 
     Args:
         step: steps taken.
-        judged: the step at which the network was last judged.
+        evaluated: the step after which the network was last evaluated; "judged" in a checkpoint.
         log_rows: rows of the log so far.
         seconds: of training so far.
-        left_out: steps that were not finite.
-        loss_sum, images_seen: of the epoch so far.
-        best: scores of the epoch that validation likes best, and its number.
-        devices: how many processes take part; more than one number where --elastic changed it.
-        threads: the same of the threads that compute in each; none where an older Podium wrote it.
+        left_out: steps that were left out because they were not finite.
+        loss_sum: losses of the epoch so far, each times its images.
+        images_seen: images of the epoch so far.
+        best: scores of the epoch with the best validation scores, and its number.
+        devices: how many processes take part; a further number for each time --elastic changed it.
+        threads: how many threads compute in each process, likewise; empty where an older version did not write it.
     """
 
     step: int = 0
-    judged: int = 0
+    evaluated: int = 0
     log_rows: int = 0
     seconds: float = 0.0
     left_out: int = 0
@@ -63,12 +66,23 @@ class Position:
 
     @classmethod
     def read(cls, values: dict[str, Any]) -> Position:
-        """Out of a checkpoint; what an older Podium did not write is as at the start."""
+        """Return the position that a checkpoint has; what an older version did not write is as at the start."""
+        values = {_NAMES.get(name, name): value for name, value in values.items()}
         return cls(**{name: values[name] for name in cls.__dataclass_fields__ if name in values})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the values as a checkpoint has them, under names that every version reads."""
+        on_disk = {name: old for old, name in _NAMES.items()}
+        return {on_disk.get(name, name): value for name, value in vars(self).items()}
 
 
 def save(folder: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
     """Write `last.ckpt`, keeping the one before as `previous.ckpt`.
+
+    Args:
+        folder: of the run.
+        tensors: by name, on any device.
+        values: plain values, for JSON.
 
     Raises:
         MachineError: the disk is full; the checkpoints that were there are untouched.
@@ -83,7 +97,7 @@ def save(folder: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> No
         file.seek(0)
         file.write(_line(digest(), size))
     last = folder / LAST
-    # Between these two renames only `next-last.ckpt` is new: `candidates` looks there too.
+    # Between these two renames the new checkpoint is still `next-last.ckpt`, where `newest` looks too.
     if last.exists():
         os.replace(last, folder / PREVIOUS)
         fault("checkpoint:rotated")
@@ -91,21 +105,26 @@ def save(folder: Path, tensors: dict[str, Tensor], values: dict[str, Any]) -> No
     sync_folder(folder)
 
 
-def pause(asked: str | None, took: float) -> float:
-    """Seconds from one checkpoint to the next.
+def pause(requested: str | None, took: float) -> float:
+    """Return the seconds from one checkpoint to the next.
 
     Args:
-        asked: the setting; where there is none it is a minute, or longer where saving takes more than 3 % of that.
-        took: seconds that the one before took to save.
+        requested: the setting `checkpoint_every`; None: a minute, or longer where saving takes more than 3 % of that.
+        took: seconds that saving the previous one took.
     """
-    return duration("checkpoint_every", asked)[0] if asked is not None else max(USUAL, took / SHARE)
+    return duration("checkpoint_every", requested)[0] if requested is not None else max(USUAL, took / SHARE)
 
 
 @contextmanager
 def _beside(
     work: Callable[[Sequence[bytes | memoryview]], str], parts: Sequence[bytes | memoryview]
 ) -> Iterator[Callable[[], str]]:
-    """Have a thread work on something; gives what waits for the outcome. Where no thread can be started that is when it is done."""
+    """Start some work on a thread, and give a function that waits for its result; without threads, that does the work.
+
+    Args:
+        work: from the parts of a file to its digest.
+        parts: of the file.
+    """
     try:
         thread = Readers(1)
     except MachineError:
@@ -120,11 +139,10 @@ def _line(digest: str, size: int) -> bytes:
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and values of one checkpoint, moved by `save` to the CPU.
+    """Return the tensors, on the CPU, and the values of one checkpoint.
 
     Raises:
-        ModelFileError: not a checkpoint, of a newer format, or damaged, with expected and actual checksum; or with weights
-            that are not finite.
+        ModelFileError: the file is not a checkpoint, has a newer format, is damaged, or has weights that are not finite.
     """
     from safetensors.torch import load as deserialize
 
@@ -153,19 +171,22 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def newest(folder: Path) -> Iterator[Path]:
-    """The checkpoints of a run, newest first, whether good or damaged."""
+    """Yield the checkpoints of a run, good or damaged, the newest first."""
     for name in (f"next-{LAST}", LAST, PREVIOUS):
         if (folder / name).exists():
             yield folder / name
 
 
 def load_newest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], list[str]]:
-    """The newest good checkpoint of a run, and a line for each damaged one that was passed over.
+    """Return the newest good checkpoint of a run, and a line for each newer one that is damaged or missing.
 
-    Damaged ones are set aside as `damaged-*.ckpt` once a good one is found, so that they do not take its place.
+    Damaged ones are renamed to `damaged-*.ckpt` once a good one is found, so that the next checkpoint does not keep them.
+
+    Returns:
+        Its tensors, its values, and the lines.
 
     Raises:
-        ModelFileError: there is none, or none is good; nothing was touched.
+        ModelFileError: there is no good checkpoint; nothing was renamed.
     """
     passed, damaged = [], []
     for path in newest(folder):
@@ -178,7 +199,7 @@ def load_newest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], list[s
         if path.name == PREVIOUS and not passed:
             passed.append(f"{folder / LAST}: missing")
         for other in damaged:
-            with suppress(FileNotFoundError):  # a process beside this one was first
+            with suppress(FileNotFoundError):  # another process has renamed it
                 os.replace(other, other.with_name(f"{DAMAGED}{other.name}"))
         return tensors, values, passed
     if passed:
@@ -187,7 +208,7 @@ def load_newest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], list[s
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """An optimiser's state as tensors by name; settings such as the learning rate follow from the step."""
+    """Return an optimiser's state as tensors by name; the learning rate is not in it, as it follows from the step."""
     state = optimizer.state_dict()["state"]
     return {
         f"optimizer.{index}.{key}": value
@@ -198,13 +219,18 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what `optimizer_state` took, laid out in memory as the parameters are: fused kernels go by address."""
+    """Put back what `optimizer_state` returned, in the parameters' memory format, which fused kernels rely on.
+
+    Args:
+        optimizer: of the same parameters, without a state.
+        tensors: of a checkpoint.
+    """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):
             _, index, key = name.split(".", 2)
             like = parameters[int(index)]
-            laid_out = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor
-            state.setdefault(int(index), {})[key] = laid_out.detach()
+            ordered = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor
+            state.setdefault(int(index), {})[key] = ordered.detach()
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

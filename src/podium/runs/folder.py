@@ -1,12 +1,12 @@
-"""The run folder: what lies in it, who holds it, and its log."""
+"""The run folder: its files, its log, and the lock of the process that writes to it."""
 
 from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import socket
-import sys
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,23 +21,25 @@ from podium.settings import read_file
 if TYPE_CHECKING:
     import numpy as np
 
+logger = logging.getLogger("podium")
+
 SETTINGS, LOG, RESULT, PREDICTIONS, SPEED = "settings.yaml", "log.jsonl", "result.json", "predictions.npz", "speed.json"
-COMPRESSION = "compression.json"  # a smaller network beside what it came from and its controls
+COMPRESSION = "compression.json"  # a compressed network beside its original and its controls
 
 
 def _remains(path: Path) -> bool:
-    """What a run leaves that was killed before it had begun, and the weights that it is to start from."""
+    """Return whether a path may lie in a folder where a run begins: leftovers of a killed one, and its starting weights."""
     return path.name in (".lock", "start") or path.name.startswith(UNFINISHED)
 
 
 def source_on_record(folder: Path, named: str) -> str:
-    """Where weights lie that a card names, "NAME@sha256:DIGEST", with its folders as this machine's settings have them.
+    """Return the weights that a card names as "NAME@sha256:DIGEST" with their path on this machine.
 
-    A card may leave this machine and has no folders; the settings of the run beside it, or above it, stay here.
+    Cards have no paths, since they may leave the machine; the settings of the run beside the card, or above it, have them.
 
     Args:
-        folder: where the card lies.
-        named: by the card; comes back as it is where no settings have the digest.
+        folder: that has the card.
+        named: by the card; returned as it is where no settings have the digest.
     """
     digest = named.partition(PIN)[2]
     for settings in (folder / SETTINGS, folder.parent / SETTINGS):
@@ -55,7 +57,7 @@ class RunFolder:
     """One run on disk.
 
     Args:
-        path: of the folder; need not be there yet.
+        path: of the folder, which need not exist yet.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -69,12 +71,12 @@ class RunFolder:
 
     @property
     def started(self) -> bool:
-        """Whether a run was ever begun here."""
+        """Whether a run has begun in this folder."""
         return (self / SETTINGS).is_file()
 
     @property
     def finished(self) -> bool:
-        """Whether the run went to its end; the result is written last."""
+        """Whether the run went to its end: the result is written last."""
         return (self / RESULT).is_file()
 
     @property
@@ -87,7 +89,7 @@ class RunFolder:
 
     @property
     def result(self) -> dict[str, Any]:
-        """What came out of it: scores, costs, times.
+        """The scores, costs and times of the run.
 
         Raises:
             ModelFileError: there is no result yet, or it is damaged.
@@ -103,10 +105,10 @@ class RunFolder:
 
     @property
     def predictions(self) -> tuple[np.ndarray, np.ndarray]:
-        """What it said of the images it was judged on: logits (N, K), and their labels (N,).
+        """The logits (N, K) and labels (N,) of the images that the result reports.
 
         Raises:
-            ModelFileError: they are gone, or damaged.
+            ModelFileError: the file is gone or damaged.
         """
         import numpy as np
 
@@ -124,22 +126,22 @@ class RunFolder:
 
     @property
     def end(self) -> dict[str, Any] | None:
-        """The log's row of the end, which has all of the result that its weights cannot tell; None before the end.
+        """The log's row of the end, with what the result has beside scores; None before the end.
 
-        Rows of older versions have less, and count as none.
+        Rows of older versions lack some of it, and count as none.
         """
         return next((row for row in reversed(self.rows()) if row["event"] == "done" and "weights" in row), None)
 
     @property
     def epochs(self) -> list[dict[str, Any]]:
-        """The log's rows of epochs."""
+        """The rows of the log that are of epochs."""
         return [row for row in self.rows() if row["event"] == "epoch"]
 
     def rows(self) -> list[dict[str, Any]]:
-        """All rows of the log; a last line cut short by a crash is left out, as is all from a damaged one on."""
+        """Return the rows of the log up to the first damaged line, such as a last one that a crash has cut short."""
         rows: list[dict[str, Any]] = []
         if (self / LOG).is_file():
-            for line in (self / LOG).read_bytes().split(b"\n"):  # JSON has no other end of a line in it
+            for line in (self / LOG).read_bytes().split(b"\n"):  # no other line end occurs within JSON
                 try:
                     row = json.loads(line)
                 except ValueError:
@@ -153,7 +155,7 @@ class RunFolder:
         """Make the folder.
 
         Raises:
-            UsageError: something is there already.
+            UsageError: it exists already and holds something.
             MachineError: it cannot be made.
         """
         if self.path.exists() and (not self.path.is_dir() or any(not _remains(p) for p in self.path.iterdir())):
@@ -165,9 +167,9 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder, and clear away what a kill in the middle of a write has left.
+        """Lock the folder within this context, and remove files that a killed process has not finished writing.
 
-        The system gives the lock back when the process ends, however it ends: no stale lock is ever to be removed.
+        The system releases the lock when the process ends, however it ends, so there are no stale locks.
 
         Raises:
             MachineError: another process holds it.
@@ -182,20 +184,17 @@ class RunFolder:
                     f"{self.path}: in use by {holder}", "wait for it, or name another folder with -o"
                 ) from None
             except OSError as error:  # some network file systems have no locks
-                print(
-                    f"warning: {self.path} cannot be locked ({error.strerror}): start nothing else there",
-                    file=sys.stderr,
-                )
-            with suppress(OSError):  # a full disk is for those to tell who need it
+                logger.warning(f"{self.path} cannot be locked ({error.strerror}): start nothing else there")
+            with suppress(OSError):  # on a full disk the lock holds without the name of its holder
                 file.truncate(0)
                 file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
             for stray in self.path.glob(f"{UNFINISHED}*"):
                 stray.unlink(missing_ok=True)
-                print(f"warning: {stray} was not written to its end, and is removed", file=sys.stderr)
+                logger.warning(f"{stray} was not written to its end, and is removed")
             yield
 
     def log(self, row: dict[str, Any]) -> None:
-        """Append a row."""
+        """Append a row to the log."""
         line = f"{json_text(row)}\n".encode()
         try:
             with (self / LOG).open("ab") as file:
@@ -204,7 +203,7 @@ class RunFolder:
             raise disk_error(error, self / LOG, len(line)) from None
 
     def sync_log(self) -> None:
-        """Make the rows so far last through a power cut, before a checkpoint counts on them."""
+        """Make the rows so far survive a power cut, before a checkpoint counts them."""
         try:
             with (self / LOG).open("ab") as file:
                 sync(file.fileno(), self / LOG)
@@ -212,14 +211,14 @@ class RunFolder:
             raise disk_error(error, self / LOG, 0) from None
 
     def keep_log(self, count: int) -> int:
-        """Forget rows after the first `count`: those of steps that a resume takes again; how many there are now."""
+        """Keep the first `count` rows, without those of steps that a resume takes again, and return how many there are."""
         rows = self.rows()[:count]
         if len(rows) < count:
             lost = f"{count - len(rows)} of {count} rows are gone or damaged"
-            print(f"warning: {self / LOG}: {lost}; the curves begin again after them", file=sys.stderr)
+            logger.warning(f"{self / LOG}: {lost}; the curves begin again after them")
         write_atomic(self / LOG, "".join(f"{json_text(row)}\n" for row in rows).encode())
         return len(rows)
 
     def write_json(self, name: str, content: Any) -> None:
-        """Write a JSON file whole or not at all."""
+        """Write a JSON file atomically."""
         write_json(self / name, content)

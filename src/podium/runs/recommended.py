@@ -1,4 +1,4 @@
-"""A comparison's folder in the place of a run: the run that its leaderboard puts first."""
+"""Takes a comparison's folder in the place of a run: the run that its leaderboard puts first."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 
 from podium.errors import ModelFileError
 
-ASKED, TABLE = "comparison.yaml", "leaderboard.csv"  # the settings of a comparison as asked, and what came of it
+REQUEST, TABLE = "comparison.yaml", "leaderboard.csv"  # the settings a comparison was started with, and its outcome
 
 
 @dataclass(frozen=True)
 class Recommended:
-    """A run that a comparison puts first.
+    """The run that a comparison puts first.
 
     Args:
         path: its folder.
-        learned: whether it is better than the most frequent class every time.
+        learned: whether it is better than to answer the most frequent class every time.
     """
 
     path: Path
@@ -26,13 +26,13 @@ class Recommended:
 
 
 def recommended(path: str | os.PathLike[str]) -> Recommended | None:
-    """What a comparison's folder recommends; None if the path is something else.
+    """Return the run that a comparison's folder recommends; None where the path is no comparison.
 
     Raises:
-        ModelFileError: the comparison has no finished run yet, its table is damaged, or the run has gone.
+        ModelFileError: the comparison has no finished run yet, its table is damaged, or the run is gone.
     """
     folder = Path(path)
-    if not (folder / ASKED).is_file():
+    if not (folder / REQUEST).is_file():
         return None
     try:
         with (folder / TABLE).open(newline="", encoding="utf-8") as file:
@@ -51,6 +51,6 @@ def recommended(path: str | os.PathLike[str]) -> Recommended | None:
 
 
 def run_of(path: str | os.PathLike[str]) -> Path:
-    """The folder of a run: the path itself, or what a comparison's folder recommends."""
+    """Return the folder of a run: the path itself, or the run that a comparison's folder recommends."""
     found = recommended(path)
     return Path(path) if found is None else found.path

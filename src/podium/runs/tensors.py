@@ -1,4 +1,4 @@
-"""Tensors as a safetensors file, written out of their own memory: a gigabyte is not copied on its way."""
+"""Tensors as a safetensors file that is written straight from their memory, without a copy."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ DTYPES = {
 def safetensors_parts(
     tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> list[bytes | memoryview]:
-    """A safetensors file in parts, the largest of which are the tensors' own memory, where that is contiguous and on the CPU.
+    """Return a safetensors file in parts; contiguous tensors on the CPU are parts themselves, without a copy.
 
     Args:
         tensors: by name.
         metadata: texts by name.
     """
     flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    names = sorted(flat, key=lambda name: (-flat[name].element_size(), name))  # so that each lies aligned
+    names = sorted(flat, key=lambda name: (-flat[name].element_size(), name))  # so that each tensor is aligned
     entries: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     end = 0
     for name in names:
@@ -50,7 +50,7 @@ def safetensors_parts(
 
 
 def sha256(parts: Sequence[bytes | memoryview]) -> str:
-    """The digest of a file in parts."""
+    """Return the SHA-256 of a file in parts."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)

@@ -1,12 +1,12 @@
-"""int8's rounding on the way forward, as if it were not there on the way back [Jacob et al. 2018, arXiv:1712.05877, section 3].
+"""Rounding to int8 in the forward pass, which the backward pass ignores [Jacob et al. 2018, arXiv:1712.05877, section 3].
 
-Every convolution and linear layer rounds its weights to int8, a scale for each filter and zero in the middle, and its input to
-uint8, one scale and one zero for all of it. Its output, or that of the batch norm behind it, is rounded where no rectifier
-follows, before which an engine does not round. A batch norm that is folded into a convolution later multiplies a whole filter, and
-its scale with it, so the weights are rounded as the folded ones will be.
+Every convolution and linear layer rounds its weights to int8, symmetrically with one scale a filter, and its input to uint8
+with one scale and one zero point. Its output, or that of a following batch norm, is rounded unless a ReLU follows: engines do
+not round before a ReLU. Folding a batch norm into a convolution multiplies a whole filter and its scale alike, so weights are
+rounded as the folded ones will be.
 
-Of ranges nothing is kept: those of activations are the batch's own, where the paper has a moving average. What ships has ranges
-that are measured again, and a step stays a function of weights and images alone.
+No ranges are kept. The range of an activation is that of its batch, where the paper has a moving average: a step then depends
+on weights and images alone, and quantisation measures the ranges again.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ TINY = torch.finfo(torch.float32).tiny  # the scale where all is zero
 
 
 def int8_weights(w: Tensor) -> Tensor:
-    """Weights (K, ...) on the nearest of 255 steps from -max to max of each of the K filters."""
+    """Round weights (K, ...) to 255 steps from -max to max of each of the K filters."""
     w = w.float()
     scale = (w.detach().abs().flatten(1).amax(1) / 127).clamp(min=TINY)
     return torch.fake_quantize_per_channel_affine(w, scale, torch.zeros_like(scale, dtype=torch.int32), 0, -127, 127)
 
 
 def uint8_activations(x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
-    """Activations on the nearest of 256 steps of a range, of which zero is one; what is outside goes to its end.
+    """Round activations to 256 steps of a range that include zero; values outside are clipped to the range.
 
     Args:
-        x: any shape.
-        low, high: the range; that of `x` if None.
+        x: of any shape.
+        low, high: ends of the range; by default the least and the largest value of `x`.
     """
     x = x.float()
     if low is None or high is None:
@@ -44,14 +44,14 @@ def uint8_activations(x: Tensor, low: Tensor | None = None, high: Tensor | None 
 
 
 class FakeConv2d(nn.Conv2d):
-    """A convolution of rounded numbers."""
+    """A convolution whose weights and input are rounded."""
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         return self._conv_forward(uint8_activations(x), int8_weights(self.weight), self.bias)
 
 
 class FakeLinear(nn.Linear):
-    """A linear layer of rounded numbers."""
+    """A linear layer whose weights and input are rounded."""
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         return F.linear(uint8_activations(x), int8_weights(self.weight), self.bias)
@@ -62,9 +62,9 @@ EXACT = {rounded: exact for exact, rounded in ROUNDED.items()}
 
 
 def fake_int8(net: nn.Module) -> None:
-    """Let a network's layers round, in place: the same modules and weights, of another class.
+    """Let a network's layers round, in place: modules, names and weights stay, the classes of the layers change.
 
-    What follows a layer is taken from the order in which modules are declared.
+    Which layer follows another is taken from the order in which modules are declared.
     """
     leaves = [m for m in net.modules() if not any(m.children()) and not isinstance(m, nn.Identity | nn.Dropout)]
     for layer, after in itertools.pairwise([*leaves, None]):
@@ -75,7 +75,7 @@ def fake_int8(net: nn.Module) -> None:
 
 
 def exact(net: nn.Module) -> None:
-    """Take the rounding away again."""
+    """Undo `fake_int8`, in place."""
     for layer in net.modules():
         for key in [key for key, hook in layer._forward_hooks.items() if hook is _round_output]:
             del layer._forward_hooks[key]

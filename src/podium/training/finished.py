@@ -1,44 +1,46 @@
-"""A finished run: what it keeps, what of it can be made again from its weights, and how it is trained longer."""
+"""Finished runs: what they keep, what can be made again from their weights, and how they are trained longer."""
 
 from __future__ import annotations
 
+import logging
 import math
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 
 from podium.data.dataset import Dataset
 from podium.data.loader import Loader
 from podium.data.roles import Record, read_record, without_learned
+from podium.devices import pick_device
 from podium.errors import ModelFileError, UsageError
 from podium.evaluation.cost import count_net
+from podium.evaluation.evaluate import evaluation_batch
 from podium.evaluation.metrics import summarize
 from podium.files import shell_word
-from podium.runs import bundle
-from podium.runs import checkpoint as state
+from podium.runs import bundle, checkpoint
 from podium.runs.folder import LOG, PREDICTIONS, RESULT, SETTINGS, RunFolder
-from podium.runs.recommended import ASKED
+from podium.runs.recommended import REQUEST
 from podium.settings import Settings, duration, read_file
-from podium.training.autotune.fastest import lay_out
+from podium.training.autotune.fastest import set_memory_format
 from podium.training.distributed.parallel import Ranks
 from podium.training.images import data_of, refuse_other_images
-from podium.training.plan import evaluation_batch, pick_device
 from podium.training.result import evaluate_together, write_result
+
+logger = logging.getLogger("podium")
 
 LENGTHS = {"ep": "--epochs {:.15g}", "it": "--steps {:.15g}", "s": "--budget {:.15g}s"}
 
 
 def only_weights_left(folder: RunFolder) -> bool:
-    """Whether a run went to its end and has no good checkpoint, but has lost its result or its predictions.
+    """Return whether a run went to its end and has no good checkpoint, but has lost its result or its predictions.
 
     Raises:
-        ModelFileError: it has, and its log does not know the end: nothing but its weights is left.
+        ModelFileError: it has, but its log does not have the end either, so that the result cannot be made again.
     """
     if folder.intact or (folder.end is None and not folder.finished):
         return False
-    for path in state.newest(folder.path):
+    for path in checkpoint.newest(folder.path):
         with suppress(ModelFileError):
-            state.read(path)
+            checkpoint.read(path)
             return False
     if folder.end is None:
         what = (
@@ -52,14 +54,14 @@ def only_weights_left(folder: RunFolder) -> bool:
 def make_again(
     folder: RunFolder, s: Settings, data: Dataset | None, ranks: Ranks, reading: Callable[[int, int], None] | None
 ) -> None:
-    """Write predictions and result of a finished run once more: its weights are evaluated, and nothing is trained.
+    """Evaluate the weights of a finished run, and write its predictions and its result again.
 
     Args:
-        folder: of a run of which `only_weights_left` says so.
+        folder: of a run for which `only_weights_left` is true.
         s: its settings.
-        data: instead of what they name.
+        data: a data set to take instead of the one that the settings name.
         ranks: that share the images.
-        reading: called with (files read, files to read) where files are read for the first time.
+        reading: called with (files read, files to read) while image files are read for the first time.
 
     Raises:
         UsageError: the images are not those of the run.
@@ -77,7 +79,7 @@ def make_again(
         what = f"data: the images of {data.name} are not those the run was trained on"
         raise UsageError(what, "put them back, or train another run with -o")
     device = pick_device(s.device)
-    net = lay_out(model.model.to(device), s.memory_format)
+    net = set_memory_format(model.model.to(device), s.memory_format)
     batch = evaluation_batch(count_net(net))
     images = ranks.share(data.splits[end["split"]])
     loader = Loader(images, model.preprocessing, batch_size=batch, device=device, workers=s.workers)
@@ -87,44 +89,45 @@ def make_again(
         known = {key: value for key, value in end.items() if key != "event" and key not in scores}
         write_result(folder, known, outputs, scores)
         made = f"{RESULT} and {PREDICTIONS} are made again from its weights"
-        print(f"note: {shell_word(folder.path)} is finished: {made}", file=sys.stderr)
+        logger.info(f"{shell_word(folder.path)} is finished: {made}")
 
 
 def drop_checkpoints(folder: RunFolder, keep: bool) -> None:
-    """Remove the checkpoints of a finished run, which nothing goes on from.
+    """Remove the checkpoints of a finished run, which nothing needs any more.
 
     Args:
-        folder: of the run. One of an older Podium keeps its last, from which alone its result can be made again.
-        keep: leave the last one, and those that were set aside as damaged.
+        folder: of the run. A run of an older version keeps its last checkpoint, without which its result cannot be made again.
+        keep: leave the last checkpoint, and those that were set aside as damaged.
     """
     keep = keep or folder.end is None
-    aside = [] if keep else folder.path.glob(f"{state.DAMAGED}*.ckpt")
-    for path in [*state.newest(folder.path), *aside]:
-        if keep and path.name == state.LAST:
+    aside = [] if keep else folder.path.glob(f"{checkpoint.DAMAGED}*.ckpt")
+    for path in [*checkpoint.newest(folder.path), *aside]:
+        if keep and path.name == checkpoint.LAST:
             continue
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            print(f"warning: {path} cannot be removed ({error.strerror}); nothing needs it", file=sys.stderr)
+            logger.warning(f"{path} cannot be removed ({error.strerror}); nothing needs it")
 
 
 def left_as_it_is(folder: RunFolder) -> str:
-    """What to say of a finished run that was to go on: a line with the command that trains it longer."""
-    asked = next(iter(folder.rows()), {}).get("duration") or read_file(folder / SETTINGS)["duration"]
-    return f"note: {shell_word(folder.path)} is finished and left as it is; to train longer: {longer(folder, asked)}"
+    """Return a note for whoever resumes a finished run, with the command that trains it longer."""
+    length = next(iter(folder.rows()), {}).get("duration") or read_file(folder / SETTINGS)["duration"]
+    return f"note: {shell_word(folder.path)} is finished and left as it is; to train longer: {longer(folder, length)}"
 
 
-def another_length(folder: RunFolder | None, had: str, asked: str) -> str:
-    """The mend for a resume that asks for another length than the run has.
+def another_length(folder: RunFolder | None, had: str, requested: str) -> str:
+    """Return how to mend a resume that requests another duration than the run has.
 
     Args:
-        folder: of the run; None: it is not known.
-        had, asked: the lengths, as settings have them.
+        folder: of the run; None where it is not known.
+        had: the duration of the run, as settings have it.
+        requested: the duration that the resume requests.
     """
     if folder is None:
         return "resume it as it was, or start another from its weights: --weights"
-    (before, unit), (now, other) = duration("duration", had), duration("duration", asked)
-    rest = f"{now - before:.15g}{unit}" if unit == other and now > before else asked
+    (before, unit), (now, other) = duration("duration", had), duration("duration", requested)
+    rest = f"{now - before:.15g}{unit}" if unit == other and now > before else requested
     more = f"train longer from its weights: {longer(folder, rest)}"
     if folder.finished:
         return f"it is finished; {more}"
@@ -132,11 +135,11 @@ def another_length(folder: RunFolder | None, had: str, asked: str) -> str:
 
 
 def longer(folder: RunFolder, length: str) -> str:
-    """The command that goes on training from the weights of a finished run, with its settings, in a new folder.
+    """Return the command that trains the weights of a finished run further, with its settings, in a new folder.
 
     Args:
         folder: of the run.
-        length: how much longer, as settings have it.
+        length: how much longer, as settings have a duration.
     """
     settings, (value, unit) = read_file(folder / SETTINGS), duration("duration", length)
     flag = LENGTHS[unit].format(math.ceil(value) if unit == "ep" else value)
@@ -147,9 +150,9 @@ def longer(folder: RunFolder, length: str) -> str:
 
 
 def _fresh(folder: RunFolder, word: str) -> str:
-    """A new folder for what comes of a run, as a shell takes it; never inside a comparison, which has folders of its own."""
+    """Return an unused folder beside a run, quoted for a shell; for a run of a comparison, one beside the comparison."""
     path = folder.path.resolve() if folder.path.name in ("", "..") else folder.path
-    if (path.parent / ASKED).is_file():
+    if (path.parent / REQUEST).is_file():
         above = path.parent.resolve() if path.parent.name in ("", "..") else path.parent
         path = above.with_name(f"{above.name}-{path.name}")
     number, free = 2, path.with_name(f"{path.name}-{word}")

@@ -1,8 +1,8 @@
-"""Settings that do nothing in a run, as data: when each acts, and the mend. Imports nothing heavy."""
+"""Settings that have no effect in a run, as data: when each acts, and how to make it act. Imports nothing heavy."""
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Use:
-    """When a setting acts.
+    """When a setting has an effect.
 
     Args:
-        acts: whether it does in a run of these settings.
-        why: why it does not, with {} for settings.
-        mend: what would make it act; None: to leave it out is all.
+        acts: from the settings of a run to whether it has one.
+        why: why it has none, with the names of other settings in {}.
+        mend: the flag that gives it one; None where it can only be left out.
     """
 
     acts: Callable[[Settings], Any]
@@ -31,7 +31,7 @@ class Use:
     mend: str | None = None
 
 
-_TEACHER = "nobody teaches this run", "--teacher RUN"
+_TEACHER = "the run has no teacher", "--teacher RUN"
 _SCHEDULE = "the schedule is {schedule}"
 USES: tuple[tuple[str, Use], ...] = (
     ("unfreeze", Use(lambda s: s.freeze, "nothing is frozen", "--freeze features")),
@@ -41,10 +41,10 @@ USES: tuple[tuple[str, Use], ...] = (
     ("label_smoothing", Use(lambda s: not s.teacher or s.alpha < 1, "alpha is 1: labels have no share", "--alpha 0.9")),
     ("crop_padding", Use(lambda s: s.crop == "pad", "crop is {crop}", "--crop pad")),
     ("crop_range", Use(lambda s: s.crop in ("scale", "area"), "crop is {crop}", "--crop area")),
-    ("momentum", Use(lambda s: s.optimizer in ("sgd", "rmsprop"), "it is not of {optimizer}", "--optimizer sgd")),
-    ("nesterov", Use(lambda s: not s.nesterov or s.optimizer == "sgd", "it is not of {optimizer}", "--optimizer sgd")),
+    ("momentum", Use(lambda s: s.optimizer in ("sgd", "rmsprop"), "{optimizer} has none", "--optimizer sgd")),
+    ("nesterov", Use(lambda s: not s.nesterov or s.optimizer == "sgd", "{optimizer} has none", "--optimizer sgd")),
     ("nesterov", Use(lambda s: not s.nesterov or s.momentum > 0, "momentum is 0", "--momentum 0.9")),
-    ("eps", Use(lambda s: s.optimizer != "sgd", "it is not of sgd", "--optimizer adamw")),
+    ("eps", Use(lambda s: s.optimizer != "sgd", "sgd has none", "--optimizer adamw")),
     ("decay_all", Use(lambda s: not s.decay_all or s.weight_decay > 0, "weight_decay is 0", "--weight-decay 0.0005")),
     ("layer_decay", Use(lambda s: s.freeze != "features" or s.unfreeze, "all stages are frozen", "--unfreeze 20%")),
     ("lr_batch", Use(lambda s: s.lr_scale != "none", "lr does not follow the batch size", "--lr-scale linear")),
@@ -62,7 +62,7 @@ USES: tuple[tuple[str, Use], ...] = (
 )
 
 
-# What an operation decides whatever is asked, and how that is said.
+# For each operation the settings that it decides itself, with their values, and why they cannot be set.
 DECIDED: dict[str, tuple[dict[str, Any], str]] = {
     "train": ({}, "the data set is loaded already: give it to load_data"),
     "compare": ({"model": ""}, "a comparison is given its networks and its data"),
@@ -76,18 +76,18 @@ DECIDED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 def refuse_decided(merged: Origins, operation: str, loaded: Dataset | None = None) -> None:
-    """Refuse a flag or keyword that does nothing in a run, and name on standard error a line of a file that does nothing.
+    """Refuse a flag or keyword that has no effect in a run, and log a note for a line of a settings file that has none.
 
-    What a recipe or a default says is not asked for. A file may be the settings of another run: what it repeats of the
-    recipe and the defaults is not named.
+    Values of a recipe or a default are never refused. A file may be the settings of another run, so what it repeats of the
+    recipe and the defaults is not noted.
 
     Args:
-        merged: the settings.
+        merged: the settings and their origins.
         operation: one of `DECIDED`.
-        loaded: the data set, where it is not the settings that say how it is read.
+        loaded: the data set, where it was loaded already and the settings do not say how it is read.
 
     Raises:
-        UsageError: names the setting, why it does nothing, and the mend.
+        UsageError: names the setting, why it has no effect, and the mend.
     """
     decided, why = DECIDED[operation]
     if loaded is not None:
@@ -110,7 +110,7 @@ def refuse_decided(merged: Origins, operation: str, loaded: Dataset | None = Non
 
 
 def refuse_resize(merged: Origins, operation: str, resize: str) -> None:
-    """The same of how images become square, once a trained network has decided it."""
+    """Refuse or note a `resize` other than the one that a trained network has, as `refuse_decided` does."""
     if merged.settings.resize != resize:
         _refuse(merged, "resize", DECIDED[operation][1])
 
@@ -124,4 +124,4 @@ def _refuse(merged: Origins, key: str, why: str, mend: str | None = None) -> Non
         leave = f"leave out --{key.replace('_', '-')}"
         raise UsageError(what, f"{leave}, or add {mend}" if mend else leave)
     if value != RECIPES[s.recipe].settings.get(key, FIELDS[key].default):
-        print(f"note: {source}: {what}", file=sys.stderr)
+        logging.getLogger("podium").info(f"{source}: {what}")

@@ -1,4 +1,4 @@
-"""Which images a run has: loaded as its settings say, with those apart that its weights, or its teacher's, were made from."""
+"""The images of a run, without those that its starting weights or its teacher were trained on."""
 
 from __future__ import annotations
 
@@ -25,32 +25,33 @@ from podium.data.sources import Progress, load_stored
 from podium.errors import DataError, UsageError
 from podium.runs.bundle import CARD, Bundle
 from podium.runs.folder import SETTINGS
-from podium.runs.recommended import ASKED, run_of
+from podium.runs.recommended import REQUEST, run_of
 from podium.settings import Origins, Settings, read_file
 from podium.training.transfer.source import PIN, read_source
 
 
 def source_of(data: str | Path | Dataset) -> str:
-    """What a data set is called in settings: its path or name."""
+    """Return what settings call a data set: its path or name."""
     return data.source if isinstance(data, Dataset) else str(data)
 
 
 def loaded(data: str | Path | Dataset) -> Dataset | None:
-    """A data set that is ready-made; None where only its name is given."""
+    """Return the data set itself where it was loaded already; None for a path or name."""
     return data if isinstance(data, Dataset) else None
 
 
 def split_seed(s: Settings) -> int:
-    """The seed of the choice of held-out images."""
+    """Return the seed that chooses the held-out images."""
     return s.seed if s.split_seed is None else s.split_seed
 
 
 def data_of(s: Settings, own: Record | None = None, progress: Progress | None = None) -> Dataset:
-    """The data set that settings name, with its images in their roles.
+    """Load the data set that settings name, with its images in their roles: train, val and test.
 
     Args:
-        own: of the run itself, where it goes on.
-        progress: called with (files read, files to read) where files are read for the first time.
+        s: of the run.
+        own: the run's own record of its images, where it goes on.
+        progress: called with (files read, files to read) while image files are read for the first time.
 
     Raises:
         DataError: the data cannot be read, or nothing is left to train on or to evaluate on.
@@ -60,10 +61,14 @@ def data_of(s: Settings, own: Record | None = None, progress: Progress | None = 
 
 
 def inherited(s: Settings, data: Dataset) -> Record | None:
-    """What the weights that a run starts from, and its teacher, learned from and held out; None where that is nothing.
+    """Return which images the starting weights and the teacher of a run learned from and held out; None where there are none.
+
+    Args:
+        s: of the run.
+        data: of the run.
 
     Raises:
-        DataError: one of them was trained on these data and does not say on which of the images.
+        DataError: one of them was trained on these data, and on which of the images is not on record.
     """
     records = []
     for name in (s.weights, s.teacher):
@@ -78,20 +83,21 @@ def inherited(s: Settings, data: Dataset) -> Record | None:
 
 
 def recognised(folder: Path, data: Dataset) -> Record | None:
-    """The record of a run or bundle that has none, as Podium 0.1.0 wrote them: the split whose fingerprint is on its card.
+    """Return the record of a run or bundle of Podium 0.1.0, which wrote none: the split that has the card's fingerprint.
 
     Args:
-        data: as it lies there, or with the splits that it was given.
+        folder: of the run or bundle.
+        data: as loaded, or with the splits that it was given.
 
     Returns:
-        None where these are not the images it was trained on.
+        None where it was not trained on these images.
 
     Raises:
-        DataError: they lie where its own did, without splits, and are not what it was trained on.
+        DataError: it was trained on data at this place without splits, and these are not the same images.
     """
     card, settings = _card(folder), read_file(folder / SETTINGS) if (folder / SETTINGS).is_file() else {}
     chosen = card.get("held_out") or {}
-    above = folder.parent / ASKED
+    above = folder.parent / REQUEST
     seeds = [chosen.get("seed"), settings.get("split_seed"), settings.get("seed"), card.get("seed"), 0]
     seeds += [read_file(above).get("seed")] if above.is_file() else []
     share = chosen.get("share") or settings.get("val") or HELD_OUT
@@ -123,16 +129,18 @@ def _card(folder: Path) -> dict[str, Any]:
 
 
 def images_of(model: Bundle, source: str | Path, **how: Any) -> Dataset:
-    """A data set as the network sees it, as it lies there."""
+    """Load a data set with the network's channels and its way to make images square, with no images held out."""
     p = model.preprocessing
     return load_stored(source, resize=p.resize, channels=p.channels, **how)
 
 
 def known_to(model: Bundle, data: Dataset, decided: bool = False) -> Record | None:
-    """What a run or bundle learned from and held out, as far as that is on record or can be recognised.
+    """Return which images a run or bundle learned from and held out, from its record or by recognising its split.
 
     Args:
-        decided: a person has said by which seed a run without record is split: what is on record is all that counts.
+        model: the run or bundle.
+        data: that may hold its images.
+        decided: whether the seed of the split was given, so that only a record counts.
     """
     if model.folder is None:
         return None
@@ -143,15 +151,17 @@ def known_to(model: Bundle, data: Dataset, decided: bool = False) -> Record | No
 def evaluated_on(
     model: Bundle, data: str | Path | Dataset, seed: int | None = None, progress: Progress | None = None
 ) -> Dataset:
-    """A data set with the images apart that a run or bundle was trained on, and nothing else split off.
+    """Return a data set for the evaluation of a run or bundle, without the images that it was trained on.
 
     Args:
+        model: the run or bundle.
+        data: a data set, its path or its name.
         seed: of the split of a run that has none on record.
-        progress: called with (files read, files to read) where files are read for the first time.
+        progress: called with (files read, files to read) while image files are read for the first time.
 
     Raises:
-        UsageError: it has one.
-        DataError: it was trained on these data and does not say on which of the images; or on all of them.
+        UsageError: a seed is given, but the run has its split on record.
+        DataError: it was trained on all of these data, or on images of them that are not on record.
     """
     stored = data if isinstance(data, Dataset) else images_of(model, data, progress=progress)
     if seed is None:
@@ -170,7 +180,13 @@ def evaluated_on(
 
 
 def as_parent(merged: Origins, run: str | Path, data: Dataset | None) -> tuple[Settings, Dataset]:
-    """The data as a trained network had them: its way to a square, its channels, its images held out."""
+    """Return settings and data as a trained network had them: resize, channels and held-out images.
+
+    Args:
+        merged: the settings and their origins.
+        run: a run or bundle.
+        data: loaded already; None: the data set that the settings name.
+    """
     s, model = merged.settings, read_source(str(run), "run").bundle
     if model.folder is not None and (model.folder / SETTINGS).is_file():
         before = {"split_seed": None, **read_file(model.folder / SETTINGS)}
@@ -190,10 +206,14 @@ def as_parent(merged: Origins, run: str | Path, data: Dataset | None) -> tuple[S
 
 
 def refuse_other_images(own: Record, data: Dataset) -> None:
-    """A resume on other images than those the run began with is refused, with what has changed.
+    """Refuse to resume a run on other images than those it began with.
+
+    Args:
+        own: the run's record of its images.
+        data: the images now.
 
     Raises:
-        UsageError: they are others.
+        UsageError: the images differ; says how many are new and how many are gone.
     """
     if own.made.get("fingerprint") == data.fingerprint():
         return

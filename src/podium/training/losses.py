@@ -1,4 +1,4 @@
-"""Losses on logits, and that of a student who has a teacher."""
+"""Losses on logits: cross-entropy, and the loss of a student that imitates a teacher."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from torch import Tensor
 
 from podium.models.convnet import Loss
 
-Criterion = Callable[[Tensor], Loss]  # from a batch's images (N, C, H, W) to the loss of what is said of them
+Criterion = Callable[[Tensor], Loss]  # from a batch's images (N, C, H, W) to the loss of their logits
 
 
 def cross_entropy(label_smoothing: float = 0.0) -> Loss:
-    """Cross-entropy with labels (N,) or soft targets (N, K), in float32 [smoothing: Szegedy et al. 2015, section 7]."""
+    """Return cross-entropy with labels (N,) or soft targets (N, K), in float32 [smoothing: Szegedy et al. 2015, section 7].
+
+    Args:
+        label_smoothing: share of the target that is spread over all classes.
+    """
 
     def loss(logits: Tensor, y: Tensor) -> Tensor:
         return F.cross_entropy(logits.float(), y, label_smoothing=label_smoothing)
@@ -23,10 +27,13 @@ def cross_entropy(label_smoothing: float = 0.0) -> Loss:
 
 
 def criterion(label_smoothing: float, teach: Callable[[Tensor], Tensor] | None, alpha: float, t: float) -> Criterion:
-    """Cross-entropy, or what imitates a teacher: (1 - a) CE(z, y) + a T² KL(softmax(z'/T), softmax(z/T)) [Hinton et al. 2015, section 2].
+    """Return the training criterion: cross-entropy, or with a teacher (1 - a) CE(z, y) + a T² KL(softmax(z'/T), softmax(z/T)).
+
+    The loss with a teacher is that of Hinton et al. 2015, section 2.
 
     Args:
-        teach: the teacher's logits z' (N, K) of images.
+        label_smoothing: of the cross-entropy.
+        teach: from images to the teacher's logits z' (N, K); None without a teacher.
         alpha: a, the teacher's share.
         t: the temperature T; its square keeps the size of the gradients.
     """
@@ -34,7 +41,7 @@ def criterion(label_smoothing: float, teach: Callable[[Tensor], Tensor] | None, 
     if teach is None:
         return lambda x: plain
 
-    def taught(x: Tensor) -> Loss:
+    def imitation(x: Tensor) -> Loss:
         with torch.no_grad():
             target = (teach(x).float() / t).softmax(1)
 
@@ -44,4 +51,4 @@ def criterion(label_smoothing: float, teach: Callable[[Tensor], Tensor] | None, 
 
         return loss
 
-    return taught
+    return imitation

@@ -1,4 +1,4 @@
-"""Optimisers from settings, the learning rate as a pure function of the step, and averaged weights."""
+"""Optimisers from settings, the learning rate as a pure function of the step, and the moving average of weights (EMA)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from podium.settings import Settings, to_steps
 
 
 def _eager(kind: Any) -> Any:
-    """The optimiser without the guards that keep torch's compiler out of it: they import it, for more than a second."""
+    """Return an optimiser class without the guards that keep torch's compiler out: they import it, which takes over a second."""
     guarded = ("add_param_group", "zero_grad", "step", "state_dict", "load_state_dict")
     bare = {name: inspect.unwrap(getattr(kind, name)) for name in guarded}
     return type(kind.__name__, (kind,), {**bare, "step": torch.no_grad()(bare["step"])})
@@ -31,7 +31,7 @@ _KINDS = {
 
 
 def make_optimizer(net: ConvNet, s: Settings) -> torch.optim.Optimizer:
-    """The optimiser of the settings over the network's trainable parameters."""
+    """Return the optimiser that the settings name, over the network's trainable parameters."""
     groups = net.parameter_groups(s.weight_decay, s.decay_all, s.layer_decay)
     fused = next(net.parameters()).device.type in ("cpu", "cuda")
     arguments: dict[str, Any] = {
@@ -43,12 +43,17 @@ def make_optimizer(net: ConvNet, s: Settings) -> torch.optim.Optimizer:
     return _KINDS[s.optimizer](groups, lr=s.peak, **arguments[s.optimizer])
 
 
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of the next optimiser step; each group of parameters takes its `scale` times this rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["scale"]
+
+
 def learning_rate(step: int, total: int, steps_per_epoch: int, s: Settings) -> float:
-    """The rate at a step (counted from 0) of `total`: a linear rise over the warm-up, then the schedule."""
+    """Return the learning rate of a step (counted from 0) of `total`: a linear warm-up, then the schedule."""
     warmup = to_steps("warmup", s.warmup, steps_per_epoch, total)
-    if (
-        s.schedule == "one-cycle"
-    ):  # from lr/25 up to lr and down to nothing, on cosines [Smith 2018; torch's OneCycleLR]
+    if s.schedule == "one-cycle":
+        # From lr/25 up to lr and down to 0, on cosines [Smith 2018; torch's OneCycleLR].
         rise = warmup or round(0.3 * total)
         if step < rise:
             return s.peak * (1 - (1 - 1 / 25) * _cosine(step / rise))
@@ -65,15 +70,15 @@ def learning_rate(step: int, total: int, steps_per_epoch: int, s: Settings) -> f
 
 
 def _cosine(done: float) -> float:
-    """From 1 at 0 to 0 at 1."""
+    """Return a cosine that falls from 1 to 0 while `done` rises from 0 to 1."""
     return (1 + math.cos(math.pi * done)) / 2
 
 
-class Average:
+class EMA:
     """Exponential moving average of a network's weights and batch-norm statistics.
 
-    The decay rises with the step, min(decay, (1 + t) / (10 + t)), so that a short run is not judged by its first weights
-    (as TensorFlow's ExponentialMovingAverage has it).
+    The decay rises with the step, min(decay, (1 + t) / (10 + t)), so that the first weights do not weigh on a
+    short run, as in TensorFlow's ExponentialMovingAverage.
 
     Args:
         net: the network that is trained.
@@ -88,13 +93,13 @@ class Average:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Move towards the network's present weights."""
+        """Move the averages towards the network's present weights, after a step (counted from 1)."""
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(list(self.values.values()), list(self.present.values()), 1 - decay)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Within it the network has the averaged weights."""
+        """Give the network the averaged weights within this context, and its own again afterwards."""
         own = {name: tensor.clone() for name, tensor in self.present.items()}
         self._put(self.values)
         try:

@@ -1,14 +1,13 @@
-"""From settings to all that a run needs: data, network, loaders. What can be refused is refused here, before training."""
+"""From settings to everything a run needs: data, network, loaders. What can be refused is refused here, before training."""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from torch import nn
@@ -20,50 +19,53 @@ from podium.data.decode import Preprocessing
 from podium.data.loader import Loader
 from podium.data.roles import Record, without_learned
 from podium.data.stored import stored_size
-from podium.errors import MachineError, UsageError
+from podium.devices import pick_device
+from podium.errors import UsageError
 from podium.evaluation.cost import Cost, count_net
+from podium.evaluation.evaluate import evaluation_batch
 from podium.models.convnet import ConvNet
 from podium.models.forms import SMALL_UP_TO, form
 from podium.models.registry import architecture, build_model
-from podium.settings import Settings, duration, to_steps
-from podium.training.autotune.batch_size import largest_batch
-from podium.training.autotune.fastest import WAYS, fastest_way, lay_out
-from podium.training.autotune.trial import out_of_memory
+from podium.settings import Settings, duration
+from podium.training.defaults import LARGEST_BATCH, default_rate, recipe_batch
 from podium.training.distributed.parallel import ALONE, Ranks
 from podium.training.distributed.sync_norm import synchronize
 from podium.training.fake_int8 import fake_int8
+from podium.training.fitting import fit_to_machine
 from podium.training.images import data_of, inherited, refuse_other_images
 from podium.training.losses import Criterion, criterion
-from podium.training.recipes.named import RECIPES
-from podium.training.transfer.source import adapted, check_same_pixels, frozen_parts, read_source, read_teacher
-
-T = TypeVar("T")
-
-LARGEST_BATCH, SMALLEST_BATCH, STEPS_AN_EPOCH = 128, 16, 40  # what the batch size is chosen by
-RATES = {"sgd": 0.05, "rmsprop": 1e-3, "adam": 3e-3, "adamw": 3e-3}  # at their highest, where none is given
-DEEP = (
-    11  # weight layers beyond which a network without batch norm dies at these rates: VGG-16 learns at a tenth of them
+from podium.training.transfer.source import (
+    Teacher,
+    adapted,
+    check_same_pixels,
+    frozen_parts,
+    read_source,
+    read_teacher,
 )
-SMALLER = "give --accumulate 2 or more, --grad-checkpointing, or a smaller --image-size"  # what makes a step smaller
-EVALUATION_BYTES = 512 << 20  # of the largest maps of a batch in evaluation
-LONG = 60.0  # seconds of a time budget from which a trial of arithmetics is worth its time
-TRIAL = 0.05  # share of a time budget that such a trial may take
 
 
 @dataclass
 class Plan:
-    """A run, ready to go.
+    """A run, ready to train.
 
     Args:
-        settings: with every "by itself" replaced by what it came to.
-        judge: the split the run is reported on: the test split where there is one, else validation.
-        monitor: the split watched while training: validation where there is one, else the judge.
-        ranks: those that share the run; `train` and `loaders` give this one's part.
-        notes: lines a person should see before it starts.
-        criterion: from a batch's images to the loss.
-        parents: whose weights it starts from and who teaches it, by name and SHA-256, for the card.
-        earlier: what these had learned from.
-        decided: setting -> why it came to its value, of those that the images decide.
+        settings: with a value for everything that was left open.
+        data: with its images in their roles.
+        net: on its device, in its memory format.
+        cost: of the network.
+        preprocessing: from an image to the network's input.
+        device: that trains.
+        amp: whether steps compute in bfloat16.
+        train: this rank's part of the training batches.
+        loaders: this rank's part of each split that is evaluated.
+        evaluation_split: the split that the result reports: the test split where there is one, else validation.
+        monitor: the split that is evaluated after every epoch: validation where there is one, else `evaluation_split`.
+        ranks: the processes that share the run.
+        notes: lines that a person should see before the run starts.
+        criterion: from a batch's images to the loss of their logits.
+        parents: "parent" and "teacher": the name and SHA-256 of the weights the run starts from and of its teacher.
+        earlier: what these networks have learned from.
+        decided: the settings that the images decide, each with the reason for its value.
     """
 
     settings: Settings
@@ -75,7 +77,7 @@ class Plan:
     amp: bool
     train: Loader
     loaders: dict[str, Loader]
-    judge: str
+    evaluation_split: str
     monitor: str
     ranks: Ranks = ALONE
     notes: list[str] = field(default_factory=list)
@@ -85,14 +87,33 @@ class Plan:
     decided: dict[str, str] = field(default_factory=dict)
 
     @cached_property
-    def images(self) -> str:
+    def fingerprint(self) -> str:
         """The data set's fingerprint."""
         return self.data.fingerprint()
 
     @property
     def selects(self) -> bool:
-        """Whether the best weights are chosen; only by images that the result is not reported on."""
-        return self.monitor != self.judge
+        """Whether the best epoch's weights are kept, which takes images that the result does not report."""
+        return self.monitor != self.evaluation_split
+
+
+@dataclass(frozen=True)
+class _Start:
+    """The networks that a run starts with.
+
+    Args:
+        settings: with the names of weights and teacher pinned to a SHA-256.
+        net: the network to train.
+        preprocessing: of the weights or the teacher; None where the data decide it.
+        teacher: None where there is none.
+        parents: see `Plan`.
+    """
+
+    settings: Settings
+    net: ConvNet
+    preprocessing: Preprocessing | None
+    teacher: Teacher | None
+    parents: dict[str, str]
 
 
 def prepare(
@@ -106,19 +127,60 @@ def prepare(
     """Load what the settings name and decide what they leave open.
 
     Args:
-        settings: as merged.
-        data: instead of loading `settings.data`.
-        net: instead of building `settings.model`.
+        settings: as merged from recipe, file and flags.
+        data: a data set to take instead of loading `settings.data`.
+        net: a network to train instead of building `settings.model`; it is copied, and stays as it is.
         ranks: that share the run.
-        own: what the run has on record of its images, where it goes on.
-        reading: called with (files read, files to read) where files are read for the first time.
+        own: the run's record of its images, where it goes on.
+        reading: called with (files read, files to read) while image files are read for the first time.
 
     Raises:
         PodiumError: anything that would fail later.
     """
-    s = settings
-    architecture(s.model)  # refuses a name that is none
-    device = pick_device(s.device)
+    architecture(settings.model)  # refuses an unknown name
+    device = pick_device(settings.device)
+    data, earlier = _images(settings, data, own, reading)
+    start = _start(settings, data, net, device)
+    s, net = start.settings, start.net
+    evaluation_split, monitor = _evaluated_splits(s, data)
+    cost = count_net(net)
+    preprocessing = _preprocessing(start, data)
+    _freeze_and_round(net, s)
+    s = fit_to_machine(net.to(device), s, device, cost.macs, len(data.splits["train"]), ranks)
+    flip, decided = _mirroring(s, data, ranks)
+    s = _resolved(s.replace(flip=flip, device=device.type, devices=ranks.world), net, data)
+    train = _training_loader(s, data, preprocessing, device, ranks)
+    shares = {name: ranks.share(data.splits[name]) for name in sorted({evaluation_split, monitor})}
+    evaluated = partial(Loader, batch_size=evaluation_batch(cost), device=device, workers=s.workers)
+    if s.sync_batch_norm and ranks.world > 1:
+        synchronize(net)
+    teach = start.teacher.logits if start.teacher is not None else None
+    plan = Plan(
+        settings=s,
+        data=data,
+        net=net,
+        cost=cost,
+        preprocessing=preprocessing,
+        device=device,
+        amp=s.amp == "bf16",
+        train=train,
+        loaders={name: evaluated(split, preprocessing) for name, split in shares.items()},
+        evaluation_split=evaluation_split,
+        monitor=monitor,
+        ranks=ranks,
+        criterion=criterion(s.label_smoothing, teach, s.alpha, s.temperature),
+        parents=start.parents,
+        earlier=earlier,
+        decided=decided,
+    )
+    plan.notes = _notes(settings, plan)
+    return plan
+
+
+def _images(
+    s: Settings, data: Dataset | None, own: Record | None, reading: Callable[[int, int], None] | None
+) -> tuple[Dataset, Record | None]:
+    """Return the data set without the images that earlier networks learned from, and the record of those."""
     if data is None:
         data = data_of(s, own, reading)
     earlier = inherited(s, data)
@@ -126,15 +188,24 @@ def prepare(
         data = without_learned(data, earlier)
     if own is not None:
         refuse_other_images(own, data)
+    return data, earlier
+
+
+def _start(s: Settings, data: Dataset, net: ConvNet | None, device: torch.device) -> _Start:
+    """Read the teacher, and read, copy or build the network that is trained.
+
+    Raises:
+        UsageError: the settings contradict each other, or the network has another number of classes than the data.
+    """
     if s.data and Path(s.data).exists():
         s = s.replace(data=str(Path(s.data).resolve()))
     parents: dict[str, str] = {}
-    teacher = None
+    teacher = preprocessing = None
     if s.teacher is not None:
         teacher = read_teacher(s.teacher, data, device)
+        preprocessing = teacher.source.bundle.preprocessing
         parents["teacher"] = teacher.source.pinned
         s = s.replace(teacher=teacher.source.pinned)
-    preprocessing = teacher.source.bundle.preprocessing if teacher is not None else None
     if s.weights is not None:
         if net is not None:
             raise UsageError(f"weights: {s.weights} and a network are given", "give one of the two")
@@ -142,25 +213,37 @@ def prepare(
         net, preprocessing = adapted(source, s, data)
         parents["parent"] = source.pinned
         s = s.replace(weights=source.pinned)
-    elif net is None and s.freeze is not None:
+    elif net is not None:
+        net = copy.deepcopy(net)
+    elif s.freeze is not None:
         raise UsageError(f"freeze: {s.freeze} of fresh weights would stay as it was drawn", "give --weights")
-    if net is None:
+    else:
         size, small = form_for(s, data, preprocessing)
         torch.manual_seed(aug.key(s.seed, "weights"))
         net = build_model(s.model, num_classes=len(data.classes), in_chans=data.channels, image_size=size, small=small)
     if net.spec["num_classes"] != len(data.classes):
         what = f"the network has {net.spec['num_classes']} classes, {data.name} has {len(data.classes)}"
         raise UsageError(what, "reset_head to the number of classes")
-    judge = "test" if "test" in data.splits else "val"
-    monitor = "val" if "val" in data.splits else judge
-    if s.patience and monitor == judge:
+    return _Start(s, net, preprocessing, teacher, parents)
+
+
+def _evaluated_splits(s: Settings, data: Dataset) -> tuple[str, str]:
+    """Return the split that the result reports, and the split that is evaluated after every epoch."""
+    evaluation_split = "test" if "test" in data.splits else "val"
+    monitor = "val" if "val" in data.splits else evaluation_split
+    if s.patience and monitor == evaluation_split:
         raise UsageError(
-            f"patience: {s.patience} needs validation images besides those it is judged on", "add --val 0.1"
+            f"patience: {s.patience} needs validation images besides those the result reports", "add --val 0.1"
         )
-    cost = count_net(net)
+    return evaluation_split, monitor
+
+
+def _preprocessing(start: _Start, data: Dataset) -> Preprocessing:
+    """Return how images become the network's input, which is the same for a student and its teacher."""
+    preprocessing, size = start.preprocessing, start.net.spec["image_size"]
     if preprocessing is None:
         preprocessing = Preprocessing(
-            image_size=net.spec["image_size"],
+            image_size=size,
             channels=data.channels,
             resize=data.resize,
             crop_pct=data.crop_pct if data.resize == "crop" else 1.0,
@@ -168,9 +251,18 @@ def prepare(
             std=data.std,
             white=data.depth[0],
         )
-    preprocessing = dataclasses.replace(preprocessing, image_size=net.spec["image_size"], resize=data.resize)
-    if teacher is not None:
-        check_same_pixels(preprocessing, teacher.source.bundle.preprocessing)
+    preprocessing = dataclasses.replace(preprocessing, image_size=size, resize=data.resize)
+    if start.teacher is not None:
+        check_same_pixels(preprocessing, start.teacher.source.bundle.preprocessing)
+    return preprocessing
+
+
+def _freeze_and_round(net: ConvNet, s: Settings) -> None:
+    """Freeze what stays as it is for the whole run, and let the network round as int8 does where `qat` is set.
+
+    Raises:
+        UsageError: `freeze` names no part of the network, or nothing is left to train.
+    """
     if s.freeze is not None and s.unfreeze is None:
         net.freeze(s.freeze)
     frozen_parts(s, net, 0, 1, 1)  # refuses a part that is not there
@@ -178,21 +270,26 @@ def prepare(
         raise UsageError("the network is frozen as a whole: there is nothing to train", "leave some part unfrozen")
     if s.qat:
         fake_int8(net)
-    s = _fitted(net.to(device), s, device, cost.macs, len(data.splits["train"]), ranks)
-    flip, decided = _mirroring(s, data, ranks)
-    s = s.replace(
+
+
+def _resolved(s: Settings, net: ConvNet, data: Dataset) -> Settings:
+    """Return the settings with what the network and the data decide."""
+    return s.replace(
         lr=s.lr if s.lr is not None else default_rate(net, s.optimizer),
-        lr_batch=s.lr_batch or (_meant_for(s.recipe) if s.lr_scale != "none" else None),
-        devices=ranks.world,
+        lr_batch=s.lr_batch or (recipe_batch(s.recipe) if s.lr_scale != "none" else None),
         image_size=net.spec["image_size"],
         small=net.spec["small"],
         channels=data.channels,
         resize=data.resize,
-        flip=flip,
-        device=device.type,
     )
+
+
+def _training_loader(
+    s: Settings, data: Dataset, preprocessing: Preprocessing, device: torch.device, ranks: Ranks
+) -> Loader:
+    """Return the loader of this rank's part of the training batches, with their augmentation."""
     augment = Augment(s.crop, s.crop_padding, (s.crop_range[0], s.crop_range[1]), bool(s.flip), s.erase, s.colour)
-    train = Loader(
+    return Loader(
         data.splits["train"],
         preprocessing,
         batch_size=int(s.batch_size or LARGEST_BATCH),
@@ -202,56 +299,22 @@ def prepare(
         workers=s.workers,
         part=(ranks.rank, ranks.world),
     )
-    judged = {name: ranks.share(data.splits[name]) for name in sorted({judge, monitor})}
-    batch = evaluation_batch(cost)
-    loaders = {
-        name: Loader(split, preprocessing, batch_size=batch, device=device, workers=s.workers)
-        for name, split in judged.items()
-    }
-    if s.sync_batch_norm and ranks.world > 1:
-        synchronize(net)
-    teach = teacher.logits if teacher is not None else None
-    return Plan(
-        settings=s,
-        data=data,
-        net=net,
-        cost=cost,
-        preprocessing=preprocessing,
-        device=device,
-        amp=s.amp == "bf16",
-        train=train,
-        loaders=loaders,
-        judge=judge,
-        monitor=monitor,
-        notes=[
-            *data.notes,
-            *_vain(settings, s, len(data.splits["train"])),
-            *filter(None, data.depth[1:]),
-            *(f"mirroring {why}" for why in decided.values()),
-            *_shared(s, train.batch_size, net, ranks),
-        ],
-        ranks=ranks,
-        criterion=criterion(s.label_smoothing, teach, s.alpha, s.temperature),
-        parents=parents,
-        earlier=earlier,
-        decided=decided,
-    )
 
 
 def form_for(s: Settings, data: Dataset, teacher: Preprocessing | None = None) -> tuple[int, bool]:
-    """The input size that a fresh network takes, in pixels, and whether it takes its small form.
+    """Return the input size of a fresh network in pixels, and whether it takes its small form.
 
     Args:
-        s: names the network; its size and form where they are asked for.
-        data: the images, whose size as they are stored decides what is not.
-        teacher: how a teacher sees them, whose size is then taken.
+        s: names the network, and its size and form where they are given.
+        data: the images, whose stored size decides what is not given.
+        teacher: the preprocessing of a teacher, whose size is then taken.
     """
     size = s.image_size or (teacher.image_size if teacher is not None else None)
     return form(s.model, stored_size(data, SMALL_UP_TO), size, s.small)
 
 
 def _mirroring(s: Settings, data: Dataset, ranks: Ranks) -> tuple[bool, dict[str, str]]:
-    """Whether images are mirrored, and why where the settings leave it to the images; rank 0 decides for all."""
+    """Return whether images are mirrored, and the reason where the images decide it; rank 0 decides for all."""
     if s.flip is not None:
         return s.flip, {}
     found = data.mirroring if ranks.leads else None
@@ -259,91 +322,21 @@ def _mirroring(s: Settings, data: Dataset, ranks: Ranks) -> tuple[bool, dict[str
     return flip, {"flip": found.reason} if found is not None else {}
 
 
-def _fitted(net: ConvNet, s: Settings, device: torch.device, macs: int, images: int, ranks: Ranks) -> Settings:
-    """Decide batch size, arithmetic and order in memory on this machine, and lay the network out so.
-
-    Args:
-        net: on the device.
-        macs: multiply-adds of one image.
-        images: in training.
-        ranks: that share a batch; rank 0 decides for all.
-    """
-    net.checkpointing = s.grad_checkpointing
-    if s.batch_size == "auto" and ranks.world > 1:
-        raise UsageError("batch_size: auto is for one device", "give --batch-size N, of which each device takes a part")
-    batch = s.batch_size if isinstance(s.batch_size, int) else default_batch(images)
-    if s.batch_size != "auto":
-        _check_parts(min(batch, images), s.accumulate, ranks.world)
-    lay_out(net, "channels_last")
-    usual = s.replace(batch_size=batch // ranks.world)
-    way = WAYS[0]
-    if ranks.leads:
-        value, unit = duration("duration", s.duration)
-        within = TRIAL * value if unit == "s" else math.inf
-        way = fastest_way(net, usual, device, macs, _steps(s.replace(batch_size=batch), images), within=within)
-    amp, memory_format = WAYS[ranks.first(WAYS.index(way))]
-    lay_out(net, memory_format)
-    if s.batch_size == "auto":
-        found = largest_batch(net, s, images, amp == "bf16")
-        if found is None:
-            raise UsageError(f"batch_size: not even 2 images a step of {s.model} fit into memory", SMALLER)
-        batch = found
-        _check_parts(min(batch, images), s.accumulate, 1)
-    return s.replace(batch_size=batch, amp=amp, memory_format=memory_format)
+def _notes(requested: Settings, plan: Plan) -> list[str]:
+    """Return what a person should see of a plan before the run starts."""
+    return [
+        *plan.data.notes,
+        *_without_effect(requested, plan.settings, len(plan.data.splits["train"])),
+        *filter(None, plan.data.depth[1:]),
+        *(f"mirroring {why}" for why in plan.decided.values()),
+        *_sharing(plan.settings, plan.train.batch_size, plan.net, plan.ranks),
+    ]
 
 
-def _check_parts(images: int, accumulate: int, devices: int) -> None:
-    """Refuse a step whose images cannot be shared equally, or leave batch norm a single one."""
-    if images % devices:
-        near = max(2 * devices, images // devices * devices)
-        what = f"batch_size: {images} images a step cannot be shared equally by {devices} devices"
-        raise UsageError(what, f"--batch-size {near}")
-    if images < 2 * accumulate * devices:
-        where = f" in {accumulate} parts" * (accumulate > 1) + f" on {devices} devices" * (devices > 1)
-        raise UsageError(f"batch_size: {images} images a step{where}", "batch norm needs at least 2 images at a time")
-
-
-def within_memory(plan: Plan, work: Callable[[], T]) -> T:
-    """What the work gives.
-
-    Raises:
-        UsageError: memory ran out; names a batch that fits.
-    """
-    try:
-        return work()
-    except Exception as error:
-        if not out_of_memory(error):
-            raise
-    raise _does_not_fit(plan)  # here, where what the error held is free
-
-
-def _does_not_fit(plan: Plan) -> UsageError:
-    """What to say of a batch that is too large, with one that is not."""
-    s, batch = plan.settings, plan.train.batch_size
-    if plan.ranks.world > 1:  # the others are not asked: they wait for this one's gradients
-        what = (
-            f"batch_size: {batch // plan.ranks.world} of {batch} images a step of {s.model} do not fit into one device"
-        )
-        return UsageError(what, f"give a smaller --batch-size, or {SMALLER.removeprefix('give ')}")
-    fits = largest_batch(plan.net, s, batch // 2, plan.amp) if batch >= 4 * s.accumulate else None
-    what = f"batch_size: {batch} images a step of {s.model} do not fit into the memory of {plan.device}"
-    if fits is None:
-        return UsageError(f"{what}; no power of two does", SMALLER)
-    return UsageError(f"{what}; {fits} do", f"give --batch-size {fits}, or keep it and {SMALLER.removeprefix('give ')}")
-
-
-def _steps(s: Settings, images: int) -> float:
-    """Steps of a run, about: what a trial of arithmetics must pay for itself in."""
-    value, unit = duration("duration", s.duration)
-    if unit == "s":
-        return math.inf if value >= LONG else 0
-    return to_steps("duration", s.duration, max(1, images // int(s.batch_size or 1)))
-
-
-def _vain(asked: Settings, s: Settings, images: int) -> list[str]:
-    """What a person should know of settings that come to nothing with this network, or of a run without a step."""
+def _without_effect(requested: Settings, s: Settings, images: int) -> list[str]:
+    """Return notes on requested settings that change nothing with this network, and on a run without a step."""
     lines = []
-    if asked.small and not s.small:
+    if requested.small and not s.small:
         lines.append(f"note: small does nothing here: {s.model} has one form only")
     if duration("duration", s.duration)[0] == 0:
         lines.append("note: nothing is trained in no time: the network is evaluated as it is")
@@ -352,55 +345,14 @@ def _vain(asked: Settings, s: Settings, images: int) -> list[str]:
     return lines
 
 
-def _shared(s: Settings, batch: int, net: ConvNet, ranks: Ranks) -> list[str]:
-    """How ranks share a step, and what its size does to the learning rate, for people."""
+def _sharing(s: Settings, batch: int, net: ConvNet, ranks: Ranks) -> list[str]:
+    """Return notes on how the ranks share a batch, and on what its size does to the learning rate."""
     lines = []
     if ranks.world > 1:
         line = f"{ranks.world} devices, {batch // ranks.world} images of each step on each"
         if any(isinstance(layer, nn.BatchNorm2d) for layer in net.modules()):
-            line += f"; batch norm over {'all of them' if s.sync_batch_norm else 'its own, and that of rank 0 ships'}"
+            line += f"; batch norm over {'all of them' if s.sync_batch_norm else 'its own; the statistics of rank 0 are saved'}"
         lines.append(line)
     if s.lr_scale != "none":
         lines.append(f"lr {s.lr:g} is for {s.lr_batch} images a step: {s.peak:g} for {batch} ({s.lr_scale})")
     return lines
-
-
-def _meant_for(recipe: str) -> int:
-    """Images a step that a recipe's learning rate is meant for."""
-    return int(RECIPES[recipe].settings.get("batch_size") or LARGEST_BATCH)
-
-
-def default_batch(images: int) -> int:
-    """Images a step in training: a power of two that gives an epoch steps enough to learn from, 16 to 128."""
-    wanted = max(1, images // STEPS_AN_EPOCH)
-    return min(LARGEST_BATCH, max(SMALLEST_BATCH, 1 << (wanted.bit_length() - 1)))
-
-
-def default_rate(net: ConvNet, optimizer: str) -> float:
-    """The learning rate that a network takes with an optimiser, at its highest."""
-    depth = sum(isinstance(layer, nn.Conv2d | nn.Linear) for layer in net.modules())
-    normed = any(isinstance(layer, nn.BatchNorm2d) for layer in net.modules())
-    return RATES[optimizer] if normed or depth <= DEEP else RATES[optimizer] / 10
-
-
-def evaluation_batch(cost: Cost) -> int:
-    """Images a batch in evaluation: large for small networks, bounded for large ones and by the memory of their maps."""
-    wanted = max(16, min(500, 5_000_000_000 // max(1, cost.macs)))
-    return max(1, min(wanted, EVALUATION_BYTES // max(1, cost.map_bytes)))
-
-
-def pick_device(name: str) -> torch.device:
-    """The device of a name; "auto" is the best there is.
-
-    Raises:
-        UsageError: no such kind of device.
-        MachineError: it is not there. Never another one in its place.
-    """
-    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        return torch.device(next(kind for kind, there in present.items() if there))
-    if name not in present:
-        raise UsageError(f"device: {name!r}", "one of auto, cpu, cuda, mps")
-    if not present[name]:
-        raise MachineError(f"device: there is no {name} here", "--device auto takes what is there")
-    return torch.device(name)

@@ -1,4 +1,4 @@
-"""What a run leaves behind: the room it needs on disk, the card of its weights, its result."""
+"""The card of a run's weights and its result, and the checks that both can be written before the first step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from podium.errors import DataError, MachineError
 from podium.evaluation.evaluate import Outputs, evaluate
 from podium.files import json_text, write_atomic
 from podium.models.convnet import ConvNet
-from podium.runs import checkpoint as state
+from podium.runs import checkpoint
 from podium.runs.folder import PREDICTIONS, RESULT, RunFolder
 from podium.settings import Settings
 from podium.training.distributed.parallel import Ranks
@@ -24,13 +24,16 @@ from podium.training.plan import Plan
 
 
 def check_disk(folder: RunFolder, net: ConvNet, optimizer: torch.optim.Optimizer, s: Settings) -> None:
-    """Two checkpoints, a third while it is written, and two bundles must fit: before the first step, not after the last.
+    """Check before the first step that the disk has room for two checkpoints, a third that is being written, and two bundles.
 
-    That is what a run needs at its height, whether or not it keeps a checkpoint in the end.
+    A run needs this much at its peak, whether or not it keeps a checkpoint in the end.
+
+    Raises:
+        MachineError: there is less room.
     """
     weights = sum(t.numel() * t.element_size() for t in net.state_dict().values())
     copies = 1 + {"sgd": 1, "rmsprop": 2, "adam": 2, "adamw": 2}[s.optimizer] + (s.ema > 0)
-    there = sum(path.stat().st_size for path in state.newest(folder.path))
+    there = sum(path.stat().st_size for path in checkpoint.newest(folder.path))
     needed, free = (3 * copies + 2) * weights - there, shutil.disk_usage(folder.path).free
     if free < needed:
         what = f"disk full: need {needed / 1e6:.0f} MB, have {free / 1e6:.0f} MB at {folder.path}"
@@ -38,13 +41,20 @@ def check_disk(folder: RunFolder, net: ConvNet, optimizer: torch.optim.Optimizer
 
 
 def card(plan: Plan, split: str, step: int, scores: dict[str, Any]) -> dict[str, Any]:
-    """What the card of a run's weights says of where they come from."""
+    """Return what the card of a run's weights says about their origin.
+
+    Args:
+        plan: of the run.
+        split: that the scores are of.
+        step: steps taken.
+        scores: of the weights.
+    """
     s = plan.settings
     return {
         "podium": __version__,
         "torch": torch.__version__,
         "data": plan.data.name,
-        "data_sha256": plan.images,
+        "data_sha256": plan.fingerprint,
         "held_out": plan.data.held_out,
         "split": split,
         "steps": step,
@@ -57,10 +67,10 @@ def card(plan: Plan, split: str, step: int, scores: dict[str, Any]) -> dict[str,
 
 
 def rehearse(plan: Plan) -> None:
-    """Make what the end writes, with the numbers still to come: what cannot be written is said before the first step.
+    """Make the card and the result without their numbers, so that what cannot be written is found before the first step.
 
     Raises:
-        DataError: names what it is.
+        DataError: names what cannot be written.
     """
     for name in plan.data.classes:
         if not is_text(name):
@@ -68,41 +78,47 @@ def rehearse(plan: Plan) -> None:
                 f"{plan.data.name}: the name of class {name!r} is not a text of UTF-8, which no card or report can hold"
             )
             raise DataError(what, "rename it")
-    at = state.Position(seconds=1.0, threads=[1])
+    at = checkpoint.Position(seconds=1.0, threads=[1])
     try:
-        json_text([card(plan, plan.judge, 0, {}), facts(plan, at, "", 0)])
+        json_text([card(plan, plan.evaluation_split, 0, {}), facts(plan, at, "", 0)])
     except (TypeError, ValueError) as error:
         raise DataError(f"{plan.data.name}: its result could not be written ({error})", "give plain values") from None
 
 
 def evaluate_together(net: ConvNet, loader: Loader, ranks: Ranks) -> Outputs:
-    """What a network says of a split: each rank asks it about its part, and has the answers of all."""
+    """Evaluate a network on a split that the ranks share; each returns the outputs for all images.
+
+    Args:
+        net: the same on every rank, but for batch-norm statistics, which become those of rank 0.
+        loader: of this rank's part of the split.
+        ranks: that share it.
+    """
     ranks.same_buffers(net)
     part = evaluate(net, loader)
     return Outputs(ranks.joined(part.logits), ranks.joined(part.labels))
 
 
 def write_result(folder: RunFolder, known: dict[str, Any], outputs: Outputs, scores: dict[str, Any]) -> None:
-    """Write the predictions, then `result.json`, which says that the run is finished.
+    """Write the predictions, then `result.json`, with which the run is finished.
 
     Args:
         folder: of the run.
         known: its `facts`.
-        outputs: what the weights say of the images they are evaluated on.
-        scores: of that, from `metrics.summarize`.
+        outputs: of the saved weights, for the images that the result reports.
+        scores: of the outputs, from `metrics.summarize`.
     """
     _write_predictions(folder, outputs)
     rate = known["steps"] * known["batch_size"] / max(known["seconds"], 1e-3)
     folder.write_json(RESULT, {**known, "images_per_second": round(rate, 1), **scores})
 
 
-def facts(plan: Plan, at: state.Position, shipped: str, size: int) -> dict[str, Any]:
-    """What a result has beside its scores, and what the weights alone do not tell.
+def facts(plan: Plan, at: checkpoint.Position, weights: str, size: int) -> dict[str, Any]:
+    """Return what a result says beside its scores.
 
     Args:
         plan: of the run.
-        at: the end.
-        shipped: which weights these are.
+        at: the end of the run.
+        weights: which epoch's weights are saved, in words.
         size: of their file in bytes.
     """
     s = plan.settings
@@ -111,8 +127,8 @@ def facts(plan: Plan, at: state.Position, shipped: str, size: int) -> dict[str, 
         "seed": s.seed,
         "data": plan.data.name,
         "classes": list(plan.data.classes),
-        "split": plan.judge,
-        "weights": shipped,
+        "split": plan.evaluation_split,
+        "weights": weights,
         "epochs": round(at.step / len(plan.train), 2),
         "steps": at.step,
         "devices": at.devices[-1],

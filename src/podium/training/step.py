@@ -1,4 +1,4 @@
-"""One step of training."""
+"""The forward and backward pass of one training step."""
 
 from __future__ import annotations
 
@@ -23,28 +23,30 @@ def forward_backward(
     objective: nn.Module,
     s: Settings,
     step: int,
-    rate: float,
     amp: bool,
     ranks: Ranks = ALONE,
 ) -> tuple[float, float]:
-    """All of a step but the step: gradients in place, clipped. Every draw depends on (seed, step, rank) alone.
+    """Compute the gradients of a batch and clip them; the optimiser step is left to the caller.
+
+    Every random draw is a function of (seed, step, rank) alone, so that a resumed run draws the same numbers.
 
     Args:
-        batch: this rank's part of the step's images.
-        objective: of `ranks.objective`.
+        net: is put into training mode.
+        optimizer: whose parameters get the gradients.
+        batch: this rank's part of the step's images; `s.accumulate` parts of it are passed one after the other.
+        objective: from (images, labels) to the loss, as `ranks.objective` makes it.
+        s: of the run.
         step: counted from 0.
-        rate: the learning rate, for the step that follows; a group of parameters takes its `scale` of it.
         amp: compute in bfloat16.
+        ranks: that share the step.
 
     Returns:
-        The loss, and the norm of the gradient before clipping, both of all ranks; either may be not finite.
+        The loss, and the norm of the gradient before clipping, both over all ranks; either may be NaN or infinite.
     """
     x, y = batch.x, batch.y
     _seed(aug.key(s.seed, step, f"step of rank {ranks.rank}" if ranks.rank else "step"), x.device)  # dropout, mixup
     if not net.training:
         net.train()
-    for group in optimizer.param_groups:
-        group["lr"] = rate * group["scale"]
     if s.mixup or s.cutmix:
         x, y = mix(x, y, net.spec["num_classes"], s.mixup, s.cutmix)
     optimizer.zero_grad(set_to_none=True)
@@ -54,7 +56,7 @@ def forward_backward(
             with torch.autocast(x.device.type, torch.bfloat16, enabled=amp):
                 value = objective(images, targets)
             if s.accumulate > 1:
-                value = value * (len(targets) / len(y))  # means of parts add up to the mean of all
+                value = value * (len(targets) / len(y))  # the means of the parts add up to the mean of the batch
             number += ranks.mean(value.item() + fault(f"before:{step}"))
             if not math.isfinite(number):
                 return number, 0.0
@@ -67,7 +69,7 @@ def forward_backward(
 
 
 def _seed(key: int, device: torch.device) -> None:
-    """`torch.manual_seed` of one device: torch's asks after every kind there may be, for 0.3 ms."""
+    """Seed one device's generator; `torch.manual_seed` looks for every kind of device, which takes 0.3 ms a step."""
     torch.default_generator.manual_seed(key)
     if device.type == "cuda":
         torch.cuda.manual_seed(key)

@@ -1,4 +1,4 @@
-"""With how many threads torch computes: a part of what decides a run's bits, so a resume takes the number that the run has."""
+"""How many threads torch computes with. The number is part of what decides a run's bits, so a resume keeps it."""
 
 from __future__ import annotations
 
@@ -8,48 +8,48 @@ from contextlib import contextmanager
 
 import torch
 
+from podium.devices import pick_device
 from podium.errors import MachineError, UsageError
 from podium.files import shell_word
 from podium.platform import processors
 from podium.runs.folder import RunFolder
 from podium.training.distributed.parallel import Ranks
-from podium.training.plan import pick_device
 
 SAME = "the result is then not comparable to the bit"
 
 
 def threads_here() -> int:
-    """As many as this process can compute with: its share of the cores, or more where OMP_NUM_THREADS says so."""
+    """Return how many threads this process can compute with: its share of the cores, or more where OMP_NUM_THREADS says so."""
     beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return max(1, processors() // beside, torch.get_num_threads())
 
 
 def decide_threads(
-    asked: int | None, recorded: int | None, device: str, ranks: Ranks, elastic: bool, folder: RunFolder
+    requested: int | None, recorded: int | None, device: str, ranks: Ranks, elastic: bool, folder: RunFolder
 ) -> int:
-    """The number of threads that each process of a run computes with.
+    """Return the number of threads that each process of a run computes with.
 
     Args:
-        asked: by a flag or a settings file; None where nobody did.
+        requested: by a flag or a settings file; None where neither names a number.
         recorded: of a run that goes on; None for a new one.
-        device: as in the settings: on a CPU the number decides the bits.
+        device: as in the settings: on a CPU the number of threads decides the bits.
         ranks: that share the run; all get the same number.
-        elastic: whether it may differ from `recorded`.
+        elastic: whether the number may differ from `recorded`.
         folder: of the run.
 
     Raises:
-        UsageError: another number is asked for than the run has.
-        MachineError: there are fewer here.
+        UsageError: another number is requested than the run has.
+        MachineError: this process cannot have so many threads.
     """
     here = -ranks.largest(-threads_here())
-    if recorded is not None and asked not in (None, recorded) and not elastic:
+    if recorded is not None and requested not in (None, recorded) and not elastic:
         same = f"go on with --threads {recorded}, or give --elastic: {SAME}"
-        raise UsageError(f"threads: the run has {recorded}, not {asked}", same)
-    wanted = asked or recorded or -ranks.largest(-torch.get_num_threads())
+        raise UsageError(f"threads: the run has {recorded}, not {requested}", same)
+    wanted = requested or recorded or -ranks.largest(-torch.get_num_threads())
     if wanted <= here:
         return wanted
-    if asked is not None and asked != recorded:
-        raise MachineError(f"threads: {asked}, but a process can have {here} here", f"--threads {here}")
+    if requested is not None and requested != recorded:
+        raise MachineError(f"threads: {requested}, but a process can have {here} here", f"--threads {here}")
     if not elastic and pick_device(device).type == "cpu":
         anyway = f"podium train --resume --elastic -o {shell_word(folder)}"
         raise MachineError(
@@ -61,7 +61,7 @@ def decide_threads(
 
 @contextmanager
 def computing_with(threads: int | None) -> Iterator[None]:
-    """Within it torch computes with so many threads, if a number is given; afterwards as before, whatever was set within."""
+    """Let torch compute with so many threads within this context, and with as many as before afterwards; None changes nothing."""
     before = torch.get_num_threads()
     if threads is not None:
         torch.set_num_threads(threads)

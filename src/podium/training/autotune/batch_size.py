@@ -1,4 +1,4 @@
-"""The largest batch that fits into memory, found by really taking a step of it on a copy that is thrown away."""
+"""The largest batch that fits into memory, found by taking steps of it on a copy of the network."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from podium.models.convnet import ConvNet
 from podium.settings import Settings
 from podium.training.autotune.trial import Trial, memory_in_use, memory_left, out_of_memory
 
-SHARE, RESERVE = 0.8, 256_000_000  # of the memory that is left, less bytes for images decoded ahead, judging, saving
+SHARE = 0.8  # of the memory that is left, which a step may take
+RESERVE = 256_000_000  # bytes that are left for images decoded ahead, evaluation and checkpoints
 SAMPLE = 8  # images of the first trial
-OVER_SAVED = 1.5  # of a step's memory over what is kept for the way back, about: where the search begins
+OVER_SAVED = 1.5  # a step's memory over what autograd saves for backward, about: where the search begins
 
 
 def largest_power(step: Callable[[int], int | None], room: int, guess: int, most: int) -> int | None:
-    """The largest power of two whose step fits.
+    """Return the largest power of two of images whose step fits into memory.
 
     Args:
-        step: takes a step of so many images: the bytes it needed, or None if it came to the end of memory.
-        room: bytes there are.
-        guess: where to begin; a step far too large is slow, or the end of the process.
+        step: takes a step of so many images and returns the bytes it needed; None where memory ran out.
+        room: bytes that a step may take.
+        guess: where to begin: a step that is far too large is slow, or ends the process.
         most: images at most.
 
     Returns:
-        At least 2, or None if that does not fit either.
+        At least 2, or None where a step of 2 does not fit.
     """
     batch = 1 << (max(2, min(guess, most)).bit_length() - 1)
     while (used := step(batch)) is None or used > room:
@@ -42,18 +43,22 @@ def largest_power(step: Callable[[int], int | None], room: int, guess: int, most
 
 
 def largest_batch(net: ConvNet, s: Settings, most: int, amp: bool) -> int | None:
-    """The largest power of two of images whose step fits into what memory is left, `most` at most; None: not even 2.
+    """Return the largest power of two of images whose step fits into the memory that is left.
 
     Args:
         net: on its device; left as it is.
-        s: of the run; accumulation and checkpointing count.
+        s: of the run, whose accumulation and checkpointing count.
+        most: images at most.
         amp: compute in bfloat16.
+
+    Returns:
+        None where not even 2 images for each accumulated part fit.
     """
     device = next(net.parameters()).device
     gc.collect()
     before, _ = memory_in_use(device, reset=True)
     room = max(0, int(SHARE * memory_left(device)) - RESERVE)
-    s = s.replace(lr=s.lr or 0.0)  # decided later, and of no account here
+    s = s.replace(lr=s.lr or 0.0)  # the rate is decided later and does not matter here
     least = 2 * s.accumulate
 
     def attempt(batch: int) -> int | None:
@@ -76,7 +81,9 @@ def largest_batch(net: ConvNet, s: Settings, most: int, amp: bool) -> int | None
         if not out_of_memory(error):
             raise
         saved = float(room)
-    weights = 4 * sum(p.nbytes for p in net.parameters())  # a copy, its gradient and an optimiser's two
+    weights = 4 * sum(
+        p.nbytes for p in net.parameters()
+    )  # of the copy: itself, its gradient and two values an optimiser keeps
     found = largest_power(attempt, room, int((room - weights) / (OVER_SAVED * max(1.0, saved))), most)
     if device.type == "cuda":
         torch.cuda.empty_cache()

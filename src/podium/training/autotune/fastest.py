@@ -1,8 +1,8 @@
-"""Which arithmetic and which order in memory train a network fastest on this machine: tried once, then remembered.
+"""Which precision and which memory format train a network fastest on this machine: timed once, then remembered.
 
-bfloat16 halves the bytes and doubles the multiply-adds of processors that have it, and its conversions cost what small
-networks do not win back. Channels last suits most convolutions, and not narrow ones in bfloat16 nor those of many groups:
-`benchmarks/arithmetic.py` has the times.
+bfloat16 halves the bytes and doubles the multiply-adds a second of processors that have it, but small networks do not gain
+what its conversions cost. Channels last suits most convolutions, but neither narrow ones in bfloat16 nor those of many
+groups: `benchmarks/arithmetic.py` measures it.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from podium.models.convnet import ConvNet
 from podium.settings import Settings
 from podium.training.autotune.trial import Trial
 
-GAIN = 1.05  # how much faster than float32 in channels last a way must be to be taken
-LARGE_MACS = 20_000_000  # multiply-adds an image from which bfloat16 is taken untried
-SMALLEST_MACS, FEWEST_STEPS = 5_000_000, 300  # below, a trial costs more than it can gain
-TRIED_MACS = 10_000_000_000  # of the images of a trial, about; on a GPU it has the whole batch
-TIMED = 3  # steps, after one that is not counted
+GAIN = 1.05  # how much faster than float32 in channels last a candidate must be to be taken
+LARGE_MACS = 20_000_000  # multiply-adds an image from which bfloat16 is taken without timing
+SMALLEST_MACS, FEWEST_STEPS = 5_000_000, 300  # below, timing costs more than it can gain
+TRIED_MACS = 10_000_000_000  # multiply-adds of the images of a timed step, about; on a GPU a step has the whole batch
+TIMED = 3  # steps that count, after one that does not
 
-Way = tuple[str, str]  # amp, memory format: values of these settings
+Candidate = tuple[str, str]  # values of the settings amp and memory_format
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
-WAYS: list[Way] = list(itertools.product(("off", "bf16"), FORMATS))
+CANDIDATES: list[Candidate] = list(itertools.product(("off", "bf16"), FORMATS))
 
 
-def fastest_way(
+def fastest_setting(
     net: ConvNet,
     s: Settings,
     device: torch.device,
@@ -45,71 +45,82 @@ def fastest_way(
     steps: float,
     *,
     within: float = math.inf,
-    seconds: Callable[[ConvNet, Settings, Way, int], float] | None = None,
+    seconds: Callable[[ConvNet, Settings, Candidate, int], float] | None = None,
     cache: Path | None = None,
-) -> Way:
-    """The arithmetic and the order in memory to train in: as told, or the fastest here.
+) -> Candidate:
+    """Return the precision and the memory format to train in: those of the settings, or the fastest on this machine.
 
     Args:
         net: on its device; left as it is.
         s: of the run, its batch size decided.
-        macs: of one image.
-        steps: of the run; a short one is not worth a trial.
-        within: seconds that a trial may take; one that would take longer, by its first step, is left out.
-        seconds: times a step of so many images in a way; by default, really.
-        cache: the file that remembers; by default in the user's folder of caches.
+        device: of the network.
+        macs: multiply-adds of one image.
+        steps: of the run; where there are few, the candidates are not timed.
+        within: seconds that timing may take; where it would take longer, by its first step, a rule decides.
+        seconds: times a step of a candidate with so many images; by default `step_seconds`.
+        cache: the file that remembers the fastest; by default in the user's cache folder.
     """
     amps = [s.amp] if s.amp != "auto" else ["off", "bf16"] if native_bf16(device) else ["off"]
     formats = [s.memory_format] if s.memory_format != "auto" else list(FORMATS)
-    ways: list[Way] = list(itertools.product(amps, formats))
-    if len(ways) == 1 or macs < SMALLEST_MACS or steps < FEWEST_STEPS:
+    candidates: list[Candidate] = list(itertools.product(amps, formats))
+    if len(candidates) == 1 or macs < SMALLEST_MACS or steps < FEWEST_STEPS:
         return _rule(amps, formats, s, macs)
     images = int(s.batch_size or 2)
     if device.type != "cuda":
         images = min(images, max(4 * s.accumulate, TRIED_MACS // macs))
     trained = sum(p.numel() for p in net.parameters() if p.requires_grad)
-    told = [net.spec, trained, images, s.accumulate, s.grad_checkpointing, s.optimizer, ways]
-    told += [_machine(device), torch.get_num_threads(), torch.__version__]
-    key = hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    case = [net.spec, trained, images, s.accumulate, s.grad_checkpointing, s.optimizer, candidates]
+    case += [_machine(device), torch.get_num_threads(), torch.__version__]
+    key = hashlib.sha256(json.dumps(case, sort_keys=True, default=str).encode()).hexdigest()[:16]
     cache = cache or cache_folder() / "fastest.json"
-    known = _remembered(cache)
-    taken = known.get(key, {})
-    way = (taken.get("amp"), taken.get("memory_format")) if isinstance(taken, dict) else None
-    if way not in ways and within < math.inf:
-        first = (seconds or partial(step_seconds, timed=1))(net, s, ways[0], images)
-        if first * len(ways) * (1 + TIMED) > within:
+    entry = _remembered(cache).get(key, {})
+    chosen = (entry.get("amp"), entry.get("memory_format")) if isinstance(entry, dict) else None
+    if chosen not in candidates and within < math.inf:
+        first = (seconds or partial(step_seconds, timed=1))(net, s, candidates[0], images)
+        if first * len(candidates) * (1 + TIMED) > within:
             return _rule(amps, formats, s, macs)
-    if way not in ways:
-        timed = {way: (seconds or step_seconds)(net, s, way, images) for way in ways}
-        way = min(timed, key=lambda way: timed[way])
-        if timed[ways[0]] < GAIN * timed[way]:
-            way = ways[0]
-        _remember(cache, key, net, images, way, timed)
-    return way
+    if chosen not in candidates:
+        timed = {candidate: (seconds or step_seconds)(net, s, candidate, images) for candidate in candidates}
+        chosen = min(timed, key=lambda candidate: timed[candidate])
+        if timed[candidates[0]] < GAIN * timed[chosen]:
+            chosen = candidates[0]
+        _remember(cache, key, net, images, chosen, timed)
+    return chosen
 
 
-def _rule(amps: list[str], formats: list[str], s: Settings, macs: int) -> Way:
-    """What is taken untried."""
+def _rule(amps: list[str], formats: list[str], s: Settings, macs: int) -> Candidate:
+    """Return the candidate that is taken without timing."""
     return "bf16" if amps[-1] == "bf16" and (s.amp == "bf16" or macs >= LARGE_MACS) else "off", formats[0]
 
 
-def step_seconds(net: ConvNet, s: Settings, way: Way, images: int, timed: int = TIMED) -> float:
-    """Least seconds of a step of so many images in a way, on a copy that is thrown away; what else runs only adds to it."""
-    amp, memory_format = way
-    trial = Trial(lay_out(copy.deepcopy(net), memory_format), s.replace(lr=s.lr or 0.0))
+def step_seconds(net: ConvNet, s: Settings, candidate: Candidate, images: int, timed: int = TIMED) -> float:
+    """Time training steps of a candidate on a copy of the network.
+
+    Args:
+        net: on its device; left as it is.
+        s: of the run.
+        candidate: the precision and the memory format of the steps.
+        images: of a step.
+        timed: steps that count, after one that does not.
+
+    Returns:
+        Seconds of the fastest step: whatever else the machine does only adds to the others.
+    """
+    amp, memory_format = candidate
+    trial = Trial(set_memory_format(copy.deepcopy(net), memory_format), s.replace(lr=s.lr or 0.0))
     batch = trial.images(images)
     trial.step(batch, amp == "bf16")
     return min(trial.step(batch, amp == "bf16") for _ in range(timed))
 
 
-def lay_out(net: ConvNet, memory_format: str) -> ConvNet:
-    """Put a network's weights, and from now on the images it is given, into this order in memory."""
+def set_memory_format(net: ConvNet, memory_format: str) -> ConvNet:
+    """Put a network's weights, and from now on the images that it is given, into a memory format; returns the network."""
     net.memory_format = FORMATS[memory_format]
     return net.to(memory_format=net.memory_format)  # type: ignore[call-overload]
 
 
 def native_bf16(device: torch.device) -> bool:
-    """Whether the hardware multiplies in bfloat16 by itself."""
+    """Return whether the hardware itself multiplies in bfloat16."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = (
@@ -123,20 +134,22 @@ def _machine(device: torch.device) -> str:
 
 
 def _remembered(cache: Path) -> dict[str, Any]:
-    """What the file knows; a damaged one knows nothing, and is written anew."""
+    """Return what a file of earlier choices holds; nothing where it is damaged, and it is then written anew."""
     try:
-        known = json.loads(cache.read_text(encoding="utf-8"))
+        entries = json.loads(cache.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return known if isinstance(known, dict) else {}
+    return entries if isinstance(entries, dict) else {}
 
 
-def _remember(cache: Path, key: str, net: ConvNet, images: int, way: Way, timed: dict[Way, float]) -> None:
+def _remember(
+    cache: Path, key: str, net: ConvNet, images: int, chosen: Candidate, timed: dict[Candidate, float]
+) -> None:
     milliseconds = {" ".join(tried): round(1000 * spent, 3) for tried, spent in timed.items()}
-    entry = {"model": net.spec.get("model"), "images": images, "amp": way[0], "memory_format": way[1]}
+    entry = {"model": net.spec.get("model"), "images": images, "amp": chosen[0], "memory_format": chosen[1]}
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
         content = {**_remembered(cache), key: {**entry, "ms": milliseconds}}
         write_atomic(cache, json.dumps(content, indent=1).encode())
-    except (OSError, MachineError):  # a folder that cannot be written: the next run tries again
+    except (OSError, MachineError):  # the folder cannot be written: the next run times the candidates again
         return

@@ -1,10 +1,10 @@
-"""What a run will take, before it begins: seconds, memory, images a second, measured by some steps that are thrown away."""
+"""Forecasts what a run will take before it begins, in seconds and memory, by some steps on a copy of its network."""
 
 from __future__ import annotations
 
+import logging
 import math
 import statistics
-import sys
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -16,21 +16,19 @@ from podium.errors import UsageError
 from podium.models.convnet import ConvNet
 from podium.settings import Settings, duration, to_steps
 from podium.training.autotune.trial import Trial, memory_in_use
-from podium.training.optim import Average
-from podium.training.plan import Plan, within_memory
+from podium.training.fitting import within_memory
+from podium.training.optim import EMA
+from podium.training.plan import Plan
+from podium.training.transfer.features import TrainedPart
 
-SAMPLE = 0.05  # of a budget: the share that may go into timing, half of it into steps
-FEW, MANY = 1, 2  # steps until everything is in its place, of those that take long and of others
-MOST_SECONDS = 5.0  # of a forecast's steps
-SPARE = 0.03  # of a budget that is left for checkpoints on the way
+SAMPLE = 0.05  # share of a time budget that may go into timing, half of it into steps
+FEW, MANY = 1, 2  # first steps that are not counted: at least, and where there are more
+MOST_SECONDS = 5.0  # that the timed steps and evaluations of a forecast take
+SPARE = 0.03  # share of a time budget that is left for the checkpoints
 WRITTEN = 300e6  # bytes a second at which checkpoints and weights are hashed and written, assumed
-REPORT = 0.3  # seconds that the result and its report take, about
+REPORT = 0.3  # seconds that the result and its report take, assumed
 LINKS = {"cuda": 100e9, "cpu": 1.25e9, "mps": 1.25e9}  # bytes a second between devices, assumed: NVLink, 10 Gbit/s
-DEVICES = 2, 4, 8
-
-Taught = tuple[
-    ConvNet, Loader, Loader
-]  # what takes the steps, its batches, and those it is evaluated on after an epoch
+DEVICES = 2, 4, 8  # numbers of devices that a forecast is made for
 
 
 @dataclass(frozen=True)
@@ -38,9 +36,9 @@ class Pace:
     """What the parts of a run take, in seconds.
 
     Args:
-        step: of training, reading included.
-        evaluation: after every epoch, and after the last step.
-        end: after that: another evaluation where one is due, the last checkpoint, the weights, the report.
+        step: a training step, reading its images included.
+        evaluation: the evaluation after every epoch, and after the last step.
+        end: what follows the last one: another evaluation where one is due, the last checkpoint, the weights, the report.
     """
 
     step: float
@@ -48,11 +46,11 @@ class Pace:
     end: float
 
     def seconds(self, steps: int, per_epoch: int) -> float:
-        """What a run of so many steps takes."""
+        """Return the seconds that a run of so many steps takes."""
         return steps * self.step + -(-steps // per_epoch) * self.evaluation + self.end
 
     def steps(self, seconds: float, per_epoch: int) -> int:
-        """The most steps that a run of so many seconds has; 0 where not even one fits."""
+        """Return the most steps that fit into a run of so many seconds; 0 where not even one does."""
         left = max(0.0, seconds - self.end)
         epoch = per_epoch * self.step + self.evaluation
         whole = int(left / epoch)
@@ -60,37 +58,40 @@ class Pace:
         return whole * per_epoch + min(per_epoch - 1, max(0, more))
 
 
-def measured(plan: Plan, seconds: float, taught: Taught | None = None) -> Pace:
-    """What steps and evaluations take here, by some of each on a copy.
+def measured(plan: Plan, seconds: float, part: TrainedPart | None = None) -> Pace:
+    """Time some steps and evaluation batches on a copy of the network.
 
     Args:
-        seconds: to spend; two steps and two batches of an evaluation are taken whatever they take.
-        taught: what takes the steps, if not the whole network.
+        plan: of the run.
+        seconds: to spend; two steps and two batches of an evaluation are taken however long they take.
+        part: what takes the steps, if not the whole network.
     """
-    net, train, watched = taught or (plan.net, plan.train, plan.loaders[plan.monitor])
+    part = part or TrainedPart(plan.net, plan.train, plan.loaders[plan.monitor])
+    net, train, validation = part.net, part.train, part.evaluation
     step = _step(plan, net, train, seconds / 2)
-    evaluation = _evaluation(net, watched, seconds / 4)
+    evaluation = _evaluation(net, validation, seconds / 4)
     weights = sum(t.nbytes for t in plan.net.state_dict().values())
     trained = sum(p.nbytes for p in net.parameters() if p.requires_grad)
     checkpoint = (1 + (plan.settings.ema > 0)) * weights + _copies(plan.settings) * trained
     end = (checkpoint + weights) / WRITTEN + REPORT
-    if plan.selects or plan.settings.qat or net is not plan.net:  # what ships is not what was evaluated last
-        judge = plan.loaders[plan.judge]
-        end += evaluation if (net, watched) == (plan.net, judge) else _evaluation(plan.net, judge, seconds / 4)
+    if plan.selects or plan.settings.qat or net is not plan.net:  # the last evaluation is not that of the saved weights
+        reported = plan.loaders[plan.evaluation_split]
+        same = (net, validation) == (plan.net, reported)
+        end += evaluation if same else _evaluation(plan.net, reported, seconds / 4)
     return Pace(step, evaluation + (weights / WRITTEN if plan.selects else 0.0), end)
 
 
 def _step(plan: Plan, net: ConvNet, train: Loader, seconds: float) -> float:
-    """Median seconds from one step to the next."""
+    """Return the median seconds from one training step to the next."""
     trial = Trial(net, plan.settings, plan.criterion, plan.ranks)
-    average = Average(trial.net, plan.settings.ema) if plan.settings.ema else None
+    ema = EMA(trial.net, plan.settings.ema) if plan.settings.ema else None
     times: list[float] = []
     begun = last = time.monotonic()
     while True:
-        for batch in train.epoch(0):  # reading counts too
+        for batch in train.epoch(0):  # the time to read a batch counts
             trial.step(batch, plan.amp)
-            if average is not None:
-                average.update(1)
+            if ema is not None:
+                ema.update(1)
             now = time.monotonic()
             times.append(now - last)
             last = now
@@ -99,7 +100,7 @@ def _step(plan: Plan, net: ConvNet, train: Loader, seconds: float) -> float:
 
 
 def _evaluation(net: ConvNet, loader: Loader, seconds: float) -> float:
-    """Seconds of an evaluation, by its first batches, of which the first only prepares; the only one is taken again."""
+    """Return the seconds of an evaluation, from its batches after the first; a batch that is the only one is run twice."""
     training, times = net.training, list[float]()
     net.eval()
     begun = last = time.monotonic()
@@ -116,12 +117,13 @@ def _evaluation(net: ConvNet, loader: Loader, seconds: float) -> float:
     return statistics.fmean(times[1:] or times) * len(loader)
 
 
-def steps_of(plan: Plan, taught: Taught | None = None, spent: float = 0.0) -> int:
-    """The length of a run in steps; a time budget is measured into steps on a copy that is thrown away.
+def steps_of(plan: Plan, part: TrainedPart | None = None, spent: float = 0.0) -> int:
+    """Return the length of a run in steps; how many fit into a time budget is measured on a copy of the network.
 
     Args:
-        taught: what takes the steps, if not the whole network.
-        spent: seconds of the budget that have gone into reading the data, choosing a precision and the like.
+        plan: of the run.
+        part: what takes the steps, if not the whole network.
+        spent: seconds of the budget that are gone already, into reading the data and choosing a precision.
 
     Raises:
         UsageError: not even one step fits into the budget.
@@ -131,25 +133,24 @@ def steps_of(plan: Plan, taught: Taught | None = None, spent: float = 0.0) -> in
     if unit != "s":
         return to_steps("duration", s.duration, per_epoch)
     begun = time.monotonic()
-    _ = plan.images  # hashed now, it counts
-    pace = measured(plan, SAMPLE * value, taught)
+    _ = plan.fingerprint  # computed here, so that its time counts
+    pace = measured(plan, SAMPLE * value, part)
     spent += time.monotonic() - begun
     steps = plan.ranks.first(pace.steps((1 - SPARE) * value - spent, per_epoch))
     least = at_least((spent + pace.seconds(per_epoch, per_epoch)) / (1 - SPARE))
     if steps == 0:
-        other = spoken(spent + pace.evaluation + pace.end)
+        other = format_seconds(spent + pace.evaluation + pace.end)
         what = f"budget: {s.duration} is over before {s.model} has taken a step: the rest of a run takes {other} here"
         raise UsageError(what, f"give at least {least} for {s.model}: --budget {least}, which is one epoch")
     if steps < per_epoch and plan.ranks.leads:
-        print(
-            f"warning: budget: one epoch takes at least {least} for {s.model}; {s.duration} is {steps} of its {per_epoch} steps",
-            file=sys.stderr,
+        logging.getLogger("podium").warning(
+            f"budget: one epoch takes at least {least} for {s.model}; {s.duration} is {steps} of its {per_epoch} steps"
         )
     return steps
 
 
 def at_least(seconds: float) -> str:
-    """As a budget is written, rounded up: "45s", "3m", "2.5h"."""
+    """Return so many seconds as a time budget is written, rounded up: "45s", "3m", "2.5h"."""
     if seconds <= 120:
         return f"{math.ceil(seconds)}s"
     if seconds <= 7200:
@@ -158,12 +159,12 @@ def at_least(seconds: float) -> str:
 
 
 def _copies(s: Settings) -> int:
-    """What an optimiser keeps of each weight."""
+    """Return how many numbers the optimiser keeps for each weight."""
     return {"sgd": int(s.momentum > 0), "rmsprop": 1 + (s.momentum > 0), "adam": 2, "adamw": 2}[s.optimizer]
 
 
 def memory(plan: Plan) -> dict[str, int]:
-    """Bytes at the peak of a step, by what they hold; `process` is what there is already: Python, torch, the images."""
+    """Return the bytes at the peak of a step, by what they hold; "process" is what Python, torch and the images take already."""
     s, device = plan.settings, plan.device
     process, _ = memory_in_use(device, reset=True)
     trained = sum(p.nbytes for p in plan.net.parameters() if p.requires_grad)
@@ -183,10 +184,10 @@ def memory(plan: Plan) -> dict[str, int]:
 
 
 def forecast(plan: Plan) -> dict[str, Any]:
-    """What the run of a plan will take on this machine, from steps on a copy; nothing is written.
+    """Forecast what a run will take on this machine, from some steps on a copy of its network; nothing is written.
 
     Returns:
-        Seconds, images a second, megabytes, and how they scale with devices that share each batch.
+        Seconds, images a second and megabytes, and the times with several devices that share each batch.
 
     Raises:
         UsageError: a step does not fit into memory.
@@ -195,7 +196,7 @@ def forecast(plan: Plan) -> dict[str, Any]:
     held, pace = within_memory(plan, lambda: (memory(plan), measured(plan, MOST_SECONDS)))
     step, evaluation = pace.step, pace.evaluation
     value, unit = duration("duration", s.duration)
-    # The run itself also pays for reading its data and for timing these steps, which is known when it begins.
+    # A run under a time budget also pays for reading its data, which is not known yet, and for timing these steps.
     steps = (
         to_steps("duration", s.duration, per_epoch)
         if unit != "s"
@@ -235,25 +236,25 @@ def forecast(plan: Plan) -> dict[str, Any]:
     }
 
 
-def told(f: dict[str, Any]) -> list[str]:
-    """A forecast, for people."""
+def format_forecast(f: dict[str, Any]) -> list[str]:
+    """Return a forecast as lines of text."""
     held = f["memory_mb"]
     parts = ", ".join(f"{name} {held[name]:,.0f}" for name in held if name != "peak" and held[name] >= 0.5)
     lines = [
-        f"{f['epochs']:g} epochs of {f['steps_per_epoch']} steps of {f['batch_size']}: {spoken(f['seconds'])}, "
-        f"{spoken(f['epoch_seconds'])} an epoch ({spoken(f['evaluation_seconds'])} of it evaluation)",
+        f"{f['epochs']:g} epochs of {f['steps_per_epoch']} steps of {f['batch_size']}: {format_seconds(f['seconds'])}, "
+        f"{format_seconds(f['epoch_seconds'])} an epoch ({format_seconds(f['evaluation_seconds'])} of it evaluation)",
         f"{f['images_per_second']:,.1f} images/s in training, {1000 * f['step_seconds']:,.1f} ms a step",
         f"peak memory {held['peak']:,.0f} MB: {parts}",
     ]
     for row in f["scaling"]:
         lines.append(
-            f"{row['devices']} devices: {row['images_per_second']:,.0f} images/s, {spoken(row['seconds'])}, if they are as this one"
+            f"{row['devices']} devices: {row['images_per_second']:,.0f} images/s, {format_seconds(row['seconds'])}, if they are as this one"
         )
     return [*lines, f"assumed: {f['assumed']}"]
 
 
-def spoken(seconds: float) -> str:
-    """ "2.5 s", "3 min 20 s", "1 h 05 min"."""
+def format_seconds(seconds: float) -> str:
+    """Return a time as text: "2.5 s", "3 min 20 s", "1 h 05 min"."""
     if seconds < 60:
         return f"{seconds:.3g} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -1,4 +1,4 @@
-"""Steps of training on a copy that is thrown away: how a run's time and memory are known before it begins."""
+"""Training steps on a copy of a network, and the memory they take: how a run's time and memory are known beforehand."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from podium.platform import address_limit, peak_memory, trim_freed_memory
 from podium.settings import Settings
 from podium.training.distributed.parallel import ALONE, Ranks
 from podium.training.losses import Criterion, cross_entropy
-from podium.training.optim import make_optimizer
+from podium.training.optim import make_optimizer, set_learning_rate
 from podium.training.step import forward_backward
 
 
 class Trial:
-    """A copy of a network with an optimiser of its own.
+    """A copy of a network with an optimiser of its own, to take steps that change nothing.
 
     Args:
-        net: where it is and as it is laid out; left as it is.
+        net: on its device, in its memory format; left as it is.
         settings: of the run.
-        criterion: from images to their loss; by default cross-entropy.
-        ranks: that take its steps together; by default it is alone with them.
+        criterion: from images to the loss of their logits; by default cross-entropy.
+        ranks: that take its steps together; by default this process alone.
     """
 
     def __init__(
@@ -38,12 +38,13 @@ class Trial:
         self.net, self.settings, self.ranks = copy.deepcopy(net), settings, ranks
         self.device = next(net.parameters()).device
         self.optimizer = make_optimizer(self.net, settings)
+        set_learning_rate(self.optimizer, 0.0)
         loss = cross_entropy(settings.label_smoothing)
         self.criterion: Criterion = criterion or (lambda x: loss)
         self.objective: nn.Module | None = None
 
     def images(self, count: int) -> Batch:
-        """Noise in the place of images, (count, C, H, W)."""
+        """Return a batch of noise, (count, C, H, W)."""
         spec = self.net.spec
         shape = count, spec["in_chans"], spec["image_size"], spec["image_size"]
         x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(memory_format=torch.channels_last)
@@ -51,19 +52,19 @@ class Trial:
         return Batch(*(t.to(self.device) for t in (x, index % spec["num_classes"], index)))
 
     def step(self, batch: Batch, amp: bool) -> float:
-        """Take a step, at a rate of 0: its seconds."""
+        """Take a step at a learning rate of 0, and return its seconds."""
         begun = time.perf_counter()
         if self.objective is None:
             self.objective = self.ranks.objective(self.net, self.criterion, batch.x)
-        forward_backward(self.net, self.optimizer, batch, self.objective, self.settings, 0, 0.0, amp, self.ranks)
+        forward_backward(self.net, self.optimizer, batch, self.objective, self.settings, 0, amp, self.ranks)
         self.optimizer.step()
         if self.device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - begun
 
     def saved_bytes(self, batch: Batch, amp: bool) -> int:
-        """What the way forward keeps for the way back, of the largest part of a step: a fact, the same every time."""
-        kept: dict[int, Tensor] = {}  # holding them, so that no address is given out twice
+        """Return the bytes that autograd saves for backward in the largest part of a step: the same number every time."""
+        kept: dict[int, Tensor] = {}  # holds the tensors, so that no address is used twice
         own = {p.untyped_storage().data_ptr() for p in (*self.net.parameters(), *self.net.buffers())}
 
         def keep(tensor: Tensor) -> Tensor:
@@ -83,11 +84,11 @@ class Trial:
 
 
 def container_left(own: Path, root: Path) -> list[int]:
-    """Bytes that each control group around this process leaves it, of version 2 or 1; pages of files it can give back count.
+    """Return the bytes that each control group around this process leaves it; cached pages of files count as free.
 
     Args:
-        own: /proc/self/cgroup, a line "number:controllers:path" a hierarchy.
-        root: where the groups are mounted.
+        own: the file /proc/self/cgroup of version 1 or 2, with a line "number:controllers:path" for each hierarchy.
+        root: where the control groups are mounted.
     """
     left: list[int] = []
     try:
@@ -111,9 +112,10 @@ def container_left(own: Path, root: Path) -> list[int]:
 
 @contextlib.contextmanager
 def denormals_flushed() -> Iterator[None]:
-    """Within it numbers below 1e-38 are zero, where the processor can: momenta of dead weights do not linger as denormals.
+    """Round numbers below 1e-38 to zero within this context, where the processor can.
 
-    A processor takes several times as long for them. The mode is that of a thread and of those it starts.
+    The momenta of dead weights decay into such numbers, and a processor takes several times as long for them. The mode is
+    that of this thread and of those it starts.
     """
     tiny = torch.full((1,), 1, dtype=torch.int32).view(torch.float32)
     before = not (tiny * 1.0).view(torch.int32).any()
@@ -125,7 +127,7 @@ def denormals_flushed() -> Iterator[None]:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether this is what torch, its kernels or Python raise where memory ends."""
+    """Return whether this is an error that torch, its kernels or Python raise when memory runs out."""
     said = ("can't allocate memory", "not enough memory", "bad_alloc", "out of memory", "could not create a memory")
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and any(words in str(error) for words in said)
@@ -133,10 +135,11 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def memory_in_use(device: torch.device, *, reset: bool = False) -> tuple[int, int]:
-    """Bytes in use now, and at their peak since the last reset: of the device, or of this process.
+    """Return the bytes in use now, and at their peak since the last reset, of a GPU or of this process.
 
     Args:
-        reset: count the peak from here on, where the system lets us.
+        device: that the network is on.
+        reset: count the peak from here on, where the system allows it.
     """
     if device.type == "cuda":
         if reset:
@@ -157,7 +160,7 @@ def memory_in_use(device: torch.device, *, reset: bool = False) -> tuple[int, in
 
 
 def memory_left(device: torch.device) -> int:
-    """Bytes this process may still take: of the device; or of the machine, its container and the limit of address space."""
+    """Return the bytes that this process may still take: of a GPU, or of the machine, its container and its address space."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)

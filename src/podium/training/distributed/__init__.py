@@ -1,1 +1,1 @@
-"""One run in several processes."""
+"""One run shared by several processes."""

@@ -1,4 +1,4 @@
-"""Several processes on this machine for one run: torch's elastic agent starts them, watches them and stops them together."""
+"""Starts several processes on this machine for one run, by torch's elastic agent, which stops all when one fails."""
 
 from __future__ import annotations
 
@@ -17,38 +17,46 @@ from podium.platform import hangup_ignored, processors
 from podium.training.interrupt import exit_code
 
 LAUNCHED = "PODIUM_LAUNCHED"  # set for the processes that `launch` starts
-GONE = 75  # exit code of such a process that stopped because another one was gone
-FINAL = (0, 2, 3, 4, 5, 130, 143)  # exit codes that would only come again: done, what a person must mend, asked to stop
+GONE = 75  # exit code of a process that stopped because another one was gone
+FINAL = (
+    0,
+    2,
+    3,
+    4,
+    5,
+    130,
+    143,
+)  # exit codes after which starting again is of no use: success, errors to mend, stopped
 
 
 def started_together() -> bool:
-    """Whether this process is one of several that torchrun or `launch` has started for one run."""
+    """Return whether this process is one of several that torchrun or `launch` has started for one run."""
     return {"RANK", "MASTER_ADDR"} <= os.environ.keys() and int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
 def leads() -> bool:
-    """Whether this process is alone, or rank 0 of several: the one that writes and speaks."""
+    """Return whether this process is the one that writes and prints: alone, or rank 0 of several."""
     return not started_together() or os.environ["RANK"] == "0"
 
 
 def restarted() -> bool:
-    """Whether torchrun has started this process again, after a failure, with the command line it had."""
+    """Return whether torchrun has started this process again after a failure, with the same command line."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
 def launch(count: int, words: list[str], out: Path, *, device: str, restarts: int, debug: bool = False) -> int:
-    """Run `podium WORDS` in `count` processes that find each other; its exit code.
+    """Run `podium WORDS` in several processes that share a run, and return its exit code.
 
     Args:
-        count: of processes; on a machine with GPUs one each, else on processors, which they divide among them.
+        count: number of processes: each has a GPU of its own, or without GPUs an equal share of the cores.
         words: of the command line.
         out: the run folder.
         device: as in the settings.
-        restarts: how often to start all again from the last checkpoint after one of them was lost.
+        restarts: how often to start all again from the last checkpoint after one was lost.
         debug: also show what the agent logs.
 
     Raises:
-        MachineError: a process was lost more often than that, or there are fewer GPUs.
+        MachineError: a process was lost more often than `restarts`, or there are fewer GPUs than processes.
     """
     import torch
 
@@ -61,27 +69,27 @@ def launch(count: int, words: list[str], out: Path, *, device: str, restarts: in
         logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
     while (failure := _together(count, words))[1] not in FINAL and restarts:
         restarts -= 1
-        print(f"{_lost(count, *failure)}; starting again from the last checkpoint", file=sys.stderr)
-        os.environ.pop("PODIUM_FAULT", None)  # what a test asks for happens once
+        logging.getLogger("podium").warning(f"{_lost(count, *failure)}; starting again from the last checkpoint")
+        os.environ.pop("PODIUM_FAULT", None)  # a fault that a test injects happens once
         if (out / "settings.yaml").is_file():
             words = ["train", "--resume", "-o", str(out), *(word for word in words if word in ("--json", "--debug"))]
     if 0 <= failure[1] != GONE:
         return failure[1]
     again = f"go on with: podium train --resume -o {shell_word(out)}; with --max-restarts N it does so by itself"
-    if failure[1] == -signal.SIGBUS:  # what the system sends where a page of shared memory has no room
+    if failure[1] == -signal.SIGBUS:  # the system sends it when shared memory is full
         again = f"see whether {SHARED} is full (df {SHARED}), then {again}"
     raise MachineError(_lost(count, *failure), again)
 
 
 def _together(count: int, words: list[str]) -> tuple[int, int]:
-    """From start to end: which rank failed first, and its exit code, negative for a signal; 0 where none did."""
+    """Run the processes once, and return which rank failed first and its exit code, negative for a signal; (0, 0) if none."""
     from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException, Std
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     own: dict[str, Any] = {}
     if hangup_ignored() and "signals_to_handle" in LaunchConfig.__dataclass_fields__:
-        own["signals_to_handle"] = "SIGTERM,SIGINT,SIGQUIT"  # the agent would take what nohup has ignored
+        own["signals_to_handle"] = "SIGTERM,SIGINT,SIGQUIT"  # else the agent would handle the SIGHUP that nohup ignores
     with tempfile.TemporaryDirectory() as logs:
         config = LaunchConfig(
             min_nodes=1,
@@ -92,7 +100,7 @@ def _together(count: int, words: list[str]) -> tuple[int, int]:
             rdzv_endpoint="localhost:0",
             local_addr="localhost",
             max_restarts=0,
-            # rank 0 speaks for all; what another one says is shown if it failed alone
+            # only rank 0 prints; what another rank printed is shown if it failed first
             logs_specs=DefaultLogsSpecs(log_dir=logs, redirects=dict.fromkeys(range(1, count), Std.ERR)),
             **own,
         )
@@ -102,7 +110,7 @@ def _together(count: int, words: list[str]) -> tuple[int, int]:
             return 0, exit_code(int(stopped.sigval))
         except ChildFailedError as failed:
             codes = {rank: failure.exitcode for rank, failure in failed.failures.items()}
-            # Before those that found another one gone, or that the agent stopped, comes the one that it was.
+            # The rank that failed by itself comes before those that found it gone or were stopped by the agent.
             followers = (GONE, -signal.SIGTERM, 128 + signal.SIGTERM)
             rank = min(codes, key=lambda r: (codes[r] in followers, codes[r] < 0, r))
             if rank:

@@ -1,7 +1,7 @@
-"""The processes ("ranks") that train one network together, and all that they say to each other; a process alone says nothing.
+"""The processes ("ranks") that train one network together, and their communication; a single process has none.
 
-Every rank takes its part of each batch and the same decisions from the same numbers. Rank 0 writes and speaks for all.
-Gradients go by NCCL between GPUs and by gloo between CPUs; a loss, a signal or a score is on the CPU and goes by gloo.
+Every rank takes its part of each batch, and all make the same decisions from the same numbers. Only rank 0 writes and prints.
+Gradients go by NCCL between GPUs and by gloo between CPUs; losses, signals and scores are on the CPU and go by gloo.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LOST = re.compile(r"gloo|nccl|connection (was )?(closed|reset|refused)|broken pi
 
 
 class RankLost(MachineError):
-    """A rank that stops because another one is gone; which one, and why, is said by that one or by what started them."""
+    """This rank stops because another one is gone, which itself, or what started it, says why."""
 
     def __init__(self, rank: int) -> None:
         super().__init__(f"rank {rank}: another process of the run is gone", "go on from the last checkpoint: --resume")
@@ -39,7 +39,7 @@ class RankLost(MachineError):
 
 
 class Objective(nn.Module):
-    """The loss to train on as a module's forward, which is what DistributedDataParallel watches.
+    """The training loss as the forward of a module, as DistributedDataParallel needs it.
 
     Args:
         net: the network.
@@ -56,11 +56,11 @@ class Objective(nn.Module):
 
 @dataclass(frozen=True)
 class Ranks:
-    """One of the processes of a run, and its word to the others.
+    """One of the processes that share a run, and its communication with the others.
 
     Args:
-        rank: which one, from 0.
-        world: how many there are.
+        rank: number of this process, from 0.
+        world: number of processes.
     """
 
     rank: int = 0
@@ -68,11 +68,15 @@ class Ranks:
 
     @property
     def leads(self) -> bool:
-        """Whether this is the one that writes and speaks."""
+        """Whether this is the process that writes and prints."""
         return self.rank == 0
 
     def share(self, split: Split) -> Split:
-        """This rank's images of a split that is judged: the parts in order of rank are the split, every image once."""
+        """Return this rank's images of a split that is evaluated: in order of rank the parts are the split, each image once.
+
+        Raises:
+            UsageError: there are fewer images than ranks.
+        """
         if self.world == 1:
             return split
         if len(split) < self.world:
@@ -80,10 +84,10 @@ class Ranks:
         return split.select(np.array_split(np.arange(len(split)), self.world)[self.rank])
 
     def joined(self, part: np.ndarray) -> np.ndarray:
-        """The parts of all ranks, one after the other in order of rank; on every rank.
+        """Return the arrays of all ranks, concatenated in order of rank; every rank gets the same.
 
         Args:
-            part: (N, ...), any N.
+            part: of this rank, (N, ...) with any N.
         """
         if self.world == 1:
             return part
@@ -97,24 +101,24 @@ class Ranks:
         return torch.cat(parts).numpy()
 
     def mean(self, value: float) -> float:
-        """The mean over the ranks, the same on all; not finite if one of them is not."""
+        """Return the mean over the ranks, the same on all; not finite if one value is not."""
         return self._agreed(value, dist.ReduceOp.SUM) / self.world
 
     def largest(self, value: int) -> int:
-        """The largest over the ranks."""
+        """Return the largest value over the ranks."""
         return int(self._agreed(value, dist.ReduceOp.MAX))
 
     def first(self, value: int) -> int:
-        """What rank 0 has."""
+        """Return the value of rank 0."""
         return int(self._agreed(value if self.leads else 0, dist.ReduceOp.SUM))
 
     def wait(self) -> None:
-        """Until all ranks are here."""
+        """Wait until all ranks have come here."""
         self.largest(0)
 
     @contextmanager
     def rank_0_before(self) -> Iterator[None]:
-        """What rank 0 does before the others do it."""
+        """Let rank 0 run the body of this context before the others run it."""
         if not self.leads:
             self.wait()
         yield
@@ -129,26 +133,26 @@ class Ranks:
         return number.item()
 
     def same_buffers(self, net: ConvNet) -> None:
-        """Give all ranks the batch-norm statistics of rank 0, which are those that ship, before a network is judged."""
+        """Give all ranks the batch-norm statistics of rank 0, which are the saved ones, before a network is evaluated."""
         if self.world > 1:
             for buffer in net.buffers():
                 dist.broadcast(buffer, 0)
 
     def objective(self, net: ConvNet, criterion: Criterion, images: Tensor) -> nn.Module:
-        """(x, y) to the loss of this rank's part of a batch; going backward every rank gets the mean gradient of all.
+        """Return a module from (x, y) to the loss of this rank's part of a batch; backward averages gradients over the ranks.
 
         Args:
-            net: with what is trained of it; another one is needed when parts of it thaw.
-            criterion: from images to the loss of its logits.
-            images: two at least, or features, such as it will get.
+            net: whose frozen parts stay the same; when some thaw, another module is needed.
+            criterion: from images to the loss of their logits.
+            images: at least two images, or features, of the kind that the steps will have.
         """
         objective = Objective(net, criterion)
         if self.world == 1:
             return objective
         with warnings.catch_warnings(action="ignore", category=FutureWarning):  # 2.13 renames what 2.10 needs
             shared = DistributedDataParallel(objective, broadcast_buffers=False, gradient_as_bucket_view=True)
-        # After its first pass it sums gradients in the order in which they came, in other rounding where there are three
-        # ranks or more. So a pass for nothing comes first, lest the first step after a resume differ.
+        # From its second backward pass on it sums gradients in the order in which they came, which rounds differently with
+        # three ranks or more. This pass is the first, so that the first step after a resume rounds like any other.
         net.eval()
         shared(images[:2], torch.zeros(2, dtype=torch.int64, device=images.device)).backward()
         net.zero_grad()
@@ -156,7 +160,12 @@ class Ranks:
 
     @staticmethod
     def gradients_shared(objective: nn.Module, now: bool) -> AbstractContextManager[None]:
-        """Within it going backward gives the mean gradient of all ranks, of this and the parts before; or adds to its own."""
+        """Choose what backward does within this context.
+
+        Args:
+            objective: as `objective` returned it.
+            now: average the gradients over the ranks, those of earlier parts included; else only add to this rank's own.
+        """
         return nullcontext() if now or not isinstance(objective, DistributedDataParallel) else objective.no_sync()
 
 
@@ -165,13 +174,16 @@ ALONE = Ranks()
 
 @contextmanager
 def ranks_here(device: str) -> Iterator[Ranks]:
-    """The ranks that torchrun, or `podium train --devices`, has started, with a connection between them; else one alone.
+    """Connect the ranks that torchrun, or `podium train --devices`, has started; a single process is alone.
 
     Args:
-        device: as in the settings; with GPUs each rank of a machine takes its own.
+        device: as in the settings; each rank takes a GPU of its own where there are GPUs.
+
+    Yields:
+        This rank.
 
     Raises:
-        MachineError: there are fewer GPUs than ranks, or a rank was lost on the way.
+        MachineError: there are fewer GPUs than ranks, or a rank was lost.
     """
     if not started_together():
         yield ALONE
@@ -190,7 +202,7 @@ def ranks_here(device: str) -> Iterator[Ranks]:
         yield ranks
     except torch.OutOfMemoryError:
         raise
-    except RuntimeError as error:  # of a message, or of a gradient going backward
+    except RuntimeError as error:  # of the communication, in a call or in the backward pass
         if (shared := no_shared_memory(error)) is not None:
             raise shared from None
         if LOST.search(str(error)) is None:

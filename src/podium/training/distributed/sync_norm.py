@@ -1,6 +1,7 @@
-"""Batch norm over the images of all ranks. torch's own, nn.SyncBatchNorm, runs on GPUs only; this one wherever messages go.
+"""Batch norm over the images of all ranks, on CPUs too: torch's nn.SyncBatchNorm runs on GPUs only.
 
-Ranks have equally many images of a step (`training.plan` sees to it), so the mean over all is the mean of the ranks' means.
+All ranks have the same number of images of a step, which `training.fitting` checks, so the mean over all images is the mean of
+the ranks' means.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 
 class SyncBatchNorm2d(nn.BatchNorm2d):
-    """nn.BatchNorm2d, with the statistics of a training step taken over all ranks. Input (N, C, H, W), N of this rank."""
+    """nn.BatchNorm2d whose statistics in training are those of all ranks. Input (N, C, H, W), N images of this rank."""
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         if not self.training or self.running_mean is None or self.running_var is None:
@@ -63,7 +64,7 @@ class _Normalized(torch.autograd.Function):
 
 
 def synchronize(net: nn.Module) -> None:
-    """Let every nn.BatchNorm2d of a network take its statistics over all ranks; names, weights and what is saved stay."""
+    """Let every nn.BatchNorm2d of a network take its statistics over all ranks, in place; names and weights stay."""
     for module in net.modules():
         if type(module) is nn.BatchNorm2d:
             module.__class__ = SyncBatchNorm2d

@@ -1,1 +1,1 @@
-"""Named settings, ours and those of papers and articles."""
+"""Named settings: our own, and those of papers and articles."""

@@ -1,13 +1,13 @@
-"""The training programs of five articles that teach the field, as settings; `docs/lineage.md` tells the articles.
+"""The training settings of five articles that teach the field, which `docs/lineage.md` describes. Imports nothing heavy.
 
-What our record of an article does not hold is said under `differs`, with where it is from. Imports nothing heavy.
+Where a setting of an article is not on record, `differs` says which value is taken instead, and from where.
 """
 
 from __future__ import annotations
 
 from podium.training.recipes.papers import Recipe
 
-_KERAS = {"weight_decay": 0.0, "schedule": "constant", "flip": False}  # nothing but what a program names
+_KERAS = {"weight_decay": 0.0, "schedule": "constant", "flip": False}  # the articles' programs name none of these
 _BOOK = "dragen1860/Deep-Learning-with-TensorFlow-book"  # whose chapter 10 trains these two networks, on CIFAR-10
 
 ARTICLES: dict[str, Recipe] = {
@@ -49,7 +49,7 @@ ARTICLES: dict[str, Recipe] = {
             "duration": "5ep",
         },
         differs="softmax, where the article has a sigmoid under the cross-entropy of classes; each image once an epoch, not drawn with "
-        "repetition, 64 for two steps; judged by all test images after an epoch, not by some at every step; its length is not on "
+        "repetition, 64 for two steps; evaluated on all test images after an epoch, not on some at every step; its length is not on "
         "record: 5 epochs",
     ),
     "article-vgg13-cifar100": Recipe(

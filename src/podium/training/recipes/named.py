@@ -1,4 +1,4 @@
-"""Named settings: ours here, those of papers and articles in files beside. Imports nothing heavy."""
+"""The recipes by name: our own here, those of papers and articles from the files beside. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from podium.training.recipes.papers import PAPERS, Recipe
 
 OURS: dict[str, Recipe] = {
     "quick": Recipe(
-        "ours: one cycle of Adam (Smith 2018, arXiv:1803.09820), which trains every family here, with or without batch norm",
+        "ours: one cycle of AdamW (Smith 2018, arXiv:1803.09820), which trains every family here, with or without batch norm",
         {
             "duration": "10ep",
             "optimizer": "adamw",
@@ -28,8 +28,8 @@ OURS: dict[str, Recipe] = {
         },
     ),
     "modern": Recipe(
-        "ours, after He et al. 2019 (Bag of tricks, arXiv:1812.01187): Nesterov's momentum, a warm-up and a cosine, smoothed "
-        "labels, and averaged weights. No mixing of images: the small networks here underfit with it",
+        "ours, after He et al. 2019 (Bag of tricks, arXiv:1812.01187): Nesterov momentum, a warm-up and a cosine, label "
+        "smoothing, and EMA. No mixup: the small networks here underfit with it",
         {
             "duration": "60ep",
             "optimizer": "sgd",
@@ -44,7 +44,7 @@ OURS: dict[str, Recipe] = {
     ),
     "finetune": Recipe(
         "ours, for --weights, after Howard and Ruder 2018 (arXiv:1801.06146, section 3.3): the head first, then one part after the "
-        "other from the top, each at a lower rate than the one after it",
+        "other from the last to the first, each at a lower learning rate than the one after it",
         {
             "duration": "15ep",
             "freeze": "features",
@@ -61,7 +61,7 @@ OURS: dict[str, Recipe] = {
         },
     ),
     "features": Recipe(
-        "ours, for --weights: a linear head on features that are computed once, without augmentation (Donahue et al. 2013, "
+        "ours, for --weights: a linear probe on frozen features, computed once without augmentation (Donahue et al. 2013, "
         "arXiv:1310.1531)",
         {
             "duration": "30ep",
@@ -75,7 +75,7 @@ OURS: dict[str, Recipe] = {
         },
     ),
     "shrink": Recipe(
-        "ours, for what pruning left: Nesterov's momentum and a cosine, under a teacher (Hinton et al. 2015, arXiv:1503.02531)",
+        "ours, for pruned networks: Nesterov momentum and a cosine, with a teacher (Hinton et al. 2015, arXiv:1503.02531)",
         {
             "duration": "20ep",
             "optimizer": "sgd",
@@ -87,7 +87,7 @@ OURS: dict[str, Recipe] = {
         },
     ),
     "qat": Recipe(
-        "ours, for --weights that int8 harms: a short while of Adam at a low rate under int8's rounding (Jacob et al. 2018, "
+        "ours, for --weights that lose accuracy as int8: a few epochs of AdamW at a low rate under int8 rounding (Jacob et al. 2018, "
         "arXiv:1712.05877, section 3)",
         {
             "duration": "5ep",
@@ -108,10 +108,10 @@ RECIPES = {**OURS, **PAPERS, **ARTICLES}
 
 
 def recipe(name: str) -> Recipe:
-    """The recipe of this name.
+    """Return the recipe of this name.
 
     Raises:
-        UsageError: there is none; the closest are named.
+        UsageError: there is none; names the closest ones.
     """
     if name not in RECIPES:
         raise UsageError(
@@ -121,13 +121,13 @@ def recipe(name: str) -> Recipe:
 
 
 def settings_of(name: str | None, config: Path | None, flags: dict[str, Any], usual: str = "quick") -> Origins:
-    """Settings from a recipe, a file and flags; `epochs`, `steps` and `budget` are other words for `duration`.
+    """Merge settings from a recipe, a file and flags.
 
     Args:
-        name: of the recipe; the file's if None, or `usual` where that names none.
+        name: of the recipe; None: the one that the file names, or else `usual`.
         config: a settings file.
-        flags: what is None was not given.
-        usual: the recipe of the operation.
+        flags: values by setting, None for those that were not given; `epochs`, `steps` and `budget` stand for `duration`.
+        usual: the default recipe of the operation.
     """
     flags = length_of({key: value for key, value in flags.items() if value is not None})
     named = FLAG if name is not None else DEFAULT
@@ -138,10 +138,10 @@ def settings_of(name: str | None, config: Path | None, flags: dict[str, Any], us
 
 
 def length_of(flags: dict[str, Any]) -> dict[str, Any]:
-    """Flags in which `epochs`, `steps` and `budget` have become `duration`.
+    """Return flags in which `duration` stands for `epochs`, `steps` or `budget`.
 
     Raises:
-        UsageError: two lengths are given, or one is no length.
+        UsageError: more than one of them is given, or its value is no duration.
     """
     words = [word for word in ("epochs", "steps", "budget", "duration") if word in flags]
     if len(words) > 1:

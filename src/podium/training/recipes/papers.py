@@ -1,4 +1,4 @@
-"""The papers' own training settings, each with its source and with what differs from it. Imports nothing heavy."""
+"""The training settings of papers, each with its source and with what differs from it. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ class Recipe:
     """Settings with a name.
 
     Args:
-        source: paper and section, or why we chose it.
-        settings: what differs from the defaults of `Settings`.
-        differs: where it cannot be, or is not, what the source did; empty if it is.
+        source: paper and section, or the reason for the choice.
+        settings: those that differ from the defaults of `Settings`.
+        differs: where the settings are not what the source did; empty where they are.
     """
 
     source: str

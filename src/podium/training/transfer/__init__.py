@@ -1,1 +1,1 @@
-"""Runs that start from weights, from a teacher or from frozen features."""
+"""Runs that start from trained weights, imitate a teacher, or train a head on frozen features."""

@@ -1,8 +1,9 @@
-"""Features computed once: where all but the head is frozen and no image changes, an epoch need not run the network again."""
+"""The part of a network that is trained; where the rest is frozen and no image changes, its features are computed once."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +12,35 @@ from podium.data.augment import Augment
 from podium.data.loader import Batch, Loader
 from podium.models.convnet import ConvNet, Head
 from podium.settings import Settings
+from podium.training.plan import Plan
 
-LARGEST_BYTES = 2 << 30  # of features; more are computed anew
+LARGEST_BYTES = 2 << 30  # of features that are kept; more are computed anew in every epoch
+
+
+@dataclass(frozen=True)
+class TrainedPart:
+    """What the training steps run: the whole network on images, or its head on cached features.
+
+    Args:
+        net: takes the steps.
+        train: its training batches.
+        evaluation: its batches of the split that is evaluated after every epoch.
+    """
+
+    net: ConvNet
+    train: Loader
+    evaluation: Loader
+
+
+def trained_part(plan: Plan) -> TrainedPart:
+    """Return the head on cached features where these are the same in every epoch, else the whole network on images."""
+    net, train, evaluation = plan.net, plan.train, plan.loaders[plan.monitor]
+    whole = len(net.frozen) == 1 + len(net.stages)
+    if whole and train.augment is not None and same_every_epoch(train.augment, plan.settings):
+        loaders = cache_features(net, train, evaluation, evaluation.batch_size)
+        if loaders is not None:
+            return TrainedPart(linear_probe(net), *loaders)
+    return TrainedPart(net, train, evaluation)
 
 
 class FeatureLoader(Loader):
@@ -28,16 +56,39 @@ class FeatureLoader(Loader):
         self.features = features
 
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
-        """As the loader's."""
+        """Yield the batches of an epoch, as the loader does."""
         for rows in self.rows(epoch, start):
             index = rows.to(self.device)
             yield Batch(self.features[index], self.labels[index], index)
 
 
-def constant(augment: Augment, s: Settings) -> bool:
-    """Whether the head sees the same numbers in every epoch."""
+def same_every_epoch(augment: Augment, s: Settings) -> bool:
+    """Return whether the head of a network that is frozen up to its features gets the same input in every epoch."""
     drawn = augment.crop != "none" or augment.flip or augment.erase or augment.colour or s.mixup or s.cutmix
     return not drawn and s.unfreeze is None and s.teacher is None
+
+
+def cache_features(
+    net: ConvNet, train: Loader, evaluation: Loader, batch_size: int
+) -> tuple[FeatureLoader, FeatureLoader] | None:
+    """Compute the features of two splits and return loaders of them; None where they would take over `LARGEST_BYTES`.
+
+    Args:
+        net: frozen up to its features.
+        train: loader of training images, whose augmentation changes nothing.
+        evaluation: loader of the split that is evaluated after every epoch.
+        batch_size: images a forward pass.
+    """
+    ordered, validation = (  # every image of a split, in order; each of several processes computes all of them
+        Loader(of.split, of.preprocessing, batch_size=batch_size, device=of.device, workers=of.workers)
+        for of in (train, evaluation)
+    )
+    with torch.inference_mode():
+        width = net.head.pool(net.forward_features(next(ordered.epoch()).x[:1])).shape[1]
+    if 4 * width * (len(train.split) + len(evaluation.split)) > LARGEST_BYTES:
+        return None
+    features, evaluated = (_pooled(net, loader).clone() for loader in (ordered, validation))
+    return FeatureLoader(train, features), FeatureLoader(evaluation, evaluated)
 
 
 @torch.inference_mode()
@@ -49,29 +100,8 @@ def _pooled(net: ConvNet, loader: Loader) -> Tensor:
     return out
 
 
-def cached(net: ConvNet, train: Loader, judged: Loader, batch_size: int) -> tuple[FeatureLoader, FeatureLoader] | None:
-    """Loaders of features; None where they would take more memory than `LARGEST_BYTES`.
-
-    Args:
-        net: frozen up to its features.
-        train: whose augmentation changes nothing.
-        judged: of the images that are watched.
-        batch_size: images a pass.
-    """
-    ordered, asked = (  # all of a split, in order, of which several processes would read a part each
-        Loader(of.split, of.preprocessing, batch_size=batch_size, device=of.device, workers=of.workers)
-        for of in (train, judged)
-    )
-    with torch.inference_mode():
-        width = net.head.pool(net.forward_features(next(ordered.epoch()).x[:1])).shape[1]
-    if 4 * width * (len(train.split) + len(judged.split)) > LARGEST_BYTES:
-        return None
-    seen, watched = (_pooled(net, loader).clone() for loader in (ordered, asked))
-    return FeatureLoader(train, seen), FeatureLoader(judged, watched)
-
-
-def probe(net: ConvNet) -> ConvNet:
-    """The head alone, as a network on features (N, F); it shares the weights."""
-    alone = ConvNet(nn.Identity(), [], Head(nn.Identity(), net.head.classifier, net.head.hidden))
-    alone.spec = net.spec
-    return alone
+def linear_probe(net: ConvNet) -> ConvNet:
+    """Return the head alone, as a network on features (N, F) that shares the head's weights."""
+    probe = ConvNet(nn.Identity(), [], Head(nn.Identity(), net.head.classifier, net.head.hidden))
+    probe.spec = net.spec
+    return probe

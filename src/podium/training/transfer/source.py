@@ -1,4 +1,4 @@
-"""Where a run's weights come from, who teaches it, and which of its parts are frozen at a step."""
+"""The weights that a run starts from, its teacher, and which parts of its network are frozen at a step."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from podium.weights.load import adapt_channels, statistics
 
 @dataclass(frozen=True)
 class Source:
-    """Weights that were read.
+    """Weights that were read, with what they came from.
 
     Args:
-        bundle: with classes and preprocessing.
-        pinned: its name, with the SHA-256 of its file: what `settings.yaml` and the card say.
+        bundle: the network with its classes and preprocessing.
+        pinned: its name and the SHA-256 of its file, as `settings.yaml` and the card have them.
     """
 
     bundle: Bundle
@@ -40,15 +40,19 @@ class Source:
 
 
 def read_source(name: str, setting: str = "weights") -> Source:
-    """A run or bundle, LIBRARY:NAME, or LIBRARY:NAME=FILE; with "@sha256:..." behind it, exactly that one.
+    """Read the weights that a name stands for.
+
+    Args:
+        name: a run or bundle, LIBRARY:NAME, or LIBRARY:NAME=FILE; "@sha256:..." after it pins the content.
+        setting: that has the name, for errors.
 
     Raises:
-        UsageError: there is no such thing, or it has changed since it was pinned.
+        UsageError: nothing has this name, or its content is not the pinned one.
         ModelFileError: it is damaged.
     """
     what, _, pin = name.partition(PIN)
     if Path(what).exists():
-        what = str(run_of(what))  # of a comparison, the run itself: another may be recommended later
+        what = str(run_of(what))  # for a comparison its recommended run, since it may recommend another one later
         made = bundle.load(what)
         where, digest = str(Path(what).resolve()), str(made.card["sha256"])
     elif ":" in what:
@@ -68,9 +72,9 @@ def read_source(name: str, setting: str = "weights") -> Source:
     return Source(made, f"{where}{PIN}{digest}")
 
 
-def same_source(asked: str, recorded: str | None) -> bool:
-    """Whether a name means what a run has on record."""
-    plain, _, pin = asked.partition(PIN)
+def same_source(name: str, recorded: str | None) -> bool:
+    """Return whether a name stands for the weights that a run has on record."""
+    plain, _, pin = name.partition(PIN)
     old, _, digest = (recorded or "").partition(PIN)
     peer, equals, file = plain.partition("=")
     where = str(run_of(plain).resolve()) if Path(plain).exists() else peer + equals + str(Path(file).resolve())
@@ -78,12 +82,20 @@ def same_source(asked: str, recorded: str | None) -> bool:
 
 
 def adapted(source: Source, s: Settings, data: Dataset) -> tuple[ConvNet, Preprocessing]:
-    """The network with its weights, made to fit a data set, and how images become its pixels.
+    """Fit a network that was read to a data set.
 
-    Classes that are the same, in whatever order, keep their classifier; others get a fresh one, a function of the seed.
+    Where the classes are the same, in whatever order, the classifier is kept; else it is drawn anew, from the seed.
+
+    Args:
+        source: of the weights.
+        s: of the run.
+        data: to train on.
+
+    Returns:
+        The network in training mode, and its preprocessing.
 
     Raises:
-        UsageError: the settings ask for another network or form than the weights are of.
+        UsageError: the settings name another network, form or size than the weights have.
     """
     net, old = source.bundle.model, source.bundle.preprocessing
     name = source.pinned.partition(PIN)[0]
@@ -122,7 +134,7 @@ def adapted(source: Source, s: Settings, data: Dataset) -> tuple[ConvNet, Prepro
 
 
 def _resized(net: ConvNet, size: int, name: str) -> ConvNet:
-    """The same weights for images of another size."""
+    """Return a network with the same weights for images of another size, in pixels."""
     other = rebuild({**net.spec, "image_size": size})
     state = net.state_dict()
     if any(value.shape != state[key].shape for key, value in other.state_dict().items()):
@@ -136,7 +148,16 @@ def _resized(net: ConvNet, size: int, name: str) -> ConvNet:
 
 @torch.no_grad()
 def reorder(net: ConvNet, order: list[int], name: str) -> None:
-    """Put the classifiers' rows into another order."""
+    """Put the rows of a network's classifiers into another order, in place.
+
+    Args:
+        net: whose head and auxiliary heads are changed.
+        order: for each new row the number of the old one.
+        name: of the network, for the error.
+
+    Raises:
+        ModelFileError: a classifier is not a linear layer.
+    """
     if order == sorted(order):
         return
     for part in (net.head, *net.auxiliary.values()):
@@ -149,11 +170,11 @@ def reorder(net: ConvNet, order: list[int], name: str) -> None:
 
 @dataclass(frozen=True)
 class Teacher:
-    """Who is imitated.
+    """A network that the student imitates.
 
     Args:
         source: the network and its preprocessing, which the student shares.
-        logits: of images (N, C, H, W), in the order of the data's classes.
+        logits: from images (N, C, H, W) to the teacher's logits, in the order of the data's classes.
     """
 
     source: Source
@@ -161,10 +182,15 @@ class Teacher:
 
 
 def read_teacher(name: str, data: Dataset, device: torch.device) -> Teacher:
-    """A teacher who knows exactly the data's classes.
+    """Read a teacher, which must have exactly the data's classes.
+
+    Args:
+        name: as `read_source` takes it.
+        data: to train on.
+        device: that trains.
 
     Raises:
-        UsageError: it does not, or sees another number of channels.
+        UsageError: it has other classes, or another number of channels.
     """
     source = read_source(name, "teacher")
     made, order = source.bundle, [source.bundle.classes.index(c) for c in data.classes if c in source.bundle.classes]
@@ -185,10 +211,14 @@ def read_teacher(name: str, data: Dataset, device: torch.device) -> Teacher:
 
 
 def check_same_pixels(preprocessing: Preprocessing, teacher: Preprocessing) -> None:
-    """Teacher and student look at the same numbers.
+    """Refuse a teacher that would get other pixels than the student.
+
+    Args:
+        preprocessing: of the student.
+        teacher: its preprocessing.
 
     Raises:
-        UsageError: they do not; names the first thing that differs.
+        UsageError: names the first thing that differs.
     """
     for key in ("image_size", "channels", "mean", "std", "channel_order", "white"):
         own, theirs = getattr(preprocessing, key), getattr(teacher, key)
@@ -197,10 +227,10 @@ def check_same_pixels(preprocessing: Preprocessing, teacher: Preprocessing) -> N
 
 
 def frozen_parts(s: Settings, net: ConvNet, step: int, total: int, steps_per_epoch: int) -> int:
-    """How many parts, of the stem and the stages, are frozen at a step (counted from 0) of `total`.
+    """Return how many parts of a network, counted from the stem, are frozen at a step (counted from 0) of `total`.
 
-    All that `freeze` names until `unfreeze`; then one after the other thaws, from the top, until none is left at twice
-    that time [Howard and Ruder 2018, section 3.3, "gradual unfreezing"].
+    Everything up to the part that `freeze` names is frozen until `unfreeze`. Then the parts thaw one after the other, the
+    last one first, until all train at twice that time [Howard and Ruder 2018, section 3.3, "gradual unfreezing"].
     """
     if s.freeze is None:
         return 0

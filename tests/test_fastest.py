@@ -9,7 +9,7 @@ import torch
 import podium
 from podium.settings import Settings, read_file
 from podium.training.autotune import fastest as probe
-from podium.training.autotune.fastest import fastest_way, lay_out
+from podium.training.autotune.fastest import fastest_setting, set_memory_format
 
 CPU = torch.device("cpu")
 LARGE = 10**9
@@ -40,7 +40,7 @@ class Clock:
 
 def choose(clock, net=None, steps=1000, macs=LARGE, **settings):
     s = Settings(model="resnet20", batch_size=16, **settings)
-    return fastest_way(net or network(), s, CPU, macs, steps, seconds=clock)
+    return fastest_setting(net or network(), s, CPU, macs, steps, seconds=clock)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_without_a_place_to_remember_it_is_tried_again(tmp_path):
 
 
 def test_trials_leave_the_network_as_it_is():
-    net = lay_out(network("mobilenet_v1"), "channels_last")
+    net = set_memory_format(network("mobilenet_v1"), "channels_last")
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     for way in (("off", "channels_last"), ("off", "contiguous"), ("bf16", "channels_last")):
         assert probe.step_seconds(net, Settings(model="mobilenet_v1"), way, 2) > 0
@@ -134,7 +134,7 @@ def test_a_network_brings_images_into_its_order():
     net.stem.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     images = torch.randn(2, 3, 32, 32).to(memory_format=torch.channels_last)
     for order in ("contiguous", "channels_last"):
-        lay_out(net, order)(images)
+        set_memory_format(net, order)(images)
         assert seen[-1].is_contiguous(memory_format=probe.FORMATS[order])
 
 

@@ -9,8 +9,8 @@ import torch
 import podium
 from podium.errors import NumericError, UsageError
 from podium.settings import Settings
-from podium.training import step, watch
-from podium.training.watch import WINDOW, Watch
+from podium.training import stalls, step
+from podium.training.stalls import WINDOW, StallDetector
 from test_training import toy
 
 QUICK = {"epochs": 2, "batch_size": 16, "image_size": 32}
@@ -18,8 +18,8 @@ QUICK = {"epochs": 2, "batch_size": 16, "image_size": 32}
 
 def said(losses, norms):
     """What is said over these steps, if anything is."""
-    w = Watch(classes=10)
-    return [text for loss, norm in zip(losses, norms, strict=True) if (text := w.stuck(loss, norm)) is not None]
+    detector = StallDetector(classes=10)
+    return [text for loss, norm in zip(losses, norms, strict=True) if (text := detector.update(loss, norm)) is not None]
 
 
 def test_a_gradient_of_nothing_is_said_once_with_its_cause():
@@ -41,8 +41,8 @@ def test_a_run_that_learns_or_is_done_is_not_accused():
     assert said([0.01 + 0.00001 * (n % 2) for n in range(500)], [1e-4] * 500) == []
 
 
-def test_the_warning_is_in_the_log_and_the_run_goes_on(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(watch, "WINDOW", 4)
+def test_the_warning_is_in_the_log_and_the_run_goes_on(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(stalls, "WINDOW", 4)
     net = podium.create_model("lenet5_modern", num_classes=2, image_size=32, in_chans=1)
     for parameter in net.head.classifier.parameters():  # nothing behind it learns
         parameter.requires_grad_(False).zero_()
@@ -50,7 +50,8 @@ def test_the_warning_is_in_the_log_and_the_run_goes_on(tmp_path, monkeypatch, ca
     (row,) = [row for row in run.rows() if row["event"] == "warning"]
     assert row["step"] == 3, "the fourth step"
     assert run.finished
-    assert capsys.readouterr().err.count("warning: the gradient has been zero for 4 steps") == 1
+    (said,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert said.getMessage().startswith("the gradient has been zero for 4 steps")
 
 
 def test_a_network_frozen_as_a_whole_is_refused(tmp_path):
@@ -70,7 +71,7 @@ def poisoned(monkeypatch):
     return poison
 
 
-def test_a_step_that_is_not_finite_may_be_left_out(tmp_path, poisoned, capsys):
+def test_a_step_that_is_not_finite_may_be_left_out(tmp_path, poisoned, caplog):
     poisoned(2)
     run = podium.train("resnet20", toy(), tmp_path / "run", on_nan="skip:1", **QUICK)
     assert run.result["steps"] == 12
@@ -79,7 +80,8 @@ def test_a_step_that_is_not_finite_may_be_left_out(tmp_path, poisoned, capsys):
     assert row["step"] == 2
     assert len(row["images"]) == 16
     assert "left out" in row["text"]
-    assert "warning: step 2 left out" in capsys.readouterr().err
+    (said,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert "step 2 left out" in said.getMessage()
 
 
 def test_no_more_than_so_many_and_a_resume_remembers_how_many(tmp_path, poisoned):

@@ -1,0 +1,238 @@
+"""A training run under way: its network, optimiser, moving average and position, and how they get to disk and back."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import nn
+
+from podium.data.loader import Batch
+from podium.data.roles import read_record, record_of
+from podium.errors import UsageError
+from podium.evaluation.evaluate import Outputs
+from podium.models.convnet import ConvNet
+from podium.runs import bundle, checkpoint
+from podium.runs.folder import RunFolder
+from podium.settings import to_steps
+from podium.training.optim import EMA, learning_rate, make_optimizer
+from podium.training.plan import Plan
+from podium.training.result import card, check_disk
+from podium.training.stalls import StallDetector
+from podium.training.transfer.features import TrainedPart
+from podium.training.transfer.source import frozen_parts
+from podium.weights.load import load_state
+
+# Called after every step with (steps done, steps in all, what to show) and after every epoch with its log row.
+Progress = Callable[[int, int, dict[str, Any]], None]
+
+logger = logging.getLogger("podium")
+
+
+class Run:
+    """The state of a training run, and what of it is read from and written to the run folder.
+
+    Every rank has one; only rank 0 writes.
+
+    Args:
+        plan: of the run.
+        part: what takes the steps.
+        folder: of the run.
+        progress: see `Progress`.
+    """
+
+    def __init__(self, plan: Plan, part: TrainedPart, folder: RunFolder, progress: Progress) -> None:
+        self.plan, self.settings, self.ranks = plan, plan.settings, plan.ranks
+        self.net, self.part = plan.net, part
+        self.folder, self.progress = folder, progress
+        self.per_epoch = len(plan.train)
+        self.total = to_steps("duration", self.settings.duration, self.per_epoch)
+        self.optimizer = make_optimizer(self.net, self.settings)
+        self.ema = EMA(self.net, self.settings.ema) if self.settings.ema else None
+        self.stalls = StallDetector(len(plan.data.classes))
+        self.buffers = list(self.net.buffers())  # batch-norm statistics, which a batch of NaN would spoil
+        self.at = checkpoint.Position(devices=[self.ranks.world], threads=[self.settings.threads or 1])
+        self.objective: nn.Module | None = None
+        self.outputs: Outputs | None = None  # of the last evaluation
+        self.events: Any = None  # the TensorBoard writer of rank 0
+        self.clock = self.saved_at = time.monotonic()
+        self.pause = 0.0
+
+    # Where the run is
+
+    @property
+    def epoch(self) -> int:
+        """The number of the epoch that the steps so far have reached, from 1."""
+        return -(-self.at.step // self.per_epoch)
+
+    @property
+    def evaluation_due(self) -> bool:
+        """Whether an epoch, or the run, has ended since the network was last evaluated."""
+        ended = self.at.step % self.per_epoch == 0 or self.at.step == self.total
+        return self.at.step > self.at.evaluated and ended
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to train and to evaluate: after the last step, or once `patience` has run out."""
+        if self.at.step != self.at.evaluated:
+            return False
+        patience = self.settings.patience
+        return self.at.step == self.total or (patience > 0 and self.epoch - self.at.best["epoch"] >= patience)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that the run has taken so far, those before a resume included."""
+        return time.monotonic() - self.clock
+
+    def learning_rate(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0."""
+        return learning_rate(step, self.total, self.per_epoch, self.settings)
+
+    def objective_of(self, batch: Batch) -> nn.Module:
+        """Return what computes the loss of the next step, made anew when other parts of the network are frozen."""
+        thawed = False
+        if self.settings.unfreeze is not None:
+            parts = frozen_parts(self.settings, self.net, self.at.step, self.total, self.per_epoch)
+            thawed = len(self.net.frozen) != parts
+            if thawed:
+                self.net.freeze_first(parts)
+        if self.objective is None or thawed:
+            self.objective = self.ranks.objective(self.part.net, self.plan.criterion, batch.x)
+        return self.objective
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Give the network its averaged weights within this context, where the run has an EMA."""
+        return self.ema.applied() if self.ema is not None else nullcontext()
+
+    # What lies on disk
+
+    def begin(self, duration: str, *, given: bool) -> None:
+        """Go on from the newest good checkpoint, or log the start of a new run.
+
+        Args:
+            duration: as it was requested, for the log.
+            given: whether the network was handed in: its weights cannot be drawn again, so they are saved at once.
+
+        Raises:
+            UsageError: the data are not those the run began with.
+            ModelFileError: every checkpoint is damaged.
+            MachineError: the disk has not enough room for the run.
+        """
+        resumed = any(checkpoint.newest(self.folder.path))
+        if resumed:
+            self._restore()
+        self.ranks.wait()  # until all have read what rank 0 writes next
+        if self.ranks.leads:
+            self.at.log_rows = self.folder.keep_log(self.at.log_rows)
+            if read_record(self.folder.path) is None:
+                record_of(self.plan.data, self.plan.earlier).write(self.folder.path)
+            check_disk(self.folder, self.net, self.optimizer, self.settings)
+        self.clock = time.monotonic() - self.at.seconds
+        if self.at.log_rows == 0:
+            self._log_start(duration)
+        if given and not resumed:
+            self.save()
+        self.saved_at, self.pause = time.monotonic(), checkpoint.pause(self.settings.checkpoint_every, 0.0)
+        if self.ranks.leads:
+            self.events = _tensorboard(self.folder, self.at.step)
+
+    def _restore(self) -> None:
+        """Put weights, optimiser, moving average and position back as the newest good checkpoint has them."""
+        with self.ranks.rank_0_before():  # it sets damaged checkpoints aside
+            tensors, values, damaged = checkpoint.load_newest(self.folder.path)
+        for line in damaged if self.ranks.leads else ():
+            logger.warning(f"{line}; going on from the one before it")
+        if not self.plan.data.is_what(values["images"]):
+            what = f"data: the images of {self.plan.data.name} are not those the run began with"
+            raise UsageError(what, "put them back, or start another run with -o")
+        weights = {k.removeprefix("net."): v for k, v in tensors.items() if k.startswith("net.")}
+        load_state(self.net, weights, str(self.folder.path))
+        checkpoint.restore_optimizer(self.optimizer, tensors)
+        if self.ema is not None:
+            for name in self.ema.values:
+                self.ema.values[name].copy_(tensors[f"average.{name}"])
+        at = self.at = checkpoint.Position.read(values)
+        at.threads = at.threads or [int(row["threads"]) for row in self.folder.rows()[:1] if "threads" in row]
+        for numbers, here in ((at.devices, self.ranks.world), (at.threads, self.settings.threads or 1)):
+            if numbers[-1:] != [here]:
+                numbers.append(here)
+
+    def save(self) -> None:
+        """Write a checkpoint, from which a resumed run has the same bits."""
+        if not self.ranks.leads:
+            return
+        tensors = {f"net.{k}": v for k, v in self.net.state_dict().items()}
+        tensors |= checkpoint.optimizer_state(self.optimizer)
+        if self.ema is not None:
+            tensors |= {f"average.{k}": v for k, v in self.ema.values.items()}
+        self.at.seconds = self.seconds
+        self.folder.sync_log()
+        checkpoint.save(self.folder.path, tensors, {**self.at.to_dict(), "images": self.plan.fingerprint})
+
+    def save_if_due(self) -> None:
+        """Write a checkpoint once the time between two of them is over."""
+        now = time.monotonic()
+        if now - self.saved_at > self.pause:
+            self.save()
+            self.saved_at = time.monotonic()
+            self.pause = checkpoint.pause(self.settings.checkpoint_every, self.saved_at - now)
+
+    def save_bundle(self, net: ConvNet, split: str, scores: dict[str, Any]) -> None:
+        """Write a network's weights and their card, with the scores on a split."""
+        if self.ranks.leads:
+            facts = card(self.plan, split, self.at.step, scores)
+            bundle.save(self.folder.path, net, self.plan.data.classes, self.plan.preprocessing, facts)
+
+    # What the log says
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Append a row to the log."""
+        if self.ranks.leads:
+            self.folder.log(row)
+        self.at.log_rows += 1
+
+    def log_epoch(self, row: dict[str, Any]) -> None:
+        """Append the row of an epoch to the log, show it, and draw it for TensorBoard."""
+        self.log(row)
+        self.progress(self.at.step, self.total, row)
+        for name in ("train_loss", "lr", "top1", "loss") if self.events is not None else ():
+            self.events.add_scalar(name, row[name], self.at.step)
+
+    def warn(self, text: str, images: list[int] | None = None) -> None:
+        """Log a warning and show it.
+
+        Args:
+            text: of the warning.
+            images: indices of the training images that it is about.
+        """
+        self.log({"event": "warning", "step": self.at.step, "text": text} | ({"images": images} if images else {}))
+        if self.ranks.leads:
+            logger.warning(text)
+
+    def _log_start(self, duration: str) -> None:
+        self.log(
+            {
+                "event": "start",
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+                "threads": torch.get_num_threads(),
+                "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+                "model": self.settings.model,
+                "data": self.plan.data.name,
+                "params": self.plan.cost.params,
+                "steps": self.total,
+                "duration": duration,
+                "devices": self.ranks.world,
+            }
+        )
+
+
+def _tensorboard(folder: RunFolder, step: int) -> Any:
+    from tensorboardX import SummaryWriter
+
+    return SummaryWriter(str(folder.path / "events"), purge_step=step or None)
