@@ -231,7 +231,7 @@ def test_a_side_of_nothing_is_refused(photos, tmp_path):
 
 def test_a_full_disk_is_said_and_leaves_nothing_behind(photos, tmp_path):
     program = (
-        "import resource, signal, sys; from podium import cli; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "import resource, signal, sys; from podium.cli import main as cli; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, (20000, {resource.RLIM_INFINITY}));"
         f"sys.exit(cli.main(['pack', {str(photos)!r}, '-o', 'p']))"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 from podium.api.settings_fields import DistillFields, SettingsFields
 from podium.calls import public
@@ -78,19 +78,9 @@ def prune(
     s, images = as_parent(merged, parent, loaded(data))
     refuse_resize(merged, "prune", images.resize)
     origin = moved(merged.origin, merged.settings, s, "the run that it starts from")
+    options: dict[str, Any] = {"depth": depth, "controls": controls, "tolerance": tolerance, "watch": watch}
     with computing_with(_threads_given(origin, s.threads)):
-        shrunk = run_pruning(
-            parent,
-            images,
-            out,
-            target,
-            s,
-            depth=depth,
-            controls=controls,
-            tolerance=tolerance,
-            origin=origin,
-            watch=watch,
-        )
+        shrunk = run_pruning(parent, images, out, target, s, origin=origin, **options)
     report_run(shrunk.run, images)
     return shrunk
 
