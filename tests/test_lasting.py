@@ -225,7 +225,7 @@ def test_two_packs_of_one_name_do_not_meet(photos, tmp_path, write):
     def meanwhile(done, count):
         if done == 3 and not made:
             made.append(None)
-            code = "import sys; from podium import cli; sys.exit(cli.main(sys.argv[1:]))"
+            code = "import sys; from podium.cli import main as cli; sys.exit(cli.main(sys.argv[1:]))"
             words = ["pack", photos.source, "-o", str(tmp_path / "p"), *(["--shards"] if write is write_shards else [])]
             path = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
             subprocess.run([sys.executable, "-c", code, *words], env=path, check=True, capture_output=True)

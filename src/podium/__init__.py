@@ -4,7 +4,30 @@ The public names are imported on first use, so that `import podium` costs next t
 """
 
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for type checkers and editors, which do not see what is imported on first use
+    from podium.api.compare import compare as compare
+    from podium.api.deploy import export as export
+    from podium.api.deploy import quantize as quantize
+    from podium.api.evaluate import evaluate as evaluate
+    from podium.api.smaller import distill as distill
+    from podium.api.smaller import prune as prune
+    from podium.api.smaller import slim as slim
+    from podium.api.train import train as train
+    from podium.api.weights import import_weights as import_weights
+    from podium.comparison.leaderboard import Leaderboard as Leaderboard
+    from podium.data.check import check as check
+    from podium.data.dataset import Dataset as Dataset
+    from podium.data.sources import load_data as load_data
+    from podium.deployment.load import load as load
+    from podium.errors import PodiumError as PodiumError
+    from podium.models import architecture as architecture
+    from podium.models import list_models as list_models
+    from podium.runs.bundle import Bundle as Bundle
+    from podium.settings import Settings as Settings
+    from podium.verification import verify as verify
+    from podium.weights.create import create_model as create_model
 
 __version__ = "0.1.0"
 

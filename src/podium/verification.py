@@ -1,6 +1,6 @@
-"""Files held against the digests that were recorded for them, and the way back to the weights they came from.
+"""`podium.verify`: the files of a model checked against their recorded digests, and the weights that the model came from.
 
-Each file is opened by the reader that everyday use takes: what is verified here is what `podium predict` and `--resume` accept.
+Each file is opened by the reader of everyday use, so that what passes here is what `podium predict` and `--resume` accept.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ CARD = "card.json"
 
 @public
 def verify(path: str | Path) -> dict[str, Any]:
-    """Compute again every digest that a model carries.
+    """Check the files of a model against the digests that were recorded when they were written.
 
     Args:
-        path: a run folder or bundle, or a comparison's folder for the run it recommends; an exported file, or a folder that `podium quantize` made, which need no torch.
+        path: a run folder, a bundle, or a comparison's folder for the run it recommends. Also an exported file or a folder
+            that `podium quantize` made, which need no torch.
 
     Returns:
-        {path, ok, files: [{file, sha256, checked, error}], origins: [{as, source, sha256, state, origins}]}; `error` is None
-        where a file is what was written, `checked` is false for a card without a digest, and `state` of weights that others
-        came from is "unchanged", "changed" or "gone".
+        {path, ok, files: [{file, sha256, checked, error}], origins: [{as, source, sha256, state, origins}]}. `error` is None
+        if the file is as it was written; `checked` is false for a card without a digest. `origins` are the weights that the
+        model came from, whose `state` is "unchanged", "changed", "gone", or None if it is not known where they lie.
 
     Raises:
         ModelFileError: there is no model at the path.
-        UsageError: it is of a format that carries no digest.
+        UsageError: the file is of a format that carries no digest.
     """
     path = run_of(path)
     files, card = _exported(file_of(path)) if is_exported(path) else _bundle(path)
@@ -46,11 +47,12 @@ def verify(path: str | Path) -> dict[str, Any]:
 
 
 def _row(path: Path, error: str | None) -> dict[str, Any]:
+    """What is said of one file."""
     return {"file": path.name, "sha256": digest(path), "checked": True, "error": error}
 
 
 def digest(path: Path) -> str | None:
-    """SHA-256 of a file, or None where it cannot be read."""
+    """The SHA-256 of a file, or None if it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -58,7 +60,8 @@ def digest(path: Path) -> str | None:
         return None
 
 
-def _error(read: Callable[[], Any]) -> str | None:
+def _error_of(read: Callable[[], Any]) -> str | None:
+    """What is wrong with a file, by the function that reads it; None if nothing is."""
     try:
         read()
     except PodiumError as error:
@@ -67,7 +70,7 @@ def _error(read: Callable[[], Any]) -> str | None:
 
 
 def _exported(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The files of an exported network, and its card."""
+    """The files of an exported network with what is wrong with each, and its card."""
     if path.suffix.lower() == ".pt2":
         raise UsageError(f"{path}: torch's format carries no digest", "verify the run, or its .onnx")
     parts = [path, path.with_suffix(".bin")] if path.suffix.lower() == ".xml" else [path]
@@ -78,7 +81,7 @@ def _exported(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         except OSError as error:
             raise ModelFileError(f"{part}: cannot be read ({error.strerror})", "check the path") from None
     card: dict[str, Any] = {}
-    problem = _error(lambda: card.update((read_ir if len(parts) == 2 else read_onnx)(str(path), *contents)))
+    problem = _error_of(lambda: card.update((read_ir if len(parts) == 2 else read_onnx)(str(path), *contents)))
     rows = [_row(part, problem) for part in parts]
     recorded = _json(path.with_name(CARD)).get("sha256")  # in a folder that `podium quantize` made
     for row in rows:
@@ -88,26 +91,25 @@ def _exported(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
 
 
 def _bundle(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The files of a run or bundle, and its card."""
-    from podium.runs import bundle
-    from podium.runs import checkpoint as state
+    """The files of a run or bundle with what is wrong with each, and its card."""
+    from podium.runs import bundle, checkpoint
 
     folder = path.parent if path.name in (bundle.WEIGHTS, bundle.CARD) else path
-    checkpoints = list(state.newest(folder))
+    checkpoints = list(checkpoint.newest(folder))
     if not (folder / bundle.CARD).is_file() and not checkpoints:
         raise ModelFileError(f"{folder}: no run, bundle or exported file", "give the folder of a run")
     rows = []
     if (folder / bundle.CARD).is_file():
-        problem = _error(lambda: bundle.load(folder))
+        problem = _error_of(lambda: bundle.load(folder))
         weights = problem if problem is not None and bundle.WEIGHTS in problem else None
         rows = [_row(folder / bundle.WEIGHTS, weights), _row(folder / bundle.CARD, None if weights else problem)]
         rows[1]["checked"] = bundle.SEAL in _json(folder / bundle.CARD)
-    rows += [_row(checkpoint, _error(partial(state.read, checkpoint))) for checkpoint in checkpoints]
+    rows += [_row(file, _error_of(partial(checkpoint.read, file))) for file in checkpoints]
     return rows, _json(folder / bundle.CARD)
 
 
 def _json(path: Path) -> dict[str, Any]:
-    """What a card says, or nothing where there is none, or none that can be read."""
+    """The content of a card; empty if there is none or it cannot be read."""
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -116,9 +118,14 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _origins(card: dict[str, Any], folder: Path, below: frozenset[str]) -> list[dict[str, Any]]:
-    """The weights that a card in a folder names, and those that their cards name; `below` has the names on the way here.
+    """The weights that a card names, with those that their own cards name.
 
-    Where they lie is found in the settings of the run; a card that left its machine alone has their names and digests only.
+    The run's settings say where the weights lie. A card whose run is not here has their names and digests only.
+
+    Args:
+        card: the card.
+        folder: the folder that it lies in.
+        below: the names that led to this card, so that a circle ends.
     """
     from podium.runs.folder import source_on_record
 

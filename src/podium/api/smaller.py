@@ -82,15 +82,7 @@ def prune(
     refuse_resize(merged, "prune", images.resize)
     origin = moved(merged.origin, merged.settings, s, "the run that it starts from")
     with computing_with(_threads_given(origin, s.threads)):
-        shrunk = run_pruning(
-            parent,
-            images,
-            out,
-            s,
-            how,
-            origin=origin,
-            watch=watch,
-        )
+        shrunk = run_pruning(parent, images, out, s, how, origin=origin, watch=watch)
     report_run(shrunk.run, images)
     return shrunk
 
