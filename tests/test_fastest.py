@@ -1,4 +1,4 @@
-"""The arithmetic and the order in memory that a run trains in: tried once, remembered, and never taken by a hair."""
+"""The precision and the memory format that a run trains in: timed once, remembered, and not changed for a small gain."""
 
 import json
 import stat
@@ -8,7 +8,7 @@ import torch
 
 import podium
 from podium.settings import Settings, read_file
-from podium.training.autotune import fastest as probe
+from podium.training.autotune import fastest
 from podium.training.autotune.fastest import fastest_setting, set_memory_format
 
 CPU = torch.device("cpu")
@@ -100,7 +100,7 @@ def test_the_second_run_costs_nothing_and_another_form_is_another_question():
     "content", ["{", "[1, 2]", "\0\0", '{"KEY": 7}', '{"KEY": {"amp": "int8", "memory_format": 1}}']
 )
 def test_a_damaged_memory_is_written_anew(content):
-    cache = probe.cache_folder() / "fastest.json"
+    cache = fastest.cache_folder() / "fastest.json"
     choose(Clock(100, 60))
     key = next(iter(json.loads(cache.read_text())))
     cache.write_text(content.replace("KEY", key))
@@ -124,7 +124,7 @@ def test_trials_leave_the_network_as_it_is():
     net = set_memory_format(network("mobilenet_v1"), "channels_last")
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     for way in (("off", "channels_last"), ("off", "contiguous"), ("bf16", "channels_last")):
-        assert probe.step_seconds(net, Settings(model="mobilenet_v1"), way, 2) > 0
+        assert fastest.step_seconds(net, Settings(model="mobilenet_v1"), way, 2) > 0
     assert all(torch.equal(tensor, before[name]) for name, tensor in net.state_dict().items())
     assert net.memory_format is torch.channels_last
 
@@ -135,21 +135,21 @@ def test_a_network_brings_images_into_its_order():
     images = torch.randn(2, 3, 32, 32).to(memory_format=torch.channels_last)
     for order in ("contiguous", "channels_last"):
         set_memory_format(net, order)(images)
-        assert seen[-1].is_contiguous(memory_format=probe.FORMATS[order])
+        assert seen[-1].is_contiguous(memory_format=fastest.FORMATS[order])
 
 
 def test_what_was_chosen_is_written_down_and_holds_on_resume(tmp_path, monkeypatch):
     from test_training import toy
 
-    monkeypatch.setattr(probe, "SMALLEST_MACS", 1)
-    monkeypatch.setattr(probe, "FEWEST_STEPS", 1)
-    monkeypatch.setattr(probe, "step_seconds", Clock(100, 90, 40, 50))
+    monkeypatch.setattr(fastest, "SMALLEST_MACS", 1)
+    monkeypatch.setattr(fastest, "FEWEST_STEPS", 1)
+    monkeypatch.setattr(fastest, "step_seconds", Clock(100, 90, 40, 50))
     settings = {"epochs": 1, "batch_size": 32, "image_size": 32}
     run = podium.train("mobilenet_v1", toy(), tmp_path / "run", **settings)
     recorded = read_file(run / "settings.yaml")
     assert (recorded["amp"], recorded["memory_format"]) == ("off", "contiguous")
-    (probe.cache_folder() / "fastest.json").unlink()
-    monkeypatch.setattr(probe, "step_seconds", Clock())  # asked again it would fail
+    (fastest.cache_folder() / "fastest.json").unlink()
+    monkeypatch.setattr(fastest, "step_seconds", Clock())  # asked again it would fail
     (run / "result.json").unlink()  # as if it had been killed before the end
     again = podium.train("mobilenet_v1", toy(), tmp_path / "run", resume=True, **settings)
     assert (read_file(again / "settings.yaml"), again.result["steps"]) == (recorded, 3)
@@ -157,6 +157,6 @@ def test_what_was_chosen_is_written_down_and_holds_on_resume(tmp_path, monkeypat
 
 def test_the_memory_is_written_whole():
     choose(Clock(100, 60))
-    files = list(probe.cache_folder().iterdir())
+    files = list(fastest.cache_folder().iterdir())
     assert [path.name for path in files] == ["fastest.json"]
     assert stat.S_ISREG(files[0].stat().st_mode)

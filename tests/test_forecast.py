@@ -17,8 +17,7 @@ from podium.models.convnet import ConvNet
 from podium.settings import Settings, duration
 from podium.training import loop, plan
 from podium.training import step as step_of
-from podium.training.autotune import fastest as probe
-from podium.training.autotune import forecast, trial
+from podium.training.autotune import fastest, forecast, trial
 from podium.training.autotune.forecast import Pace, at_least, format_seconds
 from podium.weights.create import create_model
 
@@ -204,7 +203,7 @@ class Machine:
     sampled(
         [
             (20, 0.5, 1.5, 4.0, {}),  # steps that take long, as of VGG on photos
-            (60, 0.5, 1.5, 15.0, {"val": 0.2}),  # judged once more at the end, by test images
+            (60, 0.5, 1.5, 15.0, {"val": 0.2}),  # evaluated once more at the end, on test images
             (20, 0.1, 2.0, 0.0, {"ema": 0.9}),  # an evaluation that takes as long as an epoch
             (30, 1.0, 0.01, 2.0, {"batch_size": 400}),
         ],
@@ -247,7 +246,7 @@ def test_a_budget_without_room_for_a_step_is_refused_with_one_that_has_it(small_
 
 
 def test_a_trial_of_precisions_has_its_share_of_a_budget(tmp_path, monkeypatch):
-    monkeypatch.setattr(probe, "native_bf16", lambda device: True)
+    monkeypatch.setattr(fastest, "native_bf16", lambda device: True)
     asked = []
 
     def seconds(net, s, way, images):
@@ -258,7 +257,7 @@ def test_a_trial_of_precisions_has_its_share_of_a_budget(tmp_path, monkeypatch):
 
     def chosen(within):
         cache = tmp_path / f"{within}.json"
-        return probe.fastest_setting(
+        return fastest.fastest_setting(
             net, s, torch.device("cpu"), 41_000_000, math.inf, seconds=seconds, within=within, cache=cache
         )
 

@@ -227,3 +227,12 @@ def test_a_budget_becomes_steps_and_is_exact_from_there(tmp_path):
     assert again.returncode == 0, again.stderr
     assert digest(out) == digest(tmp_path / "again")
     assert json.loads((out / "result.json").read_text())["steps"] == steps
+
+
+def test_a_position_is_read_from_checkpoints_of_older_versions_and_written_so_that_they_read_it():
+    at = state.Position(step=7, evaluated=4, threads=[2])
+    values = at.to_dict()
+    assert values["judged"] == 4
+    assert "evaluated" not in values
+    assert state.Position.read(values) == at
+    assert state.Position.read({**vars(at), "images": "of the data"}) == at

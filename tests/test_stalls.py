@@ -1,6 +1,7 @@
 """A run that goes nowhere says so, with the likely cause; single bad steps may be left out, small remainders never fail."""
 
 import json
+import logging
 import math
 
 import pytest
@@ -111,3 +112,16 @@ def test_an_image_smaller_than_the_network_needs_is_refused_before_training(podi
     asked = ["--image-size", "8", "--no-small", "--steps", "1", "-o", "run"]
     podium("train", name, "digits", *asked).refused(2, name, "8")
     assert not (tmp_path / "run" / "settings.yaml").exists()
+
+
+def test_what_the_library_logs_is_printed_by_the_command_line_alone(podium, monkeypatch):
+    from podium.cli import networks
+
+    def models(arguments):
+        logging.getLogger("podium").warning("of something")
+        logging.getLogger("podium").info("on something")
+        return 0
+
+    monkeypatch.setattr(networks, "models", models)
+    assert podium("models").err == "warning: of something\nnote: on something\n"
+    assert logging.getLogger("podium").handlers == []

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,12 @@ class Callbacks:
 
 @dataclass(frozen=True)
 class _Request:
-    """What `train` was called with, and when on the monotonic clock: a time budget pays for what comes before the steps."""
+    """What `train` was called with.
+
+    Args:
+        settings, origin, resume, elastic, data, net, callbacks: as `train` takes them.
+        start: when it was called, on the monotonic clock: a time budget also pays for what comes before the steps.
+    """
 
     settings: Settings
     origin: dict[str, Origin]
@@ -68,7 +73,7 @@ class _Request:
     data: Dataset | None
     net: ConvNet | None
     callbacks: Callbacks
-    start: float = field(default_factory=time.monotonic)
+    start: float
 
 
 def train(
@@ -103,11 +108,14 @@ def train(
     folder = RunFolder(out)
     with computing_with(None), ranks_here(settings.device) as ranks:
         heard = callbacks if callbacks is not None and ranks.leads else Callbacks()
-        _train(_Request(settings, origin or {}, resume or restarted(), elastic, data, net, heard), folder, ranks)
+        resume = resume or restarted()
+        start = time.monotonic()
+        _train(_Request(settings, origin or {}, resume, elastic, data, net, heard, start), folder, ranks)
     return folder
 
 
 def _train(request: _Request, folder: RunFolder, ranks: Ranks) -> None:
+    """Decide the settings of a run, prepare it and train it; of a finished one, make again what it has lost."""
     begun = request.resume and folder.started
     ranks.wait()  # until all have looked, before one writes
     recorded = recorded_settings(folder) if begun else {}
