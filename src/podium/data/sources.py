@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from podium.data.dataset import SPLITS, Dataset, Split
 from podium.data.decode import FORMATS, RESIZES, decode
 from podium.data.folders import find_archive, list_path
 from podium.data.image_file import ImageFile
-from podium.data.images import ArrayImages, FileImages
+from podium.data.images import ArrayImages, FileImages, Progress
 from podium.data.layout import LAYOUT, OUTSIDE, Listing, not_utf8
 from podium.data.names import look_alike, look_alikes, show
 from podium.data.pack import is_pack, read_pack
@@ -35,9 +34,6 @@ NAMED = {
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 PHOTO_SIZE, PHOTO_CROP = 224, 0.875
 TOLERATED = 0.01  # share of bad images that on_bad="skip" leaves out; one is always tolerated
-
-
-Progress = Callable[[int, int], None]  # called with (done, in all)
 
 
 @public
