@@ -1,4 +1,4 @@
-"""Named sets that fit in memory: the digits, IDX files (MNIST, Fashion-MNIST), CIFAR's python batches."""
+"""Data sets that are read into memory as arrays: the digits, IDX files (MNIST, Fashion-MNIST) and CIFAR's Python batches."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import io
 import lzma
 import math
 import os
-import pickle  # only the restricted Unpickler below
+import pickle  # only for the restricted Unpickler below
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,9 +27,11 @@ from podium.errors import DataError
 
 DIGITS = tuple("0123456789")
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
-# The start of the SHA-256 over all training labels and the first 1,000 training images.
+# The two sets are recognised by the start of the SHA-256 of all training labels and the first 1,000 training images.
 MNIST, FASHION_MNIST = "908913994ec35a5c", "74ee24ac06f9c9b9"
-READERS: dict[str, tuple[bytes, Callable[[bytes], bytes]]] = {  # by ending: how the content begins, and what unpacks it
+READERS: dict[
+    str, tuple[bytes, Callable[[bytes], bytes]]
+] = {  # ending -> how the content begins, and the function that unpacks it
     "": (b"", bytes),
     ".gz": (b"\x1f\x8b", gzip.decompress),
     ".xz": (b"\xfd7zXZ\0", lzma.decompress),
@@ -37,7 +39,7 @@ READERS: dict[str, tuple[bytes, Callable[[bytes], bytes]]] = {  # by ending: how
 
 
 def load_digits() -> Dataset:
-    """The 1,797 handwritten digits that scikit-learn carries, 8x8 brought to 32x32; one image in five is for testing."""
+    """Load the 1,797 handwritten digits that scikit-learn has, enlarged from 8x8 to 32x32; one image in five is a test image."""
     from sklearn.datasets import load_digits as load
     from sklearn.model_selection import train_test_split
 
@@ -54,13 +56,13 @@ def load_digits() -> Dataset:
 
 
 def find_file(folder: Path, stem: str) -> Path | None:
-    """A file of this name, plain, .gz or .xz."""
+    """Find a file of this name, plain, .gz or .xz; None where there is none."""
     return next((folder / (stem + end) for end in READERS if os.path.isfile(folder / (stem + end))), None)
 
 
 def _unpacked(path: Path) -> bytes:
     try:
-        content = path.read_bytes()  # which says what it is; browsers unpack some, and leave their names
+        content = path.read_bytes()  # the content decides: browsers unpack files and keep their names
         unpack = next((unpack for start, unpack in READERS.values() if start and content.startswith(start)), bytes)
         return unpack(content)
     except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
@@ -68,7 +70,7 @@ def _unpacked(path: Path) -> bytes:
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """An IDX file of bytes: two zeros, type 8, the number of dimensions, each as a big-endian integer, the data."""
+    """Read an IDX file of bytes: two zeros, type 8, the number of dimensions, each dimension as a big-endian integer, the data."""
     data = _unpacked(path)
     if len(data) < 4 or data[:3] != b"\0\0\x08" or not 1 <= data[3] <= 4 or len(data) < 4 + 4 * data[3]:
         raise DataError(f"{show(path)}: not an IDX file of bytes", "download it again")
@@ -81,12 +83,12 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def is_idx(folder: Path) -> bool:
-    """Whether the folder holds MNIST's four files, or some of them; or those of sets named like EMNIST's."""
+    """Whether a folder holds some of MNIST's four files, or files named like EMNIST's."""
     return find_file(folder, "train-images-idx3-ubyte") is not None or bool(_prefixes(folder))
 
 
 def _prefixes(folder: Path) -> list[str]:
-    """What comes before MNIST's names in a folder, such as "emnist-letters-"."""
+    """The prefixes before MNIST's names in a folder, such as "emnist-letters-"."""
     stem = "train-images-idx3-ubyte"
     names = (
         path.name.removesuffix(path.suffix) if path.suffix in READERS else path.name
@@ -96,14 +98,14 @@ def _prefixes(folder: Path) -> list[str]:
 
 
 def load_idx(folder: Path) -> Dataset:
-    """MNIST, Fashion-MNIST, or any set in their format."""
-    splits, before, judging = {}, "", "t10k"
+    """Load MNIST, Fashion-MNIST, or any set in their format."""
+    splits, before, test = {}, "", "t10k"
     if find_file(folder, "train-images-idx3-ubyte") is None and (several := _prefixes(folder)):
-        before, judging = several[0], "test"
+        before, test = several[0], "test"
         if len(several) > 1:
             what = f"{show(folder)}: several sets ({', '.join(show(name.rstrip('-')) for name in several)})"
             raise DataError(what, "put the four files of the one that is meant into a folder of its own")
-    for name, prefix in (("train", f"{before}train"), ("test", f"{before}{judging}")):
+    for name, prefix in (("train", f"{before}train"), ("test", f"{before}{test}")):
         paths = [find_file(folder, f"{prefix}-{kind}-ubyte") for kind in ("images-idx3", "labels-idx1")]
         if paths[0] is None or paths[1] is None:
             raise DataError(
@@ -116,24 +118,24 @@ def load_idx(folder: Path) -> Dataset:
             what = "{}: {} images for {} labels".format(show(paths[0]), *shapes)
             raise DataError(what, "download both again")
         splits[name] = Split(labels, ArrayImages(images[..., None]))
-    known = _known(splits)
-    if known == MNIST:
+    digest = _digest(splits)
+    if digest == MNIST:
         return Dataset("MNIST", DIGITS, splits, 1, 28, False, (0.13066,), (0.30811,), source=str(folder))
-    if known == FASHION_MNIST:
+    if digest == FASHION_MNIST:
         return Dataset("Fashion-MNIST", FASHION, splits, 1, 28, True, (0.28604,), (0.35302,), source=str(folder))
-    return _unknown(folder, splits, before.rstrip("-"))
+    return _other_set(folder, splits, before.rstrip("-"))
 
 
-def _known(splits: dict[str, Split]) -> str:
-    """What MNIST and Fashion-MNIST are known by; "" of a set of another shape."""
+def _digest(splits: dict[str, Split]) -> str:
+    """The digest by which MNIST and Fashion-MNIST are recognised; empty for a set of another shape."""
     train, pixels = splits["train"], splits["train"].pixels
     if (len(train), len(splits["test"])) != (60_000, 10_000) or pixels is None or pixels.shape[1:] != (28, 28, 1):
         return ""
     return hashlib.sha256(train.labels.astype(np.uint8).tobytes() + pixels[:1000].tobytes()).hexdigest()[:16]
 
 
-def _unknown(folder: Path, splits: dict[str, Split], name: str) -> Dataset:
-    """A set in MNIST's format that is another: named after its files or folder, classes by number, statistics its own."""
+def _other_set(folder: Path, splits: dict[str, Split], name: str) -> Dataset:
+    """Another set in MNIST's format: named after its files or folder, with numbers as classes and its own statistics."""
     labels = np.concatenate([split.labels for split in splits.values()])
     first, numbers = int(labels.min()), range(int(labels.min()), int(labels.max()) + 1)
     there = np.unique(splits["train"].labels)
@@ -152,7 +154,7 @@ def _unknown(folder: Path, splits: dict[str, Split], name: str) -> Dataset:
 
 
 class _Restricted(pickle.Unpickler):
-    """Opens CIFAR's batches, which are pickles of dicts, lists, bytes and numpy arrays, and nothing that could run code."""
+    """Unpickles dicts, lists, bytes and numpy arrays, as CIFAR's batches hold, and refuses everything that could run code."""
 
     ALLOWED = frozenset({"_reconstruct", "ndarray", "dtype", "scalar"})
 
@@ -187,7 +189,7 @@ STATISTICS = {
 
 
 def which_cifar(folder: Path) -> str | None:
-    """Which CIFAR the folder holds as python batches, if it does."""
+    """The name of the CIFAR whose Python batches a folder holds; None where it holds neither."""
     for name, (train, test, meta, _, _) in CIFAR.items():
         if all(find_file(folder, stem) is not None for stem in (train[0], test, meta)):
             return name
@@ -195,7 +197,7 @@ def which_cifar(folder: Path) -> str | None:
 
 
 def load_cifar(folder: Path) -> Dataset:
-    """CIFAR-10 or CIFAR-100 from python batches in a folder, plain, .gz or .xz."""
+    """Load CIFAR-10 or CIFAR-100 from Python batches in a folder, plain, .gz or .xz."""
     name = which_cifar(folder) or "CIFAR-10"
 
     def read(stem: str) -> tuple[bytes, str]:
@@ -208,7 +210,7 @@ def load_cifar(folder: Path) -> Dataset:
 
 
 def load_cifar_tar(path: Path) -> Dataset | None:
-    """The same out of a tar as it is downloaded, read in memory; None if it holds no CIFAR."""
+    """Load CIFAR-10 or CIFAR-100 from its tar, in memory; None where the tar holds neither."""
     wanted = {stem for train, test, meta, _, _ in CIFAR.values() for stem in (*train, test, meta)}
     found: dict[str, bytes] = {}
     with opened_tar(path) as archive:
@@ -232,7 +234,7 @@ def _cifar(name: str, read: Callable[[str], tuple[bytes, str]], source: str) -> 
         raise DataError(f"{where}: not the class names of {name} ({error!r})", "download it again") from None
     splits = {}
     for split, stems in (("train", train), ("test", [test])):
-        with Readers(2) as pool:  # unpacking lets go of the interpreter
+        with Readers(2) as pool:  # unpacking releases the interpreter's lock
             batches = [_batch(*unpacked, label_key, len(classes)) for unpacked in pool.map(read, stems)]
         pixels, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
         splits[split] = Split(labels, ArrayImages(pixels))
@@ -241,7 +243,7 @@ def _cifar(name: str, read: Callable[[str], tuple[bytes, str]], source: str) -> 
 
 
 def _batch(content: bytes, where: str, label_key: bytes, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels (N, 32, 32, 3) uint8 and labels (N,) of one batch, where a row is a red, a green and a blue plane."""
+    """Pixels (N, 32, 32, 3) uint8 and labels (N,) of one batch, whose rows hold a red, a green and a blue plane."""
     batch = _unpickle(content, where)
     try:
         rows, labels = np.asarray(batch[b"data"]), np.asarray(batch[label_key]).astype(np.int64)

@@ -1,7 +1,7 @@
-"""Images of more than 8 bits a channel: which value is white in a data set, and how that becomes 8 bits. No torch here.
+"""Images of more than 8 bits a channel: which value is white in a data set, and how values become 8 bits. Without torch.
 
-A camera of 12 bits writes values up to 4,095 into files of 16; scaled by 65,535 they would all be black. So the largest
-value is looked for once, in the training images, and what stands for white is part of a network's preprocessing.
+A 12-bit camera writes values up to 4,095 into 16-bit files; scaled by 65,535 they would all be nearly black. So the largest
+value is searched for once, in the training images, and the value of white is a part of a network's preprocessing.
 """
 
 from __future__ import annotations
@@ -21,10 +21,14 @@ if TYPE_CHECKING:
     from podium.data.image_file import ImageFile
 
 WHITE = 65535  # of 16 bits
-MOST_PIXELS = 50_000_000  # of an image that is looked at, as of those that are decoded
-IMAGES, BYTES = 512, 256 << 20  # looked at, at most
-JPEGS, FEW = (".jpg", ".jpeg"), 32  # such files have 8 bits; this many are looked at where there are no others
-OTHER_BYTE = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L", "LA;16B": "RGBA"}  # Pillow's modes that give the low bytes
+MOST_PIXELS = 50_000_000  # the limit of `decode` holds here too
+IMAGES, BYTES = 512, 256 << 20  # the sample's limits
+JPEGS, FEW = (".jpg", ".jpeg"), 32  # JPEGs have 8 bits: this many are sampled where there are no others
+OTHER_BYTE = {
+    "RGB;16B": "RGB;16L",
+    "RGBA;16B": "RGBA;16L",
+    "LA;16B": "RGBA",
+}  # raw modes by which Pillow reads the low bytes
 
 
 def scaled(values: np.ndarray, white: int) -> np.ndarray:
@@ -34,7 +38,7 @@ def scaled(values: np.ndarray, white: int) -> np.ndarray:
 
 
 def raw_mode(image: Image.Image) -> str:
-    """How the pixels of an image lie in its file, as Pillow names it; to be asked before it is loaded."""
+    """Pillow's name for the layout of the pixels in a file; available only before the image is loaded."""
     tiles = getattr(image, "tile", None)
     arguments = tiles[0].args if tiles else ""
     first = arguments if isinstance(arguments, str) else (arguments or ("",))[0]
@@ -42,7 +46,7 @@ def raw_mode(image: Image.Image) -> str:
 
 
 def deep_colour(data: bytes, image: Image.Image, mode: str) -> np.ndarray | None:
-    """All 16 bits of a PNG in colour, of which Pillow keeps the upper 8.
+    """All 16 bits of a colour PNG, of which Pillow keeps the upper 8.
 
     Args:
         data: the file.
@@ -64,7 +68,7 @@ def deep_colour(data: bytes, image: Image.Image, mode: str) -> np.ndarray | None
 
 
 def largest_value(data: bytes) -> int | None:
-    """The largest value of an image of more than 8 bits a channel; None if it has 8, or cannot be read."""
+    """The largest value of an image of more than 8 bits a channel; None where it has 8, or cannot be read."""
     try:
         image = Image.open(io.BytesIO(data), formats=("PNG",))  # of the formats that are read the only one with more
         if image.width * image.height > MOST_PIXELS:  # `decode` refuses it
@@ -77,15 +81,15 @@ def largest_value(data: bytes) -> int | None:
         return None if values is None else max(0, int(values.max()))
     except MemoryError:
         raise
-    except Exception:  # what is damaged is named where it is needed; decoders raise anything
+    except Exception:  # decoders raise anything; a damaged image is reported when it is used
         return None
 
 
 def find_white(files: Sequence[ImageFile]) -> tuple[int, str | None]:
-    """Which value is white in image files, by a sample of them: the largest that the bits in use can hold.
+    """Find the value that is white in image files, from a sample of them: the largest value that the bits in use can hold.
 
     Returns:
-        The value, 65,535 where nothing else is found; and a line about it for people if it is another.
+        The value, 65,535 where nothing else is found; and a note about it where it differs from that.
     """
     others = [file for file in files if not file.name.lower().endswith(JPEGS)]
     looked = others or list(files)

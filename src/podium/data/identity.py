@@ -1,7 +1,7 @@
-"""What an image is, wherever it lies and however its path is typed: a key of its content, remembered so that it is read once.
+"""Keys of images by their content, which are the same wherever an image lies; an index on the disk keeps those of files.
 
-A key is the first 8 bytes of the SHA-256 of a file's bytes, or of an array's pixels and shape. Among a million images and
-a million others two different ones share a key with a probability of 5e-8.
+A key is the first 8 bytes of the SHA-256 of a file's bytes, or of an array's shape and pixels. Between one million images and
+another million, the probability that two different ones share a key is 5e-8.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from podium.data.image_file import ImageFile
 
 INDEX = "contents.sqlite"  # in the folder of caches
-SETTLED = 2_000_000_000  # nanoseconds: a file changed later than this before now may change again within its time stamp
-MOST = 5_000_000  # files the index remembers; beyond that it begins anew
+SETTLED = 2_000_000_000  # nanoseconds: a file that changed more recently may change again without a new time stamp
+MOST = 5_000_000  # files in the index; a larger one is emptied
 
-# Where a file's bytes are, and what changes when they do: device, inode, first byte; size, modified, changed.
+# Where a file's bytes lie, and what differs once they change: device, inode, first byte; size, time modified, time changed.
 State = tuple[int, int, int, int, int, int]
 
 
 def content_key(*parts: bytes | memoryview) -> int:
-    """The key of some content, given in parts."""
+    """The key of some content, which may come in parts."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)
@@ -39,7 +39,7 @@ def content_key(*parts: bytes | memoryview) -> int:
 
 
 def pixel_keys(pixels: np.ndarray) -> np.ndarray:
-    """Keys of images in memory.
+    """The keys of images in memory.
 
     Args:
         pixels: (N, H, W, C) uint8.
@@ -58,12 +58,13 @@ def pixel_keys(pixels: np.ndarray) -> np.ndarray:
 
 
 def file_keys(files: Sequence[ImageFile], progress: Callable[[int, int], None] | None = None) -> np.ndarray:
-    """Keys of image files; each is read once, and its key kept in the user's folder of caches.
+    """The keys of image files. Each file is read once, and its key is kept in the user's cache folder.
 
-    The index goes by device, inode, size and both time stamps: a file that was moved is known, one that was replaced is not,
-    whatever its name.
+    The index identifies a file by device, inode, size and both time stamps. So it recognises a file that was moved, and does
+    not take one that was replaced for the old one.
 
     Args:
+        files: the image files.
         progress: called with (files read, files to read).
 
     Returns:
@@ -92,7 +93,7 @@ def file_keys(files: Sequence[ImageFile], progress: Callable[[int, int], None] |
 
 
 def _state(file: ImageFile) -> State | None:
-    """Of a file on this machine; None where it has none."""
+    """The state of a file on this machine; None where it cannot be found."""
     try:
         stat = os.stat(file.path)
     except OSError:
@@ -103,7 +104,7 @@ def _state(file: ImageFile) -> State | None:
 
 @contextlib.contextmanager
 def _opened() -> Iterator[sqlite3.Connection | None]:
-    """The index; None where it cannot be used, which costs time and nothing else."""
+    """Open the index; None where it cannot be used, and then files are read again each time."""
     index: sqlite3.Connection | None = None
     path = cache_folder() / INDEX
     try:
@@ -116,7 +117,7 @@ def _opened() -> Iterator[sqlite3.Connection | None]:
     except (OSError, sqlite3.Error) as error:
         if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
             with contextlib.suppress(OSError):
-                path.unlink()  # damaged: the next one begins anew
+                path.unlink()  # a damaged index is deleted, and the next process makes a new one
         if index is not None:
             index.close()
         index = None
@@ -132,13 +133,13 @@ def _found(index: sqlite3.Connection | None, state: State | None) -> int | None:
         return None
     where = "device = ? AND inode = ? AND start = ? AND size = ? AND modified = ? AND changed = ?"
     with contextlib.suppress(sqlite3.Error):
-        row = index.execute(f"SELECT key FROM contents WHERE {where}", state).fetchone()  # noqa: S608 - ours
+        row = index.execute(f"SELECT key FROM contents WHERE {where}", state).fetchone()  # noqa: S608 - a fixed text
         return None if row is None else int(row[0]) % (1 << 64)
     return None
 
 
 def _remember(index: sqlite3.Connection | None, read: list[tuple[State | None, int]]) -> None:
-    """Keep keys of files that have not changed of late."""
+    """Store the keys of files that have not changed recently."""
     before = time.time_ns() - SETTLED
     rows = [(*state, key - (1 << 64) if key >> 63 else key) for state, key in read if state and max(state[4:]) < before]
     if index is None or not rows:

@@ -1,11 +1,11 @@
-"""How a data set lies in its folders: which part of a path is a wrapper, which a split, which a class. By the images only.
+"""The layout of a data set in folders: which part of a path is a wrapper, a split or a class, decided by the images only.
 
     DATA/CLASS/image.jpg              classes
     DATA/SPLIT/CLASS/image.jpg        splits, by their names: train, training_set, Train, flowers_train, ...
     DATA/CLASS/SPLIT/image.jpg        splits inside of each class
-    DATA/WRAPPER/.../any of these     a folder around everything is taken off
+    DATA/WRAPPER/.../any of these     a folder around everything is ignored
 
-What could be read in two ways is no data set: it is said, with how to make it one.
+An ambiguous layout is not read as a data set. It is reported, with how to make it unambiguous.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ Parts = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Left:
-    """What lies there and is not read.
+    """An entry of a folder or archive that is not read.
 
     Args:
-        kind: "folder"; "unread", an image of a format that is not read; "denied", what may not be read; "other".
-        why: in words; of "unread" the format.
+        kind: "folder"; "unread", an image of a format that Podium does not read; "denied", without permission; "other".
+        why: the reason in words; for "unread" the format.
     """
 
     kind: Literal["folder", "unread", "denied", "other"]
@@ -49,12 +49,12 @@ class Listing:
 
     Args:
         files: split -> class -> images; the split is "" where there are no split folders.
-        strays: (name, why) of what is not an image in a class folder.
-        unread: (name, format) of images of formats that are not read.
-        denied: (name, why) of files and folders that may not be read.
-        nested: class -> its path below the data and its sub-folders, of classes that have several.
-        problem: what keeps it from being one data set, and the mend.
-        notes: what a person should know of it, a line each.
+        strays: (name, reason) of entries that are not an image in a class folder.
+        unread: (name, format) of images of formats that Podium does not read.
+        denied: (name, reason) of files and folders that may not be read.
+        nested: class -> its path below the data and its sub-folders, for classes that have several.
+        problem: what prevents it from being one data set, and what to do about it.
+        notes: what a person should know about it, one line each.
     """
 
     files: dict[str, dict[str, list[ImageFile]]] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class Listing:
 
     @property
     def classes(self) -> list[str]:
-        """Over all splits, those of train first, in natural order."""
+        """The classes of all splits, those of train first, in natural order."""
         order = sorted(self.files, key=lambda split: ["", "train", "val", "test"].index(split))
         return list(dict.fromkeys(name for split in order for name in sorted(self.files[split], key=natural)))
 
@@ -76,8 +76,8 @@ def arrange(found: Iterable[tuple[PurePosixPath, ImageFile | Left]], where: str)
     """Sort what was found into splits and classes.
 
     Args:
-        found: (path below the root, image or why not); hidden files and folders are left out before.
-        where: the data's name for messages.
+        found: (path below the root, image or reason why it is none), without hidden files and folders.
+        where: the name of the data in messages.
     """
     entries = sorted(found, key=lambda entry: natural(str(entry[0])))
     listing = Listing()
@@ -88,7 +88,7 @@ def arrange(found: Iterable[tuple[PurePosixPath, ImageFile | Left]], where: str)
     first = splits is None and _classes_first(tree)
     inner = {top: _wrapper_in_split(top, tree, splits) for top in splits or ()}
     inside: dict[str, dict[str, list[Parts]]] = {}
-    ways: dict[str, Parts] = {}
+    roots: dict[str, Parts] = {}
     for path, file in entries:
         parts = path.parts[len(root) :] if path.parts[: len(root)] == root else ()
         split, rest = "", parts
@@ -104,9 +104,9 @@ def arrange(found: Iterable[tuple[PurePosixPath, ImageFile | Left]], where: str)
         _place(listing, str(path), "/".join(parts), split, rest, file)
         if len(rest) > 1 and _is_picture(file):
             inside.setdefault(split, {}).setdefault(rest[0], []).append(rest[1:])
-            ways.setdefault(rest[0], path.parts[: len(path.parts) - len(rest) + 1])
+            roots.setdefault(rest[0], path.parts[: len(path.parts) - len(rest) + 1])
     listing.problem = _problem(tree, splits, first, where)
-    _look_inside(listing, inside, ways, where)
+    _look_inside(listing, inside, roots, where)
     return listing
 
 
@@ -115,9 +115,9 @@ def _is_picture(file: ImageFile | Left) -> bool:
 
 
 def _look_inside(
-    listing: Listing, inside: dict[str, dict[str, list[Parts]]], ways: dict[str, Parts], where: str
+    listing: Listing, inside: dict[str, dict[str, list[Parts]]], roots: dict[str, Parts], where: str
 ) -> None:
-    """Classes that have sub-folders: to be said, and a problem where several have the same."""
+    """Note the classes that have sub-folders; it is a problem where several have the same ones."""
     for classes in inside.values():
         subs: dict[str, list[str]] = {}
         for name, paths in classes.items():
@@ -125,7 +125,7 @@ def _look_inside(
             tree = _tree(p[len(around) :] for p in paths)
             if len(tree) > 1:
                 subs[name] = sorted(tree, key=natural)
-                listing.nested.setdefault(name, ("/".join((*ways[name], *around)), subs[name]))
+                listing.nested.setdefault(name, ("/".join((*roots[name], *around)), subs[name]))
             kinds = {split_named(sub) for sub in tree}
             if listing.problem is None and len({kind for kind, alone in kinds if kind and alone}) > 1:
                 what = f"{where}: {show(name)} holds splits ({', '.join(map(show, subs[name]))}), and other class folders do not"
@@ -144,7 +144,7 @@ def _look_inside(
 
 
 def _place(listing: Listing, name: str, below: str, split: str, rest: Parts, file: ImageFile | Left) -> None:
-    """Put one entry where it belongs; `rest` is its path from the class on."""
+    """Add one entry to the listing; `rest` is its path from the class on."""
     if isinstance(file, ImageFile):
         if len(rest) < 2:
             listing.strays.append((file.name, OUTSIDE))
@@ -164,7 +164,7 @@ def _place(listing: Listing, name: str, below: str, split: str, rest: Parts, fil
 
 
 def _tree(paths: Iterable[Parts]) -> dict[str, list[Parts]]:
-    """Folder -> the paths in it, of those that lie in a folder."""
+    """Group paths by their first folder: folder -> the paths in it."""
     tree: dict[str, list[Parts]] = {}
     for parts in paths:
         if len(parts) > 1:
@@ -173,7 +173,7 @@ def _tree(paths: Iterable[Parts]) -> dict[str, list[Parts]]:
 
 
 def _wrapper(paths: list[Parts]) -> Parts:
-    """The folders around everything: taken off as often as there are any."""
+    """The folders that lie around everything else."""
     root: Parts = ()
     while True:
         tree = _tree(p[len(root) :] for p in paths if p[: len(root)] == root)
@@ -187,7 +187,7 @@ def _wrapper(paths: list[Parts]) -> Parts:
 
 
 def _splits(tree: dict[str, list[Parts]]) -> dict[str, str] | None:
-    """Which folders are which splits; None if they are none. A split has class folders; what else lies beside is outside."""
+    """Folder -> split; None where the folders are no splits. A split has class folders; other files beside it do not count."""
     named = {top: split_named(top) for top in tree}
     kinds = {top: kind for top, (kind, _) in named.items() if kind}
     strict = {top: kind for top, kind in kinds.items() if named[top][1]}
@@ -202,12 +202,12 @@ def _splits(tree: dict[str, list[Parts]]) -> dict[str, str] | None:
 
 
 def _share_folders(trees: list[list[Parts]]) -> bool:
-    """Whether folders of one name hold images in each."""
+    """Whether all trees have a folder of the same name that holds images."""
     return bool(set.intersection(*({p[-2] for p in paths if len(p) > 1} for paths in trees)))
 
 
 def _wrapper_in_split(top: str, tree: dict[str, list[Parts]], splits: dict[str, str] | None) -> Parts:
-    """The folders around all classes of one split, such as the second of train/train/rose; never another split's class."""
+    """The folders around all classes of one split, such as the second in train/train/rose, but never a class of another split."""
     around = _wrapper(tree[top])
     others = {p[0] for other in splits or () if other != top for p in tree[other] if len(p) > 1}
     several = {other for other in splits or () if other != top and len(_tree(tree[other])) > 1}
@@ -220,7 +220,7 @@ def _classes_first(tree: dict[str, list[Parts]]) -> bool:
 
 
 def _alike(subs: dict[str, list[str]]) -> list[str]:
-    """Classes that hold the same sub-folders, two at least: they are splits, years or views, not classes."""
+    """Folders that have at least two sub-folders in common: these are splits, years or views, not classes."""
     for one, names in subs.items():
         own, same = set(names), []
         for other, theirs in subs.items():
@@ -235,7 +235,7 @@ def _alike(subs: dict[str, list[str]]) -> list[str]:
 def _problem(
     tree: dict[str, list[Parts]], splits: dict[str, str] | None, first: bool, where: str
 ) -> tuple[str, str] | None:
-    """What can be read in two ways, and how to make it plain."""
+    """What is ambiguous in a layout, and how to make it unambiguous; None where nothing is."""
     if splits is not None:
         for kind in sorted(set(splits.values())):
             same = [top for top, other in splits.items() if other == kind]
@@ -269,7 +269,7 @@ def _problem(
 
 
 def not_utf8(listing: Listing) -> dict[str, str]:
-    """Classes whose folders' names are not UTF-8, and the command that renames them: no card or report could hold them."""
+    """Classes whose names are not UTF-8, which no card or report can hold, and the command that renames their folders."""
     odd: dict[str, list[str]] = {}
     for classes in listing.files.values():
         for name, files in classes.items():
@@ -282,7 +282,7 @@ def not_utf8(listing: Listing) -> dict[str, str]:
 
 
 def _as_text(folder: Path) -> str:
-    """What a name that is not UTF-8 was meant to be: as Windows writes Western letters, else with the bytes' numbers."""
+    """A readable form of a name that is not UTF-8: decoded as Windows-1252, or else with the bytes as hexadecimal numbers."""
     with contextlib.suppress(UnicodeDecodeError):
         meant = os.fsencode(folder.name).decode("cp1252")
         if meant.isprintable() and not folder.with_name(meant).exists():

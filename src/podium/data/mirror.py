@@ -1,9 +1,9 @@
-"""Whether mirrored images keep their class: a small classifier, trained on a sample with and without them, says so.
+"""Whether mirrored images keep their class, decided by a small classifier that is trained with and without them.
 
 The features are the responses of whitened patches of the images themselves, pooled over a grid [Coates, Ng and Lee 2011,
-"An analysis of single-layer networks in unsupervised feature learning"], the classifier is ridge regression. Each image is
-classified by a classifier that saw neither it nor its mirror image. Where left and right are two classes, the one that
-learnt from mirrored images too can no longer tell them apart; that is what mirroring would do to a network. numpy only.
+"An analysis of single-layer networks in unsupervised feature learning"], and the classifier is ridge regression. Each image
+is classified by a classifier that saw neither it nor its mirror image. Where left and right are two classes, the classifier
+that also learned from mirrored images cannot tell them apart, and mirroring would do the same to a network. numpy only.
 """
 
 from __future__ import annotations
@@ -20,16 +20,23 @@ from podium.data.names import show
 from podium.data.readers import Readers
 from podium.errors import DataError
 
-IMAGES = 1200  # looked at, at most
+IMAGES = 1200  # in the sample at most
 BYTES = 256 << 20  # of files read, at most
 SIDE, PATCH, FILTERS = 32, 6, 64  # pixels; filters
-CELLS = 3  # a side, in each of which the strongest responses are kept; each of 9 x 9 places
+CELLS = 3  # a side; each has 9 x 9 places, of which the strongest response is kept
 CONTRAST = 100.0  # variance that counts as flat, in grey levels squared
-FOLDS, FEW, RIDGE = 5, 400, 0.3  # of fewer images twice as many folds: each classifier sees more of them
-SURE = 0.01  # probability of such a loss by chance, below which it counts as one
-COST, PAIR_COST = 0.02, 0.1  # share of the images that mirroring may cost, at 95 %, where it counts as harmless
-TOLD_APART = 0.6  # share of the images of two classes that the classifier must know, at 95 %, to have a say on them
-GREY = 8  # largest difference between the channels of an image that is grey
+FOLDS, FEW, RIDGE = (
+    5,
+    400,
+    0.3,
+)  # of fewer than FEW images there are twice as many folds, so that each classifier sees more of them
+SURE = 0.01  # a loss counts where chance gives one as large with less than this probability
+COST, PAIR_COST = (
+    0.02,
+    0.1,
+)  # mirroring is harmless where it costs at most this share of all images, and of each pair's, at 95 %
+TOLD_APART = 0.6  # the classifier decides on two classes where it classifies this share of their images right, at 95 %
+GREY = 8  # the largest difference between the channels of a grey image
 
 
 @dataclass(frozen=True)
@@ -37,9 +44,9 @@ class Mirroring:
     """Whether training may mirror images.
 
     Args:
-        flip: it may.
+        flip: whether it may.
         reason: why, for people: "on: ..." or "off: ...".
-        certain: whether the images say so; else it follows from their being grey or in colour.
+        certain: whether the classifier decided; otherwise the images' being grey or in colour did.
     """
 
     flip: bool
@@ -49,7 +56,7 @@ class Mirroring:
 
 @dataclass(frozen=True)
 class _Answers:
-    """Scores (N, K) of images by classifiers that did not see them: trained as they are, and on mirror images too."""
+    """Labels (N,), and scores (N, K) by classifiers that did not see the image, without and with mirrored images in training."""
 
     labels: np.ndarray
     plain: np.ndarray
@@ -61,11 +68,11 @@ def mirroring(split: Split, classes: Sequence[str]) -> Mirroring:
 
     Args:
         split: training images; a sample of them is read.
-        classes: names over the split's labels.
+        classes: the names of the classes.
 
     Returns:
-        The decision; the same whatever the order of the images. Off where mirrored images make two classes harder to tell
-        apart; undecided is off for grey images and on for colour.
+        The decision, which does not depend on the order of the images. It is off where mirrored images make two classes
+        harder to tell apart. Where the classifier cannot decide, it is off for grey images and on for colour.
     """
     pixels, labels = _sample(split)
     spread = pixels.astype(np.int16)
@@ -95,7 +102,7 @@ def mirroring(split: Split, classes: Sequence[str]) -> Mirroring:
 
 
 def _sample(split: Split) -> tuple[np.ndarray, np.ndarray]:
-    """Some images, as many of each class as there are: pixels (N, SIDE, SIDE, 3) uint8 and labels (N,), class by class."""
+    """A sample with equally many images of each class, class by class: pixels (N, SIDE, SIDE, 3) uint8 and labels (N,)."""
     order, room = split.images.content_order(), IMAGES
     if split.files is not None:
         room = min(room, BYTES * len(split) // max(1, sum(file.size for file in split.files)))
@@ -113,7 +120,7 @@ def _sample(split: Split) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _small(split: Split, row: int) -> np.ndarray | None:
-    """All of an image on SIDE x SIDE pixels; None if it cannot be read, which is for those to tell who need it."""
+    """A whole image on SIDE x SIDE pixels; None where it cannot be read, which training reports."""
     try:
         pixels = split.array(row, 3, lambda width, height: _times(min(width, height)))
     except DataError:
@@ -129,7 +136,7 @@ def _times(side: int) -> int:
 
 
 def _answers(images: np.ndarray, labels: np.ndarray) -> _Answers:
-    """What the two classifiers say of images (N, SIDE, SIDE) float32, luminance."""
+    """Classify images (N, SIDE, SIDE) float32, of luminance, with both classifiers."""
     filters = _filters(images)
     seen, other = _features(images, filters), _features(np.ascontiguousarray(images[:, :, ::-1]), filters)
     place = np.zeros(len(labels), int)  # of an image among those of its class
@@ -154,7 +161,7 @@ def _windows(images: np.ndarray) -> np.ndarray:
 
 
 def _filters(images: np.ndarray) -> np.ndarray:
-    """Filters (PATCH², FILTERS) that respond to patches which the images have, decorrelated."""
+    """Decorrelated filters (PATCH², FILTERS) that respond to patches of the images."""
     draw, places = np.random.Generator(np.random.PCG64(0)), 10_000
     across = SIDE - PATCH + 1
     where = (draw.integers(0, limit, places) for limit in (len(images), across, across))
@@ -171,7 +178,7 @@ def _filters(images: np.ndarray) -> np.ndarray:
 
 
 def _features(images: np.ndarray, filters: np.ndarray) -> np.ndarray:
-    """Features (N, D) of images (N, SIDE, SIDE): how clearly each patch is there, light or dark, in each cell and anywhere."""
+    """Features (N, D) of images (N, SIDE, SIDE): the strongest response to each patch, light or dark, in each cell and overall."""
     out = []
     for start in range(0, len(images), 64):
         windows = _windows(images[start : start + 64])
@@ -185,8 +192,8 @@ def _features(images: np.ndarray, filters: np.ndarray) -> np.ndarray:
     return np.concatenate(out)
 
 
-def _ridge(known: np.ndarray, wanted: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """Scores (M, K) of features `asked` by ridge regression from `known` (N, D) to `wanted` (N, K)."""
+def _ridge(known: np.ndarray, wanted: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """Scores (M, K) of features `new` (M, D) by ridge regression from `known` (N, D) to `wanted` (N, K)."""
     mean, variance = known.mean(0), known.var(0)
     scale = 1 / np.sqrt(variance + 0.01 * variance.mean() + 1e-9)
     x, level = (known - mean) * scale, wanted.mean(0)
@@ -199,14 +206,18 @@ def _ridge(known: np.ndarray, wanted: np.ndarray, asked: np.ndarray) -> np.ndarr
         gram = x.T @ x
         gram[np.diag_indices_from(gram)] += penalty
         weights = np.linalg.solve(gram, x.T @ (wanted - level))
-    return (asked - mean) * scale @ weights + level
+    return (new - mean) * scale @ weights + level
 
 
 # --- the verdict
 
 
 def _pairs(answers: _Answers) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Of images of class c or d, for every pair (K, K): known without mirroring only, with it only, without it, how many."""
+    """Count the images of class c or d, for every pair of classes, (K, K) each.
+
+    Returns:
+        Those classified right only without mirroring; only with it; without it at all; and all images of the two classes.
+    """
     count = answers.plain.shape[1]
     lost, won, known = (np.zeros((count, count), int) for _ in range(3))
     for label in range(count):
@@ -219,7 +230,7 @@ def _pairs(answers: _Answers) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nd
 
 
 def _lost(answers: _Answers, names: list[str]) -> str | None:
-    """What mirroring costs beyond chance, of the two classes it costs most or of all; None if nothing."""
+    """What mirroring costs beyond chance, for the two classes it costs most or for all images; None where it costs nothing."""
     lost, won, known, images = _pairs(answers)
     pairs = len(names) * (len(names) - 1) / 2
     strength = np.triu((lost - won) / np.sqrt(np.maximum(lost + won, 1)), 1)
@@ -235,20 +246,21 @@ def _lost(answers: _Answers, names: list[str]) -> str | None:
 
 
 def _by_chance(lost: int, won: int) -> float:
-    """Probability that of so many images which changed, at least `lost` were lost, if either were as likely (sign test)."""
+    """The probability of at least `lost` losses among the changed images if a loss were as likely as a gain (sign test)."""
     changed = lost + won
-    ways = sum(math.comb(changed, count) for count in range(lost, changed + 1))
-    return ways / 2**changed
+    return sum(math.comb(changed, count) for count in range(lost, changed + 1)) / 2**changed
 
 
 def _harmless(answers: _Answers) -> bool:
-    """Whether the classifier knows every two classes apart, and mirroring costs next to nothing, at 95 %."""
+    """Whether the classifier tells every two classes apart and mirroring costs almost nothing, both at 95 %."""
     plain, mirrored = (s.argmax(1) == answers.labels for s in (answers.plain, answers.mirrored))
     changed, cost = np.sum(plain != mirrored), np.sum(plain) - np.sum(mirrored)
     if cost + 1.645 * math.sqrt(changed + 3) > COST * len(plain):
         return False
     lost, won, known, images = _pairs(answers)
-    share = (known + 2) / (images + 4)  # [Agresti and Coull 1998]: of few images, none wrong is not none ever
+    share = (known + 2) / (
+        images + 4
+    )  # [Agresti and Coull 1998]: among few images, no error does not mean an error rate of 0
     least = share - 1.645 * np.sqrt(share * (1 - share) / (images + 4))
     most = (lost - won + 1.645 * np.sqrt(lost + won + 3)) / images
     return bool(np.all((least > TOLD_APART) & (most < PAIR_COST) | np.eye(len(images), dtype=bool)))

@@ -1,4 +1,4 @@
-"""What the names of files and folders say: images by their endings, splits, the system's own files; order and likeness."""
+"""What the names of files and folders mean: images by their endings, splits, system files, and classes that look alike."""
 
 from __future__ import annotations
 
@@ -50,23 +50,23 @@ def is_text(name: object) -> bool:
 
 
 def hidden(name: str) -> bool:
-    """Files and folders of the system, not of the data set."""
+    """Whether a name is that of a file or folder of the system rather than of the data set."""
     return name.startswith(".") or name in SYSTEM
 
 
 def hidden_image(name: str) -> bool:
-    """A file that is hidden though it seems an image; not what macOS puts beside each file."""
+    """Whether a hidden file seems to be an image; the `._` files that macOS puts beside each file do not count."""
     return hidden(name) and not name.startswith("._") and suffix(name) in EXTENSIONS
 
 
 def suffix(name: str) -> str:
-    """The ending of a file's name in small letters, with its dot; empty if it has none."""
+    """The ending of a file's name in lower case, with its dot; empty where it has none."""
     stem, dot, ending = name.rpartition(".")
     return f".{ending.lower()}" if dot and stem else ""
 
 
 def plain_name(text: str) -> str:
-    """A class's name without what people do not see or mean: case, spaces, and how Unicode composes its letters."""
+    """The name of a class without what people overlook: case, spaces, and the Unicode form of its letters."""
     seen = (c for c in text if not c.isspace() and unicodedata.category(c) != "Cf")
     wide = ("<wide>", "<narrow>", "<compat>")
     same = "".join(
@@ -76,25 +76,25 @@ def plain_name(text: str) -> str:
 
 
 def look_alike(name: str, known: Iterable[str]) -> str:
-    """Another class that differs only by case, spaces or Unicode form; empty if there is none."""
+    """Another class that differs only in case, spaces or Unicode form; empty where there is none."""
     return next((other for other in known if other != name and plain_name(other) == plain_name(name)), "")
 
 
 def look_alikes(names: Iterable[str]) -> list[tuple[str, str]]:
-    """Pairs of names that differ only by case, spaces or Unicode form: the first of each kind, and another."""
+    """Pairs of names that differ only in case, spaces or Unicode form: the first such name, and each later one."""
     first: dict[str, str] = {}
     pairs = ((first.setdefault(plain_name(name), name), name) for name in names)
     return [(one, other) for one, other in pairs if one != other]
 
 
 def split_named(name: str) -> tuple[str, bool]:
-    """Which split a folder's name speaks of, and whether of nothing else.
+    """Which split a folder's name means, and whether it means nothing else.
 
     Args:
         name: of a folder, such as "training_set" or "flowers-train".
 
     Returns:
-        ("train", True) and ("train", False) for these; ("", False) where it speaks of none, or of several.
+        ("train", True) and ("train", False) for these two; ("", False) where it means no split, or several.
     """
     words = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name))
     kinds = [_split_word(word.lower()) for word in words]
@@ -108,7 +108,7 @@ def split_named(name: str) -> tuple[str, bool]:
 
 
 def _split_word(word: str) -> str:
-    """ "train" of "train", "trainset" and "trainimages"."""
+    """The split that one word means, such as "train" for "train", "trainset" and "trainimages"; empty for others."""
     longest = sorted(MORE_SPLIT_NAMES, key=len, reverse=True)
     start = next((known for known in longest if word.startswith(known)), None)
     whole = start is not None and (word == start or BESIDE_SPLITS.fullmatch(word[len(start) :]))

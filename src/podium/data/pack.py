@@ -1,13 +1,13 @@
-"""Packs: photos decoded once, kept as pixels in one file, and read from there at the speed of memory. numpy and Pillow only.
+"""Packs: photos decoded once, stored as pixels in one file, and read from there at memory speed. numpy and Pillow only.
 
 A pack is a folder of four files:
 
-- `images.bin`: the pixels (H, W, 3) uint8 of every image, one after the other. Images keep their shape, so a random crop
-  is a few rows of a memory map, and the choice between `crop`, `pad` and `stretch` stays open.
-- `index.npy`: a row an image, (N, 5) int64: where its pixels begin, height, width, label, CRC-32 of the pixels.
-- `contents.npy`: a key an image of the file it was made from (`identity.content_key`), (N,) uint64.
-- `pack.json`: what it is: format, classes, how many images each split has, the rule of preparation, the size and SHA-256
-  of the others.
+- `images.bin` has the pixels (H, W, 3) uint8 of every image, one after the other. Images keep their shape, so a random crop
+  is a few rows of a memory map, and "crop", "pad" and "stretch" remain possible.
+- `index.npy`, (N, 5) int64, has one row an image: first byte, height, width, label, CRC-32 of the pixels.
+- `contents.npy`, (N,) uint64, has one key an image, of the file that was packed (`identity.content_key`).
+- `pack.json` has the format, the classes, the size of each split, how the images were prepared, and the size and SHA-256 of
+  the other files.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -35,7 +35,7 @@ from podium.data.writing import AT_ONCE, PACK_AGAIN, as_file, card_head, new_fol
 from podium.errors import DataError, UsageError
 from podium.files import seal, write_atomic, write_json
 
-FORMAT = 1  # of the packs that are written; those of a higher number are refused
+FORMAT = 1  # of packs; a higher number is refused
 CARD, INDEX, IMAGES, CONTENTS = "pack.json", "index.npy", "images.bin", "contents.npy"
 
 
@@ -127,23 +127,21 @@ class PackImages(ImageSource):
         return int(self.pack.index[self.rows, 1:3].max(initial=0))
 
 
-def write_pack(
-    data: Dataset, out: Path, side: int = 256, progress: Callable[[int, int], None] | None = None
-) -> dict[str, Any]:
-    """Decode every image of a data set and write the pack, whole or not at all.
+def write_pack(data: Dataset, out: Path, side: int = 256, progress: Progress | None = None) -> dict[str, Any]:
+    """Decode every image of a data set and write a pack: completely or not at all.
 
     Args:
-        data: of files.
+        data: a data set of files.
         out: the folder to make.
-        side: the short side in pixels that larger images are shrunk to; smaller ones stay as they are.
-        progress: called with (images done, images in all).
+        side: the short side, in pixels, to which larger images are shrunk; smaller images stay as they are.
+        progress: called with (images written, images in all).
 
     Returns:
-        What `pack.json` holds.
+        The content of `pack.json`.
 
     Raises:
         DataError: an image cannot be read; names it.
-        MachineError: the disk is full. What was written is taken away again; the images are untouched.
+        MachineError: the disk is full. What was written is removed; the images are untouched.
     """
     if side < 1:
         raise UsageError(f"side: {side}", "give pixels, such as 256")
@@ -185,7 +183,7 @@ def write_pack(
 
 
 def _prepared(data: Dataset, side: int, white: int) -> Iterator[tuple[np.ndarray, int]]:
-    """The pixels and label of every image, split by split; some are decoded ahead, by threads."""
+    """Yield the pixels and label of every image, split by split; threads decode ahead."""
 
     def prepare(split: Split, index: int) -> np.ndarray:
         image = split.scaled(white).image(index, 3)
@@ -204,21 +202,21 @@ def _prepared(data: Dataset, side: int, white: int) -> Iterator[tuple[np.ndarray
 
 
 def is_pack(path: Path) -> bool:
-    """Whether a folder says of itself that it is a pack."""
+    """Whether a folder is a pack: it has a `pack.json`."""
     return os.path.isfile(path / CARD)
 
 
 def read_pack(path: Path) -> Dataset:
-    """A pack as a data set whose images stay on the disk.
+    """Read a pack as a data set whose images stay on the disk.
 
-    Sizes, `pack.json` and the index are checked now, the pixels of an image when they are read first.
+    Sizes, `pack.json` and the index are checked here, the pixels of an image when they are read first.
 
     Raises:
         DataError: it is damaged, truncated, or made by a newer Podium; names the file.
     """
     card = _card(path)
     try:
-        checked = (INDEX, CONTENTS) if CONTENTS in card["files"] else (INDEX,)  # packs of Podium 0.1.0 have no keys
+        checked = (INDEX, CONTENTS) if CONTENTS in card["files"] else (INDEX,)  # Podium 0.1.0 wrote no keys
         for name in (IMAGES, *checked):
             size, expected = (path / name).stat().st_size, card["files"][name]["bytes"]
             if size != expected:
@@ -244,7 +242,7 @@ def read_pack(path: Path) -> Dataset:
             splits,
             3,
             card["image_size"],
-            None,  # `mirror` was written as true, whatever the photos; they are asked
+            None,  # packs say true whatever the photos are, so the photos decide
             tuple(card["mean"]),
             tuple(card["std"]),
             crop_pct=card["crop_pct"],
@@ -260,7 +258,7 @@ def read_pack(path: Path) -> Dataset:
 
 
 def _card(path: Path) -> dict[str, Any]:
-    """What `pack.json` says, of a format that is known."""
+    """Read `pack.json`, and refuse a damaged one or one of a newer format."""
     try:
         card = json.loads((path / CARD).read_bytes())
         number = card["format"]

@@ -1,4 +1,4 @@
-"""Threads that read images ahead, and that hold up neither an interruption nor the end of the process."""
+"""Threads that read images ahead, and that delay neither an interruption nor the end of the process."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from typing import Any, Self, TypeVar
 
 from podium.errors import MachineError
 
-AHEAD = 64  # pieces of work that `map` hands out before the first is asked for
-POLL = 0.5  # seconds after which a wait looks up
-PATIENCE = 2.0  # seconds that the work in hand may take to its end when the threads are closed
+AHEAD = 64  # calls that `map` submits before it waits for the first
+POLL = 0.5  # seconds after which a wait lets signals be handled
+PATIENCE = 2.0  # seconds that running calls may take to finish when the threads are closed
 
 Result = TypeVar("Result")
 
 
 def outcome(future: Future[Result], seconds: float = math.inf) -> Result:
-    """What comes of a piece of work; the wait is one that a signal ends, whichever thread the system gives it to.
+    """Wait for the result of a call, so that a signal can end the wait whichever thread the system delivers it to.
 
     Raises:
-        TimeoutError: nothing, for so many seconds.
+        TimeoutError: there was no result within `seconds`.
     """
     until = time.monotonic() + seconds
     while not future.done() and (left := until - time.monotonic()) > 0:
@@ -33,15 +33,16 @@ def outcome(future: Future[Result], seconds: float = math.inf) -> Result:
 
 
 class Readers:
-    """Threads that work off what they are given, in order.
+    """Threads that run calls in the order in which they are submitted.
 
-    A `ThreadPoolExecutor` has all its work done before an interruption goes on, and the interpreter waits for its threads
-    at the end, even for one that a read from a dead disk holds for ever. These drop what has not begun, and wait a little.
+    A `ThreadPoolExecutor` finishes all its calls before an interruption proceeds, and the interpreter waits for its threads at
+    the end, even for one that hangs in a read from a dead disk. These threads drop calls that have not begun, and are waited
+    for briefly.
 
     Args:
-        count: of threads.
-        begin: what each does first.
-        on_failure: called where one cannot be started, so that none of the others waits for it.
+        count: the number of threads.
+        begin: called first in each thread.
+        on_failure: called where a thread cannot be started, so that the others do not wait for it.
 
     Raises:
         MachineError: the system starts no more threads.
@@ -82,16 +83,16 @@ class Readers:
                     future.set_result(work(*arguments))
                 except BaseException as error:
                     future.set_exception(error)
-            del item, future, work, arguments  # nothing is held while there is nothing to do
+            del item, future, work, arguments  # an idle thread keeps no image in memory
 
     def submit(self, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
-        """Have a thread call work(*arguments); what comes of it, in time."""
+        """Have a thread call work(*arguments), and return the future of its result."""
         future: Future[Result] = Future()
         self._queue.put((future, work, arguments))
         return future
 
     def map(self, work: Callable[..., Result], *columns: Iterable[Any]) -> Iterator[Result]:
-        """What work gives of each row of arguments, in order, some ahead."""
+        """Yield the result of `work` for each row of arguments, in order; threads work some rows ahead."""
         waiting: deque[Future[Result]] = deque()
         for row in zip(*columns, strict=True):
             waiting.append(self.submit(work, *row))
@@ -101,7 +102,7 @@ class Readers:
             yield outcome(waiting.popleft())
 
     def close(self) -> None:
-        """Drop what no thread has begun, and end the threads; those that work on for long are left alone."""
+        """Drop the calls that have not begun, and end the threads; one that does not finish soon is abandoned."""
         while True:
             try:
                 item = self._queue.get_nowait()

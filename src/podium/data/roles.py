@@ -1,6 +1,6 @@
-"""Which images teach, choose and report: what is held out, by content, so that no image a network learned from judges it.
+"""The roles of images: which train, which validate and which test, so that no network is evaluated on images it learned from.
 
-Exact copies are one image here: they are never on both sides of a split.
+Images are recognised by the keys of their content. Exact copies count as one image and are never on both sides of a split.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from podium.errors import DataError, ModelFileError, UsageError
 from podium.files import write_atomic
 
 RECORD = "images.npz"  # in a run folder
-HELD_OUT = 0.2  # of the training images, where a set has no others to be evaluated on
+HELD_OUT = 0.2  # share of the training images, where a set has no others to evaluate on
 SHOWN = 5  # names in a message
 
 
@@ -31,9 +31,9 @@ class Record:
     """Which images a run learned from and which it held out, by the keys of their content.
 
     Args:
-        roles: split -> (N,) uint64.
-        earlier: what the weights it started from, or its teacher, had learned from, (M,) uint64.
-        made: of the split: fingerprint of the data; share and seed where Podium chose what is held out.
+        roles: split -> keys, (N,) uint64.
+        earlier: keys, (M,) uint64, of the images from which its starting weights, or its teacher, had learned.
+        made: how the split was made: the fingerprint of the data; share and seed where Podium chose the validation images.
     """
 
     roles: dict[str, np.ndarray]
@@ -42,17 +42,17 @@ class Record:
 
     @property
     def learned(self) -> np.ndarray:
-        """All that went into the weights, sorted."""
+        """The keys of all images from which the weights learned, sorted."""
         return np.union1d(self.roles.get("train", self.earlier), self.earlier)
 
     @property
     def held(self) -> np.ndarray:
-        """What was held out of that, sorted."""
+        """The keys of the images that were held out, sorted."""
         others = [keys for name, keys in self.roles.items() if name != "train"]
         return np.setdiff1d(np.concatenate([*others, self.earlier[:0]]), self.learned)
 
     def write(self, folder: Path) -> None:
-        """Put it into a run folder or bundle."""
+        """Write the record into a run folder or bundle."""
         buffer = io.BytesIO()
         arrays = {f"split {name}": keys for name, keys in self.roles.items()}
         np.savez(buffer, earlier=self.earlier, made=np.array(json.dumps(self.made)), **arrays)  # type: ignore[arg-type]
@@ -60,7 +60,7 @@ class Record:
 
 
 def read_record(folder: Path) -> Record | None:
-    """What a run folder or bundle has on record; None if nothing.
+    """Read the record of a run folder or bundle; None where it has none.
 
     Raises:
         ModelFileError: it is damaged.
@@ -78,10 +78,11 @@ def read_record(folder: Path) -> Record | None:
 
 
 def record_of(data: Dataset, earlier: Record | None) -> Record:
-    """What is to be put on record of a run on these images.
+    """The record of a run on these images.
 
     Args:
-        earlier: of what its weights start from and of its teacher.
+        data: the images in their roles.
+        earlier: the record of its starting weights and its teacher; None where there is none.
     """
     learned = earlier.learned if earlier is not None else np.zeros(0, np.uint64)
     roles = {name: split.contents() for name, split in data.splits.items()}
@@ -89,7 +90,7 @@ def record_of(data: Dataset, earlier: Record | None) -> Record:
 
 
 def merged(records: list[Record]) -> Record | None:
-    """Of several runs: what any of them learned from, and what none did and one held out; None of none."""
+    """Merge the records of several runs: learned from by any, or else held out by one; None of an empty list."""
     if len(records) < 2:
         return records[0] if records else None
     learned = np.unique(np.concatenate([record.learned for record in records]))
@@ -98,18 +99,21 @@ def merged(records: list[Record]) -> Record | None:
 
 
 def with_roles(data: Dataset, val: float | None, seed: int, record: Record | None = None) -> Dataset:
-    """A data set as it is trained on: images that evaluate are apart from those that train.
+    """Prepare a data set for training: the images to evaluate on are separate from those to train on.
 
     Args:
-        data: as it lies there.
-        val: share of the training images that is held out; None: a fifth where nothing else is there to evaluate on.
-        seed: of that choice.
-        record: of a run on these images, or of the run whose weights are gone on with: what it learned from teaches, what
-            it held out stays held out.
+        data: the set with the splits it was given.
+        val: share of the training images to hold out; None: a fifth where there is nothing else to evaluate on.
+        seed: decides which images are held out.
+        record: of an earlier run on these images, or of the run whose weights this one starts from: what that run learned
+            from is trained on again, and what it held out stays held out.
+
+    Returns:
+        The set with its new splits.
 
     Raises:
-        UsageError: val is given, and the set has validation images; or it leaves none.
-        DataError: nothing is left to evaluate on, or to train on.
+        UsageError: `val` is given although the set has validation images, or 0 although it has nothing else to evaluate on.
+        DataError: no images are left to evaluate on, or to train on.
     """
     if "train" not in data.splits:
         where, held = show(data.source or data.name), " and ".join(data.splits)
@@ -128,7 +132,7 @@ def with_roles(data: Dataset, val: float | None, seed: int, record: Record | Non
     if share > 0:
         data = _as_before(data, record, share, seed) if record is not None else hold_out(data, share, seed)
     if set(data.splits) == {"train"}:
-        raise UsageError("val: 0 leaves nothing to judge by", "give a fraction such as 0.2")
+        raise UsageError("val: 0 leaves nothing to evaluate on", "give a fraction such as 0.2")
     return data
 
 
@@ -136,7 +140,13 @@ def hold_out(data: Dataset, share: float, seed: int, together: bool = True) -> D
     """Move a share of each class from train to val; at least one image of each stays.
 
     Args:
-        together: exact copies stay on one side; Podium up to 0.1.0 did not see to that.
+        data: the set.
+        share: of the images of each class.
+        seed: decides which.
+        together: keep exact copies on one side, which Podium 0.1.0 did not do.
+
+    Raises:
+        DataError: there are too few images.
     """
     train = data.splits["train"]
     val = _drawn(train.labels, train.contents() if together else None, share, seed, len(data.classes))
@@ -158,7 +168,7 @@ def hold_out(data: Dataset, share: float, seed: int, together: bool = True) -> D
 
 
 def _drawn(labels: np.ndarray, keys: np.ndarray | None, share: float, seed: int, classes: int) -> np.ndarray:
-    """Which images to hold out, (N,) bool: of each class about the share, copies of an image with it."""
+    """Which images to hold out, (N,) bool: about this share of each class, and exact copies together."""
     places = np.arange(len(labels))
     if keys is None:
         first, size = places, np.ones(len(labels), np.int64)
@@ -182,7 +192,7 @@ def _drawn(labels: np.ndarray, keys: np.ndarray | None, share: float, seed: int,
 
 
 def _moved(data: Dataset, val: np.ndarray, notes: list[str], made: dict[str, Any] | None) -> Dataset:
-    """Training images moved to val, which may have some already."""
+    """Move training images to the validation split, which must not exist yet."""
     train = data.splits["train"]
     splits = {**data.splits, "train": train.select(np.flatnonzero(~val)), "val": train.select(np.flatnonzero(val))}
     ordered = {name: splits[name] for name in SPLITS if name in splits}
@@ -190,7 +200,7 @@ def _moved(data: Dataset, val: np.ndarray, notes: list[str], made: dict[str, Any
 
 
 def _apart(data: Dataset) -> Dataset:
-    """Splits as they were given, without the copies in val and test of what an earlier split has."""
+    """The splits that were given; val and test without exact copies of images of an earlier split."""
     splits = dict(data.splits)
     notes = []
     for number, name in enumerate(SPLITS[1:], 1):
@@ -211,13 +221,15 @@ def _apart(data: Dataset) -> Dataset:
 
 
 def without_learned(data: Dataset, record: Record, whole: bool = False) -> Dataset:
-    """Validation and test images without those that the weights were made from.
+    """Remove from the validation and test images those from which the weights learned.
 
     Args:
-        whole: a split that they were made from as a whole is left out; else it is refused.
+        data: the images.
+        record: of the weights.
+        whole: drop a split of which nothing would be left; otherwise refuse it.
 
     Raises:
-        DataError: none would be left of a split.
+        DataError: nothing would be left of a split.
     """
     splits, notes, learned = dict(data.splits), [], record.learned
     for name, split in data.splits.items():
@@ -238,7 +250,7 @@ def without_learned(data: Dataset, record: Record, whole: bool = False) -> Datas
 
 
 def _as_before(data: Dataset, record: Record, share: float, seed: int) -> Dataset:
-    """Training images as a run had them: what it learned from teaches, what it held out stays so, new ones are split anew."""
+    """Split training images as an earlier run had them; images that it did not have are split anew."""
     train = data.splits["train"]
     keys = train.contents()
     learned, held = np.isin(keys, record.learned), np.isin(keys, record.held)
@@ -265,10 +277,10 @@ def _as_before(data: Dataset, record: Record, share: float, seed: int) -> Datase
 
 
 def for_evaluation(data: Dataset, record: Record | None) -> Dataset:
-    """A data set as a run is evaluated on it: nothing is split anew, and what it learned from is apart.
+    """Prepare a data set for the evaluation of a run: nothing is split anew, and what the run learned from is kept apart.
 
-    A set without splits becomes "train", what the run learned from, and the rest: "val" where the run has held out some of
-    it, "test" where none of it was known.
+    Of a set without splits, the images from which the run learned become "train". The rest becomes "val" where the run held
+    some of it out, and "test" where the run had none of it.
     """
     if record is None:
         return data if set(data.splits) != {"train"} else replace(data, splits={"test": data.splits["train"]})
@@ -294,7 +306,7 @@ def for_evaluation(data: Dataset, record: Record | None) -> Dataset:
 
 
 def described(data: Dataset) -> Dataset:
-    """With a line that says what it is before the other notes."""
+    """Put a line with the sizes of the splits and the classes before the other notes."""
     sizes = ", ".join(f"{name} {len(split):,}" for name, split in data.splits.items())
     named = ", ".join(data.classes[:10]) + (", ..." if len(data.classes) > 10 else "")
     return replace(data, notes=(f"{data.name}: {sizes} images; {len(data.classes)} classes: {named}", *data.notes))

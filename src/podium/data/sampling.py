@@ -1,4 +1,4 @@
-"""Which images stand for a set: choices that depend on the images, not on their order or on a seed. numpy only."""
+"""Samples of a data set that depend on its images, not on their order or on a seed. numpy only."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
 
 
 def by_content(files: Sequence[ImageFile]) -> list[int]:
-    """Numbers of files in an order that their names below the root decide, and that looks like chance."""
+    """The numbers of files in an order that looks random and depends on their names below the root."""
     names = [file.below or file.name for file in files]
     keys = [(zlib.crc32(name.encode(errors="surrogateescape")), name) for name in names]
     return sorted(range(len(keys)), key=lambda i: keys[i])
 
 
 def stratified(labels: np.ndarray, count: int) -> np.ndarray:
-    """Which images to take for so many of a split: of all classes, each in proportion, evenly over its images.
+    """Choose some images of a split: each class in proportion to its size, and evenly over its images.
 
     Args:
-        labels: (N,) of the split.
-        count: how many, at least 1; all where there are no more.
+        labels: (N,), of the split.
+        count: the number of images, at least 1; all are chosen where there are no more.
 
     Returns:
-        (min(count, N),) rising numbers of images; with at least one of each class where `count` allows it.
+        (min(count, N),) numbers of images, ascending; at least one of each class where `count` allows it.
     """
     order = np.argsort(labels, kind="stable")
     _, sizes = np.unique(labels, return_counts=True)

@@ -1,15 +1,15 @@
 """Shards: the files of a data set in uncompressed tars of the WebDataset convention, read by index. numpy only.
 
-A member `KEY.jpg` is an image, and `KEY.cls` beside it its class, as a number or a name (or `KEY.json`, under "cls", "label"
-or "class"). `podium pack --shards` writes beside the tars
+A member `KEY.jpg` is an image. `KEY.cls` beside it holds its class, as a number or a name (or `KEY.json` does, under "cls",
+"label" or "class"). `podium pack --shards` writes three files beside the tars:
 
-- `index.npy`: a row an image: shard, where its bytes begin, how many they are, label, CRC-32, the member's name;
-- `contents.npy`: a key an image of its bytes (`identity.content_key`), (N,) uint64;
-- `shards.json`: format, classes, how many images each split has, the size of every shard, and the SHA-256 of the others.
+- `index.npy` has one row an image: shard, first byte, number of bytes, label, CRC-32, name of the member.
+- `contents.npy`, (N,) uint64, has one key an image, of its bytes (`identity.content_key`).
+- `shards.json` has the format, the classes, the size of each split and of each shard, and the SHA-256 of the other two.
 
-With these, an image is one read of a part of one file, from a folder or by fsspec from elsewhere. Shards that others wrote are
-read from a folder too: their headers are gone through once, at the start. Nothing is extracted to the disk, nothing is run (no
-`pipe:`), and members that are pickles are left alone, as all that is neither image nor label.
+With these files, an image is one read of a part of one file, from a folder or, through fsspec, from elsewhere. A folder of shards
+without an index is read too (`foreign_shards.py`). Nothing is extracted to the disk, no command is run (`pipe:`), and pickles
+are ignored, as is every member that is neither an image nor a label.
 """
 
 from __future__ import annotations
@@ -43,22 +43,22 @@ from podium.data.writing import AT_ONCE, PACK_AGAIN, as_file, card_head, new_fol
 from podium.errors import DataError, MachineError, UsageError
 from podium.files import seal, write_atomic, write_json
 
-FORMAT = 1  # of the index that is written; those of a higher number are refused
+FORMAT = 1  # of the index; a higher number is refused
 CARD, INDEX, CONTENTS = "shards.json", "index.npy", "contents.npy"
 URL = re.compile(r"[A-Za-z0-9+.:-]+://")
-SHARD_SIZE = 500_000_000
+SHARD_SIZE = 500_000_000  # bytes
 ROW = [("shard", "i8"), ("offset", "i8"), ("size", "i8"), ("label", "i8"), ("crc", "u4")]
 
 
 @dataclass(frozen=True)
 class Member(ImageFile):
-    """An image inside a shard that is indexed.
+    """An image in an indexed shard.
 
     Args:
-        store: from (shard, first byte, bytes) to those bytes.
+        store: reads bytes, by (shard, first byte, number of bytes).
         crc: CRC-32 of the image's bytes.
-        checked: of all images, (all,) bool, those whose bytes were compared in this process.
-        row: which of them this is.
+        checked: (all,) bool, the images of the index whose bytes this process has compared with their CRC-32.
+        row: the image's row in the index.
     """
 
     store: Callable[[str, int, int], bytes] = lambda *_: b""
@@ -67,10 +67,10 @@ class Member(ImageFile):
     row: int = 0
 
     def read(self) -> bytes:
-        """The image's bytes, compared with their checksum when they are read first.
+        """Read the image's bytes, and compare them with their checksum the first time.
 
         Raises:
-            DataError: they cannot be read, or are not those that were indexed.
+            DataError: they cannot be read, or have changed since they were indexed.
         """
         try:
             content = self.store(str(self.path), self.offset, self.size)
@@ -90,22 +90,23 @@ class Member(ImageFile):
 def write_shards(
     data: Dataset, out: Path, shard_size: int = SHARD_SIZE, progress: Callable[[int, int], None] | None = None
 ) -> dict[str, Any]:
-    """Put the files of a data set into shards, byte for byte, and write the index; whole or not at all.
+    """Copy the files of a data set into shards, byte for byte, and write the index: completely or not at all.
 
-    Images of a split are shuffled, the same each time: who reads shards as a stream sees all classes early.
+    The images of each split are shuffled in a fixed order, so that a program that reads the shards as a stream meets all
+    classes early.
 
     Args:
-        data: of files.
+        data: a data set of files.
         out: the folder to make.
-        shard_size: bytes of images from which a shard is followed by the next.
-        progress: called with (images done, images in all).
+        shard_size: bytes of images after which the next shard begins.
+        progress: called with (images written, images in all).
 
     Returns:
-        What `shards.json` holds.
+        The content of `shards.json`.
 
     Raises:
         DataError: an image cannot be read or decoded; names it.
-        MachineError: the disk is full. What was written is taken away again; the images are untouched.
+        MachineError: the disk is full. What was written is removed; the images are untouched.
     """
     count, sizes = sum(map(len, data.splits.values())), dict[str, int]()
     written = list[_Written]()
@@ -126,7 +127,7 @@ def write_shards(
 
 
 class _Written(NamedTuple):
-    """An image in a shard: the columns of the index."""
+    """An image that was written into a shard: its row in the index, and the key of its content."""
 
     shard: int
     offset: int
@@ -144,10 +145,10 @@ def _fill(
 
     Args:
         shard: the tar to write.
-        number: of the shard.
-        first: number of its first image.
-        images: bytes, ending and label of each. Those that the shard does not take are left.
-        most: bytes of images from which the shard takes no more.
+        number: the shard's number.
+        first: the number of its first image.
+        images: bytes, ending and label of each. Images beyond the shard are not taken from the iterator.
+        most: bytes of images after which the shard is full.
     """
     held = 0
     with tarfile.open(shard, "w:", format=tarfile.USTAR_FORMAT) as tar:
@@ -182,7 +183,7 @@ def _write_index(folder: Path, data: Dataset, written: list[_Written], sizes: di
 
 
 def _shuffled(data: Dataset, name: str) -> Iterator[tuple[bytes, str, int]]:
-    """Bytes, ending and label of every image of a split, each decoded once to see that it can be; read ahead by threads."""
+    """Yield the bytes, ending and label of every image of a split. Threads read ahead, and decode each to prove it valid."""
     split = data.splits[name]
     files = split.files or ()
     order = np.random.Generator(np.random.PCG64(0)).permutation(len(split))
@@ -199,7 +200,7 @@ def _shuffled(data: Dataset, name: str) -> Iterator[tuple[bytes, str, int]]:
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> int:
-    """Append a member; where its bytes begin."""
+    """Append a member, and return the offset of its first byte in the tar."""
     info = tarfile.TarInfo(name)
     info.size, info.mode = len(content), 0o644
     start = tar.offset + tarfile.BLOCKSIZE
@@ -211,11 +212,12 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> int:
 
 
 def is_shards(source: str | Path) -> bool:
-    """Whether a source is shards: a URL, or a folder with our index or tars that are numbered (in it or in split
-    folders; one alone has to begin as a shard does).
+    """Whether a source is shards: a URL, a folder with an index, or one with numbered tars, in it or in its split folders.
+
+    A single tar counts where its first members are those of a shard.
 
     Raises:
-        UsageError: a command to run (`pipe:`), which is never done.
+        UsageError: the source is a command (`pipe:`), which is never run.
     """
     if str(source).lower().startswith("pipe:"):
         raise UsageError(f"{show(str(source))}: commands are not run", "give a folder of shards or a URL of fsspec's")
@@ -230,17 +232,48 @@ def is_shards(source: str | Path) -> bool:
 
 
 def list_shards(source: str | Path) -> Listing:
-    """The images of shards, with no shard of an index opened.
+    """List the images of shards; where there is an index, no shard is opened.
 
     Args:
-        source: a folder, or a URL of fsspec's.
+        source: a folder, or a URL that fsspec knows.
 
     Raises:
-        DataError: index or shards are missing, damaged, of a newer format, or hold something hostile; names it.
+        DataError: the index or a shard is missing, damaged, of a newer format or hostile; names it.
     """
-    if not URL.match(str(source)) and not (Path(source) / CARD).is_file():
+    remote = URL.match(str(source)) is not None
+    if not remote and not (Path(source) / CARD).is_file():
         return read_headers(Path(source))
-    store = _stored(str(source))
+    store = _reader(str(source))
+    card, table, keys = _read_index(source, store)
+    shards, checked, listing = card["shards"], np.zeros(len(table), bool), Listing()
+    _check_places(source, shards, table, len(card["classes"]))
+    for name, size in shards.items() if not remote else ():
+        shard = Path(source, name)
+        if not shard.is_file() or shard.stat().st_size != size:
+            found = f"{shard.stat().st_size:,} bytes" if shard.is_file() else "missing"
+            raise DataError(f"{show(shard)}: {found}, not the {size:,} bytes that were packed", PACK_AGAIN)
+    rows, places = iter(enumerate(table.tolist())), [(Path(name), show(f"{source}/{name}")) for name in shards]
+    for split, count in card["splits"].items():
+        classes: dict[str, list[ImageFile]] = {name: [] for name in card["classes"]}
+        listing.files[split] = classes
+        for _, (row, (number, offset, size, label, crc, member)) in zip(range(count), rows, strict=False):
+            path, shown = places[number]
+            name = member.decode()
+            key = keys[row] if keys is not None else content_key(f"{size} {crc}".encode())
+            below, name = f"{path}/{name}", f"{shown}!{name}"
+            file = Member(path, name, offset, size, 0, None, below, key, store, crc, checked, row)
+            classes[card["classes"][label]].append(file)
+    return listing
+
+
+def _read_index(
+    source: str | Path, store: Callable[[str, int, int], bytes]
+) -> tuple[dict[str, Any], np.ndarray, list[int] | None]:
+    """Read the card, the index and the keys of shards; the keys are None in shards of Podium 0.1.0.
+
+    Raises:
+        DataError: they are missing, damaged or of a newer format.
+    """
     try:
         content = store(CARD, 0, -1)
         card = json.loads(content)
@@ -250,9 +283,9 @@ def list_shards(source: str | Path) -> Listing:
         if card["sha256"] != seal(card):
             raise DataError(f"{show(f'{source}/{CARD}')}: damaged (its SHA-256 is another)", PACK_AGAIN)
         index = store(INDEX, 0, -1)
-        contents = store(CONTENTS, 0, -1) if "contents_sha256" in card else None  # Podium 0.1.0 wrote none
-        for name, said, digest in ((INDEX, index, "index_sha256"), (CONTENTS, contents, "contents_sha256")):
-            if said is not None and hashlib.sha256(said).hexdigest() != card[digest]:
+        contents = store(CONTENTS, 0, -1) if "contents_sha256" in card else None
+        for name, stored, digest in ((INDEX, index, "index_sha256"), (CONTENTS, contents, "contents_sha256")):
+            if stored is not None and hashlib.sha256(stored).hexdigest() != card[digest]:
                 raise DataError(f"{show(f'{source}/{name}')}: damaged (its SHA-256 is another)", PACK_AGAIN)
     except OSError as error:
         what = f"{show(str(source))}: no index of shards can be read there ({error.strerror or error})"
@@ -261,33 +294,14 @@ def list_shards(source: str | Path) -> Listing:
         raise DataError(f"{show(f'{source}/{CARD}')}: damaged ({type(error).__name__}: {error})", PACK_AGAIN) from None
     table = np.load(io.BytesIO(index), allow_pickle=False)
     keys = np.load(io.BytesIO(contents), allow_pickle=False).tolist() if contents is not None else None
-    shards, checked, listing = card["shards"], np.zeros(len(table), bool), Listing()
-    _checked(source, shards, table, len(card["classes"]))
-    for name, size in shards.items() if not URL.match(str(source)) else ():
-        there = Path(source, name)
-        if not there.is_file() or there.stat().st_size != size:
-            found = f"{there.stat().st_size:,} bytes" if there.is_file() else "missing"
-            raise DataError(f"{show(there)}: {found}, not the {size:,} bytes that were packed", PACK_AGAIN)
-    rows, places = iter(enumerate(table.tolist())), [(Path(name), show(f"{source}/{name}")) for name in shards]
-    for split, count in card["splits"].items():
-        classes: dict[str, list[ImageFile]] = {name: [] for name in card["classes"]}
-        listing.files[split] = classes
-        for _, (row, (shard, offset, size, label, crc, member)) in zip(range(count), rows, strict=False):
-            path, shown = places[shard]
-            name = member.decode()
-            key = keys[row] if keys is not None else content_key(f"{size} {crc}".encode())
-            file = Member(
-                path, f"{shown}!{name}", offset, size, 0, None, f"{path}/{name}", key, store, crc, checked, row
-            )
-            classes[card["classes"][label]].append(file)
-    return listing
+    return card, table, keys
 
 
-def _checked(source: str | Path, shards: dict[str, int], table: np.ndarray, classes: int) -> None:
-    """See that an index leads only to parts of the shards beside it.
+def _check_places(source: str | Path, shards: dict[str, int], table: np.ndarray, classes: int) -> None:
+    """Check that an index points only into the shards beside it.
 
     Raises:
-        DataError: it leads outside.
+        DataError: it points elsewhere.
     """
     for name in shards:
         outside = PurePosixPath(name).name != name or "\\" in name or name in ("", "..")
@@ -301,8 +315,8 @@ def _checked(source: str | Path, shards: dict[str, int], table: np.ndarray, clas
         raise DataError(f"{show(f'{source}/{INDEX}')}: image {row} lies outside of the shards", PACK_AGAIN)
 
 
-def _stored(source: str) -> Callable[[str, int, int], bytes]:
-    """How parts of files are read: by (name, first byte, bytes; -1 for all)."""
+def _reader(source: str) -> Callable[[str, int, int], bytes]:
+    """A function that reads a part of a file, by (name, first byte, number of bytes; -1 for all)."""
     if not URL.match(source):
 
         def local(name: str, start: int, size: int) -> bytes:
@@ -323,7 +337,7 @@ def _stored(source: str) -> Callable[[str, int, int], bytes]:
     def remote(name: str, start: int, size: int) -> bytes:
         try:
             return system.cat_file(f"{root.rstrip('/')}/{name}", start or None, start + size if size >= 0 else None)
-        except Exception as error:  # every file system of fsspec's has its own
+        except Exception as error:  # each file system of fsspec raises its own
             raise error if isinstance(error, OSError) else OSError(f"{type(error).__name__}: {error}") from None
 
     return remote

@@ -1,10 +1,9 @@
-"""What a person names, recognised and read: a named set, a folder, an archive."""
+"""Reading a data set by its name or path: a named set, a folder, an archive, a pack or shards."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from podium.data.dataset import SPLITS, Dataset, Split
 from podium.data.decode import FORMATS, RESIZES, decode
 from podium.data.folders import find_archive, list_path
 from podium.data.image_file import ImageFile
-from podium.data.images import ArrayImages, FileImages
+from podium.data.images import ArrayImages, FileImages, Progress
 from podium.data.layout import LAYOUT, OUTSIDE, Listing, not_utf8
 from podium.data.names import look_alike, look_alikes, show
 from podium.data.pack import is_pack, read_pack
@@ -34,10 +33,7 @@ NAMED = {
 }
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 PHOTO_SIZE, PHOTO_CROP = 224, 0.875
-TOLERATED = 0.01  # share of bad images that on_bad="skip" leaves out; one is always tolerated
-
-
-Progress = Callable[[int, int], None]  # called with (done, in all)
+TOLERATED = 0.01  # the largest share of unreadable images that on_bad="skip" leaves out; one image is always tolerated
 
 
 @public
@@ -51,24 +47,26 @@ def load_data(
     channels: int | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
-    """Read a data set.
+    """Read a data set, and hold out validation images where it has none.
 
     Args:
-        source: "digits"; "mnist", "fashion-mnist", "cifar10" or "cifar100", looked for here and in $PODIUM_DATA; a folder or archive
-            of class folders, with or without train, val and test; a folder of IDX files or of CIFAR's batches; a pack; shards, in a folder
-            or at a URL of fsspec's.
-        val: fraction of the training images held out, seeded and stratified; None: a fifth where nothing else is there to
-            judge by, else none.
-        seed: of that choice.
+        source: "digits"; "mnist", "fashion-mnist", "cifar10" or "cifar100", searched for here and in $PODIUM_DATA; a folder or
+            archive of class folders, with or without train, val and test; a folder of IDX files or of CIFAR's batches; a pack;
+            shards, in a folder or at a URL that fsspec knows.
+        val: the fraction of the training images to hold out, stratified; None: a fifth where the set has no other images to
+            evaluate on, else none.
+        seed: decides which images are held out.
         resize: how an image becomes square: "crop", "pad" or "stretch".
-        on_bad: "error": an unreadable image is an error when it is met; "skip": all are decoded once now, and bad ones are
-            left out and listed.
-        channels: 1 or 3; the set's own if None.
-        progress: called with (files read, files to read) while image files are read for the first time: what is the same
-            is known by content.
+        on_bad: "error": an unreadable image is an error when it is read; "skip": all images are decoded once now, and
+            unreadable ones are left out and listed.
+        channels: 1 or 3; None: the set's own.
+        progress: called with (files read, files to read) while image files are read for the first time, to find exact copies.
+
+    Returns:
+        The data set.
 
     Raises:
-        DataError: not there, empty, one class, or classes that differ between splits; says what to do.
+        DataError: it is missing or empty, has one class only, or its splits have different classes; says what to do.
     """
     if val is not None and not 0 <= val < 1:
         raise UsageError(f"val: {val}", "give a fraction from 0 to 1, such as 0.2")
@@ -84,21 +82,21 @@ def load_stored(
     channels: int | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
-    """A data set as it lies there, with what is known of the content of its images; arguments as of `load_data`."""
+    """Read a data set with the splits it was given, and the keys of its images; takes the arguments of `load_data`."""
     if channels not in (None, 1, 3):
         raise UsageError(f"channels: {channels}", "give 1 or 3")
     if resize not in RESIZES:
         raise UsageError(f"resize: {resize!r}", f"give {' or '.join(RESIZES)}")
     data = read(source, on_bad)
     for split in data.splits.values():
-        split.contents(progress)  # of what is stored, whatever channels are made of it
+        split.contents(progress)  # of the stored images, before their channels change
     if channels is not None and channels != data.channels:
         data = _with_channels(data, channels)
     return replace(data, resize=resize)
 
 
 def read(source: str | Path, on_bad: str = "error") -> Dataset:
-    """A data set as it lies there: nothing is held out. Arguments as of `load_data`."""
+    """Read a data set with the splits it was given; takes the arguments of `load_data`."""
     if on_bad not in ("error", "skip"):
         raise UsageError(f"on_bad: {on_bad!r}", "give error or skip")
     data = read_stored(source)
@@ -108,7 +106,7 @@ def read(source: str | Path, on_bad: str = "error") -> Dataset:
 
 
 def read_stored(source: str | Path) -> Dataset | None:
-    """A set whose images are pixels already, in memory or in a pack; None if they are files."""
+    """Read a set whose images are pixels already, as arrays or a pack; None where they are files."""
     if is_shards(source):
         return None
     data = read_arrays(str(source))
@@ -116,12 +114,12 @@ def read_stored(source: str | Path) -> Dataset | None:
 
 
 def listed(source: str | Path) -> Listing:
-    """The image files of a folder, an archive or shards."""
+    """List the image files of a folder, an archive or shards."""
     return list_shards(source) if is_shards(source) else list_path(locate(str(source)))
 
 
 def read_arrays(source: str) -> Dataset | None:
-    """A set that lies in memory as arrays: digits, IDX, CIFAR; None if it is something else."""
+    """Read a set of arrays: the digits, IDX files or CIFAR; None where the source is something else."""
     if source == "digits" and not Path(source).exists():
         return arrays.load_digits()
     path = locate(source)
@@ -150,10 +148,10 @@ def _denied(path: Path, error: OSError) -> DataError:
 
 
 def locate(source: str) -> Path:
-    """The path of what a person named: here, or in $PODIUM_DATA.
+    """Find a data set by its path or name, here or in $PODIUM_DATA.
 
     Raises:
-        DataError: it is in neither.
+        DataError: it is in neither place.
     """
     path = Path(source)
     try:
@@ -204,7 +202,7 @@ def _photos(source: str | Path, on_bad: str) -> Dataset:
 
 
 def _notes(listing: Listing, splits: dict[str, Split], classes: list[str], source: str) -> list[str]:
-    """What is left out or looks odd, though it keeps nobody from training."""
+    """Notes on what is left out or looks odd, but does not prevent training."""
     notes = list(listing.notes)
     for name, split in splits.items():
         counts = np.bincount(split.labels, minlength=len(classes))
@@ -224,7 +222,7 @@ def _notes(listing: Listing, splits: dict[str, Split], classes: list[str], sourc
 
 
 def nested(listing: Listing, source: str) -> list[str]:
-    """A line for each class that has sub-folders, with how to have these for classes."""
+    """One line for each class that has sub-folders, and how to use the sub-folders as classes."""
     where = Path(source)
     packed = where.is_file() or (where.is_dir() and find_archive(where) is not None)
     lines = []
@@ -236,7 +234,7 @@ def nested(listing: Listing, source: str) -> list[str]:
 
 
 def explain(listing: Listing, path: Path | str, on_bad: str = "error") -> tuple[str, str] | None:
-    """What keeps a listing from being a data set, and the mend; None if nothing does."""
+    """What prevents a listing from being a data set, and what to do about it; None where nothing does."""
     where = show(path)
     if listing.denied:
         name, why = listing.denied[0]
@@ -251,7 +249,7 @@ def explain(listing: Listing, path: Path | str, on_bad: str = "error") -> tuple[
             every.setdefault(name, []).extend(files)
     counts = {name: len(files) for name, files in (train if train is not None else every).items()}
     if listing.unread and (on_bad == "error" or not any(counts.values())):
-        return _told_unread(listing, where)
+        return _unread_formats(listing, where)
     if not any(counts.values()):
         roots = sum(why == OUTSIDE for _, why in listing.strays)
         packed = [name for name, _ in listing.strays if name.lower().endswith(ARCHIVES)]
@@ -270,17 +268,17 @@ def explain(listing: Listing, path: Path | str, on_bad: str = "error") -> tuple[
             f"{where}: no images of class {empty} (training images: {listed})",
             "add images, or take the folders without images out of the data",
         )
-    return _told_alike(listing, list(counts), where)
+    return _odd_classes(listing, list(counts), where)
 
 
-def _told_unread(listing: Listing, where: str) -> tuple[str, str]:
+def _unread_formats(listing: Listing, where: str) -> tuple[str, str]:
     formats = ", ".join(f"{count} {kind}" for kind, count in Counter(kind for _, kind in listing.unread).items())
     what = f"{where}: {len(listing.unread)} images of formats that are not read ({formats}): {listing.unread[0][0]}"
     return what, f"save them as one of {', '.join(FORMATS)}, or move them out of the data"
 
 
-def _told_alike(listing: Listing, known: list[str], where: str) -> tuple[str, str] | None:
-    """Classes that differ in what people do not see, and classes that are not among the training images."""
+def _odd_classes(listing: Listing, known: list[str], where: str) -> tuple[str, str] | None:
+    """Classes without training images, and pairs of classes that differ only in case, spaces or Unicode form."""
     strange = []
     for split in ("val", "test"):
         for name, files in listing.files.get(split, {}).items():
@@ -297,7 +295,7 @@ def _told_alike(listing: Listing, known: list[str], where: str) -> tuple[str, st
 
 
 def _with_channels(data: Dataset, channels: int) -> Dataset:
-    """Grey of colour, or colour of grey, in memory and in the statistics."""
+    """Convert arrays and statistics to grey or to colour; files are converted when they are decoded."""
     splits = {}
     for name, split in data.splits.items():
         if split.pixels is not None:
@@ -309,9 +307,9 @@ def _with_channels(data: Dataset, channels: int) -> Dataset:
 
 
 def _without_bad(data: Dataset) -> Dataset:
-    """Decode every file once; leave out, count and list what cannot be read. Nothing is put in its place."""
+    """Decode every file once; leave out, count and list those that cannot be read."""
 
-    def verdict(file: ImageFile) -> str:
+    def fault(file: ImageFile) -> str:
         try:
             decode(file.read(), file.name, 3)
         except DataError as error:
@@ -324,9 +322,9 @@ def _without_bad(data: Dataset) -> Dataset:
             splits[name] = split
             continue
         with Readers(2) as pool:
-            verdicts = list(pool.map(verdict, split.files))
-        skipped += [(file.name, why) for file, why in zip(split.files, verdicts, strict=True) if why]
-        splits[name] = split.select([i for i, why in enumerate(verdicts) if not why])
+            faults = list(pool.map(fault, split.files))
+        skipped += [(file.name, why) for file, why in zip(split.files, faults, strict=True) if why]
+        splits[name] = split.select([i for i, why in enumerate(faults) if not why])
         total += len(split)
     if len(skipped) > max(1, TOLERATED * total):
         bad = len(skipped)
