@@ -23,7 +23,7 @@ MAY = {
     "settings": set(),
     "models": set(),
     "networks": {"models"},
-    "weights": {"models"},
+    "weights": {"models", "networks"},
     "diagrams": {"models"},
     "data": set(),
     "runs": {"settings", "models", "weights", "data"},

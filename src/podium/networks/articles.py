@@ -15,8 +15,8 @@ from podium.models.modules import Grid, Residual
 from podium.models.registry import register
 from podium.networks.blocks import fully_connected, glorot_init, max_pool, truncated_normal_init
 from podium.networks.inception import InceptionV3
-from podium.networks.resnet import ResNet
-from podium.networks.resnet_v2 import DEPTHS, ResNetV2
+from podium.networks.resnet import ResNet, ResNetDesign
+from podium.networks.resnet_v2 import DEPTHS, ResNetV2, ResNetV2Design
 from podium.networks.xception import Xception
 
 
@@ -106,7 +106,7 @@ class ValidStemResNet(ResNet):
     """
 
     def __init__(self, num_classes: int = 100, in_chans: int = 3, image_size: int = 32) -> None:
-        super().__init__(num_classes, in_chans, image_size, small=True, bias=True, eps=1e-3)
+        super().__init__(num_classes, in_chans, image_size, small=True, design=ResNetDesign(bias=True, eps=1e-3))
         stem = OrderedDict[str, nn.Module](
             conv1=nn.Conv2d(in_chans, 64, 3),
             bn1=nn.BatchNorm2d(64, eps=1e-3),
@@ -156,7 +156,8 @@ class RectifiedResNetV2(ResNetV2):
     """
 
     def __init__(self, num_classes: int = 1000, in_chans: int = 3, image_size: int = 224, small: bool = False) -> None:
-        super().__init__(num_classes, in_chans, image_size, small, units=DEPTHS[152], block="bottleneck", form="slim")
+        design = ResNetV2Design(DEPTHS[152], "bottleneck", form="slim")
+        super().__init__(num_classes, in_chans, image_size, small, design)
         for unit in self.modules():
             if isinstance(unit, Residual):
                 *_, last = (layer for layer in unit.residual.modules() if isinstance(layer, nn.Conv2d))

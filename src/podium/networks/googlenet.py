@@ -8,7 +8,7 @@ from torch import nn
 
 from podium.models.convnet import Auxiliary, ConvNet, Head
 from podium.models.modules import Branches
-from podium.models.registry import INCEPTION_PIXELS, peer, register
+from podium.models.registry import register
 from podium.networks.blocks import LocalResponseNorm, conv_norm, global_average, glorot_init, truncated_normal_init
 
 # Table 1: #1x1, #3x3 reduce, #3x3, #5x5 reduce, #5x5, pool proj.
@@ -117,22 +117,4 @@ register(
     small_min_size=8,
     recipe="googlenet-2014",
     note="*_tv is torchvision's: batch norm, no LRN, and a 3x3 where the paper has 5x5",
-)
-peer(
-    "torchvision",
-    {"googlenet": "googlenet_tv"},
-    rules=(
-        (r"^conv1\.", "stem.0."),
-        (r"^conv2\.", "stem.2."),
-        (r"^conv3\.", "stem.3."),
-        (r"^inception(3a|4a|5a)\.", r"stages.inception\1.1."),
-        (r"^inception(\d\w)\.", r"stages.inception\1."),
-        (r"\.branch4\.1\.", ".branch4.1."),
-        (r"^aux1\.", "auxiliary.inception4a."),
-        (r"^aux2\.", "auxiliary.inception4d."),
-        (r"\.fc1\.", ".hidden.0."),
-        (r"\.fc2\.", ".classifier."),
-        (r"^fc\.", "head.classifier."),
-    ),
-    pixels=INCEPTION_PIXELS,  # torchvision's weights come from TensorFlow, and `transform_input` brings its scaling back
 )

@@ -7,9 +7,10 @@ from typing import Any
 from podium.calls import public
 from podium.errors import UsageError
 from podium.models.convnet import ConvNet
-from podium.models.registry import build_model, find_peer
+from podium.models.registry import build_model
 from podium.weights.download import official
 from podium.weights.load import import_weights
+from podium.weights.peers import find_peer
 
 
 @public

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from podium.errors import ModelFileError, UsageError
 from podium.models.convnet import ConvNet
 from podium.models.modules import Grid
-from podium.models.registry import add_ones, build_model, find_peer
+from podium.models.registry import add_ones, build_model
 from podium.weights.foreign import read_foreign
 from podium.weights.match import first_conv, fitting, match, mismatches, refuse_not_finite
+from podium.weights.peers import find_peer
 
 
 def load_state(net: ConvNet, state: dict[str, Tensor], origin: str) -> None:

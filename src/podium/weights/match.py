@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from podium.errors import ModelFileError
 from podium.models.convnet import ConvNet, meta
-from podium.models.registry import InOrder, Peer, Rules, build_model, peers
+from podium.models.registry import build_model
+from podium.weights.peers import InOrder, Peer, Rules, peers
 
 LISTED = 5  # of each kind of mismatch that a message names
 PARTS = ("stem.", "stages.", "head.", "auxiliary.")  # how names of ours begin
