@@ -41,7 +41,7 @@ class Architecture:
         num_classes: the paper's number of classes.
         in_chans: the paper's number of input channels.
         recipe: the paper's training recipe.
-        note: what a person should know before choosing it.
+        note: one line that helps to choose it.
     """
 
     name: str
@@ -111,7 +111,7 @@ def list_models(pattern: str = "*") -> list[str]:
 
 @public
 def architecture(name: str) -> Architecture:
-    """What is known of one network.
+    """The facts about one network.
 
     Raises:
         UsageError: no network has this name; the closest three are named.

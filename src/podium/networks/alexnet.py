@@ -18,7 +18,7 @@ class AlexNet(ConvNet):
     """Five convolutions and three fully connected layers, on two towers (groups=2) as in the paper.
 
     Args:
-        image_size: the paper says 224; its arithmetic works for 227.
+        image_size: the paper says 224, but its map sizes follow from 227.
         small: for 28-64 px: a 5x5 convolution of stride 1 first, hidden layers 512 wide.
         groups: 2 for the two GPUs of the paper, 1 for one tower.
         dropout: after each hidden layer [section 4.2].

@@ -34,7 +34,7 @@ def plain(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequent
 
 
 def lrn() -> LocalResponseNorm:
-    """With the constants of Caffe's replica, which divides alpha by the size: the paper gives none."""
+    """Response normalisation with the constants of Caffe's replica, which divides alpha by the size; the paper gives none."""
     return LocalResponseNorm(size=5, alpha=1e-4 / 5, beta=0.75, k=1.0)
 
 
@@ -55,7 +55,7 @@ def inception(inputs: int, row: tuple[int, ...], conv: Conv, side: int) -> nn.Mo
 
 
 def auxiliary_head(inputs: int, num_classes: int, conv: Conv) -> Auxiliary:
-    """Average 5x5/3, 1x1 to 128, 1024 units, dropout of 70 %, classifier [section 5]."""
+    """An auxiliary classifier: 5x5 average pool of stride 3, 1x1 to 128, 1024 units, dropout of 70 %, linear layer [section 5]."""
     hidden = nn.Sequential(nn.Linear(128 * 4 * 4, 1024), nn.ReLU(inplace=True), nn.Dropout(0.7))
     return Auxiliary(4, conv(inputs, 128, 1), nn.Linear(1024, num_classes), hidden)
 
@@ -67,7 +67,7 @@ class GoogLeNet(ConvNet):
 
     Args:
         small: for 28-64 px: a 3x3 convolution of stride 1 first, and no pool before 3a.
-        aux: the two auxiliary classifiers, each with 0.3 of the loss [section 5]; gone in what ships.
+        aux: the two auxiliary classifiers, each with 0.3 of the loss [section 5]; a bundle leaves them out.
         dropout: before the classifier.
         batch_norm: after each convolution, in the place of biases and of the LRN, as torchvision and slim have it.
         five: side of the kernels called 5x5.

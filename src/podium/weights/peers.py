@@ -1,6 +1,6 @@
-"""Whose checkpoints can be read, and how: every file of `podium.weights.rules` enters its family, and is found by itself.
+"""The networks of other libraries whose checkpoints can be read, called peers, and the rules by which they are read.
 
-A peer is a network of another library. Its weights become ours by rules for their names, which are data.
+Every file of `podium.weights.rules` enters the peers of its family and is found by itself.
 """
 
 from __future__ import annotations
