@@ -30,7 +30,7 @@ MAY = {
     "settings": {"settings_checks"},
     "models": set(),
     "networks": {"models"},
-    "weights": {"models"},
+    "weights": {"models", "networks"},
     "diagrams": {"models"},
     "data": set(),
     "runs": {"settings", "models", "weights", "data"},
@@ -161,6 +161,24 @@ def test_the_documentation_has_the_rooms():
     text = ARCHITECTURE.read_text(encoding="utf-8")
     written = text.partition(MARKERS[0])[2].partition(MARKERS[1])[0]
     assert written == rooms_table(), "python tests/test_house.py writes the table"
+
+
+def test_no_files_import_each_other_in_a_circle():
+    """By the imports at the top of each file."""
+    modules = {".".join(p.relative_to(SOURCE.parent).with_suffix("").parts).removesuffix(".__init__"): p for p in FILES}
+    named = {}
+    for own, path in modules.items():
+        found = set()
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ImportFrom):
+                files = {f"{node.module}.{alias.name}" for alias in node.names} & set(modules)
+                found |= files or {node.module}
+        named[own] = found & set(modules) - {own}
+    done = set()
+    while len(done) < len(modules):
+        ready = {own for own, others in named.items() if own not in done and others <= done}
+        assert ready, f"a circle among {sorted(set(modules) - done)}"
+        done |= ready
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if room(path) in LIGHT], ids=lambda path: path.name)

@@ -368,8 +368,8 @@ IDLE = {("resnetv2_18", "stride_in"), ("resnetv2_164", "stem_width")}
 ARGUMENTS = [
     (name, key)
     for name in BASE
-    for key in inspect.signature(architecture(name).build).parameters
-    if key != "self" and (name, key) not in IDLE
+    for key in {**inspect.signature(architecture(name).build).parameters, **architecture(name).own}
+    if key != "design" and (name, key) not in IDLE
 ]
 OF_THE_FULL_FORM = {"pool", "small"}  # the small forms have no pool in the stem
 

@@ -18,6 +18,7 @@ from podium.errors import MachineError, ModelFileError, UsageError
 from podium.weights import download
 from podium.weights.create import create_model
 from podium.weights.load import adapt_channels, import_weights
+from podium.weights.peers import find_peer
 
 SMALLEST = (
     "torchvision-resnet18",
@@ -114,10 +115,9 @@ def test_files_without_a_classifier_take_a_fresh_one(tmp_path):
 
 def test_preprocessing_comes_along(tmp_path):
     """As the peers feed them: torchvision's ImageNet statistics, TensorFlow's [-1, 1], Caffe's blue-first 0 to 255."""
-    find = podium.models.registry.find_peer
-    assert find("torchvision:resnet50").pixels["mean"] == (0.485, 0.456, 0.406)
+    assert find_peer("torchvision:resnet50").pixels["mean"] == (0.485, 0.456, 0.406)
     for source in ("torchvision:inception_v3", "timm:inception_v4", "keras:Xception", "keras:ResNet50V2"):
-        assert (find(source).pixels["mean"], find(source).pixels["std"]) == ((0.5,) * 3, (0.5,) * 3)
+        assert (find_peer(source).pixels["mean"], find_peer(source).pixels["std"]) == ((0.5,) * 3, (0.5,) * 3)
     # As timm 1.0.31 says of its default weights.
     for name, share in (
         ("inception_v4", 0.875),
@@ -125,10 +125,10 @@ def test_preprocessing_comes_along(tmp_path):
         ("resnetv2_50", 0.95),
         ("seresnet50", 0.95),
     ):
-        pixels = find(f"timm:{name}").pixels
+        pixels = find_peer(f"timm:{name}").pixels
         assert (pixels["interpolation"], pixels["crop_pct"]) == ("bicubic", share)
     for name in ("legacy_senet154", "legacy_seresnet50", "vgg16"):
-        assert "interpolation" not in find(f"timm:{name}").pixels, "bilinear"
+        assert "interpolation" not in find_peer(f"timm:{name}").pixels, "bilinear"
     write_keras(tmp_path / "w.h5", fixture_layers("ResNet50"))
     p = podium.import_weights("keras:ResNet50", tmp_path / "w.h5").preprocessing
     white = np.full((1, 3), 255.0)

@@ -111,8 +111,8 @@ def test_a_pickle_of_anything_is_refused(tmp_path, content):
 
 def test_names_of_every_librarys_kind_with_numbers_that_no_layer_has():
     """A rule that counts layers, or looks a number up, meets numbers beyond its own."""
-    from podium.models.registry import peers
     from podium.weights.match import match
+    from podium.weights.peers import peers
 
     keys = [
         "layer9.77.conv1.weight", "conv_dw_99.weight", "conv_pw_0_bn.bias", "conv9_block0_9_conv.weight", "features.999.weight",
@@ -266,13 +266,13 @@ def test_grey_images_are_answered_as_the_colour_network_answers_them_shown_in_co
     resnet20, tmp_path, source, monkeypatch
 ):
     """With a mean and a deviation of each channel's own; to the corners, around which there are zeros."""
-    from podium.models import registry
+    from podium.weights import peers
 
     if source == "caffe":  # blue first, 0 to 255
         source = "akamaster:resnet20"
-        known = registry.peers()[tuple(source.split(":"))]
-        caffe = registry.Peer(known.model, known.rules, known.arguments, registry.CAFFE_PIXELS)
-        monkeypatch.setitem(registry._PEERS, tuple(source.split(":")), caffe)
+        known = peers.peers()[tuple(source.split(":"))]
+        caffe = peers.Peer(known.model, known.rules, known.arguments, peers.CAFFE_PIXELS)
+        monkeypatch.setitem(peers._PEERS, tuple(source.split(":")), caffe)
     file = saved(resnet20, tmp_path)
     colour = library.import_weights(source, file)
     grey = library.import_weights(source, file, tmp_path / "grey", in_chans=1)

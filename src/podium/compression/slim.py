@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -44,20 +43,19 @@ def slim_spec(spec: Mapping[str, Any], width: float, depth: tuple[int, ...] | No
         raise UsageError(f"width: {width}", "give more than 0, up to 1")
     spec = {key: value for key, value in spec.items() if key != "edits"}
     known = architecture(spec["model"])
-    accepted = inspect.signature(known.build).parameters
-    has = {key: accepted[key].default for key in accepted} | dict(known.arguments) | dict(spec)
+    has = known.own | dict(known.arguments) | dict(spec)
     changed: dict[str, Any] = {}
     if depth is not None:
-        key = next((key for key in DEPTHS if key in accepted), None)
+        key = next((key for key in DEPTHS if key in known.own), None)
         if key is None:
             raise UsageError(f"depth: {spec['model']} has no blocks to choose", "leave it out")
         if len(depth) != len(has[key]) or min(depth) < 1:
             raise UsageError(f"depth: {list(depth)}", f"give one number a stage, as {spec['model']} has {has[key]}")
         changed[key] = depth
-    own = [key for key in WIDTHS if key in accepted and has[key] is not None]
+    own = [key for key in WIDTHS if key in known.own and has[key] is not None]
     for key in own:
         whole = has[key]
-        factor = isinstance(accepted[key].default, float)  # a multiplier of all widths, or a number of channels
+        factor = isinstance(known.own[key], float)  # a multiplier of all widths, or a number of channels
         changed[key] = whole * width if factor else max(1, round(whole * width))
     small = {**spec, **changed}
     if not own and width < 1:

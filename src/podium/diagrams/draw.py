@@ -1,4 +1,4 @@
-"""A network as a diagram, at the level of its paper's figure: an SVG page of its own, drawn from the layers themselves."""
+"""Draw a network as a diagram with the detail of its paper's figure: an SVG page, made from the layers of the network."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from podium.models.modules import Branches, Grid, Residual, SqueezeExcitation
 from podium.models.structure import Node, by, describe, trace
 
 MARGIN = 24
-BETWEEN = 40  # from one part to the next, with the shape that passes
+BETWEEN = 40  # from one part to the next; the shape of the map is written there
 GUTTER = 44  # from one column of parts to the next
 WIDEST = 1400  # of the columns together: what a screen shows without scrolling
-HEADING = 150  # about what stands above them
+HEADING = 150  # about the height of the title, notes and legend above them
 ASPECT = 1.4  # width to height that a page comes near to
 
-# Words in a layer's description, and its kind.
+# The kind of a layer by a word in its description; the first that matches.
 KINDS = {
     "conv": "convolution",
     "pool": "pooling",
@@ -38,7 +38,7 @@ KINDS = {
 
 
 def pieces(node: Node) -> list[Piece]:
-    """What stands in a block, in order; conv-BN-ReLU is one box, and equal neighbours are one with their number."""
+    """The pieces of a block, in order; conv-BN-ReLU is one box, and equal neighbours are one piece with their number."""
     module = node.module
     if isinstance(module, Residual):
         branch, after = pieces(node.children[0]), "ReLU" if module.act else ""
@@ -64,7 +64,7 @@ def pieces(node: Node) -> list[Piece]:
 
 
 def _grid(node: Node) -> tuple[int, ...]:
-    """Height and width of the map that an average over a grid makes."""
+    """Height and width of the map that average pooling to a grid makes."""
     return (node.module.side, node.module.side) if isinstance(node.module, Grid) else node.shape[-2:]
 
 
@@ -73,14 +73,14 @@ def _box(text: str) -> Box:
 
 
 def _open(branch: list[Piece]) -> list[Piece]:
-    """A fork at the end of a branch leads on into the join of the fork around it."""
+    """The branch, with a fork at its end opened, so that its lines lead to the join of the fork around it."""
     if branch and isinstance(branch[-1], Fork):
         branch[-1] = replace(branch[-1], join=None)
     return branch
 
 
 def _folded(found: list[Piece]) -> list[Piece]:
-    """Norms and activations on the layers before them, and each run of equal pieces as one."""
+    """The pieces with norms and activations merged into the layers before them, and each run of equal pieces as one."""
     merged: list[Piece] = []
     for piece in found:
         one = _merged(merged[-1], piece) if merged else None
@@ -99,7 +99,7 @@ def _folded(found: list[Piece]) -> list[Piece]:
 
 
 def _merged(before: Piece, piece: Piece) -> Box | None:
-    """Two layers as one box, where papers draw them so."""
+    """Two layers as one box where papers draw them so, else None."""
     if not (isinstance(before, Box) and isinstance(piece, Box)) or before.times > 1:
         return None
     norm = piece.text == "batch norm" and before.kind == "convolution" and not before.after
@@ -114,13 +114,13 @@ def _merged(before: Piece, piece: Piece) -> Box | None:
 
 @dataclass(frozen=True)
 class Part:
-    """The stem, a stage or several equal ones, the head: a frame with its name around what stands in it.
+    """The stem, the head, a stage or several equal stages: a frame with a name, around the pieces in it.
 
     Args:
-        names: of the parts that look so.
-        body: what stands in it.
-        shape: of what it makes, as text.
-        auxiliary: of the classifier that reads its output in training.
+        names: of the equal parts that it stands for.
+        body: the pieces in the frame.
+        shape: of the output, as text.
+        auxiliary: the pieces of the classifier that reads the output in training.
     """
 
     names: tuple[str, ...]
@@ -131,26 +131,26 @@ class Part:
 
     @property
     def title(self) -> str:
-        """Its name, or both, or those of the first and the last."""
+        """The name; both names of two parts; the first and the last name of more."""
         return ", ".join(self.names) if len(self.names) < 3 else f"{self.names[0]} to {self.names[-1]}"
 
     @cached_property
     def left(self) -> float:
-        """From its edge to its axis; the title stands there too."""
+        """From the left edge to the axis; the title stands there too."""
         return max(self.body.axis, text_width(self.title, SIZE + 1) + 4) + self.side
 
     @cached_property
     def right(self) -> float:
-        """From its axis to its other edge; its shape is written beneath."""
+        """From the axis to the right edge; the shape is written beneath."""
         return max(self.body.width - self.body.axis + self.side, text_width(self.shape) + 8)
 
     @cached_property
     def height(self) -> float:
-        """Of the frame."""
+        """Height of the frame."""
         return self.top + self.body.height + self.side
 
     def draw(self, canvas: Canvas, axis: float, y: float, left: float, right: float) -> None:
-        """Draw with its top at y, from `left` of the axis to `right` of it."""
+        """Draw the frame with its top at y, and its edges at the distances `left` and `right` from the axis."""
         frame = canvas.rectangle(axis - left, y, left + right, self.height, "#f6f8fa", "#d0d7de")
         ET.SubElement(frame, "title").text = ", ".join(self.names)
         canvas.text(axis - left + 8, y + 16, self.title, SIZE + 1, anchor="start", bold=True)
@@ -165,7 +165,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Column:
-    """Parts from top to bottom, and beside them the auxiliary classifiers."""
+    """Parts from top to bottom, with the auxiliary classifiers beside them."""
 
     parts: tuple[Part, ...]
     heading = ("auxiliary classifier", "in training only")
@@ -176,12 +176,12 @@ class Column:
 
     @cached_property
     def right(self) -> float:
-        """To the edge of the parts' frames."""
+        """From the axis to the right edge of the frames."""
         return max(part.right for part in self.parts)
 
     @cached_property
     def lane(self) -> float:
-        """The width of what stands beside the frames."""
+        """Width of the auxiliary classifiers beside the frames, with their margin."""
         beside = [part.auxiliary.width for part in self.parts if part.auxiliary]
         return max(*beside, text_width(self.heading[0])) + 2 * Part.side + MARGIN if beside else 0
 
@@ -191,7 +191,7 @@ class Column:
 
     @cached_property
     def height(self) -> float:
-        """From the top of the first part to where its last shape is written."""
+        """From the top of the first part to the end of the last shape's text."""
         ends, y = [], 0.0
         for part in self.parts:
             y += part.height
@@ -201,10 +201,11 @@ class Column:
 
     @staticmethod
     def _tall(auxiliary: Chain) -> float:
+        """Height of the frame around an auxiliary classifier."""
         return 44 + auxiliary.height + Part.side
 
     def draw(self, canvas: Canvas, x: float, y: float) -> tuple[float, float]:
-        """Draw with the first part's top at y; where its line comes out."""
+        """Draw the column with its top at y, and return the point where the line leaves its last part."""
         axis = x + self.left
         for part in self.parts:
             part.draw(canvas, axis, y, self.left, self.right)
@@ -228,12 +229,12 @@ class Column:
 
 
 def diagram(net: ConvNet, title: str, *notes: str) -> str:
-    """A network as the text of an SVG file: white, of one font family that every machine has, at most a screen wide.
+    """Draw a network, and return the text of an SVG file: white, in a font that every machine has, at most a screen wide.
 
     Args:
-        net: only its layers and their shapes count.
-        title: stands above, large.
-        notes: a line each under the title.
+        net: the network, of which only the layers and their shapes count.
+        title: the headline.
+        notes: lines under the title.
     """
     columns, canvas = _columns(_parts(net)), Canvas()
     y: float = MARGIN + 20
@@ -263,7 +264,7 @@ def diagram(net: ConvNet, title: str, *notes: str) -> str:
 
 
 def _parts(net: ConvNet) -> list[Part]:
-    """The trunk from the stem to the head, with the auxiliary classifiers at their stages."""
+    """The parts from the stem to the head, each with the auxiliary classifier that reads it."""
     nodes = {node.name.removeprefix("stages."): node for node in trace(net)}
     parts: list[Part] = []
     for name, node in nodes.items():
@@ -280,7 +281,7 @@ def _parts(net: ConvNet) -> list[Part]:
 
 
 def _columns(parts: list[Part]) -> list[Column]:
-    """The parts in columns like a newspaper's, so that the page comes near to its aspect and is not too wide."""
+    """Arrange the parts in columns, so that the page comes near to `ASPECT` and is at most `WIDEST` wide."""
 
     def filled(limit: float) -> list[Column]:
         columns: list[Column] = []
@@ -304,7 +305,7 @@ def _columns(parts: list[Part]) -> list[Column]:
 
 
 def _legend(canvas: Canvas, columns: list[Column], y: float, wide: float) -> float:
-    """What the colours mean, of those that are there; where it ends."""
+    """Draw the legend of the colours that the columns use, and return the y where it ends."""
     drawn = Canvas()
     for column in columns:
         column.draw(drawn, 0, 0)

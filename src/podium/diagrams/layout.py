@@ -1,4 +1,4 @@
-"""The pieces a diagram is put together from: each knows its size, and draws itself where it is told to, from top to bottom."""
+"""The pieces of a diagram: boxes, chains, forks, shortcuts and repetitions, each with its size and a method that draws it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ THIN = {"normalisation", "activation", "join", "other"}
 
 
 class Piece(Protocol):
-    """What can be drawn.
+    """A part of a diagram that can be drawn.
 
-    A line enters at the top, `axis` from the left, with a head where `arrow` says so; one leaves at the bottom from each of
-    the `exits`, counted from the left too.
+    A line enters at the top, at the distance `axis` from the left edge; where `arrow` is true, it ends with an arrow head.
+    One line leaves at the bottom at each of the distances `exits` from the left edge.
     """
 
     @property
@@ -40,11 +40,11 @@ class Box:
     """A layer.
 
     Args:
-        text: what it is.
-        kind: of the colours'.
-        after: kinds of what follows it at once, shown as bars at its lower edge.
-        times: how many of it stand in a row.
-        least: its width at least.
+        text: description of the layer.
+        kind: a key of `COLOURS`.
+        after: kinds of the layers directly behind it, which are shown as bars at its lower edge.
+        times: number of equal layers in a row.
+        least: smallest width.
     """
 
     text: str
@@ -56,7 +56,7 @@ class Box:
 
     @property
     def label(self) -> str:
-        """How often, and the text."""
+        """The text, with the number of layers before it."""
         return self.text if self.times == 1 else f"{self.times} × {self.text}"
 
     @cached_property
@@ -86,7 +86,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Chain:
-    """Pieces one after the other; none of them is a plain line."""
+    """Pieces one after the other; a chain without pieces is a plain line."""
 
     pieces: tuple[Piece, ...]
 
@@ -122,7 +122,7 @@ class Chain:
 
 
 def chain(pieces: list[Piece]) -> Chain:
-    """Pieces one after the other, the boxes among them of one width."""
+    """A chain of pieces, in which all boxes have the same width."""
     widest = max((piece.width for piece in pieces if isinstance(piece, Box)), default=0)
     return Chain(tuple(replace(piece, least=widest) if isinstance(piece, Box) else piece for piece in pieces))
 
@@ -133,13 +133,16 @@ class Fork:
 
     Args:
         branches: from left to right; an empty one is a plain line.
-        join: what they lead into; None where each goes on by itself, into the join of a fork around this one.
+        join: text of the box that the branches lead into; None where each leads to the join of a fork around this one.
     """
 
     branches: tuple[Chain, ...]
     join: str | None = "concat"
     arrow = False
-    lead, near = 20, 20  # from the entry to the branches; from the middle to a branch that the entry is put over
+    lead, near = (
+        20,
+        20,
+    )  # from the entry to the branches; largest distance of a branch from the middle to have the entry above it
 
     @cached_property
     def width(self) -> float:  # noqa: D102
@@ -191,9 +194,9 @@ class Detour:
     """A residual unit: a branch, and a shortcut around it to where both are added.
 
     Args:
-        branch: that learns.
+        branch: the residual branch.
         shortcut: empty for the identity.
-        after: what follows the addition at once.
+        after: text of the layer directly behind the addition.
     """
 
     branch: Chain
@@ -212,7 +215,7 @@ class Detour:
 
     @property
     def _beside(self) -> float:
-        """Where the shortcut's column starts."""
+        """Distance from the left edge to the shortcut."""
         return self.axis - self.branch.axis + self.branch.width + ASIDE
 
     @cached_property
@@ -251,12 +254,12 @@ class Detour:
 
 @dataclass(frozen=True)
 class Repeat:
-    """The same several times in a row.
+    """A piece that is repeated several times in a row.
 
     Args:
-        body: of which each is one.
-        times: at least 2.
-        name: of the body.
+        body: the piece.
+        times: number of repetitions, at least 2.
+        name: of the body, for the label.
     """
 
     body: Piece
@@ -267,7 +270,7 @@ class Repeat:
 
     @property
     def label(self) -> str:
-        """What is written at its upper edge."""
+        """The text at the upper edge."""
         return f"{self.name} × {self.times}".strip()
 
     @property

@@ -1,4 +1,4 @@
-"""An SVG page: rectangles, lines and texts in a few colours, whole in itself and white in dark readers too."""
+"""Draw an SVG page of rectangles, lines and texts: one file, with a white background in dark viewers too."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ COLOURS = {
 
 
 def text_width(text: str, size: float = SIZE) -> float:
-    """Of a text in the common sans-serif fonts, rather too wide than too narrow."""
+    """Estimate the width of a text in the common sans-serif fonts, in pixels, rather too wide than too narrow."""
     return size * sum(0.32 if letter in NARROW else 0.6 for letter in text)
 
 
 class Canvas:
-    """What is drawn, in pixels from the upper left corner."""
+    """A drawing; coordinates are pixels from the upper left corner."""
 
     def __init__(self) -> None:
         self.group = ET.Element("g")
@@ -38,17 +38,17 @@ class Canvas:
     def rectangle(
         self, x: float, y: float, width: float, height: float, fill: str, edge: str = "none", *, dashed: bool = False
     ) -> ET.Element:
-        """With rounded corners."""
+        """Draw a rectangle with rounded corners, and return its element."""
         place = {"x": x, "y": y, "width": width, "height": height, "rx": 3}
         look = {"stroke-dasharray": "4 3"} if dashed else {}
         return self._add("rect", place, fill=fill, stroke=edge, **look)
 
     def circle(self, x: float, y: float, radius: float, fill: str, edge: str) -> None:
-        """Around (x, y)."""
+        """Draw a circle around (x, y)."""
         self._add("circle", {"cx": x, "cy": y, "r": radius}, fill=fill, stroke=edge)
 
     def line(self, *points: tuple[float, float], arrow: bool = True) -> None:
-        """Through all points, with a head at the last."""
+        """Draw a line through all points, with an arrow head at the last one by default."""
         look = {"points": " ".join(f"{x:.5g},{y:.5g}" for x, y in points), "stroke-linejoin": "round"}
         look |= {"marker-end": "url(#arrow)"} if arrow else {}
         self._add("polyline", {}, fill="none", stroke=FAINT, **look)
@@ -64,12 +64,12 @@ class Canvas:
         fill: str = INK,
         bold: bool = False,
     ) -> None:
-        """On one line, whose base is y."""
+        """Write one line of text, with its baseline at y."""
         look = {"text-anchor": anchor, "fill": fill} | ({"font-weight": "bold"} if bold else {})
         self._add("text", {"x": x, "y": y, "font-size": size}, **look).text = text
 
     def page(self, title: str, width: float, height: float) -> str:
-        """All of it as the text of an SVG file."""
+        """The drawing as the text of an SVG file."""
         page = ET.Element(
             "svg",
             {

@@ -1,4 +1,4 @@
-"""The contract every network keeps: a stem, ordered stages, a head. All else is derived from that one declaration."""
+"""The contract of every network: a stem, ordered stages and a head. Everything else is derived from these three."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from podium.errors import UsageError
 from podium.models.dense import Dense
 
-FEW_IMAGES = 16  # up to which VGG's fully connected layers take no more time in float32 than in bfloat16, measured
+FEW_IMAGES = (
+    16  # measured: up to this batch size VGG's fully connected layers are no slower in float32 than in bfloat16
+)
 Loss = Callable[[Tensor, Tensor], Tensor]  # (logits (N, K), labels (N,) or soft targets (N, K)) -> scalar
 
 
@@ -41,7 +43,7 @@ class Head(nn.Module):
         return self.classifier(self.hidden(x))
 
     def _is_read_bound(self, x: Tensor) -> bool:
-        """Whether hidden layers spend their time on reading weights, of which bfloat16 would first write a copy."""
+        """Whether reading the hidden layers' weights takes most of the time; autocast would first write a bfloat16 copy of them."""
         return len(x) <= FEW_IMAGES and not isinstance(self.hidden, nn.Identity)
 
 
@@ -49,7 +51,8 @@ class Auxiliary(nn.Module):
     """A classifier on an intermediate map, for training only [Szegedy et al. 2014, section 5].
 
     Args:
-        side: of the grid that 5x5 averages with stride 3 make of the paper's map; maps of other sizes are averaged onto it.
+        side: of the grid that a 5x5 average pool of stride 3 makes of the paper's map; maps of other sizes are pooled to the
+            same grid.
         conv: (N, C, side, side) -> (N, C', H, W).
         classifier: to logits, from the flattened map or what `hidden` makes of it.
         hidden: layers between.
@@ -61,7 +64,7 @@ class Auxiliary(nn.Module):
         self.hidden = hidden if hidden is not None else nn.Identity()
 
     def pool(self, height: int, width: int) -> nn.Module:
-        """What brings a map of this size onto the grid."""
+        """The average pool that brings a map of this size to the grid."""
         fits = all((size - 5) // 3 + 1 == self.side for size in (height, width))
         return nn.AvgPool2d(5, 3) if fits else nn.AdaptiveAvgPool2d(self.side)
 
@@ -74,18 +77,18 @@ class ConvNet(nn.Module):
     """A convolutional classifier. Input is float (N, C, H, W), normalised; `forward` always returns logits (N, K).
 
     Args:
-        stem: what stands before the first stage.
+        stem: the layers before the first stage.
         stages: (name, module) pairs, in order.
-        head: features to logits.
-        auxiliary: classifiers for training only, by the stage whose output they read.
-        auxiliary_weight: of each one's loss.
+        head: from the last feature map to logits.
+        auxiliary: classifiers for training only, by the name of the stage whose output they read.
+        auxiliary_weight: factor of each auxiliary classifier's loss.
     """
 
-    spec: dict[str, Any]  # what `create_model` was called with; rebuilds the network
-    memory_format: torch.memory_format | None = (
-        None  # the order in memory that images are brought into; None: as they come
+    spec: dict[str, Any]  # the arguments of `create_model`, from which `rebuild` makes the network again
+    memory_format: torch.memory_format | None = None  # that images are converted to; None leaves them as they are
+    checkpointing = (
+        False  # recompute each stage in the backward pass and do not store its insides: less memory, more time
     )
-    checkpointing = False  # forget what is inside a stage and compute it again going backward: less memory, more time
 
     def __init__(
         self,
@@ -104,7 +107,7 @@ class ConvNet(nn.Module):
         self.frozen: tuple[str, ...] = ()
 
     def walk(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
-        """What the stem and each stage give, by name and in order."""
+        """Run the stem and the stages, and yield the name and the output of each, in order."""
         if self.memory_format is not None:
             x = x.contiguous(memory_format=self.memory_format)
         again = self.checkpointing and self.training and torch.is_grad_enabled()
@@ -130,7 +133,7 @@ class ConvNet(nn.Module):
         return out | {f"auxiliary.{name}": head(out[name]) for name, head in self.auxiliary.items()}
 
     def training_loss(self, x: Tensor, y: Tensor, loss: Loss) -> Tensor:
-        """The loss to train on: of the logits, and the weighted one of each auxiliary classifier.
+        """The loss to train on: that of the logits, plus the weighted loss of each auxiliary classifier.
 
         Args:
             x: (N, C, H, W).
@@ -144,7 +147,7 @@ class ConvNet(nn.Module):
         return sum(extra, loss(self.head(out), y))
 
     def feature_info(self) -> dict[str, tuple[int, int]]:
-        """(channels, pixels of the input from one position to the next) of the stem's and of each stage's map."""
+        """(channels, stride in pixels of the input) of the stem's and of each stage's feature map, by name."""
         skeleton, step = self.skeleton().eval(), 64
 
         def maps(side: int) -> dict[str, Tensor]:
@@ -154,7 +157,7 @@ class ConvNet(nn.Module):
         return {name: (x.shape[1], step // (two[name].shape[-1] - x.shape[-1])) for name, x in one.items()}
 
     def skeleton(self) -> ConvNet:
-        """The same network on the meta device: it has shapes, and neither weights nor arithmetic."""
+        """The same network on the meta device, where tensors have shapes but no values."""
         memo: dict[int, Any] = {id(p): nn.Parameter(p.to("meta"), p.requires_grad) for p in self.parameters()}
         memo |= {id(b): b.to("meta") for b in self.buffers()}
         return copy.deepcopy(self, memo)
@@ -171,7 +174,7 @@ class ConvNet(nn.Module):
         return Dense(self.stem, self.stages, self.head, side).train(self.training)
 
     def strip(self) -> ConvNet:
-        """The network that answers: without auxiliary classifiers, sharing all weights."""
+        """The network without its auxiliary classifiers, as it is deployed; it shares all weights with this one."""
         if not self.auxiliary:
             return self
         bare = copy.copy(self)
@@ -187,8 +190,8 @@ class ConvNet(nn.Module):
     def freeze(self, until: str) -> None:
         """Stop training the stem and all stages up to and including `until` ("stem", a stage's name, or "features").
 
-        Frozen batch norms use their stored statistics and keep them, also in training mode. What was frozen before and
-        is not now is trained again.
+        Frozen batch norms use and keep their stored statistics, also in training mode. Parts that an earlier call froze and
+        this one does not are trained again.
 
         Raises:
             UsageError: there is no such part.
@@ -196,7 +199,7 @@ class ConvNet(nn.Module):
         self.freeze_first(len(self.parts_until(until)))
 
     def parts_until(self, until: str) -> tuple[str, ...]:
-        """The stem and the stages up to one, by name.
+        """Names of the stem and of the stages up to and including `until`, as `freeze` takes it.
 
         Raises:
             UsageError: there is no such part.
@@ -209,7 +212,7 @@ class ConvNet(nn.Module):
         return parts[: parts.index(until) + 1]
 
     def freeze_first(self, count: int) -> None:
-        """As `freeze`, the first `count` of the stem and the stages; 0 thaws all."""
+        """Freeze the first `count` parts, counting the stem and then the stages, as `freeze` does; 0 unfreezes all."""
         for part in self._frozen_modules():
             part.requires_grad_(True)
         self.frozen = ("stem", *(name for name, _ in self.stages.named_children()))[:count]
@@ -221,7 +224,7 @@ class ConvNet(nn.Module):
         return [self.stem if name == "stem" else self.stages.get_submodule(name) for name in self.frozen]
 
     def train(self, mode: bool = True) -> ConvNet:
-        """Switch to training (or evaluation) mode; what is frozen stays in evaluation mode."""
+        """Switch to training or evaluation mode; frozen parts stay in evaluation mode."""
         super().train(mode)
         for part in self._frozen_modules():
             part.eval()
@@ -230,12 +233,14 @@ class ConvNet(nn.Module):
     def parameter_groups(
         self, weight_decay: float, decay_all: bool = False, layer_decay: float = 1.0
     ) -> list[dict[str, Any]]:
-        """Parameters for an optimiser.
+        """The trainable parameters in groups for an optimiser.
 
         Args:
-            weight_decay: of weights; norms and biases have none unless `decay_all` (Goyal et al. 2017, 5.3).
-            layer_decay: the learning rate's factor from each part to the one before it: the head has 1, the last stage
-                this, the one before its square, and so on (Howard and Ruder 2018, section 3.2, "discriminative").
+            weight_decay: of weights (Goyal et al. 2017, 5.3).
+            decay_all: decay the parameters of norms and the biases too.
+            layer_decay: factor of the learning rate from each part to the part before it. The head has the factor 1, the last
+                stage `layer_decay`, the stage before it its square, and so on (Howard and Ruder 2018, section 3.2,
+                "discriminative fine-tuning").
 
         Returns:
             Groups with "params", "weight_decay" and "scale", the factor of the learning rate.
@@ -253,7 +258,11 @@ class ConvNet(nn.Module):
         ]
 
     def reset_head(self, num_classes: int) -> None:
-        """Replace the classifiers by fresh ones for `num_classes` classes."""
+        """Replace the classifier and the auxiliary ones by new ones for `num_classes` classes.
+
+        Raises:
+            UsageError: a classifier is not a linear layer.
+        """
         for part in (self.head, *self.auxiliary.values()):
             old = part.classifier
             if not isinstance(old, nn.Linear):
@@ -268,7 +277,10 @@ class ConvNet(nn.Module):
 
 
 def _checkpointed(stage: nn.Module, x: Tensor) -> Tensor:
-    """The stage's output, with nothing kept for the way back; computed there once more, without counting for the batch norms."""
+    """The stage's output, with gradient checkpointing: the backward pass computes the stage again.
+
+    The second computation does not change the running statistics of batch norms.
+    """
     from torch.utils.checkpoint import checkpoint
 
     norms = [m for m in stage.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
@@ -280,7 +292,7 @@ def _checkpointed(stage: nn.Module, x: Tensor) -> Tensor:
             norm.momentum = 0.0
         try:
             yield
-        finally:  # it ends by an exception, as soon as all that was forgotten is there again
+        finally:  # torch ends the recomputation by an exception, as soon as every tensor it needs is there
             for norm, (momentum, count) in zip(norms, before, strict=True):
                 norm.momentum = momentum
                 norm.num_batches_tracked.fill_(count)  # type: ignore[union-attr]
@@ -289,7 +301,7 @@ def _checkpointed(stage: nn.Module, x: Tensor) -> Tensor:
 
 
 def map_size(parts: Iterable[nn.Module], size: int) -> int:
-    """Side of the feature map that convolutions and pools in a row make from a square input, in pixels."""
+    """Side of the feature map, in pixels, that a sequence of convolutions and pools makes from a square input of side `size`."""
     for layer in (layer for part in parts for layer in part.modules()):
         if not hasattr(layer, "kernel_size"):
             continue
@@ -301,6 +313,6 @@ def map_size(parts: Iterable[nn.Module], size: int) -> int:
 
 
 def meta(build: Callable[[], ConvNet]) -> ConvNet:
-    """Build without memory for weights, to count and to measure shapes."""
+    """Build a network on the meta device, without memory for weights, to count parameters and measure shapes."""
     with torch.device("meta"):
         return build()

@@ -1,4 +1,4 @@
-"""A network as convolutions only, which gives a map of logits for an image of any size [Simonyan and Zisserman 2014, section 3.2]."""
+"""The fully convolutional form of a network: a map of logits for an image of any size [Simonyan and Zisserman 2014, section 3.2]."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from podium.models.modules import Grid
 
 
 class Dense(nn.Module):
-    """(N, C, H, W) to (N, K, h, w): every position of the last map that a canonical image would have been.
+    """A network as convolutions only: (N, C, H, W) to logits (N, K, h, w), one for each window of canonical size.
 
     Args:
         stem, stages, head: of a network, whose weights it shares. A fully connected layer becomes a convolution as large as
@@ -29,7 +29,7 @@ class Dense(nn.Module):
 
 
 def _convolutional(head: nn.Module, side: int) -> nn.Sequential:
-    """The layers of a head, each in its convolutional form."""
+    """A head with each of its layers in convolutional form."""
     layers: list[nn.Module] = []
     kernel = 1  # of the next fully connected layer: the side of the map that reaches it
     for layer in head.modules():

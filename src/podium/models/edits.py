@@ -1,7 +1,8 @@
-"""Structural edits: what pruning took from a network, as plain values in its spec, and the network they leave.
+"""Structural edits: what pruning removed from a network, as plain values in its spec, and how they are applied again.
 
-`spec["edits"]` is {"layers": {name: {"out": 24, "in": 13, "groups": 1}}, "removed": [name, ...]}: of each layer the sizes that
-are not those it was built with, and the blocks that nothing stands for. Rebuilding needs this file and nothing that prunes.
+`spec["edits"]` is {"layers": {name: {"out": 24, "in": 13, "groups": 1}}, "removed": [name, ...]}. "layers" has the sizes of
+each layer that differ from those it was built with, "removed" the blocks that an identity has replaced. Rebuilding a pruned
+network needs this file, and none of the code that prunes.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ Sizes = dict[str, int]
 
 
 def sizes(layer: nn.Module) -> Sizes | None:
-    """What an edit may change of a layer; None where there is nothing."""
+    """The sizes of a layer that an edit may change; None for layers that edits do not change."""
     if isinstance(layer, nn.Conv2d):
         return {"out": layer.out_channels, "in": layer.in_channels, "groups": layer.groups}
     if isinstance(layer, nn.Linear):
@@ -29,7 +30,7 @@ def sizes(layer: nn.Module) -> Sizes | None:
 
 
 def difference(whole: ConvNet, small: ConvNet) -> dict[str, Any]:
-    """The edits that make `small` out of `whole`, which may be on the meta device."""
+    """The edits that turn `whole` into `small`; both may be on the meta device."""
     layers: dict[str, Sizes] = {}
     removed: list[str] = []
     for name, layer in whole.named_modules():
@@ -47,22 +48,22 @@ def difference(whole: ConvNet, small: ConvNet) -> dict[str, Any]:
 
 @torch.no_grad()
 def apply_edits(net: ConvNet, edits: Mapping[str, Any]) -> ConvNet:
-    """Take from a network what the edits took; it keeps its first channels, and its spec has the edits.
+    """Apply structural edits to a network in place; each layer keeps its first channels, and the spec records the edits.
 
-    Fresh weights are scaled to the layer that is left: their variance goes by fan-in or fan-out [He et al. 2015,
-    section 2.2], of which this takes the geometric mean.
+    Fresh weights are scaled for the smaller layer. Their variance depends on fan-in or fan-out [He et al. 2015, section
+    2.2]; the scale is the geometric mean of both.
 
     Raises:
-        ValueError: an edit of a layer that is not there, or one that does not make it smaller.
+        ValueError: an edit names a layer that does not exist, or does not make its layer smaller.
     """
     for name in edits.get("removed", ()):
         _find(net, name)
         net.set_submodule(name, nn.Identity())
-    for name, asked in edits.get("layers", {}).items():
+    for name, wanted in edits.get("layers", {}).items():
         if name.startswith("auxiliary.") and not net.auxiliary:
-            continue  # what ships has none
+            continue  # a bundle has no auxiliary classifiers
         layer = _find(net, name)
-        _shrink(name, layer, asked)
+        _shrink(name, layer, wanted)
     net.spec = {**net.spec, "edits": dict(edits)}
     return net
 
@@ -74,13 +75,14 @@ def _find(net: ConvNet, name: str) -> nn.Module:
         raise ValueError(f"edits: {net.spec['model']} has no layer {name!r}") from None
 
 
-def _shrink(name: str, layer: nn.Module, asked: Sizes) -> None:
+def _shrink(name: str, layer: nn.Module, wanted: Sizes) -> None:
+    """Cut a layer down to its first channels."""
     built: Any = sizes(layer)
     if built is None or not all(
-        key in built and isinstance(n, int) and 0 < n <= built[key] for key, n in asked.items()
+        key in built and isinstance(n, int) and 0 < n <= built[key] for key, n in wanted.items()
     ):
-        raise ValueError(f"edits: {name} cannot become {asked}")
-    now = {**built, **asked}
+        raise ValueError(f"edits: {name} cannot become {wanted}")
+    now = {**built, **wanted}
     out = now["out"]
     each: Any = layer
     if isinstance(layer, nn.BatchNorm2d):

@@ -1,8 +1,8 @@
-"""At what size, and in which of its two forms, a network takes a person's images, where they did not say.
+"""The default input size of a network for a data set, and which of its two forms it takes.
 
-The small form keeps the full resolution in the stem. It is for images that are small themselves: as stored, up to 64 px.
-Photos that are shrunk to such a size go through the full form, unless the small one is asked for: at 64 px it costs a ResNet-18
-15 times as much.
+The small form keeps the full resolution in the stem. It is for images that are stored small, with at most 64 px a side.
+Photos that are resized to such a size use the full form by default, because the small form of a ResNet-18 costs 15 times as
+much at 64 px.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ def form(name: str, stored: int | None, image_size: int | None = None, small: bo
 
     Args:
         name: of a network.
-        stored: side of the images as they are stored; None for photos, which have no size of their own.
-        image_size: what a person asked for. None: the side as stored, enlarged where the network cannot take it; for photos
-            the paper's size.
-        small: what a person asked for. None: the small form for images that are stored small and are not enlarged beyond that.
+        stored: side of the images as they are stored, in pixels; None for photos, whose sizes differ.
+        image_size: the size that is wanted, in pixels. None: the side as stored, enlarged where the network cannot take it;
+            for photos the paper's size.
+        small: the form that is wanted. None: the small form for images that are stored with at most 64 px and are not
+            enlarged beyond that.
     """
     known = architecture(name)
     own = stored is not None and stored <= SMALL_UP_TO
@@ -32,5 +33,5 @@ def form(name: str, stored: int | None, image_size: int | None = None, small: bo
 
 
 def small_without_data(image_size: int | None) -> bool:
-    """Whether a bare name takes its small form: a size up to 64 px then stands for images that are stored so."""
+    """Whether a network without a data set takes its small form: a size of at most 64 px stands for images that are stored so."""
     return image_size is not None and image_size <= SMALL_UP_TO

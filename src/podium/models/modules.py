@@ -1,4 +1,4 @@
-"""Modules that structure, edits and diagrams know by their type: branches, shortcuts, gates, grids."""
+"""Modules whose type has a meaning for layer tables, pruning and diagrams: branches, shortcuts, gates, grids."""
 
 from __future__ import annotations
 
@@ -70,14 +70,14 @@ class SqueezeExcitation(nn.Module):
 
 
 class Ones(nn.Module):
-    """A channel of ones behind those of an image: what a convolution adds to every pixel, and not to the zeros around them."""
+    """Append a channel of ones to an image, so that a convolution can add a constant to each pixel, and none to the padding."""
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         return torch.cat([x, torch.ones_like(x[:, :1])], 1)
 
 
 class Grid(nn.Module):
-    """Flatten a side x side map; a larger one is averaged onto that grid first, so that larger images are taken too."""
+    """Flatten a map of side x side; maps of other sizes are average-pooled to that size first, so that images of any size work."""
 
     def __init__(self, side: int) -> None:
         super().__init__()

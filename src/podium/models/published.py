@@ -1,4 +1,4 @@
-"""What is published of each network: its depth, its errors with the protocol they were taken by, its place in the ILSVRC."""
+"""Published figures of each network: its depth, its errors with the protocol of their measurement, its place in the ILSVRC."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Published:
-    """What a paper, or whoever trained the network, says of it.
+    """The published depth and errors of a network.
 
-    The errors are the authors' own where they give any, of a single crop where they give that, as it is what others can be
-    compared by. A network that its paper does not have, or has no number for, carries those of the implementation it is.
+    The errors are the authors' own where they give any, and of a single crop where they give that, because most networks can
+    be compared by it. A network without numbers in a paper has those of the implementation it reproduces.
 
     Args:
         depth: layers as the paper counts them: convolutions and fully connected layers, without projections and
             squeeze-and-excitation. None where `source` says that nobody counts them.
         top1, top5: errors in percent, on the validation images of ImageNet-2012 unless the protocol names another set.
-        protocol: how they were taken; empty where there are none.
-        source: where they stand; where there are none, why.
+        protocol: how the errors were measured; empty where there are none.
+        source: where the numbers are published, or why there are none.
     """
 
     depth: int | None
@@ -32,9 +32,9 @@ class Result:
     """A place in the classification task of the ImageNet Large Scale Visual Recognition Challenge.
 
     Args:
-        network: the name here of what was entered, or of the largest of several.
+        network: our name of the network that was entered, or of the largest where there were several.
         top5: error on the test images, in percent.
-        entry: what gave it.
+        entry: the networks and crops of the entry.
     """
 
     year: int
@@ -51,7 +51,7 @@ class Result:
 
 
 def published(name: str) -> Published | None:
-    """What is published of a network; None of one that is not in this file."""
+    """The published figures of a network, or None for a network that is not in this file."""
     return _PUBLISHED.get(name)
 
 

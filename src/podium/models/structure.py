@@ -1,4 +1,4 @@
-"""The layers of a network as a tree with the shapes they make, which the layer table and the diagram are drawn from."""
+"""The layers of a network as a tree with their shapes, from which the layer table and the diagram are made."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Node:
     """A layer, or a block with the nodes that it is made of.
 
     Args:
-        name: its path in the network, as `get_submodule` takes it.
+        name: path in the network, as `get_submodule` takes it.
         module: the layer or the block, on the meta device.
-        inputs, shape: of what it reads and of what it makes.
-        children: in order of execution. Those of `Branches` and `Residual` read the same, those of any other block what
-            the one before them made; a layer has none.
+        inputs, shape: of the input and of the output.
+        children: in order of execution; a layer has none. Those of `Branches` and `Residual` all read the block's input,
+            those of any other block read the output of the child before them.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Node:
 
 
 def trace(net: ConvNet) -> list[Node]:
-    """The stem, each stage, the head, then the auxiliary classifiers, for one image of the network's own size."""
+    """The trees of the stem, each stage, the head and the auxiliary classifiers, for one image of the network's input size."""
     skeleton = net.skeleton().eval()
     side = net.spec["image_size"]
     with torch.no_grad():
@@ -51,6 +51,7 @@ def trace(net: ConvNet) -> list[Node]:
 
 
 def _chain(steps: list[tuple[str, nn.Module]], inputs: Shape) -> Iterator[Node]:
+    """The nodes of modules that run one after the other."""
     for name, module in steps:
         node = _node(name, module, inputs)
         yield node
@@ -58,7 +59,7 @@ def _chain(steps: list[tuple[str, nn.Module]], inputs: Shape) -> Iterator[Node]:
 
 
 def _node(name: str, module: nn.Module, inputs: Shape) -> Node:
-    # Not `named_children`, which leaves out a module's second place.
+    # Not `named_children`, which lists a module only once where it stands in two places.
     steps = [(f"{name}.{key}", child) for key, child in module._modules.items() if child is not None]
     if isinstance(module, Branches):
         sides = tuple(_node(*step, inputs) for step in steps)
@@ -77,7 +78,7 @@ def _node(name: str, module: nn.Module, inputs: Shape) -> Node:
             "classifier": module.classifier,
         }
         steps = [(f"{name}.{key}", part) for key, part in parts.items()]
-    elif isinstance(module, nn.BatchNorm2d):  # on the meta device it is Python, and takes ten times what others do
+    elif isinstance(module, nn.BatchNorm2d):  # on the meta device it takes ten times as long as other layers
         return Node(name, module, inputs, inputs)
     elif not isinstance(module, nn.Sequential | Head):
         made = module(torch.empty(1, *inputs, device="meta"))
@@ -96,7 +97,7 @@ def by(sizes: tuple[int, ...]) -> str:
     return "x".join(map(str, sizes))
 
 
-# What papers call the layers whose class has another name.
+# The papers' terms for layers, by class.
 WORDS = {
     "Conv2d": "conv",
     "Linear": "fc",
@@ -116,7 +117,7 @@ WORDS = {
 
 
 def describe(module: nn.Module) -> str:
-    """A layer in a few words, or what joins the branches of a block: conv 3x3/2, 64; max pool 3x3/2; concat; add, ReLU."""
+    """Describe a layer in a few words, or how a block joins its branches: conv 3x3/2, 64; max pool 3x3/2; concat; add, ReLU."""
     layer: Any = module
     if isinstance(layer, Residual):
         scaled = f"scale by {layer.scale:g}" if layer.scale != 1 else ""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import nn
 
 from podium.models.convnet import ConvNet, Head, map_size
 from podium.models.modules import Grid
-from podium.models.registry import InOrder, peer, register
+from podium.models.registry import register
 from podium.networks.blocks import LocalResponseNorm, fully_connected, he_init
 
 ReLU = nn.ReLU
@@ -16,7 +18,7 @@ class AlexNet(ConvNet):
     """Five convolutions and three fully connected layers, on two towers (groups=2) as in the paper.
 
     Args:
-        image_size: the paper says 224; its arithmetic works for 227.
+        image_size: the paper says 224, but its map sizes follow from 227.
         small: for 28-64 px: a 5x5 convolution of stride 1 first, hidden layers 512 wide.
         groups: 2 for the two GPUs of the paper, 1 for one tower.
         dropout: after each hidden layer [section 4.2].
@@ -33,7 +35,7 @@ class AlexNet(ConvNet):
         *,
         groups: int = 2,
         dropout: float = 0.5,
-        init: str | None = None,
+        init: Literal["paper", "he"] | None = None,
     ) -> None:
         first = nn.Conv2d(in_chans, 96, 5, padding=2) if small else nn.Conv2d(in_chans, 96, 11, stride=4)
         stem = nn.Sequential(first, ReLU(inplace=True), LocalResponseNorm(), nn.MaxPool2d(3, 2))
@@ -126,12 +128,4 @@ register(
     small_min_size=15,
     recipe="alexnet-2012",
     note="torchvision's alexnet",
-)
-peer(
-    "torchvision",
-    {"alexnet": "alexnet_owt"},
-    (
-        (r"^features\.(\d+)\.", InOrder(nn.Conv2d)),
-        (r"^classifier\.(\d+)\.", InOrder(nn.Linear)),
-    ),
 )

@@ -1,7 +1,7 @@
-"""The networks of five articles that teach the field, where they are not the papers': each is said with what it changed.
+"""The networks of five teaching articles, where they differ from the papers; each class says what the article changed.
 
-`docs/lineage.md` tells the articles, S000 to S004, and how to run each of their programs. Strides pad on both sides here,
-where TensorFlow's SAME pads an even size at its end.
+`docs/lineage.md` names the articles, S000 to S004, and tells how to run each of their programs. Convolutions with a stride
+pad on both sides here, where TensorFlow's SAME pads an even size only at its end.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from podium.models.modules import Grid, Residual
 from podium.models.registry import register
 from podium.networks.blocks import fully_connected, glorot_init, max_pool, truncated_normal_init
 from podium.networks.inception import InceptionV3
-from podium.networks.resnet import ResNet
-from podium.networks.resnet_v2 import DEPTHS, ResNetV2
+from podium.networks.resnet import ResNet, ResNetDesign
+from podium.networks.resnet_v2 import DEPTHS, ResNetV2, ResNetV2Design
 from podium.networks.xception import Xception
 
 
@@ -24,7 +24,7 @@ class OneTower(ConvNet):
     """AlexNet on one tower: no groups, and no response normalisation. Weights start by Glorot and Bengio, as Keras has it.
 
     Args:
-        same: pad the first convolution, so that 224 px make 56 positions (S001), and not the 55 that 227 px make (S000).
+        same: pad the first convolution, so that 224 px make 56 positions (S001); without it, 227 px make 55 (S000).
         hidden: widths of the hidden layers.
         dropout: after each of them.
     """
@@ -106,7 +106,7 @@ class ValidStemResNet(ResNet):
     """
 
     def __init__(self, num_classes: int = 100, in_chans: int = 3, image_size: int = 32) -> None:
-        super().__init__(num_classes, in_chans, image_size, small=True, bias=True, eps=1e-3)
+        super().__init__(num_classes, in_chans, image_size, small=True, design=ResNetDesign(bias=True, eps=1e-3))
         stem = OrderedDict[str, nn.Module](
             conv1=nn.Conv2d(in_chans, 64, 3),
             bn1=nn.BatchNorm2d(64, eps=1e-3),
@@ -121,7 +121,7 @@ class ValidStemResNet(ResNet):
 
 
 class UnnormedInceptionV3(InceptionV3):
-    """Inception v3 of S000: the scope sets the batch norms' parameters and never the norm, so each convolution has a bias.
+    """Inception v3 of S000, without batch norm: its scope sets the norms' parameters but adds no norm, so convolutions have biases.
 
     It has as many parameters as slim's network, whose norms have no gammas. Weights start at a truncated N(0, 0.1²), as
     slim's do; without norms that makes logits of a billion.
@@ -149,14 +149,15 @@ class UnnormedInceptionV3(InceptionV3):
 
 
 class RectifiedResNetV2(ResNetV2):
-    """ResNet v2 152 of S002: the last convolution of a unit keeps the BN-ReLU of its scope, so that a branch can only add.
+    """ResNet v2 152 of S002: a BN-ReLU follows the last convolution of each unit, so that no branch can lower a value.
 
     Args:
         small: as in ResNetV2.
     """
 
     def __init__(self, num_classes: int = 1000, in_chans: int = 3, image_size: int = 224, small: bool = False) -> None:
-        super().__init__(num_classes, in_chans, image_size, small, units=DEPTHS[152], block="bottleneck", form="slim")
+        design = ResNetV2Design(DEPTHS[152], "bottleneck", form="slim")
+        super().__init__(num_classes, in_chans, image_size, small, design)
         for unit in self.modules():
             if isinstance(unit, Residual):
                 *_, last = (layer for layer in unit.residual.modules() if isinstance(layer, nn.Conv2d))
@@ -166,9 +167,9 @@ class RectifiedResNetV2(ResNetV2):
 
 
 class PassedOn(nn.Sequential):
-    """Residual blocks, each of whose shortcuts projects what the shortcut before it gave, and not the sum.
+    """Residual blocks in which each shortcut projects the output of the shortcut before it, and not the block's input.
 
-    The layer table and the diagram show each shortcut at the sum, as the paper has it: the shapes are the same.
+    The layer table and the diagram show each shortcut at the block's input, as in the paper; the shapes are the same.
     """
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import OrderedDict
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from podium.models.modules import Branches
 
 Side = int | tuple[int, int]
+Padding = Literal["same", "ceil", "half", "valid"]  # of a max pool
 
 
 def conv(
@@ -25,7 +27,7 @@ def conv(
     groups: int = 1,
     bias: bool = False,
 ) -> nn.Conv2d:
-    """A convolution that keeps the size at stride 1 unless told otherwise, without the bias that a batch norm would undo."""
+    """A convolution that keeps the size at stride 1 by default, and has no bias by default, as a batch norm would undo it."""
     if padding is None:
         padding = kernel // 2 if isinstance(kernel, int) else (kernel[0] // 2, kernel[1] // 2)
     return nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=bias)
@@ -48,6 +50,7 @@ def conv_norm(
         padding: keeps the size at stride 1 by default; 0 is what TensorFlow calls VALID.
         eps: of the batch norm; 1e-3 in TensorFlow's networks.
         act: end with the ReLU.
+        bias: give the convolution a bias.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     layers["conv"] = conv(inputs, outputs, kernel, stride, padding=padding, bias=bias)
@@ -64,7 +67,7 @@ def chain(inputs: int, *layers: Layer) -> nn.Sequential:
     """conv-BN-ReLU layers in a row.
 
     Args:
-        layers: (outputs, kernel) keeps the size; (outputs, kernel, stride) has no padding: TensorFlow's VALID.
+        layers: (outputs, kernel) keeps the size; (outputs, kernel, stride) has no padding, as TensorFlow's VALID.
     """
     built: list[nn.Module] = []
     for outputs, kernel, *stride in layers:
@@ -82,17 +85,17 @@ def average_branch(inputs: int, outputs: int, count_padding: bool = False) -> nn
     """Average 3x3, then 1x1: the pool branch of an Inception module.
 
     Args:
-        count_padding: the zeros around a map count, as in torchvision and not in TensorFlow.
+        count_padding: count the zeros around a map in the average, as torchvision does and TensorFlow does not.
     """
     pool = nn.AvgPool2d(3, 1, padding=1, count_include_pad=count_padding)
     return nn.Sequential(pool, conv_norm(inputs, outputs, 1))
 
 
 def inception_stem(in_chans: int, small: bool) -> nn.Sequential:
-    """To 192 maps of an eighth of the side: the stem of Inception v3, and of Inception-ResNet v2 as it was released.
+    """The stem of Inception v3, and of Inception-ResNet v2 as it was released: 192 maps of an eighth of the image's side.
 
     Args:
-        small: halve it once only.
+        small: halve the side only once.
     """
     if small:
         return nn.Sequential(
@@ -107,7 +110,7 @@ def inception_stem(in_chans: int, small: bool) -> nn.Sequential:
 
 
 class SamePool(nn.MaxPool2d):
-    """TensorFlow's SAME max pooling: the output is ceil(size / stride) wide, and an odd row of padding goes to the end."""
+    """TensorFlow's SAME max pooling: the output is ceil(size / stride) wide, and where the padding is odd, the end has more."""
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         before_after = []
@@ -146,16 +149,16 @@ class LocalResponseNorm(nn.Module):
         return f"size={self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
 
 
-def max_pool(kernel: int, stride: int, rule: str) -> nn.Module:
-    """Max pooling by its padding rule.
+def max_pool(kernel: int, stride: int, padding: Padding) -> nn.Module:
+    """Max pooling with one of four rules for the padding.
 
     Args:
-        rule: "same" as in TensorFlow; "ceil" as in Caffe, nothing before and as much as is needed after; "half": half
-            the kernel on every side; "valid": none.
+        padding: "same" as in TensorFlow; "ceil" as in Caffe, which pads only after the last pixel, as far as the kernel
+            needs; "half" for half the kernel on every side; "valid" for none.
     """
-    if rule == "same":
+    if padding == "same":
         return SamePool(kernel, stride)
-    return nn.MaxPool2d(kernel, stride, padding=kernel // 2 if rule == "half" else 0, ceil_mode=rule == "ceil")
+    return nn.MaxPool2d(kernel, stride, padding=kernel // 2 if padding == "half" else 0, ceil_mode=padding == "ceil")
 
 
 def global_average() -> nn.Sequential:
@@ -166,7 +169,12 @@ def global_average() -> nn.Sequential:
 def fully_connected(sizes: tuple[int, ...], dropout: float) -> nn.Sequential:
     """Linear-ReLU-dropout for each pair of neighbouring sizes: the hidden layers of AlexNet and VGG.
 
-    Their weights are for the network to start: torch's own start of a hundred million numbers costs half a second.
+    Their weights are not initialised, which the network does: torch's own initialisation of a hundred million numbers
+    takes half a second.
+
+    Args:
+        sizes: features from the first layer's input to the last layer's output.
+        dropout: probability.
     """
     layers: list[nn.Module] = []
     for inputs, outputs in itertools.pairwise(sizes):
@@ -190,7 +198,8 @@ def he_init(net: nn.Module) -> None:
 def truncated_normal_init(net: nn.Module, std: float) -> None:
     """N(0, std²) cut off at two standard deviations, as TensorFlow's slim starts its networks; biases 0.
 
-    By the inverse of its distribution: torch's own draws whole tensors again until every number fits.
+    Numbers are drawn through the inverse of the distribution; torch's own function draws whole tensors again until every
+    number fits.
     """
     inside = math.erf(2 / math.sqrt(2))
     for layer in net.modules():

@@ -8,7 +8,7 @@ from torch import nn
 
 from podium.models.convnet import ConvNet, Head
 from podium.models.modules import Branches
-from podium.models.registry import BICUBIC, IMAGENET_PIXELS, Rules, peer, register
+from podium.models.registry import register
 from podium.networks.blocks import conv, global_average, he_init
 
 
@@ -87,35 +87,4 @@ register(
     min_size=32,
     small_min_size=8,
     recipe="densenet-2016",
-)
-TORCHVISION: Rules = (
-    (r"^features\.(conv0|norm0)\.", r"stem.\1."),
-    (r"^features\.norm5\.", "stages.norm.norm."),
-    (
-        r"^features\.denseblock(\d)\.denselayer(\d+)\.",
-        lambda m: f"stages.block{m[1]}.{int(m[2]) - 1}.new.",
-    ),
-    (r"\.(norm|conv)\.([12])\.(?=weight|bias|running|num)", r".\1\2."),  # as files of before 2018 have it
-    (r"^features\.transition(\d)\.", r"stages.transition\1."),
-    (r"^classifier\.", "head.classifier."),
-)
-LEAF = {("0", "bn"): "norm1.", ("1", "conv"): "conv1.", ("1", "bn"): "norm2.", ("2", "conv"): "conv2."}
-KERAS: Rules = (
-    (r"^conv1_conv\.", "stem.conv0."),
-    (r"^conv1_bn\.", "stem.norm0."),
-    (
-        r"^conv(\d)_block(\d+)_([012])_(bn|conv)\.",
-        lambda m: f"stages.block{int(m[1]) - 1}.{int(m[2]) - 1}.new." + LEAF[m[3], m[4]],
-    ),
-    (r"^pool(\d)_(bn|conv)\.", lambda m: f"stages.transition{int(m[1]) - 1}.{'norm' if m[2] == 'bn' else 'conv'}."),
-    (r"^bn\.", "stages.norm.norm."),
-    (r"^predictions\.", "head.classifier."),
-)
-for library, pixels in (("torchvision", IMAGENET_PIXELS), ("timm", IMAGENET_PIXELS | BICUBIC)):  # under the same names
-    peer(library, {f"densenet{n}": f"densenet{n}" for n in LAYERS}, TORCHVISION, pixels=pixels)
-peer(
-    "keras",
-    {f"DenseNet{n}": f"densenet{n}" for n in LAYERS},
-    KERAS,
-    {"eps": 1.001e-5},
 )

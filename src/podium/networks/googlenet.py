@@ -8,7 +8,7 @@ from torch import nn
 
 from podium.models.convnet import Auxiliary, ConvNet, Head
 from podium.models.modules import Branches
-from podium.models.registry import INCEPTION_PIXELS, peer, register
+from podium.models.registry import register
 from podium.networks.blocks import LocalResponseNorm, conv_norm, global_average, glorot_init, truncated_normal_init
 
 # Table 1: #1x1, #3x3 reduce, #3x3, #5x5 reduce, #5x5, pool proj.
@@ -34,7 +34,7 @@ def plain(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequent
 
 
 def lrn() -> LocalResponseNorm:
-    """With the constants of Caffe's replica, which divides alpha by the size: the paper gives none."""
+    """Response normalisation with the constants of Caffe's replica, which divides alpha by the size; the paper gives none."""
     return LocalResponseNorm(size=5, alpha=1e-4 / 5, beta=0.75, k=1.0)
 
 
@@ -55,7 +55,7 @@ def inception(inputs: int, row: tuple[int, ...], conv: Conv, side: int) -> nn.Mo
 
 
 def auxiliary_head(inputs: int, num_classes: int, conv: Conv) -> Auxiliary:
-    """Average 5x5/3, 1x1 to 128, 1024 units, dropout of 70 %, classifier [section 5]."""
+    """An auxiliary classifier: 5x5 average pool of stride 3, 1x1 to 128, 1024 units, dropout of 70 %, linear layer [section 5]."""
     hidden = nn.Sequential(nn.Linear(128 * 4 * 4, 1024), nn.ReLU(inplace=True), nn.Dropout(0.7))
     return Auxiliary(4, conv(inputs, 128, 1), nn.Linear(1024, num_classes), hidden)
 
@@ -67,7 +67,7 @@ class GoogLeNet(ConvNet):
 
     Args:
         small: for 28-64 px: a 3x3 convolution of stride 1 first, and no pool before 3a.
-        aux: the two auxiliary classifiers, each with 0.3 of the loss [section 5]; gone in what ships.
+        aux: the two auxiliary classifiers, each with 0.3 of the loss [section 5]; a bundle leaves them out.
         dropout: before the classifier.
         batch_norm: after each convolution, in the place of biases and of the LRN, as torchvision and slim have it.
         five: side of the kernels called 5x5.
@@ -117,22 +117,4 @@ register(
     small_min_size=8,
     recipe="googlenet-2014",
     note="*_tv is torchvision's: batch norm, no LRN, and a 3x3 where the paper has 5x5",
-)
-peer(
-    "torchvision",
-    {"googlenet": "googlenet_tv"},
-    rules=(
-        (r"^conv1\.", "stem.0."),
-        (r"^conv2\.", "stem.2."),
-        (r"^conv3\.", "stem.3."),
-        (r"^inception(3a|4a|5a)\.", r"stages.inception\1.1."),
-        (r"^inception(\d\w)\.", r"stages.inception\1."),
-        (r"\.branch4\.1\.", ".branch4.1."),
-        (r"^aux1\.", "auxiliary.inception4a."),
-        (r"^aux2\.", "auxiliary.inception4d."),
-        (r"\.fc1\.", ".hidden.0."),
-        (r"\.fc2\.", ".classifier."),
-        (r"^fc\.", "head.classifier."),
-    ),
-    pixels=INCEPTION_PIXELS,  # torchvision's weights come from TensorFlow, and `transform_input` brings its scaling back
 )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 from torch import nn
 
 from podium.models.convnet import Auxiliary, ConvNet, Head
 from podium.models.modules import Branches, SqueezeExcitation
-from podium.models.registry import BICUBIC, INCEPTION_PIXELS, InOrder, Rules, peer, register
+from podium.models.registry import register
 from podium.networks.blocks import (
     average_branch,
     chain,
@@ -21,19 +23,60 @@ from podium.networks.blocks import (
     truncated_normal_init,
 )
 
-# BN-Inception, the paper's appendix: #1x1, #3x3 reduce, #3x3, double #3x3 reduce, double #3x3, pool and projection.
+
+class Row(NamedTuple):
+    """A row of BN-Inception's table, in its order: widths of the convolutions, and the kind of pool; 0 for none.
+
+    The pool is an average or a maximum before a 1x1 convolution of `projection` maps; "pass" halves the size and has no
+    convolution.
+    """
+
+    ones: int
+    reduce3: int
+    threes: int
+    reduce_double: int
+    double: int
+    pool: Literal["avg", "max", "pass"]
+    projection: int
+
+    def outputs(self, inputs: int) -> int:
+        """Channels that the module makes."""
+        return self.ones + self.threes + self.double + (self.projection or inputs)
+
+
+# The table of the appendix.
 TABLE = {
-    "3a": (64, 64, 64, 64, 96, "avg", 32),
-    "3b": (64, 64, 96, 64, 96, "avg", 64),
-    "3c": (0, 128, 160, 64, 96, "pass", 0),
-    "4a": (224, 64, 96, 96, 128, "avg", 128),
-    "4b": (192, 96, 128, 96, 128, "avg", 128),
-    "4c": (160, 128, 160, 128, 160, "avg", 128),
-    "4d": (96, 128, 192, 160, 192, "avg", 128),
-    "4e": (0, 128, 192, 192, 256, "pass", 0),
-    "5a": (352, 192, 320, 160, 224, "avg", 128),
-    "5b": (352, 192, 320, 192, 224, "max", 128),
+    "3a": Row(64, 64, 64, 64, 96, "avg", 32),
+    "3b": Row(64, 64, 96, 64, 96, "avg", 64),
+    "3c": Row(0, 128, 160, 64, 96, "pass", 0),
+    "4a": Row(224, 64, 96, 96, 128, "avg", 128),
+    "4b": Row(192, 96, 128, 96, 128, "avg", 128),
+    "4c": Row(160, 128, 160, 128, 160, "avg", 128),
+    "4d": Row(96, 128, 192, 160, 192, "avg", 128),
+    "4e": Row(0, 128, 192, 192, 256, "pass", 0),
+    "5a": Row(352, 192, 320, 160, 224, "avg", 128),
+    "5b": Row(352, 192, 320, 192, 224, "max", 128),
 }
+
+
+@dataclass(frozen=True)
+class BNInceptionDesign:
+    """What makes one network of the family differ from another.
+
+    Args:
+        projection: of the pools of 4c and 4d: 128 as the paper's table says, which makes 608 channels, or 96, which keeps
+            the 576 the same table prints.
+        bias: keep the biases that Caffe's line has under its batch norms.
+        se: reduction of a squeeze-and-excitation after each module [Hu et al. 2018, Fig. 2]; 0: none.
+        eps: of the batch norms.
+        dropout: probability before the classifier; the paper needs none.
+    """
+
+    projection: int = 128
+    bias: bool = False
+    se: int = 0
+    eps: float = 1e-5
+    dropout: float = 0.0
 
 
 class BNInception(ConvNet):
@@ -43,12 +86,7 @@ class BNInception(ConvNet):
 
     Args:
         small: for 28-64 px: a 3x3 convolution of stride 1 first, and no pool before 3a.
-        projection: of the pools of 4c and 4d: 128 as the paper's table says, which makes 608 channels, or 96, which keeps
-            the 576 the same table prints.
-        bias: the biases that Caffe's line keeps under its batch norms.
-        se: reduction of a squeeze-and-excitation after each module [Hu et al. 2018, Fig. 2]; 0: none.
-        eps: of the batch norms.
-        dropout: before the classifier; the paper needs none.
+        design: biases, gates and the like.
     """
 
     def __init__(
@@ -57,46 +95,51 @@ class BNInception(ConvNet):
         in_chans: int = 3,
         image_size: int = 224,
         small: bool = False,
-        *,
-        projection: int = 128,
-        bias: bool = False,
-        se: int = 0,
-        eps: float = 1e-5,
-        dropout: float = 0.0,
+        design: BNInceptionDesign = BNInceptionDesign(),
     ) -> None:
-        def conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
-            return conv_norm(inputs, outputs, kernel, stride, eps=eps, bias=bias)
-
-        def module(name: str, inputs: int) -> tuple[nn.Module, int]:
-            ones, reduce3, threes, reduce_double, double, pool, projected = TABLE[name]
-            projected = projection if name in ("4c", "4d") else projected
-            stride = 2 if pool == "pass" else 1
-            branches: dict[str, nn.Module] = {"branch1": conv(inputs, ones, 1)} if ones else {}
-            branches["branch2"] = nn.Sequential(conv(inputs, reduce3, 1), conv(reduce3, threes, 3, stride))
-            branches["branch3"] = nn.Sequential(
-                conv(inputs, reduce_double, 1), conv(reduce_double, double, 3), conv(double, double, 3, stride)
-            )
-            if pool == "pass":
-                branches["branch4"] = max_pool(3, 2, "same")  # Caffe's for even maps, and fits the strides for odd ones
-            else:
-                pooling = nn.AvgPool2d if pool == "avg" else nn.MaxPool2d
-                branches["branch4"] = nn.Sequential(pooling(3, 1, padding=1), conv(inputs, projected, 1))
-            width = ones + threes + double + (projected or inputs)
-            if not se:
-                return Branches(**branches), width
-            return nn.Sequential(Branches(**branches), SqueezeExcitation(width, max(1, width // se))), width
+        def conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Module:
+            return conv_norm(inputs, outputs, kernel, stride, eps=design.eps, bias=design.bias)
 
         first = [conv(in_chans, 64, 3)] if small else [conv(in_chans, 64, 7, 2), nn.MaxPool2d(3, 2, ceil_mode=True)]
         stem = nn.Sequential(*first, conv(64, 64, 1), conv(64, 192, 3))
         if not small:
             stem.append(nn.MaxPool2d(3, 2, ceil_mode=True))
         stages, channels = [], 192
-        for name in TABLE:
-            built, channels = module(name, channels)
-            stages.append((f"inception{name}", built))
-        hidden = nn.Dropout(dropout) if dropout else None
+        for name, row in TABLE.items():
+            if name in ("4c", "4d"):
+                row = row._replace(projection=design.projection)
+            module: nn.Module = bn_module(channels, row, conv)
+            channels = row.outputs(channels)
+            if design.se:
+                module = nn.Sequential(module, SqueezeExcitation(channels, max(1, channels // design.se)))
+            stages.append((f"inception{name}", module))
+        hidden = nn.Dropout(design.dropout) if design.dropout else None
         super().__init__(stem, stages, Head(global_average(), nn.Linear(channels, num_classes), hidden))
         he_init(self)
+
+
+def bn_module(inputs: int, row: Row, conv: Callable[..., nn.Module]) -> Branches:
+    """A module of BN-Inception.
+
+    Args:
+        inputs: channels.
+        row: of the paper's table.
+        conv: (inputs, outputs, kernel, stride) to a convolution with its batch norm and ReLU.
+    """
+    stride = 2 if row.pool == "pass" else 1
+    branches: dict[str, nn.Module] = {"branch1": conv(inputs, row.ones, 1)} if row.ones else {}
+    branches["branch2"] = nn.Sequential(conv(inputs, row.reduce3, 1), conv(row.reduce3, row.threes, 3, stride))
+    branches["branch3"] = nn.Sequential(
+        conv(inputs, row.reduce_double, 1),
+        conv(row.reduce_double, row.double, 3),
+        conv(row.double, row.double, 3, stride),
+    )
+    if row.pool == "pass":
+        branches["branch4"] = max_pool(3, 2, "same")  # Caffe's for even maps; for odd ones it fits the other branches
+    else:
+        pooling = nn.AvgPool2d if row.pool == "avg" else nn.MaxPool2d
+        branches["branch4"] = nn.Sequential(pooling(3, 1, padding=1), conv(inputs, row.projection, 1))
+    return Branches(**branches)
 
 
 def module_a(inputs: int, projection: int, count: bool) -> Branches:
@@ -197,6 +240,7 @@ class InceptionV3(ConvNet):
 register(
     BNInception,
     {"bn_inception": {}, "bn_inception_576": {"projection": 96}},
+    design=BNInceptionDesign,
     family="Inception",
     year=2015,
     paper="Ioffe & Szegedy 2015, arXiv:1502.03167",
@@ -216,42 +260,4 @@ register(
     min_size=75,
     small_min_size=16,
     recipe="inception-2016",
-)
-
-
-def _unit(match: re.Match[str]) -> str:
-    """`branch7x7dbl_3` is `double7.2`, and the forked `branch3x3_2a` is `branch3.1.a`."""
-    side, double, number, letter = match["side"], match["double"], int(match["number"] or 1) - 1, match["letter"]
-    forked = f".{letter}" if letter else ""
-    return f".{'double' if double else 'branch'}{side}.{number}{forked}."
-
-
-RULES: Rules = (
-    (r"^Conv2d_1a_3x3\.", "stem.0."),
-    (r"^Conv2d_2a_3x3\.", "stem.1."),
-    (r"^Conv2d_2b_3x3\.", "stem.2."),
-    (r"^Conv2d_3b_1x1\.", "stem.4."),
-    (r"^Conv2d_4a_3x3\.", "stem.5."),
-    (r"^AuxLogits\.conv(\d)\.", r"auxiliary.mixed6e.conv.\1."),
-    (r"^AuxLogits\.fc\.", "auxiliary.mixed6e.classifier."),
-    (r"^Mixed_(\d\w)\.", r"stages.mixed\1."),
-    (r"\.branch_pool\.", ".pool.1."),
-    (r"\.branch(?P<side>\d)x\d(?:x3)?(?P<double>dbl)?(?:_(?P<number>\d)(?P<letter>[ab])?)?\.", _unit),
-    (r"^fc\.", "head.classifier."),
-)
-for library, pixels in (
-    ("torchvision", INCEPTION_PIXELS),
-    ("timm", INCEPTION_PIXELS | BICUBIC),
-):  # under the same names
-    peer(library, {"inception_v3": "inception_v3"}, RULES, {"count_padding": True}, pixels)
-peer(
-    "keras",
-    {"InceptionV3": "inception_v3"},
-    (
-        (r"^conv2d_(\d+)\.", InOrder(nn.Conv2d)),
-        (r"^batch_normalization_(\d+)\.", InOrder(nn.BatchNorm2d)),
-        (r"^predictions\.", "head.classifier."),
-    ),
-    {"aux": False},
-    INCEPTION_PIXELS,
 )

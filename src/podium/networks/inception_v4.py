@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
-
 from torch import nn
 
 from podium.models.convnet import ConvNet, Head
 from podium.models.modules import Branches
-from podium.models.registry import BICUBIC, INCEPTION_PIXELS, Rules, peer, register
+from podium.models.registry import register
 from podium.networks.blocks import average_branch, chain, conv_norm, fork, global_average, he_init
 
 
@@ -126,21 +124,3 @@ register(
     small_min_size=16,
     recipe="inception-2016",
 )
-# timm numbers the modules after the three convolutions of the stem from 3 to 21.
-NUMBERED = ("3a", "4a", "5a", "5b", "5c", "5d", "5e", "6a", *(f"6{x}" for x in "bcdefgh"), "7a", "7b", "7c", "7d")
-
-
-def _module(match: re.Match[str]) -> str:
-    number = int(match[1])
-    return f"stem.{number}." if number < 3 else f"stages.mixed{NUMBERED[number - 3]}."
-
-
-RULES: Rules = (
-    (r"^features\.(\d+)\.", _module),
-    (r"\.branch1_0\.", ".branch1.0."),
-    (r"\.branch1_1([ab])\.", r".branch1.1.\1."),
-    (r"\.branch2_([012])\.", r".branch2.\1."),
-    (r"\.branch2_3([ab])\.", r".branch2.3.\1."),
-    (r"^last_linear\.", "head.classifier."),
-)
-peer("timm", {"inception_v4": "inception_v4"}, RULES, pixels=INCEPTION_PIXELS | BICUBIC)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -213,7 +214,9 @@ class LeNet5Modern(ConvNet):
         pool: "max" or "avg".
     """
 
-    def __init__(self, num_classes: int = 10, in_chans: int = 1, image_size: int = 32, *, pool: str = "max") -> None:
+    def __init__(
+        self, num_classes: int = 10, in_chans: int = 1, image_size: int = 32, *, pool: Literal["max", "avg"] = "max"
+    ) -> None:
         # Rectifying after max pooling gives the same numbers, on a quarter of them.
         pooling = nn.MaxPool2d if pool == "max" else nn.AvgPool2d
         shrink = [pooling(2), nn.ReLU(inplace=True)] if pool == "max" else [nn.ReLU(inplace=True), pooling(2)]

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from torch import nn
 
 from podium.models.convnet import ConvNet, Head
-from podium.models.registry import INCEPTION_PIXELS, Rules, peer, register
+from podium.models.registry import register
 from podium.networks.blocks import conv, global_average, he_init
 
 # Table 1: widths of the 1x1 convolutions; the first block of each stage but the first halves the size.
@@ -76,12 +76,3 @@ register(
     small_min_size=8,
     recipe="mobilenet-2017",
 )
-PLACES = [f"stages.stage{s}.{i}." for s, widths in enumerate(STAGES, 1) for i in range(len(widths))]
-KIND = {"dw": "depthwise", "pw": "pointwise"}
-RULES: Rules = (
-    (r"^conv1\.", "stem.conv."),
-    (r"^conv1_bn\.", "stem.bn."),
-    (r"^conv_(dw|pw)_(\d+)(_bn)?\.", lambda m: PLACES[int(m[2]) - 1] + f"{KIND[m[1]]}.{'bn' if m[3] else 'conv'}."),
-    (r"^conv_preds\.", "head.classifier."),
-)
-peer("keras", {"MobileNet": "mobilenet_v1"}, RULES, {"six": True}, INCEPTION_PIXELS)

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Literal
 
 from torch import nn
 
 from podium.models.convnet import ConvNet, Head
 from podium.models.modules import Residual
-from podium.models.registry import BICUBIC, INCEPTION_PIXELS, Rules, peer, register
+from podium.models.registry import register
 from podium.networks.blocks import conv, global_average, he_init
-from podium.networks.resnet import UNITS, ZeroPadShortcut
+from podium.networks.resnet import (
+    UNITS,
+    Block,
+    Place,
+    StrideIn,
+    ZeroPadShortcut,
+    basic_convs,
+    bottleneck_convs,
+    unit_stages,
+)
+
+Form = Literal["paper", "bare", "slim"]
 
 
 def pre_activated(layers: list[nn.Conv2d], first: int, eps: float) -> OrderedDict[str, nn.Module]:
-    """BN-ReLU-conv for each convolution; those before number `first` have their BN-ReLU somewhere else."""
+    """BN-ReLU-conv for each convolution from number `first` on (from 1); the convolutions before it come without BN-ReLU."""
     named: OrderedDict[str, nn.Module] = OrderedDict()
     for number, layer in enumerate(layers, 1):
         if number >= first:
@@ -24,6 +37,33 @@ def pre_activated(layers: list[nn.Conv2d], first: int, eps: float) -> OrderedDic
     return named
 
 
+@dataclass(frozen=True)
+class ResNetV2Design:
+    """What makes one network of the family differ from another.
+
+    Args:
+        units: number of units of each stage.
+        block: "basic" (two 3x3) or "bottleneck" (1x1, 3x3, 1x1 to four times the width).
+        width: channels of the first stage; each next has twice as many.
+        stem_width: channels of the stem, `width` by default.
+        shortcut: where the size changes: "A" zero padding, "B" a 1x1 projection.
+        stride_in: "1x1" or "3x3", for bottlenecks.
+        form: "paper": BN-ReLU after the first convolution, and none of its own in the first unit. "bare": every unit has its
+            own BN-ReLU and the stem has none, as in timm. "slim": as "bare", with the stride in a stage's last unit (whose
+            shortcut is a max pool of 1x1) and biases where no batch norm follows, as in slim and Keras.
+        eps: of the batch norms.
+    """
+
+    units: tuple[int, ...] = (2, 2, 2, 2)
+    block: Block = "basic"
+    width: int = 64
+    stem_width: int | None = None
+    shortcut: Literal["A", "B"] = "B"
+    stride_in: StrideIn = "3x3"
+    form: Form = "paper"
+    eps: float = 1e-5
+
+
 class ResNetV2(ConvNet):
     """A stem, stages of pre-activated units, a last BN-ReLU, average pooling, one linear layer [Fig. 4 (e), appendix].
 
@@ -31,16 +71,7 @@ class ResNetV2(ConvNet):
 
     Args:
         small: for 28-64 px: a 3x3 convolution of stride 1 for a stem, without a pool.
-        units: of each stage.
-        block: "basic" (two 3x3) or "bottleneck" (1x1, 3x3, 1x1 to four times the width).
-        width: channels of the first stage; each next has twice as many.
-        stem_width: channels of the stem, `width` by default.
-        shortcut: where the size changes: "A" zero padding, "B" a 1x1 projection.
-        stride_in: "1x1" or "3x3", for bottlenecks.
-        form: "paper": BN-ReLU after the first convolution, none of its own in the first unit; "bare": every unit has its own
-            and the stem has none, as in timm; "slim": so too, with the stride in a stage's last unit (a max pool of 1x1 is
-            its shortcut) and biases where no batch norm follows, as in slim and Keras.
-        eps: of the batch norms.
+        design: units, widths, shortcuts and the like.
     """
 
     def __init__(
@@ -49,71 +80,55 @@ class ResNetV2(ConvNet):
         in_chans: int = 3,
         image_size: int = 224,
         small: bool = False,
-        *,
-        units: tuple[int, ...] = (2, 2, 2, 2),
-        block: str = "basic",
-        width: int = 64,
-        stem_width: int | None = None,
-        shortcut: str = "B",
-        stride_in: str = "3x3",
-        form: str = "paper",
-        eps: float = 1e-5,
+        design: ResNetV2Design = ResNetV2Design(),
     ) -> None:
-        slim, channels = form == "slim", stem_width or width
-        stem: OrderedDict[str, nn.Module] = OrderedDict()
-        stem["conv1"] = conv(in_chans, channels, 3 if small else 7, 1 if small else 2, bias=slim)
-        if form == "paper":
-            stem["norm1"], stem["relu1"] = nn.BatchNorm2d(channels, eps=eps), nn.ReLU(inplace=True)
+        first, eps = design.stem_width or design.width, design.eps
+        kernel, stride = (3, 1) if small else (7, 2)
+        stem = OrderedDict[str, nn.Module](conv1=conv(in_chans, first, kernel, stride, bias=design.form == "slim"))
+        if design.form == "paper":
+            stem["norm1"], stem["relu1"] = nn.BatchNorm2d(first, eps=eps), nn.ReLU(inplace=True)
         if not small:
             stem["pool"] = nn.MaxPool2d(3, 2, padding=1)
-        stages: list[tuple[str, nn.Module]] = []
-        for number, count in enumerate(units):
-            inner = width * 2**number
-            outer = inner * (4 if block == "bottleneck" else 1)
-            stage: list[nn.Module] = []
-            for index in range(count):
-                if slim:
-                    stride = 2 if index == count - 1 and number < len(units) - 1 else 1
-                else:
-                    stride = 2 if index == 0 and number > 0 else 1
-                if block == "bottleneck":
-                    one, three = (stride, 1) if stride_in == "1x1" else (1, stride)
-                    layers = [
-                        conv(channels, inner, 1, one),
-                        conv(inner, inner, 3, three),
-                        conv(inner, outer, 1, bias=slim),
-                    ]
-                else:
-                    layers = [conv(channels, outer, 3, stride), conv(outer, outer, 3, bias=slim)]
-                activated = form == "paper" and number == index == 0  # by the stem
-                if channels == outer and (stride == 1 or slim):
-                    skip = nn.Identity() if stride == 1 else nn.MaxPool2d(1, stride)
-                    branch = nn.Sequential(pre_activated(layers, 2 if activated else 1, eps))
-                    stage.append(Residual(branch, skip, act=False))
-                else:
-                    projection: nn.Module = (
-                        conv(channels, outer, 1, stride, bias=slim)
-                        if shortcut == "B"
-                        else ZeroPadShortcut(stride, outer - channels)
-                    )
-                    unit: OrderedDict[str, nn.Module] = OrderedDict()
-                    if not activated:
-                        unit["norm1"], unit["relu1"] = nn.BatchNorm2d(channels, eps=eps), nn.ReLU(inplace=True)
-                    unit["unit"] = Residual(nn.Sequential(pre_activated(layers, 2, eps)), projection, act=False)
-                    stage.append(nn.Sequential(unit))
-                channels = outer
-            stages.append((f"stage{number + 1}", nn.Sequential(*stage)))
-        last = OrderedDict[str, nn.Module](norm=nn.BatchNorm2d(channels, eps=eps), relu=nn.ReLU(inplace=True))
+        outputs = design.width * (4 if design.block == "bottleneck" else 1)
+        halving: Literal["first", "last"] = "last" if design.form == "slim" else "first"
+        stages = unit_stages(design.units, first, outputs, lambda at: _unit(at, design), halving=halving)
+        features = outputs * 2 ** (len(design.units) - 1)
+        last = OrderedDict[str, nn.Module](norm=nn.BatchNorm2d(features, eps=eps), relu=nn.ReLU(inplace=True))
         stages.append(("norm", nn.Sequential(last)))
-        super().__init__(nn.Sequential(stem), stages, Head(global_average(), nn.Linear(channels, num_classes)))
+        super().__init__(nn.Sequential(stem), stages, Head(global_average(), nn.Linear(features, num_classes)))
         he_init(self)
+
+
+def _unit(at: Place, design: ResNetV2Design) -> nn.Module:
+    """The pre-activated unit of a design at its place."""
+    slim, eps = design.form == "slim", design.eps
+    if design.block == "bottleneck":
+        inner = design.width * 2**at.stage
+        convs = bottleneck_convs(at, inner, inner, stride_in=design.stride_in, biases=(False, False, slim))
+    else:
+        convs = basic_convs(at, biases=(False, slim))
+    activated = design.form == "paper" and at.stage == at.index == 0  # by the stem
+    if at.inputs == at.outputs and (at.stride == 1 or slim):
+        skip = nn.Identity() if at.stride == 1 else nn.MaxPool2d(1, at.stride)
+        branch = nn.Sequential(pre_activated(convs, 2 if activated else 1, eps))
+        return Residual(branch, skip, act=False)
+    projection: nn.Module
+    if design.shortcut == "B":
+        projection = conv(at.inputs, at.outputs, 1, at.stride, bias=slim)
+    else:
+        projection = ZeroPadShortcut(at.stride, at.outputs - at.inputs)
+    unit: OrderedDict[str, nn.Module] = OrderedDict()
+    if not activated:
+        unit["norm1"], unit["relu1"] = nn.BatchNorm2d(at.inputs, eps=eps), nn.ReLU(inplace=True)
+    unit["unit"] = Residual(nn.Sequential(pre_activated(convs, 2, eps)), projection, act=False)
+    return nn.Sequential(unit)
 
 
 class CifarResNetV2(ResNetV2):
     """The networks of the paper's tables for 32 px images: three stages, 16 maps in the stem.
 
     Args:
-        units, block, shortcut, form: as in ResNetV2.
+        units, block, shortcut, form: as in `ResNetV2Design`.
     """
 
     def __init__(
@@ -123,22 +138,12 @@ class CifarResNetV2(ResNetV2):
         image_size: int = 32,
         *,
         units: tuple[int, ...] = (18, 18, 18),
-        block: str = "bottleneck",
-        shortcut: str = "B",
-        form: str = "paper",
+        block: Block = "bottleneck",
+        shortcut: Literal["A", "B"] = "B",
+        form: Form = "paper",
     ) -> None:
-        super().__init__(
-            num_classes,
-            in_chans,
-            image_size,
-            True,
-            units=units,
-            block=block,
-            width=16,
-            shortcut=shortcut,
-            stride_in="1x1",
-            form=form,
-        )
+        design = ResNetV2Design(units, block, width=16, shortcut=shortcut, stride_in="1x1", form=form)
+        super().__init__(num_classes, in_chans, image_size, small=True, design=design)
 
 
 PAPER = "He et al. 2016, arXiv:1603.05027"
@@ -154,6 +159,7 @@ register(
             for n in (50, 101, 152, 200)
         },
     },
+    design=ResNetV2Design,
     family="ResNet v2",
     year=2016,
     paper=PAPER,
@@ -178,50 +184,4 @@ register(
     num_classes=10,
     recipe="resnetv2-cifar-2016",
     note="for 32 px images",
-)
-
-# The first unit of a stage has its BN-ReLU before the fork, the others inside the branch.
-TIMM: Rules = (
-    (r"^stem\.conv\.", "stem.conv1."),
-    (r"^norm\.", "stages.norm.norm."),
-    (r"^head\.fc\.", "head.classifier."),
-    (r"^stages\.(\d)\.blocks\.0\.norm1\.", lambda m: f"stages.stage{int(m[1]) + 1}.0.norm1."),
-    (r"^stages\.(\d)\.blocks\.0\.downsample\.conv\.", lambda m: f"stages.stage{int(m[1]) + 1}.0.unit.shortcut."),
-    (r"^stages\.(\d)\.blocks\.0\.", lambda m: f"stages.stage{int(m[1]) + 1}.0.unit.residual."),
-    (r"^stages\.(\d)\.blocks\.(\d+)\.", lambda m: f"stages.stage{int(m[1]) + 1}.{m[2]}.residual."),
-)
-UNPROJECTED: Rules = ((r"^stages\.0\.blocks\.0\.", "stages.stage1.0.residual."),)  # the first unit of basic networks
-TIMM_PIXELS = INCEPTION_PIXELS | BICUBIC
-peer(
-    "timm",
-    {f"resnetv2_{n}": f"resnetv2_{n}" for n in (50, 101, 152)},
-    TIMM,
-    {"form": "bare"},
-    TIMM_PIXELS | {"crop_pct": 0.95},
-)
-peer(
-    "timm",
-    {f"resnetv2_{n}": f"resnetv2_{n}" for n in (18, 34)},
-    UNPROJECTED + TIMM,
-    {"form": "bare"},
-    TIMM_PIXELS | {"crop_pct": 0.9},
-)
-KERAS: Rules = (
-    (r"^conv1_conv\.", "stem.conv1."),
-    (r"^post_bn\.", "stages.norm.norm."),
-    (r"^predictions\.", "head.classifier."),
-    (r"^conv(\d)_block1_preact_bn\.", lambda m: f"stages.stage{int(m[1]) - 1}.0.norm1."),
-    (r"^conv(\d)_block1_0_conv\.", lambda m: f"stages.stage{int(m[1]) - 1}.0.unit.shortcut."),
-    (r"^conv(\d)_block1_", lambda m: f"stages.stage{int(m[1]) - 1}.0.unit.residual."),
-    (r"^conv(\d)_block(\d+)_", lambda m: f"stages.stage{int(m[1]) - 1}.{int(m[2]) - 1}.residual."),
-    (r"residual\.preact_bn\.", "residual.norm1."),
-    (r"residual\.(\d)_conv\.", r"residual.conv\1."),
-    (r"residual\.(\d)_bn\.", lambda m: f"residual.norm{int(m[1]) + 1}."),
-)
-peer(
-    "keras",
-    {f"ResNet{n}V2": f"resnetv2_{n}_slim" for n in (50, 101, 152)},
-    KERAS,
-    {"eps": 1.001e-5},
-    INCEPTION_PIXELS,
 )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from podium.models.registry import BICUBIC, IMAGENET_PIXELS, peer, register
-from podium.networks.resnet import TORCHVISION, UNITS, ResNet
+from podium.models.registry import register
+from podium.networks.resnet import UNITS, ResNet, ResNetDesign
 
 
 class CifarResNeXt(ResNet):
     """ResNeXt-29 for 32 px images: 3x3 of 64 maps, three stages of three bottlenecks to 256, 512 and 1024 [section 5.3].
 
     Args:
-        groups, group_width: cardinality, and width of each group in the first stage.
+        groups: of each 3x3, the cardinality.
+        group_width: channels of each group in the first stage.
     """
 
     def __init__(
@@ -22,16 +23,8 @@ class CifarResNeXt(ResNet):
         groups: int = 8,
         group_width: int = 64,
     ) -> None:
-        super().__init__(
-            num_classes,
-            in_chans,
-            image_size,
-            True,
-            units=(3, 3, 3),
-            block="bottleneck",
-            groups=groups,
-            group_width=group_width,
-        )
+        design = ResNetDesign((3, 3, 3), "bottleneck", groups=groups, group_width=group_width)
+        super().__init__(num_classes, in_chans, image_size, small=True, design=design)
 
 
 PAPER = "Xie et al. 2016, arXiv:1611.05431"
@@ -42,6 +35,7 @@ register(
         f"resnext{name}": {"units": UNITS[depth], "block": "bottleneck", "groups": groups, "group_width": width}
         for name, (depth, groups, width) in SIZES.items()
     },
+    design=ResNetDesign,
     family="ResNeXt",
     year=2016,
     paper=PAPER,
@@ -63,7 +57,3 @@ register(
     recipe="resnext-cifar-2016",
     note="for 32 px images; units as in the released code, activated after the addition",
 )
-peer("torchvision", {f"resnext{name}": f"resnext{name}" for name in SIZES}, TORCHVISION)
-peer("timm", {f"resnext101_{name}": f"resnext101_{name}" for name in ("32x4d", "32x8d")}, TORCHVISION)
-LATER = IMAGENET_PIXELS | BICUBIC | {"crop_pct": 0.95}
-peer("timm", {f"resnext{name}": f"resnext{name}" for name in ("50_32x4d", "101_64x4d")}, TORCHVISION, pixels=LATER)

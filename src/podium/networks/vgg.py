@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import nn
 
 from podium.models.convnet import ConvNet, Head
 from podium.models.modules import Grid
-from podium.models.registry import CAFFE_PIXELS, InOrder, Rules, peer, register
+from podium.models.registry import register
 from podium.networks.blocks import LocalResponseNorm, fully_connected, glorot_init, he_init
 
+Configuration = Literal["A", "A-LRN", "B", "C", "D", "E"]
+
 # Table 1: the convolutions of each stage; 3 is 3x3, 1 is 1x1, L is local response normalisation.
-CONFIGURATIONS = {
+CONFIGURATIONS: dict[Configuration, tuple[str, ...]] = {
     "A": ("3", "3", "33", "33", "33"),
     "A-LRN": ("3L", "3", "33", "33", "33"),
     "B": ("33", "33", "33", "33", "33"),
@@ -42,7 +46,7 @@ class VGG(ConvNet):
         image_size: int = 224,
         small: bool = False,
         *,
-        configuration: str = "D",
+        configuration: Configuration = "D",
         batch_norm: bool = False,
         dropout: float = 0.5,
     ) -> None:
@@ -66,7 +70,8 @@ class VGG(ConvNet):
         (he_init if batch_norm else glorot_init)(self)
 
 
-def _both(name: str, configuration: str) -> dict[str, dict[str, object]]:
+def _both(name: str, configuration: Configuration) -> dict[str, dict[str, object]]:
+    """A network of Table 1, without and with batch norm."""
     return {
         name: {"configuration": configuration},
         f"{name}_bn": {"configuration": configuration, "batch_norm": True},
@@ -91,21 +96,3 @@ register(
     small_min_size=16,
     recipe="vgg-2014",
 )
-NAMES = {f"vgg{depth}{end}": f"vgg{depth}{end}" for depth in (11, 13, 16, 19) for end in ("", "_bn")}
-FEATURES = (r"^features\.(\d+)\.", InOrder((nn.Conv2d, nn.BatchNorm2d)))
-TORCHVISION: Rules = (FEATURES, (r"^classifier\.(\d+)\.", InOrder(nn.Linear)))
-TIMM: Rules = (
-    FEATURES,
-    (r"^pre_logits\.fc1\.", "head.hidden.0."),
-    (r"^pre_logits\.fc2\.", "head.hidden.3."),
-    (r"^head\.fc\.", "head.classifier."),
-)
-KERAS: Rules = (
-    (r"^block(\d)_conv(\d)\.", lambda m: f"stages.stage{m[1]}.{2 * int(m[2]) - 2}."),
-    (r"^fc1\.", "head.hidden.0."),
-    (r"^fc2\.", "head.hidden.3."),
-    (r"^predictions\.", "head.classifier."),
-)
-peer("torchvision", NAMES, TORCHVISION)
-peer("timm", NAMES, TIMM)
-peer("keras", {"VGG16": "vgg16", "VGG19": "vgg19"}, KERAS, pixels=CAFFE_PIXELS)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from podium.models.registry import BICUBIC, IMAGENET_PIXELS, peer, register
-from podium.networks.resnet import TORCHVISION, UNITS, ResNet
+from podium.models.registry import register
+from podium.networks.resnet import UNITS, ResNet, ResNetDesign
 
 NAMES = {f"wide_resnet{depth}_2": depth for depth in (50, 101)}
 register(
     ResNet,
     {name: {"units": UNITS[depth], "block": "bottleneck", "group_width": 128} for name, depth in NAMES.items()},
+    design=ResNetDesign,
     family="Wide ResNet",
     year=2016,
     paper="Zagoruyko & Komodakis 2016, arXiv:1605.07146",
@@ -17,6 +18,3 @@ register(
     small_min_size=8,
     recipe="resnet-2015",
 )
-peer("torchvision", {name: name for name in NAMES}, TORCHVISION)
-peer("timm", {"wide_resnet50_2": "wide_resnet50_2"}, TORCHVISION, pixels=IMAGENET_PIXELS | BICUBIC)
-peer("timm", {"wide_resnet101_2": "wide_resnet101_2"}, TORCHVISION)

@@ -8,8 +8,8 @@ from torch import nn
 
 from podium.models.convnet import ConvNet, Head
 from podium.models.modules import Residual
-from podium.models.registry import BICUBIC, INCEPTION_PIXELS, InOrder, Rules, peer, register
-from podium.networks.blocks import chain, conv, global_average, glorot_init, max_pool
+from podium.models.registry import register
+from podium.networks.blocks import Padding, chain, conv, global_average, glorot_init, max_pool
 
 
 def separable(inputs: int, outputs: int, eps: float) -> nn.Sequential:
@@ -57,7 +57,7 @@ class Xception(ConvNet):
         small: bool = False,
         *,
         eps: float = 1e-3,
-        pool: str = "same",
+        pool: Padding = "same",
         dropout: float = 0.5,
     ) -> None:
         def shrinking(inputs: int, first: int, second: int, leading: bool = True) -> Residual:
@@ -100,41 +100,4 @@ register(
     min_size=32,
     small_min_size=8,
     recipe="xception-2017",
-)
-KERAS: Rules = (
-    (r"^block1_conv(\d)\.", lambda m: f"stem.{int(m[1]) - 1}.conv."),
-    (r"^block1_conv(\d)_bn\.", lambda m: f"stem.{int(m[1]) - 1}.bn."),
-    (r"^block14_sepconv(\d)_bn\.", r"stages.block14.sep\1.bn."),
-    (r"^block14_sepconv(\d)\.", r"stages.block14.sep\1."),
-    (r"^block(\d+)_sepconv(\d)_bn\.", r"stages.block\1.residual.sep\2.bn."),
-    (r"^block(\d+)_sepconv(\d)\.", r"stages.block\1.residual.sep\2."),
-    (r"^conv2d_(\d+)\.", InOrder(nn.Conv2d, r"\.shortcut\.")),
-    (r"^batch_normalization_(\d+)\.", InOrder(nn.BatchNorm2d, r"\.shortcut\.")),
-    (r"^predictions\.", "head.classifier."),
-)
-peer("keras", {"Xception": "xception"}, KERAS, pixels=INCEPTION_PIXELS)
-# timm counts blocks from 1 where the paper's second module stands, and the layers of a block with their ReLUs.
-TIMM: Rules = (
-    (r"^conv([12])\.", lambda m: f"stem.{int(m[1]) - 1}.conv."),
-    (r"^bn([12])\.", lambda m: f"stem.{int(m[1]) - 1}.bn."),
-    (r"^(conv|bn)([34])\.", lambda m: f"stages.block14.sep{int(m[2]) - 2}." + ("bn." if m[1] == "bn" else "")),
-    (r"^block(\d+)\.skip\.", lambda m: f"stages.block{int(m[1]) + 1}.shortcut.conv."),
-    (r"^block(\d+)\.skipbn\.", lambda m: f"stages.block{int(m[1]) + 1}.shortcut.bn."),
-    (
-        r"^block(\d+)\.rep\.(\d+)\.(?=conv1|pointwise)",
-        lambda m: f"stages.block{int(m[1]) + 1}.residual.sep{int(m[2]) // 3 + 1}.",
-    ),
-    (
-        r"^block(\d+)\.rep\.(\d+)\.",
-        lambda m: f"stages.block{int(m[1]) + 1}.residual.sep{int(m[2]) // 3 + 1}.bn.",
-    ),
-    (r"(?<=\.sep\d\.)conv1\.", "depthwise."),
-    (r"^fc\.", "head.classifier."),
-)
-peer(
-    "timm",
-    {"legacy_xception": "xception"},
-    TIMM,
-    {"eps": 1e-5, "pool": "half"},
-    INCEPTION_PIXELS | BICUBIC | {"crop_pct": 0.8975},
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import nn
 
 from podium.models.convnet import ConvNet, Head, map_size
@@ -29,7 +31,7 @@ class ZFNet(ConvNet):
         *,
         widths: tuple[int, int, int] = (384, 384, 256),
         dropout: float = 0.5,
-        init: str | None = None,
+        init: Literal["paper", "he"] | None = None,
     ) -> None:
         relu = nn.ReLU(inplace=True)
         first = nn.Conv2d(in_chans, 96, 5, padding=2) if small else nn.Conv2d(in_chans, 96, 7, 2, padding=1)

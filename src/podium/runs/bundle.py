@@ -17,11 +17,12 @@ from podium.data.decode import Preprocessing
 from podium.errors import ModelFileError, NumericError, UsageError, no_answer
 from podium.files import json_text, not_finite, seal, shell_word, without_folders, write_together
 from podium.models.convnet import ConvNet
-from podium.models.registry import find_peer, rebuild
+from podium.models.registry import rebuild
 from podium.runs.recommended import run_of
 from podium.runs.tensors import safetensors_parts, sha256
 from podium.weights.download import official
 from podium.weights.load import import_weights, load_state, statistics
+from podium.weights.peers import find_peer
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
 SEAL = "card_sha256"  # in a card: the digest of all else in it

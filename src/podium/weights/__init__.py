@@ -1,1 +1,1 @@
-"""Weights of other libraries: fetched, opened and matched to our networks."""
+"""Weights of other libraries: downloading their files, reading them, and loading them into our networks."""

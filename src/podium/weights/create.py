@@ -1,4 +1,4 @@
-"""A network by name: with fresh weights, or with those of a peer."""
+"""`create_model`: a network by name, with fresh weights or with those of another library."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any
 from podium.calls import public
 from podium.errors import UsageError
 from podium.models.convnet import ConvNet
-from podium.models.registry import build_model, find_peer
+from podium.models.registry import build_model
 from podium.weights.download import official
 from podium.weights.load import import_weights
+from podium.weights.peers import find_peer
 
 
 @public
@@ -29,13 +30,13 @@ def create_model(
         name: one of `list_models()`.
         num_classes: at least 2; the paper's number if None.
         in_chans: channels of the input, at least 1; the paper's number if None.
-        image_size: side of the images, in pixels, which sizes fully connected heads; the canonical one if None.
-        small: the form for 28-64 pixel images (a stem that keeps the resolution); networks made for small images
-            have only the one form.
+        image_size: side of the images, in pixels, which decides the size of fully connected heads; the canonical one if None.
+        small: build the form for images of 28-64 pixels, whose stem keeps the resolution; networks made for such images
+            have only one form.
         weights: "LIBRARY:NAME", such as "torchvision:resnet50": the official weights, downloaded once, with a fresh
-            classifier or an adapted first convolution where `num_classes` or `in_chans` ask for it; `podium.import_weights`
-            reads a file. Fresh weights if None.
-        arguments: more of the family's own, such as `shortcut="A"` for ResNets.
+            classifier where `num_classes` differs and an adapted first convolution where `in_chans` does. Fresh weights if
+            None. `podium.import_weights` reads a file.
+        arguments: the family's own arguments, such as `shortcut="A"` for ResNets.
 
     Returns:
         The network, in training mode. Its `spec` rebuilds it.

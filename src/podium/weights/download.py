@@ -1,4 +1,4 @@
-"""Official weight files, fetched by name; each file's name ends in the first digits of its SHA-256."""
+"""Download official weight files by name; each file's name ends with the first digits of its SHA-256, which are checked."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from podium.errors import MachineError, ModelFileError, UsageError
 from podium.files import FULL, cache_folder, disk_error
 
 HOST = "https://download.pytorch.org/models/"
-# torchvision's first weights of each network: those of its original recipe, which are the ones papers compare with.
+# torchvision's first weights of each network, of its original recipe: papers compare with these.
 FILES = {
     "torchvision:alexnet": "alexnet-owt-7be5be79.pth",
     "torchvision:densenet121": "densenet121-a639ec97.pth",
@@ -44,12 +44,12 @@ CHUNK = 1 << 20
 
 
 def official(source: str) -> Path:
-    """The official file of "torchvision:NAME", from the cache or fetched into it.
+    """The path of the official file of "torchvision:NAME", downloaded into the cache where it is not there yet.
 
     Raises:
         UsageError: no official file is known by this name.
-        MachineError: no network; says where to put the file.
-        ModelFileError: what came is not the file.
+        MachineError: the download fails; says where to put the file.
+        ModelFileError: the file in the cache is not the official one.
     """
     if source not in FILES:
         raise UsageError(
@@ -71,7 +71,7 @@ def official(source: str) -> Path:
 
 
 def _fetch(address: str, path: Path) -> None:
-    """Write a file whole or not at all."""
+    """Download a file to a path, completely or not at all."""
     temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,7 @@
-"""Files of other libraries opened: what can run code or crash a parser is read by a process of its own, into safetensors."""
+"""Read the weight files of other libraries.
+
+A file that could run code or crash its parser is read by a child process, which writes the tensors as safetensors.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from torch import Tensor
 
 from podium.errors import MachineError, ModelFileError
 
-# Tensors out of the pickle, nothing else; a pickle that would run code is refused by `weights_only`.
+# Takes nothing but tensors from the pickle; `weights_only` refuses a pickle that would run code.
 _READ_PICKLE = """
 import sys, torch
 from safetensors.torch import save_file
@@ -23,7 +26,7 @@ for key in ("state_dict", "model", "model_state_dict"):
 tensors = {k: v.contiguous().clone() for k, v in content.items() if isinstance(v, torch.Tensor)}
 save_file(tensors, sys.argv[2])
 """
-# libhdf5 can loop for ever or crash on a damaged file.
+# Runs in a process of its own, since libhdf5 can loop for ever or crash on a damaged file.
 _READ_KERAS = """
 import sys
 sys.path.insert(0, sys.argv[3])
@@ -37,14 +40,14 @@ except PodiumError as error:
     print(type(error).__name__, error.what, error.fix, sep="\\0", end="", file=sys.stderr)
     sys.exit(3)
 """
-PATIENCE = 300.0  # seconds for a file to be read
+PATIENCE = 300.0  # seconds that the child process may take
 
 
 def read_foreign(path: Path) -> dict[str, Tensor]:
-    """The tensors of a weight file, by the names they have there.
+    """The tensors of a weight file, by their names in the file.
 
     Args:
-        path: `.safetensors`, torch's `.pt`, `.pth` or `.th`, Keras's `.h5`, `.weights.h5` or `.keras`; the content decides.
+        path: `.safetensors`, torch's `.pt`, `.pth` or `.th`, Keras's `.h5`, `.weights.h5` or `.keras`. The content tells the format, not the name.
 
     Raises:
         ModelFileError: missing, damaged, not a weight file, or a pickle that would run code.
@@ -69,6 +72,7 @@ def read_foreign(path: Path) -> dict[str, Tensor]:
 
 
 def _is_keras(path: Path) -> bool:
+    """Whether a zip file is a `.keras` file."""
     try:
         with zipfile.ZipFile(path) as archive:
             return "model.weights.h5" in archive.namelist()
@@ -77,11 +81,12 @@ def _is_keras(path: Path) -> bool:
 
 
 def _in_a_child(program: str, path: Path) -> dict[str, Tensor]:
+    """The tensors that a program, run by a child process, reads from a file."""
     from safetensors.torch import load_file
 
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "weights.safetensors"
-        here = str(Path(__file__).parents[2])  # where this podium is imported from
+        here = str(Path(__file__).parents[2])  # the folder that this podium is imported from
         command = [sys.executable, "-P", "-c", program, str(path.resolve()), str(out), here]
         try:
             child = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)  # noqa: S603 - ours

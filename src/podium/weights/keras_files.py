@@ -1,8 +1,8 @@
 """Weight files of Keras, read by h5py alone: no Keras, no TensorFlow.
 
-There are three layouts: the old `.h5`, where each layer is a group and its weights have names; the `.weights.h5` of
-Keras 3, where groups are called after classes and weights are numbered; and `.keras`, a zip of the latter with the
-model's configuration. Whatever a file says, nothing is followed out of it, unpacked to a path or believed about its size.
+There are three layouts. In the old `.h5` each layer is a group whose weights have names. In the `.weights.h5` of Keras 3
+groups are called after classes, and weights are numbered. A `.keras` file is a zip with such a `.weights.h5` and the model's
+configuration. Files are not trusted: no link out of a file is followed, nothing is unpacked to a path, and sizes are checked.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count, takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -36,24 +36,24 @@ _TORCH = {
     "gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var",
 }  # fmt: skip
 
-# "conv1/kernel:0" is of Keras 2 and 3; "block1_conv1_W_1:0" of Keras 1, which the files of VGG and Xception that Keras
-# gives out are still from. Its `running_std` is a variance.
+# Keras 2 and 3 write "conv1/kernel:0". Keras 1 wrote "block1_conv1_W_1:0", and the official files of VGG and Xception are
+# still of Keras 1. Its `running_std` is a variance.
 _OLD_WEIGHT = re.compile(
     rf"(?:(?:(.*)/)?({'|'.join(_TORCH)})"
     r"|(.*)_(W|b|gamma|beta|running_mean|running_std|depthwise_kernel|pointwise_kernel))(?:_\d+)?(?::\d+)?"
 )
 _KERAS_1 = {"W": "kernel", "b": "bias", "running_mean": "moving_mean", "running_std": "moving_variance"}
-_RANDOM_STATE = re.compile(r"(.*/)?StateVar(_\d+)?(:\d+)?")  # of augmentation inside a model
+_RANDOM_STATE = re.compile(r"(.*/)?StateVar(_\d+)?(:\d+)?")  # of augmentation layers inside a model
 _NOT_THE_NETWORK = re.compile(r"_?(optimizer|metrics|compiled?_(metrics|loss))/|(.*/)?random_\w+/")
 
-# The classes whose weights are read, as Keras spells them where it names layers by itself.
+# The classes whose weights are read, as Keras spells them in automatic names of layers.
 _CLASSES = ["conv1d", "conv2d", "conv3d", "conv2d_transpose", "depthwise_conv2d", "separable_conv2d", "dense"]
 _CLASSES_BY_NAME = {name: name for name in [*_CLASSES, "batch_normalization"]} | {
     "convolution2d": "conv2d", "separableconvolution2d": "separable_conv2d",
     "batchnormalization": "batch_normalization", "batch_normalization_v1": "batch_normalization",
 }  # fmt: skip
 
-# What h5py, zipfile and json raise on bytes that are not what they say; SystemError is a mistake of h5py's.
+# What h5py, zipfile and json raise on damaged files; the SystemError is a bug of h5py.
 _DAMAGE = (
     OSError, EOFError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, MemoryError, SystemError,
     zipfile.BadZipFile, zlib.error,
@@ -71,17 +71,17 @@ class KerasLayer(NamedTuple):
 
 
 def read_keras(path: Path) -> list[KerasLayer]:
-    """The layers with weights of an `.h5`, `.weights.h5` or `.keras` file, those of nested models among the others.
+    """The layers with weights of an `.h5`, `.weights.h5` or `.keras` file, including those of nested models.
 
-    They come in the model's order from an old file, by class and number from the others. Where a batch norm in a
-    `.weights.h5` has one of gamma and beta the file does not say which; it is taken for beta, as in the Inceptions.
+    An old file gives them in the model's order, the other layouts by class and number. Where a batch norm in a `.weights.h5`
+    has only one of gamma and beta, the file does not say which; it is taken for beta, as in the Inceptions.
 
     Raises:
         ModelFileError: missing, damaged, not of Keras, linking out of itself, or with layers of other kinds.
         MachineError: h5py is not installed.
     """
     try:
-        import h5py  # noqa: F401 - to say so first
+        import h5py  # noqa: F401 - only to report a missing package first
     except ImportError:
         raise MachineError(f"{path}: a file of Keras needs h5py, not installed", "pip install podium[keras]") from None
     if not path.is_file():
@@ -99,13 +99,13 @@ def to_torch(layers: Sequence[KerasLayer], flattened: Mapping[str, tuple[int, in
     """The weights in PyTorch's layouts, as "LAYER.weight", "LAYER.bias", "LAYER.running_mean", "LAYER.running_var".
 
     A separable convolution is "LAYER.depthwise.weight" and "LAYER.pointwise.weight". A batch norm without gamma or beta
-    gets ones or zeros. Layers that Keras named by itself are counted from 0 in the order in which they were made: the
-    `conv2d_94` and `conv2d_95` of a second model in a session are `conv2d_0` and `conv2d_1`, as its first ones are.
+    gets ones or zeros. Layers with automatic names are counted from 0 in the order in which they were made: the `conv2d_94`
+    and `conv2d_95` of the second model in a session become `conv2d_0` and `conv2d_1`, as those of the first model.
 
     Args:
         layers: what `read_keras` gives.
-        flattened: the height and width of the maps that a dense layer sees flattened, by its name in the result. Keras
-            flattens channels last, PyTorch channels first.
+        flattened: by the name of a dense layer in the result, the height and width of the maps that it reads flattened.
+            Keras flattens channels last, PyTorch channels first.
 
     Raises:
         ModelFileError: a dense layer that cannot have seen maps of that size.
@@ -122,7 +122,7 @@ def to_torch(layers: Sequence[KerasLayer], flattened: Mapping[str, tuple[int, in
 
 
 def _read(path: Path) -> list[KerasLayer]:
-    """As `read_keras`, with errors that do not name the file."""
+    """Do the work of `read_keras`; errors do not name the file."""
     import h5py
 
     limit = 20 * path.stat().st_size + 2**26  # bytes; Keras does not compress, and weights hardly shrink
@@ -154,7 +154,7 @@ def _read(path: Path) -> list[KerasLayer]:
 
 
 def _member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
-    """One file of a zip, in memory."""
+    """One member of a zip as bytes; refused where its size is out of proportion."""
     if name not in archive.namelist():
         raise ModelFileError(f"a zip without {name}", "give a .keras file that Keras saved in its default format")
     size = archive.getinfo(name).file_size  # zipfile never unpacks more than this
@@ -164,12 +164,12 @@ def _member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
 
 
 def _datasets(file: h5py.File, limit: int) -> dict[str, h5py.Dataset]:
-    """Every array by its path, once all links and sizes are known to be harmless."""
+    """Every array by its path, after a check of all links and sizes."""
     import h5py
 
     links: dict[str, Any] = {}
-    file.visititems_links(links.__setitem__)  # follows none but those to groups inside
-    seen = {h5py.h5o.get_info(file.id).addr}  # a second path to an object is a link too, and could lead in circles
+    file.visititems_links(links.__setitem__)  # follows only links to groups inside the file
+    seen = {h5py.h5o.get_info(file.id).addr}  # a second path to an object is a link too, and could form a circle
     datasets = {}
     size = 0
     for name, link in links.items():
@@ -204,10 +204,10 @@ def _named_layers(root: h5py.Group, config: Any) -> Iterator[tuple[str, Weights]
             elif not _RANDOM_STATE.fullmatch(weight):
                 raise _unreadable(group_name, f"a weight {weight!r}")
         for owner, weights in found.items():
-            # TensorFlow 1 numbers the paths of a session's second conv1 on, but not the layer: conv1/conv1_1/kernel:0.
+            # For the second conv1 of a session TensorFlow 1 numbers the path and not the layer: conv1/conv1_1/kernel:0.
             own = len(found) == 1 and (not owner or re.search(rf"(^|/){re.escape(group_name)}(_\d+)?$", owner))
             name = group_name if own else owner.rsplit("/", 1)[-1]
-            yield name, _depthwise_told(weights, kinds.get(name) or _auto_name(name)[0])
+            yield name, _name_depthwise(weights, kinds.get(name) or _auto_name(name)[0])
 
 
 def _numbered_layers(
@@ -231,15 +231,23 @@ def _numbered_layers(
             )
         kind = _kind(entry) if entry else _auto_name(path.rsplit("/", 1)[-1])[0] or _auto_name(name)[0]
         arrays = [_array(variables[path][i]) for i in range(len(variables[path]))]
-        affine = "gamma" if settings.get("center") is False else "beta"
+        affine: Literal["gamma", "beta"] = "gamma" if settings.get("center") is False else "beta"
         leaves = _leaves(kind, [array.ndim for array in arrays], affine)
         if leaves is None:
             raise _unreadable(name, f"weights of the shapes {[array.shape for array in arrays]}")
-        yield name, _depthwise_told(dict(zip(leaves, arrays, strict=False)), kind)
+        yield name, _name_depthwise(dict(zip(leaves, arrays, strict=False)), kind)
 
 
-def _leaves(kind: str, ndims: list[int], affine: str) -> list[str] | None:
-    """What a layer's numbered weights are, in the order in which Keras makes them; a bias at the end may be missing."""
+def _leaves(kind: str, ndims: list[int], affine: Literal["gamma", "beta"]) -> list[str] | None:
+    """The names of a layer's numbered weights, in the order in which Keras makes them; None for a layer that is not known.
+
+    A bias at the end may be missing.
+
+    Args:
+        kind: class of the layer; empty where it is not known.
+        ndims: number of dimensions of each weight.
+        affine: the one that a batch norm with three weights has.
+    """
     match ndims:
         case [1, 1] if kind == "batch_normalization":
             return ["moving_mean", "moving_variance"]
@@ -254,10 +262,10 @@ def _leaves(kind: str, ndims: list[int], affine: str) -> list[str] | None:
     return None
 
 
-def _depthwise_told(weights: Weights, kind: str) -> Weights:
-    """The same weights, with `depthwise_kernel` for what Keras 3's DepthwiseConv2D calls `kernel`, (H, W, C, M).
+def _name_depthwise(weights: Weights, kind: str) -> Weights:
+    """The same weights, with the `kernel` of Keras 3's DepthwiseConv2D, (H, W, C, M), renamed to `depthwise_kernel`.
 
-    Where the class is not known the shapes tell: a bias has C·M values, and M is 1 in every network of the kind.
+    Where the class is not known, the shapes tell it: a bias has C·M values, and M is 1 in all networks with such layers.
     """
     kernel, bias = weights.get("kernel"), weights.get("bias")
     if kernel is None or kernel.ndim != 4 or kind not in ("", "depthwise_conv2d"):
@@ -270,7 +278,7 @@ def _depthwise_told(weights: Weights, kind: str) -> Weights:
 
 
 def _torch_layout(weights: Weights) -> Iterator[tuple[str, np.ndarray]]:
-    """One layer's arrays by PyTorch's names."""
+    """One layer's arrays in PyTorch's layouts, by PyTorch's names."""
     if "moving_mean" in weights:
         mean = weights["moving_mean"]
         weights = {"gamma": np.ones_like(mean), "beta": np.zeros_like(mean)} | weights
@@ -286,7 +294,7 @@ def _torch_layout(weights: Weights) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _channels_first(layer: KerasLayer, height: int, width: int) -> np.ndarray:
-    """A dense kernel (H·W·C, out) with its inputs in the order C·H·W."""
+    """A dense kernel (H·W·C, out) with its inputs reordered to C·H·W."""
     kernel = layer.weights.get("kernel", np.empty(0))
     if kernel.ndim != 2 or kernel.shape[0] % (height * width):
         raise ModelFileError(
@@ -298,9 +306,9 @@ def _channels_first(layer: KerasLayer, height: int, width: int) -> np.ndarray:
 
 
 def _counted(names: Sequence[str]) -> dict[str, str]:
-    """Every name; those that Keras gave by itself counted anew from 0 within their class.
+    """The new name of every layer: automatic names are numbered again from 0 within their class, others stay.
 
-    Their numbers are in the order of creation, the same in every session, which the order in the file is not.
+    Their numbers follow the order of creation, which is the same in every session; the order in the file is not.
     """
     counted = {name: name for name in names}
     seen: Counter[str] = Counter()
@@ -313,13 +321,13 @@ def _counted(names: Sequence[str]) -> dict[str, str]:
 
 
 def _auto_name(name: str) -> tuple[str, int]:
-    """The class and the number of a name that Keras gave by itself, else an empty class."""
+    """The class and the number in an automatic name of Keras; an empty class for other names."""
     match = re.fullmatch(r"(.+?)(?:_(\d{1,9}))?", name)
     return (_CLASSES_BY_NAME.get(match[1], ""), int(match[2] or 0)) if match else ("", 0)
 
 
 def _configured(config: Any, prefix: str = "") -> dict[str, dict[str, Any]]:
-    """The configuration of every layer, of nested ones too, by the path where Keras 3 puts its weights."""
+    """The configuration of every layer, nested ones included, by the path where Keras 3 stores its weights."""
     inside = {} if config is None else config["config"]
     entries: dict[str, dict[str, Any]] = {}
     seen: Counter[str] = Counter()
@@ -332,12 +340,12 @@ def _configured(config: Any, prefix: str = "") -> dict[str, dict[str, Any]]:
 
 
 def _kind(entry: Mapping[str, Any]) -> str:
-    """The class of a configured layer, empty if its weights are not among those known here."""
+    """The class of a configured layer; empty for classes whose weights are not read here."""
     return _CLASSES_BY_NAME.get(_snake(entry["class_name"]), "")
 
 
 def _snake(name: str) -> str:
-    """A class's name as Keras spells it in paths: conv2d for Conv2D."""
+    """The name of a class as Keras spells it in paths: conv2d for Conv2D."""
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 

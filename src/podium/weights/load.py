@@ -1,4 +1,4 @@
-"""Other people's checkpoints, read into our names by the rules of the families."""
+"""Load weights into networks: our own state dicts, and the checkpoints of other libraries by the rules of their family."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from torch import Tensor, nn
 from podium.errors import ModelFileError, UsageError
 from podium.models.convnet import ConvNet
 from podium.models.modules import Grid
-from podium.models.registry import add_ones, build_model, find_peer
+from podium.models.registry import add_ones, build_model
 from podium.weights.foreign import read_foreign
 from podium.weights.match import first_conv, fitting, match, mismatches, refuse_not_finite
+from podium.weights.peers import find_peer
 
 
 def load_state(net: ConvNet, state: dict[str, Tensor], origin: str) -> None:
-    """Fill a network with weights of exactly its names and shapes.
+    """Fill a network with weights that have exactly its names and shapes.
 
     Raises:
-        ModelFileError: names the first missing, unexpected and mismatched ones, or the one that is not finite.
+        ModelFileError: weights are missing, unexpected, of another shape, or not finite; names the first of them.
     """
     if wrong := mismatches(net.state_dict(), state):
         raise ModelFileError(
@@ -34,25 +35,26 @@ def load_state(net: ConvNet, state: dict[str, Tensor], origin: str) -> None:
 def import_weights(
     source: str, path: Path, *, num_classes: int | None = None, in_chans: int | None = None
 ) -> tuple[ConvNet, list[str]]:
-    """A network filled from a peer's checkpoint.
+    """Build the network of a checkpoint of another library, and fill it.
 
     Args:
         source: "LIBRARY:NAME", such as "torchvision:resnet50".
         path: the downloaded file.
-        num_classes: put a fresh head of this size on it, where it has another.
-        in_chans: fold the first convolution's filters into this many channels, where it has others (`adapt_channels`).
+        num_classes: where it differs from the file's, the network gets a fresh classifier of this size.
+        in_chans: where it differs from the file's, the first convolution is adapted to this many channels
+            (`adapt_channels`).
 
     Returns:
-        The network, and a line for each thing that is not as it is in the file.
+        The network, and a line for each difference from the file.
 
     Raises:
-        UsageError: an unknown peer or network, or one whose weights have no rules here.
-        ModelFileError: the file is not those weights; names a known network whose weights they are.
+        UsageError: a library or network without rules, or a number below its minimum.
+        ModelFileError: the file does not hold these weights; names the known network whose weights they are.
     """
     known, notes = find_peer(source), []
-    for what, asked, least in (("num_classes", num_classes, 2), ("in_chans", in_chans, 1)):
-        if asked is not None and asked < least:
-            raise UsageError(f"{what}: {asked}", f"give at least {least}")
+    for key, value, least in (("num_classes", num_classes, 2), ("in_chans", in_chans, 1)):
+        if value is not None and value < least:
+            raise UsageError(f"{key}: {value}", f"give at least {least}")
     theirs = read_foreign(path)
     found = match(known, theirs, num_classes)
     if found.wrong:
@@ -77,7 +79,7 @@ def import_weights(
 
 
 def _channels_first(net: ConvNet, state: dict[str, Tensor]) -> None:
-    """Keras flattens maps with the channels last: the columns of the layer that reads them change places."""
+    """Reorder the columns of the first fully connected layer in place: Keras flattens maps with the channels last."""
     if isinstance(grid := net.head.pool, Grid):
         key = next(f"head.{n}.weight" for n, m in net.head.named_modules() if isinstance(m, nn.Linear))
         if key in state and state[key].shape[1] % grid.side**2 == 0:
@@ -88,7 +90,7 @@ Statistics = tuple[Sequence[float], Sequence[float]]  # mean and standard deviat
 
 
 def statistics(pixels: Mapping[str, Any], channels: int) -> Statistics:
-    """What images of so many channels are normalised by: the peer's own numbers, or for other channels their average."""
+    """Mean and deviation to normalise images of `channels` channels: the peer's own, or their mean for another number of channels."""
     mean, std = pixels["mean"], pixels["std"]
     if len(mean) == channels:
         return mean, std
@@ -99,25 +101,26 @@ def statistics(pixels: Mapping[str, Any], channels: int) -> Statistics:
 def adapt_channels(
     net: ConvNet, in_chans: int, before: Statistics | None = None, after: Statistics | None = None
 ) -> None:
-    """Let the first convolution read another number of channels.
+    """Change the number of channels that the first convolution reads, in place.
 
-    A grey picture, shown in all of them, is answered as it was answered before. The deviations are folded into the weights.
-    Where the means differ, so do the numbers that a pixel becomes, by a constant for each channel, which is not there in
-    the padding around the image: one more channel of ones (`blocks.Ones`) carries it.
+    A grey image, repeated in all channels, keeps its logits. The ratio of the standard deviations is folded into the weights.
+    Where the means differ, normalised pixels differ by a constant for each channel, but the padding around the image does
+    not; one more input channel of ones (`modules.Ones`) carries this constant.
 
     Args:
+        net: the network.
         in_chans: at least 1.
-        before, after: what images were, and will be, normalised by; all channels alike if None.
+        before, after: mean and standard deviation by which images were and will be normalised; 0 and 1 if None.
     """
     name = first_conv(net)
     layer: Any = net.get_submodule(name)
     had = net.spec["in_chans"]
     old_mean, old_std = (torch.tensor(v, dtype=torch.float64) for v in before or ((0.0,) * had, (1.0,) * had))
     mean, std = (torch.tensor(v, dtype=torch.float64) for v in after or ((0.0,) * in_chans, (1.0,) * in_chans))
-    # Which new channel each old one is read from: more repeat them in turn, fewer share them.
+    # Pairs of an old and a new channel: of the two, the smaller number of channels is repeated in turn.
     most = max(had, in_chans)
     old, new = torch.arange(most) % had, torch.arange(most) % in_chans
-    share = 1 / torch.bincount(old, minlength=had)[old] / old_std[old]  # of the filter, over the deviation it had
+    share = 1 / torch.bincount(old, minlength=had)[old] / old_std[old]  # of the filter, divided by the old deviation
     filters = layer.weight.double()
     parts = filters[:, old] * share.view(1, -1, 1, 1)  # (K, most, h, w)
     fresh = filters.new_zeros(len(filters), in_chans, *filters.shape[2:])

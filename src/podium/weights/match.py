@@ -1,4 +1,4 @@
-"""Whether tensors are the weights of a network, and of which; before a network with memory for weights is made."""
+"""Find out whether tensors are the weights of a network, and of which one, without allocating memory for a network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from podium.errors import ModelFileError
 from podium.models.convnet import ConvNet, meta
-from podium.models.registry import InOrder, Peer, Rules, build_model, peers
+from podium.models.registry import build_model
+from podium.weights.peers import InOrder, Peer, Rules, peers
 
 LISTED = 5  # of each kind of mismatch that a message names
 PARTS = ("stem.", "stages.", "head.", "auxiliary.")  # how names of ours begin
@@ -22,14 +23,14 @@ PARTS = ("stem.", "stages.", "head.", "auxiliary.")  # how names of ours begin
 
 @dataclass(frozen=True)
 class Match:
-    """Tensors held against a peer's network.
+    """The result of comparing tensors with a peer's network.
 
     Args:
-        state: by our names, in the shapes of our layers where only the number of dimensions differed.
-        net: the network they would fill, on the meta device.
-        arguments: what makes it, beside its name.
-        has_head: whether there are weights of a classifier.
-        wrong: what does not fit, in words; empty where all does.
+        state: the tensors by our names; reshaped where only the number of dimensions differed from our layer's.
+        net: the network that they would fill, on the meta device.
+        arguments: of `build_model`, beside the name, that build this network.
+        has_head: whether the tensors include those of a classifier.
+        wrong: what does not fit, in words; empty where everything does.
     """
 
     state: dict[str, Tensor]
@@ -40,18 +41,18 @@ class Match:
 
 
 def match(known: Peer, state: Mapping[str, Tensor], num_classes: int | None = None) -> Match:
-    """Hold a peer's tensors against the network that they are said to be of.
+    """Compare tensors of another library with the network whose weights they should be.
 
     Args:
-        known: how the peer's weights are read.
-        state: by the peer's names, of any shapes.
-        num_classes: of a fresh classifier, where the file has none.
+        known: the peer, with its rules.
+        state: tensors by the peer's names, of any shapes.
+        num_classes: of a fresh classifier, where the tensors have none.
     """
     arguments = dict(known.arguments)
     net = _blank(known.model, **arguments)
     named = rename(state, known.rules, net)
     if net.auxiliary and not any(key.startswith("auxiliary.") for key in named):
-        arguments["aux"] = False  # files that are shipped often have none
+        arguments["aux"] = False  # published files often have none
     first, head = named.get(f"{first_conv(net)}.weight"), named.get("head.classifier.weight")
     if first is not None and first.ndim == 4 and first.numel() > 0:
         arguments["in_chans"] = first.shape[1]
@@ -63,7 +64,7 @@ def match(known: Peer, state: Mapping[str, Tensor], num_classes: int | None = No
     net = _blank(known.model, **arguments)
     own = net.state_dict()
     for key, value in named.items():
-        # A fully connected layer that was written as a convolution, or the other way.
+        # A fully connected layer that was saved as a convolution, or the other way round.
         if key in own and {value.ndim, own[key].ndim} == {2, 4} and value.flatten(1).shape == own[key].flatten(1).shape:
             named[key] = value.reshape(own[key].shape)
     expected = {key: value for key, value in own.items() if not (fresh and key.startswith("head."))}
@@ -72,16 +73,19 @@ def match(known: Peer, state: Mapping[str, Tensor], num_classes: int | None = No
 
 @functools.lru_cache(256)
 def _blank(name: str, **arguments: Any) -> ConvNet:
-    """A network on the meta device, to compare with and not to be changed."""
+    """A network on the meta device to compare with; it is cached and must not be changed."""
     return meta(lambda: build_model(name, **arguments))
 
 
 def mismatches(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
-    """What keeps tensors from being the weights of a network: the first that are missing, unexpected, or of another shape or kind.
+    """Say why tensors are not the weights of a network: the first ones that are missing, unexpected, or of another shape or kind.
 
     Args:
-        own: the network's; only names, shapes and dtypes count. Counters of batches may be missing.
-        state: what would be filled in.
+        own: the network's state dict, of which only names, shapes and dtypes count. `num_batches_tracked` may be missing.
+        state: the tensors.
+
+    Returns:
+        Text, empty where everything fits.
     """
     shapes = [
         f"{key} is {tuple(state[key].shape)}, not {tuple(value.shape)}"
@@ -102,11 +106,11 @@ def mismatches(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
 
 
 def fitting(source: str, state: Mapping[str, Tensor]) -> str | None:
-    """The known network whose weights these are, as "LIBRARY:NAME"; None where there is none.
+    """The peer whose weights these tensors are, as "LIBRARY:NAME"; None where there is none.
 
     Args:
-        source: what they were said to be; networks of its library are tried first.
-        state: by the peer's names.
+        source: the peer that was tried already; others of its library are tried first.
+        state: tensors by the peer's names.
     """
     if not any(value.ndim > 1 and value.numel() for value in state.values()):
         return None
@@ -122,7 +126,7 @@ def fitting(source: str, state: Mapping[str, Tensor]) -> str | None:
 
 
 def _has_names(known: Peer, state: Mapping[str, Tensor]) -> bool:
-    """Whether a network has layers of just these names, whatever their shapes."""
+    """Whether tensors have exactly the names of a network's weights, whatever their shapes."""
     net = _blank(known.model, **known.arguments)
 
     def counted(keys: Iterable[str]) -> set[str]:
@@ -132,7 +136,7 @@ def _has_names(known: Peer, state: Mapping[str, Tensor]) -> bool:
 
 
 def _sounds_like(rules: Rules, state: Iterable[str]) -> bool:
-    """Whether most names become names of ours; a network need not be built to say so."""
+    """Whether rules turn most names into names of ours; tells without building a network."""
     if any(isinstance(target, InOrder) for _, target in rules):
         return True
     keys = list(state)
@@ -145,7 +149,7 @@ def _sounds_like(rules: Rules, state: Iterable[str]) -> bool:
 
 
 def rename(state: Mapping[str, Tensor], rules: Rules, net: ConvNet) -> dict[str, Tensor]:
-    """Weights by our names, by one rule after the other; a name that no layer of ours has stays what it was."""
+    """Tensors by our names, after one rule after the other; a name for which we have no layer stays as it was."""
     named = dict(state)
     for pattern, replacement in rules:
         target: Any = replacement
@@ -154,7 +158,7 @@ def rename(state: Mapping[str, Tensor], rules: Rules, net: ConvNet) -> dict[str,
         renamed: dict[str, Tensor] = {}
         for key, value in named.items():
             new = _replaced(pattern, target, key)
-            while new in renamed:  # two of theirs for one of ours: neither is dropped in silence
+            while new in renamed:  # where two of theirs become one of ours, none is dropped silently
                 new += " (again)"
             renamed[new] = value
         named = renamed
@@ -162,13 +166,14 @@ def rename(state: Mapping[str, Tensor], rules: Rules, net: ConvNet) -> dict[str,
 
 
 def _replaced(pattern: str, target: Any, key: str) -> str:
-    with suppress(LookupError, ValueError):  # a number that no layer of ours has
+    """A name after one rule."""
+    with suppress(LookupError, ValueError):  # a number for which we have no layer
         return re.sub(pattern, target, key)
     return key
 
 
 def _numbered(pattern: str, rule: InOrder, keys: list[str], net: ConvNet) -> Callable[[re.Match[str]], str]:
-    """From the number in a peer's name to the layer of ours that has its rank."""
+    """A replacement that turns the number in a peer's name into the name of our layer of the same rank."""
     found = (re.search(pattern, key) for key in keys)
     numbers = sorted({int(match[1]) for match in found if match and len(match[1]) < 10})
     ours = [n for n, m in net.named_modules() if isinstance(m, rule.kind) and re.search(rule.where, n)]
@@ -182,10 +187,10 @@ def first_conv(net: ConvNet) -> str:
 
 
 def refuse_not_finite(state: Mapping[str, Tensor], origin: str) -> None:
-    """Refuse weights that hold what is not a number, or is infinite.
+    """Refuse weights with values that are NaN or infinite.
 
     Raises:
-        ModelFileError: names the first such tensor, and how many of its values are.
+        ModelFileError: names the first such tensor and the number of such values in it.
     """
     for name, value in state.items():
         if not value.is_floating_point() or value.numel() == 0 or value.is_meta:

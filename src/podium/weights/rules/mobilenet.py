@@ -1,0 +1,16 @@
+"""How Keras's MobileNet is read."""
+
+from podium.networks.mobilenet import STAGES
+from podium.weights.peers import INCEPTION_PIXELS, Rules, peer
+
+# Keras numbers the blocks from 1 through all stages.
+PLACES = [f"stages.stage{s}.{i}." for s, widths in enumerate(STAGES, 1) for i in range(len(widths))]
+KIND = {"dw": "depthwise", "pw": "pointwise"}
+KERAS: Rules = (
+    (r"^conv1\.", "stem.conv."),
+    (r"^conv1_bn\.", "stem.bn."),
+    (r"^conv_(dw|pw)_(\d+)(_bn)?\.", lambda m: PLACES[int(m[2]) - 1] + f"{KIND[m[1]]}.{'bn' if m[3] else 'conv'}."),
+    (r"^conv_preds\.", "head.classifier."),
+)
+
+peer("keras", {"MobileNet": "mobilenet_v1"}, KERAS, {"six": True}, INCEPTION_PIXELS)
