@@ -22,7 +22,7 @@ from podium.data.sources import load_stored
 from podium.deployment import export as exports
 from podium.deployment.runtime import Exported
 from podium.errors import DataError, UsageError
-from podium.evaluation.crops import known
+from podium.evaluation.crops import parse_crops
 from podium.evaluation.evaluate import Outputs
 from podium.evaluation.evaluate import evaluate as run_network
 from podium.evaluation.metrics import summarize
@@ -192,7 +192,7 @@ def evaluate(
     Raises:
         DataError: the data set has classes that the network does not know, or no image that it was not trained on.
     """
-    crops = known(crops)
+    crops = parse_crops(crops)
     model = run if isinstance(run, Bundle) else bundle.load(run)
     p = model.preprocessing
     p.check_channels()

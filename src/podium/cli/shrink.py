@@ -87,7 +87,7 @@ def _watch(bar: Any) -> Any:
 
 def _tell(a: argparse.Namespace, shrunk: Shrunk, parent: str) -> int:
     """The table and the decision; a network that lost too much, or is slower than asked for, is an error with exit code 5."""
-    from podium.compression.latency import mend
+    from podium.compression.latency import advice
 
     gate = shrunk.decision
     if a.json:
@@ -106,7 +106,7 @@ def _tell(a: argparse.Namespace, shrunk: Shrunk, parent: str) -> int:
         problems.append(NumericError(f"{lost}: {parent} stays in place", less))
     if (timed := shrunk.latency) is not None and not timed["held"]:
         slow = f"the smaller network takes {timed['pruned_ms']:g} ms an image, not {timed['asked_ms']:g} ms"
-        problems.append(NumericError(f"{slow}: {parent} stays in place", mend(timed)))
+        problems.append(NumericError(f"{slow}: {parent} stays in place", advice(timed)))
     for problem in problems:
         console.error(problem)
     return NumericError.exit_code if problems else 0

@@ -1,4 +1,4 @@
-"""`podium bench --engines`: one network in every engine of this machine, and the fastest that keeps its answers."""
+"""`podium bench --engines`: one network in every engine of this machine, and the fastest that keeps its accuracy."""
 
 from __future__ import annotations
 

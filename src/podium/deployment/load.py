@@ -1,4 +1,4 @@
-"""`podium.load`: whatever holds a network with its classes, opened. Torch is imported for runs and bundles only."""
+"""`podium.load`: open a run, a bundle or an exported file. Torch is imported for runs and bundles only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers from logits and labels. numpy in, plain values out."""
+"""Metrics of logits and labels: accuracy, calibration, confusion. numpy in, plain values out."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def most_confused(labels: np.ndarray, predicted: np.ndarray, names: Sequence[str
 
 
 def summarize(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
-    """All that is said of a network on a split.
+    """Compute all metrics of a network on a split.
 
     Args:
         logits: (N, K) float.
