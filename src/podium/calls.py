@@ -19,7 +19,7 @@ from podium.errors import UsageError, closest
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# What other libraries call our arguments.
+# Our argument -> what other libraries call it.
 _ALIASES = {
     "lr": "learning_rate learningrate rate base_lr max_lr lr0 eta",
     "epochs": "epoch n_epochs num_epochs nb_epoch max_epochs passes",

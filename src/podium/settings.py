@@ -1,4 +1,4 @@
-"""The values a run is described by: reading, merging, and where each came from. Imports nothing heavy."""
+"""The settings of a training run: their defaults, reading and merging, and where each value came from. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def option(
 
 @dataclass(frozen=True)
 class Settings:
-    """All that decides a training run. Every field is a flag of `podium train` and a key of a settings file."""
+    """All settings of a training run. Every field is a flag of `podium train` and a key of a settings file."""
 
     model: str = option("", "name of the network (`podium models`)")
     data: str = option("", "a named set, a folder, or an archive")
@@ -264,7 +264,7 @@ def check_value(name: str, value: Any) -> None:
         check(name, value, kind, FIELDS[name].metadata)
 
 
-def check_asked(name: str, value: Any) -> None:
+def check_given(name: str, value: Any) -> None:
     """As `check_value`, and refuse what makes no sense; a run of an older version may have such a value on record."""
     check_value(name, value)
     check_sense(name, value, FIELDS[name].metadata)
@@ -275,7 +275,7 @@ class Origin(str):
 
     Args:
         text: as `settings.yaml` and `--dry-run` show it.
-        asked: whether a file, a flag or a keyword gave it, rather than a default, a recipe or the operation that starts the run.
+        asked: whether a file, a flag or a keyword gave it, not a default, a recipe or the operation that starts the run.
     """
 
     asked: bool
@@ -288,7 +288,7 @@ class Origin(str):
 
     @classmethod
     def file(cls, path: Path) -> Self:
-        """A settings file, whose name is told from the words for other origins and stays on one line."""
+        """A settings file, its name written so that it is on one line and differs from the words for other origins."""
         text = str(path)
         if text in (DEFAULT, FLAG) or text.startswith(("recipe ", "by ")):
             text = f"./{text}"
@@ -307,7 +307,7 @@ class Origins:
 
 
 def moved(origin: Mapping[str, Origin], before: Settings, after: Settings, by: str) -> dict[str, Origin]:
-    """The origins once an operation has decided some of the values: those that differ are "by" it."""
+    """The origins after an operation has decided some of the values: those that changed are "by" it."""
     changed = [key for key in FIELDS if key != "data" and getattr(before, key) != getattr(after, key)]
     return {**origin, **dict.fromkeys(changed, Origin(f"by {by}"))}
 
@@ -325,7 +325,7 @@ def merge(
         recipe, recipe_name: the settings to start from.
         file: over them.
         flags: over the file; what is None was not given.
-        named: by what that recipe was named; it is the one on record whatever the file says.
+        named: where the name of the recipe came from; it is recorded even where the file names another.
 
     Raises:
         UsageError: an unknown or mistyped key; names the file and line, and the closest keys.
@@ -334,7 +334,7 @@ def merge(
     origin = dict.fromkeys(found, DEFAULT)
     layers: list[tuple[Origin, Mapping[str, Any]]] = [(Origin(f"recipe {recipe_name}"), recipe)]
     if file is not None:
-        layers.append((Origin.file(file), read_file(file, check_asked)))
+        layers.append((Origin.file(file), read_file(file, check_given)))
     layers.append((FLAG, {k: v for k, v in flags.items() if v is not None}))
     for source, layer in layers:
         if layer.get("crop", found["crop"]) != found["crop"]:  # a range is of one kind of crop
@@ -344,7 +344,7 @@ def merge(
                 raise UsageError(f"no setting is called {key!r}", meant(key, [*FIELDS, *LENGTHS], UNKNOWN))
             found[key], origin[key] = plain(key, value), source
             if source.asked:
-                check_asked(key, found[key])
+                check_given(key, found[key])
     found["recipe"], origin["recipe"] = recipe_name, named
     if origin["crop_range"].asked:
         check_range(found["crop"], found["crop_range"])
@@ -415,7 +415,7 @@ _END = "...\n"  # what YAML puts after a bare value
 
 
 def write_file(path: Path, settings: Settings, comments: Mapping[str, str] | None = None) -> None:
-    """Write settings that `read_file` reads back to the same values, each with where it came from."""
+    """Write settings to a file that `read_file` reads back to the same values, each with a comment on where it came from."""
     import yaml
 
     lines = []

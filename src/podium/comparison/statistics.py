@@ -1,4 +1,4 @@
-"""Confidence intervals of a comparison, over the images that networks were evaluated on and the seeds that they were trained with.
+"""Confidence intervals of a comparison, over the images of its evaluation and the seeds of its training.
 
 Two things would differ if a study were repeated: the test images, which all networks share, and the seeds, which each
 network has of its own. An accuracy varies by both, and so does a difference of two.

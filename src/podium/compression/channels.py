@@ -119,7 +119,7 @@ def _refuse_unknown_layers(net: ConvNet) -> None:
 
 
 def _kept_whole(net: ConvNet, narrow: int) -> list[nn.Module]:
-    """The layers that lose no outputs: classifiers, narrow layers, and those whose channels are fixed or cost next to nothing."""
+    """The layers that keep all outputs: classifiers, narrow layers, and those whose channels are fixed or nearly free."""
     keep: list[Any] = [part.classifier for part in (net.head, *net.auxiliary.values())]
     keep += _fixed(net)
     keep += [layer for layer in net.modules() if isinstance(layer, nn.Conv2d) and layer.out_channels < narrow]
@@ -202,7 +202,7 @@ class _Group:
 
 
 def _all_logits(net: ConvNet, x: Tensor) -> list[Tensor]:
-    """What torch-pruning follows: the logits, and those of classifiers that only training has, or they would keep their inputs."""
+    """The outputs that torch-pruning follows: the logits, and those of auxiliary classifiers, whose inputs are pruned too."""
     auxiliary: list[Tensor] = []
     for name, out in net.walk(x):
         if name in net.auxiliary:
@@ -211,7 +211,7 @@ def _all_logits(net: ConvNet, x: Tensor) -> list[Tensor]:
 
 
 def _fixed(net: ConvNet) -> list[nn.Module]:
-    """The layers that feed a sum with a shortcut of zero padding: which channel meets which is fixed there [He et al. 2015, option A]."""
+    """The layers that feed a sum with a zero-padded shortcut, which fixes the channels that meet [He et al. 2015, option A]."""
     if not any(isinstance(m, ZeroPadShortcut) for m in net.modules()):
         return []
     streams = [net.stem, *(unit.residual for unit in net.modules() if isinstance(unit, Residual))]

@@ -1,4 +1,4 @@
-"""`podium prune`: a trained network made smaller to a measured target, fine-tuned with the original as its teacher, beside controls."""
+"""`podium prune`: make a trained network smaller to a measured target, and fine-tune it with the original as its teacher."""
 
 from __future__ import annotations
 

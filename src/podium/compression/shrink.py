@@ -75,12 +75,12 @@ class Shrunk:
 
 
 def begin(out: Path, made: dict[str, Any], make: Callable[[], tuple[ConvNet, Dataset, Preprocessing]]) -> Path:
-    """The bundle that a run starts from, in the run's own folder; one that is there already is taken, if it is the same.
+    """Make the bundle that a run starts from, in the run's own folder; one that is there already is used if it is the same.
 
     Args:
         out: the run folder.
         made: how it was made and from what, as the card keeps it.
-        make: the network, and the data it is for.
+        make: makes the network, its data and its preprocessing.
 
     Raises:
         UsageError: something else is there.
@@ -105,7 +105,7 @@ def begin(out: Path, made: dict[str, Any], make: Callable[[], tuple[ConvNet, Dat
 def trained(
     settings: Settings, out: Path, data: Dataset, name: str, watch: Watch, origin: dict[str, Origin]
 ) -> RunFolder:
-    """Train, or go on with, what starts from `out`/start; finished runs are left as they are."""
+    """Train the network in `out`/start, or resume its training; a finished run is left as it is."""
     return train(
         settings,
         out,
@@ -246,7 +246,7 @@ def compared(
 
 
 def epochs_of(name: str) -> float:
-    """How long the weights of a run or bundle were trained, in epochs, with those they came from; 0 where that is not on record."""
+    """The epochs that the weights of a run or bundle were trained for, with those they started from; 0 if not on record."""
     folder = RunFolder(name.partition(PIN)[0])
     if not (folder / bundle.CARD).is_file():
         return 0.0

@@ -69,7 +69,7 @@ class Parity:
 def squares(
     data: Dataset, bundle: Bundle | Exported, count: int, split: str | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Some images of a data set, spread over it and its classes, as the network sees them: from files' bytes, or pixels.
+    """Images of a data set, spread over it and its classes, as the network receives them.
 
     Args:
         count: at most so many.

@@ -155,8 +155,8 @@ def allowance(trained: float) -> float:
 def speed(net: ConvNet, seconds: float = 2.0, tick: Callable[[str, int, int], None] | None = None) -> dict[str, Any]:
     """Measure the latency of one image and the throughput of many, as the comparison lists them, within a given time.
 
-    The time of a first pass decides how many passes are timed (a second of them, or 30, where the time allows it) and the batch of
-    the throughput: a power of two up to 64, limited by memory and by 10 passes in half of the time.
+    The time of a first pass decides how many passes are timed (a second of them, or 30, where the time allows it). It also
+    decides the batch of the throughput: a power of two up to 64, limited by memory and by 10 passes in half of the time.
 
     Args:
         seconds: to spend. At least 3 passes of one image are timed, after 4 that are not, however long they take.
@@ -190,15 +190,21 @@ def speed(net: ConvNet, seconds: float = 2.0, tick: Callable[[str, int, int], No
 
 
 def passes_within(left: float, one: float) -> int:
-    """The number of passes of `one` second each that are timed: enough of them, fewer where those, and a tenth more, do not fit into `left` seconds."""
+    """The number of passes that are timed: enough of them, or fewer where they do not fit into the time.
+
+    Args:
+        left: seconds that there are; a tenth of them is kept free.
+        one: seconds of a pass.
+    """
     enough = max(ENOUGH, math.ceil(ENOUGH_SECONDS / max(one, 1e-6)))
     return max(LEAST, min(enough, int(left / (1.1 * max(one, 1e-6)))))
 
 
 def many_within(left: float, one: float, map_bytes: int) -> int:
-    """The batch for the throughput: the largest power of two of which 10 passes fit into `left` seconds, and its maps into memory.
+    """The batch of the throughput: the largest power of two of which 10 passes fit into the time, and the maps into memory.
 
     Args:
+        left: seconds that there are.
         one: seconds of a pass of one image.
         map_bytes: of one image, see `cost.Cost`.
     """
