@@ -75,7 +75,7 @@ def test_a_latency_that_is_held_is_on_record_with_its_rounds(run, podium, clock,
     assert json.loads((tmp_path / "out" / "compression.json").read_text())["latency"] == outcome
     pair = [clock.whole, macs(small)]
     assert clock.timed[-10:] == 5 * pair  # in turns
-    assert "asked for 2 ms: held" in (tmp_path / "out" / "report.html").read_text()
+    assert "target 2 ms: held" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_a_latency_that_is_not_held_is_a_gate_and_costs_nothing(run, podium, clock, busy_after, tmp_path):
@@ -87,7 +87,7 @@ def test_a_latency_that_is_not_held_is_a_gate_and_costs_nothing(run, podium, clo
     assert f"error: the smaller network takes {reached:g} ms an image, not 2 ms" in said.err
     assert "stays in place" in said.err
     assert "fix: run the same command on a quieter machine" in said.err
-    assert "asked for 2 ms: not held" in said.out
+    assert "target 2 ms: not held" in said.out
     assert json.loads((tmp_path / "out" / "compression.json").read_text())["latency"]["held"] is False
     assert (run / "model.safetensors").read_bytes() == before
     written = (tmp_path / "out" / "model.safetensors").stat().st_mtime_ns
@@ -114,9 +114,9 @@ def test_both_gates_are_told_of(run, podium, clock, busy_after, tmp_path):
 def test_no_target_is_advised_that_the_original_meets():
     """It would be refused."""
     slow = {"asked_ms": 2.0, "original_ms": 4.0, "pruned_ms": 3.7}
-    assert "--latency" not in latency.mend(slow)
-    assert "--latency 4.12ms" in latency.mend({**slow, "original_ms": 4.2})
-    assert "quieter" in latency.mend(slow)
+    assert "--latency" not in latency.advice(slow)
+    assert "--latency 4.12ms" in latency.advice({**slow, "original_ms": 4.2})
+    assert "quieter" in latency.advice(slow)
 
 
 def test_no_other_target_is_timed(run, clock, tmp_path):

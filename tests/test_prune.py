@@ -11,7 +11,7 @@ from torch import nn
 import podium as library
 from podium.compression import channels, shrink
 from podium.compression.channels import macs, prune_channels, removable, size_bytes, smallest_change, without
-from podium.compression.gate import judge
+from podium.compression.gate import Gate
 from podium.compression.prune import Target
 from podium.compression.slim import slim_network, slim_spec, slim_to
 from podium.data.decode import Preprocessing
@@ -361,9 +361,9 @@ def test_the_gate_pairs_the_same_images():
     pair = paired(before, after, labels)
     assert (pair.lost, pair.won, pair.drop) == (30, 0, 0.03)
     assert pair.standard_error == pytest.approx((0.03 * 0.97 / 1000) ** 0.5)
-    assert not judge(pair, 0.01).passed
-    assert judge(pair, 0.03).passed
-    assert judge(paired(after, before, labels), 0.0).passed
+    assert not Gate(pair, 0.01).passed
+    assert Gate(pair, 0.03).passed
+    assert Gate(paired(after, before, labels), 0.0).passed
 
 
 @pytest.fixture(scope="module")

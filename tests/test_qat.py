@@ -2,7 +2,6 @@
 
 import copy
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ from torch import nn
 
 import podium as library
 from podium.compression import quantize
+from podium.compression.gate import Gate
 from podium.compression.qat import fine_tuned
 from podium.runs import bundle
 from podium.training.fake_int8 import exact, fake_int8, int8_weights, uint8_activations
@@ -123,8 +123,7 @@ def test_one_that_int8_still_harms_is_refused_and_its_fine_tuning_is_kept_and_ex
     podium, hostile, tmp_path, monkeypatch
 ):
     words = ("quantize", hostile, "digits", "-o", "q", "--tolerance", 0, "--epochs", 1, "--limit", 50)
-    honest = quantize.judge
-    monkeypatch.setattr(quantize, "judge", lambda *pair: replace(honest(*pair), tolerance=-1.0))
+    monkeypatch.setattr(quantize, "Gate", lambda pair, _: Gate(pair, -1.0))
     podium(*words, "--json").refused(5, "int8 loses too much", "--epochs")
     assert [path.name for path in tmp_path.iterdir()] == ["q"]
     assert [path.name for path in (tmp_path / "q").iterdir()] == ["qat"]

@@ -1,4 +1,4 @@
-"""Calls from Python: an unknown keyword, or a value of another kind than a function takes, is named with what was meant."""
+"""Check calls from Python: an unknown keyword or a value of the wrong kind is a UsageError with a suggestion."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from podium.errors import UsageError, closest
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# What other libraries call our arguments.
+# Our argument -> what other libraries call it.
 _ALIASES = {
     "lr": "learning_rate learningrate rate base_lr max_lr lr0 eta",
     "epochs": "epoch n_epochs num_epochs nb_epoch max_epochs passes",
@@ -79,12 +79,12 @@ _DATA = {"source": _SETS, "data": f"{_SETS}, or what load_data gave"}
 
 
 def meant(word: str, known: Iterable[str], otherwise: str) -> str:
-    """The mend of a word that is not known: by what other libraries call it, else by how it is spelt; never empty.
+    """The fix to show for an unknown word: its name here if other libraries call it so, else names spelt like it; never empty.
 
     Args:
         word: as given, without dashes before it.
-        known: what there is.
-        otherwise: the mend where nothing is close.
+        known: the words there are.
+        otherwise: the fix where nothing is close.
     """
     names, plain = list(known), word.lower().replace("-", "_")
     if plain in SAID:
@@ -96,7 +96,7 @@ def meant(word: str, known: Iterable[str], otherwise: str) -> str:
 
 
 def public(function: Callable[P, T]) -> Callable[P, T]:
-    """A function whose arguments are held to its signature: what does not fit is a `UsageError`, not a TypeError."""
+    """Check the arguments of a function against its signature: what does not fit is a `UsageError`, not a TypeError."""
     signature = inspect.signature(function)
 
     @functools.cache
@@ -172,8 +172,8 @@ def check_kind(name: str, value: Any, hint: Any) -> None:
         raise UsageError(what, _DATA[name])
     if isinstance(value, str) and any(typing.get_origin(kind) in _LISTS for kind in kinds):
         raise UsageError(f"{what} is a text", f"give a list: {name}=[{value!r}]")
-    told = list(dict.fromkeys(_told(kind) for kind in kinds))
-    wanted = " or ".join([", ".join(told[:-1]), told[-1]] if len(told) > 1 else told)
+    names = list(dict.fromkeys(_format_kind(kind) for kind in kinds))
+    wanted = " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
     optional = ", or leave it out" if type(None) in _kinds(hint) else ""
     raise UsageError(what, f"give {wanted}{optional}")
 
@@ -210,7 +210,7 @@ def _is(value: Any, kind: Any) -> bool:
     return not isinstance(origin, type) or isinstance(value, origin)
 
 
-def _told(kind: Any) -> str:
+def _format_kind(kind: Any) -> str:
     """A kind of value in words."""
     origin = typing.get_origin(kind) or kind
     plain = {int: "a whole number", float: "a number", bool: "True or False", str: "a text", dict: "a dictionary"}
@@ -228,7 +228,7 @@ def _told(kind: Any) -> str:
 
 
 def number_of(text: str, whole: bool) -> int | float | None:
-    """The number that a text holds, of a percentage its fraction."""
+    """Read a number from a text, a percentage as a fraction; None where it holds none."""
     try:
         number = float(text.strip().removesuffix("%")) / (100 if text.strip().endswith("%") else 1)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What can go wrong, by whose fault, and with which exit code. The only module that every other may import."""
+"""The kinds of error, each with its exit code. Every other module may import this one."""
 
 # Which extra of pyproject.toml brings a package that is not there.
 EXTRAS = {
@@ -16,7 +16,7 @@ EXTRAS = {
 
 
 class PodiumError(Exception):
-    """An error a person can mend: one line says what is wrong, one says how to mend it.
+    """An error a person can fix: one line says what is wrong, one says how to fix it.
 
     Args:
         what: names the offending value, file or line.
@@ -36,7 +36,7 @@ class PodiumError(Exception):
 
 
 class UsageError(PodiumError):
-    """A flag, a name or a setting that cannot be meant."""
+    """A flag, a name, a setting or an argument that is not valid."""
 
     exit_code = 2
 
@@ -70,7 +70,7 @@ class MachineError(PodiumError):
 
 
 def no_answer(image: str) -> NumericError:
-    """What to say where a network's answer to an image is not a number."""
+    """The error to raise where a network's output for an image is not a number."""
     what = f"{image}: the network's answer is not a number (NaN or infinite)"
     return NumericError(what, "train it again at a lower learning rate: its weights are too large for this image")
 

@@ -1,4 +1,4 @@
-"""Writing files so that a crash or a full disk never costs the one that was there."""
+"""Write files so that a crash or a full disk leaves the earlier file untouched."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def _lives(process: int) -> bool:
 
 
 def disk_error(error: OSError, path: Path, needed: int) -> MachineError:
-    """What to tell a person when a file could not be written."""
+    """The error to raise when a file could not be written."""
     free = shutil.disk_usage(path.parent).free if path.parent.is_dir() else 0
     need_have = f"need {needed / 1e6:.1f} MB, have {free / 1e6:.1f} MB"
     if error.errno in FULL:
@@ -195,7 +195,7 @@ def disk_error(error: OSError, path: Path, needed: int) -> MachineError:
 
 
 def seal(card: Mapping[str, Any], key: str = "sha256") -> str:
-    """SHA-256 of all that a card says but what it says under `key`, where the digest itself stands."""
+    """SHA-256 of a card without its entry `key`, which holds the digest itself."""
     rest = {name: value for name, value in card.items() if name != key}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
@@ -233,7 +233,7 @@ def without_folders(value: Any) -> Any:
 
 
 def no_shared_memory(error: BaseException) -> MachineError | None:
-    """What to tell a person where an error comes of shared memory that is full; None where it does not.
+    """The error to raise where shared memory is full; None where an error has another cause.
 
     Args:
         error: of the system's without a file's name, as for a semaphore; or of torch's or NCCL's, which name what they shared.
@@ -252,7 +252,7 @@ _warned: set[str] = set()
 
 
 def sync(handle: int, what: Path) -> None:
-    """Make a file's content last through a power cut; where the file system has no such thing, say so once.
+    """Write a file's content to the disk, so that it survives a power cut; warn once where the file system cannot.
 
     Raises:
         OSError: it could not be written.
@@ -266,7 +266,7 @@ def sync(handle: int, what: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in a folder last through a power cut; where that cannot be, say so once: they are done all the same."""
+    """Write a folder's renames to the disk, so that they survive a power cut; warn once where the file system cannot."""
     try:
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -285,33 +285,33 @@ def _warn_unsynced(folder: Path, error: OSError) -> None:
 
 
 def cache_folder() -> Path:
-    """Where downloads, and what can be found out again, are kept: $PODIUM_CACHE, or podium in the user's folder of caches.
+    """The folder of downloads and of what can be computed again: $PODIUM_CACHE, or podium in the user's cache folder.
 
-    The latter is as the XDG Base Directory Specification has it.
+    The latter follows the XDG Base Directory Specification.
     """
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("PODIUM_CACHE") or Path(root) / "podium")
 
 
 def fault(place: str) -> float:
-    """For tests: what PODIUM_FAULT asks to go wrong at this place; nothing in ordinary life.
+    """For tests: cause the fault that PODIUM_FAULT names for this place; without that variable nothing happens.
 
-    "kill@PLACE" dies as by a power cut, "signal:15@PLACE" is a signal from outside, "hang@PLACE" never ends, "nan@PLACE"
-    returns not a number; several are separated by commas. Every file that is written whole has the places "NAME:written",
+    "kill@PLACE" ends the process as a power cut would, "signal:15@PLACE" sends it a signal, "hang@PLACE" waits for an hour,
+    "nan@PLACE" returns NaN; several are separated by commas. Every file that is written whole has the places "NAME:written",
     "NAME:synced" and "NAME:renamed". "...@PLACE@1" is for rank 1 of several processes.
     """
     value = 0.0
     for each in os.environ.get("PODIUM_FAULT", "").split(","):
-        asked, _, where = each.partition("@")
+        action, _, where = each.partition("@")
         where, _, rank = where.partition("@")
         if where != place or rank not in ("", os.environ.get("RANK", "0")):
             continue
-        if asked == "kill":
+        if action == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
-        elif asked == "hang":
+        elif action == "hang":
             time.sleep(3600)
-        elif asked == "nan":
+        elif action == "nan":
             value = float("nan")
         else:
-            os.kill(os.getpid(), int(asked.removeprefix("signal:")))
+            os.kill(os.getpid(), int(action.removeprefix("signal:")))
     return value

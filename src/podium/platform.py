@@ -96,6 +96,6 @@ def keep_freed_memory() -> None:
 
 
 def trim_freed_memory() -> None:
-    """Give back to the system what glibc's malloc keeps of freed memory; where the C library is another one, nothing is done."""
+    """Give back to the system the freed memory that glibc's malloc keeps; nothing is done with another C library."""
     with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,4 +1,4 @@
-"""The values a run is described by: reading, merging, and where each came from. Imports nothing heavy."""
+"""The settings of a training run: their defaults, reading and merging, and where each value came from. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def option(
         default, help: of it.
         choices: all the values that a text may have.
         at_least, below: bounds of a number.
-        at_most: the same of what is asked for now; a run of an older version may have more on record.
+        at_most: a bound for values that are given now; a run of an older version may have a larger one on record.
         word: a text beside the numbers.
     """
     bounds = {"choices": choices, "at_least": at_least, "below": below, "at_most": at_most, "word": word}
@@ -49,7 +49,7 @@ def option(
 
 @dataclass(frozen=True)
 class Settings:
-    """All that decides a training run. Every field is a flag of `podium train` and a key of a settings file."""
+    """All settings of a training run. Every field is a flag of `podium train` and a key of a settings file."""
 
     model: str = option("", "name of the network (`podium models`)")
     data: str = option("", "a named set, a folder, or an archive")
@@ -65,7 +65,9 @@ class Settings:
     unfreeze: str | None = option(
         None, "20%%, 2ep or 400it: thaw from then on, from the top, until all is trained at twice that (default: never)"
     )
-    teacher: str | None = option(None, "a run or bundle whose answers are imitated (Hinton et al. 2015)")
+    teacher: str | None = option(
+        None, "a run or bundle whose probabilities are learned too (knowledge distillation, Hinton et al. 2015)"
+    )
     alpha: float = option(0.9, "teacher: its share of the loss, beside the labels'", at_least=0.0)
     temperature: float = option(
         4.0, "teacher: what logits are divided by before they are compared", at_least=0.01, at_most=1000
@@ -130,8 +132,8 @@ class Settings:
     )
     accumulate: int = option(
         1,
-        "parts in which the images of a step are taken one after the other, for less memory: the gradient is that of all "
-        "of them, but batch norms see a part at a time",
+        "parts that the images of a step are split into, one after the other, for less memory: the gradient is that of all "
+        "of them, but batch norms see one part at a time",
         at_least=1,
         at_most=10**9,
     )
@@ -168,7 +170,10 @@ class Settings:
     decay_every: str = option("2ep", "exponential: time between falls")
     label_smoothing: float = option(0.0, "share of the target spread over all classes", at_least=0.0, below=1.0)
     ema: float = option(
-        0.0, "decay of the averaged weights that are judged and kept; 0 is off", at_least=0.0, below=1.0
+        0.0,
+        "decay of the exponential moving average (EMA) of the weights, which is evaluated and kept; 0 is off",
+        at_least=0.0,
+        below=1.0,
     )
     patience: int = option(
         0, "stop after so many epochs without a better validation score; 0 is off", at_least=0, at_most=10**9
@@ -178,7 +183,7 @@ class Settings:
     device: str = option("auto", "auto, cpu, cuda or mps")
     amp: str = option(
         "auto",
-        "bfloat16 arithmetic: where the hardware has it and it is faster, always, or never",
+        "bfloat16 precision: where the hardware has it and it is faster, always, or never",
         choices=("auto", "bf16", "off"),
     )
     devices: int | None = option(
@@ -195,21 +200,22 @@ class Settings:
     sync_batch_norm: bool = option(False, "batch norm over all of a step's images, not over those of each device")
     memory_format: str = option(
         "auto",
-        "order of the maps in memory: auto takes the one that is faster here",
+        "memory format of the feature maps: auto takes the faster one",
         choices=("auto", "channels_last", "contiguous"),
     )
     grad_checkpointing: bool = option(
-        False, "forget what is inside a stage and compute it again going backward: less memory, a third more time"
+        False,
+        "do not keep the activations inside a stage, compute them again in the backward pass: less memory, a third more time",
     )
     on_nan: str = option(
         "error",
         "a loss or gradient that is not finite stops the run; skip:N leaves out up to N such steps, and says so",
     )
     checkpoint_every: str | None = option(
-        None, "time between saved states (default: 60s, longer where saving takes over 3 %% of it)"
+        None, "time between checkpoints (default: 60s, longer where saving takes over 3 %% of it)"
     )
     keep_checkpoint: bool = option(
-        False, "keep the last state of a finished run, optimiser and all: nothing goes on from it"
+        False, "keep the last checkpoint of a finished run, with the optimiser's state, though no run resumes from it"
     )
     grace: str = option("30s", "time that a step may take to its end, and saving, after Ctrl-C or SIGTERM")
 
@@ -258,8 +264,8 @@ def check_value(name: str, value: Any) -> None:
         check(name, value, kind, FIELDS[name].metadata)
 
 
-def check_asked(name: str, value: Any) -> None:
-    """The same of what is asked for now: an older run may have on record what makes no sense."""
+def check_given(name: str, value: Any) -> None:
+    """As `check_value`, and refuse what makes no sense; a run of an older version may have such a value on record."""
     check_value(name, value)
     check_sense(name, value, FIELDS[name].metadata)
 
@@ -269,7 +275,7 @@ class Origin(str):
 
     Args:
         text: as `settings.yaml` and `--dry-run` show it.
-        asked: by a file, a flag or a keyword; not by a default, a recipe, or the operation that starts the run.
+        asked: whether a file, a flag or a keyword gave it, not a default, a recipe or the operation that starts the run.
     """
 
     asked: bool
@@ -282,7 +288,7 @@ class Origin(str):
 
     @classmethod
     def file(cls, path: Path) -> Self:
-        """A settings file, whose name is told from the words for other origins and stays on one line."""
+        """A settings file, its name written so that it is on one line and differs from the words for other origins."""
         text = str(path)
         if text in (DEFAULT, FLAG) or text.startswith(("recipe ", "by ")):
             text = f"./{text}"
@@ -301,7 +307,7 @@ class Origins:
 
 
 def moved(origin: Mapping[str, Origin], before: Settings, after: Settings, by: str) -> dict[str, Origin]:
-    """The origins once an operation has decided some of the values: those that differ are "by" it."""
+    """The origins after an operation has decided some of the values: those that changed are "by" it."""
     changed = [key for key in FIELDS if key != "data" and getattr(before, key) != getattr(after, key)]
     return {**origin, **dict.fromkeys(changed, Origin(f"by {by}"))}
 
@@ -319,7 +325,7 @@ def merge(
         recipe, recipe_name: the settings to start from.
         file: over them.
         flags: over the file; what is None was not given.
-        named: by what that recipe was named; it is the one on record whatever the file says.
+        named: where the name of the recipe came from; it is recorded even where the file names another.
 
     Raises:
         UsageError: an unknown or mistyped key; names the file and line, and the closest keys.
@@ -328,7 +334,7 @@ def merge(
     origin = dict.fromkeys(found, DEFAULT)
     layers: list[tuple[Origin, Mapping[str, Any]]] = [(Origin(f"recipe {recipe_name}"), recipe)]
     if file is not None:
-        layers.append((Origin.file(file), read_file(file, check_asked)))
+        layers.append((Origin.file(file), read_file(file, check_given)))
     layers.append((FLAG, {k: v for k, v in flags.items() if v is not None}))
     for source, layer in layers:
         if layer.get("crop", found["crop"]) != found["crop"]:  # a range is of one kind of crop
@@ -338,7 +344,7 @@ def merge(
                 raise UsageError(f"no setting is called {key!r}", meant(key, [*FIELDS, *LENGTHS], UNKNOWN))
             found[key], origin[key] = plain(key, value), source
             if source.asked:
-                check_asked(key, found[key])
+                check_given(key, found[key])
     found["recipe"], origin["recipe"] = recipe_name, named
     if origin["crop_range"].asked:
         check_range(found["crop"], found["crop_range"])
@@ -409,7 +415,7 @@ _END = "...\n"  # what YAML puts after a bare value
 
 
 def write_file(path: Path, settings: Settings, comments: Mapping[str, str] | None = None) -> None:
-    """Write settings that `read_file` reads back to the same values, each with where it came from."""
+    """Write settings to a file that `read_file` reads back to the same values, each with a comment on where it came from."""
     import yaml
 
     lines = []

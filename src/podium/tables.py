@@ -1,4 +1,4 @@
-"""Tables on standard output, as wide as the screen is. rich is imported when one is shown."""
+"""Print tables on standard output, no wider than the screen where that is possible. rich is imported when one is shown."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def table(title: str, columns: list[str], rows: list[list[str]], right: set[str]
 
 
 def screen() -> Any:
-    """Standard output for rich: names as they are, never as markup; without a terminal nothing is cut to its width."""
+    """A rich console on standard output, which prints names without markup and, without a terminal, cuts nothing."""
     from rich.console import Console
 
     console = Console(markup=False, emoji=False, highlight=False)

@@ -13,7 +13,7 @@ from podium.data.dataset import Dataset, Split
 from podium.data.loader import Loader
 from podium.data.sampling import stratified
 from podium.errors import DataError, UsageError
-from podium.evaluation.crops import known
+from podium.evaluation.crops import parse_crops
 from podium.evaluation.evaluate import Outputs
 from podium.evaluation.evaluate import evaluate as run_network
 from podium.evaluation.metrics import summarize
@@ -62,7 +62,7 @@ def evaluate(
         DataError: the data set has classes that the network does not know, or no image that it was not trained on.
         UsageError: the data set has no such split, or a number is out of range.
     """
-    crops = known(crops)
+    crops = parse_crops(crops)
     model = run if isinstance(run, Bundle) else bundle.load(run)
     model.preprocessing.check_channels()
     data = evaluated_on(model, data, split_seed, progress)

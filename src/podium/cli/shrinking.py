@@ -72,7 +72,7 @@ def show_shrunk(shrunk: Shrunk, parent: str, json: bool) -> int:
 
 def _problems(shrunk: Shrunk, parent: str) -> list[NumericError]:
     """Why the smaller network does not replace its parent: accuracy, latency, or nothing."""
-    from podium.compression.latency import mend
+    from podium.compression.latency import advice
 
     problems = []
     if (decision := shrunk.decision) is not None and not decision.passed:
@@ -81,7 +81,7 @@ def _problems(shrunk: Shrunk, parent: str) -> list[NumericError]:
         problems.append(NumericError(f"{lost}: {parent} stays in place", less))
     if (timed := shrunk.latency) is not None and not timed["held"]:
         slow = f"the smaller network takes {timed['pruned_ms']:g} ms an image, not {timed['asked_ms']:g} ms"
-        problems.append(NumericError(f"{slow}: {parent} stays in place", mend(timed)))
+        problems.append(NumericError(f"{slow}: {parent} stays in place", advice(timed)))
     return problems
 
 

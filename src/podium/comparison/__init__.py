@@ -1,1 +1,1 @@
-"""Many architectures, one table."""
+"""Comparison: many networks trained on the same images, ranked in one table and one report."""

@@ -1,4 +1,4 @@
-"""Which network wins, why, and how sure that is."""
+"""The leaderboard: networks ranked by accuracy, with intervals, as a table, a CSV file and a verdict."""
 
 from __future__ import annotations
 

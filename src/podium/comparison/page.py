@@ -12,10 +12,10 @@ from podium.files import write_text
 
 
 def check_packages() -> None:
-    """Have it known before the work of hours whose page this will be that what draws it is installed.
+    """Check that the packages which draw the page are installed, before hours of training whose result it will show.
 
     Raises:
-        MachineError: names the package.
+        MachineError: one is missing; names it.
     """
     for package in ("jinja2", "plotly"):
         if importlib.util.find_spec(package) is None:
@@ -30,7 +30,7 @@ def write_page(path: Path, template: str, charts: dict[str, Any], **content: Any
         path: of the page.
         template: a file of this folder that extends `page.html.j2`.
         charts: what plotly draws, by the `data-chart` of the element it is drawn into.
-        content: what else the template names.
+        content: the other variables of the template.
     """
     import jinja2
     from plotly.offline import get_plotlyjs

@@ -171,7 +171,7 @@ def _confused(trial: Path, data: Dataset) -> list[dict[str, Any]]:
 
 
 def _below(images: Split, index: int) -> str:
-    """An image's name below the data set's root: a page that is passed on tells no folder of this machine."""
+    """An image's name below the data set's root: a page that is passed on must not name folders of this machine."""
     if images.files is None:
         return images.name_of(index)
     return show(images.files[index].below or Path(images.files[index].name).name)
@@ -191,7 +191,7 @@ def report_run(run: RunFolder, data: Dataset) -> Path:
     if result.get("devices", 1) > 1:
         training += f"; {result['devices']} devices"
     if not result.get("bit_comparable", True):
-        training += "; the number of devices or threads changed on the way: not comparable to the bit with another run"
+        training += "; the number of devices or threads changed during the run: not bit-comparable with another run"
     table = run / COMPRESSION
     shrunk = json.loads(table.read_text(encoding="utf-8")) if table.is_file() else None
     return write_report(run / REPORT, Leaderboard.read([run.path]), [run.path], data, training, shrunk)

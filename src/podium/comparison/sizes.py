@@ -10,7 +10,7 @@ from typing import Any
 from podium.evaluation.cost import Cost, count, short
 from podium.models.registry import architecture
 
-NAMED = 4  # networks of which it is said what another size costs
+NAMED = 4  # networks whose cost at another size is named
 Spec = Mapping[str, Any]
 
 
@@ -25,7 +25,7 @@ def _cost(text: str) -> Cost:
 
 
 def different_sizes(sizes: Mapping[str, int | None]) -> str:
-    """Which network sees images of which size, where they differ; else nothing.
+    """A sentence on which network sees images of which size, where they differ; else an empty text.
 
     Args:
         sizes: of the input of each network, in pixels; None where it is not on record.
@@ -38,22 +38,22 @@ def different_sizes(sizes: Mapping[str, int | None]) -> str:
 
 
 def one_size(specs: Sequence[Spec]) -> str:
-    """What `--image-size N` for all would do, where their sizes differ; else nothing.
+    """A sentence on what one `--image-size` for all networks would cost, where their sizes differ; else an empty text.
 
-    Said of the largest size that is in use, at which all see as much, and of the smallest that all take.
+    It names the largest size in use, at which all see as much, and the smallest that all accept.
     """
     if len({spec["image_size"] for spec in specs}) < 2:
         return ""
     most = max(spec["image_size"] for spec in specs)
     least = max(architecture(spec["model"]).smallest(spec["small"]) for spec in specs)
-    told = f"With --image-size {most} all see as much: {_changes(specs, most)}"
+    text = f"With --image-size {most} all see as much: {_changes(specs, most)}"
     if least < most:
-        told += f"; with --image-size {least}, the least that all take: {_changes(specs, least)}"
-    return f"{told} multiply-adds an image."
+        text += f"; with --image-size {least}, the least that all take: {_changes(specs, least)}"
+    return f"{text} multiply-adds an image."
 
 
 def _changes(specs: Sequence[Spec], size: int) -> str:
-    """What the networks of which it changes most would cost at one size."""
+    """The multiply-adds at one size of the networks that it changes most."""
     rows = []
     for spec in (spec for spec in specs if spec["image_size"] != size):
         now, then = cost_of(spec).macs, cost_of({**spec, "image_size": size}).macs

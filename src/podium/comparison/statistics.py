@@ -1,6 +1,6 @@
-"""How sure a comparison is: over the images that networks were evaluated on, and over the seeds that they were trained with.
+"""Confidence intervals of a comparison, over the images of its evaluation and the seeds of its training.
 
-Two things would be others if a study were made again: the test images, which all networks share, and the seeds, which each
+Two things would differ if a study were repeated: the test images, which all networks share, and the seeds, which each
 network has of its own. An accuracy varies by both, and so does a difference of two.
 
 - **Images.** A network's score on an image is the share of its seeds that have it right. Two networks are compared by the

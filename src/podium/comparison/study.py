@@ -1,4 +1,4 @@
-"""Many networks on the same images: each network and seed is a run of its own that is done once."""
+"""A comparison in a folder: each network and seed is a run of its own, and a finished run is not trained again."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Study:
         ]
 
     def expected(self) -> str | None:
-        """How long what is unfinished will take, where a budget says it."""
+        """How long the unfinished runs will take, where their duration is a time; else None."""
         value, unit = parse_duration("duration", self.merged.settings.duration)
         waiting = sum(not RunFolder(path).finished for *_, path in self.trials())
         if unit != "s" or not waiting:
@@ -149,24 +149,26 @@ class Study:
         s = self.merged.settings
         settings = s.replace(model=model, seed=seed, split_seed=split_seed(s))  # all runs have the same images held out
         origin = moved(self.merged.origin, s, settings, "podium compare")
-        if RunFolder(path).started:  # `_claim` has compared what was asked; a run has what came of it
+        if RunFolder(
+            path
+        ).started:  # `_claim` has compared the settings that were given; a run has those that were decided
             origin = {key: origin[key] for key in NOT_COMPARED}
         train(settings, path, origin=origin, resume=True, data=self.data, callbacks=Callbacks(progress))
 
     def _claim(self, data: Dataset) -> None:
-        """Note what was asked beside the runs, and refuse to mix runs of other settings or images into this comparison.
+        """Write the given settings beside the runs, and refuse to mix runs of other settings or images into this comparison.
 
         Raises:
             UsageError: names the setting that differs, or the folder that holds something else.
         """
-        note, asked = self.out / REQUEST, self.merged.settings
+        note, given = self.out / REQUEST, self.merged.settings
         again = "give the same to go on with it, or name another folder with -o"
         if not note.is_file() and self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
             raise UsageError(f"{self.out}: exists already and holds no comparison", "name another folder with -o")
         if note.is_file() and any(self.out.glob(f"*/{SETTINGS}")):
             recorded = Settings(**read_file(note))
-            for key in (key for key in asked.to_dict() if key not in NOT_COMPARED):
-                old, new = getattr(recorded, key), getattr(asked, key)
+            for key in (key for key in given.to_dict() if key not in NOT_COMPARED):
+                old, new = getattr(recorded, key), getattr(given, key)
                 if old != new:
                     raise UsageError(f"{self.out}: was made with {key} {old!r}, not {new!r}", again)
         for card in self.out.glob(f"*/{bundle.CARD}"):
@@ -181,7 +183,7 @@ class Study:
             if record is not None and record.made.get("fingerprint") != data.fingerprint():
                 raise UsageError(f"{path.parent}: was begun on other images than {data.name} has now", again)
         self.out.mkdir(parents=True, exist_ok=True)
-        write_file(note, asked, self.merged.origin)
+        write_file(note, given, self.merged.origin)
 
 
 def _while_reading(progress: Callable[..., None] | None) -> Callable[[int, int], None] | None:

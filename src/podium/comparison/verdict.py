@@ -1,4 +1,4 @@
-"""The verdict in words: which network wins, how sure that is, and what the claim covers."""
+"""The verdict in words: which network wins, how certain that is, and what the claim covers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def verdict(board: Leaderboard) -> str:
-    """Who wins, how sure that is, and which network is as good within the noise but faster."""
+    """Who wins, how certain that is, and which network is as good within the noise but faster."""
     if not board.networks:
         return "No network finished."
     winner = board.networks[0] if board.networks[0].learned else None
@@ -46,7 +46,7 @@ def _won(board: Leaderboard, best: Row) -> list[str]:
 
 
 def _faster(equal: list[Row], best: Row) -> list[str]:
-    """Which of the networks that are as good as the best answers fastest, where that is a tenth faster at least."""
+    """The fastest of the networks that are as good as the best, where it is at least a tenth faster."""
     timed = [(latency, row.model) for row in equal if row.learned and (latency := row.latency_p50_ms)]
     if not timed or not best.latency_p50_ms:
         return []

@@ -1,4 +1,4 @@
-"""Structured pruning: whole channels, or whole residual blocks, taken from a trained network until it costs what was asked for."""
+"""Structured pruning: whole channels, or whole residual blocks, removed from a trained network until it meets a target."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def unedited(net: ConvNet) -> ConvNet:
 
 
 def recorded(net: ConvNet) -> ConvNet:
-    """Note in a network's spec what was taken from it, and check that the note rebuilds it.
+    """Record in a network's spec what was removed, and check that the spec rebuilds the network.
 
     Raises:
         MachineError: it does not.
@@ -45,10 +45,10 @@ def recorded(net: ConvNet) -> ConvNet:
 
 
 def rounding(net: ConvNet) -> tuple[int, int]:
-    """What channel counts stay multiples of, and the width below which layers are left whole.
+    """The step that channel counts stay multiples of, and the width below which layers are left whole.
 
-    Kernels like multiples of 8. Networks that are mostly less than 64 wide have none to spare: even numbers do; and a
-    group of a grouped convolution keeps at least two of the steps.
+    Kernels are fastest at multiples of 8. Networks that are mostly narrower than 64 channels keep even numbers instead. A
+    group of a grouped convolution keeps at least two steps.
     """
     convs = [layer for layer in net.modules() if isinstance(layer, nn.Conv2d)]
     wide = statistics.median(layer.out_channels for layer in convs) >= 64
@@ -76,46 +76,21 @@ def prune_channels(net: ConvNet, ratio: float, uniform: bool = False) -> ConvNet
     Raises:
         UsageError: the ratio is not between 0 and 1, or the network has layers that pruning does not know.
     """
-    try:
-        import torch_pruning as tp
-    except ImportError:
-        raise UsageError("pruning needs torch-pruning", "pip install 'podium[prune]'") from None
     if not 0 <= ratio < 1:
         raise UsageError(
             f"ratio {ratio}: a network without channels answers nothing", "give at least 0 and less than 1"
         )
-    known = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
-    for name, layer in net.named_modules():
-        own = list(layer.named_parameters(recurse=False)) + list(layer.named_buffers(recurse=False))
-        if own and not isinstance(layer, known):
-            raise UsageError(
-                f"{net.spec['model']}: {name} is a {type(layer).__name__}, whose channels cannot be taken",
-                "prune another network",
-            )
-    # Of frozen weights torch-pruning would take nothing, and not say so.
+    _refuse_unknown_layers(net)
+    # torch-pruning takes nothing of frozen weights, and does not say so.
     small = copy.deepcopy(net).eval().requires_grad_(True)
     side = net.spec["image_size"]
     x = torch.zeros(2, net.spec["in_chans"], side, side, device=next(net.parameters()).device)
-    keep: list[Any] = [part.classifier for part in (small.head, *small.auxiliary.values())]
-    keep += _fixed(small)
     step, narrow = rounding(small)
-    keep += [layer for layer in small.modules() if isinstance(layer, nn.Conv2d) and layer.out_channels < narrow]
-    keep += [gate.fc1 for gate in small.modules() if isinstance(gate, SqueezeExcitation)]  # cost next to nothing
     # Local response normalisation keeps its channels, by slices that torch-pruning would take for a shuffle.
     norms = {name: layer for name, layer in small.named_modules() if isinstance(layer, LocalResponseNorm)}
     for name in norms:
         small.set_submodule(name, nn.Identity())
-    with torch.enable_grad():
-        graph = tp.DependencyGraph().build_dependency(small, x, forward_fn=_all_logits)
-    importance = None if x.is_meta else tp.importance.GroupMagnitudeImportance(p=2)
-    found = [
-        _Group(graph, group, importance)
-        for group in graph.get_all_groups(ignored_layers=keep, root_module_types=[nn.Conv2d, nn.Linear])
-    ]
-    scopes: dict[Any, list[_Group]] = {}
-    for number, group in enumerate(found):
-        scopes.setdefault(number if uniform else group.kind, []).append(group)
-    for scope in scopes.values():
+    for scope in _scopes(_groups(small, x, _kept_whole(small, narrow)), uniform):
         ranked = torch.cat([group.importance for group in scope]).sort().values
         cut = ranked[min(len(ranked) - 1, int(ratio * len(ranked)))]
         for group in scope:
@@ -130,6 +105,53 @@ def prune_channels(net: ConvNet, ratio: float, uniform: bool = False) -> ConvNet
         if small(x).shape != (2, net.spec["num_classes"]):
             raise MachineError(f"pruning changed the classes of {net.spec['model']}", "report it")
     return recorded(small)
+
+
+def _refuse_unknown_layers(net: ConvNet) -> None:
+    """Raise a UsageError where a layer has weights whose channels pruning cannot take."""
+    for name, layer in net.named_modules():
+        own = list(layer.named_parameters(recurse=False)) + list(layer.named_buffers(recurse=False))
+        if own and not isinstance(layer, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
+            raise UsageError(
+                f"{net.spec['model']}: {name} is a {type(layer).__name__}, whose channels cannot be taken",
+                "prune another network",
+            )
+
+
+def _kept_whole(net: ConvNet, narrow: int) -> list[nn.Module]:
+    """The layers that keep all outputs: classifiers, narrow layers, and those whose channels are fixed or nearly free."""
+    keep: list[Any] = [part.classifier for part in (net.head, *net.auxiliary.values())]
+    keep += _fixed(net)
+    keep += [layer for layer in net.modules() if isinstance(layer, nn.Conv2d) and layer.out_channels < narrow]
+    keep += [gate.fc1 for gate in net.modules() if isinstance(gate, SqueezeExcitation)]  # cost next to nothing
+    return keep
+
+
+def _groups(net: ConvNet, x: Tensor, keep: list[nn.Module]) -> list[_Group]:
+    """The groups of channels that go together, as torch-pruning finds them.
+
+    Args:
+        net: in evaluation mode, its weights not frozen.
+        x: images to follow through it.
+        keep: layers that lose no outputs.
+    """
+    try:
+        import torch_pruning as tp
+    except ImportError:
+        raise UsageError("pruning needs torch-pruning", "pip install 'podium[prune]'") from None
+    with torch.enable_grad():
+        graph = tp.DependencyGraph().build_dependency(net, x, forward_fn=_all_logits)
+    importance = None if x.is_meta else tp.importance.GroupMagnitudeImportance(p=2)
+    found = graph.get_all_groups(ignored_layers=keep, root_module_types=[nn.Conv2d, nn.Linear])
+    return [_Group(graph, group, importance) for group in found]
+
+
+def _scopes(groups: list[_Group], uniform: bool) -> list[list[_Group]]:
+    """The groups that compete with each other: those of like structure, or each by itself where all lose the same share."""
+    scopes: dict[Any, list[_Group]] = {}
+    for number, group in enumerate(groups):
+        scopes.setdefault(number if uniform else group.kind, []).append(group)
+    return list(scopes.values())
 
 
 class _Group:
@@ -180,7 +202,7 @@ class _Group:
 
 
 def _all_logits(net: ConvNet, x: Tensor) -> list[Tensor]:
-    """What torch-pruning follows: the logits, and those of classifiers that only training has, or they would keep their inputs."""
+    """The outputs that torch-pruning follows: the logits, and those of auxiliary classifiers, whose inputs are pruned too."""
     auxiliary: list[Tensor] = []
     for name, out in net.walk(x):
         if name in net.auxiliary:
@@ -189,7 +211,7 @@ def _all_logits(net: ConvNet, x: Tensor) -> list[Tensor]:
 
 
 def _fixed(net: ConvNet) -> list[nn.Module]:
-    """The layers that feed a sum with a shortcut of zero padding: which channel meets which is fixed there [He et al. 2015, option A]."""
+    """The layers that feed a sum with a zero-padded shortcut, which fixes the channels that meet [He et al. 2015, option A]."""
     if not any(isinstance(m, ZeroPadShortcut) for m in net.modules()):
         return []
     streams = [net.stem, *(unit.residual for unit in net.modules() if isinstance(unit, Residual))]
@@ -200,7 +222,7 @@ def _fixed(net: ConvNet) -> list[nn.Module]:
 
 
 def removable(net: ConvNet) -> list[str]:
-    """The residual blocks whose shortcut is the identity: what is left without one still fits together."""
+    """The residual blocks whose shortcut is the identity, so that the network still fits together without one."""
     return [
         name
         for name, unit in net.named_modules()
@@ -217,7 +239,7 @@ def without(net: ConvNet, blocks: list[str]) -> ConvNet:
 
 
 def rank_blocks(net: ConvNet, loss: Callable[[ConvNet], float]) -> list[str]:
-    """The removable blocks, the one that is missed least first.
+    """The removable blocks, the one whose removal raises the loss least first.
 
     Args:
         loss: of a network without one, on some training images.
@@ -251,7 +273,7 @@ def smallest_change(
     if reached > target:
         raise UsageError(
             f"{what}: {target:.6g} cannot be reached, the smallest that is left has {reached:.6g}",
-            "ask for less, or prune another network",
+            "choose an easier target, or prune another network",
         )
     best, aim = least, target * (1 - margin)
     for _ in range(steps):

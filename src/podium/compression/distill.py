@@ -1,4 +1,4 @@
-"""`podium distill`: a small network learns from a trained one's answers, beside the same network that learns alone."""
+"""`podium distill`: train a small network on a trained one's probabilities, and once more without them for comparison."""
 
 from __future__ import annotations
 

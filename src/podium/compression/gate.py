@@ -15,7 +15,7 @@ class Gate:
     """The accuracies of the two networks, and the loss that is accepted.
 
     Args:
-        pair: of the larger network (before) and the smaller one (after).
+        pair: of the larger network (before) and the smaller one (after), from `metrics.paired`.
         tolerance: loss of top-1 that is accepted, as a fraction.
         split: the images that both were evaluated on, where that is to be said with it.
     """
@@ -39,14 +39,3 @@ class Gate:
         change = f"top-1 {100 * p.before:.2f} % -> {100 * p.after:.2f} % on the same {p.n:,} images"
         loss = f"a loss of {100 * p.drop:.2f} ± {100 * 1.96 * p.standard_error:.2f} points"
         return f"{change}: {loss} ({p.lost} images lost, {p.won} won); tolerance {100 * self.tolerance:g}"
-
-
-def judge(pair: Paired, tolerance: float, split: str | None = None) -> Gate:
-    """Hold the accuracies of two networks on the same images against a tolerance.
-
-    Args:
-        pair: from `metrics.paired`.
-        tolerance: loss of top-1 that is accepted, as a fraction.
-        split: the images that both were evaluated on.
-    """
-    return Gate(pair, tolerance, split)

@@ -1,4 +1,4 @@
-"""The clock of `podium prune --latency`: what one image takes, where the search looks for a network, and whether the target was held."""
+"""`podium prune --latency`: the latency of one image, as the search and the final check measure it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MARGIN = 0.1  # share of the target that the search keeps free: two timings of o
 
 
 def clock(net: ConvNet) -> float:
-    """Milliseconds of one image on this machine, once measured. All that is said of latency here comes from it."""
+    """Milliseconds of one image on this machine, measured once; every latency of this file comes from it."""
     return float(measure(net, 1, batches=10**6, seconds=SECONDS)["latency_ms"]["p50"])
 
 
@@ -34,11 +34,11 @@ def latency(net: ConvNet) -> float:
     return statistics.median(*alternating(net))
 
 
-def held(asked: float, original: ConvNet, pruned: ConvNet) -> dict[str, Any]:
-    """Measure again whether a network keeps to its latency, beside the one that it was made from.
+def held(target: float, original: ConvNet, pruned: ConvNet) -> dict[str, Any]:
+    """Measure again whether a network meets its target latency, beside the one that it was made from.
 
     Args:
-        asked: milliseconds of one image.
+        target: milliseconds of one image.
         original, pruned: on the device that they are to be timed on.
 
     Returns:
@@ -47,11 +47,11 @@ def held(asked: float, original: ConvNet, pruned: ConvNet) -> dict[str, Any]:
     before, after = alternating(original, pruned)
     slow, fast = statistics.median(before), statistics.median(after)
     return {
-        "asked_ms": asked,
+        "asked_ms": target,
         "original_ms": slow,
         "pruned_ms": fast,
         "rounds": {"original": before, "pruned": after},
-        "held": fast <= asked,
+        "held": fast <= target,
     }
 
 
@@ -60,13 +60,13 @@ def format_outcome(outcome: dict[str, Any]) -> str:
     o, times = outcome, outcome["rounds"]["pruned"]
     change = f"{o['original_ms']:g} ms -> {o['pruned_ms']:g} ms an image"
     spread = f"medians of {len(times)} alternating rounds, {min(times):g} to {max(times):g} ms"
-    return f"latency: {change} ({spread}); asked for {o['asked_ms']:g} ms: {'held' if o['held'] else 'not held'}"
+    return f"latency: {change} ({spread}); target {o['asked_ms']:g} ms: {'held' if o['held'] else 'not held'}"
 
 
-def mend(outcome: dict[str, Any]) -> str:
-    """What to do about a latency that was not held."""
+def advice(outcome: dict[str, Any]) -> str:
+    """What a person can do about a latency that was not held."""
     again = "run the same command on a quieter machine: it trains nothing again, and measures"
     enough = math.ceil(100 * outcome["pruned_ms"] / (1 - MARGIN)) / 100
     if enough >= outcome["original_ms"]:  # the original would do
         return again
-    return f"{again}; or ask for a larger target, in another folder: --latency {enough:g}ms -o DIR"
+    return f"{again}; or give a larger target and another folder: --latency {enough:g}ms -o DIR"

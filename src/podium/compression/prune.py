@@ -1,4 +1,4 @@
-"""`podium prune`: a trained network made smaller to a measured target, fine-tuned with the original as its teacher, beside controls."""
+"""`podium prune`: make a trained network smaller to a measured target, and fine-tune it with the original as its teacher."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ RANKING_IMAGES, RANKING_BATCH = 1024, 256  # training images that blocks are ran
 
 @dataclass(frozen=True)
 class Target:
-    """What the smaller network may cost.
+    """The most that the smaller network may cost.
 
     Args:
         kind: "speedup": multiply-adds are divided by this; "macs": the share of them that is left; "latency": milliseconds
@@ -64,7 +64,7 @@ class Target:
             raise UsageError(f"{self.kind}: {self.value:g}", f"give {wanted}")
 
     def limit(self, net: ConvNet) -> float:
-        """In the unit that is measured.
+        """The target in the unit that is measured.
 
         Raises:
             UsageError: the network costs no more than that as it is.
@@ -72,7 +72,7 @@ class Target:
         now = KINDS[self.kind](net)
         limit = {"speedup": now / self.value, "macs": now * self.value}.get(self.kind, self.value)
         if now <= limit:
-            raise UsageError(f"{self.kind}: the network has {now:.6g} as it is", f"ask for less than {limit:.6g}")
+            raise UsageError(f"{self.kind}: the network has {now:.6g} as it is", f"give a target below {limit:.6g}")
         return limit
 
 
@@ -97,7 +97,7 @@ def smaller(net: ConvNet, target: Target, depth: bool, data: Dataset, preprocess
             return small
     raise UsageError(
         f"{target.kind}: {limit:.6g} cannot be reached, without its {len(removable(net))} blocks it has {reached:.6g}",
-        "ask for less, or leave out --depth",
+        "choose an easier target, or leave out --depth",
     )
 
 
@@ -209,7 +209,7 @@ def _slim_control(spec: Mapping[str, Any], most: float) -> dict[str, Any]:
     try:
         return slim_to(full, macs, most, "the slim control's multiply-adds")
     except UsageError as error:
-        raise UsageError(error.what, "ask for less, or leave the controls out: --no-controls") from None
+        raise UsageError(error.what, "choose an easier target, or leave the controls out: --no-controls") from None
 
 
 def _total_steps(run: RunFolder, earlier: float, images: int) -> tuple[int, str]:

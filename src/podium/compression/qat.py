@@ -18,16 +18,18 @@ RECIPE = "qat"
 
 
 def fine_tuned(bundle: Bundle, data: Dataset, out: Path, epochs: int | None, watch: Watch) -> Bundle:
-    """Fine-tune a network with int8's rounding of weights and activations [Jacob et al. 2018, arXiv:1712.05877]; a fine-tuning that was stopped goes on.
+    """Fine-tune a network with int8's rounding of weights and activations [Jacob et al. 2018, arXiv:1712.05877].
+
+    A fine-tuning that was stopped is resumed.
 
     Args:
-        bundle: the network as it is, which also teaches.
+        bundle: the network in float32, which is also the teacher.
         data: of the same classes.
         out: the run folder, with `start` in it.
-        epochs: of it; the recipe's if None.
+        epochs: of the fine-tuning; the recipe's if None.
 
     Raises:
-        UsageError: there is another network's fine-tuning.
+        UsageError: `out` holds the fine-tuning of another network.
     """
     made = {"by": RECIPE, "parent": bundle.card.get("sha256"), "epochs": epochs}
 

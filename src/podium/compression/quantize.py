@@ -14,7 +14,7 @@ import numpy as np
 
 from podium.calls import from_keywords, public
 from podium.compression import int8
-from podium.compression.gate import Gate, judge
+from podium.compression.gate import Gate
 from podium.compression.qat import fine_tuned
 from podium.compression.shrink import Watch
 from podium.data.dataset import Dataset
@@ -182,7 +182,7 @@ class _Work:
         made, card = _int8(network, model, self.data, self.how.engine, self.folder)
         self.say(f"int8 {card['how']}, ranges measured on {card['made']['calibration_images']} training images")
         pair = paired(self.evaluated.logits, _logits(made, self.evaluated.images), self.evaluated.labels)
-        return card, judge(pair, self.how.tolerance)
+        return card, Gate(pair, self.how.tolerance)
 
 
 def _finish(folder: Path, out: Path, card: dict[str, Any], report: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""From a small network to a finished run beside its controls: start, train, compare, decide. Prune, slim and distill end here."""
+"""What prune, slim and distill share: the small network's start, its training, its controls, and the comparison at the end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from podium.compression import latency
-from podium.compression.gate import Gate, judge
+from podium.compression.gate import Gate
 from podium.data.dataset import Dataset
 from podium.data.decode import Preprocessing
 from podium.data.loader import Loader
@@ -75,12 +75,12 @@ class Shrunk:
 
 
 def begin(out: Path, made: dict[str, Any], make: Callable[[], tuple[ConvNet, Dataset, Preprocessing]]) -> Path:
-    """The bundle that a run starts from, in the run's own folder; one that is there already is taken, if it is the same.
+    """Make the bundle that a run starts from, in the run's own folder; one that is there already is used if it is the same.
 
     Args:
         out: the run folder.
-        made: how: what was asked for and of whom, as the card keeps it.
-        make: the network, and the data it is for.
+        made: how it was made and from what, as the card keeps it.
+        make: makes the network, its data and its preprocessing.
 
     Raises:
         UsageError: something else is there.
@@ -105,7 +105,7 @@ def begin(out: Path, made: dict[str, Any], make: Callable[[], tuple[ConvNet, Dat
 def trained(
     settings: Settings, out: Path, data: Dataset, name: str, watch: Watch, origin: dict[str, Origin]
 ) -> RunFolder:
-    """Train, or go on with, what starts from `out`/start; finished runs are left as they are."""
+    """Train the network in `out`/start, or resume its training; a finished run is left as it is."""
     return train(
         settings,
         out,
@@ -129,7 +129,7 @@ def control(
 
 
 def row(name: str, net: ConvNet, folder: Path | None, logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """What the table says of a network; its speed is measured now."""
+    """The row of a network in the table; its speed is measured now."""
     right, cost = logits.argmax(1) == labels, count_net(net)
     share, n = float(right.mean()), len(labels)
     timed = speed(net.to(pick_device("auto")), seconds=2 * SECONDS)
@@ -151,9 +151,9 @@ def row(name: str, net: ConvNet, folder: Path | None, logits: np.ndarray, labels
 
 
 def in_engines(name: str, model: Bundle, data: Dataset, split: str, notes: list[str]) -> list[dict[str, Any]]:
-    """How fast the network is, exported, in the engines that are installed; none where what exports it is not.
+    """Time the exported network in the engines that are installed; no rows where the exporter is not.
 
-    A network that an engine refuses is said to be so in the notes: what was trained before does not hang on it.
+    An engine that fails is named in the notes, and costs nothing of what was trained before.
     """
     here = tuple(filter(bench.is_here, ENGINES)) if bench.is_here("onnxscript") else ()
     if not here:
@@ -188,7 +188,7 @@ def _size(net: ConvNet, folder: Path | None) -> int:
 
 
 def logits_of(net: ConvNet, data: Dataset, split: str, preprocessing: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
-    """Logits and labels of a split, by the one way of evaluation."""
+    """Logits and labels of a split, as `evaluate` gives them."""
     device = pick_device("auto")
     batch = evaluation_batch(count_net(net))
     loader = Loader(data.splits[split], preprocessing, batch_size=batch, device=device)
@@ -211,8 +211,8 @@ def compared(
         run: the smaller network's.
         original: name, network and preprocessing of what it may replace, or was taught by.
         others: the controls, by name.
-        tolerance: see `gate.judge`; None: nothing is to be decided.
-        limit: milliseconds of one image that were asked for; None: none were.
+        tolerance: see `Gate`; None: nothing is to be decided.
+        limit: the target in milliseconds of one image; None where latency was not the target.
     """
     split = run.result["split"]
     name, net, preprocessing = original
@@ -228,13 +228,13 @@ def compared(
     gate = None
     if tolerance is not None:
         small = bundle.load(run.path)
-        watched = "val" if "val" in data.splits else split
-        if watched == split:
+        name_of_split = "val" if "val" in data.splits else split
+        if name_of_split == split:
             pair = paired(before, run.predictions[0], labels)
         else:
-            mine, held = logits_of(small.model, data, watched, small.preprocessing)
-            pair = paired(logits_of(net, data, watched, preprocessing)[0], mine, held)
-        gate = judge(pair, tolerance, watched)
+            mine, held = logits_of(small.model, data, name_of_split, small.preprocessing)
+            pair = paired(logits_of(net, data, name_of_split, preprocessing)[0], mine, held)
+        gate = Gate(pair, tolerance, name_of_split)
     outcome = None
     if limit is not None:
         device = pick_device("auto")
@@ -246,7 +246,7 @@ def compared(
 
 
 def epochs_of(name: str) -> float:
-    """How long the weights of a run or bundle were trained, in epochs, with those they came from; 0 where that is not on record."""
+    """The epochs that the weights of a run or bundle were trained for, with those they started from; 0 if not on record."""
     folder = RunFolder(name.partition(PIN)[0])
     if not (folder / bundle.CARD).is_file():
         return 0.0

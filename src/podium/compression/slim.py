@@ -28,11 +28,11 @@ DEPTHS = ("units", "layers")  # and the blocks of each stage
 def slim_spec(spec: Mapping[str, Any], width: float, depth: tuple[int, ...] | None = None) -> dict[str, Any]:
     """The spec of a narrower, shallower network; no weights are made for it.
 
-    By the family's own arguments where it has them, as wide and slim ResNets and MobileNets are made; else every layer
-    loses the same share of its channels. Every layer keeps at least one.
+    Families with arguments for width and depth, such as ResNets and MobileNets, are built with these. In others every layer
+    loses the same share of its channels. Every layer keeps at least one channel.
 
     Args:
-        spec: of the full network; what was pruned from it does not count.
+        spec: of the full network; channels that were pruned from it are ignored.
         width: factor of the channels, up to 1.
         depth: blocks of each stage; as it is if None.
 

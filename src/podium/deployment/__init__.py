@@ -1,1 +1,1 @@
-"""A trained network out into the world: exported files, and what runs them without torch."""
+"""Deployment: exported files, and what runs them without torch."""

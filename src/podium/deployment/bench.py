@@ -1,4 +1,4 @@
-"""`podium bench --engines`: one network in every engine of this machine, and the fastest that keeps its answers."""
+"""`podium bench --engines`: one network in every engine of this machine, and the fastest that keeps its accuracy."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def engines_of(names: str) -> tuple[str, ...]:
 
 
 def runners(bundle: Bundle, engines: tuple[str, ...], threads: int) -> Iterator[Runner | Absent]:
-    """The network in each engine, one at a time; `Absent` for one that this machine lacks, or that fails."""
+    """Yield the network in each engine, one at a time; `Absent` for one that this machine lacks, or that fails."""
     plain = Graph(bundle.model.float().eval(), bundle.preprocessing, inside=True)
     if "eager" in engines:
         yield Runner("eager", "float32", _torch(plain))
@@ -171,7 +171,7 @@ def is_here(package: str) -> bool:
 
 
 def file_runners(path: Path, engines: tuple[str, ...], threads: int) -> Iterator[Runner | Absent]:
-    """An exported file in each engine that reads it; `Absent` for one that fails."""
+    """Yield an exported file in each engine that reads it; `Absent` for one that fails."""
     for engine in engines:
         if engine not in ("onnxruntime", "openvino") or (path.suffix == ".xml" and engine != "openvino"):
             continue
@@ -203,7 +203,7 @@ def _compiled(graph: Graph, dtype: torch.dtype, cache: ExitStack) -> Runner:
     """The network through torch.compile, its weights packed for the kernels; compiled here, and tried.
 
     Args:
-        cache: keeps the compiler's own cache out of the way, where the network had to be compiled without it.
+        cache: holds the empty cache that replaces the compiler's own where a second compilation needs it.
     """
     name, (size, channels) = str(dtype).removeprefix("torch."), graph_size(graph)
 
@@ -221,7 +221,7 @@ def _compiled(graph: Graph, dtype: torch.dtype, cache: ExitStack) -> Runner:
 class _Again:
     """A compiled network; where it fails it is compiled once more, with an empty cache.
 
-    A compiler that was interrupted leaves files in its cache that are cut, and reads them the next time.
+    An interrupted compiler leaves truncated files in its cache and reads them the next time.
     """
 
     def __init__(self, build: Callable[[], Call], cache: ExitStack) -> None:

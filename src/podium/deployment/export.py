@@ -1,4 +1,4 @@
-"""`podium export`: a run as one ONNX, OpenVINO or torch.export file, held to the run's own answers before it is left."""
+"""`podium export`: a run as one ONNX, OpenVINO or torch.export file, compared with the run's own outputs before it is kept."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Answer = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # (N, S, S, C) u
 
 @dataclass(frozen=True)
 class Parity:
-    """How far an export's answers are from the run's, on real images.
+    """How far an export's outputs are from the run's, on real images.
 
     Args:
         images: how many.
@@ -69,7 +69,7 @@ class Parity:
 def squares(
     data: Dataset, bundle: Bundle | Exported, count: int, split: str | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Some images of a data set, spread over it and its classes, as the network sees them: from files' bytes, or pixels.
+    """Images of a data set, spread over it and its classes, as the network receives them.
 
     Args:
         count: at most so many.
@@ -110,19 +110,19 @@ def parity(ours: Answer, bundle: Bundle, images: np.ndarray) -> Parity:
 def export(
     bundle: Bundle, out: str | Path, data: Dataset, *, format: str | None = None, preprocessing: str = "inside"
 ) -> Parity:
-    """Write a run as a file that carries its classes and preprocessing, and answers as the run does.
+    """Write a run as a file that carries its classes and preprocessing and gives the run's predictions.
 
     Args:
         bundle: the run.
         out: the file, written over if it is there; of OpenVINO the `.xml`, beside which comes a `.bin`.
-        data: 64 of its images, from bytes to probabilities, are what the file is held to.
+        data: on 64 of its images the file is compared with the run, from bytes to probabilities.
         format: "onnx", "openvino" or "torch"; from the file's name if None.
         preprocessing: "inside": uint8 (N, S, S, C) in, the graph normalises; "beside": float32 (N, C, S, S), and the card
             says how.
 
     Raises:
-        UsageError: a name or format that cannot be meant, or a network of more than 2 GB.
-        NumericError: the file answers differently; none is left.
+        UsageError: the name or format is not one of these, or a network of more than 2 GB.
+        NumericError: the file gives other predictions; no file is left.
     """
     out = Path(out)
     format = format or next((f for f, suffix in SUFFIXES.items() if suffix == out.suffix.lower()), None)
@@ -140,7 +140,7 @@ def export(
     inside = preprocessing == "inside"
     graph, card = graph_of(bundle, inside), card_of(bundle, inside)
     out.parent.mkdir(parents=True, exist_ok=True)
-    # Made and judged in a folder beside it: what fails is gone with the folder, and the file that was there stays.
+    # Made and compared in a folder beside it: an export that fails goes with the folder, and an earlier file stays.
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
         made = Path(folder) / out.name
         ours = _torch(graph, card, made) if format == "torch" else _file(graph, card, made, format)
@@ -153,7 +153,7 @@ def export(
 
 
 def card_of(bundle: Bundle, inside: bool) -> dict[str, Any]:
-    """What an exported file says of itself."""
+    """The card of an exported file: its network, classes, preprocessing and origin."""
     kept = {k: v for k, v in bundle.card.items() if k not in ("format", "classes", "preprocessing", "sha256", SEAL)}
     return {
         **without_folders(kept),

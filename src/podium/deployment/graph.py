@@ -1,4 +1,4 @@
-"""From a bundle to what is exported: one module from an image to probabilities, with as little in it as can be."""
+"""The module that is exported: from an image to probabilities, with batch norms folded into convolutions."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def graph_of(bundle: Bundle, inside: bool) -> Graph:
 
 @torch.inference_mode()
 def answer(bundle: Bundle, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Logits and probabilities (N, K) as the bundle has them, in float32 on the processor; what exports are held to.
+    """Logits and probabilities (N, K) as the bundle computes them in float32 on the CPU; exports are compared with these.
 
     Args:
         squares: (N, S, S, C) uint8 in RGB.

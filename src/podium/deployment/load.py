@@ -1,4 +1,4 @@
-"""`podium.load`: whatever holds a network with its classes, opened. Torch is imported for runs and bundles only."""
+"""`podium.load`: open a run, a bundle or an exported file. Torch is imported for runs and bundles only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def load(path: str | Path, **how: Any) -> Bundle | Exported:
     """Read a run folder, a bundle or an exported file.
 
     Args:
-        path: a run folder or bundle; a comparison's folder, for the run it recommends; `.onnx`, `.xml`; a folder that `podium quantize` made.
+        path: a run folder or bundle, a comparison's folder (for the run it recommends), an `.onnx` or `.xml` file, or a folder
+            that `podium quantize` made.
         how: engine=, dtype=, threads= for an exported file, as `load_exported` takes them.
 
     Returns:

@@ -1,4 +1,4 @@
-"""An exported network at work: bytes of an image to probabilities, by ONNX Runtime or OpenVINO. Needs no torch."""
+"""Run an exported file by ONNX Runtime or OpenVINO: from the bytes of an image to probabilities. Needs no torch."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ Call = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # input -> logits,
 
 @dataclass(frozen=True)
 class Exported:
-    """An exported file that knows its classes and what it does to an image first.
+    """An exported file that is loaded, with its classes and preprocessing.
 
     Args:
         call: from the graph's input to logits and probabilities (N, K), float32.
         classes: in the order of the logits.
         preprocessing: from an image file to the square that the graph takes.
-        card: all that the file says of itself.
+        card: the metadata in the file.
         engine: what runs it, in which dtype, with how many threads.
     """
 
@@ -46,7 +46,7 @@ class Exported:
     engine: dict[str, Any]
 
     def logits_and_probabilities(self, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What the network says of images that are squares already.
+        """The outputs of the network for images that are cropped and resized already.
 
         Args:
             squares: (N, S, S, C) uint8, in RGB.

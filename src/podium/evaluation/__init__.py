@@ -1,1 +1,1 @@
-"""One way to turn a network and data into numbers."""
+"""Evaluation: from a network and a split to logits, metrics, cost and speed."""

@@ -21,11 +21,11 @@ class Cost:
     """What a network costs.
 
     Args:
-        params: trainable parameters of the network that answers.
+        params: trainable parameters of the network without auxiliary classifiers.
         macs: multiply-adds of convolutions and linear layers for one image, without biases, norms, pools and activations.
         stages: (name, shape (C, H, W) or (K,)) of each endpoint.
-        auxiliary_params: more parameters, of classifiers that are there in training only.
-        map_bytes: what the layer with the largest maps reads and writes, in float32: a pass holds at least that, an image.
+        auxiliary_params: parameters of the auxiliary classifiers, which are used in training only.
+        map_bytes: bytes that the layer with the largest feature maps reads and writes for one image, in float32.
     """
 
     params: int
@@ -81,7 +81,7 @@ def count_net(net: ConvNet) -> Cost:
 
 
 def short(number: float) -> str:
-    """61706 as 61.7k."""
+    """Format a number with three digits and a letter: 61706 as 61.7k."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= size:
             return f"{number / size:.1f}{letter}"

@@ -1,4 +1,4 @@
-"""Several views of an image and the one answer they come to: 10 crops, 144 crops, or the whole image seen densely."""
+"""Evaluation on several views of an image: 10 crops, 144 crops, or the whole image densely, averaged to one prediction."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ GOOGLENET = (7 / 8, 7 / 9, 7 / 10, 7 / 11)  # 224 of 256, 288, 320 and 352
 LONGEST = 16  # long side over short side of what is seen densely: beyond it the feature maps would fill the memory
 
 
-def known(crops: int | str) -> int | str:
-    """One of `CROPS`; the text "10" is 10.
+def parse_crops(crops: int | str) -> int | str:
+    """Read a number of crops as one of `CROPS`; the text "10" becomes 10.
 
     Raises:
         UsageError: it is none of them.
@@ -97,7 +97,7 @@ def cut(image: Image.Image, preprocessing: Preprocessing, crops: int) -> np.ndar
 
 
 def whole(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
-    """All of an image, its short side image_size / crop_pct; padded or stretched to the square where that is asked for.
+    """All of an image, its short side image_size / crop_pct; padded or stretched to the square where the preprocessing says so.
 
     Returns:
         uint8 (H, W, C).

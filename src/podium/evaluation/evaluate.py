@@ -1,4 +1,4 @@
-"""The one way a network and data become numbers; training, eval, compare and exports all call it."""
+"""Evaluate a network on a split. Training, `podium eval`, comparisons and exports all call this one function."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from podium.data.loader import Loader
 from podium.errors import no_answer
 from podium.evaluation.cost import Cost
-from podium.evaluation.crops import averaged, known, views
+from podium.evaluation.crops import averaged, parse_crops, views
 from podium.evaluation.metrics import top_k
 from podium.models.convnet import ConvNet
 
@@ -26,7 +26,7 @@ def evaluation_batch(cost: Cost) -> int:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a network says of a split, in the split's order.
+    """The logits of a network on a split, in the split's order.
 
     Args:
         logits: (N, K) float32.
@@ -55,7 +55,7 @@ def evaluate(
     crops: int | str = 1,
     mirrored: bool = True,
 ) -> Outputs:
-    """Logits of every image of a split, once, in order, in float32 and evaluation mode.
+    """Compute the logits of every image of a split, in the split's order, in float32 and evaluation mode.
 
     Args:
         net: left in the mode it was in.
@@ -67,15 +67,15 @@ def evaluate(
 
     Raises:
         UsageError: crops is none of these.
-        NumericError: an answer is not a number; names the image.
+        NumericError: a logit is not finite; names the image.
     """
-    crops = known(crops)
+    crops = parse_crops(crops)
     training = net.training
     net.eval()
-    ask = net.to_dense().eval() if crops == "dense" else net
+    called = net.to_dense().eval() if crops == "dense" else net
     logits, labels, done = [], [], 0
     for batch in loader.epoch() if crops == 1 else views(loader, crops, mirrored):
-        scores = ask(batch.x).float()
+        scores = called(batch.x).float()
         scores = (scores if crops == 1 else averaged(scores, len(batch.y))).cpu()
         if not torch.isfinite(scores).all():
             wrong = int((~torch.isfinite(scores)).any(1).nonzero()[0])

@@ -1,4 +1,4 @@
-"""The layers of a network in order of execution: what each makes, costs and sees of the image."""
+"""The layers of a network in order of execution: the output, cost and receptive field of each."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class Layer:
     """A row of the layer table.
 
     Args:
-        name: its path in the network.
+        name: of the module in the network.
         part: the stem, the stage, the head or the auxiliary classifier that it is of.
         type: in a few words.
         shape: (C, H, W) or (F,) of its output.
         params: trainable parameters of its own.
         macs: multiply-adds for one image.
         receptive_field: (height, width) in pixels of what one position of its output sees; None for the whole image.
-        activations: numbers that it adds to memory; 0 where it works in place or hands on what it got.
-        training_only: of an auxiliary classifier, which the network that answers does not have.
+        activations: numbers that its output adds to memory; 0 where it works in place or passes its input on.
+        training_only: whether it belongs to an auxiliary classifier, which is used in training only.
     """
 
     name: str
@@ -81,7 +81,7 @@ def layers(net: ConvNet) -> list[Layer]:
 
 
 def summary(net: ConvNet) -> dict[str, Any]:
-    """What there is to say of a registered network: costs, what its paper says, its stages and layers; errors are fractions."""
+    """Describe a registered network: its costs, the results of its paper, its stages and layers; errors are fractions."""
     rows, cost, name = layers(net), count_net(net), net.spec["model"]
     known, says = architecture(name), published(name)
     if says is not None and (whole := _paper_form(net)) is not None:
@@ -130,7 +130,7 @@ def _paper_form(net: ConvNet) -> ConvNet | None:
 
 
 def weighted_depth(net: ConvNet) -> int:
-    """Convolutions and fully connected layers one after the other, on the longest way; without projections and gates."""
+    """Convolutions and fully connected layers on the longest path from input to output; without projections and gates."""
     return sum(_deep(node) for node in trace(net) if not node.name.startswith(AUXILIARY))
 
 

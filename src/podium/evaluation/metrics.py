@@ -1,4 +1,4 @@
-"""Numbers from logits and labels. numpy in, plain values out."""
+"""Metrics of logits and labels: accuracy, calibration, confusion. numpy in, plain values out."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def top_k(logits: np.ndarray, labels: np.ndarray, k: int) -> float:
 
 
 def calibration(logits: np.ndarray, labels: np.ndarray) -> list[dict[str, float]]:
-    """Confidence against accuracy in 15 equal bins of the top-1 probability; empty bins are left out [Guo et al. 2017, section 2]."""
+    """Accuracy against confidence in 15 equal bins of the top-1 probability [Guo et al. 2017, section 2]; no empty bins."""
     p = probabilities(logits)
     confidence, right = p.max(1), p.argmax(1) == labels
     which = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
@@ -76,7 +76,7 @@ def most_confused(labels: np.ndarray, predicted: np.ndarray, names: Sequence[str
 
 
 def summarize(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
-    """All that is said of a network on a split.
+    """Compute all metrics of a network on a split.
 
     Args:
         logits: (N, K) float.

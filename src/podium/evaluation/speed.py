@@ -1,4 +1,4 @@
-"""How fast a network answers on this machine."""
+"""The latency and throughput of a network on this machine."""
 
 from __future__ import annotations
 
@@ -16,11 +16,8 @@ from podium.evaluation.cost import count_net
 from podium.models.convnet import ConvNet
 
 BURN_IN, BATCHES, FEWEST = 10, 100, 20  # batches left out, counted, and counted whatever they take
-LEAST, ENOUGH, ENOUGH_SECONDS = (
-    3,
-    30,
-    1.0,
-)  # passes that `speed` counts whatever they take, and when it has enough of them
+LEAST = 3  # passes that `speed` counts whatever they take
+ENOUGH, ENOUGH_SECONDS = 30, 1.0  # passes and seconds of them, of which `speed` counts the larger number
 MANY, MAP_BYTES = 64, 256 << 20  # images of the rate, at most, and bytes of their largest maps
 SHORTEST, LONGEST, SHARE = 1.0, 20.0, 0.1  # seconds that `speed` may take, and their share of the training
 
@@ -115,14 +112,14 @@ def timed(
     burn_in: int | None = None,
     tick: Tick | None = None,
 ) -> dict[str, Any]:
-    """Time something that is done to a batch, after a burn-in of 10.
+    """Time a function of a batch, after a burn-in of 10 calls.
 
     Args:
-        once: does it.
-        batch: images in it.
+        once: the function.
+        batch: images in the batch.
         batches, seconds: as of `measure`.
-        fewest: times it is done whatever it takes.
-        burn_in: times it is done before; by default 10, and no more than half of `fewest`.
+        fewest: calls that are timed whatever they take.
+        burn_in: calls before those; by default 10, and no more than half of `fewest`.
         tick: as of `measure`.
 
     Returns:
@@ -151,18 +148,18 @@ def timed(
 
 
 def allowance(trained: float) -> float:
-    """Seconds that the speed of a network may take which was trained for so many: a tenth of it, from 1 s to 20 s."""
+    """Seconds that measuring speed may take after `trained` seconds of training: a tenth of them, from 1 s to 20 s."""
     return min(LONGEST, max(SHORTEST, SHARE * trained))
 
 
 def speed(net: ConvNet, seconds: float = 2.0, tick: Callable[[str, int, int], None] | None = None) -> dict[str, Any]:
-    """Latency of one image and throughput of many, as the comparison lists them, in a time that is known before.
+    """Measure the latency of one image and the throughput of many, as the comparison lists them, within a given time.
 
-    One pass is tried first. What it takes decides how many are timed, a second or 30 where the time allows it, and how many
-    images the passes of many have: a power of two up to 64, as many as 10 passes in half of the time allow and as memory does.
+    The time of a first pass decides how many passes are timed (a second of them, or 30, where the time allows it). It also
+    decides the batch of the throughput: a power of two up to 64, limited by memory and by 10 passes in half of the time.
 
     Args:
-        seconds: to spend. Whatever it takes, 3 passes of one image are timed, after 4 that are not: the fixed cost.
+        seconds: to spend. At least 3 passes of one image are timed, after 4 that are not, however long they take.
         tick: called as tick(what is timed, passes done, passes in all) after each pass, between the timings.
 
     Returns:
@@ -193,15 +190,21 @@ def speed(net: ConvNet, seconds: float = 2.0, tick: Callable[[str, int, int], No
 
 
 def passes_within(left: float, one: float) -> int:
-    """Passes to count of those that take `one` second each: enough of them, less where a tenth more do not fit into `left`."""
+    """The number of passes that are timed: enough of them, or fewer where they do not fit into the time.
+
+    Args:
+        left: seconds that there are; a tenth of them is kept free.
+        one: seconds of a pass.
+    """
     enough = max(ENOUGH, math.ceil(ENOUGH_SECONDS / max(one, 1e-6)))
     return max(LEAST, min(enough, int(left / (1.1 * max(one, 1e-6)))))
 
 
 def many_within(left: float, one: float, map_bytes: int) -> int:
-    """Images a pass for the rate: the largest power of two whose passes fit, 10 into `left` seconds and their maps into memory.
+    """The batch of the throughput: the largest power of two of which 10 passes fit into the time, and the maps into memory.
 
     Args:
+        left: seconds that there are.
         one: seconds of a pass of one image.
         map_bytes: of one image, see `cost.Cost`.
     """
