@@ -71,6 +71,7 @@ def test_saved_bytes_are_what_one_can_count():
     assert one > 8 * 4 * maps / 2
 
 
+@pytest.mark.slow
 def test_a_run_in_parts_with_stages_computed_twice_resumes_exactly(tmp_path):
     from command import podium as command
 
@@ -196,6 +197,7 @@ def test_auto_takes_the_largest_that_fits_and_writes_it_down(tmp_path, monkeypat
         podium.train("lenet5_modern", toy(size=32), run.path, resume=True, recipe="modern")
 
 
+@pytest.mark.slow
 def test_a_comparison_takes_auto(tmp_path, monkeypatch):
     full_from(monkeypatch, 30)
     asked = {"epochs": 1, "seeds": 2, "batch_size": "auto"}

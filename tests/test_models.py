@@ -242,7 +242,7 @@ def test_endpoints_stay_as_they_were(name):
     assert [part for part, out, copied in seen if not torch.equal(out, copied)] == []
 
 
-@pytest.mark.parametrize("name", sampled([*FAMILIES, "senet154", "resnetv2_164", "inception_resnet_v2_figures"]))
+@pytest.mark.parametrize("name", sampled([*FAMILIES, "senet154", "resnetv2_164", "inception_resnet_v2_figures"], FEW))
 def test_feature_info_is_what_the_maps_are(name):
     net = meta(lambda: create_model(name))
     info, size = net.feature_info(), net.spec["image_size"]
@@ -255,7 +255,7 @@ def test_feature_info_is_what_the_maps_are(name):
         assert abs(size / stride - maps[part].shape[-1]) < 7  # what VALID convolutions leave off
 
 
-@pytest.mark.parametrize("name", sampled(FAMILIES))
+@pytest.mark.parametrize("name", sampled(FAMILIES, FEW))
 def test_dense_form_is_the_network_at_its_own_size(name):
     known = architecture(name)
     small = {"small": True} if known.small_min_size is not None else {}
@@ -374,7 +374,7 @@ ARGUMENTS = [
 OF_THE_FULL_FORM = {"pool", "small"}  # the small forms have no pool in the stem
 
 
-@pytest.mark.parametrize(("name", "key"), sampled(ARGUMENTS))
+@pytest.mark.parametrize(("name", "key"), sampled(ARGUMENTS, FEW))
 def test_every_argument_changes_something(name, key):
     known = architecture(name)
     if key == "image_size" and not isinstance(meta(lambda: create_model(name)).head.pool, Grid | nn.AdaptiveAvgPool2d):

@@ -66,6 +66,21 @@ def test_every_step_from_fine_tuning_to_export_names_the_weights_it_came_from(ru
     assert library.verify(pruned)["origins"][1] == {**teacher, "state": "gone", "origins": []}
 
 
+@pytest.fixture(scope="module")
+def written(run, tmp_path_factory):
+    """A folder of one of each that has digests: a run, two exported files and a quantized network."""
+    folder = tmp_path_factory.mktemp("written")
+    shutil.copytree(run.path, folder / "run")
+    state.save(folder / "run", {"net.a": torch.ones(9)}, {"step": 1})  # as --keep-checkpoint leaves one
+    for exported in ("x.onnx", "x.xml"):
+        library.export(run, folder / exported)
+    (folder / "int8").mkdir()
+    shutil.copy(folder / "x.onnx", folder / "int8" / "model.onnx")
+    recorded = {"sha256": {"model.onnx": hashlib.sha256((folder / "x.onnx").read_bytes()).hexdigest()}}
+    (folder / "int8" / "card.json").write_text(json.dumps(recorded))
+    return folder
+
+
 @pytest.mark.parametrize(
     ("name", "place"),
     [
@@ -77,15 +92,8 @@ def test_every_step_from_fine_tuning_to_export_names_the_weights_it_came_from(ru
         ("int8/model.onnx", "int8"),
     ],
 )
-def test_verify_names_the_file_that_is_not_what_was_written(run, tmp_path, name, place):
-    shutil.copytree(run.path, tmp_path / "run")
-    state.save(tmp_path / "run", {"net.a": torch.ones(9)}, {"step": 1})  # as --keep-checkpoint leaves one
-    for exported in ("x.onnx", "x.xml"):
-        library.export(run, tmp_path / exported)
-    (tmp_path / "int8").mkdir()
-    shutil.copy(tmp_path / "x.onnx", tmp_path / "int8" / "model.onnx")
-    recorded = {"sha256": {"model.onnx": hashlib.sha256((tmp_path / "x.onnx").read_bytes()).hexdigest()}}
-    (tmp_path / "int8" / "card.json").write_text(json.dumps(recorded))
+def test_verify_names_the_file_that_is_not_what_was_written(written, tmp_path, name, place):
+    shutil.copytree(written, tmp_path, dirs_exist_ok=True)
     places = [tmp_path / "run", tmp_path / "x.onnx", tmp_path / "x.xml", tmp_path / "int8"]
     assert all(library.verify(place)["ok"] for place in places)
 

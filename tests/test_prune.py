@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import podium as library
+from conftest import FEW, sampled
 from podium.compression import channels, shrink
 from podium.compression.channels import macs, prune_channels, removable, size_bytes, smallest_change, without
 from podium.compression.gate import Gate
@@ -95,7 +96,7 @@ def taken(monkeypatch):
     return gone
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", sampled(FAMILIES, FEW))
 def test_a_pruned_network_is_the_old_one_with_those_channels_at_zero_and_is_rebuilt_from_its_card(
     name, taken, tmp_path
 ):
@@ -290,7 +291,7 @@ WIDE = {
 NARROW = (0.5, 0.01)
 
 
-@pytest.mark.parametrize("name", WIDE)
+@pytest.mark.parametrize("name", sampled(WIDE, FEW))
 def test_every_uniform_width_is_a_network_that_runs(name):
     """On the meta device; `count_net` is a forward pass."""
     whole = meta(lambda: create_model(name, **WIDE[name]))
@@ -396,6 +397,7 @@ def test_a_pruned_run_stands_beside_its_controls_and_names_its_parent(run, prune
     assert "slim, from scratch" in page
 
 
+@pytest.mark.slow
 def test_gates_are_pruned_with_their_controls(tmp_path):
     net = create_model("seresnet18", num_classes=10, in_chans=1, image_size=8, small=True, width=32, units=(1, 1, 1, 1))
     parent = library.train(net, "digits", tmp_path / "parent", steps=1, batch_size=16)
@@ -428,6 +430,7 @@ def test_the_same_command_again_does_nothing_twice(run, pruned):
         library.prune(run.path, "digits", pruned.run.path, macs=0.5, epochs=3)
 
 
+@pytest.mark.slow
 def test_a_fine_tuning_of_next_to_no_epochs_has_its_controls(run, tmp_path):
     bare = tmp_path / "bare"  # a bundle, which does not say how long it was trained
     bare.mkdir()

@@ -119,6 +119,7 @@ def test_a_network_that_int8_harms_is_used_to_it_after_fine_tuning(podium, hosti
     assert judged["top1"] == result["top1"]
 
 
+@pytest.mark.slow
 def test_one_that_int8_still_harms_is_refused_and_its_fine_tuning_is_kept_and_exact(
     podium, hostile, tmp_path, monkeypatch
 ):

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from command import one_error, podium
+from conftest import sampled
 from podium.errors import ModelFileError
 from podium.runs import checkpoint as state
 from podium.runs.folder import RunFolder
@@ -81,7 +82,7 @@ def begin(photos, out, fault="", *more):
     return podium("train", "lenet5_modern", photos, *COMMON, "-o", out, *more, fault=fault)
 
 
-@pytest.mark.parametrize("step", sorted(random.Random(0).sample(range(1, 23), 2)))
+@pytest.mark.parametrize("step", sampled(sorted(random.Random(0).sample(range(1, 23), 2)), 1))
 def test_killed_at_any_step_ends_with_the_same_bits(photos, whole, tmp_path, step):
     out = tmp_path / "run"
     assert begin(photos, out, f"kill@step:{step}").returncode == -signal.SIGKILL
@@ -97,7 +98,7 @@ def test_killed_at_any_step_ends_with_the_same_bits(photos, whole, tmp_path, ste
     }
 
 
-@pytest.mark.parametrize("damage", ["truncate", "empty", "text"])
+@pytest.mark.parametrize("damage", sampled(["truncate", "empty", "text"], 1))
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(whole, run12, damage):
     last = run12 / state.LAST
     content = last.read_bytes()
@@ -173,6 +174,7 @@ def test_other_images_on_resume_are_refused(photos, tmp_path):
     one_error(podium("train", "--resume", "-o", out), 2, "data: the images of photos are not those the run began with")
 
 
+@pytest.mark.slow
 def test_killed_before_it_had_begun(photos, whole, tmp_path):
     out = tmp_path / "run"
     out.mkdir()
@@ -215,6 +217,7 @@ def test_a_photo_that_goes_bad_while_training_is_named(photos, tmp_path):
     assert "7.png" in json.loads((tmp_path / "skip" / "result.json").read_text())["skipped"][0][0]
 
 
+@pytest.mark.slow
 def test_a_budget_becomes_steps_and_is_exact_from_there(tmp_path):
     out = tmp_path / "run"
     killed = podium("train", "lenet5_modern", "digits", "--budget", "3s", "-o", out, fault="kill@step:5")

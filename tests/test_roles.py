@@ -440,6 +440,7 @@ def test_data_that_moved_are_compared_and_pruned_on(tmp_path, monkeypatch, photo
         )
 
 
+@pytest.mark.slow
 def test_a_student_that_is_a_run_is_judged_by_images_that_neither_has_learned_from(run, photos, tmp_path, monkeypatch):
     other = train(photos, tmp_path / "student", "--seed", "4", "--val", "0.4")
     done = inside(

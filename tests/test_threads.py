@@ -84,6 +84,7 @@ def test_a_resume_computes_with_the_threads_that_the_run_has(whole, run2):
     assert weights(whole[1]) != weights(whole[2])  # else all of this were for nothing
 
 
+@pytest.mark.slow
 def test_a_run_of_before_it_was_a_setting_has_them_in_its_log(whole, run2):
     out = run2
     lines = (out / SETTINGS).read_text().splitlines(keepends=True)
@@ -126,6 +127,7 @@ def test_more_threads_than_cores_are_refused_before_training(tmp_path):
     one_error(refused, 6, "threads: 64", "fix: --threads 2")
 
 
+@pytest.mark.slow
 def test_a_comparison_is_not_gone_on_with_in_another_number(tmp_path):
     words = ["compare", "digits", "-m", "lenet5", *WORDS, "-o", tmp_path / "board"]
     assert inside(*words, "--threads", "1").returncode == 0

@@ -44,6 +44,7 @@ def resnet20(checkpoints, tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_cifar10_itself(cifar10):
     """Counts, statistics and names of the data's own README."""
     train, test = cifar10.splits["train"], cifar10.splits["test"]
@@ -57,6 +58,7 @@ def test_cifar10_itself(cifar10):
     assert cifar10.mean == (0.49140, 0.48216, 0.44653)
 
 
+@pytest.mark.slow
 def test_resnet20_has_its_accuracy_on_all_test_images(resnet20, cifar10):
     scores = podium.evaluate(resnet20, cifar10)
     assert (scores["split"], scores["n"]) == ("test", 10_000)
@@ -65,6 +67,7 @@ def test_resnet20_has_its_accuracy_on_all_test_images(resnet20, cifar10):
     assert scores["top5"] > 0.99
 
 
+@pytest.mark.slow
 def test_resnet56_has_its_accuracy_on_two_thousand(checkpoints, cifar10):
     peer = podium.import_weights("akamaster:resnet56", checkpoints / "resnet56-4bfd9763.th")
     assert sum(p.numel() for p in peer.model.parameters()) == 853_018
