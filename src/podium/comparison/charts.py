@@ -21,7 +21,7 @@ MOST_CELLS = 20  # classes up to which the confusion matrix has its counts writt
 
 
 def _text(name: str) -> str:
-    """A name for a chart: plotly reads some HTML in its labels."""
+    """Escape a name for a chart: plotly interprets some HTML in its labels."""
     return html.escape(str(name))
 
 
@@ -103,7 +103,7 @@ def _point(cost: float, row: Row, style: tuple[str, str], place: str) -> dict[st
 def curves(
     trials: list[Path], results: dict[Path, Any], style: dict[str, tuple[str, str]], key: str, axis: str, log: bool
 ) -> dict[str, Any]:
-    """A line a run: a figure of the log over the seconds of training."""
+    """Learning curves: a line for each run, a column of its log over the seconds of training."""
     traces: list[dict[str, Any]] = []
     named: set[str] = set()
     for trial in trials:
@@ -137,7 +137,11 @@ DARK = {"colorscale": [[0, "#1a1c1f"], [0.05, "#173549"], [1, "#0068a3"]], "text
 
 
 def confusion(result: dict[str, Any]) -> dict[str, Any]:
-    """Shares of each true class, with the counts written in where there is room; for a matrix that was kept."""
+    """The confusion matrix as shares of each true class, with counts in the cells where there is room.
+
+    Args:
+        result: a result.json whose matrix was kept.
+    """
     counts, names = result["confusion"], [_text(name) for name in result["classes"]]
     shares = [[round(c / max(1, sum(row)), 4) for c in row] for row in counts]
     written = len(names) <= MOST_CELLS
@@ -169,7 +173,7 @@ def confusion(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def calibration(result: dict[str, Any], colour: str) -> dict[str, Any]:
-    """Accuracy against confidence, beside the ideal."""
+    """Accuracy against confidence, beside the line of perfect calibration."""
     bins = result.get("calibration", [])
     ideal = {
         "x": [0, 1],
@@ -198,7 +202,7 @@ def calibration(result: dict[str, Any], colour: str) -> dict[str, Any]:
 
 
 def challenge(rows: list[dict[str, Any]], titles: dict[str, str], colours: dict[int, str]) -> dict[str, Any]:
-    """What networks of these papers came to in the ILSVRC.
+    """The results of these papers' networks in the ILSVRC.
 
     Args:
         rows: of `lineage.networks`.

@@ -74,7 +74,7 @@ class Leaderboard:
         return board
 
     def _rank(self, networks: list[Trials]) -> None:
-        """Order the networks, and say of each how far it is behind the best and above guessing."""
+        """Order the networks, and compute how far each is behind the best and whether it is above guessing."""
         result = networks[0].results[0]
         self.n, self.split, self.classes = result["n"], result["split"], len(result["classes"])
         answers, labels = answers_of(networks)
@@ -116,11 +116,11 @@ class Leaderboard:
         return row["top1_low"], row["top1_high"]
 
     def verdict(self) -> str:
-        """Who wins, how sure that is, and which network is as good within the noise but faster."""
+        """The verdict in words: who wins, how certain that is, and which network is as good within the noise but faster."""
         return verdict(self)
 
     def table(self) -> None:
-        """Print it; a narrow screen goes without the columns that matter least (leaderboard.csv has all)."""
+        """Print the table; on a narrow screen without the least important columns (leaderboard.csv has all)."""
         screen = tables.screen()
         endless = screen.options.update(max_width=1000)
         never = () if self.classes >= TOP5_FROM else ("top-5 %",)
@@ -160,7 +160,7 @@ class Leaderboard:
             )
 
     def to_csv(self, path: Path) -> None:
-        """Write it whole or not at all; text that a spreadsheet would take for a formula is quoted."""
+        """Write the table as a CSV file, whole or not at all; text that a spreadsheet would take for a formula is quoted."""
         rows = self.rows
         columns = list(dict.fromkeys(key for row in rows for key in row))
         buffer = io.StringIO()
@@ -196,5 +196,5 @@ DISPENSABLE = ("ECE", "loss", "top-5 %", "train s", "MMACs", "img/s", "params", 
 
 
 def safe_cell(value: Any) -> Any:
-    """A cell that no spreadsheet runs."""
+    """A cell's value, with a quote before text that a spreadsheet would run as a formula."""
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

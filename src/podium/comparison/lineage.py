@@ -1,4 +1,4 @@
-"""The networks in order of year: what each paper changed, what it cost and what came of it; as rows and as a page."""
+"""The networks in order of year, as rows and as a page: what each paper changed, its costs and its results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ARTICLES = "Articles"  # the family that retells others' papers
 
 @dataclass(frozen=True)
 class Chapter:
-    """A paper.
+    """A paper of the history.
 
     Args:
         title: what people call its networks.
@@ -36,12 +36,12 @@ class Chapter:
 
     @property
     def paper(self) -> str:
-        """As the registry cites it."""
+        """The paper, as the registry cites it."""
         return architecture(self.network).paper
 
     @property
     def results(self) -> list[Result]:
-        """Its places in the ILSVRC."""
+        """The results of its networks in the ILSVRC."""
         return [result for result in ILSVRC if architecture(result.network).paper == self.paper]
 
 
@@ -148,7 +148,7 @@ STORY = (
 
 
 def networks(pattern: str = "*") -> list[dict[str, Any]]:
-    """What is known of the networks whose names match, in order of year, paper and family.
+    """Costs and published results of the networks whose names match, in order of year, paper and family.
 
     Returns:
         Rows with name, family, year, params, macs, input, depth, top1_error and top5_error (fractions; None where nothing is
@@ -183,7 +183,7 @@ def networks(pattern: str = "*") -> list[dict[str, Any]]:
 
 
 def percent(fraction: float | None) -> str:
-    """An error as people read it, with three digits: 0.407 as 40.7, 0.088 as 8.80."""
+    """Format an error as a percentage with three digits: 0.407 as 40.7, 0.088 as 8.80."""
     if fraction is None:
         return ""
     return f"{100 * fraction:.1f}" if fraction >= 0.0995 else f"{100 * fraction:.2f}"
@@ -194,7 +194,7 @@ def _fraction(percent: float | None) -> float | None:
 
 
 def write_lineage(path: Path, rows: list[dict[str, Any]]) -> Path:
-    """Write the page that tells the story, with each paper's diagram.
+    """Write the page of the networks' history, with a diagram for each paper.
 
     Args:
         path: of the page.

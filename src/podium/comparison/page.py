@@ -1,4 +1,4 @@
-"""A page that needs no network: a template of this folder, with its charts' data and plotly's script inside."""
+"""Write a page that works offline: a template of this folder, with the charts' data and plotly's script inside."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check_packages() -> None:
 
 
 def write_page(path: Path, template: str, charts: dict[str, Any], **content: Any) -> Path:
-    """Write a page, every text of it escaped.
+    """Write a page from a template, with every text escaped.
 
     Args:
         path: of the page.
@@ -45,6 +45,6 @@ def write_page(path: Path, template: str, charts: dict[str, Any], **content: Any
 
 
 def _script_json(content: Any) -> str:
-    """JSON that may stand inside a script element: json.dumps leaves `</script>` as it is."""
+    """JSON for a script element: json.dumps alone would leave a `</script>` in it, which ends the element."""
     text = json.dumps(content)
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e").replace("\u2028", "\\u2028")

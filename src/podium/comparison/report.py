@@ -1,4 +1,4 @@
-"""The comparison as one page that needs no network: table, charts, confusion, mistakes."""
+"""The report of a comparison or a run as one page that works offline: table, charts, confusion, mistakes."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def write_report(
     training: str,
     shrunk: dict[str, Any] | None = None,
 ) -> Path:
-    """Write the page.
+    """Write the page of a comparison.
 
     Args:
         path: of the page.
@@ -198,7 +198,7 @@ def report_run(run: RunFolder, data: Dataset) -> Path:
 
 
 def _facts(data: Dataset, training: str) -> dict[str, str]:
-    """What was compared, on what, with what."""
+    """The data, training, machine and versions that the page names."""
     sizes = ", ".join(f"{name} {len(split):,}" for name, split in data.splits.items())
     threads = torch.get_num_threads()
     return {

@@ -1,4 +1,4 @@
-"""The rows of the leaderboard: what is said of each network, from the run folders of its seeds."""
+"""The rows of the leaderboard: the numbers of each network, from the run folders of its seeds."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class Trials:
         self.runs: list[Trial] = []
 
     def add(self, folder: RunFolder, result: dict[str, Any]) -> None:
-        """Count a run in."""
+        """Add a finished run and its result."""
         self.runs.append(Trial(folder, result))
 
     @property

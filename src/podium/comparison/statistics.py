@@ -39,12 +39,12 @@ class Difference:
 
     @property
     def clear(self) -> bool:
-        """Whether the first is the better one, with 95 %."""
+        """Whether the first is better, with 95 % confidence."""
         return self.by > self.half
 
 
 class Answers:
-    """Which of the same images several networks have right.
+    """The images that several networks classify correctly, of the same images.
 
     Args:
         right: of each network (S, N) bool: of each of its S seeds, the N images that it has right. S may differ.
