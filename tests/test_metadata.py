@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
-from podium.data.check import check
-from podium.data.decode import damaged_metadata, decode, decode_pixels, format_of
+from podium.data.check import check, damaged_metadata
+from podium.data.decode import decode, decode_pixels, format_of
 from podium.data.metadata import orientation, without_metadata
 from podium.errors import DataError
 

@@ -1,4 +1,4 @@
-"""Archives of images, read in place or held in memory: tar and zip, told by their content. Nothing is ever extracted to disk."""
+"""Archives of images, tar and zip, recognised by their content. They are read in place or in memory, never extracted to disk."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from podium.data.names import EXTENSIONS, UNREAD, hidden, hidden_image, show, su
 from podium.errors import DataError
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".zip")
-PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")  # how gzip, bzip2 and xz begin
+PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")  # the first bytes of gzip, bzip2 and xz
 UNREAD_ARCHIVES = {b"Rar!": "RAR", b"7z\xbc\xaf": "7z", b"\x28\xb5\x2f\xfd": "zstd"}
-MOST_UNPACKED = 4 << 30  # bytes of a compressed archive that are held in memory
-LONGEST_TARGET = 4096  # bytes of what a link in a zip points to
+MOST_UNPACKED = 4 << 30  # bytes of a compressed archive that may be held in memory
+LONGEST_TARGET = 4096  # bytes of the target of a link in a zip
 UNICODE_PATH = 0x7075  # the extra field in which Info-ZIP keeps a name in UTF-8
 
 
 @dataclass(frozen=True)
 class Link:
-    """A member that is another one.
+    """A member that stands for another one.
 
     Args:
-        target: its path from the archive's root; None where it leads outside.
-        shown: as it is written.
+        target: the path of the other one from the archive's root; None where it lies outside.
+        shown: the target as the archive writes it.
     """
 
     target: str | None
@@ -46,10 +46,10 @@ Entry = ImageFile | Left | Link
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a tar or a zip, by its content or, where that is damaged, by its name.
+    """Whether a file is a tar or a zip, by its content or, where the content is damaged, by its name.
 
     Raises:
-        DataError: it may not be read, or is an archive of a kind that is not read.
+        DataError: it may not be read, or is an archive of a kind that Podium does not read.
     """
     head = _head(path)
     for start, kind in UNREAD_ARCHIVES.items():
@@ -60,7 +60,7 @@ def is_archive(path: Path) -> bool:
 
 
 def list_archive(path: Path) -> Listing:
-    """The images of an archive.
+    """List the images of an archive.
 
     Raises:
         DataError: it cannot be read, or holds something hostile.
@@ -72,7 +72,9 @@ def list_archive(path: Path) -> Listing:
     members = list(_zip(path) if as_zip else _tar(path, head.startswith(PACKED)))
     names, encoding = readable([name for name, _ in members])
     entries: dict[PurePosixPath, Entry] = {}
-    for name, (_, entry) in zip(names, members, strict=True):  # of one name, the last counts, as if it were unpacked
+    for name, (_, entry) in zip(
+        names, members, strict=True
+    ):  # of several members with one name the last counts, as when unpacking
         place = member_path(path, name)
         if (
             place.parts
@@ -87,10 +89,10 @@ def list_archive(path: Path) -> Listing:
 
 
 def member_path(archive: Path, name: str) -> PurePosixPath:
-    """A member's path, if it stays inside.
+    """The path of a member inside its archive.
 
     Raises:
-        DataError: absolute, or with "..".
+        DataError: it is absolute, or contains "..".
     """
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts:
@@ -100,10 +102,10 @@ def member_path(archive: Path, name: str) -> PurePosixPath:
 
 @contextlib.contextmanager
 def opened_tar(archive: Path, mode: Literal["r:", "r:*"] = "r:*") -> Iterator[tarfile.TarFile]:
-    """A tar to read from.
+    """Open a tar for reading.
 
     Raises:
-        DataError: it is damaged, which may show only while it is read.
+        DataError: it is damaged, which may become known only inside the `with` block.
     """
     try:
         with tarfile.open(archive, mode) as tar:
@@ -128,7 +130,7 @@ def _denied(path: Path, error: OSError) -> DataError:
 
 
 def _tar(archive: Path, packed: bool) -> Iterator[tuple[str | bytes, Entry]]:
-    """A plain tar is indexed and read in place; a compressed one is held in memory."""
+    """Yield the members of a tar. Images of a plain tar are read in place later; those of a compressed one are held in memory."""
     with opened_tar(archive) as tar:
         mtime, total = archive.stat().st_mtime_ns, 0
         for member in tar:
@@ -153,6 +155,7 @@ def _tar(archive: Path, packed: bool) -> Iterator[tuple[str | bytes, Entry]]:
 
 
 def _zip(archive: Path) -> Iterator[tuple[str | bytes, Entry]]:
+    """Yield the members of a zip; images are held in memory."""
     try:
         mtime, total = archive.stat().st_mtime_ns, 0
         with zipfile.ZipFile(archive) as file:
@@ -191,10 +194,10 @@ def _zip(archive: Path) -> Iterator[tuple[str | bytes, Entry]]:
 
 
 def _zip_name(info: zipfile.ZipInfo) -> str | bytes:
-    """A member's name; as bytes where the archive does not say that they are UTF-8."""
+    """The name of a member; as bytes where the archive does not mark it as UTF-8."""
     if info.flag_bits & 0x800:
         return info.filename
-    raw = info.orig_filename.encode("cp437", "replace").split(b"\0")[0]  # which zipfile took it for
+    raw = info.orig_filename.encode("cp437", "replace").split(b"\0")[0]  # zipfile decoded it as cp437
     place = 0
     while place + 4 <= len(info.extra):
         kind, size = struct.unpack_from("<HH", info.extra, place)
@@ -206,7 +209,7 @@ def _zip_name(info: zipfile.ZipInfo) -> str | bytes:
 
 
 def _by_name(name: str) -> Left | None:
-    """Why a file is not read; None if it is an image by its name."""
+    """The reason why a file is not read; None where its name is that of an image."""
     last, ending = name.replace("\\", "/").rsplit("/", 1)[-1], suffix(name)
     if hidden_image(last):
         return Left("other", "hidden: its name begins with a dot")
@@ -216,10 +219,10 @@ def _by_name(name: str) -> Left | None:
 
 
 def _held(archive: Path, total: int, more: int) -> int:
-    """Bytes in memory after so many more.
+    """The number of bytes in memory after `more` are added.
 
     Raises:
-        DataError: that is more than is held.
+        DataError: that exceeds the limit.
     """
     if total + more > MOST_UNPACKED:
         raise DataError(f"{show(archive)}: more than 4 GB unpacked", "unpack it into a folder and give that")
@@ -239,22 +242,24 @@ def _beside(name: str, target: str) -> str:
 
 
 def _inside(target: str) -> str | None:
-    """A link's target from the archive's root; None where it leads outside."""
+    """The path of a link's target from the archive's root; None where it lies outside."""
     path = posixpath.normpath(target)
     return None if path.startswith(("/", "../")) or path == ".." else path
 
 
 def _linked(archive: Path, entries: dict[PurePosixPath, Entry]) -> dict[PurePosixPath, ImageFile | Left]:
-    """The entries, with each link in the place of what it leads to, a file or all of a folder; none inside itself.
+    """Replace each link by its target, a file or all of a folder; a link to a folder around it is dropped.
 
     Raises:
-        DataError: a link leads to nothing in the archive, or links multiply without end.
+        DataError: a link's target is not in the archive, or links multiply without end.
     """
     found: dict[PurePosixPath, ImageFile | Left] = {p: e for p, e in entries.items() if not isinstance(e, Link)}
     links = {path: link for path, link in entries.items() if isinstance(link, Link)}
     most, shown = 1000 + 20 * len(entries), show(archive)
     while links:
-        around = {folder for path in links for folder in (path, *path.parents)}  # what holds links comes after them
+        around = {
+            folder for path in links for folder in (path, *path.parents)
+        }  # a folder that holds links is resolved after them
         done = []
         for path, link in links.items():
             target = PurePosixPath(link.target if link.target is not None else "/")
@@ -278,7 +283,7 @@ def _linked(archive: Path, entries: dict[PurePosixPath, Entry]) -> dict[PurePosi
 def _below(
     found: dict[PurePosixPath, ImageFile | Left], target: PurePosixPath
 ) -> list[tuple[PurePosixPath, ImageFile | Left]]:
-    """What a link to a path leads to: (path from there, entry)."""
+    """The file or the entries of the folder at `target`: (path from there, entry)."""
     if target in found and found[target] != FOLDER:
         return [(PurePosixPath(), found[target])]
     return [(path.relative_to(target), entry) for path, entry in found.items() if path.is_relative_to(target)]

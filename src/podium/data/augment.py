@@ -1,4 +1,4 @@
-"""Augmentation of whole batches on the device; every draw is a pure function of (seed, epoch, image)."""
+"""Augmentation of whole batches on the device; every random number depends only on (seed, epoch, image)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Principal components of ImageNet's colours in units of pixel/255: rows are eigenvectors times eigenvalue
+# Principal components of ImageNet's colours in units of pixel/255; a row is an eigenvector times its eigenvalue
 # [Krizhevsky et al. 2012, section 4.1; the numbers are those of fb.resnet.torch].
 COLOUR_AXES = (
     (-0.5675 * 0.2175, -0.5808 * 0.2175, -0.5836 * 0.2175),
@@ -24,15 +24,17 @@ COLOUR_AXES = (
 
 @dataclass(frozen=True)
 class Augment:
-    """What is done to a training image; nothing by default.
+    """How training images are augmented; not at all by default.
 
     Args:
-        crop: "none"; "pad": the image is shifted by up to `crop_padding` of its side over black; "scale": a square of the
-            short side divided by a number in `crop_range`; "area": a rectangle of an area in `crop_range` and an aspect
-            in [3/4, 4/3] [Szegedy et al. 2014, section 6].
-        flip: mirror half of the images.
-        erase: side of an erased square, as a fraction of the image's [DeVries and Taylor 2017].
-        colour: standard deviation of the noise along the colours' principal components.
+        crop: "none"; "pad": the image is shifted by up to `crop_padding` of its side over black; "scale": a square is cut,
+            whose side is the short side divided by a number in `crop_range`; "area": a rectangle is cut, whose share of the
+            area is in `crop_range` and whose aspect ratio is in [3/4, 4/3] [Szegedy et al. 2014, section 6].
+        crop_padding: a fraction of the image's side, for "pad".
+        crop_range: from and to, for "scale" and "area".
+        flip: whether half of the images are mirrored.
+        erase: side of an erased square, as a fraction of the image's side [DeVries and Taylor 2017].
+        colour: standard deviation of the noise along the principal components of the colours.
     """
 
     crop: str = "none"
@@ -44,17 +46,18 @@ class Augment:
 
 
 def key(*parts: int | str) -> int:
-    """A 32-bit number that stands for all its parts; different parts give unrelated numbers."""
+    """Hash some parts to a 32-bit number; different parts give unrelated numbers."""
     return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=4).digest(), "little")
 
 
 def uniform(seed: int, epoch: int, index: Tensor, draw: str) -> Tensor:
-    """One number in [0, 1) for each image.
+    """Draw one number in [0, 1) for each image.
 
     Args:
-        seed, epoch: of the run.
-        index: (N,) int64, which images of the data set.
-        draw: what the number is for; other names give independent numbers.
+        seed: the run's seed.
+        epoch: the number of the epoch.
+        index: (N,) int64, the numbers of the images in the split.
+        draw: what the number is for; different names give independent numbers.
 
     Returns:
         (N,) float32: an integer hash (the finaliser of MurmurHash3, twice) of index and key, the same on every device.
@@ -69,18 +72,19 @@ def uniform(seed: int, epoch: int, index: Tensor, draw: str) -> Tensor:
 
 
 def normal(seed: int, epoch: int, index: Tensor, draw: str) -> Tensor:
-    """One standard normal number for each image, by Box and Muller."""
+    """Draw one standard normal number for each image, by the method of Box and Muller."""
     u, v = uniform(seed, epoch, index, draw + "/radius"), uniform(seed, epoch, index, draw + "/angle")
     return (-2 * (1 - u).log()).sqrt() * (2 * math.pi * v).cos()
 
 
 @dataclass(frozen=True)
 class Shifts:
-    """Which window of each padded image an epoch sees.
+    """The window of each padded image that an epoch uses.
 
     Args:
-        top, left: (M,) int64, its first row and column in the padded image.
-        mirrored: (M,) bool; None: none is.
+        top: (M,) int64, the window's first row in the padded image.
+        left: (M,) int64, its first column.
+        mirrored: (M,) bool, whether it is mirrored; None: no window is.
     """
 
     top: Tensor
@@ -89,7 +93,7 @@ class Shifts:
 
 
 def padding(augment: Augment | None, side: int) -> int:
-    """Black pixels around an image of this side that a "pad" crop may see."""
+    """The number of black pixels on each side of an image that a "pad" crop may include."""
     return round(augment.crop_padding * side) if augment is not None and augment.crop == "pad" else 0
 
 
@@ -97,7 +101,7 @@ def shifts(augment: Augment, side: int, seed: int, epoch: int, index: Tensor) ->
     """Draw a window of side x side pixels, and whether it is mirrored, for each image.
 
     Args:
-        index: (M,) which images of the data set.
+        index: (M,) int64, the numbers of the images in the split.
     """
     spread = 2 * padding(augment, side) + 1
     top, left = ((uniform(seed, epoch, index, draw) * spread).floor().long() for draw in ("y", "x"))
@@ -105,15 +109,15 @@ def shifts(augment: Augment, side: int, seed: int, epoch: int, index: Tensor) ->
 
 
 def shift_and_flip(padded: Tensor, rows: Tensor, side: int, drawn: Shifts, index: Tensor) -> Tensor:
-    """The drawn window of each image, mirrored where that was drawn.
+    """Cut the drawn window out of each image, mirrored where that was drawn.
 
-    Windows of one size are the same pattern of bytes from different first ones, so a batch is one gather.
+    All windows have the same pattern of bytes and differ in the first byte only, so a batch is one gather.
 
     Args:
         padded: (M, H, W, C) uint8, contiguous.
-        rows: (N,) which of them.
+        rows: (N,) int64, the rows of `padded` to use.
         side: of the windows, in pixels.
-        index: (N,) which images of the data set they are.
+        index: (N,) int64, their numbers in the split.
 
     Returns:
         (N, side, side, C) uint8.
@@ -129,13 +133,13 @@ def shift_and_flip(padded: Tensor, rows: Tensor, side: int, drawn: Shifts, index
 
 
 def crop_draws(augment: Augment, seed: int, epoch: int, index: Tensor) -> Tensor:
-    """Draw the crop that an epoch sees of each image, whatever its size.
+    """Draw the crop of each image for an epoch, whatever the image's size.
 
     Args:
-        index: (N,) which images of the data set.
+        index: (N,) int64, the numbers of the images in the split.
 
     Returns:
-        (4, N) float32 for `crop_boxes`: size, square root of the aspect, and place from left and top in [0, 1).
+        (4, N) float32 for `crop_boxes`: size, square root of the aspect ratio, and position from left and top in [0, 1).
     """
     low, high = augment.crop_range
     u, v, x, y = (uniform(seed, epoch, index, draw) for draw in ("size", "aspect", "x", "y"))
@@ -146,14 +150,14 @@ def crop_draws(augment: Augment, seed: int, epoch: int, index: Tensor) -> Tensor
 
 
 def crop_boxes(augment: Augment, drawn: Any, width: Any, height: Any) -> tuple[Any, Any, Any, Any]:
-    """The boxes (left, top, right, bottom), in pixels, that "scale" or "area" crops take of images.
+    """The boxes (left, top, right, bottom), in pixels, of "scale" or "area" crops.
 
     Args:
         drawn: of `crop_draws`, (4, N), or (4,) of one image; a tensor or an array.
         width, height: of the images, in pixels: numbers, or arrays (N,) beside an array.
 
     Returns:
-        Four of the kind that was given, (N,) or numbers.
+        Four tensors or arrays (N,), or four numbers, as they were given.
     """
     size, stretch, x, y = drawn
     if isinstance(width, np.ndarray):
@@ -167,11 +171,12 @@ def crop_boxes(augment: Augment, drawn: Any, width: Any, height: Any) -> tuple[A
 
 
 def whole_pixels(box: Sequence[Any], width: Any, height: Any) -> np.ndarray:
-    """A box (left, top, right, bottom), or N of them, to the nearest pixel, of which there is one at least.
+    """Round a box (left, top, right, bottom), or N of them, to whole pixels; at least one pixel remains.
 
     Args:
         box: four numbers, or (N,) each.
-        width, height: of the images, alike.
+        width: of the image, or (N,).
+        height: of the image, or (N,).
 
     Returns:
         (4,) or (4, N) int64.
@@ -182,20 +187,20 @@ def whole_pixels(box: Sequence[Any], width: Any, height: Any) -> np.ndarray:
 
 
 def resized(region: Tensor, side: int, interpolation: str, mirrored: bool) -> Tensor:
-    """A part of one image, resized to a square by antialiased interpolation.
+    """Resize a region of one image to a square by antialiased interpolation.
 
     Args:
         region: (1, C, H, W) uint8, channels last in memory.
         side: of the square, in pixels.
         interpolation: "bilinear" or "bicubic".
-        mirrored: left and right change places.
+        mirrored: whether left and right are swapped.
     """
     x = F.interpolate(region, (side, side), mode=interpolation, antialias=True)
     return x.flip(3) if mirrored else x
 
 
 def crop_and_resize(x: Tensor, boxes: Tensor) -> Tensor:
-    """Each box of each image, brought back to the image's size by bilinear interpolation.
+    """Cut a box out of each image and resize it to the image's size by bilinear interpolation.
 
     Args:
         x: (N, C, H, W) float.
@@ -216,7 +221,15 @@ def crop_and_resize(x: Tensor, boxes: Tensor) -> Tensor:
 
 
 def erase(x: Tensor, side: float, seed: int, epoch: int, index: Tensor) -> Tensor:
-    """Set a square around a random point to 0, the mean after normalisation. x: (N, C, H, W)."""
+    """Set a square around a random point to 0, which is the mean after normalisation.
+
+    Args:
+        x: (N, C, H, W), normalised.
+        side: of the square, as a fraction of the image's side.
+        seed: the run's seed.
+        epoch: the number of the epoch.
+        index: (N,) int64, the numbers of the images in the split.
+    """
     _, _, height, width = x.shape
     half = side / 2 * height
     cy = uniform(seed, epoch, index, "erase y")[:, None] * height
@@ -229,11 +242,15 @@ def erase(x: Tensor, side: float, seed: int, epoch: int, index: Tensor) -> Tenso
 def colour_noise(
     x: Tensor, sigma: float, std: Tensor, seed: int, epoch: int, index: Tensor, channel_order: str = "rgb"
 ) -> Tensor:
-    """Add N(0, sigma²) times each principal component to all pixels of an image; grey images take its brightness.
+    """Add N(0, sigma²) times each principal component to all pixels of an image; grey images get the mean of the channels.
 
     Args:
         x: (N, C, H, W), normalised.
-        std: (C,) that it was divided by.
+        sigma: standard deviation of the noise.
+        std: (C,), by which x was divided.
+        seed: the run's seed.
+        epoch: the number of the epoch.
+        index: (N,) int64, the numbers of the images in the split.
         channel_order: of x, "rgb" or "bgr".
     """
     axes = torch.tensor(COLOUR_AXES, device=x.device)  # (3 components, RGB)
@@ -247,12 +264,14 @@ def colour_noise(
 
 
 def mix(x: Tensor, y: Tensor, num_classes: int, mixup: float, cutmix: float) -> tuple[Tensor, Tensor]:
-    """Mixup [Zhang et al. 2017] or CutMix [Yun et al. 2019] over a batch; drawn from torch's generator, seeded by the step.
+    """Apply Mixup [Zhang et al. 2017] or CutMix [Yun et al. 2019] to a batch, by torch's generator, which each step seeds.
 
     Args:
         x: (N, C, H, W).
         y: labels (N,).
-        mixup, cutmix: their Beta parameters; where both are on, each step takes one of them.
+        num_classes: K.
+        mixup: parameter of Mixup's Beta distribution; 0 is off.
+        cutmix: the same of CutMix. Where both are on, each step draws one of them.
 
     Returns:
         Mixed images, and soft targets (N, K).

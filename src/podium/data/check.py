@@ -1,24 +1,28 @@
-"""What is wrong with a data set, before it costs a night. Lists; refuses nothing that can be listed."""
+"""Checking a data set before training: everything that is wrong with it is listed, and only an empty set is an error."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from podium.calls import public
 from podium.data.dataset import Dataset
-from podium.data.decode import FORMATS, MAX_PIXELS, damaged_metadata, decode
+from podium.data.decode import FORMATS, JPEGS, MAX_PIXELS, decode
 from podium.data.image_file import ImageFile
 from podium.data.layout import LAYOUT, OUTSIDE, Listing, not_utf8
+from podium.data.metadata import blocks, orientation, without_metadata
 from podium.data.names import look_alike, look_alikes, show, suffix
 from podium.data.readers import Readers
 from podium.data.sources import listed, nested, read_stored
 from podium.errors import DataError
 
-IMBALANCE = 10  # largest over smallest class from which it is said
+IMBALANCE = 10  # the largest class over the smallest from which imbalance is reported
 SIGNATURES = {
     b"\xff\xd8\xff": ("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg")),
     b"\x89PNG": ("PNG", (".png",)),
@@ -30,14 +34,14 @@ SIGNATURES = {
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong.
+    """One problem of a data set.
 
     Args:
         kind: unreadable, truncated, zero-byte, too-large, metadata, duplicate, leak, conflicting-label, empty-class,
             missing-class, extra-class, few-images, look-alike, nested-class, imbalance, extension-lies, unread-format,
             denied, layout, ignored, root-image, not-utf-8.
         path: the file or class.
-        detail: what it is, and beside what.
+        detail: the problem in words.
     """
 
     kind: str
@@ -47,15 +51,15 @@ class Problem:
 
 @dataclass
 class CheckReport:
-    """What a check found.
+    """The result of a check.
 
     Args:
-        source: what was checked.
-        images: how many there are.
-        classes: class -> split -> images.
-        problems: in the order they were found.
-        repeated: how many different images there are more than once, and how many copies of them that makes beside the first.
-        notes: what is good to know, and no problem.
+        source: the data set that was checked.
+        images: the number of images.
+        classes: class -> split -> number of images.
+        problems: in the order in which they were found.
+        repeated: the number of images that occur more than once, and the number of their copies beside the first.
+        notes: facts that are worth knowing and are no problems.
     """
 
     source: str
@@ -66,11 +70,11 @@ class CheckReport:
     notes: list[str] = field(default_factory=list)
 
     def add(self, kind: str, path: str, detail: str) -> None:
-        """Note a problem."""
+        """Add a problem."""
         self.problems.append(Problem(kind, path, detail))
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The report as plain values, for JSON."""
         problems = [{"kind": p.kind, "path": p.path, "detail": p.detail} for p in self.problems]
         repeated = dict(zip(("images", "copies"), self.repeated, strict=True))
         return {
@@ -85,14 +89,17 @@ class CheckReport:
 
 @public
 def check(source: str | Path, progress: Callable[[int, int], None] | None = None) -> CheckReport:
-    """Look at every image: decode it fully (of a pack: compare its pixels with their checksum), hash it, compare.
+    """Check every image of a data set: decode it (in a pack, verify its checksum), and compare its content with all others.
 
     Args:
         source: as for `load_data`.
-        progress: called with (images done, images in all).
+        progress: called with (images checked, images in all).
+
+    Returns:
+        The problems and the counts.
 
     Raises:
-        DataError: there is nothing at all to check.
+        DataError: there is nothing to check.
     """
     report = CheckReport(str(source))
     data = read_stored(source)
@@ -130,7 +137,7 @@ def check(source: str | Path, progress: Callable[[int, int], None] | None = None
 
 
 def _stored(report: CheckReport, data: Dataset, progress: Callable[[int, int], None] | None) -> None:
-    """Images that are pixels already, in memory or in a pack."""
+    """Check images that are pixels already, as arrays or in a pack."""
     entries = []
     images = [(split, part, index) for split, part in data.splits.items() for index in range(len(part))]
     names = [data.classes[int(part.labels[index])] for _, part, index in images]
@@ -149,7 +156,7 @@ def _stored(report: CheckReport, data: Dataset, progress: Callable[[int, int], N
 
 
 def _inspect(file: ImageFile) -> tuple[Problem | None, bytes | None]:
-    """What is wrong with one file, and its content's hash."""
+    """The problem of one file, and the SHA-256 of its content; None where there is none."""
     try:
         content = file.read()
     except DataError as error:
@@ -178,8 +185,32 @@ def _inspect(file: ImageFile) -> tuple[Problem | None, bytes | None]:
     return None, digest
 
 
+def damaged_metadata(data: bytes) -> str:
+    """What other programs will refuse in the metadata of an image that Podium decodes; empty where there is nothing.
+
+    Args:
+        data: the bytes of an image file.
+    """
+    if without_metadata(data) is None:
+        return ""
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        if image.format not in JPEGS:
+            image.load()  # a PNG may have metadata behind its pixels
+        exif = image.getexif()
+        if orientation(data) > 1:
+            exif.tobytes()  # as Pillow's `exif_transpose` calls it
+    except MemoryError:
+        raise
+    except Exception as error:  # metadata consists of offsets, counts and types, all of which may be wrong
+        if "MAX_TEXT" not in str(error):  # Pillow's limit; long text is no fault
+            kind = "EXIF" if blocks(data)[0] else "text or a colour profile"
+            return f"its {kind} cannot be parsed ({' '.join(f'{type(error).__name__}: {error}'.split())})"
+    return ""
+
+
 def _layout(report: CheckReport, listing: Listing) -> None:
-    """What is left out, and what could be meant otherwise."""
+    """Report what is left out, and what may be meant differently."""
     report.notes += listing.notes
     for name, why in listing.denied:
         report.add("denied", name, f"cannot be read ({why}); check its permissions")
@@ -207,7 +238,7 @@ def _by_format(listing: Listing) -> dict[str, list[str]]:
 
 
 def _count(report: CheckReport, pairs: list[tuple[str, str]], classes: list[str], splits: list[str]) -> None:
-    """Images a class and split; empty, missing and extra classes; imbalance."""
+    """Count the images of each class and split, and report empty, missing and extra classes and imbalance."""
     report.images = len(pairs)
     report.classes = {name: dict.fromkeys(splits, 0) for name in classes}
     for split, name in pairs:
@@ -237,7 +268,7 @@ def _count(report: CheckReport, pairs: list[tuple[str, str]], classes: list[str]
 
 
 def _repeats(report: CheckReport, entries: list[tuple[str, str, str, bytes]]) -> None:
-    """The same content twice: in one split, in two, or with two labels."""
+    """Report content that occurs twice: in one split, in two, or with two labels."""
     first: dict[bytes, tuple[str, str, str]] = {}
     repeated: set[bytes] = set()
     for path, split, name, digest in entries:

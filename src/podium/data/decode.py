@@ -1,4 +1,4 @@
-"""Bytes to uint8 pixels, by content and never by extension, with a written rule for every kind of image. No torch here."""
+"""Decoding image files to uint8 pixels, by content and never by extension, and making them square. Without torch."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from podium.data.depth import WHITE, deep_colour, raw_mode, scaled
-from podium.data.metadata import blocks, orientation, without_metadata
+from podium.data.metadata import orientation, without_metadata
 from podium.errors import ImageError, MachineError, PodiumError, UsageError
 
-# What Pillow would print beside the image, or beside our own error: damaged EXIF counts as none, and size has its limit below.
+# Pillow's warnings say nothing new: damaged EXIF counts as none, and `MAX_PIXELS` limits the size.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
@@ -28,9 +28,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 RESIZES = ("crop", "pad", "stretch")
 INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 CHANNEL_ORDERS = ("rgb", "bgr")
-MAX_PIXELS = 50_000_000  # read from the header, before anything is decoded
+MAX_PIXELS = 50_000_000  # by the header, before anything is decoded
 STARVED = "take fewer --workers, or end other programs, and run the same again; of a run, with --resume"
-JPEGS = ("JPEG", "MPO")  # MPO: a JPEG with further pictures behind it, as phones write them
+JPEGS = ("JPEG", "MPO")  # MPO: a JPEG with further pictures behind it, which phones write
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -40,7 +40,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-OTHERS = {  # formats that are not read, by how they begin
+OTHERS = {  # formats that are not read -> how their files begin
     "TIFF": rb"II\*\0|MM\0\*|II\+\0|MM\0\+",
     "AVIF": rb"....ftypavi[fs]",
     "HEIC": rb"....ftyp(hei[cxms]|hev[cx]|mif1|msf1)",
@@ -57,10 +57,10 @@ Decoder = TypeVar("Decoder", bound=Callable[..., Any])
 
 
 def starving(decoder: Decoder) -> Decoder:
-    """A function of (bytes, name, ...) whose end of memory is the machine's fault, and says nothing of the image.
+    """Decorate a function of (bytes, name, ...): running out of memory is the machine's fault, not the image's.
 
     Raises:
-        MachineError: in the place of a MemoryError; names the image.
+        MachineError: instead of a MemoryError; names the image.
     """
 
     @functools.wraps(decoder)
@@ -74,8 +74,10 @@ def starving(decoder: Decoder) -> Decoder:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether a decoder's error says that memory ended: Pillow and libjpeg have it as a text, too."""
-    said = re.search(r"\bmemory\b(?!.*MAX_TEXT)", str(error), re.IGNORECASE) is not None  # not Pillow's limit on texts
+    """Whether a decoder's error means that memory ran out; Pillow and libjpeg may report that only in the text."""
+    said = (
+        re.search(r"\bmemory\b(?!.*MAX_TEXT)", str(error), re.IGNORECASE) is not None
+    )  # Pillow's limit on the length of texts is another fault
     return isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM or said
 
 
@@ -83,17 +85,17 @@ def out_of_memory(error: BaseException) -> bool:
 def decode(
     data: bytes, name: str, channels: int, shrink: Callable[[int, int], int] | None = None, white: int = WHITE
 ) -> Image.Image:
-    """One image, upright, with 8 bits a channel.
+    """Decode one image, upright, with 8 bits a channel.
 
-    The orientation in EXIF is applied; transparency is laid on white; 16 bits are scaled to 8; CMYK and palettes become
-    RGB; of an animation the first frame counts. Metadata that cannot be read costs no image: the pixels count.
+    The EXIF orientation is applied, transparency is composed over white, 16 bits are scaled to 8, CMYK and palettes become
+    RGB, and of an animation the first frame is taken. Damaged metadata is ignored as long as the pixels can be decoded.
 
     Args:
         data: the file's bytes.
-        name: for messages.
+        name: the name for messages.
         channels: 1 for grey, 3 for colour.
-        shrink: of (width, height), upright: how many times smaller than that a JPEG may come, 1, 2, 4 or 8; its cosine
-            transform gives that directly. All of the file is read and checked all the same.
+        shrink: from the upright (width, height) to 1, 2, 4 or 8: how many times smaller a JPEG may be decoded, which its
+            cosine transform gives directly. The whole file is read and checked all the same.
         white: the value that is white in images of more than 8 bits a channel.
 
     Returns:
@@ -101,7 +103,7 @@ def decode(
 
     Raises:
         ImageError: empty, not an image, of another format, truncated, damaged, or too large; names the file.
-        MachineError: memory ended while it was decoded.
+        MachineError: memory ran out while it was decoded.
     """
     if not data:
         raise ImageError(f"{name}: empty file", "copy the file again, or delete it")
@@ -112,7 +114,7 @@ def decode(
                 return _decoded(content, upright, name, channels, shrink, white)
         except (PodiumError, MemoryError):
             raise
-        except Exception as error:  # decoders raise what they like
+        except Exception as error:  # decoders raise anything
             if out_of_memory(error):
                 raise MemoryError from None
             failed = failed or error
@@ -122,7 +124,7 @@ def decode(
 def _decoded(
     data: bytes, upright: int, name: str, channels: int, shrink: Callable[[int, int], int] | None, white: int
 ) -> Image.Image:
-    """As `decode`, of an image with this orientation; what the decoder raises goes through."""
+    """Decode an image that has this orientation; errors of the decoder pass through."""
     image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
     if image.width * image.height > MAX_PIXELS:
         raise ImageError(*_too_large(name, f"{image.width} x {image.height} pixels"))
@@ -142,7 +144,7 @@ def _decoded(
 
 
 def _refusal(error: Exception, data: bytes, name: str) -> ImageError:
-    """A decoder's error in words."""
+    """The error that explains a decoder's error."""
     if isinstance(error, Image.DecompressionBombError):
         return ImageError(*_too_large(name, "far more pixels"))
     if isinstance(error, UnidentifiedImageError):
@@ -158,13 +160,13 @@ def _refusal(error: Exception, data: bytes, name: str) -> ImageError:
 def decode_pixels(
     data: bytes, name: str, channels: int, shrink: Callable[[int, int], int] | None = None, white: int = WHITE
 ) -> np.ndarray:
-    """What `decode` gives, as (H, W, C) uint8; a plain JPEG comes from libjpeg-turbo itself, without the way through Pillow.
+    """Decode one image to (H, W, C) uint8, as `decode` does; plain JPEGs are decoded by libjpeg-turbo without Pillow.
 
-    The slightest doubt of libjpeg-turbo's, such as an early end, sends the file to `decode`, which accepts or names it.
+    A file in which libjpeg-turbo finds any fault, such as an early end, is passed to `decode`, which accepts or refuses it.
     """
-    import simplejpeg  # where exported files run it need not be installed
+    import simplejpeg  # not installed everywhere that exported files run
 
-    with contextlib.suppress(Exception):  # then `decode` has the say
+    with contextlib.suppress(Exception):  # then `decode` decides
         image = Image.open(io.BytesIO(data), formats=("JPEG",))
         plain = image.format in JPEGS and image.mode == ("L" if channels == 1 else "RGB")
         if plain and image.width * image.height <= MAX_PIXELS and orientation(data) == 1:
@@ -180,33 +182,9 @@ def decode_pixels(
 
 
 def format_of(data: bytes) -> str:
-    """Which of `FORMATS` an image that can be decoded is, by its content."""
+    """The format of an image, one of `FORMATS`, by its content."""
     kind = Image.open(io.BytesIO(without_metadata(data) or data), formats=FORMATS).format or ""
     return "JPEG" if kind in JPEGS else kind
-
-
-def damaged_metadata(data: bytes) -> str:
-    """What other programs will refuse in the metadata of an image that can be decoded; empty if there is nothing.
-
-    Args:
-        data: the bytes of an image file.
-    """
-    if without_metadata(data) is None:
-        return ""
-    try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-        if image.format not in JPEGS:
-            image.load()  # a PNG may have some behind its pixels
-        exif = image.getexif()
-        if orientation(data) > 1:
-            exif.tobytes()  # which is what `exif_transpose` comes to
-    except MemoryError:
-        raise
-    except Exception as error:  # it is made of offsets, counts and types, all of which may lie
-        if "MAX_TEXT" not in str(error):  # a limit of Pillow's; long text is no fault
-            kind = "EXIF" if blocks(data)[0] else "text or a colour profile"
-            return f"its {kind} cannot be parsed ({' '.join(f'{type(error).__name__}: {error}'.split())})"
-    return ""
 
 
 def _too_large(name: str, size: str) -> tuple[str, str]:
@@ -218,7 +196,7 @@ def _planes(deep: np.ndarray, white: int) -> list[np.ndarray]:
 
 
 def _eight_bits(image: Image.Image, white: int = WHITE) -> Image.Image:
-    """Mode L or RGB of any mode that the formats have."""
+    """Convert an image of any mode to "L" or "RGB"."""
     if image.mode.startswith("I"):  # 16-bit grey; Pillow's own convert clips it to white
         return Image.fromarray(scaled(np.asarray(image), white))
     if image.mode == "F":
@@ -232,13 +210,14 @@ def _eight_bits(image: Image.Image, white: int = WHITE) -> Image.Image:
 
 
 def fit(image: Image.Image, size: int, how: str, crop_pct: float = 1.0, interpolation: str = "bilinear") -> np.ndarray:
-    """A square of pixels out of a whole image, by one antialiased resize.
+    """Make an image square by one antialiased resize.
 
     Args:
         image: of mode "L" or "RGB".
         size: side of the square.
-        how: "crop": the centred square of `crop_pct` of the short side; "pad": all of it, centred on black; "stretch".
-        crop_pct: for "crop".
+        how: "crop": the central square of `crop_pct` of the short side; "pad": the whole image, centred on black; "stretch":
+            the whole image, distorted.
+        crop_pct: share of the short side, for "crop".
         interpolation: "bilinear" or "bicubic".
 
     Returns:
@@ -262,7 +241,7 @@ def fit(image: Image.Image, size: int, how: str, crop_pct: float = 1.0, interpol
 def resized_crop(
     image: Image.Image, size: tuple[int, int], box: tuple[float, ...], interpolation: str = "bilinear"
 ) -> np.ndarray:
-    """A box (left, top, right, bottom) in pixels, resized to a size (width, height): uint8 (height, width, C)."""
+    """Resize a box (left, top, right, bottom), in pixels, to a size (width, height): uint8 (height, width, C)."""
     whole = box == (0, 0, *image.size) and image.size == size
     left, top, right, bottom = box
     box = (max(0.0, left), max(0.0, top), min(float(image.width), right), min(float(image.height), bottom))
@@ -275,7 +254,7 @@ def _pixels(image: Image.Image) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What is done to an image before a network sees it.
+    """How an image is prepared for a network.
 
     Args:
         image_size: side of the square, in pixels.
@@ -315,13 +294,13 @@ class Preprocessing:
                 raise ValueError(f"{name}: {getattr(self, name)!r}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for a card; `white` only where it is not that of 16 bits."""
+        """Plain values for a card; `white` is left out where it is that of 16 bits."""
         plain = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
         return {k: v for k, v in plain.items() if (k, v) != ("white", WHITE)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
-        """What `to_dict` gave; fields that an older card lacks have their defaults."""
+        """Read what `to_dict` wrote; fields that an older card lacks get their defaults."""
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**plain)
 
@@ -335,20 +314,20 @@ class Preprocessing:
         return 1 / (255 * std), -mean / std
 
     def check_channels(self) -> None:
-        """Refuse to read images for a network that sees neither grey nor colour.
+        """Refuse to read image files for a network that takes neither grey nor colour.
 
         Raises:
-            UsageError: it sees another number of channels.
+            UsageError: the network takes another number of channels.
         """
         if self.channels not in (1, 3):
             what = f"the network sees {self.channels} channels, and image files have 1 (grey) or 3 (colour)"
             raise UsageError(what, "call its .model with such images in Python, or import it without --in-chans")
 
     def square(self, image: Image.Image) -> np.ndarray:
-        """uint8 (size, size, C) of a decoded image, still in RGB."""
+        """Make a decoded image square: uint8 (size, size, C), in RGB."""
         return fit(image, self.image_size, self.resize, self.crop_pct, self.interpolation)
 
     def pixels(self, data: bytes, name: str) -> np.ndarray:
-        """uint8 (size, size, C) of an image file's bytes, in the network's order of channels."""
+        """Decode an image file and make it square: uint8 (size, size, C), in the network's order of channels."""
         rgb = self.square(decode(data, name, self.channels, white=self.white))
         return rgb if self.channel_order == "rgb" else np.ascontiguousarray(rgb[..., ::-1])

@@ -1,28 +1,32 @@
-"""Names that are not UTF-8, as archives from Windows have them: read in the encoding in which they are most likely words."""
+"""Names that are not UTF-8, as in archives from Windows: decoded by the encoding in which they most likely are words."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 
-# The most frequent syllables of Korean, which tell it from Chinese in the same bytes.
+# The most frequent syllables of Korean, which distinguish it from Chinese in the same bytes.
 SYLLABLES = frozenset(
     "이다는에을의가고하지로한기나리사어도자그아니시를은서해대일라게인만수스정있부보으여구원면전제들조오과상거마장"
     "주안성비요데선화우러와미소세동트중모신관았연유계것했될드운경위개용치방물르행크호공진영실적단학국생너바내때"
     "차분식문타야파산교무저발당집무꽃새고양강말돼닭토끼사과포도미곰소나무배추감귤김버섯컵책상의신발옷모빨노란초록"
 )
-ASCII, ODD = 1 / 60, 1e-7
+ASCII, ODD = 1 / 60, 1e-7  # the probability of a character of ASCII, and of one that the language does not use
+
+Chance = Callable[
+    [str, bool], float
+]  # from a character, and whether it stands alone among ASCII letters, to its probability
 
 
 def readable(names: Sequence[str | bytes]) -> tuple[list[str], str]:
-    """Names as people wrote them.
+    """Decode names as people wrote them.
 
     Args:
         names: text where the encoding is known, else bytes.
 
     Returns:
-        The names, and the encoding that the bytes were read in; "" where that is UTF-8, or none fits and what is not UTF-8
-        stands as `os.fsdecode` has it.
+        The names, and the encoding by which bytes were decoded. The encoding is "" where it is UTF-8, or where none fits and
+        the bytes that are not UTF-8 are escaped as by `os.fsdecode`.
     """
     raw = {name for name in names if isinstance(name, bytes) and not name.isascii()}
     codec, label = "utf-8", ""
@@ -42,8 +46,8 @@ def _decodes(name: bytes, codec: str) -> bool:
     return True
 
 
-def _likelihood(parts: list[bytes], codec: str, chance: Callable[[str, bool], float]) -> float:
-    """Logarithm of how likely these words are in an encoding; none where they are impossible."""
+def _likelihood(parts: list[bytes], codec: str, chance: Chance) -> float:
+    """The logarithm of the probability of these words in an encoding; minus infinity where they cannot be decoded."""
     total = 0.0
     for part in parts:
         try:
@@ -57,7 +61,7 @@ def _likelihood(parts: list[bytes], codec: str, chance: Callable[[str, bool], fl
 
 
 def _lead(c: str, codec: str) -> int:
-    """The first of the two bytes of a character; 0 where there are not two."""
+    """The first of the two bytes of a character; 0 where it has another number of bytes."""
     try:
         content = c.encode(codec)
     except UnicodeEncodeError:
@@ -65,12 +69,27 @@ def _lead(c: str, codec: str) -> int:
     return content[0] if len(content) == 2 else 0
 
 
-# How likely a character is in its language; `amid` says that it stands alone among the letters of ASCII, as accents do.
+# The probability of a character in each language. An accented letter stands alone among ASCII letters (`amid`); a character
+# of an Asian or Cyrillic script does not.
 
 
-def _simplified(c: str, amid: bool) -> float:
-    lead = _lead(c, "gb2312")
-    return ODD if amid else 1 / 1500 if 0xB0 <= lead <= 0xD7 else 0.03 / 3000 if lead else ODD
+def _chinese(codec: str, common: tuple[int, int], often: float, seldom: float) -> Chance:
+    """The probabilities of Chinese characters in an encoding of two bytes a character.
+
+    Args:
+        codec: the encoding.
+        common: first bytes, from and to, of the characters in everyday use.
+        often: the probability of one of these.
+        seldom: the probability of any other character of the encoding.
+    """
+
+    def chance(c: str, amid: bool) -> float:
+        lead = _lead(c, codec)
+        if amid or not lead:
+            return ODD
+        return often if common[0] <= lead <= common[1] else seldom
+
+    return chance
 
 
 def _japanese(c: str, amid: bool) -> float:
@@ -88,11 +107,6 @@ def _korean(c: str, amid: bool) -> float:
     return 0.8 / len(SYLLABLES) if c in SYLLABLES else 0.2 / 2150 if "가" <= c <= "힣" else ODD
 
 
-def _traditional(c: str, amid: bool) -> float:
-    lead = _lead(c, "big5")
-    return ODD if amid else 0.9 / 1800 if 0xA4 <= lead <= 0xC6 else 0.03 / 7650 if lead else ODD
-
-
 def _cyrillic(c: str, amid: bool) -> float:
     if amid:
         return ODD
@@ -103,11 +117,11 @@ def _western(c: str, amid: bool) -> float:
     return 1 / 60 if amid and "À" <= c <= "ÿ" and c.isalpha() else ODD
 
 
-ENCODINGS: tuple[tuple[str, str, Callable[[str, bool], float]], ...] = (
-    ("gb18030", "GBK", _simplified),
+ENCODINGS: tuple[tuple[str, str, Chance], ...] = (  # codec, its name for people, probabilities
+    ("gb18030", "GBK", _chinese("gb2312", (0xB0, 0xD7), 1 / 1500, 0.03 / 3000)),
     ("cp932", "Shift-JIS", _japanese),
     ("cp949", "EUC-KR", _korean),
-    ("big5", "Big5", _traditional),
+    ("big5", "Big5", _chinese("big5", (0xA4, 0xC6), 0.9 / 1800, 0.03 / 7650)),
     ("cp866", "CP866", _cyrillic),
     ("cp1251", "Windows-1251", _cyrillic),
     ("cp437", "CP437", _western),

@@ -1,4 +1,4 @@
-"""Folders of images on the disk: all that lies in one, without opening an image."""
+"""Folders of images on the disk, listed without opening an image."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from podium.natural import natural
 
 
 def find_archive(folder: Path) -> Path | None:
-    """The one archive in a folder that has neither class folders nor images, or in the one folder that it holds."""
-    with contextlib.suppress(OSError):  # who may not look is told by `walk`
+    """Find the only archive in a folder without class folders and images, or in its only sub-folder; None where there is none."""
+    with contextlib.suppress(OSError):  # `walk` reports a folder that may not be read
         entries = [entry for entry in folder.iterdir() if not hidden(entry.name)]
         if len(entries) == 1 and entries[0].is_dir() and not entries[0].is_symlink():
             return find_archive(entries[0])
@@ -30,7 +30,7 @@ def find_archive(folder: Path) -> Path | None:
 
 
 def list_path(path: Path) -> Listing:
-    """The images of a folder or an archive.
+    """List the images of a folder or an archive.
 
     Raises:
         DataError: an archive cannot be read, or holds something hostile.
@@ -40,7 +40,7 @@ def list_path(path: Path) -> Listing:
 
 
 def images_below(folder: Path) -> list[Path]:
-    """The image files in a folder and in those below it, in natural order, also of formats that are not read.
+    """Find the image files in a folder and its sub-folders, in natural order, including formats that Podium does not read.
 
     Raises:
         DataError: there is none, or a folder may not be read.
@@ -58,7 +58,7 @@ def images_below(folder: Path) -> list[Path]:
 
 
 def walk(root: Path) -> Iterator[tuple[PurePosixPath, ImageFile | Left]]:
-    """All that lies below a folder, with its path from there; links are followed, but none inside itself."""
+    """Yield every entry below a folder, with its path from there; links are followed, except into themselves."""
     waiting: list[tuple[Path, PurePosixPath, tuple[tuple[int, int], ...]]] = [(root, PurePosixPath(), ())]
     while waiting:
         folder, below, above = waiting.pop()
@@ -83,7 +83,7 @@ def walk(root: Path) -> Iterator[tuple[PurePosixPath, ImageFile | Left]]:
 
 
 def _entry(path: Path) -> ImageFile | Left | None:
-    """What one name in a folder is; None where it is the system's."""
+    """Describe one entry of a folder; None for files of the system."""
     if hidden(path.name):
         return Left("other", "hidden: its name begins with a dot") if hidden_image(path.name) else None
     try:

@@ -22,7 +22,7 @@ from podium.data.names import is_text, show, split_named
 from podium.files import shell_word
 from podium.natural import natural
 
-LAYOUT = "lay it out as DATA/CLASS/image.jpg, or DATA/train/CLASS/image.jpg with val/ or test/ beside train/"
+LAYOUT = "arrange it as DATA/CLASS/image.jpg, or DATA/train/CLASS/image.jpg with val/ or test/ beside train/"
 OUTSIDE = "an image outside of a class folder"
 Parts = tuple[str, ...]
 

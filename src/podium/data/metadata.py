@@ -1,7 +1,7 @@
-"""What a JPEG, PNG or WebP says beside its pixels: which way is up, and the file without the rest. Standard library only.
+"""The metadata of JPEG, PNG and WebP files: reading the orientation, and removing the metadata. Standard library only.
 
-Metadata is written by cameras, phones and editors, and is often damaged where the pixels are sound. So it is read here byte by
-byte, with no exception whatever it holds, and pixels that a decoder refuses for its sake are decoded without it.
+Cameras, phones and editors write metadata, which is often damaged in files whose pixels are sound. So it is read here byte by
+byte and never raises an exception, and where a decoder refuses a file because of it, the file is decoded without it.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from collections.abc import Iterator
 
 PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
-JPEG_METADATA = (0xE1, 0xE2, 0xED, 0xFE)  # EXIF and XMP; ICC and further pictures; Photoshop's; comments
+JPEG_METADATA = (0xE1, 0xE2, 0xED, 0xFE)  # EXIF and XMP; ICC and further pictures; Photoshop; comments
 ORIENTATION = 0x0112
-INTEGERS = {1: "B", 3: "H", 4: "L", 6: "b", 8: "h", 9: "l"}  # of TIFF's types of fields
+INTEGERS = {1: "B", 3: "H", 4: "L", 6: "b", 8: "h", 9: "l"}  # TIFF's types of integer fields, as `struct` names them
 XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 EXIF_HEAD, XMP_HEAD = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
-LARGEST_PROFILE = 1 << 20  # bytes that a compressed text is unpacked to
+LARGEST_PROFILE = 1 << 20  # bytes to which a compressed text is decompressed at most
 
 
 def orientation(data: bytes) -> int:
-    """Which way is up, as EXIF has it, or XMP where EXIF does not say.
+    """The orientation of an image by its EXIF, or by its XMP where the EXIF has none.
 
     Args:
         data: the bytes of an image file.
 
     Returns:
-        1 (as it is stored) to 8; 1 where nothing is said that can be read.
+        1 (upright as stored) to 8, as EXIF numbers them; 1 where none can be read.
     """
     exif, xmp = blocks(data)
     said = _exif_orientation(exif)
@@ -39,7 +39,7 @@ def orientation(data: bytes) -> int:
 
 
 def blocks(data: bytes) -> tuple[bytes, bytes]:
-    """The EXIF of a JPEG, PNG or WebP, and its XMP, each empty where there is none."""
+    """The EXIF and the XMP of a JPEG, PNG or WebP; each is empty where there is none."""
     exif = xmp = legacy = b""
     if data.startswith(JPEG):
         for marker, start, end in _segments(data):
@@ -55,7 +55,9 @@ def blocks(data: bytes) -> tuple[bytes, bytes]:
             elif kind in (b"tEXt", b"zTXt", b"iTXt"):
                 name, text = _text(kind, data[start + 8 : end - 4])
                 xmp = text if name == b"XML:com.adobe.xmp" else xmp
-                legacy = text if name == b"Raw profile type exif" else legacy  # ImageMagick's, in hexadecimal digits
+                legacy = (
+                    text if name == b"Raw profile type exif" else legacy
+                )  # written by ImageMagick, in hexadecimal digits
     elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         for kind, start, end in _riff(data):
             exif = data[start + 8 : end] if kind == b"EXIF" else exif
@@ -67,7 +69,7 @@ def blocks(data: bytes) -> tuple[bytes, bytes]:
 
 
 def without_metadata(data: bytes) -> bytes | None:
-    """The same image with nothing beside its pixels; None where there is nothing to take away, or the format has no rule here."""
+    """The same image without metadata; None where it has none, or is of another format."""
     bare = None
     if data.startswith(JPEG):
         parts, last = [JPEG], 2
@@ -84,14 +86,14 @@ def without_metadata(data: bytes) -> bytes | None:
             if kind not in (b"EXIF", b"XMP ", b"ICCP"):
                 chunk = bytearray(data[start:end] + b"\0" * ((end - start) % 2))
                 if kind == b"VP8X" and len(chunk) > 8:
-                    chunk[8] &= ~(0x20 | 0x08 | 0x04)  # it has a profile, EXIF, XMP
+                    chunk[8] &= ~(0x20 | 0x08 | 0x04)  # the flags for a profile, EXIF and XMP
                 kept += chunk
         bare = b"RIFF" + struct.pack("<I", 4 + len(kept)) + b"WEBP" + bytes(kept)
     return bare if bare != data else None
 
 
 def _exif_orientation(exif: bytes) -> int | None:
-    """The field of the first directory of a TIFF; None where there is none that can be read."""
+    """The orientation in the first directory of a TIFF; None where none can be read."""
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
     if order is None or len(exif) < 8:
         return None
@@ -107,11 +109,11 @@ def _exif_orientation(exif: bytes) -> int | None:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """(marker, first byte, end) of a JPEG's segments up to its first scan."""
+    """Yield (marker, first byte, end) of the segments of a JPEG before its first scan."""
     place = 2
     while place + 4 <= len(data) and data[place] == 0xFF:
         marker = data[place + 1]
-        if marker == 0xFF:  # bytes of 0xFF may fill
+        if marker == 0xFF:  # 0xFF bytes may pad the space between segments
             place += 1
             continue
         end = place + 2 + int.from_bytes(data[place + 2 : place + 4], "big")
@@ -122,7 +124,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """(kind, first byte, end) of a PNG's chunks; the last may be cut."""
+    """Yield (kind, first byte, end) of the chunks of a PNG; the last may be truncated."""
     place = len(PNG)
     while place + 8 <= len(data):
         end = place + 12 + int.from_bytes(data[place : place + 4], "big")
@@ -131,7 +133,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _riff(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """(kind, first byte, end) of a WebP's chunks; the last may be cut."""
+    """Yield (kind, first byte, end) of the chunks of a WebP; the last may be truncated."""
     place = 12
     while place + 8 <= len(data):
         size = int.from_bytes(data[place + 4 : place + 8], "little")
@@ -140,7 +142,7 @@ def _riff(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _text(kind: bytes, content: bytes) -> tuple[bytes, bytes]:
-    """Keyword and text of a PNG's text chunk; an empty text where it cannot be unpacked."""
+    """The keyword and the text of a PNG's text chunk; the text is empty where it cannot be decompressed."""
     name, _, text = content.partition(b"\0")
     if name not in (b"XML:com.adobe.xmp", b"Raw profile type exif"):
         return name, b""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,19 @@ def data_of(s: Settings, own: Record | None = None, progress: Progress | None = 
     Raises:
         DataError: the data cannot be read, or nothing is left to train on or to evaluate on.
     """
+    return _in_roles(s, lambda stored: own or inherited(s, stored), progress)
+
+
+def _in_roles(s: Settings, find: Callable[[Dataset], Record | None], progress: Progress | None = None) -> Dataset:
+    """Load the data set of some settings, with its images in the roles that a record gives them.
+
+    Args:
+        s: the settings.
+        find: from the data set as it is stored to the record of its images.
+        progress: called with (files read, files to read) where files are read for the first time.
+    """
     stored = load_stored(s.data, resize=s.resize, on_bad=s.on_bad, channels=s.channels, progress=progress)
-    return described(with_roles(stored, s.val, split_seed(s), own or inherited(s, stored)))
+    return described(with_roles(stored, s.val, split_seed(s), find(stored)))
 
 
 def inherited(s: Settings, data: Dataset) -> Record | None:
@@ -194,10 +206,8 @@ def as_parent(merged: Origins, run: str | Path, data: Dataset | None) -> tuple[S
     if data is None:
         p = model.preprocessing
         s = s.replace(resize=p.resize, channels=s.channels or p.channels)
-        stored = load_stored(s.data, resize=p.resize, on_bad=s.on_bad, channels=s.channels)
-        data = described(
-            with_roles(stored, s.val, split_seed(s), known_to(model, stored, merged.settings.split_seed is not None))
-        )
+        decided = merged.settings.split_seed is not None
+        data = _in_roles(s, lambda stored: known_to(model, stored, decided))
         if Path(s.data).exists():
             data.source = str(Path(s.data).resolve())
     elif (record := known_to(model, data)) is not None:
