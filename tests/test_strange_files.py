@@ -62,6 +62,7 @@ def test_another_networks_weights_are_refused_with_the_network_they_are_of(podiu
     assert podium("import", "torchvision:resnet18", file, "-o", tmp_path / "out").code == 0
 
 
+@pytest.mark.slow
 def test_weights_of_another_depth_or_library_are_recognised(resnet20, tmp_path):
     for said in ("akamaster:resnet32", "keras:ResNet50"):
         with pytest.raises(ModelFileError) as caught:
