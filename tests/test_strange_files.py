@@ -269,7 +269,8 @@ def test_a_network_of_two_or_four_channels_is_refused_where_images_are_files(cha
     assert library.load(tmp_path / "odd").model(torch.zeros(1, channels, 32, 32)).shape == (1, 2)
 
 
-@pytest.mark.parametrize("source", sampled(["akamaster:resnet20", "caffe"], 1))
+@pytest.mark.parametrize("source", ["akamaster:resnet20", "caffe"])
+@pytest.mark.slow
 def test_grey_images_are_answered_as_the_colour_network_answers_them_shown_in_colour(
     resnet20, tmp_path, source, monkeypatch
 ):
