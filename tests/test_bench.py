@@ -38,7 +38,8 @@ def exported(run, other, tmp_path_factory):
     return folder / "run.onnx", folder / "other.onnx"
 
 
-@pytest.mark.parametrize("data", [(), pytest.param(("--data", "digits"), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("data", [(), ("--data", "digits")])
+@pytest.mark.slow
 def test_targets_of_different_sizes_are_each_timed_at_their_own(podium, run, other, exported, data, monkeypatch):
     monkeypatch.setattr(bench, "onnx_bytes", lambda *_: 1 / 0)  # to export each once more would take its time
     targets = [exported[1], "lenet5_modern", run.path, exported[0], "lenet5", *([other] if data else [])]

@@ -247,6 +247,7 @@ def test_check_lists_what_is_wrong_and_says_so_in_its_exit_code(podium, picture,
     assert "2 problems" in plain.out
 
 
+@pytest.mark.slow
 def test_import_writes_a_bundle_and_never_over_one(podium, shared, tmp_path, picture):
     file = shared / "data" / "weights" / "resnet20-12fca82f.th"
     if not file.exists():

@@ -79,6 +79,7 @@ def test_the_same_again_repeats_nothing(comparison):
     assert str(comparison / "report.html") in again.stdout
 
 
+@pytest.mark.slow
 def test_a_killed_comparison_goes_on_where_it_was(comparison, tmp_path):
     out = tmp_path / "board"
     assert inside(*COMPARE, "-m", "lenet5_modern", "-o", out).returncode == 0

@@ -60,7 +60,8 @@ def process(words, out):
 @pytest.mark.skipif(
     not Path("/proc/self/status").is_file(), reason="needs /proc, which says how much memory a process had"
 )
-@pytest.mark.parametrize(("network", "batch"), sampled(CASES, 1))
+@pytest.mark.parametrize(("network", "batch"), CASES)
+@pytest.mark.slow
 def test_memory_is_foreseen_within_a_third_and_what_training_adds_within_a_factor_of_two_and_a_half(
     tmp_path, network, batch
 ):

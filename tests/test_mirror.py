@@ -120,6 +120,7 @@ def few(split, each=120):
 
 
 @pytest.mark.parametrize(("name", "flip"), [("mnist", False), ("fashion-mnist", True)])
+@pytest.mark.slow
 def test_the_images_of_a_set_say_what_those_say_who_know_it(shared, tmp_path, name, flip):
     """As a folder of PNGs, which is what the images say; and as the files of the set, which is known."""
     data = read_arrays(str(shared / "data" / name))

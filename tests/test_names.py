@@ -13,6 +13,7 @@ from PIL import Image
 
 import podium as library
 from command import inside, one_error
+from conftest import sampled
 from podium.data.dataset import Dataset, Split
 from podium.data.images import ArrayImages
 from podium.errors import DataError
@@ -68,7 +69,7 @@ def test_a_class_in_an_archive_whose_name_is_not_utf8_is_decoded_and_said(tmp_pa
     assert json.loads((tmp_path / "run/card.json").read_text(encoding="utf-8"))["classes"] == ["caf\u00e9", "tea"]
 
 
-@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("odd", sampled(ODD, 2))
 def test_data_runs_and_photos_may_have_any_name(tmp_path, odd, monkeypatch):
     """The data's folder, the one above it, the photos and the run: trained, gone on with, reported, predicted."""
     monkeypatch.chdir(tmp_path)

@@ -103,6 +103,7 @@ def test_an_adapted_first_convolution_answers_the_same_picture_alike():
             assert torch.allclose(net(grey.expand(-1, channels, -1, -1)), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_files_without_a_classifier_take_a_fresh_one(tmp_path):
     layers = [layer for layer in fixture_layers("ResNet50") if layer[0] != "predictions"]
     write_keras(tmp_path / "notop.h5", layers)

@@ -24,6 +24,7 @@ def card_in(folder: Path) -> dict:
     return json.loads((folder / "card.json").read_text())
 
 
+@pytest.mark.slow
 def test_every_step_from_fine_tuning_to_export_names_the_weights_it_came_from(run, tmp_path, monkeypatch):
     pytest.importorskip("torch_pruning", reason="needs the extra `prune`")
     monkeypatch.setattr(shrink, "SECONDS", 0.01)

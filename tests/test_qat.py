@@ -98,6 +98,7 @@ def hostile(run, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_network_that_int8_harms_is_used_to_it_after_fine_tuning(podium, hostile, run, tmp_path):
     words = ("quantize", hostile, "digits", "-o", "q", "--tolerance", 0.03, "--seconds", 0.01)
     said = podium(*words, "--epochs", 3, "--json")

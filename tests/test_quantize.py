@@ -72,6 +72,7 @@ def test_one_that_forgets_is_not_left_and_the_run_stays(podium, run, tmp_path, m
     assert {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_openvinos_int8_by_nncf(podium, run, picture, tmp_path):
     pytest.importorskip("nncf")
     said = podium(

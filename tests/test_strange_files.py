@@ -62,6 +62,7 @@ def test_another_networks_weights_are_refused_with_the_network_they_are_of(podiu
     assert podium("import", "torchvision:resnet18", file, "-o", tmp_path / "out").code == 0
 
 
+@pytest.mark.slow
 def test_weights_of_another_depth_or_library_are_recognised(resnet20, tmp_path):
     for said in ("akamaster:resnet32", "keras:ResNet50"):
         with pytest.raises(ModelFileError) as caught:
@@ -268,7 +269,8 @@ def test_a_network_of_two_or_four_channels_is_refused_where_images_are_files(cha
     assert library.load(tmp_path / "odd").model(torch.zeros(1, channels, 32, 32)).shape == (1, 2)
 
 
-@pytest.mark.parametrize("source", sampled(["akamaster:resnet20", "caffe"], 1))
+@pytest.mark.parametrize("source", ["akamaster:resnet20", "caffe"])
+@pytest.mark.slow
 def test_grey_images_are_answered_as_the_colour_network_answers_them_shown_in_colour(
     resnet20, tmp_path, source, monkeypatch
 ):

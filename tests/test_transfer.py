@@ -202,6 +202,7 @@ def test_cached_features_resume_with_the_same_bits(run, tmp_path):
     assert (out / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_peers_file_is_where_a_run_starts(shared, tmp_path):
     file = shared / "data" / "weights" / "resnet20-12fca82f.th"
     data = blobs("abcd")
