@@ -330,6 +330,8 @@ OTHER = {
     "se_relu": True,
     "shortcut": "none",
     "resnetv2_18.shortcut": "A",
+    "resnetv2_50.shortcut": "A",
+    "resnetv2_164.shortcut": "A",
     "six": True,
     "stem_width": 32,
     "stride_in": "1x1",
