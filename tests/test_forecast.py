@@ -14,11 +14,12 @@ import podium as library
 from command import CONTEXT
 from conftest import sampled
 from podium.models.convnet import ConvNet
-from podium.settings import Settings, duration
+from podium.settings import Settings
 from podium.training import loop, plan
 from podium.training import step as step_of
 from podium.training.autotune import fastest, forecast, trial
 from podium.training.autotune.forecast import Pace, at_least, format_seconds
+from podium.units import parse_duration
 from podium.weights.create import create_model
 
 WORDS = ["digits", "--steps", "1", "--amp", "off", "--image-size", "32"]
@@ -156,7 +157,7 @@ def test_a_budget_has_the_most_steps_that_fit(seconds, pace, per_epoch):
 )
 def test_a_budget_is_said_as_it_is_given(seconds, text):
     assert at_least(seconds) == text
-    assert seconds <= duration("duration", text)[0] <= seconds * 1.5 + 1
+    assert seconds <= parse_duration("duration", text)[0] <= seconds * 1.5 + 1
 
 
 class Machine:
@@ -228,7 +229,7 @@ def test_less_than_an_epoch_is_said_before_the_first_step(small_set, tmp_path, m
     assert record.levelname == "WARNING"
     assert said.startswith("budget: one epoch takes at least")
     assert "for lenet5_modern; 15s is" in said
-    least = duration("duration", said.split("at least ")[1].split()[0])[0]
+    least = parse_duration("duration", said.split("at least ")[1].split()[0])[0]
     assert 25 < least < 45
     again = library.train("lenet5_modern", small_set, tmp_path / "again", budget=f"{least:g}s")
     assert again.result["epochs"] >= 1

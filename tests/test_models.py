@@ -330,6 +330,8 @@ OTHER = {
     "se_relu": True,
     "shortcut": "none",
     "resnetv2_18.shortcut": "A",
+    "resnetv2_50.shortcut": "A",
+    "resnetv2_164.shortcut": "A",
     "six": True,
     "stem_width": 32,
     "stride_in": "1x1",
@@ -432,3 +434,14 @@ def test_registry_finds_names_and_says_the_closest():
         create_model("lenet5", in_chans=0)
     with pytest.raises(ValueError, match="two architectures"):
         register(nn.Module, {"lenet5": {}})
+
+
+@pytest.mark.parametrize(
+    ("name", "argument"),
+    [("resnet18", {"shortcut": "Z"}), ("lenet5_modern", {"pool": "mean"}), ("alexnet", {"init": "glorot"})],
+)
+def test_a_value_that_an_argument_does_not_have_is_refused_by_name(name, argument):
+    (key, value) = next(iter(argument.items()))
+    with pytest.raises(UsageError, match=f"{name}: {key}='{value}'") as refused:
+        create_model(name, **argument)
+    assert "give one of '" in refused.value.fix

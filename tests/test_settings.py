@@ -6,8 +6,9 @@ import pytest
 
 from podium.api.settings_fields import DistillFields, SettingsFields
 from podium.errors import UsageError
-from podium.settings import FIELDS, TYPES, Settings, duration, merge, read_file, to_steps, write_file
+from podium.settings import FIELDS, TYPES, Settings, merge, read_file, write_file
 from podium.training.recipes.named import RECIPES, settings_of
+from podium.units import parse_duration, to_steps
 
 
 def test_order_is_defaults_recipe_file_flags(tmp_path):
@@ -74,13 +75,13 @@ def test_written_settings_read_back_the_same(tmp_path, name):
 
 
 def test_durations():
-    assert duration("duration", "10m") == (600.0, "s")
-    assert duration("duration", "1.5h") == (5400.0, "s")
+    assert parse_duration("duration", "10m") == (600.0, "s")
+    assert parse_duration("duration", "1.5h") == (5400.0, "s")
     assert to_steps("duration", "3ep", 11) == 33
     assert to_steps("warmup", "10%", 11, 200) == 20
     for text in ("10", "ten", "-3ep", "5%", "0s", ""):
         with pytest.raises(UsageError):
-            duration("duration", text)
+            parse_duration("duration", text)
 
 
 def test_epochs_steps_and_budget_are_words_for_duration():

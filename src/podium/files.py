@@ -7,12 +7,12 @@ import errno
 import hashlib
 import itertools
 import json
+import logging
 import math
 import os
 import shlex
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -280,8 +280,8 @@ def sync_folder(folder: Path) -> None:
 def _warn_unsynced(folder: Path, error: OSError) -> None:
     if "sync" not in _warned:
         _warned.add("sync")
-        text = f"warning: {folder} cannot be synced ({error.strerror}): a power cut may cost what was written last"
-        print(text, file=sys.stderr)
+        text = f"{folder} cannot be synced ({error.strerror}): a power cut may cost what was written last"
+        logging.getLogger("podium").warning(text)
 
 
 def cache_folder() -> Path:

@@ -48,7 +48,7 @@ def lock(handle: int) -> bool | None:
     """Take the lock of an open file or folder, which the system gives back when it is closed or the process ends.
 
     Returns:
-        Whether it was free; None where the system has no such locks.
+        Whether it was free; None where the system or the file system has no such locks.
     """
     try:
         import fcntl
@@ -56,8 +56,10 @@ def lock(handle: int) -> bool | None:
         return None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # held by another process, or a file system without locks
+    except BlockingIOError:  # another process holds it
         return False
+    except OSError:  # some network file systems have no locks
+        return None
     return True
 
 

@@ -18,10 +18,6 @@ from podium.errors import UsageError
 from podium.files import write_text
 from podium.settings_checks import RANGES, check, check_range, check_sense
 from podium.settings_checks import skips as skips
-from podium.units import parse_duration
-from podium.units import to_steps as to_steps
-
-duration = parse_duration  # its name in the rooms that read a setting's length
 
 
 def option(

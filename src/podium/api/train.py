@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Unpack
@@ -28,6 +28,8 @@ from podium.training.loop import train as run_training
 from podium.training.plan import Plan
 from podium.training.recipes.named import settings_of
 from podium.training.run import Progress
+
+logger = logging.getLogger("podium")
 
 
 @public
@@ -119,7 +121,7 @@ def train_and_report(
     before = bool(more.get("resume")) and RunFolder(out).intact
     run = run_training(merged.settings, out, origin=merged.origin, callbacks=callbacks, **more)
     if before and leads():
-        print(left_as_it_is(run), file=sys.stderr)
+        logger.info(left_as_it_is(run))
     if plans:  # there is no plan if the run was finished before, or if another process writes the report
         report_run(run, plans[0].data)
     elif leads() and not (run / REPORT).is_file():  # the run was killed between its result and its report

@@ -7,6 +7,8 @@ import functools
 import importlib
 import inspect
 import pkgutil
+import types
+import typing
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -68,6 +70,25 @@ class Architecture:
         """The family's own arguments by name, in the order of their declaration, with the family's defaults."""
         parameters = inspect.signature(self.design or self.build).parameters
         return {name: each.default for name, each in parameters.items() if name not in COMMON}
+
+    @property
+    def choices(self) -> dict[str, tuple[Any, ...]]:
+        """The values that are allowed, for those of the family's own arguments whose type is a `Literal`."""
+        source = self.design or (self.build.__init__ if isinstance(self.build, type) else self.build)  # type: ignore[misc]
+        hints = {name: hint for name, hint in typing.get_type_hints(source).items() if name in self.own}
+        allowed = {name: _literals(hint) for name, hint in hints.items()}
+        return {name: values for name, values in allowed.items() if values}
+
+
+def _literals(hint: Any) -> tuple[Any, ...]:
+    """The values of a `Literal`, or of one in a union, with None where the union has it."""
+    if typing.get_origin(hint) is typing.Literal:
+        return typing.get_args(hint)
+    parts = (
+        typing.get_args(hint) if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union else ()
+    )
+    values = tuple(value for part in parts for value in _literals(part))
+    return (*values, None) if values and types.NoneType in parts else values
 
 
 _REGISTRY: dict[str, Architecture] = {}
@@ -162,6 +183,9 @@ def build_model(
             otherwise = f"it takes {', '.join(known.own)}" if known.own else "leave it out"
             fix = meant(key, [*known.own, *given, "small", "weights"], otherwise)
             raise UsageError(f"{name} has no argument {key!r}", fix)
+        allowed = known.choices.get(key)
+        if allowed is not None and arguments[key] not in allowed:
+            raise UsageError(f"{name}: {key}={arguments[key]!r}", f"give one of {', '.join(map(repr, allowed))}")
     form = {"small": small} if has_small else {}
     own = {**known.arguments, **arguments}
     net = known.build(**given, **form, **({"design": known.design(**own)} if known.design else own))

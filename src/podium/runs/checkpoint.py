@@ -23,7 +23,7 @@ from podium.data.readers import Readers
 from podium.errors import MachineError, ModelFileError
 from podium.files import atomic, fault, sync_folder
 from podium.runs.tensors import safetensors_parts, sha256
-from podium.settings import duration
+from podium.units import parse_duration
 from podium.weights.match import refuse_not_finite
 
 MAGIC = b"podium-checkpoint"
@@ -112,7 +112,7 @@ def pause(requested: str | None, took: float) -> float:
         requested: the setting `checkpoint_every`; None: a minute, or longer where saving takes more than 3 % of that.
         took: seconds that saving the previous one took.
     """
-    return duration("checkpoint_every", requested)[0] if requested is not None else max(USUAL, took / SHARE)
+    return parse_duration("checkpoint_every", requested)[0] if requested is not None else max(USUAL, took / SHARE)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -16,6 +15,7 @@ from zipfile import BadZipFile
 
 from podium.errors import MachineError, ModelFileError, UsageError
 from podium.files import PIN, UNFINISHED, disk_error, json_text, shell_word, sync, write_atomic, write_json
+from podium.platform import lock
 from podium.settings import read_file
 
 if TYPE_CHECKING:
@@ -175,16 +175,13 @@ class RunFolder:
             MachineError: another process holds it.
         """
         with (self / ".lock").open("a+b", buffering=0) as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            taken = lock(file.fileno())
+            if taken is False:
                 file.seek(0)
                 holder = file.read().decode(errors="replace").strip() or "another process"
-                raise MachineError(
-                    f"{self.path}: in use by {holder}", "wait for it, or name another folder with -o"
-                ) from None
-            except OSError as error:  # some network file systems have no locks
-                logger.warning(f"{self.path} cannot be locked ({error.strerror}): start nothing else there")
+                raise MachineError(f"{self.path}: in use by {holder}", "wait for it, or name another folder with -o")
+            if taken is None:
+                logger.warning(f"{self.path} cannot be locked on this system: start nothing else there")
             with suppress(OSError):  # on a full disk the lock holds without the name of its holder
                 file.truncate(0)
                 file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())

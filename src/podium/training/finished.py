@@ -19,11 +19,12 @@ from podium.files import shell_word
 from podium.runs import bundle, checkpoint
 from podium.runs.folder import LOG, PREDICTIONS, RESULT, SETTINGS, RunFolder
 from podium.runs.recommended import REQUEST
-from podium.settings import Settings, duration, read_file
+from podium.settings import Settings, read_file
 from podium.training.autotune.fastest import set_memory_format
 from podium.training.distributed.parallel import Ranks
 from podium.training.images import data_of, refuse_other_images
 from podium.training.result import evaluate_together, write_result
+from podium.units import parse_duration
 
 logger = logging.getLogger("podium")
 
@@ -113,7 +114,7 @@ def drop_checkpoints(folder: RunFolder, keep: bool) -> None:
 def left_as_it_is(folder: RunFolder) -> str:
     """Return a note for whoever resumes a finished run, with the command that trains it longer."""
     length = next(iter(folder.rows()), {}).get("duration") or read_file(folder / SETTINGS)["duration"]
-    return f"note: {shell_word(folder.path)} is finished and left as it is; to train longer: {longer(folder, length)}"
+    return f"{shell_word(folder.path)} is finished and left as it is; to train longer: {longer(folder, length)}"
 
 
 def another_length(folder: RunFolder | None, had: str, requested: str) -> str:
@@ -126,7 +127,7 @@ def another_length(folder: RunFolder | None, had: str, requested: str) -> str:
     """
     if folder is None:
         return "resume it as it was, or start another from its weights: --weights"
-    (before, unit), (now, other) = duration("duration", had), duration("duration", requested)
+    (before, unit), (now, other) = parse_duration("duration", had), parse_duration("duration", requested)
     rest = f"{now - before:.15g}{unit}" if unit == other and now > before else requested
     more = f"train longer from its weights: {longer(folder, rest)}"
     if folder.finished:
@@ -141,7 +142,7 @@ def longer(folder: RunFolder, length: str) -> str:
         folder: of the run.
         length: how much longer, as settings have a duration.
     """
-    settings, (value, unit) = read_file(folder / SETTINGS), duration("duration", length)
+    settings, (value, unit) = read_file(folder / SETTINGS), parse_duration("duration", length)
     flag = LENGTHS[unit].format(math.ceil(value) if unit == "ep" else value)
     run, data = shell_word(folder.path), shell_word(settings.get("data") or "DATA")
     config = shell_word(folder / SETTINGS)

@@ -10,12 +10,13 @@ import torch
 
 from podium.errors import UsageError
 from podium.models.convnet import ConvNet
-from podium.settings import Settings, duration, to_steps
+from podium.settings import Settings
 from podium.training.autotune.batch_size import largest_batch
 from podium.training.autotune.fastest import CANDIDATES, fastest_setting, set_memory_format
 from podium.training.autotune.trial import out_of_memory
 from podium.training.defaults import default_batch
 from podium.training.distributed.parallel import Ranks
+from podium.units import parse_duration, to_steps
 
 if TYPE_CHECKING:
     from podium.training.plan import Plan
@@ -54,7 +55,7 @@ def fit_to_machine(net: ConvNet, s: Settings, device: torch.device, macs: int, i
     usual = s.replace(batch_size=batch // ranks.world)
     chosen = CANDIDATES[0]
     if ranks.leads:
-        value, unit = duration("duration", s.duration)
+        value, unit = parse_duration("duration", s.duration)
         within = TUNING_SHARE * value if unit == "s" else math.inf
         steps = _expected_steps(s.replace(batch_size=batch), images)
         chosen = fastest_setting(net, usual, device, macs, steps, within=within)
@@ -82,7 +83,7 @@ def _check_parts(images: int, accumulate: int, devices: int) -> None:
 
 def _expected_steps(s: Settings, images: int) -> float:
     """Return about how many steps a run has, in which timing the candidates must pay for itself."""
-    value, unit = duration("duration", s.duration)
+    value, unit = parse_duration("duration", s.duration)
     if unit == "s":
         return math.inf if value >= WORTH_TUNING else 0
     return to_steps("duration", s.duration, max(1, images // int(s.batch_size or 1)))

@@ -22,7 +22,7 @@ from podium.files import fault, shell_word
 from podium.models.convnet import ConvNet
 from podium.runs import bundle
 from podium.runs.folder import SETTINGS, RunFolder
-from podium.settings import DEFAULT, Origin, Settings, duration, skips, write_file
+from podium.settings import DEFAULT, Origin, Settings, skips, write_file
 from podium.training.autotune.fastest import set_memory_format
 from podium.training.autotune.forecast import steps_of
 from podium.training.autotune.trial import denormals_flushed
@@ -40,6 +40,7 @@ from podium.training.run import Progress, Run
 from podium.training.step import forward_backward
 from podium.training.threads import computing_with, decide_threads
 from podium.training.transfer.features import TrainedPart, trained_part
+from podium.units import parse_duration
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,7 @@ def _fit(plan: Plan, part: TrainedPart, folder: RunFolder, request: _Request, le
     """Train a prepared run to its end, from its start or from its checkpoint; `length` is its duration as requested."""
     run = Run(plan, part, folder, request.callbacks.progress or (lambda *_: None))
     run.begin(length, given=request.net is not None)
-    with stop_signals(duration("grace", plan.settings.grace)[0]) as stop:
+    with stop_signals(parse_duration("grace", plan.settings.grace)[0]) as stop:
         while not run.done:
             if not run.evaluation_due:
                 _train_epoch(run, stop)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from podium.models.convnet import ConvNet
-from podium.settings import Settings, to_steps
+from podium.settings import Settings
+from podium.units import to_steps
 
 
 def _eager(kind: Any) -> Any:

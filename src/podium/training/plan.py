@@ -26,7 +26,7 @@ from podium.evaluation.evaluate import evaluation_batch
 from podium.models.convnet import ConvNet
 from podium.models.forms import SMALL_UP_TO, form
 from podium.models.registry import architecture, build_model
-from podium.settings import Settings, duration
+from podium.settings import Settings
 from podium.training.defaults import LARGEST_BATCH, default_rate, recipe_batch
 from podium.training.distributed.parallel import ALONE, Ranks
 from podium.training.distributed.sync_norm import synchronize
@@ -42,6 +42,7 @@ from podium.training.transfer.source import (
     read_source,
     read_teacher,
 )
+from podium.units import parse_duration
 
 
 @dataclass
@@ -338,7 +339,7 @@ def _without_effect(requested: Settings, s: Settings, images: int) -> list[str]:
     lines = []
     if requested.small and not s.small:
         lines.append(f"note: small does nothing here: {s.model} has one form only")
-    if duration("duration", s.duration)[0] == 0:
+    if parse_duration("duration", s.duration)[0] == 0:
         lines.append("note: nothing is trained in no time: the network is evaluated as it is")
     if isinstance(s.batch_size, int) and s.batch_size > images:
         lines.append(f"note: batch_size {s.batch_size:,} is more than there are: a step takes all {images:,} images")

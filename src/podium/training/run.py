@@ -19,13 +19,13 @@ from podium.evaluation.evaluate import Outputs
 from podium.models.convnet import ConvNet
 from podium.runs import bundle, checkpoint
 from podium.runs.folder import RunFolder
-from podium.settings import to_steps
 from podium.training.optim import EMA, learning_rate, make_optimizer
 from podium.training.plan import Plan
 from podium.training.result import card, check_disk
 from podium.training.stalls import StallDetector
 from podium.training.transfer.features import TrainedPart
 from podium.training.transfer.source import frozen_parts
+from podium.units import to_steps
 from podium.weights.load import load_state
 
 # Called after every step with (steps done, steps in all, what to show) and after every epoch with its log row.

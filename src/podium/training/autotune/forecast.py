@@ -14,12 +14,13 @@ import torch
 from podium.data.loader import Loader
 from podium.errors import UsageError
 from podium.models.convnet import ConvNet
-from podium.settings import Settings, duration, to_steps
+from podium.settings import Settings
 from podium.training.autotune.trial import Trial, memory_in_use
 from podium.training.fitting import within_memory
 from podium.training.optim import EMA
 from podium.training.plan import Plan
 from podium.training.transfer.features import TrainedPart
+from podium.units import parse_duration, to_steps
 
 SAMPLE = 0.05  # share of a time budget that may go into timing, half of it into steps
 FEW, MANY = 1, 2  # first steps that are not counted: at least, and where there are more
@@ -129,7 +130,7 @@ def steps_of(plan: Plan, part: TrainedPart | None = None, spent: float = 0.0) ->
         UsageError: not even one step fits into the budget.
     """
     s, per_epoch = plan.settings, len(plan.train)
-    value, unit = duration("duration", s.duration)
+    value, unit = parse_duration("duration", s.duration)
     if unit != "s":
         return to_steps("duration", s.duration, per_epoch)
     begun = time.monotonic()
@@ -195,7 +196,7 @@ def forecast(plan: Plan) -> dict[str, Any]:
     s, per_epoch, batch = plan.settings, len(plan.train), plan.train.batch_size
     held, pace = within_memory(plan, lambda: (memory(plan), measured(plan, MOST_SECONDS)))
     step, evaluation = pace.step, pace.evaluation
-    value, unit = duration("duration", s.duration)
+    value, unit = parse_duration("duration", s.duration)
     # A run under a time budget also pays for reading its data, which is not known yet, and for timing these steps.
     steps = (
         to_steps("duration", s.duration, per_epoch)

@@ -9,9 +9,10 @@ from typing import Any
 
 from podium.calls import number_of
 from podium.errors import UsageError, closest
-from podium.settings import DEFAULT, FLAG, Origin, Origins, duration, merge, read_file
+from podium.settings import DEFAULT, FLAG, Origin, Origins, merge, read_file
 from podium.training.recipes.articles import ARTICLES
 from podium.training.recipes.papers import PAPERS, Recipe
+from podium.units import parse_duration
 
 OURS: dict[str, Recipe] = {
     "quick": Recipe(
@@ -157,7 +158,7 @@ def length_of(flags: dict[str, Any]) -> dict[str, Any]:
         raise UsageError(f"{words[0]}: {value!r} is a text", f"give the number: {number}")
     whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if words[0] == "budget":
-        duration("budget", text := str(value))
+        parse_duration("budget", text := str(value))
     elif words[0] == "steps":
         if not whole or value < 0:
             raise UsageError(f"steps: {value!r}", "give a whole number, at least 1")

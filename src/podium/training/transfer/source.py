@@ -21,7 +21,8 @@ from podium.models.registry import rebuild
 from podium.runs import bundle
 from podium.runs.bundle import Bundle
 from podium.runs.recommended import run_of
-from podium.settings import Settings, to_steps
+from podium.settings import Settings
+from podium.units import to_steps
 from podium.weights.download import official
 from podium.weights.load import adapt_channels, statistics
 
