@@ -97,7 +97,8 @@ def test_a_plan_says_what_to_expect_and_leaves_nothing(podium, tmp_path):
     held = plan["memory_mb"]
     assert held["gradients"] == pytest.approx(held["weights"], abs=0.2)
     assert held["optimizer"] == pytest.approx(2 * held["weights"], abs=0.3)
-    assert plan["seconds"] == pytest.approx(4 * plan["epoch_seconds"], rel=0.1, abs=0.1)
+    end = 0.3  # seconds that the result and the report take, about; a checkpoint of this size takes next to none
+    assert plan["seconds"] == pytest.approx(4 * plan["epoch_seconds"] + end, rel=0.1, abs=0.1)
     assert plan["images_per_second"] == pytest.approx(64 / plan["step_seconds"], rel=0.02)
     rows = {row["devices"]: row for row in plan["scaling"]}
     assert list(rows) == [2, 4, 8]

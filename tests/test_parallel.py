@@ -209,7 +209,7 @@ def test_another_number_of_processes_is_refused_or_marked(lost, tmp_path):
     assert done.returncode == 0, done.stderr
     assert not result(here)["bit_comparable"]
     assert result(here)["steps"] == 14
-    assert "not comparable to the bit" in (here / "report.html").read_text()
+    assert "not bit-comparable with another run" in (here / "report.html").read_text()
 
 
 @pytest.mark.slow

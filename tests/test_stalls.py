@@ -115,13 +115,13 @@ def test_an_image_smaller_than_the_network_needs_is_refused_before_training(podi
 
 
 def test_what_the_library_logs_is_printed_by_the_command_line_alone(podium, monkeypatch):
-    from podium.cli import networks
+    from podium.cli import models
 
-    def models(arguments):
+    def run(arguments):
         logging.getLogger("podium").warning("of something")
         logging.getLogger("podium").info("on something")
         return 0
 
-    monkeypatch.setattr(networks, "models", models)
+    monkeypatch.setattr(models, "run", run)
     assert podium("models").err == "warning: of something\nnote: on something\n"
     assert logging.getLogger("podium").handlers == []

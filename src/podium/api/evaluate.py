@@ -33,7 +33,7 @@ def evaluate(
     split: str | None = None,
     limit: int | None = None,
     workers: int = 2,
-    crops: int | str = 1,
+    crops: Any = 1,
     split_seed: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
