@@ -30,7 +30,7 @@ def one() -> dict[str, float]:
     from podium.settings import Settings
     from podium.training.distributed.parallel import Objective
     from podium.training.optim import make_optimizer, set_learning_rate
-    from podium.training.plan import prepare
+    from podium.training.prepare import prepare
     from podium.training.recipes.named import settings_of
     from podium.training.step import forward_backward
 

@@ -38,7 +38,7 @@ def ours(data: str, name: str, side: int, batch: int, seconds: float) -> dict[st
     from podium.settings import Settings
     from podium.training.distributed.parallel import Objective
     from podium.training.optim import make_optimizer, set_learning_rate
-    from podium.training.plan import prepare
+    from podium.training.prepare import prepare
     from podium.training.step import forward_backward
     from podium.weights.create import create_model
 

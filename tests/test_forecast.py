@@ -15,7 +15,7 @@ from command import CONTEXT
 from conftest import sampled
 from podium.models.convnet import ConvNet
 from podium.settings import Settings
-from podium.training import loop, plan
+from podium.training import loop, prepare
 from podium.training import step as step_of
 from podium.training.autotune import fastest, forecast, trial
 from podium.training.autotune.forecast import Pace, at_least, format_seconds
@@ -176,13 +176,13 @@ class Machine:
         monkeypatch.setattr(ConvNet, "forward", self.forward(ConvNet.forward))
         for room in (loop, trial):
             monkeypatch.setattr(room, "forward_backward", self.trained(step_of.forward_backward))
-        honest = plan.data_of
+        honest = prepare.data_of
 
         def read(*words, **more):
             self.now += reading
             return honest(*words, **more)
 
-        monkeypatch.setattr(plan, "data_of", read)
+        monkeypatch.setattr(prepare, "data_of", read)
 
     def forward(self, honest):
         def answer(net, x):

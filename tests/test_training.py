@@ -19,7 +19,7 @@ from podium.settings import Settings
 from podium.training.defaults import default_batch, default_rate
 from podium.training.losses import cross_entropy
 from podium.training.optim import EMA, learning_rate, make_optimizer
-from podium.training.plan import prepare
+from podium.training.prepare import prepare
 
 
 def rates(total=100, per_epoch=10, **settings):

@@ -26,7 +26,7 @@ from podium.evaluation.metrics import summarize
 from podium.models.forms import form, small_without_data
 from podium.runs.folder import RunFolder
 from podium.settings import Settings
-from podium.training.plan import prepare
+from podium.training.prepare import prepare
 
 
 def timed(*_, **__):

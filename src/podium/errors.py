@@ -15,6 +15,10 @@ EXTRAS = {
 }
 
 
+# The fix where too little memory, or too many open files, are left to read an image.
+STARVED = "take fewer --workers, or end other programs, and run the same again; of a run, with --resume"
+
+
 class PodiumError(Exception):
     """An error a person can fix: one line says what is wrong, one says how to fix it.
 

@@ -12,6 +12,7 @@ from podium.calls import public
 from podium.data.dataset import Dataset, Split
 from podium.data.loader import Loader
 from podium.data.sampling import stratified
+from podium.devices import pick_device
 from podium.errors import DataError, UsageError
 from podium.evaluation.crops import parse_crops
 from podium.evaluation.evaluate import Outputs
@@ -22,7 +23,6 @@ from podium.runs.bundle import Bundle
 from podium.runs.folder import SETTINGS
 from podium.settings import read_file
 from podium.training.images import evaluated_on
-from podium.training.plan import pick_device
 
 
 @public

@@ -108,7 +108,7 @@ def _show_settings(merged: Origins, json: bool) -> None:
 def _show_plan(settings: Settings, json: bool) -> None:
     """What --plan prints: the time, memory and speed to expect."""
     from podium.training.autotune.forecast import forecast, format_forecast
-    from podium.training.plan import prepare
+    from podium.training.prepare import prepare
     from podium.training.threads import computing_with
 
     with computing_with(settings.threads):

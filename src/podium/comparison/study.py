@@ -28,7 +28,7 @@ from podium.training.idle import refuse_decided
 from podium.training.images import data_of, inherited, split_seed
 from podium.training.interrupt import Stopped
 from podium.training.loop import Callbacks, train
-from podium.training.plan import form_for
+from podium.training.prepare import form_for
 from podium.training.resume import NOT_COMPARED
 from podium.training.run import Progress
 from podium.units import parse_duration

@@ -19,7 +19,7 @@ from podium.models.convnet import ConvNet, meta
 from podium.models.registry import architecture, rebuild
 from podium.runs.folder import RunFolder
 from podium.settings import Origin, Settings, moved
-from podium.training.plan import prepare
+from podium.training.prepare import prepare
 
 WIDTHS = ("width", "group_width", "stem_width")  # what families call the channels they start with
 DEPTHS = ("units", "layers")  # and the blocks of each stage

@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from podium.data.depth import WHITE, deep_colour, raw_mode, scaled
 from podium.data.metadata import orientation, without_metadata
-from podium.errors import ImageError, MachineError, PodiumError, UsageError
+from podium.errors import STARVED, ImageError, MachineError, PodiumError, UsageError
 
 # Pillow's warnings say nothing new: damaged EXIF counts as none, and `MAX_PIXELS` limits the size.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
@@ -29,7 +29,6 @@ RESIZES = ("crop", "pad", "stretch")
 INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 CHANNEL_ORDERS = ("rgb", "bgr")
 MAX_PIXELS = 50_000_000  # by the header, before anything is decoded
-STARVED = "take fewer --workers, or end other programs, and run the same again; of a run, with --resume"
 JPEGS = ("JPEG", "MPO")  # MPO: a JPEG with further pictures behind it, which phones write
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

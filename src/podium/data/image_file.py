@@ -8,9 +8,8 @@ import stat as kinds
 from dataclasses import dataclass
 from pathlib import Path
 
-from podium.data.decode import STARVED
 from podium.data.names import show
-from podium.errors import DataError, MachineError
+from podium.errors import STARVED, DataError, MachineError
 from podium.platform import read_at
 
 STARVING = (errno.ENOMEM, errno.EMFILE, errno.ENFILE)  # no fault of the file: too little memory, too many open files

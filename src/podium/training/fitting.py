@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import torch
 
@@ -16,10 +16,8 @@ from podium.training.autotune.fastest import CANDIDATES, fastest_setting, set_me
 from podium.training.autotune.trial import out_of_memory
 from podium.training.defaults import default_batch
 from podium.training.distributed.parallel import Ranks
+from podium.training.plan import Plan
 from podium.units import parse_duration, to_steps
-
-if TYPE_CHECKING:
-    from podium.training.plan import Plan
 
 T = TypeVar("T")
 

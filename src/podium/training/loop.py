@@ -33,7 +33,8 @@ from podium.training.finished import drop_checkpoints, make_again, only_weights_
 from podium.training.fitting import within_memory
 from podium.training.interrupt import StopFlag, Stopped, stop_signals
 from podium.training.optim import set_learning_rate
-from podium.training.plan import Plan, prepare
+from podium.training.plan import Plan
+from podium.training.prepare import prepare
 from podium.training.result import evaluate_together, facts, rehearse, write_result
 from podium.training.resume import changes, continued, recorded_settings, refuse_changes, refuse_devices
 from podium.training.run import Progress, Run

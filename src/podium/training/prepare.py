@@ -1,0 +1,307 @@
+"""From settings to everything a run needs: data, network, loaders. What can be refused is refused here, before training."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from podium.data import augment as aug
+from podium.data.augment import Augment
+from podium.data.dataset import Dataset
+from podium.data.decode import Preprocessing
+from podium.data.loader import Loader
+from podium.data.roles import Record, without_learned
+from podium.data.stored import stored_size
+from podium.devices import pick_device
+from podium.errors import UsageError
+from podium.evaluation.cost import count_net
+from podium.evaluation.evaluate import evaluation_batch
+from podium.models.convnet import ConvNet
+from podium.models.forms import SMALL_UP_TO, form
+from podium.models.registry import architecture, build_model
+from podium.settings import Settings
+from podium.training.defaults import LARGEST_BATCH, default_rate, recipe_batch
+from podium.training.distributed.parallel import ALONE, Ranks
+from podium.training.distributed.sync_norm import synchronize
+from podium.training.fake_int8 import fake_int8
+from podium.training.fitting import fit_to_machine
+from podium.training.images import data_of, inherited, refuse_other_images
+from podium.training.losses import criterion
+from podium.training.plan import Plan
+from podium.training.transfer.source import (
+    Teacher,
+    adapted,
+    check_same_pixels,
+    frozen_parts,
+    read_source,
+    read_teacher,
+)
+from podium.units import parse_duration
+
+
+@dataclass(frozen=True)
+class _Start:
+    """The networks that a run starts with.
+
+    Args:
+        settings: with the names of weights and teacher pinned to a SHA-256.
+        net: the network to train.
+        preprocessing: of the weights or the teacher; None where the data decide it.
+        teacher: None where there is none.
+        parents: see `Plan`.
+    """
+
+    settings: Settings
+    net: ConvNet
+    preprocessing: Preprocessing | None
+    teacher: Teacher | None
+    parents: dict[str, str]
+
+
+def prepare(
+    settings: Settings,
+    data: Dataset | None = None,
+    net: ConvNet | None = None,
+    ranks: Ranks = ALONE,
+    own: Record | None = None,
+    reading: Callable[[int, int], None] | None = None,
+) -> Plan:
+    """Load what the settings name and decide what they leave open.
+
+    Args:
+        settings: as merged from recipe, file and flags.
+        data: a data set to take instead of loading `settings.data`.
+        net: a network to train instead of building `settings.model`; it is copied, and stays as it is.
+        ranks: that share the run.
+        own: the run's record of its images, where it goes on.
+        reading: called with (files read, files to read) while image files are read for the first time.
+
+    Raises:
+        PodiumError: anything that would fail later.
+    """
+    architecture(settings.model)  # refuses an unknown name
+    device = pick_device(settings.device)
+    data, earlier = _images(settings, data, own, reading)
+    start = _start(settings, data, net, device)
+    s, net = start.settings, start.net
+    evaluation_split, monitor = _evaluated_splits(s, data)
+    cost = count_net(net)
+    preprocessing = _preprocessing(start, data)
+    _freeze_and_round(net, s)
+    s = fit_to_machine(net.to(device), s, device, cost.macs, len(data.splits["train"]), ranks)
+    flip, decided = _mirroring(s, data, ranks)
+    s = _resolved(s.replace(flip=flip, device=device.type, devices=ranks.world), net, data)
+    train = _training_loader(s, data, preprocessing, device, ranks)
+    shares = {name: ranks.share(data.splits[name]) for name in sorted({evaluation_split, monitor})}
+    evaluated = partial(Loader, batch_size=evaluation_batch(cost), device=device, workers=s.workers)
+    if s.sync_batch_norm and ranks.world > 1:
+        synchronize(net)
+    teach = start.teacher.logits if start.teacher is not None else None
+    plan = Plan(
+        settings=s,
+        data=data,
+        net=net,
+        cost=cost,
+        preprocessing=preprocessing,
+        device=device,
+        amp=s.amp == "bf16",
+        train=train,
+        loaders={name: evaluated(split, preprocessing) for name, split in shares.items()},
+        evaluation_split=evaluation_split,
+        monitor=monitor,
+        ranks=ranks,
+        criterion=criterion(s.label_smoothing, teach, s.alpha, s.temperature),
+        parents=start.parents,
+        earlier=earlier,
+        decided=decided,
+    )
+    plan.notes = _notes(settings, plan)
+    return plan
+
+
+def _images(
+    s: Settings, data: Dataset | None, own: Record | None, reading: Callable[[int, int], None] | None
+) -> tuple[Dataset, Record | None]:
+    """Return the data set without the images that earlier networks learned from, and the record of those."""
+    if data is None:
+        data = data_of(s, own, reading)
+    earlier = inherited(s, data)
+    if earlier is not None:
+        data = without_learned(data, earlier)
+    if own is not None:
+        refuse_other_images(own, data)
+    return data, earlier
+
+
+def _start(s: Settings, data: Dataset, net: ConvNet | None, device: torch.device) -> _Start:
+    """Read the teacher, and read, copy or build the network that is trained.
+
+    Raises:
+        UsageError: the settings contradict each other, or the network has another number of classes than the data.
+    """
+    if s.data and Path(s.data).exists():
+        s = s.replace(data=str(Path(s.data).resolve()))
+    parents: dict[str, str] = {}
+    teacher = preprocessing = None
+    if s.teacher is not None:
+        teacher = read_teacher(s.teacher, data, device)
+        preprocessing = teacher.source.bundle.preprocessing
+        parents["teacher"] = teacher.source.pinned
+        s = s.replace(teacher=teacher.source.pinned)
+    if s.weights is not None:
+        if net is not None:
+            raise UsageError(f"weights: {s.weights} and a network are given", "give one of the two")
+        source = read_source(s.weights)
+        net, preprocessing = adapted(source, s, data)
+        parents["parent"] = source.pinned
+        s = s.replace(weights=source.pinned)
+    elif net is not None:
+        net = copy.deepcopy(net)
+    elif s.freeze is not None:
+        raise UsageError(f"freeze: {s.freeze} of fresh weights would stay as it was drawn", "give --weights")
+    else:
+        size, small = form_for(s, data, preprocessing)
+        torch.manual_seed(aug.key(s.seed, "weights"))
+        net = build_model(s.model, num_classes=len(data.classes), in_chans=data.channels, image_size=size, small=small)
+    if net.spec["num_classes"] != len(data.classes):
+        what = f"the network has {net.spec['num_classes']} classes, {data.name} has {len(data.classes)}"
+        raise UsageError(what, "reset_head to the number of classes")
+    return _Start(s, net, preprocessing, teacher, parents)
+
+
+def _evaluated_splits(s: Settings, data: Dataset) -> tuple[str, str]:
+    """Return the split that the result reports, and the split that is evaluated after every epoch."""
+    evaluation_split = "test" if "test" in data.splits else "val"
+    monitor = "val" if "val" in data.splits else evaluation_split
+    if s.patience and monitor == evaluation_split:
+        raise UsageError(
+            f"patience: {s.patience} needs validation images besides those the result reports", "add --val 0.1"
+        )
+    return evaluation_split, monitor
+
+
+def _preprocessing(start: _Start, data: Dataset) -> Preprocessing:
+    """Return how images become the network's input, which is the same for a student and its teacher."""
+    preprocessing, size = start.preprocessing, start.net.spec["image_size"]
+    if preprocessing is None:
+        preprocessing = Preprocessing(
+            image_size=size,
+            channels=data.channels,
+            resize=data.resize,
+            crop_pct=data.crop_pct if data.resize == "crop" else 1.0,
+            mean=data.mean,
+            std=data.std,
+            white=data.depth[0],
+        )
+    preprocessing = dataclasses.replace(preprocessing, image_size=size, resize=data.resize)
+    if start.teacher is not None:
+        check_same_pixels(preprocessing, start.teacher.source.bundle.preprocessing)
+    return preprocessing
+
+
+def _freeze_and_round(net: ConvNet, s: Settings) -> None:
+    """Freeze what stays as it is for the whole run, and let the network round as int8 does where `qat` is set.
+
+    Raises:
+        UsageError: `freeze` names no part of the network, or nothing is left to train.
+    """
+    if s.freeze is not None and s.unfreeze is None:
+        net.freeze(s.freeze)
+    frozen_parts(s, net, 0, 1, 1)  # refuses a part that is not there
+    if not any(p.requires_grad for p in net.parameters()):
+        raise UsageError("the network is frozen as a whole: there is nothing to train", "leave some part unfrozen")
+    if s.qat:
+        fake_int8(net)
+
+
+def _resolved(s: Settings, net: ConvNet, data: Dataset) -> Settings:
+    """Return the settings with what the network and the data decide."""
+    return s.replace(
+        lr=s.lr if s.lr is not None else default_rate(net, s.optimizer),
+        lr_batch=s.lr_batch or (recipe_batch(s.recipe) if s.lr_scale != "none" else None),
+        image_size=net.spec["image_size"],
+        small=net.spec["small"],
+        channels=data.channels,
+        resize=data.resize,
+    )
+
+
+def _training_loader(
+    s: Settings, data: Dataset, preprocessing: Preprocessing, device: torch.device, ranks: Ranks
+) -> Loader:
+    """Return the loader of this rank's part of the training batches, with their augmentation."""
+    augment = Augment(s.crop, s.crop_padding, (s.crop_range[0], s.crop_range[1]), bool(s.flip), s.erase, s.colour)
+    return Loader(
+        data.splits["train"],
+        preprocessing,
+        batch_size=int(s.batch_size or LARGEST_BATCH),
+        device=device,
+        seed=s.seed,
+        augment=augment,
+        workers=s.workers,
+        part=(ranks.rank, ranks.world),
+    )
+
+
+def form_for(s: Settings, data: Dataset, teacher: Preprocessing | None = None) -> tuple[int, bool]:
+    """Return the input size of a fresh network in pixels, and whether it takes its small form.
+
+    Args:
+        s: names the network, and its size and form where they are given.
+        data: the images, whose stored size decides what is not given.
+        teacher: the preprocessing of a teacher, whose size is then taken.
+    """
+    size = s.image_size or (teacher.image_size if teacher is not None else None)
+    return form(s.model, stored_size(data, SMALL_UP_TO), size, s.small)
+
+
+def _mirroring(s: Settings, data: Dataset, ranks: Ranks) -> tuple[bool, dict[str, str]]:
+    """Return whether images are mirrored, and the reason where the images decide it; rank 0 decides for all."""
+    if s.flip is not None:
+        return s.flip, {}
+    found = data.mirroring if ranks.leads else None
+    flip = bool(ranks.first(int(found is not None and found.flip)))
+    return flip, {"flip": found.reason} if found is not None else {}
+
+
+def _notes(requested: Settings, plan: Plan) -> list[str]:
+    """Return what a person should see of a plan before the run starts."""
+    return [
+        *plan.data.notes,
+        *_without_effect(requested, plan.settings, len(plan.data.splits["train"])),
+        *filter(None, plan.data.depth[1:]),
+        *(f"mirroring {why}" for why in plan.decided.values()),
+        *_sharing(plan.settings, plan.train.batch_size, plan.net, plan.ranks),
+    ]
+
+
+def _without_effect(requested: Settings, s: Settings, images: int) -> list[str]:
+    """Return notes on requested settings that change nothing with this network, and on a run without a step."""
+    lines = []
+    if requested.small and not s.small:
+        lines.append(f"note: small does nothing here: {s.model} has one form only")
+    if parse_duration("duration", s.duration)[0] == 0:
+        lines.append("note: nothing is trained in no time: the network is evaluated as it is")
+    if isinstance(s.batch_size, int) and s.batch_size > images:
+        lines.append(f"note: batch_size {s.batch_size:,} is more than there are: a step takes all {images:,} images")
+    return lines
+
+
+def _sharing(s: Settings, batch: int, net: ConvNet, ranks: Ranks) -> list[str]:
+    """Return notes on how the ranks share a batch, and on what its size does to the learning rate."""
+    lines = []
+    if ranks.world > 1:
+        line = f"{ranks.world} devices, {batch // ranks.world} images of each step on each"
+        if any(isinstance(layer, nn.BatchNorm2d) for layer in net.modules()):
+            line += f"; batch norm over {'all of them' if s.sync_batch_norm else 'its own; the statistics of rank 0 are saved'}"
+        lines.append(line)
+    if s.lr_scale != "none":
+        lines.append(f"lr {s.lr:g} is for {s.lr_batch} images a step: {s.peak:g} for {batch} ({s.lr_scale})")
+    return lines
