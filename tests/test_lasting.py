@@ -172,7 +172,7 @@ def test_the_line_that_goes_on_is_one_that_a_shell_takes(tmp_path):
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EIO])
-def test_a_folder_that_cannot_be_synced_is_a_warning_once(tmp_path, monkeypatch, capsys, number):
+def test_a_folder_that_cannot_be_synced_is_a_warning_once(tmp_path, monkeypatch, caplog, number):
     honest = os.fsync
 
     def fsync(handle):
@@ -186,7 +186,7 @@ def test_a_folder_that_cannot_be_synced_is_a_warning_once(tmp_path, monkeypatch,
         write_atomic(tmp_path / "file", text)
         assert (tmp_path / "file").read_bytes() == text
     state.save(tmp_path, {}, {"step": 1})
-    assert capsys.readouterr().err.count("cannot be synced") == 1
+    assert caplog.text.count("cannot be synced") == 1
     assert state.load_newest(tmp_path)[1] == {"step": 1}
 
 

@@ -102,6 +102,13 @@ def test_sets_of_few_images_or_many_classes_are_left_as_they_are(sizes):
     assert (found.flip, found.certain) == (True, False)
 
 
+def test_copies_of_noise_decide_nothing():
+    """Each image twice, of no class: what is learned from one copy tells the other, and mirrored neither."""
+    once = np.random.default_rng(0).integers(0, 256, (100, 32, 32, 3), np.uint8)
+    found = mirroring(Split(np.tile(np.arange(100) % 2, 2), ArrayImages(np.concatenate([once, once]))), "ab")
+    assert (found.flip, found.certain) == (True, False)
+
+
 @pytest.mark.parametrize("value", [0, 128])
 def test_flat_images_decide_nothing(value):
     split = Split(np.repeat([0, 1], 20), ArrayImages(np.full((40, 16, 16, 1), value, np.uint8)))

@@ -208,6 +208,15 @@ def test_reset_head(name):
     assert net.spec["num_classes"] == 6
 
 
+@pytest.mark.parametrize("classes", [1, 0, -3])
+def test_a_head_has_at_least_two_classes(classes):
+    net = smallest("resnet20")[0]
+    before = net.head.classifier
+    with pytest.raises(UsageError, match=rf"num_classes={classes}\nfix: give at least 2"):
+        net.reset_head(classes)
+    assert net.head.classifier is before
+
+
 def test_the_same_seed_gives_the_same_weights():
     for name in ("lenet5", "alexnet", "vgg11", "googlenet", "inception_v3", "resnet20", "xception"):  # one for each way
         a, b = smallest(name)[0].state_dict(), smallest(name)[0].state_dict()

@@ -114,6 +114,13 @@ def test_files_without_a_classifier_take_a_fresh_one(tmp_path):
         import_weights("keras:ResNet50", tmp_path / "notop.h5")
 
 
+def test_a_library_that_is_not_known_is_refused_with_those_that_are(tmp_path):
+    for out in (tmp_path / "out", None):
+        with pytest.raises(UsageError, match="torchvision") as refused:
+            podium.import_weights("foo:bar", None, out)
+        assert "foo" in str(refused.value)
+
+
 def test_preprocessing_comes_along(tmp_path):
     """As the peers feed them: torchvision's ImageNet statistics, TensorFlow's [-1, 1], Caffe's blue-first 0 to 255."""
     assert find_peer("torchvision:resnet50").pixels["mean"] == (0.485, 0.456, 0.406)

@@ -249,7 +249,7 @@ def test_equal_accuracy_is_ranked_by_loss(finished):
     ("others", "says"),
     [
         ({"b": (0.5, 1.0)}, r"The next, b, has 50\.00 %: clearly less, by 40\.00 ± 3\.05 points\."),
-        ({"b": (0.52, 1.0)}, r"Not learned: b; no better than the most frequent class every time \(50\.0 %\)"),
+        ({"b": (0.52, 1.0)}, r"Not learned: b; not clearly better than the most frequent class every time \(50\.0 %\)"),
         (
             {"b": (0.899, 1.0)},
             r"Within the noise of that: b \(0\.10 ± 0\.28 points behind\); .* b answers 4\.0x faster",

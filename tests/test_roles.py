@@ -84,7 +84,10 @@ def test_its_own_folder_is_evaluated_on_what_the_run_held_out(run, photos):
     assert any("54 of 60 images are left out" in note for note in scores["notes"])
     record = read_record(run)
     assert told(record.roles["train"]) | told(record.roles["val"]) == contents(photos)
-    assert evaluated(run, photos, "--split", "train")["n"] == 54
+    seen = evaluated(run, photos, "--split", "train")
+    assert seen["n"] == 54
+    assert any("learned from its train images" in note for note in seen["notes"])
+    assert not any("left out" in note for note in seen["notes"])
 
 
 def test_a_folder_it_has_not_seen_is_evaluated_whole(run, tmp_path):

@@ -167,8 +167,8 @@ def test_a_network_no_better_than_guessing_does_not_win(runs):
     board = Leaderboard.read(runs({"a": better[None], "b": guesses[None]}, labels))
     text = board.verdict()
     assert "wins" not in text
-    assert text.startswith("Nothing has learned: the highest, a, has 53.00 % top-1 (95 % interval 46.")
-    assert "no better than the most frequent class every time (52.0 %)" in text
+    assert text.startswith("Nothing has clearly learned: the highest, a, has 53.00 % top-1 (95 % interval 46.")
+    assert "not clearly better than the most frequent class every time (52.0 %)" in text
     assert board.best is None
 
 
@@ -182,6 +182,19 @@ def test_learning_is_a_paired_test_not_an_interval_that_touches(runs):
     assert board.verdict().startswith("a reaches 99.00 %")
     few = Answers([right[None, 940:960]])  # 20 images, 10 of each class: the interval is far above one half, and clear
     assert few.above(0, labels[940:960] == 0).clear
+
+
+def test_seeds_that_differ_too_much_are_told_from_networks_that_learned_nothing(runs):
+    """One seed of two has learned: both together may not be better than guessing, but that is a matter of the seeds."""
+    labels = (np.arange(400) >= 200).astype(int)
+    guesses = labels == 0
+    learned = np.ones(400, bool)
+    learned[::4] = False
+    board = Leaderboard.read(runs({"a": np.stack([learned, guesses])}, labels))
+    text = board.verdict()
+    assert text.startswith("Nothing has clearly learned: a has 62.50 % top-1")
+    assert "The seeds differ too much to tell: more of them (--seeds), or longer training, would." in text
+    assert "lower lr" not in text
 
 
 def test_so_few_images_that_nothing_can_be_shown_is_said(runs):
@@ -516,4 +529,4 @@ def test_a_network_that_has_not_learned_is_used_with_a_warning(comparison, pictu
     (folder / "leaderboard.csv").write_text("model,run,learned\nlenet5,lenet5-seed0,False\n")
     said = inside("predict", folder, picture)
     assert said.returncode == 0
-    assert "warning: it is no better than the most frequent class" in said.stderr
+    assert "warning: it is not clearly better than the most frequent class" in said.stderr

@@ -60,7 +60,7 @@ def _say_which_run(folder: str) -> None:
     if (first := recommended(folder)) is not None:
         print(f"note: of {folder} its first network, {first.path}", file=sys.stderr)
         if not first.learned:
-            print("warning: it is no better than the most frequent class every time", file=sys.stderr)
+            print("warning: it is not clearly better than the most frequent class every time", file=sys.stderr)
 
 
 def _show(answer: dict[str, Any]) -> None:

@@ -36,6 +36,7 @@ class Leaderboard:
         guess: top-1 of answering the most frequent class every time.
         enough: whether so many images could show that a network has learned.
         over_seeds: whether the intervals are over seeds too: some network has more than one.
+        some_run_learned: whether some run, taken alone, has clearly learned.
         classes: how many there are.
         one_size: what one input size for all would do, where they see images of different sizes.
         runs: the best run of each network: of its seeds, that with the most images right.
@@ -49,6 +50,7 @@ class Leaderboard:
     guess: float = 0.0
     enough: bool = True
     over_seeds: bool = False
+    some_run_learned: bool = False
     classes: int = 0
     one_size: str = ""
     runs: dict[str, RunFolder] = field(default_factory=dict)
@@ -80,6 +82,7 @@ class Leaderboard:
         answers, labels = answers_of(networks)
         frequent = labels == np.bincount(labels).argmax()
         self.guess, self.over_seeds = float(frequent.mean()), answers.freedom > 0
+        self.some_run_learned = answers.some_run_above(frequent)
         self.enough = Answers([np.ones((1, len(labels)), bool)]).above(0, frequent).clear
         rows = list(enumerate(network.row(answers, number, frequent) for number, network in enumerate(networks)))
         rows.sort(key=lambda pair: (not pair[1].learned, -pair[1].top1, pair[1].loss))

@@ -51,6 +51,7 @@ class Answers:
     """
 
     def __init__(self, right: Sequence[np.ndarray]) -> None:
+        self.right = list(right)
         self.seeds = [len(runs) for runs in right]
         self.n = right[0].shape[1]
         self.scores = np.stack([runs.mean(0, dtype=np.float64) for runs in right])  # (networks, N)
@@ -85,6 +86,10 @@ class Answers:
             right: (N,) bool, the images that these have right.
         """
         return self._difference(self.scores[network] - right, 1 / self.seeds[network])
+
+    def some_run_above(self, right: np.ndarray) -> bool:
+        """Whether some run of some network, taken alone, is clearly above fixed answers; `right` as for `above`."""
+        return any(Answers([run[None]]).above(0, right).clear for runs in self.right for run in runs)
 
     def interval(self, network: int) -> tuple[float, float]:
         """Where the true accuracy lies with 95 %: Wilson's interval [1927], widened by the seeds."""

@@ -58,9 +58,11 @@ def _faster(equal: list[Row], best: Row) -> list[str]:
 def _nothing_learned(board: Leaderboard) -> list[str]:
     best = board.networks[0]
     which = f"the highest, {best.model}, has" if len(board.networks) > 1 else f"{best.model} has"
-    text = [f"Nothing has learned: {which} {_scored(board, best)}, {_guessing(board)}."]
+    text = [f"Nothing has clearly learned: {which} {_scored(board, best)}, {_guessing(board)}."]
     if not board.enough:
         return [*text, f"{board.n:,} images are too few to show more: even all of them right would not."]
+    if board.over_seeds and board.some_run_learned:
+        return [*text, "The seeds differ too much to tell: more of them (--seeds), or longer training, would."]
     return [*text, "Train longer, or with a lower lr, or look whether the classes are what they are called."]
 
 
@@ -72,7 +74,7 @@ def _scored(board: Leaderboard, row: Row) -> str:
 
 
 def _guessing(board: Leaderboard) -> str:
-    return f"no better than the most frequent class every time ({100 * board.guess:.1f} %)"
+    return f"not clearly better than the most frequent class every time ({100 * board.guess:.1f} %)"
 
 
 def apart(row: Row) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from podium.calls import public
 from podium.data.dataset import Dataset
@@ -205,7 +205,9 @@ def damaged_metadata(data: bytes) -> str:
     except Exception as error:  # metadata consists of offsets, counts and types, all of which may be wrong
         if "MAX_TEXT" not in str(error):  # Pillow's limit; long text is no fault
             kind = "EXIF" if blocks(data)[0] else "text or a colour profile"
-            return f"its {kind} cannot be parsed ({' '.join(f'{type(error).__name__}: {error}'.split())})"
+            # Pillow's "cannot identify image file" names the buffer in memory, which says nothing to a person.
+            why = "" if isinstance(error, UnidentifiedImageError) else f": {error}"
+            return f"its {kind} cannot be parsed ({' '.join(f'{type(error).__name__}{why}'.split())})"
     return ""
 
 

@@ -110,6 +110,8 @@ def _sample(split: Split) -> tuple[np.ndarray, np.ndarray]:
     if len(classes) > IMAGES // 2:
         classes = classes[np.linspace(0, len(classes) - 1, IMAGES // 2).round().astype(int)]
     each = max(2, room // max(1, len(classes)))
+    _, first = np.unique(split.contents()[order], return_index=True)  # a copy would be learned from and classified
+    order = [order[place] for place in np.sort(first)]
     ordered = split.labels[order]
     rows = [order[place] for label in classes for place in np.flatnonzero(ordered == label)[:each]]
     with Readers(2) as pool:
@@ -233,10 +235,11 @@ def _lost(answers: _Answers, names: list[str]) -> str | None:
     """What mirroring costs beyond chance, for the two classes it costs most or for all images; None where it costs nothing."""
     lost, won, known, images = _pairs(answers)
     pairs = len(names) * (len(names) - 1) / 2
-    strength = np.triu((lost - won) / np.sqrt(np.maximum(lost + won, 1)), 1)
+    decides = _least(known, images) > TOLD_APART  # a loss between classes that it confuses anyway says nothing
+    strength = np.triu(np.where(decides, (lost - won) / np.sqrt(np.maximum(lost + won, 1)), 0.0), 1)
     c, d = np.unravel_index(strength.argmax(), strength.shape)
     before, after = (100 * (known[c, d] + more) / images[c, d] for more in (0, won[c, d] - lost[c, d]))
-    if pairs * _by_chance(int(lost[c, d]), int(won[c, d])) < SURE:
+    if decides[c, d] and pairs * _by_chance(int(lost[c, d]), int(won[c, d])) < SURE:
         return f"tells {names[c]} from {names[d]} in {after:.0f} % of their images, without in {before:.0f} %"
     plain, mirrored = (s.argmax(1) == answers.labels for s in (answers.plain, answers.mirrored))
     gone, come = int(np.sum(plain & ~mirrored)), int(np.sum(mirrored & ~plain))
@@ -258,9 +261,11 @@ def _harmless(answers: _Answers) -> bool:
     if cost + 1.645 * math.sqrt(changed + 3) > COST * len(plain):
         return False
     lost, won, known, images = _pairs(answers)
-    share = (known + 2) / (
-        images + 4
-    )  # [Agresti and Coull 1998]: among few images, no error does not mean an error rate of 0
-    least = share - 1.645 * np.sqrt(share * (1 - share) / (images + 4))
     most = (lost - won + 1.645 * np.sqrt(lost + won + 3)) / images
-    return bool(np.all((least > TOLD_APART) & (most < PAIR_COST) | np.eye(len(images), dtype=bool)))
+    return bool(np.all((_least(known, images) > TOLD_APART) & (most < PAIR_COST) | np.eye(len(images), dtype=bool)))
+
+
+def _least(known: np.ndarray, images: np.ndarray) -> np.ndarray:
+    """The least share of images that are classified right, at 95 % [Agresti and Coull 1998]: few images without an error may hide one."""
+    share = (known + 2) / (images + 4)
+    return np.asarray(share - 1.645 * np.sqrt(share * (1 - share) / (images + 4)))

@@ -261,8 +261,10 @@ class ConvNet(nn.Module):
         """Replace the classifier and the auxiliary ones by new ones for `num_classes` classes.
 
         Raises:
-            UsageError: a classifier is not a linear layer.
+            UsageError: a classifier is not a linear layer, or there are fewer than two classes.
         """
+        if num_classes < 2:
+            raise UsageError(f"num_classes={num_classes}", "give at least 2")
         for part in (self.head, *self.auxiliary.values()):
             old = part.classifier
             if not isinstance(old, nn.Linear):

@@ -182,10 +182,11 @@ def from_peer(
         num_classes: as `podium.import_weights` takes it.
         in_chans: as `podium.import_weights` takes it.
     """
+    peer = find_peer(source)
     path = path if path is not None else official(source)
     net, notes = import_weights(source, path, num_classes=num_classes, in_chans=in_chans)
     net.eval()
-    pixels, k = dict(find_peer(source).pixels), net.spec["num_classes"]
+    pixels, k = dict(peer.pixels), net.spec["num_classes"]
     if (channels := net.spec["in_chans"]) != len(pixels["mean"]):
         mean, std = statistics(pixels, channels)
         pixels |= {"mean": mean, "std": std, "channel_order": "rgb"}
