@@ -16,10 +16,11 @@ SOURCE = ROOT / "src" / "podium"
 FILES = sorted(SOURCE.rglob("*.py"))
 
 # Room -> the rooms it may name, from the ground up. A room is a folder, or a file of its own; all may name the ground.
-GROUND = {"errors", "calls", "platform", "files", "units", "tables", "natural", "devices"}
+GROUND = {"errors", "fixes", "calls", "platform", "files", "units", "tables", "natural", "devices"}
 MAY = {
     "errors": set(),
-    "calls": {"errors"},
+    "fixes": set(),
+    "calls": {"errors", "fixes"},
     "platform": set(),
     "files": {"errors", "platform"},
     "units": {"errors"},

@@ -177,7 +177,7 @@ def test_a_batch_that_does_not_fit_is_named_with_one_that_does(tmp_path, monkeyp
     with pytest.raises(UsageError, match="batch_size: 64 images a step of lenet5_modern do not fit") as caught:
         podium.train("lenet5_modern", toy(size=32), tmp_path / "run", epochs=1, batch_size=64)
     assert "16 do" in caught.value.what
-    assert "--batch-size 16" in caught.value.fix
+    assert "batch_size=16" in caught.value.fix
 
 
 def test_auto_takes_the_largest_that_fits_and_writes_it_down(tmp_path, monkeypatch):

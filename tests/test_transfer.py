@@ -92,7 +92,7 @@ def test_what_cannot_be_is_refused(parent, tmp_path, fields, word):
 
 
 def test_freezing_fresh_weights_is_refused(tmp_path):
-    with pytest.raises(library.PodiumError, match="--weights"):
+    with pytest.raises(library.PodiumError, match="give weights="):
         library.train("resnet20", blobs("abcd"), tmp_path / "run", freeze="features", epochs=1)
 
 

@@ -14,7 +14,8 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
-from podium.errors import UsageError, closest
+from podium.errors import PodiumError, UsageError, closest
+from podium.fixes import in_words_of_the_caller
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -96,7 +97,10 @@ def meant(word: str, known: Iterable[str], otherwise: str) -> str:
 
 
 def public(function: Callable[P, T]) -> Callable[P, T]:
-    """Check the arguments of a function against its signature: what does not fit is a `UsageError`, not a TypeError."""
+    """Check the arguments of a function against its signature: what does not fit is a `UsageError`, not a TypeError.
+
+    The fixes of errors that it raises name keywords, where the caller is not the command line.
+    """
     signature = inspect.signature(function)
 
     @functools.cache
@@ -112,7 +116,11 @@ def public(function: Callable[P, T]) -> Callable[P, T]:
             parameter = signature.parameters[name]
             if name in hints() and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
                 check_kind(name, value, hints()[name])
-        return function(*arguments, **keywords)
+        try:
+            return function(*arguments, **keywords)
+        except PodiumError as error:
+            error.fix = in_words_of_the_caller(error.fix) if error.fix else error.fix
+            raise
 
     return called
 

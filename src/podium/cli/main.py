@@ -15,6 +15,7 @@ from podium.cli import console
 from podium.cli.parser import build_parser, parse
 from podium.errors import EXTRAS, MachineError, PodiumError
 from podium.files import FULL, no_shared_memory
+from podium.fixes import for_the_command_line
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -26,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    with _messages_shown():
+    with _messages_shown(), for_the_command_line():
         return _run(sys.argv[1:] if argv is None else argv)
 
 

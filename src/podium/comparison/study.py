@@ -49,7 +49,7 @@ class Study:
 
     def __init__(self, models: list[str], merged: Origins, out: Path, seeds: int, data: Dataset | None = None) -> None:
         if not models:
-            raise UsageError("models: none given", "name some with -m, such as -m lenet5_modern,resnet20")
+            raise UsageError("models: none given", "give the names of some, such as lenet5_modern and resnet20")
         if seeds < 1:
             raise UsageError(f"seeds: {seeds}", "give at least 1")
         if started_together():

@@ -216,7 +216,7 @@ def add_ones(net: ConvNet) -> None:
 def _too_small(known: Architecture, image_size: int, small: bool) -> tuple[str, str]:
     least, own = known.smallest(small), " in its small form" if small and known.small_min_size is not None else ""
     what = f"{known.name} cannot take {image_size} px images{own}"
-    fix = f"--image-size {least} (image_size={least}) or more: its smallest is {least} px"
+    fix = f"give --image-size {least} or more: its smallest is {least} px"
     if not small and known.small_min_size is not None and known.small_min_size <= image_size:
-        fix += f"; or --small (small=True): its small form takes {image_size} px at full resolution"
+        fix += f"; or --small, since its small form takes {image_size} px at full resolution"
     return what, fix
