@@ -5,7 +5,8 @@ import re
 import pytest
 
 import podium
-from command import one_error, podium as command
+from command import one_error
+from command import podium as command
 from podium.fixes import for_the_command_line, in_words_of_the_caller
 
 
