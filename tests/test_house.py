@@ -16,10 +16,12 @@ SOURCE = ROOT / "src" / "podium"
 FILES = sorted(SOURCE.rglob("*.py"))
 
 # Room -> the rooms it may name, from the ground up. A room is a folder, or a file of its own; all may name the ground.
-GROUND = {"errors", "fixes", "calls", "platform", "files", "units", "tables", "natural", "devices"}
+GROUND = {"errors", "fixes", "calls", "bars", "html", "platform", "files", "units", "tables", "natural", "devices"}
 MAY = {
     "errors": set(),
     "fixes": set(),
+    "bars": set(),
+    "html": set(),
     "calls": {"errors", "fixes"},
     "platform": set(),
     "files": {"errors", "platform"},

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Unpack
 
 from podium.api.settings_fields import SettingsFields
+from podium.bars import comparison_progress
 from podium.calls import public
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.study import MODELS, Study
@@ -24,7 +25,7 @@ def compare(
     seeds: int = 1,
     recipe: str | None = None,
     config: str | Path | None = None,
-    progress: Callable[..., None] | None = None,
+    progress: Callable[..., None] | bool | None = None,
     **settings: Unpack[SettingsFields],
 ) -> Leaderboard:
     """Train several networks on the same images and rank them. Runs that are finished in `out` are not trained again.
@@ -36,7 +37,8 @@ def compare(
         seeds: the number of runs of each network, with seeds 0, 1, ...
         recipe: the named settings to start from. If None: the recipe that `config` names, else "quick".
         config: a settings file, whose values replace those of the recipe.
-        progress: called as `Study.run` calls it.
+        progress: a function that is called as `Study.run` calls it; False for nothing. If None: a bar in a notebook or a
+            terminal.
         settings: as for `train`, for each run alike: `budget="2m"` is the time of each run.
 
     Returns:
@@ -44,4 +46,5 @@ def compare(
     """
     merged = settings_of(recipe, Path(config) if config is not None else None, {"data": source_of(data), **settings})
     study = Study(list(models), merged, Path(out), seeds, loaded(data))
-    return study.run(progress)
+    with comparison_progress(progress) as shown:
+        return study.run(shown)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from podium.api.run_images import Run, bundle_of, images_for
+from podium.bars import training_progress
 from podium.calls import public
 from podium.compression import quantize as quantizing
 from podium.compression.shrink import Watch
@@ -54,7 +55,7 @@ def quantize(
     qat: bool = True,
     epochs: int | None = None,
     say: quantizing.Say = lambda _: None,
-    watch: Watch = lambda *_: None,
+    progress: Watch | bool | None = None,
 ) -> quantizing.Quantized:
     """Write a run in 8-bit integers, as a new folder that `podium.load` reads.
 
@@ -70,7 +71,8 @@ def quantize(
         qat: if more accuracy is lost, fine-tune with int8's rounding (in `out`/qat) and try once more.
         epochs: the length of that fine-tuning; the recipe's if None.
         say: called with each message for people.
-        watch: called with (which network, steps done, steps in all, what to show) after each step of the fine-tuning.
+        progress: a function that is called with (which network, steps done, steps in all, what to show) after each step of
+            the fine-tuning; False for nothing. If None: a bar in a notebook or a terminal.
 
     Returns:
         The folder, the gate's decision, and a table of before and after.
@@ -79,16 +81,17 @@ def quantize(
         NumericError: more of the top-1 accuracy is lost than `tolerance` allows; no model is left.
     """
     model = bundle_of(run)
-    return quantizing.quantize(
-        model,
-        images_for(run, data, model),
-        out,
-        engine=engine,
-        tolerance=tolerance,
-        limit=limit,
-        seconds=seconds,
-        qat=qat,
-        epochs=epochs,
-        say=say,
-        watch=watch,
-    )
+    with training_progress(progress, named=True) as watch:
+        return quantizing.quantize(
+            model,
+            images_for(run, data, model),
+            out,
+            engine=engine,
+            tolerance=tolerance,
+            limit=limit,
+            seconds=seconds,
+            qat=qat,
+            epochs=epochs,
+            say=say,
+            watch=watch,
+        )

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from podium.bars import counting_progress
 from podium.calls import public
 from podium.data.dataset import Dataset, Split
 from podium.data.loader import Loader
@@ -35,7 +36,7 @@ def evaluate(
     workers: int = 2,
     crops: Any = 1,
     split_seed: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] | bool | None = None,
 ) -> dict[str, Any]:
     """Evaluate a run or bundle on a data set, with the run's own preprocessing.
 
@@ -52,7 +53,8 @@ def evaluate(
             five mirrored. 144: crops of three squares at four scales. "dense": the whole image and its mirror image, by the
             fully convolutional form of the network. No view is mirrored if the run was trained without mirroring.
         split_seed: the seed of the split of a run of Podium 0.1.0 whose own split cannot be recognised.
-        progress: called with (files read, files to read) and then, after each batch, with (images done, images in all).
+        progress: a function that is called with (files read, files to read) and then, after each batch, with (images done,
+            images in all); False for nothing. If None: a bar in a notebook or a terminal.
 
     Returns:
         split, crops, mirrored (of several crops: whether half of the views were mirrored), notes (what was left out, as
@@ -65,14 +67,15 @@ def evaluate(
     crops = parse_crops(crops)
     model = run if isinstance(run, Bundle) else bundle.load(run)
     model.preprocessing.check_channels()
-    data = evaluated_on(model, data, split_seed, progress)
-    name = _split_to_evaluate(split, data)
-    _check_classes(data, model)
-    images = _limited(data.splits[name], limit)
-    device = pick_device("auto")
-    loader = Loader(images, model.preprocessing, batch_size=250, device=device, workers=workers)
     mirrored = _mirrored(model)
-    answers = run_network(model.model.to(device), loader, progress, crops, mirrored)
+    with counting_progress(progress, "evaluating") as shown:
+        data = evaluated_on(model, data, split_seed, shown)
+        name = _split_to_evaluate(split, data)
+        _check_classes(data, model)
+        images = _limited(data.splits[name], limit)
+        device = pick_device("auto")
+        loader = Loader(images, model.preprocessing, batch_size=250, device=device, workers=workers)
+        answers = run_network(model.model.to(device), loader, shown, crops, mirrored)
     outputs = _with_classes_of(model, answers, data)
     scores = summarize(outputs.logits, outputs.labels, model.classes)
     more = {} if crops == 1 else {"mirrored": mirrored}

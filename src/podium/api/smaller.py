@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Unpack
 
 from podium.api.settings_fields import DistillFields, SettingsFields
+from podium.bars import training_progress
 from podium.calls import public
 from podium.comparison.report import report_run
 from podium.compression.distill import distill as run_distillation
@@ -39,7 +40,7 @@ def prune(
     depth: bool = False,
     controls: bool = True,
     tolerance: float = 0.005,
-    watch: Watch = lambda *_: None,
+    progress: Watch | bool | None = None,
     recipe: str | None = None,
     config: str | Path | None = None,
     **settings: Unpack[SettingsFields],
@@ -59,7 +60,8 @@ def prune(
         depth: remove whole residual blocks instead of channels.
         controls: also train the networks that the smaller one is compared with.
         tolerance: the accepted loss of top-1 accuracy, as a fraction.
-        watch: called with (which network, steps done, steps in all, what to show) after each step.
+        progress: a function that is called with (which network, steps done, steps in all, what to show) after each step;
+            False for nothing. If None: a bar in a notebook or a terminal.
         recipe: the named settings of the fine-tuning. If None: the recipe that `config` names, else "shrink".
         config: a settings file, whose values replace those of the recipe.
         settings: as for `train`.
@@ -81,7 +83,7 @@ def prune(
     s, images = as_parent(merged, parent, loaded(data))
     refuse_resize(merged, "prune", images.resize)
     origin = moved(merged.origin, merged.settings, s, "the run that it starts from")
-    with computing_with(_threads_given(origin, s.threads)):
+    with computing_with(_threads_given(origin, s.threads)), training_progress(progress, named=True) as watch:
         shrunk = run_pruning(parent, images, out, s, how, origin=origin, watch=watch)
     report_run(shrunk.run, images)
     return shrunk
@@ -115,7 +117,7 @@ def slim(
     *,
     width: float,
     depth: tuple[int, ...] | None = None,
-    watch: Watch = lambda *_: None,
+    progress: Watch | bool | None = None,
     recipe: str | None = None,
     config: str | Path | None = None,
     **settings: Unpack[SettingsFields],
@@ -128,7 +130,8 @@ def slim(
         out: the new run folder.
         width: the factor of all channel counts, up to 1.
         depth: the number of blocks of each stage, such as (2, 2, 2, 2); the network's own if None.
-        watch: called with (which network, steps done, steps in all, what to show) after each step.
+        progress: a function that is called with (which network, steps done, steps in all, what to show) after each step;
+            False for nothing. If None: a bar in a notebook or a terminal.
         recipe: the named settings to start from. If None: the recipe that `config` names, else "quick".
         config: a settings file, whose values replace those of the recipe.
         settings: as for `train`.
@@ -140,7 +143,8 @@ def slim(
     merged = settings_of(recipe, Path(config) if config is not None else None, given)
     refuse_decided(merged, "slim")
     images = loaded(data) or data_of(merged.settings)
-    run = run_slim(name, images, out, merged.settings, width=width, depth=depth, origin=merged.origin, watch=watch)
+    with training_progress(progress, named=True) as watch:
+        run = run_slim(name, images, out, merged.settings, width=width, depth=depth, origin=merged.origin, watch=watch)
     report_run(run, images)
     return run
 
@@ -153,7 +157,7 @@ def distill(
     out: str | Path,
     *,
     controls: bool = True,
-    watch: Watch = lambda *_: None,
+    progress: Watch | bool | None = None,
     recipe: str | None = None,
     config: str | Path | None = None,
     **settings: Unpack[DistillFields],
@@ -166,7 +170,8 @@ def distill(
         data: the data set that the teacher was trained on.
         out: the new run folder.
         controls: also train the student without the teacher.
-        watch: called with (which network, steps done, steps in all, what to show) after each step.
+        progress: a function that is called with (which network, steps done, steps in all, what to show) after each step;
+            False for nothing. If None: a bar in a notebook or a terminal.
         recipe: the named settings to start from. If None: the recipe that `config` names, else "quick".
         config: a settings file, whose values replace those of the recipe.
         settings: as for `train`; alpha=0.9 and temperature=4.0 are of the distillation.
@@ -183,7 +188,7 @@ def distill(
     if (learned := inherited(s.replace(teacher=os.fspath(teacher), weights=start), images)) is not None:
         images = without_learned(images, learned)
     origin = moved(merged.origin, merged.settings, s, "the teacher's run")
-    with computing_with(_threads_given(origin, s.threads)):
+    with computing_with(_threads_given(origin, s.threads)), training_progress(progress, named=True) as watch:
         shrunk = run_distillation(teacher, student, images, out, s, controls=controls, origin=origin, watch=watch)
     report_run(shrunk.run, images)
     return shrunk

@@ -9,6 +9,7 @@ from typing import Any, Unpack
 
 from podium.api.run_images import images_for
 from podium.api.settings_fields import SettingsFields
+from podium.bars import training_progress
 from podium.calls import public
 from podium.comparison.page import check_packages
 from podium.comparison.report import REPORT, report_run
@@ -42,7 +43,7 @@ def train(
     config: str | Path | None = None,
     resume: bool = False,
     elastic: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     announce: Callable[[Plan], None] | None = None,
     **settings: Unpack[SettingsFields],
 ) -> RunFolder:
@@ -56,7 +57,8 @@ def train(
         config: a settings file, whose values replace those of the recipe.
         resume: continue the run in `out`.
         elastic: allow the continued run another number of processes than before.
-        progress: called after each step with (steps done, steps in all, what to show), and after each epoch with its log row.
+        progress: a function that is called after each step with (steps done, steps in all, what to show), and after each
+            epoch with its log row; False for nothing. If None: a bar in a notebook or a terminal.
         announce: called with the plan of the run before the first step.
         settings: fields of `Settings`, and one of epochs=, steps= and budget= for the length of training.
 
@@ -73,16 +75,17 @@ def train(
         raise UsageError("elastic: True does nothing here: a new run takes the devices it is given", "add resume=True")
     if not resume:
         refuse_decided(merged, "train", loaded(data))
-    return train_and_report(
-        merged,
-        out,
-        resume=resume,
-        elastic=elastic,
-        data=loaded(data),
-        net=None if isinstance(net, str) else net,
-        progress=progress,
-        announce=announce,
-    )
+    with training_progress(progress) as shown:
+        return train_and_report(
+            merged,
+            out,
+            resume=resume,
+            elastic=elastic,
+            data=loaded(data),
+            net=None if isinstance(net, str) else net,
+            progress=shown,
+            announce=announce,
+        )
 
 
 def train_and_report(

@@ -7,8 +7,9 @@ import shlex
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from podium.bars import comparison_bar
 from podium.cli import console, flags
 from podium.cli.settings_flags import add_length, add_settings, settings_given
 from podium.cli.shared import print_json, same_command_continues
@@ -47,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(takes, file=sys.stderr)
     say = None if arguments.json else partial(print, file=sys.stderr)
     with console.training_bar(quiet=arguments.json) as bar, same_command_continues(arguments.command):
-        board = study.run(_progress(bar, several_seeds=arguments.seeds > 1), say)
+        board = study.run(comparison_bar(bar, several_seeds=arguments.seeds > 1), say)
     for name, problem in study.failed.items():
         console.error(problem, f"{name}: ", arguments)
     if arguments.json:
@@ -76,16 +77,6 @@ def _study(arguments: argparse.Namespace) -> Study:
     if arguments.models is not None:
         names = [name.strip() for name in arguments.models.split(",") if name.strip()]
     return Study(names, merged, out, arguments.seeds)
-
-
-def _progress(bar: Any, several_seeds: bool) -> Any:
-    """The bar as a comparison calls it, with the number and name of the run as its label."""
-
-    def progress(number: int, count: int, model: str, seed: int, step: int, steps: int, shown: dict[str, Any]) -> None:
-        label = f"{number + 1}/{count} {model}" + (f" seed {seed}" if several_seeds else "")
-        bar(step, steps, shown, label=label)
-
-    return progress
 
 
 def _show(board: Leaderboard, study: Study) -> None:

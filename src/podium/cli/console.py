@@ -1,16 +1,16 @@
-"""What a person sees while a verb runs: errors, lines of the log, progress bars. rich is imported when a bar is shown."""
+"""What a person sees while a verb runs: errors as two lines, and the progress bars of `podium.bars`."""
 
 from __future__ import annotations
 
 import shlex
 import sys
-import time
 import unicodedata
 from argparse import Namespace
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any
 
+from podium.bars import counting_bar as counting_bar
+from podium.bars import epoch_line as epoch_line
+from podium.bars import timing_bar as timing_bar
+from podium.bars import training_bar as training_bar
 from podium.errors import ImageError, PodiumError
 
 
@@ -42,110 +42,3 @@ def _skipping(problem: PodiumError, command: Namespace | None) -> str:
         return ""
     listed = f"; `podium check {shlex.quote(str(given['data']))}` lists all such files" if given.get("data") else ""
     return f"{listed}; --on-bad skip with a new -o leaves them out"
-
-
-def epoch_line(row: dict[str, Any]) -> str:
-    """A row of the log as a line for people."""
-    return (
-        f"epoch {row['epoch']:>3}  loss {row['train_loss']:.4f}  {row['split']} top-1 {100 * row['top1']:6.2f} %"
-        f"  loss {row['loss']:.4f}  {row['seconds']:.1f} s"
-    )
-
-
-def _bar(quiet: bool, between: str = "", **options: Any) -> Any:
-    """A bar of rich with a count and the time left, on standard error; it shows nothing without a terminal.
-
-    Args:
-        quiet: show nothing.
-        between: the template of one more column before the time left.
-        options: further arguments of `rich.progress.Progress`.
-    """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    more = [TextColumn(between)] if between else []
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *more, TimeRemainingColumn()
-    return Progress(*columns, console=console, disable=quiet or not console.is_terminal, **options)
-
-
-@contextmanager
-def counting_bar(label: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """A bar that counts files or images, with the time left.
-
-    Args:
-        label: what stands before the bar.
-        quiet: show nothing.
-
-    Yields:
-        progress(done, count), to be called as often as something is done.
-    """
-    with _bar(quiet) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, count: bar.update(task, completed=done, total=count)
-
-
-@contextmanager
-def timing_bar(quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar beside a measurement of speed: it is drawn by no thread, twice a second at most, and only between timings.
-
-    Yields:
-        progress(label, count, done), to be called after each timing.
-    """
-    drawn = 0.0
-    with _bar(quiet, auto_refresh=False, transient=True) as bar:
-        task = bar.add_task("", total=None)
-
-        def progress(label: str, count: int, done: int) -> None:
-            nonlocal drawn
-            if (now := time.monotonic()) - drawn > 0.5:
-                bar.update(task, description=label, completed=done, total=count, refresh=True)
-                drawn = now
-
-        yield progress
-
-
-@contextmanager
-def training_bar(quiet: bool = False) -> Iterator[Callable[..., None]]:
-    """A bar of the training with the time left, and a line for each epoch; without a terminal only the lines.
-
-    Everything goes to standard error.
-
-    Args:
-        quiet: show nothing.
-
-    Yields:
-        progress(step, steps, shown, label=""), to be called after each step. `shown` holds the loss of a step, the row of the
-        log ("event") after an epoch, {"reading": True} while files are read, or {"timing": of what} while speed is measured,
-        after all training.
-    """
-    if quiet:
-        yield lambda *_, **__: None
-        return
-    timing: list[Callable[[str, int, int], None]] = []
-    with ExitStack() as later, _bar(quiet, "loss {task.fields[loss]}") as bar:
-        task = bar.add_task("training", total=None, loss="")
-
-        def progress(step: int, steps: int, shown: dict[str, Any], label: str = "") -> None:
-            if "reading" in shown:
-                bar.update(task, completed=step, total=steps, description="reading images", loss="")
-            elif "timing" in shown:
-                if not timing:
-                    bar.stop()  # the thread that draws it would disturb what is timed
-                    timing.append(later.enter_context(timing_bar()))
-                if steps:
-                    timing[0](f"{label}  timing {shown['timing']}", steps, step)
-                elif not bar.console.is_terminal:
-                    print(f"{label}  timing, {shown['timing']}", file=sys.stderr, flush=True)
-            elif "event" in shown:
-                text = f"{label}  {epoch_line(shown)}" if label else epoch_line(shown)
-                if bar.console.is_terminal and not label:
-                    bar.console.print(text)
-                elif not bar.console.is_terminal and (not label or step == steps):
-                    print(text, file=sys.stderr, flush=True)
-            else:
-                bar.update(
-                    task, completed=step, total=steps, description=label or "training", loss=f"{shown['loss']:.4f}"
-                )
-
-        yield progress

@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
             a.data,
             out,
             controls=a.controls,
-            watch=label_first(bar),
+            progress=label_first(bar),
             recipe=a.recipe,
             config=a.config,
             **settings_given(a),

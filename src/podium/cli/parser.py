@@ -17,6 +17,7 @@ from podium.cli import (
     distill,
     draw,
     export,
+    help_,
     import_,
     info,
     models,
@@ -74,6 +75,7 @@ VERBS: tuple[Verb, ...] = (
     export,
     verify,
     import_,
+    help_,
 )
 
 EXIT_CODES = """exit codes: 0 done, 2 a flag, name or setting, 3 data, 4 model file, 5 numbers not finite, 6 disk, device or lock,
@@ -102,7 +104,7 @@ def build_parser() -> Parser:
     subparsers = main.add_subparsers(dest="verb", metavar="VERB", parser_class=Parser)
     for verb in VERBS:
         parser = subparsers.add_parser(
-            verb.__name__.rpartition(".")[2].rstrip("_"),  # "import_" is no keyword of Python
+            verb.__name__.rpartition(".")[2].rstrip("_"),  # "import_" is no keyword of Python, nor "help_" its function
             help=verb.HELP,
             description=verb.HELP[0].upper() + verb.HELP[1:] + ".",
             epilog=f"example: {verb.EXAMPLE}",

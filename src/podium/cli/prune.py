@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
             depth=a.depth,
             controls=a.controls,
             tolerance=a.tolerance,
-            watch=label_first(bar),
+            progress=label_first(bar),
             recipe=a.recipe,
             config=a.config,
             **settings_given(a),

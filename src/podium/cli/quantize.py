@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     options = {key: getattr(a, key) for key in ("engine", "tolerance", "limit", "seconds", "qat", "epochs")}
     with same_command_continues(a.command):
-        made = quantize(a.run_folder, a.data, a.out, **options, say=say, watch=watch)
+        made = quantize(a.run_folder, a.data, a.out, **options, say=say, progress=watch)
     if a.json:
         print_json({"run": str(made.path), "gate": made.gate, "rows": made.rows})
     else:

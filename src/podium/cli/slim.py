@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
             out,
             width=a.width,
             depth=depth,
-            watch=label_first(bar),
+            progress=label_first(bar),
             recipe=a.recipe,
             config=a.config,
             **settings_given(a),

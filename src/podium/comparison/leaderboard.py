@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from podium import tables
+from podium import html, tables
 from podium.comparison.rows import Failed, Row, Trials, answers_of
 from podium.comparison.sizes import one_size
 from podium.comparison.statistics import Answers
@@ -130,6 +130,16 @@ class Leaderboard:
         fitted = (self._table((*never, *DISPENSABLE[:n])) for n in range(len(DISPENSABLE) + 1))
         fitting = (table for table in fitted if screen.measure(table, options=endless).maximum <= screen.width)
         screen.print(next(fitting, self._table((*never, *DISPENSABLE))))
+
+    def __repr__(self) -> str:
+        return f"<Leaderboard of {len(self.networks)} networks on {self.n:,} {self.split} images: {self.verdict()}>"
+
+    def _repr_html_(self) -> str:
+        """The verdict and the table, as a notebook shows them."""
+        columns = [column for column in SHOWN if self.classes >= TOP5_FROM or column != "top-5 %"]
+        rows = [[row.model, *(SHOWN[column](row) for column in columns)] for row in self.networks]
+        failed = [[row.model, "failed", *[""] * (len(columns) - 1)] for row in self.failed]
+        return html.paragraph(self.verdict()) + html.table(["model", *columns], rows + failed)
 
     def _table(self, left_out: Sequence[str]) -> Any:
         from rich.box import SIMPLE_HEAD

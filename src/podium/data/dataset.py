@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from podium.data import shown
 from podium.data.depth import find_white
 from podium.data.image_file import ImageFile
 from podium.data.images import ImageSource, Progress, Shrink
@@ -128,6 +129,12 @@ class Dataset:
     notes: tuple[str, ...] = field(default_factory=tuple)
     held_out: dict[str, Any] | None = None
     white: int | None = None
+
+    def __repr__(self) -> str:
+        return shown.describe(self)
+
+    def _repr_html_(self) -> str:
+        return shown.as_html(self)
 
     @cached_property
     def depth(self) -> tuple[int, str | None]:

@@ -16,6 +16,7 @@ from zipfile import BadZipFile
 from podium.errors import MachineError, ModelFileError, UsageError
 from podium.files import PIN, UNFINISHED, disk_error, json_text, shell_word, sync, write_atomic, write_json
 from podium.platform import lock
+from podium.runs import shown
 from podium.settings import read_file
 
 if TYPE_CHECKING:
@@ -68,6 +69,12 @@ class RunFolder:
 
     def __fspath__(self) -> str:
         return str(self.path)
+
+    def __repr__(self) -> str:
+        return shown.describe(self)
+
+    def _repr_html_(self) -> str:
+        return shown.as_html(self)
 
     @property
     def started(self) -> bool:
