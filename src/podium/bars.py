@@ -16,7 +16,7 @@ def in_notebook() -> bool:
     return shell is not None and (type(shell).__name__ == "ZMQInteractiveShell" or "google.colab" in sys.modules)
 
 
-def somebody_watches() -> bool:
+def visible() -> bool:
     """Whether a bar would be seen: standard error is a terminal, or this is a notebook."""
     return in_notebook() or sys.stderr.isatty()
 
@@ -26,7 +26,7 @@ def training_progress(wanted: Callable[..., None] | bool | None, *, named: bool 
     """What a call from Python shows while it trains.
 
     Args:
-        wanted: a function, which is called; False for nothing; True or None for a bar where somebody watches.
+        wanted: a function, which is called; False for nothing; True or None for a bar where it is seen.
         named: the function takes the name of the network that trains before the rest.
 
     Yields:
@@ -35,7 +35,7 @@ def training_progress(wanted: Callable[..., None] | bool | None, *, named: bool 
     if callable(wanted):
         yield wanted
         return
-    with training_bar(quiet=wanted is False or not somebody_watches()) as bar:
+    with training_bar(quiet=wanted is False or not visible()) as bar:
         yield (lambda name, *step: bar(*step, label=name)) if named else bar
 
 
@@ -45,7 +45,7 @@ def comparison_progress(wanted: Callable[..., None] | bool | None) -> Iterator[C
     if callable(wanted):
         yield wanted
         return
-    with training_bar(quiet=wanted is False or not somebody_watches()) as bar:
+    with training_bar(quiet=wanted is False or not visible()) as bar:
         yield comparison_bar(bar, several_seeds=True)
 
 
@@ -67,7 +67,7 @@ def counting_progress(
     if callable(wanted):
         yield wanted
         return
-    with counting_bar(label, quiet=wanted is False or not somebody_watches()) as bar:
+    with counting_bar(label, quiet=wanted is False or not visible()) as bar:
         yield bar
 
 
