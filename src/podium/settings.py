@@ -171,6 +171,15 @@ class Settings:
         at_least=0.0,
         below=1.0,
     )
+    class_weights: str = option(
+        "none",
+        "weight of each class in the loss: one over its number of images, over the root of it, or over its effective number "
+        "(Cui et al. 2019)",
+        choices=("none", "inverse", "sqrt", "effective"),
+    )
+    sampler: str = option(
+        "shuffle", "images of an epoch: each once, or as many of each class", choices=("shuffle", "balanced")
+    )
     patience: int = option(
         0, "stop after so many epochs without a better validation score; 0 is off", at_least=0, at_most=10**9
     )

@@ -70,6 +70,8 @@ class DistillFields(TypedDict, total=False):
     decay_every: str
     label_smoothing: float
     ema: float
+    class_weights: str
+    sampler: str
     patience: int
 
     # The machine

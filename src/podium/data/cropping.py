@@ -40,7 +40,7 @@ class Cropper:
         self.drawn, self.mirrored, self.flat = drawn, mirrored, flat
 
     def read(self, part: list[int]) -> Iterator[Tensor]:
-        """The crops of these images, (1, C, H, W) uint8 each, channels last in memory."""
+        """The crops of these draws, image + N * t as `Loader.rows` has them, (1, C, H, W) uint8 each, channels last in memory."""
         return self._read(part) if self.flat is None else self._read_flat(part, self.flat)
 
     def _read(self, part: list[int]) -> Iterator[Tensor]:
@@ -57,7 +57,7 @@ class Cropper:
 
         for index in part:
             times, shape = 1, [0, 0]
-            pixels = self.split.array(index, p.channels, shrink)
+            pixels = self.split.array(index % len(self.split), p.channels, shrink)
             height, width, _ = pixels.shape
             whole = shape if shape[0] else (width, height)  # only JPEGs call `shrink`
             box = aug.crop_boxes(self.augment, self.drawn[:, index], *whole)
@@ -67,7 +67,10 @@ class Cropper:
 
     def _read_flat(self, part: list[int], flat: Tensor) -> Iterator[Tensor]:
         """The same crops out of a memory map, where a region is a view."""
-        p, (start, height, width) = self.preprocessing, self.split.images.places(part)
+        p, (start, height, width) = (
+            self.preprocessing,
+            self.split.images.places([draw % len(self.split) for draw in part]),
+        )
         box = aug.whole_pixels(aug.crop_boxes(self.augment, self.drawn[:, part], width, height), width, height)
         rows = np.stack([*box, start, width, self.mirrored[part]], 1).tolist()
         for left, top, right, bottom, first, across, flip in rows:

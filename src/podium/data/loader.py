@@ -14,6 +14,7 @@ from torch import Tensor
 from podium.data import augment as aug
 from podium.data.ahead import read_ahead
 from podium.data.augment import Augment
+from podium.data.balanced import balanced_order, times_drawn
 from podium.data.cropping import Cropper, channels_first, flat_pixels
 from podium.data.dataset import Split
 from podium.data.decode import Preprocessing
@@ -57,6 +58,7 @@ class Loader:
         seed: decides order and augmentation.
         augment: for training: images are shuffled and the incomplete last batch is dropped; None: in order, every image once.
         workers: decoding threads; 0 decodes in the caller's thread.
+        balanced: an epoch of training has as many images of each class, see `balanced_order`.
         part: (k, n): of every batch give the k-th of n equal parts.
 
     Raises:
@@ -74,6 +76,7 @@ class Loader:
         seed: int = 0,
         augment: Augment | None = None,
         workers: int = 2,
+        balanced: bool = False,
         part: tuple[int, int] = (0, 1),
     ) -> None:
         keep_freed_memory()
@@ -85,7 +88,7 @@ class Loader:
                 f"give at least 0 and at most {MOST_WORKERS}; as many as there are cores are enough",
             )
         self.split, self.preprocessing, self.device = split.scaled(preprocessing.white), preprocessing, device
-        self.seed, self.augment, self.workers, self.part = seed, augment, workers, part
+        self.seed, self.augment, self.workers, self.balanced, self.part = seed, augment, workers, balanced, part
         self.batch_size = min(batch_size, len(split))
         full, rest = divmod(len(split), self.batch_size)
         self.steps = full if augment is not None else full + (rest > 0)
@@ -123,12 +126,18 @@ class Loader:
         return self.preprocessing.square(self.split.image(index, self.preprocessing.channels))
 
     def rows(self, epoch: int, start: int = 0) -> list[Tensor]:
-        """The numbers of the images in each batch of an epoch; takes the arguments of `epoch`."""
+        """The draws in each batch of an epoch, image + N * t of the N images; takes the arguments of `epoch`.
+
+        The t-th draw of an image within an epoch is augmented in another way than the first. Without `balanced` t is 0.
+        """
         if self.augment is None:
             order = torch.arange(len(self.split))
         else:
             generator = torch.Generator().manual_seed(aug.key(self.seed, epoch, "order"))
-            order = torch.randperm(len(self.split), generator=generator)
+            if self.balanced:
+                order = balanced_order(self.labels.cpu(), generator)
+            else:
+                order = torch.randperm(len(self.split), generator=generator)
         which, parts = self.part
         batches = [order[n * self.batch_size : (n + 1) * self.batch_size] for n in range(start, self.steps)]
         return [batch.tensor_split(parts)[which] for batch in batches]
@@ -140,7 +149,8 @@ class Loader:
             epoch: decides order and augmentation in training.
             start: batches to skip at the beginning, as after a resume.
         """
-        everything = torch.arange(len(self.split), device=self.device)
+        draws = times_drawn(self.labels.cpu()) if self.balanced else 1
+        everything = torch.arange(len(self.split) * draws, device=self.device)
         size = self.preprocessing.image_size
         drawn = aug.shifts(self.augment, size, self.seed, epoch, everything) if self.augment is not None else None
         crops = self._crops(epoch, everything)
@@ -148,17 +158,18 @@ class Loader:
         if self.resident is not None:
             for rows in batches:
                 index = rows.to(self.device)
-                yield self._finish(self.resident, index, index, epoch, drawn, crops)
+                yield self._finish(self.resident, index % len(self.split), index, epoch, drawn, crops)
             return
         read: Read = self._fitted
         if self.augment is not None and drawn is not None and crops is not None and self.preprocessing.resize == "crop":
             # A crop is cut out of the whole image while that is there; padded or stretched images are cropped on the device.
-            mirrored = drawn.mirrored.cpu().numpy() if drawn.mirrored is not None else np.zeros(len(self.split), bool)
+            mirrored = drawn.mirrored.cpu().numpy() if drawn.mirrored is not None else np.zeros(len(everything), bool)
             read = Cropper(self.split, self.preprocessing, self.augment, crops.cpu().numpy(), mirrored, self.flat).read
             drawn = crops = None
         if self.device.type == "cpu" and drawn is None and crops is None:
             for rows, x in self._ahead(batches, torch.float32, partial(self._fill, read)):
-                yield Batch(self._augmented(x.permute(0, 3, 1, 2), rows, epoch), self.labels[rows], rows)
+                image = rows % len(self.split)
+                yield Batch(self._augmented(x.permute(0, 3, 1, 2), rows, epoch), self.labels[image], image)
             return
         for rows, pixels in self._ahead(batches, torch.uint8, partial(self._keep, read)):
             index, padded = rows.to(self.device), self._padded(pixels.to(self.device))
@@ -172,7 +183,7 @@ class Loader:
     def _finish(
         self, pixels: Tensor, rows: Tensor, index: Tensor, epoch: int, drawn: aug.Shifts | None, crops: Tensor | None
     ) -> Batch:
-        """Make a batch of some rows of `pixels` (M, H, W, C) uint8, padded: augment and normalise them."""
+        """Make a batch of some rows of `pixels` (M, H, W, C) uint8, padded: augment and normalise them; `index` are the draws."""
         a, size = self.augment, self.preprocessing.image_size
         if drawn is not None and (self.padding or drawn.mirrored is not None):
             x = aug.shift_and_flip(pixels, rows, size, drawn, index)
@@ -182,7 +193,8 @@ class Loader:
         if crops is not None and a is not None:
             boxes = aug.crop_boxes(a, crops[:, index], size, size)
             x = aug.crop_and_resize(x, torch.stack(boxes, 1))
-        return Batch(self._augmented(x, index, epoch), self.labels[index], index)
+        image = index % len(self.split)
+        return Batch(self._augmented(x, index, epoch), self.labels[image], image)
 
     def _augmented(self, x: Tensor, index: Tensor, epoch: int) -> Tensor:
         """Apply the augmentations that work on normalised images, (N, C, H, W) float32."""
@@ -238,7 +250,7 @@ class Loader:
 
     def _fitted(self, part: list[int]) -> Iterator[Tensor]:
         """Whole images made square by the preprocessing, (1, C, H, W) uint8 each."""
-        return (channels_first(self._square(index)) for index in part)
+        return (channels_first(self._square(index % len(self.split))) for index in part)
 
     def decoded(
         self, batches: Iterable[Tensor], read: Callable[[int], np.ndarray]

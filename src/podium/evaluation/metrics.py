@@ -85,7 +85,7 @@ def summarize(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]) ->
 
     Returns:
         top1, top5 (among at most K), loss (mean cross-entropy), ece (expected calibration error), n, macro_f1 (over the
-        classes that have images), per_class [{class, n, precision, recall, f1}: 0 where there is nothing to count],
+        classes that have images), balanced_accuracy (mean recall of these classes), per_class [{class, n, precision, recall, f1}: 0 where there is nothing to count],
         confusion (K x K, a row a true class; None for more than 200 classes), confused (see `most_confused`), calibration.
 
     Raises:
@@ -111,6 +111,7 @@ def summarize(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]) ->
         "ece": float(sum(b["n"] * abs(b["confidence"] - b["accuracy"]) for b in bins) / len(labels)),
         "n": len(labels),
         "macro_f1": float(f1[present].mean()),
+        "balanced_accuracy": float(recall[present].mean()),
         "per_class": [
             {
                 "class": name,

@@ -39,6 +39,15 @@ USES: tuple[tuple[str, Use], ...] = (
     ("temperature", Use(lambda s: s.teacher, *_TEACHER)),
     ("temperature", Use(lambda s: s.alpha > 0, "alpha is 0", "--alpha 0.9")),
     ("label_smoothing", Use(lambda s: not s.teacher or s.alpha < 1, "alpha is 1: labels have no share", "--alpha 0.9")),
+    ("class_weights", Use(lambda s: not s.teacher or s.alpha < 1, "alpha is 1: labels have no share", "--alpha 0.9")),
+    (
+        "class_weights",
+        Use(
+            lambda s: s.class_weights == "none" or s.sampler == "shuffle",
+            "the sampler is balanced",
+            "--sampler shuffle",
+        ),
+    ),
     ("crop_padding", Use(lambda s: s.crop == "pad", "crop is {crop}", "--crop pad")),
     ("crop_range", Use(lambda s: s.crop in ("scale", "area"), "crop is {crop}", "--crop area")),
     ("momentum", Use(lambda s: s.optimizer in ("sgd", "rmsprop"), "{optimizer} has none", "--optimizer sgd")),

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from podium.data import augment as aug
 from podium.data.augment import Augment
@@ -33,7 +34,7 @@ from podium.training.distributed.sync_norm import synchronize
 from podium.training.fake_int8 import fake_int8
 from podium.training.fitting import fit_to_machine
 from podium.training.images import data_of, inherited, refuse_other_images
-from podium.training.losses import criterion
+from podium.training.losses import class_weights, criterion
 from podium.training.plan import Plan
 from podium.training.transfer.source import (
     Teacher,
@@ -117,7 +118,7 @@ def prepare(
         evaluation_split=evaluation_split,
         monitor=monitor,
         ranks=ranks,
-        criterion=criterion(s.label_smoothing, teach, s.alpha, s.temperature),
+        criterion=criterion(s.label_smoothing, teach, s.alpha, s.temperature, _class_weights(s, data, device)),
         parents=start.parents,
         earlier=earlier,
         decided=decided,
@@ -233,6 +234,13 @@ def _resolved(s: Settings, net: ConvNet, data: Dataset) -> Settings:
     )
 
 
+def _class_weights(s: Settings, data: Dataset, device: torch.device) -> Tensor | None:
+    """Return the weight of each class in the loss, from the number of its training images."""
+    counts = np.bincount(data.splits["train"].labels, minlength=len(data.classes))
+    weight = class_weights(s.class_weights, torch.from_numpy(counts))
+    return weight if weight is None else weight.to(device)
+
+
 def _training_loader(
     s: Settings, data: Dataset, preprocessing: Preprocessing, device: torch.device, ranks: Ranks
 ) -> Loader:
@@ -246,6 +254,7 @@ def _training_loader(
         seed=s.seed,
         augment=augment,
         workers=s.workers,
+        balanced=s.sampler == "balanced",
         part=(ranks.rank, ranks.world),
     )
 

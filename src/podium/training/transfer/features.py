@@ -58,7 +58,7 @@ class FeatureLoader(Loader):
     def epoch(self, epoch: int = 0, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch, as the loader does."""
         for rows in self.rows(epoch, start):
-            index = rows.to(self.device)
+            index = rows.to(self.device) % len(self.split)
             yield Batch(self.features[index], self.labels[index], index)
 
 
