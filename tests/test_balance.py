@@ -164,7 +164,7 @@ def test_a_killed_run_ends_with_the_same_bits(photos, tmp_path, how):
 
 
 def test_weights_beside_a_balanced_sampler_are_refused(tmp_path):
-    with pytest.raises(library.PodiumError, match="class_weights: .*does nothing here.*sampler is balanced"):
+    with pytest.raises(library.PodiumError, match=r"class_weights: .*does nothing here.*sampler is balanced"):
         library.train("lenet5", "digits", tmp_path / "run", steps=1, sampler="balanced", class_weights="sqrt")
 
 
