@@ -64,8 +64,8 @@ def starving(decoder: Decoder) -> Decoder:
 def out_of_memory(error: BaseException) -> bool:
     """Whether a decoder's error means that memory ran out; Pillow and libjpeg may report that only in the text."""
     said = (
-        re.search(r"\bmemory\b(?!.*MAX_TEXT)", str(error), re.IGNORECASE) is not None
-    )  # Pillow's limit on the length of texts is another fault
+        re.search(r"\bmemory\b(?!.*(MAX_TEXT|limit|Invalid))", str(error), re.IGNORECASE) is not None
+    )  # the limits of Pillow on texts, and of libheif on everything, are no lack of memory
     return isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM or said
 
 
@@ -150,7 +150,7 @@ def _refusal(error: Exception, data: bytes, name: str) -> ImageError:
     """The error that explains a decoder's error."""
     said = " ".join(str(error).split()) or type(error).__name__
     kind = "truncated" if "truncated" in said.lower() else "damaged"
-    if re.search("unknown pixel mode|not supported|unsupported|conversion from", said, re.IGNORECASE):
+    if re.search("unknown pixel mode|samples per pixel|not supported|unsupported|conversion from", said, re.IGNORECASE):
         return ImageError(f"{name}: {recognised(data)} of a kind that is not read ({said})", SAVE_AGAIN)
     return ImageError(f"{name}: {kind} image ({said})", "copy it again from where it came from, or delete it")
 

@@ -23,10 +23,8 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"pydicom\.")
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
 STILL_CODED = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
-BYTES_A_PIXEL, SPARE = (
-    32,
-    1 << 20,
-)  # a deflated file may become this large: per pixel that is allowed, and beside the pixels
+PIECE, SPARE = 1 << 12, 1 << 20  # bytes inflated at once, and what a file may hold beside its pixels
+BYTES_A_PIXEL = 32  # at most, of a deflated file
 GREY = ("MONOCHROME1", "MONOCHROME2")
 DAMAGED = "copy it again from where it came from, or delete it"
 
@@ -139,7 +137,11 @@ def _check_deflated(data: bytes, name: str, max_pixels: int) -> None:
     if DEFLATED.encode() not in data[:1024]:
         return
     length = int.from_bytes(data[140:144], "little")  # of the group of elements before the deflated part
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    most = BYTES_A_PIXEL * max_pixels + SPARE
-    if len(inflater.decompress(data[144 + length :], most)) >= most:
+    inflater, left = zlib.decompressobj(-zlib.MAX_WBITS), BYTES_A_PIXEL * max_pixels + SPARE
+    for start in range(144 + length, len(data), PIECE):
+        piece = data[start : start + PIECE]
+        while piece and left > 0:
+            left -= len(inflater.decompress(piece, SPARE))
+            piece = inflater.unconsumed_tail
+    if left <= 0:
         raise too_large(name, "far more bytes", max_pixels)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import logging
 import re
 from threading import Lock
 from typing import Any
@@ -20,7 +21,14 @@ MAX_PIXELS = 50_000_000  # by the header, before anything is decoded
 DNG_VERSION, NEW_SUBFILE, SUB_IFDS, PHOTOMETRIC = 50706, 254, 330, 262  # tags of TIFF
 SENSOR = (32803, 34892)  # photometric interpretations: values of a sensor
 TILE_SIDES, ORIENTATION = (322, 323), 0x0112
+HEIF_ITEM = re.compile(rb"infe(?:\x02.{7}(.{4})|\x03.{9}(.{4}))", re.DOTALL)
+HEIF_SIZE = re.compile(rb"ispe\0\0\0\0(.{4})(.{4})", re.DOTALL)
 SAVE_AGAIN = "save it as JPEG or PNG"
+for library in (
+    "PIL",
+    "pydicom",
+):  # what they log is in their errors too; without a handler it would go to standard error
+    logging.getLogger(library).addHandler(logging.NullHandler())
 BIG = Lock()  # held while Pillow's own limit on pixels is lifted
 
 
@@ -53,8 +61,8 @@ def opened(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
     check_size(image.size, name, max_pixels)
     if image.format == "TIFF":
         _check_tiff(image, name, max_pixels)
-    elif image.format == "JPEG2000":
-        for size in _codestream_sizes(data):
+    elif kind in ("HEIC", "AVIF", "JPEG 2000"):
+        for size in _codestream_sizes(data) if kind == "JPEG 2000" else _stored_sizes(data):
             check_size(size, name, max_pixels)
     return image
 
@@ -129,6 +137,9 @@ def _by_pillow(data: bytes, name: str, max_pixels: int) -> Image.Image:
 
 def _heif(data: bytes, name: str) -> Image.Image:
     """Open a HEIC file by pi-heif or pillow-heif; the rotation and mirroring of the container are applied when it is decoded."""
+    for item in HEIF_ITEM.finditer(data):  # pi-heif 1.4 crashes on a type that is no text
+        if not (item[1] or item[2]).isascii():
+            raise ValueError("the type of an item is no text")
     for package in FORMATS["HEIC"].packages:
         try:
             plugin: Any = importlib.import_module(package)
@@ -166,6 +177,12 @@ def _check_tiff(image: Any, name: str, max_pixels: int) -> None:
         tile._replace(args=(re.sub(r"B(S|F)$", r"N\1", tile.args[0]), *tile.args[1:])) if tile[0] == "libtiff" else tile
         for tile in image.tile
     ]
+
+
+def _stored_sizes(data: bytes) -> list[tuple[int, int]]:
+    """The sizes of all images in a HEIC or AVIF file, before they are cropped, and of the parts that they are stored in."""
+    pairs = HEIF_SIZE.findall(data)
+    return [(int.from_bytes(width, "big"), int.from_bytes(height, "big")) for width, height in pairs]
 
 
 def _codestream_sizes(data: bytes) -> list[tuple[int, int]]:
