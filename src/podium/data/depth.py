@@ -153,7 +153,7 @@ def _values(file: ImageFile, max_pixels: int) -> _Values | None:
     try:
         data = file.read()
         image = opened(data, file.name, max_pixels)
-        count, mode = frames(image), raw_mode(image)
+        count, mode = frames(opened(data, file.name, max_pixels)), raw_mode(image)  # counting moves on to another page
         if not is_deep(image) and mode not in OTHER_BYTE and image.format != "PPM":
             return _Values(frames=count)
         image.load()

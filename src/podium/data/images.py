@@ -220,7 +220,7 @@ class FileImages(ImageSource):
     def longest_side(self, limit: int) -> int:  # noqa: D102
         longest, count = 0, len(self.files)
         for row in np.unique(np.linspace(0, count - 1, min(HEADERS, count)).astype(int)):
-            longest = max(longest, _side(self.files[row]))
+            longest = max(longest, _side(self.files[row], self.max_pixels))
             if longest > limit:
                 break
         return longest
@@ -232,10 +232,10 @@ def as_image(pixels: np.ndarray, channels: int) -> Image.Image:
     return image.convert("L" if channels == 1 else "RGB")
 
 
-def _side(file: ImageFile) -> int:
+def _side(file: ImageFile, max_pixels: int) -> int:
     """The longer side of an image, by its header; 0 where the header cannot be read, which decoding reports later."""
     try:
-        return max(opened(file.read(), file.name).size)
+        return max(opened(file.read(), file.name, max_pixels).size)
     except MemoryError:
         raise
     except Exception:  # a damaged header can raise anything

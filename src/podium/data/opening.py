@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from podium.data.formats import DOCUMENT, FORMATS, HEAD, PILLOW, RAW, READ, fixes, recognised, unread_kind
 from podium.errors import ImageError
+from podium.platform import quiet_libtiff
 
 MAX_PIXELS = 50_000_000  # by the header, before anything is decoded
 DNG_VERSION, NEW_SUBFILE, SUB_IFDS, PHOTOMETRIC = 50706, 254, 330, 262  # tags of TIFF
@@ -60,6 +61,7 @@ def opened(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
         image = _by_pillow(data, name, max_pixels)
     check_size(image.size, name, max_pixels)
     if image.format == "TIFF":
+        quiet_libtiff()
         _check_tiff(image, name, max_pixels)
     elif kind in ("HEIC", "AVIF", "JPEG 2000"):
         for size in _codestream_sizes(data) if kind == "JPEG 2000" else _stored_sizes(data):
