@@ -51,6 +51,8 @@ def without_companions(
 ) -> list[tuple[PurePosixPath, ImageFile | Left]]:
     """Mark what accompanies an image of the same name: the video of a Live Photo, and the camera's raw file."""
     entries = list(entries)
+    if not any(isinstance(file, Left) and file.why in WITH_IMAGE for _, file in entries):
+        return entries
     images = {
         (path.parent, name.lower())
         for path, file in entries
