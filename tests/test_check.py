@@ -62,7 +62,8 @@ def bomb(path):
         ("zero-byte", lambda path: path.write_bytes(b""), "empty"),
         ("truncated", cut, "truncated"),
         ("unreadable", lambda path: path.write_bytes(b"<html>404</html>"), "not an image"),
-        ("unreadable", lambda path: Image.new("RGB", (5, 5)).save(path, "TIFF"), "not an image of JPEG"),
+        ("unread-format", lambda path: path.write_bytes(b"8BPS" + bytes(99)), "1 Photoshop, which cannot be read here"),
+        ("extension-lies", lambda path: Image.new("RGB", (5, 5)).save(path, "TIFF"), "TIFF"),
         ("too-large", bomb, "50 million"),
         ("extension-lies", lambda path: Image.new("RGB", (5, 5)).save(path, "PNG"), "PNG"),
     ],
@@ -70,7 +71,10 @@ def bomb(path):
 def test_a_bad_file(folder, kind, damage, says):
     damage(folder / "train/bee/2.jpg")
     (problem,) = check(folder).problems
-    assert (problem.kind, problem.path) == (kind, str(folder / "train/bee/2.jpg"))
+    assert (problem.kind, problem.path) == (
+        kind,
+        str(folder / "train/bee/2.jpg" if kind != "unread-format" else folder),
+    )
     assert says in problem.detail
 
 

@@ -12,6 +12,8 @@ EXTRAS = {
     "h5py": "keras",
     "fsspec": "shards",
     "torch_pruning": "prune",
+    "pi_heif": "heic",
+    "pydicom": "dicom",
 }
 
 

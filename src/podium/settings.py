@@ -91,6 +91,12 @@ class Settings:
     on_bad: str = option(
         "error", "an unreadable image stops the run, or is left out and listed", choices=("error", "skip")
     )
+    max_pixels: int = option(
+        50_000_000,
+        "the largest image that is opened, as width times height; a larger one is unreadable",
+        at_least=1,
+        at_most=2**31 - 1,
+    )
     workers: int = option(2, "threads that decode images", at_least=0, at_most=256)
 
     # Augmentation

@@ -55,7 +55,8 @@ def images_for(run: Run, data: str | Path | Dataset | None, model: Bundle | Expo
         data = recorded["data"]
     record = None
     if not isinstance(data, Dataset):
-        stored = load_stored(data, resize=p.resize, channels=p.channels, on_bad=recorded["on_bad"])
+        how: dict[str, Any] = {"resize": p.resize, "channels": p.channels, "max_pixels": p.max_pixels}
+        stored = load_stored(data, on_bad=recorded["on_bad"], **how)
         record = known_to(model, stored) if isinstance(model, Bundle) else None
         seed = recorded["seed"] if recorded["split_seed"] is None else recorded["split_seed"]
         data = described(with_roles(stored, recorded["val"], seed, record))

@@ -37,6 +37,7 @@ class DistillFields(TypedDict, total=False):
     val: float | None
     split_seed: int | None
     on_bad: str
+    max_pixels: int
     workers: int
 
     # Augmentation

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from podium import tables
-from podium.cli import console
+from podium.cli import console, flags
 from podium.cli.shared import print_json
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ EXAMPLE = "podium check photos/"
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments to its parser."""
     parser.add_argument("data", help="a named set, a folder of class folders, or an archive")
+    flags.add_max_pixels(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -27,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     from podium.data.check import check
 
     with console.counting_bar("checking", quiet=arguments.json) as progress:
-        report = check(arguments.data, progress)
+        report = check(arguments.data, progress, max_pixels=arguments.max_pixels)
     if arguments.json:
         print_json(report.to_dict())
     else:
@@ -40,6 +41,8 @@ def _show(report: CheckReport) -> None:
     rows = [[name, *(str(counts.get(s, 0)) for s in splits)] for name, counts in report.classes.items()]
     title = f"{report.source}: {report.images:,} images, {len(report.classes)} classes"
     tables.table(title, ["class", *splits], rows, set(splits))
+    if report.formats:
+        print("formats: " + ", ".join(f"{count:,} {kind}" for kind, count in report.formats.items()))
     for problem in report.problems:
         print(f"{problem.kind}: {problem.path}  {problem.detail}")
     for note in report.notes:

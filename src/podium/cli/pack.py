@@ -38,6 +38,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         default="error",
         help="whether a photo that cannot be read stops the packing, or is left out and listed [error]",
     )
+    flags.add_max_pixels(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -48,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     from podium.units import parse_bytes
 
     shard_size = max(1, round(parse_bytes("shard size", arguments.shard_size or "500MB")))
-    data = read(arguments.data, arguments.on_bad)
+    data = read(arguments.data, arguments.on_bad, arguments.max_pixels)
     with console.counting_bar("packing", quiet=arguments.json) as progress:
         if arguments.shards:
             card = write_shards(data, arguments.out, shard_size, progress)

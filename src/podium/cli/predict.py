@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="files, or folders for all images in them and below")
     parser.add_argument("--top", type=flags.top, default=5, metavar="N", help="number of classes shown for each [5]")
+    flags.add_max_pixels(parser, None)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -33,6 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     _say_which_run(arguments.run_folder)
     model = load(arguments.run_folder)
+    if arguments.max_pixels is not None:
+        model = replace(model, preprocessing=replace(model.preprocessing, max_pixels=arguments.max_pixels))
     answers, code, waiting = [], 0, list(reversed(arguments.images))
     while waiting:
         image = waiting.pop()

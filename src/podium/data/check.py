@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,23 +15,19 @@ from PIL import Image, UnidentifiedImageError
 
 from podium.calls import public
 from podium.data.dataset import Dataset
-from podium.data.decode import FORMATS, JPEGS, MAX_PIXELS, decode
+from podium.data.decode import JPEGS, decode
+from podium.data.depth import ANY
+from podium.data.formats import FORMATS, HEAD, PILLOW, READ, fixes, recognised
 from podium.data.image_file import ImageFile
 from podium.data.layout import LAYOUT, OUTSIDE, Listing, not_utf8
 from podium.data.metadata import blocks, orientation, without_metadata
-from podium.data.names import look_alike, look_alikes, show, suffix
+from podium.data.names import EXTENSIONS, look_alike, look_alikes, show, suffix
+from podium.data.opening import MAX_PIXELS, frames, opened
 from podium.data.readers import Readers
 from podium.data.sources import listed, nested, read_stored
 from podium.errors import DataError
 
 IMBALANCE = 10  # the largest class over the smallest from which imbalance is reported
-SIGNATURES = {
-    b"\xff\xd8\xff": ("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg")),
-    b"\x89PNG": ("PNG", (".png",)),
-    b"RIFF": ("WEBP", (".webp",)),
-    b"BM": ("BMP", (".bmp",)),
-    b"GIF8": ("GIF", (".gif",)),
-}
 
 
 @dataclass(frozen=True)
@@ -58,6 +56,7 @@ class CheckReport:
         images: the number of images.
         classes: class -> split -> number of images.
         problems: in the order in which they were found.
+        formats: format -> number of files, by their content.
         repeated: the number of images that occur more than once, and the number of their copies beside the first.
         notes: facts that are worth knowing and are no problems.
     """
@@ -66,6 +65,7 @@ class CheckReport:
     images: int = 0
     classes: dict[str, dict[str, int]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    formats: dict[str, int] = field(default_factory=dict)
     repeated: tuple[int, int] = (0, 0)
     notes: list[str] = field(default_factory=list)
 
@@ -81,6 +81,7 @@ class CheckReport:
             "source": self.source,
             "images": self.images,
             "classes": self.classes,
+            "formats": self.formats,
             "problems": problems,
             "repeated": repeated,
             "notes": self.notes,
@@ -88,12 +89,15 @@ class CheckReport:
 
 
 @public
-def check(source: str | Path, progress: Callable[[int, int], None] | None = None) -> CheckReport:
+def check(
+    source: str | Path, progress: Callable[[int, int], None] | None = None, *, max_pixels: int = MAX_PIXELS
+) -> CheckReport:
     """Check every image of a data set: decode it (in a pack, verify its checksum), and compare its content with all others.
 
     Args:
         source: as for `load_data`.
         progress: called with (images checked, images in all).
+        max_pixels: the largest width times height of an image that is opened; a larger one is a problem.
 
     Returns:
         The problems and the counts.
@@ -122,16 +126,21 @@ def check(source: str | Path, progress: Callable[[int, int], None] | None = None
     if files:
         _count(report, [(split, name) for split, name, _ in files], listing.classes, splits)
     entries: list[tuple[str, str, str, bytes]] = []
+    several, formats = 0, Counter[str](kind for _, kind in listing.unread)
     with Readers(2) as pool:
-        for done, ((split, name, file), (problem, digest)) in enumerate(
-            zip(files, pool.map(_inspect, (f for _, _, f in files)), strict=True), 1
-        ):
-            if problem is not None:
-                report.problems.append(problem)
-            if digest is not None:
-                entries.append((file.name, split, name, digest))
+        found = pool.map(_inspect, (f for _, _, f in files), [max_pixels] * len(files))
+        for done, ((split, name, file), seen) in enumerate(zip(files, found, strict=True), 1):
+            if seen.problem is not None:
+                report.problems.append(seen.problem)
+            if seen.digest is not None:
+                entries.append((file.name, split, name, seen.digest))
+            formats[seen.format or "unknown"] += 1
+            several += seen.frames > 1
             if progress is not None:
                 progress(done, len(files))
+    report.formats = dict(formats.most_common())
+    if several:
+        report.notes.append(f"note: {several} files hold several images, pages or frames: the first is used")
     _repeats(report, entries)
     return report
 
@@ -155,34 +164,50 @@ def _stored(report: CheckReport, data: Dataset, progress: Callable[[int, int], N
     _repeats(report, entries)
 
 
-def _inspect(file: ImageFile) -> tuple[Problem | None, bytes | None]:
-    """The problem of one file, and the SHA-256 of its content; None where there is none."""
+@dataclass(frozen=True)
+class _Seen:
+    """What one file showed: its problem, the SHA-256 of its content, its format, the number of images in it."""
+
+    problem: Problem | None
+    digest: bytes | None = None
+    format: str = ""
+    frames: int = 1
+
+
+def _inspect(file: ImageFile, max_pixels: int) -> _Seen:
     try:
         content = file.read()
     except DataError as error:
-        return Problem("unreadable", file.name, error.what), None
+        return _Seen(Problem("unreadable", file.name, error.what))
     if not content:
-        return Problem("zero-byte", file.name, "an empty file"), None
-    digest = hashlib.sha256(content).digest()
+        return _Seen(Problem("zero-byte", file.name, "an empty file"))
+    digest, kind = hashlib.sha256(content).digest(), recognised(content[:HEAD])
     try:
-        decode(content, file.name, 3)
+        decode(content, file.name, 3, white=ANY, max_pixels=max_pixels)
     except DataError as error:
         what = error.what.removeprefix(f"{file.name}: ")
-        kind = (
+        fault = (
             "truncated"
             if what.startswith("truncated")
             else "too-large"
-            if f"{MAX_PIXELS // 10**6} million" in what
+            if "million that are opened" in what
             else "unreadable"
         )
-        return Problem(kind, file.name, what), digest
+        return _Seen(Problem(fault, file.name, what), digest, kind)
+    count = 1
+    with contextlib.suppress(Exception):  # metadata that other programs refuse, which `decode` passes over
+        count = frames(opened(content, file.name, max_pixels)) if kind not in ("JPEG", "BMP", "Netpbm") else 1
+    return _Seen(_oddity(content, file, kind), digest, kind, count)
+
+
+def _oddity(content: bytes, file: ImageFile, kind: str) -> Problem | None:
+    """What is odd in a file that is read all the same."""
     ending = suffix((file.below or file.path.name).rsplit("/", 1)[-1])
-    for signature, (kind, endings) in SIGNATURES.items():
-        if content.startswith(signature) and ending not in endings:
-            return Problem("extension-lies", file.name, f"its content is {kind}; it is read by content"), digest
+    if kind in FORMATS and ending in EXTENSIONS and ending not in FORMATS[kind].endings:
+        return Problem("extension-lies", file.name, f"its content is {kind}; it is read by content")
     if fault := damaged_metadata(content):
-        return Problem("metadata", file.name, f"{fault}; its pixels are read"), digest
-    return None, digest
+        return Problem("metadata", file.name, f"{fault}; its pixels are read")
+    return None
 
 
 def damaged_metadata(data: bytes) -> str:
@@ -194,7 +219,7 @@ def damaged_metadata(data: bytes) -> str:
     if without_metadata(data) is None:
         return ""
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=PILLOW)
         if image.format not in JPEGS:
             image.load()  # a PNG may have metadata behind its pixels
         exif = image.getexif()
@@ -220,7 +245,9 @@ def _layout(report: CheckReport, listing: Listing) -> None:
         report.add("layout", report.source, "; ".join(listing.problem))
     for kind, names in _by_format(listing).items():
         shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-        report.add("unread-format", report.source, f"{len(names)} {kind} images, which are not read: {shown}")
+        report.add(
+            "unread-format", report.source, f"{len(names)} {kind}, which cannot be read here: {shown}; {fixes([kind])}"
+        )
     for line in nested(listing, report.source):
         report.add("nested-class", report.source, line)
     for name, why in listing.strays:
@@ -228,7 +255,7 @@ def _layout(report: CheckReport, listing: Listing) -> None:
         report.add(
             "root-image" if outside else "ignored",
             name,
-            why if outside else f"{why}; left alone (images are {', '.join(FORMATS)})",
+            why if outside else f"{why}; left alone (images are {', '.join(each.name for each in READ)})",
         )
 
 

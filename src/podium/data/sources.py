@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,16 +14,20 @@ from podium.calls import public
 from podium.data import arrays
 from podium.data.archives import ARCHIVES, is_archive
 from podium.data.dataset import SPLITS, Dataset, Split
-from podium.data.decode import FORMATS, RESIZES, decode
+from podium.data.decode import RESIZES, decode
+from podium.data.depth import ANY
 from podium.data.folders import find_archive, list_path
+from podium.data.formats import VIDEO, counted, fixes
 from podium.data.image_file import ImageFile
 from podium.data.images import ArrayImages, FileImages, Progress
 from podium.data.layout import LAYOUT, OUTSIDE, Listing, not_utf8
 from podium.data.names import look_alike, look_alikes, show
+from podium.data.opening import MAX_PIXELS
 from podium.data.pack import is_pack, read_pack
 from podium.data.readers import Readers
 from podium.data.roles import described, with_roles
 from podium.data.shards import is_shards, list_shards
+from podium.data.unread import without_unread
 from podium.errors import DataError, UsageError, closest
 
 NAMED = {
@@ -45,6 +50,7 @@ def load_data(
     resize: str = "crop",
     on_bad: str = "error",
     channels: int | None = None,
+    max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
 ) -> Dataset:
     """Read a data set, and hold out validation images where it has none.
@@ -60,6 +66,7 @@ def load_data(
         on_bad: "error": an unreadable image is an error when it is read; "skip": all images are decoded once now, and
             unreadable ones are left out and listed.
         channels: 1 or 3; None: the set's own.
+        max_pixels: the largest width times height of an image that is opened; a larger one is unreadable.
         progress: called with (files read, files to read) while image files are read for the first time, to find exact copies.
 
     Returns:
@@ -70,7 +77,8 @@ def load_data(
     """
     if val is not None and not 0 <= val < 1:
         raise UsageError(f"val: {val}", "give a fraction from 0 to 1, such as 0.2")
-    stored = load_stored(source, resize=resize, on_bad=on_bad, channels=channels, progress=progress)
+    how: dict[str, Any] = {"resize": resize, "on_bad": on_bad, "channels": channels, "max_pixels": max_pixels}
+    stored = load_stored(source, progress=progress, **how)
     return described(with_roles(stored, val, seed))
 
 
@@ -80,6 +88,7 @@ def load_stored(
     resize: str = "crop",
     on_bad: str = "error",
     channels: int | None = None,
+    max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
 ) -> Dataset:
     """Read a data set with the splits it was given, and the keys of its images; takes the arguments of `load_data`."""
@@ -87,7 +96,7 @@ def load_stored(
         raise UsageError(f"channels: {channels}", "give 1 or 3")
     if resize not in RESIZES:
         raise UsageError(f"resize: {resize!r}", f"give {' or '.join(RESIZES)}")
-    data = read(source, on_bad)
+    data = read(source, on_bad, max_pixels)
     for split in data.splits.values():
         split.contents(progress)  # of the stored images, before their channels change
     if channels is not None and channels != data.channels:
@@ -95,13 +104,13 @@ def load_stored(
     return replace(data, resize=resize)
 
 
-def read(source: str | Path, on_bad: str = "error") -> Dataset:
+def read(source: str | Path, on_bad: str = "error", max_pixels: int = MAX_PIXELS) -> Dataset:
     """Read a data set with the splits it was given; takes the arguments of `load_data`."""
     if on_bad not in ("error", "skip"):
         raise UsageError(f"on_bad: {on_bad!r}", "give error or skip")
     data = read_stored(source)
     if data is None:
-        data = _photos(source, on_bad)
+        data = _photos(source, on_bad, max_pixels)
     return _without_bad(data) if on_bad == "skip" else data
 
 
@@ -114,8 +123,8 @@ def read_stored(source: str | Path) -> Dataset | None:
 
 
 def listed(source: str | Path) -> Listing:
-    """List the image files of a folder, an archive or shards."""
-    return list_shards(source) if is_shards(source) else list_path(locate(str(source)))
+    """List the image files of a folder, an archive or shards; those that cannot be read here are apart, by their content."""
+    return without_unread(list_shards(source) if is_shards(source) else list_path(locate(str(source))))
 
 
 def read_arrays(source: str) -> Dataset | None:
@@ -170,7 +179,7 @@ def locate(source: str) -> Path:
     raise DataError(f"{show(source)}: no such data", fix)
 
 
-def _photos(source: str | Path, on_bad: str) -> Dataset:
+def _photos(source: str | Path, on_bad: str, max_pixels: int) -> Dataset:
     listing, path = listed(source), Path(source)
     problem = explain(listing, str(source), on_bad)
     if problem:
@@ -181,9 +190,8 @@ def _photos(source: str | Path, on_bad: str) -> Dataset:
     for name in ("", *SPLITS):
         if name in listing.files:
             pairs = [(file, number[c]) for c, files in listing.files[name].items() for file in files]
-            splits[name or "train"] = Split(
-                np.array([label for _, label in pairs], np.int64), FileImages(file for file, _ in pairs)
-            )
+            images = FileImages((file for file, _ in pairs), max_pixels=max_pixels)
+            splits[name or "train"] = Split(np.array([label for _, label in pairs], np.int64), images)
     mean, std = IMAGENET
     return Dataset(
         show(path.name or str(path)),
@@ -196,7 +204,7 @@ def _photos(source: str | Path, on_bad: str) -> Dataset:
         std,
         crop_pct=PHOTO_CROP,
         source=str(source),
-        skipped=tuple((name, f"{name}: {kind}, which is not read") for name, kind in listing.unread),
+        skipped=tuple((name, f"{name}: {kind}, which cannot be read here") for name, kind in listing.unread),
         notes=tuple(_notes(listing, splits, classes, str(source))),
     )
 
@@ -272,9 +280,10 @@ def explain(listing: Listing, path: Path | str, on_bad: str = "error") -> tuple[
 
 
 def _unread_formats(listing: Listing, where: str) -> tuple[str, str]:
-    formats = ", ".join(f"{count} {kind}" for kind, count in Counter(kind for _, kind in listing.unread).items())
-    what = f"{where}: {len(listing.unread)} images of formats that are not read ({formats}): {listing.unread[0][0]}"
-    return what, f"save them as one of {', '.join(FORMATS)}, or move them out of the data"
+    kinds = [kind for _, kind in listing.unread]
+    count = f"{len(kinds)} files" if VIDEO in kinds else f"{len(kinds)} images"
+    what = f"{where}: {count} of formats that cannot be read here ({counted(kinds)}): {listing.unread[0][0]}"
+    return what, fixes(dict.fromkeys(kinds))
 
 
 def _odd_classes(listing: Listing, known: list[str], where: str) -> tuple[str, str] | None:
@@ -311,7 +320,7 @@ def _without_bad(data: Dataset) -> Dataset:
 
     def fault(file: ImageFile) -> str:
         try:
-            decode(file.read(), file.name, 3)
+            decode(file.read(), file.name, 3, white=ANY, max_pixels=data.max_pixels)
         except DataError as error:
             return error.what
         return ""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from podium.calls import public
-from podium.data.decode import Preprocessing, decode
+from podium.data.decode import Preprocessing
 from podium.data.image_file import ImageFile
 from podium.data.names import is_text, show
 from podium.deployment.sealed import read_ir, read_onnx
@@ -74,9 +74,7 @@ class Exported:
         """
         p = self.preprocessing
         p.check_channels()
-        logits, probabilities = self.logits_and_probabilities(
-            p.square(decode(data, name, p.channels, white=p.white))[None]
-        )
+        logits, probabilities = self.logits_and_probabilities(p.square(p.decode(data, name))[None])
         if not (np.isfinite(logits).all() and np.isfinite(probabilities).all()):
             raise no_answer(name)
         return probabilities[0]

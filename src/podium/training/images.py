@@ -68,7 +68,9 @@ def _in_roles(s: Settings, find: Callable[[Dataset], Record | None], progress: P
         find: from the data set as it is stored to the record of its images.
         progress: called with (files read, files to read) where files are read for the first time.
     """
-    stored = load_stored(s.data, resize=s.resize, on_bad=s.on_bad, channels=s.channels, progress=progress)
+    stored = load_stored(
+        s.data, resize=s.resize, on_bad=s.on_bad, channels=s.channels, max_pixels=s.max_pixels, progress=progress
+    )
     return described(with_roles(stored, s.val, split_seed(s), find(stored)))
 
 

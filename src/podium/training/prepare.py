@@ -200,8 +200,9 @@ def _preprocessing(start: _Start, data: Dataset) -> Preprocessing:
             mean=data.mean,
             std=data.std,
             white=data.depth[0],
+            max_pixels=data.max_pixels,
         )
-    preprocessing = dataclasses.replace(preprocessing, image_size=size, resize=data.resize)
+    preprocessing = dataclasses.replace(preprocessing, image_size=size, resize=data.resize, max_pixels=data.max_pixels)
     if start.teacher is not None:
         check_same_pixels(preprocessing, start.teacher.source.bundle.preprocessing)
     return preprocessing
@@ -285,7 +286,7 @@ def _notes(requested: Settings, plan: Plan) -> list[str]:
     return [
         *plan.data.notes,
         *_without_effect(requested, plan.settings, len(plan.data.splits["train"])),
-        *filter(None, plan.data.depth[1:]),
+        *filter(None, (plan.data.values.note, plan.data.values.several)),
         *(f"mirroring {why}" for why in plan.decided.values()),
         *_sharing(plan.settings, plan.train.batch_size, plan.net, plan.ranks),
     ]
