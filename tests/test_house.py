@@ -39,7 +39,7 @@ MAY = {
     "comparison": {"settings", "models", "weights", "diagrams", "data", "runs", "evaluation", "training"},
     "deployment": {"weights", "data", "runs", "evaluation"},
     "compression": {"settings", "models", "networks", "data", "runs", "evaluation", "training", "deployment"},
-    "verification": {"runs", "deployment"},
+    "verification": {"weights", "runs", "deployment"},
     "api": {"settings", "models", "data", "runs", "evaluation", "training", "comparison", "compression", "deployment"},
     "cli": {
         "settings",

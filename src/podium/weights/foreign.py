@@ -138,4 +138,3 @@ def _in_a_child(program: str, path: Path) -> Checkpoint:
         raise (MachineError if kind == "MachineError" else ModelFileError)(named, fix)
     reason = (child.stderr.strip().splitlines() or [f"its reader ended with {child.returncode}"])[-1]
     raise ModelFileError(f"{path}: damaged or not a checkpoint ({reason})", "download it again")
-

@@ -12,7 +12,6 @@ import json
 import pickle
 import sys
 import types
-from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -135,6 +134,9 @@ def read_pickled(path: Path) -> tuple[dict[str, Tensor], list[str]]:
             content = _content(file)
     except _TorchScript:
         raise _whole(path, "a TorchScript archive", "torch.jit.load({file}).state_dict()") from None
+    if not isinstance(content, dict):
+        what = f"damaged or not a checkpoint (a {type(content).__name__}, not a dictionary of tensors)"
+        raise ModelFileError(what, "save the weights by torch.save(model.state_dict(), FILE), and give that")
     tensors: dict[str, Tensor] = {}
     for name, tensor in _tensors(content, ""):
         while name in tensors:  # {"a.b": x, "a": {"b": y}}

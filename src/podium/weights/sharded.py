@@ -31,7 +31,9 @@ def files_of(path: Path) -> tuple[Path, dict[Path, set[str]] | None]:
     if found := _PART.fullmatch(main.name):
         index = main.with_name(f"{found[1]}{found[4]}{INDEX}")
         what = f"{main}: part {int(found[2])} of {int(found[3])} of a file"
-        raise ModelFileError(what, f"give the index {index.name}" + ("" if index.is_file() else ", with all parts beside it"))
+        raise ModelFileError(
+            what, f"give the index {index.name}" + ("" if index.is_file() else ", with all parts beside it")
+        )
     return main, None
 
 
