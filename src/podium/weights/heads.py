@@ -37,6 +37,9 @@ def with_head(
             return named, [], f"{len(layers)} layers may be its head: {', '.join(layers[:LISTED])}"
         if layers:
             (layer,) = layers
+            more = place.keys() - {f"{layer}.weight", f"{layer}.bias"}
+            if _feeds(place[f"{layer}.weight"], [place[name] for name in more]) or (more and not number):
+                return named, [], ""  # the first of several layers
             weight, bias = place[f"{layer}.weight"], place.get(f"{layer}.bias")
             notes = [f"the head is {layer}, for {len(weight)} classes"]
             if bias is None:
@@ -52,6 +55,11 @@ def _may_be_head(name: str, value: Tensor, width: int) -> bool:
     """Whether a tensor is the weight (classes, width) of a linear layer, or of a convolution of 1 x 1 in its place."""
     linear = value.ndim == 2 or (value.ndim == 4 and value.shape[2:] == (1, 1))
     return name.endswith(".weight") and linear and value.shape[0] > 1 and value.shape[1] == width
+
+
+def _feeds(weight: Tensor, others: Sequence[Tensor]) -> bool:
+    """Whether another linear layer reads as many values as this one gives."""
+    return any(other.ndim == 2 and other.shape[1] == weight.shape[0] for other in others)
 
 
 def without_head(named: dict[str, Tensor], own: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
