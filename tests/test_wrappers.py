@@ -175,7 +175,7 @@ def test_a_file_of_averaged_weights_alone_is_said_and_one_without_is_refused(tmp
 
 
 def test_two_different_sets_of_weights_are_refused_by_their_names(tmp_path):
-    with pytest.raises(ModelFileError, match="two different sets of weights .* under 'first' and 'second'"):
+    with pytest.raises(ModelFileError, match=r"two different sets of weights .* under 'first' and 'second'"):
         read({"first": PLAIN, "second": EMA}, tmp_path)
     net, _ = read({"first": PLAIN, "second": {k: v.clone() for k, v in PLAIN.items()}}, tmp_path)
     assert holds(net, PLAIN)
@@ -352,7 +352,9 @@ def test_a_head_that_is_replaced_is_said_and_weights_need_none(head, tmp_path):
     save_file(content, path)
     if head == "parts":
         path = in_parts(tmp_path / "hub").parent
-    plan = prepare(Settings(model="resnet20", data="", weights=f"{SOURCE}={path}", duration="1it", workers=1), digits_like())
+    plan = prepare(
+        Settings(model="resnet20", data="", weights=f"{SOURCE}={path}", duration="1it", workers=1), digits_like()
+    )
     notes = "\n".join(plan.notes)
     assert "a fresh one for the 3 classes of shapes takes its place" in notes
     says = {
