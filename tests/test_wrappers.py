@@ -4,6 +4,7 @@ import argparse
 import collections
 import datetime
 import json
+import os
 import pathlib
 import types
 
@@ -144,6 +145,31 @@ def test_plain_data_beside_the_weights_does_no_harm(how, tmp_path):
     net, notes = import_weights(SOURCE, tmp_path / "w.pth")
     assert holds(net, PLAIN)
     assert "left out, beside the weights: optimizer, scheduler, epoch, args" in notes[-1]
+
+
+class Call:
+    """Unpickling this calls a function."""
+
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+def test_a_call_of_whatever_function_is_not_made(tmp_path):
+    canary = tmp_path / "canary.npy"
+    net, notes = read({"state_dict": PLAIN, "more": Call(np.save, str(canary), 1)}, tmp_path)
+    assert holds(net, PLAIN)
+    assert "left out, beside the weights: more" in notes
+    for function, argument in (
+        (eval, f"open({str(canary)!r}, 'w')"),
+        (os.system, f"touch {canary}"),
+        (open, str(canary)),
+    ):
+        with pytest.raises(ModelFileError, match="holds more than weights"):
+            read({"state_dict": PLAIN, "more": Call(function, argument)}, tmp_path)
+    assert not canary.exists()
 
 
 BOTH = {

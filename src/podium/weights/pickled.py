@@ -29,8 +29,8 @@ _REBUILD = {
     "torch.serialization": {"_get_layout"},
     "collections": {"OrderedDict"},
 }
-# The standard library's plain data. A pickle that names anything else of the standard library, such as os.system, was
-# made to do something: it is refused, though it could do nothing here.
+# The standard library's plain data. A pickle that names anything else of the standard library, such as a function that runs
+# a command, was made to do something: it is refused, though it could do nothing here.
 _PLAIN = {"argparse", "collections", "datetime", "decimal", "enum", "fractions", "functools", "logging", "numbers", "pathlib",
           "re", "time", "types", "typing", "uuid", "_codecs", "copyreg", "copy_reg"}  # fmt: skip
 _PLAIN_BUILTINS = {"set", "frozenset", "bytearray", "complex", "slice", "range", "xrange", "object", "list", "dict", "tuple", "int",

@@ -17,7 +17,7 @@ from torch import Tensor
 
 # DataParallel, torch.compile, FSDP and activation checkpointing put these into names, also in the middle.
 _INSERTED = re.compile(r"(?:^|(?<=\.))(module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
-# Words in the names of EMA and otherwise averaged weights: model_ema, state_dict_ema, ema.shadow, teacher, momentum_encoder.
+# Words in the names of EMA weights and of other means over training: model_ema, state_dict_ema, ema.shadow, teacher, momentum_encoder.
 _EMA = re.compile(r"(?:^|[._])(ema|averaged?|avg|swa|shadow|polyak|teacher|momentum|target)(?=[._]|$)", re.IGNORECASE)
 _COUNTS = ("total_ops", "total_params")  # which the package thop leaves in every layer
 _SHARE = 8  # a prefix is looked at if at least one in so many names begins with it
@@ -33,7 +33,7 @@ class View:
         others: the tensors that are not below the prefix, by their whole names.
         inserted: names that wrappers put into the middle of these names, and which are taken off.
         counts: how many counters of operations, which are no weights, are left out.
-        ema: whether these are EMA or otherwise averaged weights.
+        ema: whether these are EMA weights, or another mean over training.
     """
 
     prefix: str
