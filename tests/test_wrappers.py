@@ -99,7 +99,10 @@ WRAPPED = {
     "both": ({"net": under("module._orig_mod.")}, "'net'"),
     "three deep": ({"checkpoint": {"model": {"state": under("net.module.")}}}, "'checkpoint.model.state.net'"),
     "weights": ({"weights": PLAIN}, "'weights'"),
-    "a part of a larger module": ({"model": under("backbone.") | {"criterion.weight": torch.ones(10)}}, "'model.backbone'"),
+    "a part of a larger module": (
+        {"model": under("backbone.") | {"criterion.weight": torch.ones(10)}},
+        "left out, beside the weights: model.criterion",
+    ),
     "thop": (PLAIN | {"layer1.0.total_ops": torch.zeros(1), "total_params": torch.zeros(1)}, "2 counters"),
     "half inside": ({k.replace("layer1.", "layer1.module."): v for k, v in PLAIN.items()}, "module. is taken out"),
 }  # fmt: skip
@@ -254,6 +257,7 @@ def test_a_head_without_a_bias_gets_zeros_and_a_convolution_is_one_too(tmp_path)
     assert torch.equal(net.head.classifier.weight, state["linear.weight"])
     assert net.head.classifier.bias.tolist() == [0.0] * 12
     assert "no bias" in notes
+    assert "left out" not in notes
 
 
 def two_layers():
@@ -267,6 +271,23 @@ def test_several_heads_are_refused_by_their_names(tmp_path):
     two = body | {f"{name}.weight": torch.ones(3, 64) for name in ("colour", "shape")}
     with pytest.raises(ModelFileError, match="2 layers may be its head: colour, shape"):
         read(two, tmp_path)
+
+
+def after_a_neck():
+    """Two layers again, of which the last has the network's own name."""
+    neck = {"neck.weight": torch.ones(32, 64), "neck.bias": torch.ones(32)}
+    return PLAIN | neck | {"linear.weight": torch.ones(12, 32), "linear.bias": torch.ones(12)}
+
+
+@pytest.mark.parametrize(
+    "content", [after_a_neck(), PLAIN | {"linear.weight": torch.ones(1, 64), "linear.bias": torch.ones(1)}]
+)
+def test_a_head_of_two_layers_or_one_output_is_replaced_where_a_fresh_one_is_wanted(content, tmp_path):
+    with pytest.raises(ModelFileError, match="not the weights of resnet20"):
+        read(content, tmp_path)
+    net, notes = read(content, tmp_path, num_classes=3)
+    assert net.spec["num_classes"] == 3
+    assert "left out: the file's head, which is not one linear layer that fits" in notes
 
 
 @pytest.mark.parametrize("content", [two_layers(), {k: v for k, v in PLAIN.items() if not k.startswith("linear.")}])
@@ -406,3 +427,16 @@ def test_published_files_say_what_was_taken_off(shared, name):
         "left out, beside the weights: best_prec1",
     ]
     assert made.classes[0] == "airplane"
+
+
+@pytest.mark.slow
+def test_auxiliary_classifiers_that_kept_the_old_classes_are_left_out(tmp_path):
+    """Whoever fine-tunes torchvision's GoogLeNet puts a new `fc` on it, and leaves the auxiliary ones."""
+    from test_peers import state_of
+
+    state = state_of("torchvision-googlenet")
+    state |= {"fc.weight": torch.ones(12, 1024), "fc.bias": torch.zeros(12)}
+    save_file(state, tmp_path / "w.safetensors")
+    net, notes = import_weights("torchvision:googlenet", tmp_path / "w.safetensors")
+    assert net.spec["num_classes"] == 12
+    assert notes == ["left out: the auxiliary classifiers, which are for another number of classes than the head"]

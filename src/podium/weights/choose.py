@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import torch
@@ -13,7 +13,7 @@ from podium.errors import ModelFileError, UsageError
 from podium.weights.foreign import Checkpoint
 from podium.weights.match import ANY_HEAD, Match, fitting, match
 from podium.weights.peers import Peer
-from podium.weights.wrappers import View, views
+from podium.weights.wrappers import COUNTS, View, views
 
 LISTED = 8  # names of what is left out that a note lists
 NO_HEAD = "--num-classes N puts a fresh one on it, and podium train --weights needs none"
@@ -56,7 +56,8 @@ def choose(
         raise UsageError(f"ema: {path} has no EMA weights of {known.model}", "leave --ema out")
     pool = averaged if ema else plain or averaged
     best = pool[0]
-    if other := next((f for f in pool if not _same(best.match, f.match)), None):
+    alike = (f for f in pool if f.match.has_head == best.match.has_head)
+    if other := next((f for f in alike if not _same(best.match, f.match)), None):
         names = " and ".join(repr(f.view.prefix[:-1]) for f in (best, other))
         what = f"{path}: holds two different sets of weights that fit {known.model}, under {names}"
         raise ModelFileError(what, "save the one that you mean in a file of its own, and give that")
@@ -95,14 +96,19 @@ def _equal(one: Tensor, other: Tensor) -> bool:
 
 
 def _left_out(held: Checkpoint, best: _Found, fit: list[_Found]) -> list[str]:
-    """The names of what is in the file beside the weights."""
-    known: set[int] = {id(value) for f in (best, *fit) for value in _values(f)}
-    tensors = (name for name, value in held.tensors.items() if id(value) not in known)
-    return list(dict.fromkeys([*(name.partition(".")[0] for name in tensors), *held.beside]))
+    """The names of what is in the file beside the weights, without those that other notes name."""
+    named = {id(value) for f in fit for value in f.view.tensors.values()}
+    used = {value.data_ptr() for f in fit for value in f.match.state.values()}  # a head may stand elsewhere
+    left = (
+        _branch(name, best.view.prefix)
+        for name, value in held.tensors.items()
+        if id(value) not in named and value.data_ptr() not in used and not name.endswith(COUNTS)
+    )
+    return list(dict.fromkeys([*left, *held.beside]))
 
 
-def _values(found: _Found) -> list[Tensor]:
-    """Every tensor of the file that one view uses; its notes name those that it leaves out."""
-    around: Mapping[str, Tensor] = {} if not found.view.around else found.view.around[0]
-    head = {id(value) for value in found.match.state.values()}
-    return [*found.view.tensors.values(), *(value for value in around.values() if id(value) in head)]
+def _branch(name: str, prefix: str) -> str:
+    """A name up to the first part in which it differs from a prefix."""
+    parts = name.split(".")
+    same = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(parts, prefix.split("."), strict=False))))
+    return ".".join(parts[: same + 1])

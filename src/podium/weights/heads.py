@@ -32,7 +32,8 @@ def with_head(
     inside = {their: our for our, their in zip(named, theirs, strict=True) if our not in own}
     places = [{their: named[our] for their, our in inside.items()}, *around]
     for number, place in enumerate(places):
-        layers = [name.removesuffix(".weight") for name, value in place.items() if _may_be_head(name, value, width)]
+        weights = (name for name, value in place.items() if name.endswith(".weight") and may_be_head(value, width))
+        layers = [name.removesuffix(".weight") for name in weights]
         if len(layers) > 1:
             return named, [], f"{len(layers)} layers may be its head: {', '.join(layers[:LISTED])}"
         if layers:
@@ -51,10 +52,10 @@ def with_head(
     return named, [], ""
 
 
-def _may_be_head(name: str, value: Tensor, width: int) -> bool:
+def may_be_head(value: Tensor, width: int) -> bool:
     """Whether a tensor is the weight (classes, width) of a linear layer, or of a convolution of 1 x 1 in its place."""
     linear = value.ndim == 2 or (value.ndim == 4 and value.shape[2:] == (1, 1))
-    return name.endswith(".weight") and linear and value.shape[0] > 1 and value.shape[1] == width
+    return linear and value.shape[0] > 1 and value.shape[1] == width
 
 
 def _feeds(weight: Tensor, others: Sequence[Tensor]) -> bool:

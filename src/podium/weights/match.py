@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from podium.errors import ModelFileError
 from podium.models.convnet import ConvNet, meta
 from podium.models.registry import build_model
-from podium.weights.heads import BODY, HEAD, with_head, without_head
+from podium.weights.heads import BODY, HEAD, may_be_head, with_head, without_head
 from podium.weights.peers import InOrder, Peer, Rules, peers
 
 ANY_HEAD = 2  # classes of a fresh classifier, where only the rest counts
@@ -67,6 +67,8 @@ def match(
     if net.auxiliary and not any(key.startswith("auxiliary.") for key in named):
         arguments["aux"] = False  # published files often have none
     first, head = named.get(f"{first_conv(net)}.weight"), named.get(HEAD)
+    if head is not None and num_classes is not None and not may_be_head(head, net.state_dict()[HEAD].shape[1]):
+        head = None  # of another width, or of a single output: the fresh one takes its place
     if first is not None and first.ndim == 4 and first.numel() > 0:
         arguments["in_chans"] = first.shape[1]
     if head is not None and head.ndim > 1 and head.shape[0] > 1 and head.numel() > 0:

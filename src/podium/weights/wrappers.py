@@ -18,8 +18,8 @@ from torch import Tensor
 # DataParallel, torch.compile, FSDP and activation checkpointing put these into names, also in the middle.
 _INSERTED = re.compile(r"(?:^|(?<=\.))(module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 # Words in the names of EMA weights and of other means over training: model_ema, state_dict_ema, ema.shadow, teacher, momentum_encoder.
-_EMA = re.compile(r"(?:^|[._])(ema|averaged?|avg|swa|shadow|polyak|teacher|momentum|target)(?=[._]|$)", re.IGNORECASE)
-_COUNTS = ("total_ops", "total_params")  # which the package thop leaves in every layer
+_EMA = re.compile(r"(?:^|[._])(ema|averaged?|avg|swa|shadow|polyak|teacher|momentum)(?=[._]|$)", re.IGNORECASE)
+COUNTS = ("total_ops", "total_params")  # which the package thop leaves in every layer
 _SHARE = 8  # a prefix is looked at if at least one in so many names begins with it
 
 
@@ -61,7 +61,7 @@ class View:
         if self.inserted:
             yield f"{' and '.join(f'{name}.' for name in self.inserted)} is taken out of the names"
         if self.counts:
-            yield f"left out: {self.counts} counters of operations ({' and '.join(_COUNTS)}), which are no weights"
+            yield f"left out: {self.counts} counters of operations ({' and '.join(COUNTS)}), which are no weights"
 
 
 def views(tensors: Mapping[str, Tensor]) -> list[View]:
@@ -83,7 +83,7 @@ def _prefixes(name: str) -> Iterator[str]:
 def _view(tensors: Mapping[str, Tensor], prefix: str) -> View:
     below = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
     others = {name: value for name, value in tensors.items() if not name.startswith(prefix)}
-    own = {name: value for name, value in below.items() if not name.endswith(_COUNTS)}
+    own = {name: value for name, value in below.items() if not name.endswith(COUNTS)}
     plain = {_INSERTED.sub("", name): value for name, value in own.items()}
     inserted: set[str] = set()
     if len(plain) == len(own):  # else two tensors would get one name
