@@ -10,7 +10,7 @@ from podium.cli import flags
 from podium.cli.shared import print_json
 
 HELP = "turn another library's checkpoint into a bundle"
-EXAMPLE = "podium import torchvision:resnet50 resnet50-0676ba61.pth -o runs/resnet50"
+EXAMPLE = "podium import torchvision:resnet18 best.pth --classes photos/ -o runs/resnet18"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +22,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "file",
         type=Path,
         nargs="?",
-        help=".pth, .safetensors, .h5, .weights.h5 or .keras [torchvision's official file, downloaded]",
+        help=".pth, .safetensors, .h5, .weights.h5 or .keras; the index or folder of a file in parts [torchvision's official file, downloaded]",
     )
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder of the bundle")
     parser.add_argument(
@@ -31,6 +31,18 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--in-chans", type=flags.channels, metavar="N", help="adapt the first convolution to this many channels"
     )
+    parser.add_argument(
+        "--classes",
+        metavar="FILE|DATA",
+        help="names of the classes: text with a name a line, JSON, YAML or CSV; or the data it was trained on",
+    )
+    parser.add_argument(
+        "--class-order",
+        choices=("text", "natural"),
+        default="text",
+        help="of the class folders of DATA: text (1, 10, 2), as ImageFolder and Keras number them, or natural (1, 2, 10) [text]",
+    )
+    parser.add_argument("--ema", action="store_true", help="take the averaged (EMA) weights of a file that has both")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -38,7 +50,16 @@ def run(arguments: argparse.Namespace) -> int:
     from podium.api.weights import import_weights
 
     a = arguments
-    made = import_weights(a.source, a.file, a.out, num_classes=a.num_classes, in_chans=a.in_chans)
+    made = import_weights(
+        a.source,
+        a.file,
+        a.out,
+        num_classes=a.num_classes,
+        in_chans=a.in_chans,
+        classes=a.classes,
+        class_order=a.class_order,
+        ema=a.ema,
+    )
     if a.json:
         card = made.card
         print_json({"run": str(a.out), "spec": made.model.spec, "classes": list(made.classes), "notes": card["notes"]})

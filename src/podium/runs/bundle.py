@@ -14,19 +14,20 @@ import torch
 
 from podium.calls import public
 from podium.data.decode import Preprocessing
-from podium.errors import ModelFileError, NumericError, UsageError, no_answer
+from podium.errors import DataError, ModelFileError, NumericError, UsageError, no_answer
 from podium.files import json_text, not_finite, seal, shell_word, without_folders, write_together
 from podium.models.convnet import ConvNet
 from podium.models.registry import rebuild
 from podium.runs.recommended import run_of
 from podium.runs.tensors import safetensors_parts, sha256
 from podium.weights.download import official
-from podium.weights.load import import_weights, load_state, statistics
+from podium.weights.load import load_state, read_weights, statistics
 from podium.weights.peers import find_peer
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
 SEAL = "card_sha256"  # in a card: the digest of all else in it
 FORMAT = 1
+SPARE = 1000  # classes of a classifier that is drawn and then replaced
 # The classes of akamaster/pytorch_resnet_cifar10, in its order.
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
@@ -172,24 +173,53 @@ def load(path: str | os.PathLike[str]) -> Bundle:
 
 
 def from_peer(
-    source: str, path: Path | None = None, num_classes: int | None = None, in_chans: int | None = None
+    source: str,
+    path: Path | None = None,
+    num_classes: int | None = None,
+    in_chans: int | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    ema: bool = False,
+    body: bool = False,
 ) -> Bundle:
     """Read another library's checkpoint as a bundle, with the preprocessing it was trained with.
 
     Args:
         source: LIBRARY:NAME.
         path: of the file; None: the official one, from the cache.
-        num_classes: as `podium.import_weights` takes it.
-        in_chans: as `podium.import_weights` takes it.
+        num_classes, in_chans, ema: as `podium.import_weights` takes them.
+        classes: the names of the classes, in the order of the logits; None: those on record for the source.
+        body: accept a file without a classifier; the bundle then has no classes, and a head that was drawn.
+
+    Raises:
+        DataError: there are more or fewer names than classes.
     """
     peer = find_peer(source)
     path = path if path is not None else official(source)
-    net, notes = import_weights(source, path, num_classes=num_classes, in_chans=in_chans)
-    net.eval()
+    spare = len(classes) if classes is not None else SPARE if body else None
+    made = read_weights(source, path, num_classes=num_classes, in_chans=in_chans, ema=ema, spare=spare)
+    net, notes = made.net.eval(), list(made.notes)
     pixels, k = dict(peer.pixels), net.spec["num_classes"]
     if (channels := net.spec["in_chans"]) != len(pixels["mean"]):
         mean, std = statistics(pixels, channels)
         pixels |= {"mean": mean, "std": std, "channel_order": "rgb"}
-    classes = CIFAR10_CLASSES if source.startswith("akamaster:") and k == 10 else tuple(f"class {i}" for i in range(k))
+    if classes is not None and len(classes) != k:
+        what = f"classes: {len(classes)} names, but the classifier of {path} is for {k} classes"
+        raise DataError(what, f"give {k} names, or --num-classes {len(classes)} for a fresh classifier")
+    if body and made.drawn:
+        classes = ()
+    elif made.drawn:
+        notes.insert(0, made.drawn)
+    if classes is None and made.has_head:
+        classes = recorded_classes(source, k)
+        if classes is None:
+            unnamed = f"the file does not name its {k} classes: they are called class 0 to class {k - 1}"
+            notes.append(f"{unnamed}; podium import --classes names them")
+    classes = tuple(f"class {i}" for i in range(k)) if classes is None else tuple(classes)
     preprocessing = Preprocessing(net.spec["image_size"], channels, **pixels)
     return Bundle(net, classes, preprocessing, {"origin": source, "file": path.name, "notes": notes})
+
+
+def recorded_classes(source: str, num_classes: int) -> tuple[str, ...] | None:
+    """The names of a source's own classes, in its order; None where they are not on record for so many classes."""
+    return CIFAR10_CLASSES if source.startswith("akamaster:") and num_classes == len(CIFAR10_CLASSES) else None

@@ -41,6 +41,7 @@ from podium.training.transfer.source import (
     adapted,
     check_same_pixels,
     frozen_parts,
+    head_notes,
     read_source,
     read_teacher,
 )
@@ -57,6 +58,7 @@ class _Start:
         preprocessing: of the weights or the teacher; None where the data decide it.
         teacher: None where there is none.
         parents: see `Plan`.
+        notes: on the weights that were read.
     """
 
     settings: Settings
@@ -64,6 +66,7 @@ class _Start:
     preprocessing: Preprocessing | None
     teacher: Teacher | None
     parents: dict[str, str]
+    notes: list[str]
 
 
 def prepare(
@@ -123,7 +126,7 @@ def prepare(
         earlier=earlier,
         decided=decided,
     )
-    plan.notes = _notes(settings, plan)
+    plan.notes = [*start.notes, *_notes(settings, plan)]
     return plan
 
 
@@ -150,6 +153,7 @@ def _start(s: Settings, data: Dataset, net: ConvNet | None, device: torch.device
     if s.data and Path(s.data).exists():
         s = s.replace(data=str(Path(s.data).resolve()))
     parents: dict[str, str] = {}
+    notes: list[str] = []
     teacher = preprocessing = None
     if s.teacher is not None:
         teacher = read_teacher(s.teacher, data, device)
@@ -161,6 +165,7 @@ def _start(s: Settings, data: Dataset, net: ConvNet | None, device: torch.device
             raise UsageError(f"weights: {s.weights} and a network are given", "give one of the two")
         source = read_source(s.weights)
         net, preprocessing = adapted(source, s, data)
+        notes = head_notes(source, data)
         parents["parent"] = source.pinned
         s = s.replace(weights=source.pinned)
     elif net is not None:
@@ -174,7 +179,7 @@ def _start(s: Settings, data: Dataset, net: ConvNet | None, device: torch.device
     if net.spec["num_classes"] != len(data.classes):
         what = f"the network has {net.spec['num_classes']} classes, {data.name} has {len(data.classes)}"
         raise UsageError(what, "reset_head to the number of classes")
-    return _Start(s, net, preprocessing, teacher, parents)
+    return _Start(s, net, preprocessing, teacher, parents, notes)
 
 
 def _evaluated_splits(s: Settings, data: Dataset) -> tuple[str, str]:
