@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from podium.calls import public
 from podium.data.dataset import Dataset, Split
 from podium.data.loader import Loader
+from podium.data.reading import ReadingFields, from_keywords
 from podium.data.sampling import stratified
 from podium.devices import pick_device
 from podium.errors import DataError, UsageError
@@ -36,6 +37,7 @@ def evaluate(
     crops: Any = 1,
     split_seed: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    **reading: Unpack[ReadingFields],
 ) -> dict[str, Any]:
     """Evaluate a run or bundle on a data set, with the run's own preprocessing.
 
@@ -53,6 +55,8 @@ def evaluate(
             fully convolutional form of the network. No view is mirrored if the run was trained without mirroring.
         split_seed: the seed of the split of a run of Podium 0.1.0 whose own split cannot be recognised.
         progress: called with (files read, files to read) and then, after each batch, with (images done, images in all).
+        reading: image_column=, label_column=, split_column= and class_from=, as for `load_data`; those of the run where these
+            are its own data.
 
     Returns:
         split, crops, mirrored (of several crops: whether half of the views were mirrored), notes (what was left out, as
@@ -65,7 +69,11 @@ def evaluate(
     crops = parse_crops(crops)
     model = run if isinstance(run, Bundle) else bundle.load(run)
     model.preprocessing.check_channels()
-    data = evaluated_on(model, data, split_seed, progress)
+    others = ["run", "data", "split", "limit", "workers", "crops", "split_seed", "progress"]
+    how = from_keywords("evaluate", reading, others) if reading else None
+    if how is not None and isinstance(data, Dataset):
+        raise UsageError(f"{next(iter(reading))}: the data set is loaded already", "give it to load_data")
+    data = evaluated_on(model, data, split_seed, progress, how)
     name = _split_to_evaluate(split, data)
     _check_classes(data, model)
     images = _limited(data.splits[name], limit)

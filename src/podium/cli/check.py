@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from podium import tables
-from podium.cli import console
+from podium.cli import console, shared
 from podium.cli.shared import print_json
 
 if TYPE_CHECKING:
@@ -19,7 +19,10 @@ EXAMPLE = "podium check photos/"
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments to its parser."""
-    parser.add_argument("data", help="a named set, a folder of class folders, or an archive")
+    parser.add_argument(
+        "data", help="a named set, a folder of class folders, an archive, or a table of paths and labels"
+    )
+    shared.add_reading(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -27,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     from podium.data.check import check
 
     with console.counting_bar("checking", quiet=arguments.json) as progress:
-        report = check(arguments.data, progress)
+        report = check(arguments.data, progress, **shared.reading_given(arguments))
     if arguments.json:
         print_json(report.to_dict())
     else:

@@ -65,6 +65,18 @@ def list_archive(path: Path) -> Listing:
     Raises:
         DataError: it cannot be read, or holds something hostile.
     """
+    found, notes = archive_entries(path)
+    listing = arrange(found, show(path))
+    listing.notes += notes
+    return listing
+
+
+def archive_entries(path: Path) -> tuple[list[tuple[PurePosixPath, ImageFile | Left]], list[str]]:
+    """Find what an archive holds, with each path from its root; and notes on its names.
+
+    Raises:
+        DataError: it cannot be read, or holds something hostile.
+    """
     head = _head(path)
     zipped = head.startswith((b"PK\3\4", b"PK\5\6"))
     tarred = head.startswith(PACKED) or head[257:262] == b"ustar"
@@ -82,10 +94,8 @@ def list_archive(path: Path) -> Listing:
             and (not hidden(place.name) or hidden_image(place.name))
         ):
             entries[place] = replace(entry, name=f"{show(path)}!{name}") if isinstance(entry, ImageFile) else entry
-    listing = arrange(_linked(path, entries).items(), show(path))
-    if encoding:
-        listing.notes.append(f"note: names in {show(path)} are not UTF-8; they are read as {encoding}")
-    return listing
+    notes = [f"note: names in {show(path)} are not UTF-8; they are read as {encoding}"] if encoding else []
+    return list(_linked(path, entries).items()), notes
 
 
 def member_path(archive: Path, name: str) -> PurePosixPath:

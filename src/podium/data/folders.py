@@ -75,14 +75,14 @@ def walk(root: Path) -> Iterator[tuple[PurePosixPath, ImageFile | Left]]:
         if below.parts:
             yield below, FOLDER
         for name in names:
-            file = _entry(folder / name)
+            file = describe(folder / name)
             if file == FOLDER:
                 waiting.append((folder / name, below / name, (*above, own)))
             elif file is not None:
                 yield below / name, file
 
 
-def _entry(path: Path) -> ImageFile | Left | None:
+def describe(path: Path) -> ImageFile | Left | None:
     """Describe one entry of a folder; None for files of the system."""
     if hidden(path.name):
         return Left("other", "hidden: its name begins with a dot") if hidden_image(path.name) else None
