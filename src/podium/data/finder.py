@@ -70,7 +70,7 @@ class Finder:
                 self.by_name = name, "/".join(path)
             return file
         if matches:
-            shown = " and ".join(show("/".join(path)) for path, _ in matches[:2])
+            shown = " and ".join(sorted(show("/".join(path)) for path, _ in matches)[:2])
             more = f" and {len(matches) - 2} more" if len(matches) > 2 else ""
             return f"{name!r} could be {shown}{more}"
         return f"no image {name!r}" if direct is None else direct

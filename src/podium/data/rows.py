@@ -29,6 +29,7 @@ class Row:
         split: "train", "val" or "test"; "" where nothing is said.
         file: the image, where it is known without looking for it.
         base: the folder from which its path counts first.
+        hint: the split in whose folder it lies, where several images have its name.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Row:
     split: str = ""
     file: ImageFile | None = None
     base: Path | None = None
+    hint: str = ""
 
 
 def arrange_rows(rows: Iterable[Row], finder: Finder) -> Listing:
@@ -62,7 +64,9 @@ def arrange_rows(rows: Iterable[Row], finder: Finder) -> Listing:
         if not row.label:
             listing.faults.append((row.where, f"no label for {row.name!r}" if row.name else "neither image nor label"))
             continue
-        found = row.file or (finder.find(row.name, row.split, row.base) if row.name else "no image is named")
+        found = row.file or (
+            finder.find(row.name, row.split or row.hint, row.base) if row.name else "no image is named"
+        )
         if isinstance(found, Left):
             listing.unread.append((f"{row.where}: {show(row.name)}", found.why))
             listing.files.setdefault(row.split, {}).setdefault(row.label, [])

@@ -15,7 +15,7 @@ from podium.data.parquet_images import image_columns, list_parquet
 from podium.data.reading import Reading
 from podium.data.rows import Row, arrange_rows
 from podium.data.table_files import PARQUET, TEXTS, Table, is_table, read_table
-from podium.errors import DataError, PodiumError
+from podium.errors import DataError, PodiumError, UsageError
 
 Entries = list[tuple[PurePosixPath, ImageFile | Left]]
 BESIDE = (
@@ -116,6 +116,10 @@ def list_tables(files: list[Path], entries: Entries, root: Path, reading: Readin
         except NoLabels as error:
             notes.append(f"note: {show(path.name)} has no labels and is not read")
             first = first or error
+        except UsageError as error:
+            if not usable:
+                raise
+            notes.append(f"note: {show(path.name)} is not read: {error.what.partition(': ')[2]}")
         except DataError as error:
             if len(files) == 1 or _split(path, root) == "train":
                 raise
@@ -209,8 +213,17 @@ def _arranged(sources: Iterable[Source], finder: Finder) -> Listing:
         table, columns = source.table, source.columns
         labels, splits, names = labels_of(table, columns), splits_of(table, columns), table.texts(columns.image)
         for row, (name, label, split) in enumerate(zip(names, labels, splits, strict=True)):
-            where = f"{show(table.path)}, {table.where(row)}"
-            rows.append(Row(name, label, where, split or source.split, base=table.path.parent))
+            where = f"{show(table.path.name)}, {table.where(row)}"
+            rows.append(
+                Row(
+                    name,
+                    label,
+                    where,
+                    split or source.split,
+                    base=table.path.parent,
+                    hint=split_named(table.path.stem)[0],
+                )
+            )
         notes += [*table.notes, *columns.notes]
     listing = arrange_rows(rows, finder)
     listing.notes = [*notes, *listing.notes]
