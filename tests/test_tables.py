@@ -238,9 +238,7 @@ def test_two_columns_that_could_be_the_classes_are_a_question(photos):
     rows = [(name, label, "xy"[n // 3]) for n, (name, label) in enumerate(LABELS.items())]
     path = table(photos / "meta.csv", rows, ("image", "fine_kind", "coarse_kind"))
     done = inside("check", path)
-    one_error(
-        done, 3, "fine_kind, coarse_kind could each be the classes", f"podium check {path} --label-column fine_kind"
-    )
+    one_error(done, 3, "fine_kind, coarse_kind could each be the classes", "--label-column fine_kind (or coarse_kind)")
 
 
 def test_a_number_beside_a_name_is_the_same_class(photos):
@@ -460,7 +458,7 @@ def test_a_data_set_saved_as_parquet(tmp_path, arrow):
 def test_a_missing_shard_stops(tmp_path, arrow):
     root = shards(tmp_path / "set", arrow)
     (root / "train-00001-of-00002.parquet").unlink()
-    with pytest.raises(DataError, match="1 of 2 files of train are missing: train-00001-of-00002.parquet"):
+    with pytest.raises(DataError, match=r"1 of 2 files of train are missing: train-00001-of-00002\.parquet"):
         read(root)
 
 

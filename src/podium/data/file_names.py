@@ -15,8 +15,8 @@ from podium.errors import DataError, UsageError
 
 Entries = list[tuple[PurePosixPath, ImageFile | Left]]
 # What is tried on flat folders, the strictest first: each has to find a class in every name, and several names in each class.
-# A class begins with a letter, and what follows or precedes it is a number or a code with a digit.
-NAME = r"([^\W\d_](?:[^/]*[^\W_])?)"
+# A class begins and ends with a letter, and what follows or precedes it is a number or a code with a digit.
+NAME = r"([^\W\d_](?:[^/]*[^\W\d_])?)"
 PATTERNS = (
     r"(?:^|/)(n\d{8})_\d+\.\w+$",  # n01440764_18.JPEG
     r"(?:^|/)" + NAME + r"[._ -]*\(?\d+\)?\.\w+$",  # cat.0.jpg, american_bulldog_12.jpg, rose (3).png

@@ -23,6 +23,7 @@ Entries = list[tuple[PurePosixPath, ImageFile | Left]]
 FLAT = re.compile(r"ILSVRC2012_val_(\d{8})\.\w+", re.IGNORECASE)
 WORDNET = re.compile(r"n\d{8}")
 TRUTH, SOLUTION = "ilsvrc2012_validation_ground_truth.txt", "loc_val_solution.csv"
+LISTS = ("val.txt", "val_list.txt", "val_map.txt")  # of names and numbers
 KIT = "the development kit (ILSVRC2012_devkit_t12, with data/meta.mat and the ground truth), or LOC_val_solution.csv of Kaggle"
 
 
@@ -32,6 +33,11 @@ def is_imagenet(entries: Entries) -> bool:
         isinstance(file, ImageFile) and FLAT.fullmatch(path.name) and not WORDNET.fullmatch(path.parent.name)
         for path, file in entries
     )
+
+
+def has_labels(entries: Entries) -> bool:
+    """Whether a file says what the validation images show."""
+    return any(path.name.lower() in (SOLUTION, TRUTH, *LISTS) for path, _ in entries)
 
 
 def arrange_imagenet(entries: Entries, root: Path) -> Listing:
@@ -91,9 +97,7 @@ def _labels(entries: Entries, root: Path, most: int) -> tuple[dict[int, str], st
             what = f"{show(files[TRUTH])}: {len(numbers):,} lines, but there is a validation image {most:,}"
             raise DataError(what, "download it again")
         return _of_kit(files, files[TRUTH], dict(enumerate(numbers, 1)))
-    if (
-        listed := next((files[name] for name in ("val.txt", "val_list.txt", "val_map.txt") if name in files), None)
-    ) is not None:
+    if (listed := next((files[name] for name in LISTS if name in files), None)) is not None:
         return _of_list(files, listed, entries)
     what = f"{show(root)}: the validation images of ImageNet lie flat, and nothing says what they show"
     raise DataError(what, f"put beside them {KIT}")

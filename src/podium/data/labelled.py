@@ -9,7 +9,7 @@ from podium.data.archives import archive_entries
 from podium.data.file_names import arrange_by_name, propose
 from podium.data.folders import find_archive, walk
 from podium.data.image_file import ImageFile
-from podium.data.imagenet import arrange_imagenet, is_imagenet
+from podium.data.imagenet import arrange_imagenet, has_labels, is_imagenet
 from podium.data.layout import Left, Listing, arrange
 from podium.data.names import show
 from podium.data.reading import Reading
@@ -60,7 +60,7 @@ def _folder(entries: Entries, root: Path, reading: Reading) -> Listing:
                 f"{name}: {value!r}, but {show(root)} holds no table", "give the table itself, or leave it out"
             )
         return list_tables(tables, entries, root, reading)
-    if is_imagenet(entries):
+    if is_imagenet(entries) and (has_labels(entries) or not tables):
         return arrange_imagenet(entries, root)
     if is_yolo(entries):
         return arrange_yolo(entries, root)
