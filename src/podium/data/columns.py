@@ -185,7 +185,9 @@ def _split_values(name: str, values: Iterable[str]) -> dict[str, str]:
 
 def _labels(table: Table, names: Sequence[str]) -> tuple[str, ...]:
     """The column of classes, or the 0/1 columns of the classes."""
-    known = [name for wanted in LABELS for name in names if plain(name) == wanted]
+    known = [name for name in names if name in table.names]
+    if len(known) != 1:
+        known = [name for wanted in LABELS for name in names if plain(name) == wanted]
     if known:
         return (_same(table, known),)
     bits = [name for name in names if set(table.texts(name)) <= BITS.keys() | {""}]

@@ -63,7 +63,7 @@ def arrange_by_name(found: Entries, pattern: str, where: str) -> Listing:
         UsageError: the pattern is none, or has no group.
         DataError: it finds no class in some paths; says how many.
     """
-    regex, listing = compiled(pattern), Listing()
+    regex, listing = compiled(pattern), Listing(labels_in="names")
     group: int | str = "class" if "class" in regex.groupindex else 1
     images = [(path, file) for path, file in found if isinstance(file, ImageFile) or file.kind == "unread"]
     splits = _splits([path for path, _ in images])

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from podium.data.folders import describe, walk
+from podium.data.folders import MISSING, describe, walk
 from podium.data.image_file import ImageFile
-from podium.data.layout import Left
+from podium.data.layout import FOLDER, Left
 from podium.data.names import show, split_named
 
 Found = ImageFile | Left | str  # the image; why it is not read; or why there is none
@@ -83,13 +83,12 @@ class Finder:
         bases = [*([base] if base is not None else []), *self.bases]
         for path in [Path(whole)] if os.path.isabs(whole) else [folder / Path(*parts) for folder in bases]:
             try:
-                found = describe(path) if path.is_file() else None
+                found = describe(path)
             except (OSError, ValueError):  # a name that no file can have
                 continue
-            if isinstance(found, Left) and found.kind != "unread":
-                return f"{name!r} is {found.why}"
-            if found is not None:
-                return found
+            if found is None or found in (FOLDER, MISSING):
+                continue
+            return found if not isinstance(found, Left) or found.kind == "unread" else f"{name!r}: {found.why}"
         return None
 
     def _by_tail(self, parts: tuple[str, ...], split: str) -> list[tuple[tuple[str, ...], ImageFile | Left]]:

@@ -16,6 +16,8 @@ from podium.data.names import EXTENSIONS, UNREAD, hidden, hidden_image, show, su
 from podium.errors import DataError
 from podium.natural import natural
 
+MISSING = Left("other", "a link to nothing")
+
 
 def find_archive(folder: Path) -> Path | None:
     """Find the only archive in a folder without class folders and images, or in its only sub-folder; None where there is none."""
@@ -90,7 +92,7 @@ def describe(path: Path) -> ImageFile | Left | None:
         info = path.stat()
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ELOOP):
-            return Left("other", "a link to nothing")
+            return MISSING
         return Left("denied", error.strerror or str(error))
     ending = suffix(path.name)
     if stat.S_ISDIR(info.st_mode):

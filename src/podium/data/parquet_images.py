@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from podium.data.columns import choose, labels_of, splits_of
+from podium.data.columns import IMAGES, choose, labels_of, plain, splits_of
 from podium.data.finder import Finder
 from podium.data.image_file import ImageFile
 from podium.data.layout import Listing
@@ -93,6 +93,8 @@ def _image_column(path: Path, columns: list[str], reading: Reading) -> str:
     if reading.image_column is not None:
         fix = f"its columns of images are {', '.join(map(show, columns))}"
         raise UsageError(f"image_column: {show(path)} has no images in a column {show(reading.image_column)}", fix)
+    if len(columns) > 1 and len(usual := [name for name in columns if plain(name) in IMAGES]) == 1:
+        return usual[0]
     if len(columns) > 1:
         what = f"{show(path)}: several columns hold images ({', '.join(map(show, columns))})"
         raise DataError(what, f"say which: --image-column {columns[0]}", ("--image-column", columns[0]))

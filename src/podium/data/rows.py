@@ -55,12 +55,12 @@ def arrange_rows(rows: Iterable[Row], finder: Finder) -> Listing:
     Raises:
         DataError: many images have rows with several labels (multi-label data).
     """
-    listing = Listing()
-    first: dict[tuple[Path, int, str], tuple[Row, ImageFile]] = {}
-    labels: dict[Path, Row] = {}
+    listing = Listing(labels_in="rows")
+    first: dict[tuple[str, str], tuple[Row, ImageFile]] = {}
+    labels: dict[str, Row] = {}
     repeated = Counter[str]()
     conflicts = list[tuple[str, str]]()
-    for row in rows:
+    for row in _labelled(list(rows), listing):
         if not row.label:
             listing.faults.append((row.where, f"no label for {row.name!r}" if row.name else "neither image nor label"))
             continue
@@ -73,13 +73,14 @@ def arrange_rows(rows: Iterable[Row], finder: Finder) -> Listing:
         elif isinstance(found, str):
             listing.faults.append((row.where, found))
         else:
-            other = labels.setdefault(found.path, row) if found.content is None else row
+            image = os.path.abspath(found.path) if found.content is None else found.below
+            other = labels.setdefault(image, row)
             if other.label != row.label:
                 conflicts.append((row.where, f"{row.name!r} is {row.label} here and {other.label} in {other.where}"))
-            elif (key := (found.path, found.offset if found.content is None else id(found), row.split)) in first:
+            elif (image, row.split) in first:
                 repeated[row.name] += 1
             else:
-                first[key] = row, found
+                first[image, row.split] = row, found
     if len(conflicts) > max(1, MANY * len(labels)):
         where, why = conflicts[0]
         raise several(where, f"{why}, and {len(conflicts):,} rows are like it")
@@ -93,6 +94,18 @@ def arrange_rows(rows: Iterable[Row], finder: Finder) -> Listing:
         name, path = finder.by_name
         listing.notes.append(f"note: images are found by their names: {show(name)} is {show(path)}")
     return listing
+
+
+def _labelled(rows: list[Row], listing: Listing) -> list[Row]:
+    """The rows without those of a split that has no labels at all, as a contest's test images."""
+    named = {row.split for row in rows if row.label}
+    bare = Counter(row.split for row in rows if row.split not in named and row.split)
+    if not bare or not named:
+        return rows
+    listing.notes += [
+        f"note: the {count:,} {split} images have no labels and are not read" for split, count in bare.items()
+    ]
+    return [row for row in rows if row.split not in bare]
 
 
 def _place(listing: Listing, found: list[tuple[Row, ImageFile]], finder: Finder) -> None:

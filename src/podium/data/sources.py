@@ -36,6 +36,11 @@ NAMED = {
     "cifar100": "train, test, meta",
 }
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+ALIKE = {  # what has the labels -> how to mend classes that one split does not have, and classes that look alike
+    "folders": ("rename the folders alike in every split", "put their images into one folder"),
+    "rows": ("write the labels alike in every split", "write their labels alike in every row"),
+    "names": ("rename the files alike in every split", "rename their files alike"),
+}
 PHOTO_SIZE, PHOTO_CROP = 224, 0.875
 TOLERATED = 0.01  # the largest share of unreadable images that on_bad="skip" leaves out; one image is always tolerated
 
@@ -329,10 +334,10 @@ def _odd_classes(listing: Listing, known: list[str], where: str) -> tuple[str, s
                 strange.append(f"{split}/{name!r}" + (f" (looks like train/{like!r})" if like else ""))
     if strange:
         what = f"{where}: classes that train does not have: {', '.join(strange[:10])}"
-        return what, "rename the folders alike in every split (mind case, spaces at the end, composed letters)"
+        return what, f"{ALIKE[listing.labels_in][0]} (mind case, spaces at the end, composed letters)"
     for one, other in look_alikes(listing.classes):
         what = f"{where}: the classes {one!r} and {other!r} differ in case, spaces or Unicode form only"
-        return what, "put their images into one folder if they are one class; else give them names that differ more"
+        return what, f"{ALIKE[listing.labels_in][1]} if they are one class; else give them names that differ more"
     return None
 
 

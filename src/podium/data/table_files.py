@@ -58,7 +58,9 @@ class Table:
         names = self.names.get(column)
         cells = self.columns[column]
         if names is not None:
-            cells = [names[c] if isinstance(c, int) and 0 <= c < len(names) else c for c in cells]
+            cells = [
+                c if not isinstance(c, int) else names[c] if 0 <= c < len(names) else None for c in cells
+            ]  # -1 is none
         texts = [cell_text(cell) for cell in cells]
         whole = all(text.endswith(".0") and text[:-2].lstrip("-").isdigit() for text in texts if text)
         return [text.removesuffix(".0") for text in texts] if whole else texts
