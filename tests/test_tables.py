@@ -531,3 +531,43 @@ def test_every_verb_reads_a_table(tmp_path):
     pack = inside("pack", f"{moved}/labels.csv", "--label-column", "kind", "-o", tmp_path / "packed", "--json")
     assert json.loads(pack.stdout)["classes"] == ["x", "y", "z"]
     assert inside("check", f"{moved}/labels.csv", "--label-column", "kind").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('image,label\na.png,"cat\nb.png,dog\n', "line 2: a label of several lines"),
+        ("image,label\na.png,cat\nb.png,do\0g\n", "line 3: a zero byte"),
+        ("<html>404</html>\n<p>not found</p>\n", "one column only"),
+    ],
+)
+def test_what_is_hardly_a_table_is_no_data(photos, text, says):
+    (photos / "labels.csv").write_text(text)
+    with pytest.raises(DataError, match=says):
+        read(photos / "labels.csv")
+
+
+def test_a_header_is_no_row_and_a_row_is_no_header(tmp_path):
+    root = pictures(tmp_path / "data", *(f"{n}.png" for n in range(6)))
+    (root / "labels.csv").write_text("".join(f"{n},{'ab'[n % 2]}\n" for n in range(6)))
+    assert split_classes(read(root)) == {"train": {"a": 3, "b": 3}}
+
+
+def test_test_images_without_labels_are_left_out_and_said(photos):
+    rows = [
+        (name, label if n < 4 else "", "train" if n < 4 else "test") for n, (name, label) in enumerate(LABELS.items())
+    ]
+    data = read(table(photos / "labels.csv", rows, ("image", "label", "split")))
+    assert {name: len(split) for name, split in data.splits.items()} == {"train": 4}
+    assert any("2 test images have no labels" in note for note in data.notes)
+
+
+def test_labels_that_differ_in_case_are_named_with_a_fix_for_tables(photos):
+    with pytest.raises(DataError, match=r"'Cat' and 'cat'(.|\n)*alike in every row"):
+        read(table(photos / "labels.csv", zip(LABELS, ["cat", "Cat", "dog"] * 2, strict=True)))
+
+
+def test_a_spreadsheet_says_to_save_it_as_csv(photos):
+    (photos / "labels.xlsx").write_bytes(b"PK\3\4" + bytes(40))
+    with pytest.raises(DataError, match=r"a spreadsheet(.|\n)*CSV"):
+        read(photos / "labels.xlsx")

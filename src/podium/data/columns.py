@@ -89,7 +89,11 @@ def labels_of(table: Table, columns: Columns) -> list[str]:
         return _one_hot(table, columns.labels)
     (column,) = columns.labels
     refuse_several(table, column)
-    return table.texts(column)
+    texts = table.texts(column)
+    if (row := next((row for row, text in enumerate(texts) if "\n" in text), None)) is not None:
+        what = f"{show(table.path)}, {table.where(row)}: a label of several lines ({show(texts[row][:40])})"
+        raise DataError(what, "close the quotes that begin on this line")
+    return texts
 
 
 def splits_of(table: Table, columns: Columns) -> list[str]:
@@ -298,7 +302,7 @@ def _list_of(cell: Any) -> list[str] | None:
 def _split_cells(texts: list[str]) -> list[list[str] | None]:
     """The labels in each cell where cells hold several, separated by |, a semicolon, a comma or a space; else None for all.
 
-    A separator divides labels where its parts are labels by themselves in other cells, or where the cells have far more
+    A separator divides labels where two of its parts are labels by themselves in other cells, or where the cells have far more
     combinations than parts. So "golden retriever" and "Portland, Oregon" stay one label.
     """
     distinct = sorted(set(texts) - {""})
@@ -306,7 +310,7 @@ def _split_cells(texts: list[str]) -> list[list[str] | None]:
         parts = {text: [part.strip() for part in text.split(separator) if part.strip()] for text in distinct}
         compound = [text for text in distinct if len(parts[text]) > 1]
         single = {text for text in distinct if len(parts[text]) == 1}
-        alone = [text for text in compound if set(parts[text]) <= single]
+        alone = [text for text in compound if len(single.intersection(parts[text])) > 1]
         kinds = {part for text in compound for part in parts[text]}
         lengths = {len(parts[text]) for text in distinct}
         many = len(lengths) > 1 and len(distinct) >= (2 if separator in "|;" else 4) * len(kinds)

@@ -71,7 +71,7 @@ def _folder(entries: Entries, root: Path, reading: Reading) -> Listing:
         return listing
     if (annotations := coco_files(entries, root)) and _pictures(entries):
         return arrange_coco(annotations, entries, root)
-    if tables and _pictures(entries):
+    if tables:
         return list_tables(tables, entries, root, reading)
     if error := _named(entries, root):
         raise error

@@ -126,10 +126,11 @@ def _below(files: list[ImageFile], root: Path) -> list[str]:
     """
     paths = [file.below or os.path.abspath(file.path) for file in files]
     place = os.path.abspath(root)
-    outside = [path for path in paths if os.path.isabs(path) and not Path(path).is_relative_to(place)]
+    outside = [path for path in paths if os.path.isabs(path) and not path.startswith(place.rstrip(os.sep) + os.sep)]
     if outside:
         place = os.path.commonpath([os.path.dirname(path) for path in paths if os.path.isabs(path)])
-    return [Path(os.path.relpath(path, place)).as_posix() if os.path.isabs(path) else path for path in paths]
+    start = place.rstrip(os.sep) + os.sep
+    return [path.removeprefix(start).replace(os.sep, "/") if os.path.isabs(path) else path for path in paths]
 
 
 def _path_splits(below: list[str]) -> list[str]:

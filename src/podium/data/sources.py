@@ -20,7 +20,7 @@ from podium.data.image_file import ImageFile
 from podium.data.images import ArrayImages, FileImages, Progress
 from podium.data.labelled import list_labelled
 from podium.data.layout import LAYOUT, OUTSIDE, Listing, not_utf8
-from podium.data.names import look_alike, look_alikes, show
+from podium.data.names import look_alike, look_alikes, show, suffix
 from podium.data.pack import is_pack, read_pack
 from podium.data.readers import Readers
 from podium.data.reading import FOUND, Reading, ReadingFields, from_keywords
@@ -157,6 +157,8 @@ def read_arrays(source: str) -> Dataset | None:
     if path.is_file():
         if is_table(path):
             return None
+        if suffix(path.name) in (".xlsx", ".xls", ".ods"):
+            raise DataError(f"{show(path)}: a spreadsheet, which is not read", "save it as CSV, and give that")
         if not is_archive(path):
             kinds = f"({', '.join(ARCHIVES)}) nor a table ({', '.join(TABLES)})"
             raise DataError(f"{show(path)}: neither a folder nor an archive {kinds}", LAYOUT)

@@ -114,36 +114,38 @@ def _decoded(path: Path) -> tuple[str, list[str]]:
         raise DataError(f"{show(path)}: a spreadsheet, not a table of text", "save it as CSV")
     codec = next((codec for mark, codec in MARKS if data.startswith(mark)), None)
     try:
-        return data.decode(codec or "utf-8"), []
+        text, notes = data.decode(codec or "utf-8"), list[str]()
     except UnicodeDecodeError:
         if codec is not None:
             raise DataError(f"{show(path)}: damaged text ({codec})", "save it again as UTF-8") from None
-    lines, encoding = readable(data.splitlines(keepends=True))
-    if not encoding:
-        raise DataError(f"{show(path)}: text of an unknown encoding", "save it as UTF-8") from None
-    return "".join(lines), [f"note: {show(path)} is not UTF-8; it is read as {encoding}"]
+        lines, encoding = readable(data.splitlines(keepends=True))
+        if not encoding:
+            raise DataError(f"{show(path)}: text of an unknown encoding", "save it as UTF-8") from None
+        text, notes = "".join(lines), [f"note: {show(path)} is not UTF-8; it is read as {encoding}"]
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise DataError(f"{show(path)}, line {line}: a zero byte, so this is no text", "save it as text in UTF-8")
+    return text, notes
 
 
 # --- one row a line
 
 
 def _delimited(path: Path, text: str, notes: list[str]) -> Table:
-    rows = _fields(path, text)
-    first = next(rows, None)
-    if first is None:
+    rows = list(_fields(path, text))
+    if not rows:
         raise DataError(f"{show(path)}: an empty file", "give a table with a row for each image")
-    header = [cell.strip() for cell in first[1]]
-    bare = any(suffix(cell) in EXTENSIONS or suffix(cell) in UNREAD for cell in header)
+    header, bare = [cell.strip() for cell in rows[0][1]], _is_bare([row for _, row in rows])
     names = [f"column {n}" if bare or not cell else cell for n, cell in enumerate(header, 1)]
     if bare:
         notes = [*notes, f"note: {show(path)} has no header; its columns are called column 1, column 2, ..."]
     if len(names) < 2:
-        what = f"{show(path)}: one column only ({show(names[0])})"
+        what = f"{show(path)}: one column only ({show(names[0][:40])})"
         raise DataError(what, "give a table with a column of image names and a column of labels")
     _check_names(path, names)
     lines: list[int] = []
     cells: list[list[str]] = []
-    for line, row in ([first] if bare else []) + list(rows):
+    for line, row in rows if bare else rows[1:]:
         if len(row) != len(names):
             if len(row) < len(names) or any(cell.strip() for cell in row[len(names) :]):
                 what = f"{show(path)}, line {line}: {len(row)} fields, where the first line has {len(names)}"
@@ -155,6 +157,17 @@ def _delimited(path: Path, text: str, notes: list[str]) -> Table:
         {name: list(column) for name, column in zip(names, zip(*cells, strict=True), strict=True)} if cells else {}
     )
     return Table(path, columns, lines, notes=notes)
+
+
+def _is_bare(rows: list[list[str]]) -> bool:
+    """Whether a table has no header: its first row names an image, or has a cell that is the label of later rows too."""
+    if any(suffix(cell.strip()) in EXTENSIONS or suffix(cell.strip()) in UNREAD for cell in rows[0]):
+        return True
+    below = [
+        set(column)
+        for column in zip(*(row[: len(rows[0])] for row in rows[1:] if len(row) >= len(rows[0])), strict=True)
+    ]
+    return any(cell.strip() and cell in cells for cell, cells in zip(rows[0], below, strict=False))
 
 
 def _fields(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
