@@ -6,7 +6,8 @@ import shutil
 
 import pytest
 
-from command import inside, one_error
+from command import Running, inside, one_error
+from podium.api.run_images import bundle_of, images_for
 from podium.data.check import check
 from podium.data.sources import load_data, read
 from podium.errors import DataError, ImageError, MachineError, UsageError
@@ -525,6 +526,7 @@ def test_every_verb_reads_a_table(tmp_path):
     done = inside("eval", out, path, "--json")
     assert done.returncode == 0, done.stderr
     assert {row["class"] for row in json.loads(done.stdout)["per_class"]} == {"a", "b"}
+    assert images_for(out, None, bundle_of(out)).classes == ("a", "b"), "as export and quantize load them"
     moved = shutil.move(root, tmp_path / "moved")
     done = inside("eval", out, f"{moved}/labels.csv", "--label-column", "side", "--json")
     assert json.loads(done.stdout)["n"] == 12, "the images that the run held out"
@@ -571,3 +573,38 @@ def test_a_spreadsheet_says_to_save_it_as_csv(photos):
     (photos / "labels.xlsx").write_bytes(b"PK\3\4" + bytes(40))
     with pytest.raises(DataError, match=r"a spreadsheet(.|\n)*CSV"):
         read(photos / "labels.xlsx")
+
+
+def test_a_chest_x_ray_table_is_multi_label(photos):
+    rows = [
+        (name, found, 50 + n, "MF"[n % 2]) for n, (name, found) in enumerate(zip(LABELS, MULTI["bars"], strict=True))
+    ]
+    path = table(photos / "Data_Entry.csv", rows, ("Image Index", "Finding Labels", "Patient Age", "Patient Gender"))
+    with pytest.raises(DataError, match=r"line 3: Finding Labels holds several labels \('Mass', 'Effusion'\)"):
+        read(path)
+
+
+def test_attributes_of_minus_one_and_one_are_multi_label(photos):
+    rows = [(name, 1, -1 if n % 2 else 1) for n, name in enumerate(LABELS)]
+    with pytest.raises(DataError, match="multi-label"):
+        read(table(photos / "attributes.csv", rows, ("image_id", "Smiling", "Young")))
+
+
+@pytest.mark.slow
+def test_a_moved_table_resumes(tmp_path):
+    """A run of a table goes on where the table and its images lie now, to the same bits."""
+    root = pictures(tmp_path / "data", *(f"{n}.png" for n in range(40)))
+    table(
+        root / "labels.csv", [(f"{n}.png", "ab"[n % 2], "xy"[n // 2 % 2]) for n in range(40)], ("image", "kind", "side")
+    )
+    how = ("--label-column", "side", "--image-size", "28", "--epochs", "2")
+    whole = inside("train", "lenet5_modern", root / "labels.csv", *how, "-o", tmp_path / "whole")
+    assert whole.returncode == 0, whole.stderr
+    words = ("train", "lenet5_modern", root / "labels.csv", *how, "-o", tmp_path / "cut")
+    with Running(*words, fault="signal:15@step:1") as run:
+        assert run.ended().returncode == 143
+    moved = shutil.move(root, tmp_path / "elsewhere")
+    done = inside("train", "lenet5_modern", f"{moved}/labels.csv", *how, "-o", tmp_path / "cut", "--resume")
+    assert done.returncode == 0, done.stderr
+    one, other = ((tmp_path / run / "model.safetensors").read_bytes() for run in ("whole", "cut"))
+    assert one == other

@@ -26,7 +26,7 @@ FLAGS = {  # names of 0/1 columns -> the splits of 0 and 1
     "istest": ("train", "test"),
     **dict.fromkeys(("istrain", "istraining", "istrainingimage"), ("test", "train")),
 }
-BITS = {"0": 0, "1": 1, "false": 0, "true": 1, "0.0": 0, "1.0": 1}
+BITS = {"0": 0, "1": 1, "false": 0, "true": 1, "0.0": 0, "1.0": 1, "-1": 0, "-1.0": 0}
 TRIED = 100  # rows by which the column of images is found
 ONE_LABEL = "and Podium trains networks that give each image one class"
 
@@ -192,6 +192,7 @@ def _labels(table: Table, names: Sequence[str]) -> tuple[str, ...]:
     known = [name for name in names if name in table.names]
     if len(known) != 1:
         known = [name for wanted in LABELS for name in names if plain(name) == wanted]
+    known = known or [name for name in names if re.search("label|class|categor", plain(name))]
     if known:
         return (_same(table, known),)
     bits = [name for name in names if set(table.texts(name)) <= BITS.keys() | {""}]
