@@ -20,6 +20,8 @@ FLAT = {
     "cat_{n:04x}a1.jpg": "a code",
     "n0212331{n}_1{n}.JPEG": "WordNet ids",
     "img_{n}_label_cat.png": "label",
+    "4f{n}a-cat.png": "a code first",
+    "{n}_cat_0{n}.png": "between numbers",
     "猫_{n}.png": "Chinese",
 }
 

@@ -129,7 +129,7 @@ def test_a_name_finds_its_image_however_it_is_written(tmp_path, kind):
         "relative": lambda name: f"images/{name}",
         "dotted": lambda name: f"./images/{name}",
         "backslashes": lambda name: f"images\\{name}",
-        "drive": lambda name: f"C:\\Users\\me\\images\\{name}",
+        "drive": lambda name: "D:" + f"\\images\\{name}",
         "elsewhere": lambda name: f"/nowhere/at/all/images/{name}",
         "ids": lambda name: name.removesuffix(".png"),
         "case": lambda name: f"IMAGES/{name.upper()}",

@@ -15,18 +15,18 @@ from podium.errors import DataError, UsageError
 
 Entries = list[tuple[PurePosixPath, ImageFile | Left]]
 # What is tried on flat folders, the strictest first: each has to find a class in every name, and several names in each class.
-# A class begins and ends with a letter, and what follows or precedes it is a number or a code with a digit.
-NAME = r"([^\W\d_](?:[^/]*[^\W\d_])?)"
+# A class begins with a letter, and what follows or precedes it is a number or a code with a digit.
 PATTERNS = (
-    r"(?:^|/)(n\d{8})_\d+\.\w+$",  # n01440764_18.JPEG
-    r"(?:^|/)" + NAME + r"[._ -]*\(?\d+\)?\.\w+$",  # cat.0.jpg, american_bulldog_12.jpg, rose (3).png
-    r"(?:^|/)\d+[._ -]+" + NAME + r"\.\w+$",  # 42_daisy.png
-    r"(?:^|/)\d+[._ -]+" + NAME + r"[._ -]+\d+\.\w+$",  # 42_daisy_7.png
-    r"(?:^|/)" + NAME + r"[._ -]+(?=\w*\d)\w+\.\w+$",  # daisy_4f3a.jpg
-    r"(?:^|/)(?=[^/]*\d)\w+?[._-]+([^\W\d_]+)\.\w+$",  # 4f3a-daisy.jpg
+    r"\b(n\d{8})_\d+\.\w+$",  # n01440764_18.JPEG
+    r"\b([^\W\d][^/]*?)[._ -]*\d+\.\w+$",  # cat.0.jpg, american_bulldog_12.jpg
+    r"\b([^\W\d][^/]*?) *\(\d+\)\.\w+$",  # rose (3).png
+    r"\b\d+[._ -]+([^\W\d][^/]*?)[._ -]+\d+\.\w+$",  # 42_daisy_7.png
+    r"\b\d+[._ -]+([^\W\d][^/]*?)\.\w+$",  # 42_daisy.png
+    r"\b([^\W\d][^/]*?)[._ -]+(?=\w*\d)\w+\.\w+$",  # daisy_4f3a.jpg
+    r"\b(?=[^/]*\d)\w+[._-]([^\W\d_]+)\.\w+$",  # 4f3a-daisy.jpg
     r"(?:label|class)[._=-]?(\w+?)(?=[._-]|\.\w+$)",  # img_3_label_7.png
-    r"(?:^|/)(\d)[._-]\d+\.\w+$",  # 7_00042.png
-    r"(?:^|/)\d+[._-](\d)\.\w+$",  # 00042_7.png
+    r"\b(\d)[._-]\d+\.\w+$",  # 7_00042.png
+    r"\b\d+[._-](\d)\.\w+$",  # 00042_7.png
 )
 LEAST = 2.0  # images a class that a proposed pattern must find
 GENERIC = "img image images photo photos pic picture dsc dscn dscf pxl frame scan screenshot test sample"
