@@ -114,3 +114,10 @@ def test_annotations_that_are_no_json_are_named(tmp_path):
     (root / "annotations/instances_default.json").write_text("{")
     with pytest.raises(DataError, match=r"instances_default\.json: not JSON"):
         read(root)
+
+
+def test_folders_that_are_no_classes_by_the_annotations_beside_them(tmp_path):
+    root = pictures(tmp_path / "set", *(f"part_{'ab'[n % 2]}/{name}" for n, (name, _) in enumerate(ONE)))
+    (root / "instances.json").write_text(coco(ONE, NAMES))
+    with pytest.raises(DataError, match=r"instances\.json has other labels than the folders"):
+        read(root)

@@ -608,3 +608,16 @@ def test_a_moved_table_resumes(tmp_path):
     assert done.returncode == 0, done.stderr
     one, other = ((tmp_path / run / "model.safetensors").read_bytes() for run in ("whole", "cut"))
     assert one == other
+
+
+def test_a_split_of_parquet_without_labels_is_left_out_and_said(tmp_path, arrow):
+    """Hugging Face writes -1 for labels that a contest keeps to itself."""
+    import pyarrow.parquet
+
+    root = shards(tmp_path / "set", arrow, count=1)
+    bare = {"image": [{"bytes": picture(), "path": None} for _ in range(4)], "label": [-1] * 4}
+    meta = pyarrow.parquet.read_schema(root / "train-00000-of-00001.parquet").metadata
+    pyarrow.parquet.write_table(arrow.table(bare).replace_schema_metadata(meta), root / "test-00000-of-00001.parquet")
+    data = read(root)
+    assert split_classes(data) == {"train": {"cat": 3, "dog": 3}}
+    assert any("4 test images have no labels" in note for note in data.notes)

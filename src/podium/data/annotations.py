@@ -120,9 +120,14 @@ def _yolo_names(entries: Entries, root: Path) -> dict[int, str]:
 def coco_files(entries: Entries, root: Path) -> list[PurePosixPath]:
     """The files of annotations in the format of COCO; of several kinds, those of instances."""
     likely = [path for path, _ in entries if path.suffix.lower() == ".json"]
-    named = [path for path in likely if path.name.startswith("instances_") or "coco" in path.name.lower()]
     others = [path for path in likely if path.parent.name == "annotations" or len(path.parts) == 1]
-    return sorted(named) or [path for path in sorted(others) if _seems_coco(root / path)]
+    return coco_named(entries) or [path for path in sorted(others) if _seems_coco(root / path)]
+
+
+def coco_named(entries: Entries) -> list[PurePosixPath]:
+    """The files that are annotations in the format of COCO by their names."""
+    likely = [path for path, _ in entries if path.suffix.lower() == ".json"]
+    return sorted(path for path in likely if path.name.startswith("instances") or "coco" in path.name.lower())
 
 
 def _seems_coco(path: Path) -> bool:

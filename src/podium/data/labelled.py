@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from podium.data.annotations import arrange_coco, arrange_yolo, coco_files, is_yolo
+from podium.data.annotations import arrange_coco, arrange_yolo, coco_files, coco_named, is_yolo
 from podium.data.archives import archive_entries
 from podium.data.file_names import arrange_by_name, propose
 from podium.data.folders import find_archive, walk
@@ -14,8 +16,8 @@ from podium.data.layout import Left, Listing, arrange
 from podium.data.names import show
 from podium.data.reading import Reading
 from podium.data.table_files import is_table
-from podium.data.tabled import contradicting, list_parquets, list_table, list_tables, parquet_in, tables_in
-from podium.errors import DataError, UsageError
+from podium.data.tabled import contradict, list_parquets, list_table, list_tables, parquet_in, tables_in, usual_tables
+from podium.errors import DataError, PodiumError, UsageError
 
 Entries = list[tuple[PurePosixPath, ImageFile | Left]]
 
@@ -66,8 +68,10 @@ def _folder(entries: Entries, root: Path, reading: Reading) -> Listing:
         return arrange_yolo(entries, root)
     listing = arrange(entries, show(root))
     if _has_classes(listing):
-        if tables and (error := contradicting(tables, entries, root, listing)) is not None:
-            raise error
+        for path, other in _others(entries, tables, root):
+            if contradict(listing, other):
+                what = f"{show(root)}: {show(path.name)} has other labels than the folders of the images"
+                raise DataError(what, f"move {show(path)} out of the data, or {_instead(path, tables, root)}")
         return listing
     if (annotations := coco_files(entries, root)) and _pictures(entries):
         return arrange_coco(annotations, entries, root)
@@ -76,6 +80,19 @@ def _folder(entries: Entries, root: Path, reading: Reading) -> Listing:
     if error := _named(entries, root):
         raise error
     return listing
+
+
+def _others(entries: Entries, tables: list[Path], root: Path) -> Iterator[tuple[Path, Listing]]:
+    """Yield what else than the folders has labels, and the images by these labels."""
+    yield from usual_tables(tables, entries, root)
+    if annotations := coco_named(entries):
+        with contextlib.suppress(PodiumError):
+            yield root / annotations[0], arrange_coco(annotations, entries, root)
+
+
+def _instead(path: Path, tables: list[Path], root: Path) -> str:
+    """How to have the labels of a file in place of those of the folders."""
+    return f"give {show(path)} for its labels" if path in tables else "put all images into one folder for its labels"
 
 
 def _archived(entries: Entries, path: Path, where: str, reading: Reading) -> Listing:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -143,39 +144,23 @@ def list_tables(files: list[Path], entries: Entries, root: Path, reading: Readin
     return listing
 
 
-def contradicting(files: list[Path], entries: Entries, root: Path, listing: Listing) -> DataError | None:
-    """The error where a table beside class folders has other labels for their images; None where there is no such table.
-
-    Args:
-        files: the tables.
-        entries: what lies below the folder.
-        root: the folder.
-        listing: the images by their folders.
-    """
-    classes = {file.path: name for held in listing.files.values() for name, files_ in held.items() for file in files_}
+def usual_tables(files: list[Path], entries: Entries, root: Path) -> Iterator[tuple[Path, Listing]]:
+    """Yield the images by each table whose columns have usual names, one after the other; other tables are passed over."""
     for path in files:
         finder = Finder(root, [path.parent, root], entries)
-        try:
+        with contextlib.suppress(PodiumError):  # it is no table of these images
             source = _source(path, Reading(), finder)
-            if len(source.columns.labels) == 1 and plain(source.columns.labels[0]) not in LABELS:
-                continue
-            table = _arranged([source], finder)
-        except PodiumError:  # it is no table of these images
-            continue
-        pairs = {
-            (classes[file.path], name)
-            for held in table.files.values()
-            for name, named in held.items()
-            for file in named
-            if file.path in classes
-        }
-        count = sum(len(named) for held in table.files.values() for named in held.values())
-        one, other = {pair[0] for pair in pairs}, {pair[1] for pair in pairs}
-        if 2 * count >= len(classes) and not len(pairs) == len(one) == len(other):
-            what = f"{show(root)}: {show(path.name)} has other labels than the folders of the images"
-            fix = f"give {show(path)} for its labels, or move it out of {show(root)} for those of the folders"
-            return DataError(what, fix)
-    return None
+            if len(source.columns.labels) > 1 or plain(source.columns.labels[0]) in LABELS:
+                yield path, _arranged([source], finder)
+
+
+def contradict(folders: Listing, other: Listing) -> bool:
+    """Whether two sources of labels divide the same images into other classes, where one names half of the other's or more."""
+    classes = {file.path: name for held in folders.files.values() for name, files in held.items() for file in files}
+    named = [(file.path, name) for held in other.files.values() for name, files in held.items() for file in files]
+    pairs = {(classes[path], name) for path, name in named if path in classes}
+    one, two = {pair[0] for pair in pairs}, {pair[1] for pair in pairs}
+    return 2 * len(named) >= len(classes) and not len(pairs) == len(one) == len(two)
 
 
 def _split(path: Path, root: Path) -> str:
