@@ -12,6 +12,7 @@ from podium.data.image_file import ImageFile
 from podium.data.layout import Left, Listing
 from podium.data.names import show, split_named
 from podium.errors import DataError, UsageError
+from podium.natural import natural
 
 Entries = list[tuple[PurePosixPath, ImageFile | Left]]
 # What is tried on flat folders, the strictest first: each has to find a class in every name, and several names in each class.
@@ -68,7 +69,7 @@ def arrange_by_name(found: Entries, pattern: str, where: str) -> Listing:
     images = [(path, file) for path, file in found if isinstance(file, ImageFile) or file.kind == "unread"]
     splits = _splits([path for path, _ in images])
     missed = []
-    for path, file in sorted(images, key=lambda each: str(each[0])):
+    for path, file in sorted(images, key=lambda each: natural(str(each[0]))):
         match = regex.search(str(path))
         label = (match[group] or "").strip() if match else ""
         if not label:

@@ -60,8 +60,6 @@ def list_parquet(files: list[Path], root: Path, reading: Reading) -> Listing:
     """
     _complete(files)
     splits = {path: _split_of(path, root) for path in files}
-    if not any(splits.values()):
-        splits = dict.fromkeys(files, "")
     listing_notes: list[str] = []
     rows, unlabelled, held = list[Row](), list[Path](), 0
     for path in sorted(files):

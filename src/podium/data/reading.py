@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self, TypedDict
 
 from podium.calls import check_kind, meant
+from podium.data.table_files import is_table
 from podium.errors import UsageError
 
 
@@ -78,11 +79,12 @@ def from_keywords(caller: str, keywords: ReadingFields, others: Sequence[str]) -
 
 
 def recorded(settings: Mapping[str, Any], source: str | Path) -> Reading:
-    """How a run read its data, where `source` is the same data; else nothing is said.
+    """How a run read its data, where `source` is the same data; of another table, the columns; else nothing is said.
 
     Args:
         settings: of the run.
         source: of the data now.
     """
-    same = settings.get("data") and Path(settings["data"]).resolve() == Path(source).resolve()
-    return Reading.of(settings) if same else FOUND
+    if settings.get("data") and Path(settings["data"]).resolve() == Path(source).resolve():
+        return Reading.of(settings)
+    return replace(Reading.of(settings), class_from=None) if is_table(Path(source)) else FOUND

@@ -59,7 +59,7 @@ def arrange_rows(rows: Iterable[Row], finder: Finder) -> Listing:
     first: dict[tuple[str, str], tuple[Row, ImageFile]] = {}
     labels: dict[str, Row] = {}
     repeated = Counter[str]()
-    conflicts = list[tuple[str, str]]()
+    conflicts, unsure = list[tuple[str, str]](), set[str]()
     for row in _labelled(list(rows), listing):
         if not row.label:
             listing.faults.append((row.where, f"no label for {row.name!r}" if row.name else "neither image nor label"))
@@ -77,6 +77,7 @@ def arrange_rows(rows: Iterable[Row], finder: Finder) -> Listing:
             other = labels.setdefault(image, row)
             if other.label != row.label:
                 conflicts.append((row.where, f"{row.name!r} is {row.label} here and {other.label} in {other.where}"))
+                unsure.add(image)
             elif (image, row.split) in first:
                 repeated[row.name] += 1
             else:
@@ -84,7 +85,7 @@ def arrange_rows(rows: Iterable[Row], finder: Finder) -> Listing:
     if len(conflicts) > max(1, MANY * len(labels)):
         where, why = conflicts[0]
         raise several(where, f"{why}, and {len(conflicts):,} rows are like it")
-    _place(listing, list(first.values()), finder)
+    _place(listing, [pair for (image, _), pair in first.items() if image not in unsure], finder)
     listing.faults += conflicts
     if repeated:
         listing.notes.append(
