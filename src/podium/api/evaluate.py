@@ -66,13 +66,13 @@ def evaluate(
         DataError: the data set has classes that the network does not know, or no image that it was not trained on.
         UsageError: the data set has no such split, or a number is out of range.
     """
-    crops = parse_crops(crops)
-    model = run if isinstance(run, Bundle) else bundle.load(run)
-    model.preprocessing.check_channels()
     others = ["run", "data", "split", "limit", "workers", "crops", "split_seed", "progress"]
     how = from_keywords("evaluate", reading, others) if reading else None
     if how is not None and isinstance(data, Dataset):
         raise UsageError(f"{next(iter(reading))}: the data set is loaded already", "give it to load_data")
+    crops = parse_crops(crops)
+    model = run if isinstance(run, Bundle) else bundle.load(run)
+    model.preprocessing.check_channels()
     data = evaluated_on(model, data, split_seed, progress, how)
     name = _split_to_evaluate(split, data)
     _check_classes(data, model)
