@@ -11,6 +11,7 @@ EXTRAS = {
     "nncf": "openvino",
     "h5py": "keras",
     "fsspec": "shards",
+    "pyarrow": "tables",
     "torch_pruning": "prune",
     "pi_heif": "heic",
     "pydicom": "dicom",
@@ -27,15 +28,18 @@ class PodiumError(Exception):
     Args:
         what: names the offending value, file or line.
         fix: what to do about it; shown on a line of its own.
+        flags: words that mend it when they are added to the command line; the fix says the same for Python.
+        data: what to give in place of the data then; None: the same.
     """
 
     exit_code = 1
     silent = False  # another process says what is wrong
 
-    def __init__(self, what: str, fix: str | None = None) -> None:
+    def __init__(self, what: str, fix: str | None = None, flags: tuple[str, ...] = (), data: str | None = None) -> None:
         super().__init__(what)
         self.what = what
         self.fix = fix
+        self.flags, self.data = flags, data
 
     def __str__(self) -> str:
         return self.what if self.fix is None else f"{self.what}\nfix: {self.fix}"

@@ -53,6 +53,16 @@ class Settings:
     seed: int = option(0, "of all randomness", at_least=0, at_most=2**63 - 1)
     duration: str = option("20ep", "how long to train: 30ep, 5000it, or a time budget such as 90s, 10m, 2h")
 
+    # Where the labels of images stand
+    image_column: str | None = option(None, "a table: the column that names the images (default: found by its content)")
+    label_column: str | None = option(
+        None, "a table: the column of classes, or their 0/1 columns as A,B,C (default: found by its name)"
+    )
+    split_column: str | None = option(None, "a table: the column of splits (default: found by its name)")
+    class_from: str | None = option(
+        None, "a regular expression whose group is the class in each image's path below the data (default: its folder)"
+    )
+
     # Where the weights start
     weights: str | None = option(
         None, "start from these: a run or bundle, LIBRARY:NAME, or LIBRARY:NAME=FILE (default: fresh ones)"

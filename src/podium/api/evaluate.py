@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from podium.bars import counting_progress
 from podium.calls import public
 from podium.data.dataset import Dataset, Split
 from podium.data.loader import Loader
+from podium.data.reading import ReadingFields, from_keywords
 from podium.data.sampling import stratified
 from podium.devices import pick_device
 from podium.errors import DataError, UsageError
@@ -37,6 +38,7 @@ def evaluate(
     crops: Any = 1,
     split_seed: int | None = None,
     progress: Callable[[int, int], None] | bool | None = None,
+    **reading: Unpack[ReadingFields],
 ) -> dict[str, Any]:
     """Evaluate a run or bundle on a data set, with the run's own preprocessing.
 
@@ -55,6 +57,8 @@ def evaluate(
         split_seed: the seed of the split of a run of Podium 0.1.0 whose own split cannot be recognised.
         progress: a function that is called with (files read, files to read) and then, after each batch, with (images done,
             images in all); False for nothing. If None: a bar in a notebook or a terminal.
+        reading: image_column=, label_column=, split_column= and class_from=, as for `load_data`; those of the run where these
+            are its own data.
 
     Returns:
         split, crops, mirrored (of several crops: whether half of the views were mirrored), notes (what was left out, as
@@ -64,6 +68,10 @@ def evaluate(
         DataError: the data set has classes that the network does not know, or no image that it was not trained on.
         UsageError: the data set has no such split, or a number is out of range.
     """
+    others = ["run", "data", "split", "limit", "workers", "crops", "split_seed", "progress"]
+    how = from_keywords("evaluate", reading, others) if reading else None
+    if how is not None and isinstance(data, Dataset):
+        raise UsageError(f"{next(iter(reading))}: the data set is loaded already", "give it to load_data")
     crops = parse_crops(crops)
     model = run if isinstance(run, Bundle) else bundle.load(run)
     model.preprocessing.check_channels()

@@ -21,6 +21,12 @@ class DistillFields(TypedDict, total=False):
 
     seed: int
 
+    # Where the labels of images stand
+    image_column: str | None
+    label_column: str | None
+    split_column: str | None
+    class_from: str | None
+
     # Where the weights start
     weights: str | None
     freeze: str | None

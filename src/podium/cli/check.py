@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from podium import tables
-from podium.cli import console, flags
+from podium.cli import console, flags, shared
 from podium.cli.shared import print_json
 
 if TYPE_CHECKING:
@@ -19,8 +19,11 @@ EXAMPLE = "podium check photos/"
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments to its parser."""
-    parser.add_argument("data", help="a named set, a folder of class folders, or an archive")
+    parser.add_argument(
+        "data", help="a named set, a folder of class folders, an archive, or a table of paths and labels"
+    )
     flags.add_max_pixels(parser)
+    shared.add_reading(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -28,7 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
     from podium.data.check import check
 
     with console.counting_bar("checking", quiet=arguments.json) as progress:
-        report = check(arguments.data, progress, max_pixels=arguments.max_pixels)
+        more = {"max_pixels": arguments.max_pixels, **shared.reading_given(arguments)}
+        report = check(arguments.data, progress, **more)
     if arguments.json:
         print_json(report.to_dict())
     else:

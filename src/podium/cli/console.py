@@ -12,6 +12,7 @@ from podium.bars import epoch_line as epoch_line
 from podium.bars import timing_bar as timing_bar
 from podium.bars import training_bar as training_bar
 from podium.errors import ImageError, PodiumError
+from podium.files import shell_word
 
 
 def error(problem: PodiumError, where: str = "", command: Namespace | None = None) -> None:
@@ -26,13 +27,23 @@ def error(problem: PodiumError, where: str = "", command: Namespace | None = Non
         return
     print(f"error: {one_line(f'{where}{problem.what}')}", file=sys.stderr)
     if problem.fix:
-        print(f"fix: {one_line(problem.fix + _skipping(problem, command))}", file=sys.stderr)
+        fix = _command(problem, command) or problem.fix + _skipping(problem, command)
+        print(f"fix: {one_line(fix)}", file=sys.stderr)
 
 
 def one_line(text: str) -> str:
     """The text with control characters, line separators and surrogates escaped, which file names may have."""
     steering = {"Cc", "Cs", "Zl", "Zp"}
     return "".join(repr(c)[1:-1] if unicodedata.category(c) in steering else c for c in text)
+
+
+def _command(problem: PodiumError, command: Namespace | None) -> str:
+    """The whole command line with the flags that mend a problem, where its verb has them; else an empty text."""
+    given = vars(command) if command is not None else {}
+    if not problem.flags or not all(flag[2:].replace("-", "_") in given for flag in problem.flags[::2]):
+        return ""
+    words = [problem.data if problem.data and word == given.get("data") else word for word in given["words"]]
+    return " ".join(map(shell_word, ["podium", *words, *problem.flags]))
 
 
 def _skipping(problem: PodiumError, command: Namespace | None) -> str:

@@ -19,7 +19,7 @@ from typing import Literal
 from podium.data.encodings import readable
 from podium.data.formats import HEAD
 from podium.data.image_file import ImageFile
-from podium.data.layout import FOLDER, Left, Listing, arrange
+from podium.data.layout import FOLDER, Left
 from podium.data.names import hidden, hidden_image, show
 from podium.data.unread import kind_of_file, without_companions
 from podium.errors import DataError
@@ -62,8 +62,8 @@ def is_archive(path: Path) -> bool:
     return named or head.startswith((b"PK\3\4", b"PK\5\6", *PACKED)) or head[257:262] == b"ustar"
 
 
-def list_archive(path: Path) -> Listing:
-    """List the images of an archive.
+def archive_entries(path: Path) -> tuple[list[tuple[PurePosixPath, ImageFile | Left]], list[str]]:
+    """Find what an archive holds, with each path from its root; and notes on its names.
 
     Raises:
         DataError: it cannot be read, or holds something hostile.
@@ -85,10 +85,8 @@ def list_archive(path: Path) -> Listing:
             and (not hidden(place.name) or hidden_image(place.name))
         ):
             entries[place] = replace(entry, name=f"{show(path)}!{name}") if isinstance(entry, ImageFile) else entry
-    listing = arrange(without_companions(_linked(path, entries).items()), show(path))
-    if encoding:
-        listing.notes.append(f"note: names in {show(path)} are not UTF-8; they are read as {encoding}")
-    return listing
+    notes = [f"note: names in {show(path)} are not UTF-8; they are read as {encoding}"] if encoding else []
+    return without_companions(_linked(path, entries).items()), notes
 
 
 def member_path(archive: Path, name: str) -> PurePosixPath:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from PIL import Image, UnidentifiedImageError
 
@@ -24,6 +24,7 @@ from podium.data.metadata import blocks, orientation, without_metadata
 from podium.data.names import EXTENSIONS, look_alike, look_alikes, show, suffix
 from podium.data.opening import MAX_PIXELS, frames, opened
 from podium.data.readers import Readers
+from podium.data.reading import ReadingFields, from_keywords
 from podium.data.sources import listed, nested, read_stored
 from podium.errors import DataError
 
@@ -37,7 +38,7 @@ class Problem:
     Args:
         kind: unreadable, truncated, zero-byte, too-large, metadata, duplicate, leak, conflicting-label, empty-class,
             missing-class, extra-class, few-images, look-alike, nested-class, imbalance, extension-lies, unread-format,
-            denied, layout, ignored, root-image, not-utf-8.
+            denied, layout, row, ignored, root-image, not-utf-8.
         path: the file or class.
         detail: the problem in words.
     """
@@ -90,7 +91,11 @@ class CheckReport:
 
 @public
 def check(
-    source: str | Path, progress: Callable[[int, int], None] | None = None, *, max_pixels: int = MAX_PIXELS
+    source: str | Path,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    **reading: Unpack[ReadingFields],
 ) -> CheckReport:
     """Check every image of a data set: decode it (in a pack, verify its checksum), and compare its content with all others.
 
@@ -98,6 +103,7 @@ def check(
         source: as for `load_data`.
         progress: called with (images checked, images in all).
         max_pixels: the largest width times height of an image that is opened; a larger one is a problem.
+        reading: image_column=, label_column=, split_column= and class_from=, as for `load_data`.
 
     Returns:
         The problems and the counts.
@@ -105,12 +111,12 @@ def check(
     Raises:
         DataError: there is nothing to check.
     """
-    report = CheckReport(str(source))
-    data = read_stored(source)
+    report, how = CheckReport(str(source)), from_keywords("check", reading, ["source", "progress"])
+    data = read_stored(source, how)
     if data is not None:
         _stored(report, data, progress)
         return report
-    listing = listed(source)
+    listing = listed(source, how)
     _layout(report, listing)
     for name, mend in not_utf8(listing).items():
         report.add("not-utf-8", show(name), f"the name of a class, which no card or report can hold; {mend}")
@@ -241,6 +247,8 @@ def _layout(report: CheckReport, listing: Listing) -> None:
     report.notes += listing.notes
     for name, why in listing.denied:
         report.add("denied", name, f"cannot be read ({why}); check its permissions")
+    for name, why in listing.faults:
+        report.add("row", name, why)
     if listing.problem is not None:
         report.add("layout", report.source, "; ".join(listing.problem))
     for kind, names in _by_format(listing).items():

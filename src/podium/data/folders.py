@@ -9,14 +9,16 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from podium.data.archives import ARCHIVES, list_archive
+from podium.data.archives import ARCHIVES
 from podium.data.formats import HEAD, READ
 from podium.data.image_file import SPECIAL, ImageFile
-from podium.data.layout import FOLDER, Left, Listing, arrange
+from podium.data.layout import FOLDER, Left
 from podium.data.names import EXTENSIONS, hidden, hidden_image, show, suffix
 from podium.data.unread import kind_of_file, without_companions
 from podium.errors import DataError
 from podium.natural import natural
+
+MISSING = Left("other", "a link to nothing")
 
 
 def find_archive(folder: Path) -> Path | None:
@@ -29,16 +31,6 @@ def find_archive(folder: Path) -> Path | None:
         others = any(entry.is_dir() or suffix(entry.name) in EXTENSIONS for entry in entries)
         return archives[0] if len(archives) == 1 and not others else None
     return None
-
-
-def list_path(path: Path) -> Listing:
-    """List the images of a folder or an archive.
-
-    Raises:
-        DataError: an archive cannot be read, or holds something hostile.
-    """
-    archive = find_archive(path) if path.is_dir() else path
-    return arrange(without_companions(walk(path)), show(path)) if archive is None else list_archive(archive)
 
 
 def images_below(folder: Path) -> list[Path]:
@@ -77,14 +69,14 @@ def walk(root: Path) -> Iterator[tuple[PurePosixPath, ImageFile | Left]]:
         if below.parts:
             yield below, FOLDER
         for name in names:
-            file = _entry(folder / name)
+            file = describe(folder / name)
             if file == FOLDER:
                 waiting.append((folder / name, below / name, (*above, own)))
             elif file is not None:
                 yield below / name, file
 
 
-def _entry(path: Path) -> ImageFile | Left | None:
+def describe(path: Path) -> ImageFile | Left | None:
     """Describe one entry of a folder; None for files of the system."""
     if hidden(path.name):
         return Left("other", "hidden: its name begins with a dot") if hidden_image(path.name) else None
@@ -92,7 +84,7 @@ def _entry(path: Path) -> ImageFile | Left | None:
         info = path.stat()
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ELOOP):
-            return Left("other", "a link to nothing")
+            return MISSING
         return Left("denied", error.strerror or str(error))
     if stat.S_ISDIR(info.st_mode):
         return FOLDER

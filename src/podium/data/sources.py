@@ -1,4 +1,4 @@
-"""Reading a data set by its name or path: a named set, a folder, an archive, a pack or shards."""
+"""Reading a data set by its name or path: a named set, a folder, an archive, a table, a pack or shards."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -16,19 +16,22 @@ from podium.data.archives import ARCHIVES, is_archive
 from podium.data.dataset import SPLITS, Dataset, Split
 from podium.data.decode import RESIZES, decode
 from podium.data.depth import ANY
-from podium.data.folders import find_archive, list_path
+from podium.data.folders import find_archive
 from podium.data.formats import VIDEO, counted, fixes
 from podium.data.image_file import ImageFile
 from podium.data.images import ArrayImages, FileImages, Progress
+from podium.data.labelled import list_labelled
 from podium.data.layout import LAYOUT, OUTSIDE, Listing, not_utf8
-from podium.data.names import look_alike, look_alikes, show
+from podium.data.names import look_alike, look_alikes, show, suffix
 from podium.data.opening import MAX_PIXELS
 from podium.data.pack import is_pack, read_pack
 from podium.data.readers import Readers
+from podium.data.reading import FOUND, Reading, ReadingFields, from_keywords
 from podium.data.roles import described, with_roles
 from podium.data.shards import is_shards, list_shards
+from podium.data.table_files import TABLES, is_table
 from podium.data.unread import without_unread
-from podium.errors import DataError, UsageError, closest
+from podium.errors import DataError, ImageError, UsageError, closest
 
 NAMED = {
     "mnist": "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte",
@@ -37,6 +40,11 @@ NAMED = {
     "cifar100": "train, test, meta",
 }
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+ALIKE = {  # what has the labels -> how to mend classes that one split does not have, and classes that look alike
+    "folders": ("rename the folders alike in every split", "put their images into one folder"),
+    "rows": ("write the labels alike in every split", "write their labels alike in every row"),
+    "names": ("rename the files alike in every split", "rename their files alike"),
+}
 PHOTO_SIZE, PHOTO_CROP = 224, 0.875
 TOLERATED = 0.01  # the largest share of unreadable images that on_bad="skip" leaves out; one image is always tolerated
 
@@ -52,13 +60,14 @@ def load_data(
     channels: int | None = None,
     max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
+    **reading: Unpack[ReadingFields],
 ) -> Dataset:
     """Read a data set, and hold out validation images where it has none.
 
     Args:
         source: "digits"; "mnist", "fashion-mnist", "cifar10" or "cifar100", searched for here and in $PODIUM_DATA; a folder or
-            archive of class folders, with or without train, val and test; a folder of IDX files or of CIFAR's batches; a pack;
-            shards, in a folder or at a URL that fsspec knows.
+            archive of class folders, with or without train, val and test; a table of image paths and labels, or a folder that
+            holds one; a folder of IDX files or of CIFAR's batches; a pack; shards, in a folder or at a URL that fsspec knows.
         val: the fraction of the training images to hold out, stratified; None: a fifth where the set has no other images to
             evaluate on, else none.
         seed: decides which images are held out.
@@ -68,6 +77,8 @@ def load_data(
         channels: 1 or 3; None: the set's own.
         max_pixels: the largest width times height of an image that is opened; a larger one is unreadable.
         progress: called with (files read, files to read) while image files are read for the first time, to find exact copies.
+        reading: image_column=, label_column= and split_column=, the columns of a table where they are not found by themselves;
+            class_from=, a regular expression whose group is the class in the path of each image.
 
     Returns:
         The data set.
@@ -77,8 +88,9 @@ def load_data(
     """
     if val is not None and not 0 <= val < 1:
         raise UsageError(f"val: {val}", "give a fraction from 0 to 1, such as 0.2")
+    known = ["source", "val", "seed", "resize", "on_bad", "channels", "max_pixels", "progress"]
     how: dict[str, Any] = {"resize": resize, "on_bad": on_bad, "channels": channels, "max_pixels": max_pixels}
-    stored = load_stored(source, progress=progress, **how)
+    stored = load_stored(source, progress=progress, reading=from_keywords("load_data", reading, known), **how)
     return described(with_roles(stored, val, seed))
 
 
@@ -90,13 +102,14 @@ def load_stored(
     channels: int | None = None,
     max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
+    reading: Reading = FOUND,
 ) -> Dataset:
     """Read a data set with the splits it was given, and the keys of its images; takes the arguments of `load_data`."""
     if channels not in (None, 1, 3):
         raise UsageError(f"channels: {channels}", "give 1 or 3")
     if resize not in RESIZES:
         raise UsageError(f"resize: {resize!r}", f"give {' or '.join(RESIZES)}")
-    data = read(source, on_bad, max_pixels)
+    data = read(source, on_bad, max_pixels, reading)
     for split in data.splits.values():
         split.contents(progress)  # of the stored images, before their channels change
     if channels is not None and channels != data.channels:
@@ -104,27 +117,44 @@ def load_stored(
     return replace(data, resize=resize)
 
 
-def read(source: str | Path, on_bad: str = "error", max_pixels: int = MAX_PIXELS) -> Dataset:
+def read(source: str | Path, on_bad: str = "error", max_pixels: int = MAX_PIXELS, reading: Reading = FOUND) -> Dataset:
     """Read a data set with the splits it was given; takes the arguments of `load_data`."""
     if on_bad not in ("error", "skip"):
         raise UsageError(f"on_bad: {on_bad!r}", "give error or skip")
-    data = read_stored(source)
+    data = read_stored(source, reading)
     if data is None:
-        data = _photos(source, on_bad, max_pixels)
+        data = _photos(source, on_bad, max_pixels, reading)
     return _without_bad(data) if on_bad == "skip" else data
 
 
-def read_stored(source: str | Path) -> Dataset | None:
-    """Read a set whose images are pixels already, as arrays or a pack; None where they are files."""
+def read_stored(source: str | Path, reading: Reading = FOUND) -> Dataset | None:
+    """Read a set whose images are pixels already, as arrays or a pack; None where they are files.
+
+    Raises:
+        UsageError: `reading` says where labels stand, and the set has them with its pixels.
+    """
     if is_shards(source):
         return None
     data = read_arrays(str(source))
-    return read_pack(path) if data is None and is_pack(path := locate(str(source))) else data
+    if data is None and is_pack(path := locate(str(source))):
+        data = read_pack(path)
+    if data is not None:
+        _refuse_reading(source, reading)
+    return data
 
 
-def listed(source: str | Path) -> Listing:
-    """List the image files of a folder, an archive or shards; those that cannot be read here are apart, by their content."""
-    return without_unread(list_shards(source) if is_shards(source) else list_path(locate(str(source))))
+def listed(source: str | Path, reading: Reading = FOUND) -> Listing:
+    """List the image files of a folder, an archive, a table or shards; those that cannot be read here are apart, by content."""
+    if is_shards(source):
+        _refuse_reading(source, reading)
+        return without_unread(list_shards(source))
+    return without_unread(list_labelled(locate(str(source)), reading))
+
+
+def _refuse_reading(source: str | Path, reading: Reading) -> None:
+    for name, value in reading.given.items():
+        what = f"{name}: {value!r}, but {show(str(source))} has its labels with its images"
+        raise UsageError(what, f"leave {name} out")
 
 
 def read_arrays(source: str) -> Dataset | None:
@@ -133,8 +163,13 @@ def read_arrays(source: str) -> Dataset | None:
         return arrays.load_digits()
     path = locate(source)
     if path.is_file():
+        if is_table(path):
+            return None
+        if suffix(path.name) in (".xlsx", ".xls", ".ods"):
+            raise DataError(f"{show(path)}: a spreadsheet, which is not read", "save it as CSV, and give that")
         if not is_archive(path):
-            raise DataError(f"{show(path)}: neither a folder nor an archive ({', '.join(ARCHIVES)})", LAYOUT)
+            kinds = f"({', '.join(ARCHIVES)}) nor a table ({', '.join(TABLES)})"
+            raise DataError(f"{show(path)}: neither a folder nor an archive {kinds}", LAYOUT)
         return arrays.load_cifar_tar(path) if "cifar" in path.name.lower() and ".tar" in path.name.lower() else None
     for folder in (path, *sorted(p for p in _entries(path) if os.path.isdir(p))):
         if arrays.is_idx(folder):
@@ -179,8 +214,10 @@ def locate(source: str) -> Path:
     raise DataError(f"{show(source)}: no such data", fix)
 
 
-def _photos(source: str | Path, on_bad: str, max_pixels: int) -> Dataset:
-    listing, path = listed(source), Path(source)
+def _photos(source: str | Path, on_bad: str, max_pixels: int, reading: Reading) -> Dataset:
+    listing, path = listed(source, reading), Path(source)
+    if listing.faults and on_bad == "error":
+        raise _faulty_rows(listing, str(source))
     problem = explain(listing, str(source), on_bad)
     if problem:
         raise DataError(*problem)
@@ -204,7 +241,10 @@ def _photos(source: str | Path, on_bad: str, max_pixels: int) -> Dataset:
         std,
         crop_pct=PHOTO_CROP,
         source=str(source),
-        skipped=tuple((name, f"{name}: {kind}, which cannot be read here") for name, kind in listing.unread),
+        skipped=(
+            *((name, f"{name}: {kind}, which cannot be read here") for name, kind in listing.unread),
+            *((name, f"{name}: {why}") for name, why in listing.faults),
+        ),
         notes=tuple(_notes(listing, splits, classes, str(source))),
     )
 
@@ -279,6 +319,14 @@ def explain(listing: Listing, path: Path | str, on_bad: str = "error") -> tuple[
     return _odd_classes(listing, list(counts), where)
 
 
+def _faulty_rows(listing: Listing, source: str) -> ImageError:
+    """The error for rows of a table that cannot be used; verbs that have --on-bad add it to the fix."""
+    shown = "; ".join(f"{where}: {why}" for where, why in listing.faults[:3])
+    several = f"{len(listing.faults):,} images cannot be used" if len(listing.faults) > 1 else "1 image cannot be used"
+    more = f", and {len(listing.faults) - 3:,} more" if len(listing.faults) > 3 else ""
+    return ImageError(f"{show(source)}: {several} ({shown}{more})", "mend these entries, or take them out of the data")
+
+
 def _unread_formats(listing: Listing, where: str) -> tuple[str, str]:
     kinds = [kind for _, kind in listing.unread]
     count = f"{len(kinds)} files" if VIDEO in kinds else f"{len(kinds)} images"
@@ -296,10 +344,10 @@ def _odd_classes(listing: Listing, known: list[str], where: str) -> tuple[str, s
                 strange.append(f"{split}/{name!r}" + (f" (looks like train/{like!r})" if like else ""))
     if strange:
         what = f"{where}: classes that train does not have: {', '.join(strange[:10])}"
-        return what, "rename the folders alike in every split (mind case, spaces at the end, composed letters)"
+        return what, f"{ALIKE[listing.labels_in][0]} (mind case, spaces at the end, composed letters)"
     for one, other in look_alikes(listing.classes):
         what = f"{where}: the classes {one!r} and {other!r} differ in case, spaces or Unicode form only"
-        return what, "put their images into one folder if they are one class; else give them names that differ more"
+        return what, f"{ALIKE[listing.labels_in][1]} if they are one class; else give them names that differ more"
     return None
 
 
