@@ -163,7 +163,7 @@ def _download(record: Record, address: str, part: Path, progress: Progress | Non
 
 def _receive(record: Record, address: str, part: Path, progress: Progress | None) -> None:
     """Download until everything is there, going on after each interruption as long as some bytes came."""
-    came = idle = 0
+    came = idle = refused = 0
     while True:
         before = part.stat().st_size if part.exists() else 0
         try:
@@ -171,15 +171,27 @@ def _receive(record: Record, address: str, part: Path, progress: Progress | None
             return
         except _BrokenOffError as error:
             after = part.stat().st_size if part.exists() else 0
+            if after and _whole(record, part):  # the server promised more than there is
+                return
             came += max(0, after - before)
             idle = 0 if after > before else idle + 1
             if not came or idle > 1:
                 raise _cannot(record, address, str(error)) from None
         except urllib.error.HTTPError as error:
-            if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and before:  # it is no part of this file
-                part.unlink()
-                continue
-            raise _cannot(record, address, f"{error.code} {error.reason}") from None
+            error.close()
+            refused += 1
+            if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not before or refused > 1:
+                raise _cannot(record, address, f"{error.code} {error.reason}") from None
+            part.unlink()  # it is no part of the file that is there now
+
+
+def _whole(record: Record, part: Path) -> bool:
+    """Whether the digest on record says that everything is there."""
+    try:
+        check(record, part, "", "")
+    except ModelFileError:
+        return False
+    return bool(record.sha256 or record.md5)
 
 
 def _continue(address: str, part: Path, have: int, progress: Progress | None) -> None:
@@ -200,8 +212,10 @@ def _continue(address: str, part: Path, have: int, progress: Progress | None) ->
     with answer:
         if "html" in answer.headers.get("Content-Type", ""):
             raise _BrokenOffError("the server sent a web page in place of the file")
-        if not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+        if answer.status != http.HTTPStatus.PARTIAL_CONTENT:
             have = 0
+        elif not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            raise _BrokenOffError("the server sent another part of the file than the one that is missing")
         length = answer.headers.get("Content-Length", "")
         total = have + int(length) if length.isdecimal() else None
         with part.open("ab" if have else "wb") as file:
@@ -227,12 +241,12 @@ def _from_hub(record: Record, progress: Progress | None) -> Path:
     from huggingface_hub import hf_hub_download
     from tqdm.std import tqdm
 
-    class Bar(tqdm):  # type: ignore[type-arg]
+    class Bar(tqdm):
         """A bar that only reports."""
 
         def __init__(self, *arguments: object, **options: object) -> None:
             with open(os.devnull, "w") as nowhere:
-                super().__init__(*arguments, **{**options, "disable": False, "file": nowhere})  # type: ignore[arg-type]
+                super().__init__(*arguments, **{**options, "disable": False, "file": nowhere})
 
         def display(self, *_: object, **__: object) -> None:
             if progress is not None:
@@ -242,9 +256,12 @@ def _from_hub(record: Record, progress: Progress | None) -> Path:
             self.disable = True
 
     address, endpoint = address_of(record), os.environ.get("HF_ENDPOINT") or None
+    _refuse_unreachable(record, address)
     try:
         path = Path(
-            hf_hub_download(str(record.repository), record.file, endpoint=endpoint, tqdm_class=Bar, library_name="podium")
+            hf_hub_download(
+                str(record.repository), record.file, endpoint=endpoint, tqdm_class=Bar, library_name="podium"
+            )
         )
     except Exception as error:  # its client has errors of its own, which change with its version
         if isinstance(error, OSError) and error.errno in FULL:
@@ -261,6 +278,17 @@ def _from_hub(record: Record, progress: Progress | None) -> Path:
             what = f"{address}: not the official file (its sha256 starts with {actual[:8]}, not {digest[:8]})"
             raise ModelFileError(what, f"run the same again, or {_otherwise(record, address)}")
     return path
+
+
+def _refuse_unreachable(record: Record, address: str) -> None:
+    """Raise at once where no connection is possible, of which the hub's client would make many attempts."""
+    request = urllib.request.Request(address, headers={"User-Agent": "podium"}, method="HEAD")  # noqa: S310 - http(s) only, by `address_of`
+    try:
+        urllib.request.urlopen(request, timeout=TIMEOUT).close()  # noqa: S310
+    except urllib.error.HTTPError as error:
+        error.close()  # the hub's client says it in better words
+    except (OSError, http.client.HTTPException) as error:
+        raise _cannot(record, address, str(getattr(error, "reason", error)) or type(error).__name__) from None
 
 
 def _cannot(record: Record, address: str, reason: str) -> MachineError:

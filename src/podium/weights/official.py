@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from podium.errors import UsageError, closest
 from podium.weights.peers import find_peer, peers
 from podium.weights.records import LIBRARIES, Record, records, split_tag
 
@@ -27,17 +26,7 @@ def find_record(source: str) -> Record | None:
         UsageError: no file of this network has the tag; those there are are named.
     """
     peer, tag = split_tag(source)
-    own = records().get(peer, ())
-    if tag:
-        return next(record for record in own if record.tag == tag)
-    if own:
-        return own[0]
-    name, _, tag = source.partition(".")
-    if tag and name in records():
-        tags = [record.tag for record in records()[name]]
-        hint = closest(tag, tags) or f"{name} has {', '.join(tag or 'one file, without a tag' for tag in tags)}"
-        raise UsageError(f"{name} has no weights {tag!r}", hint)
-    return None
+    return next((record for record in records().get(peer, ()) if tag in ("", record.tag)), None)
 
 
 def best_source(model: str) -> str | None:
@@ -98,27 +87,28 @@ def pixels_of(source: str, path: Path) -> tuple[dict[str, Any], Record | None, l
     """
     found, named = recognised(source, path), find_record(source)
     if found is not None:
-        overruled = split_tag(source)[1] and named is not None and _pixels(found) != _pixels(named)
+        overruled = split_tag(source)[1] and named is not None and recorded_pixels(found) != recorded_pixels(named)
         note = f"{path.name} is {found.source}, not {source}: it has the preprocessing of the former"
-        return _pixels(found), found, [note] if overruled else []
+        return recorded_pixels(found), found, [note] if overruled else []
     if named is None:
         return dict(find_peer(source).pixels), None, []
-    others = [each for each in records()[named.peer] if _pixels(each) != _pixels(named)]
+    others = [each for each in records()[named.peer] if recorded_pixels(each) != recorded_pixels(named)]
     if split_tag(source)[1] or not others:
-        return _pixels(named), None, []
+        return recorded_pixels(named), None, []
     note = (
         f"{path.name} is no official file on record, so the weights it began with are unknown: it has the preprocessing of "
         f"{named.source} ({_shown(named)}); give {others[0].source} ({_shown(others[0])}) "
         f"{'or another ' if len(others) > 1 else ''}in place of {source} if it is of that"
     )
-    return _pixels(named), None, [note]
+    return recorded_pixels(named), None, [note]
 
 
-def _pixels(record: Record) -> dict[str, Any]:
+def recorded_pixels(record: Record) -> dict[str, Any]:
+    """The preprocessing of an official file, as fields of `Preprocessing`."""
     return {**find_peer(record.peer).pixels, **record.pixels}
 
 
 def _shown(record: Record) -> str:
     """How images are cut and scaled for a file's weights, in a few words."""
-    pixels: Mapping[str, Any] = _pixels(record)
+    pixels: Mapping[str, Any] = recorded_pixels(record)
     return f"the central {100 * pixels['crop_pct']:.3g} %, {pixels.get('interpolation', 'bilinear')}"
