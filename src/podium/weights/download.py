@@ -24,7 +24,6 @@ from podium.weights.records import Record, split_tag
 
 TIMEOUT = 30.0  # seconds to wait for the next bytes
 CHUNK = 1 << 20
-HUB = "https://huggingface.co"
 
 Progress = Callable[[int, int | None], None]  # bytes that are there, and bytes in all where the server says so
 
@@ -102,7 +101,11 @@ def check(record: Record, path: Path, where: str, fix: str) -> None:
     """
     size, wrong = path.stat().st_size, ""
     known = record.sha256 or _digest_in_name(path.resolve())
-    if known and not (sha256 := _digest(path, "sha256")).startswith(known):
+    with path.open("rb") as file:
+        page = file.read(64).lstrip().lower().startswith((b"<!doctype", b"<html"))
+    if page:
+        wrong = "it is a web page"
+    elif known and not (sha256 := _digest(path, "sha256")).startswith(known):
         wrong = f"its sha256 starts with {sha256[:8]}, not {known[:8]}"
     elif record.md5 and (md5 := _digest(path, "md5")) != record.md5:
         wrong = f"its md5 is {md5}, not {record.md5}"
@@ -182,6 +185,8 @@ def _receive(record: Record, address: str, part: Path, progress: Progress | None
                 raise _cannot(record, address, str(error)) from None
         except urllib.error.HTTPError as error:
             error.close()
+            if before and _whole(record, part):  # nothing was missing: a process was killed at the very end
+                return
             refused += 1
             if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not before or refused > 1:
                 raise _cannot(record, address, f"{error.code} {error.reason}") from None
