@@ -3,7 +3,20 @@
 # Which extra of pyproject.toml brings a package that is not there.
 EXTRAS = {
     **dict.fromkeys(
-        ("torch", "safetensors", "simplejpeg", "sklearn", "scipy", "plotly", "jinja2", "tensorboardX"), "train"
+        (
+            "torch",
+            "safetensors",
+            "simplejpeg",
+            "sklearn",
+            "scipy",
+            "plotly",
+            "jinja2",
+            "tensorboardX",
+            "huggingface_hub",
+            "filelock",
+            "tqdm",
+        ),
+        "train",
     ),
     **dict.fromkeys(("onnx", "onnxscript"), "export"),
     "onnxruntime": "runtime",

@@ -8,6 +8,7 @@ import unicodedata
 from argparse import Namespace
 
 from podium.bars import counting_bar as counting_bar
+from podium.bars import download_bar as download_bar
 from podium.bars import epoch_line as epoch_line
 from podium.bars import timing_bar as timing_bar
 from podium.bars import training_bar as training_bar

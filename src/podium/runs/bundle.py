@@ -16,13 +16,16 @@ from podium.calls import public
 from podium.data.decode import Preprocessing
 from podium.errors import DataError, ModelFileError, NumericError, UsageError, no_answer
 from podium.files import json_text, not_finite, seal, shell_word, without_folders, write_together
+from podium.imagenet import CLASSES, class_names
 from podium.models.convnet import ConvNet
 from podium.models.registry import rebuild
 from podium.runs.recommended import run_of
 from podium.runs.tensors import safetensors_parts, sha256
 from podium.weights.download import official
 from podium.weights.load import load_state, read_weights, statistics
+from podium.weights.official import pixels_of
 from podium.weights.peers import find_peer
+from podium.weights.records import LIBRARIES
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
 SEAL = "card_sha256"  # in a card: the digest of all else in it
@@ -185,7 +188,7 @@ def from_peer(
     """Read another library's checkpoint as a bundle, with the preprocessing it was trained with.
 
     Args:
-        source: LIBRARY:NAME.
+        source: LIBRARY:NAME or LIBRARY:NAME.TAG.
         path: of the file; None: the official one, from the cache.
         num_classes, in_chans, ema: as `podium.import_weights` takes them.
         classes: the names of the classes, in the order of the logits; None: those on record for the source.
@@ -194,12 +197,12 @@ def from_peer(
     Raises:
         DataError: there are more or fewer names than classes.
     """
-    peer = find_peer(source)
+    find_peer(source)  # refuses an unknown name before anything is downloaded
     path = path if path is not None else official(source)
     spare = len(classes) if classes is not None else SPARE if body else None
     made = read_weights(source, path, num_classes=num_classes, in_chans=in_chans, ema=ema, spare=spare)
     net, notes = made.net.eval(), list(made.notes)
-    pixels, k = dict(peer.pixels), net.spec["num_classes"]
+    (pixels, record, said), k = pixels_of(source, path), net.spec["num_classes"]
     if (channels := net.spec["in_chans"]) != len(pixels["mean"]):
         mean, std = statistics(pixels, channels)
         pixels |= {"mean": mean, "std": std, "channel_order": "rgb"}
@@ -217,9 +220,15 @@ def from_peer(
             notes.append(f"{unnamed}; podium import --classes names them")
     classes = tuple(f"class {i}" for i in range(k)) if classes is None else tuple(classes)
     preprocessing = Preprocessing(net.spec["image_size"], channels, **pixels)
-    return Bundle(net, classes, preprocessing, {"origin": source, "file": path.name, "notes": notes})
+    card: dict[str, Any] = {"origin": source, "file": path.name, "notes": [*notes, *said]}
+    if record is not None:
+        card |= {"official": record.source, "licence": record.licence or "not stated by its source"}
+    return Bundle(net, classes, preprocessing, card)
 
 
 def recorded_classes(source: str, num_classes: int) -> tuple[str, ...] | None:
     """The names of a source's own classes, in its order; None where they are not on record for so many classes."""
-    return CIFAR10_CLASSES if source.startswith("akamaster:") and num_classes == len(CIFAR10_CLASSES) else None
+    library = source.partition(":")[0]
+    if library in LIBRARIES and num_classes == CLASSES:
+        return class_names()
+    return CIFAR10_CLASSES if library == "akamaster" and num_classes == len(CIFAR10_CLASSES) else None
