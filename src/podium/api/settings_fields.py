@@ -72,6 +72,9 @@ class DistillFields(TypedDict, total=False):
     ema: float
     patience: int
 
+    # What the trained network answers
+    recall: str | None
+
     # The machine
     device: str
     amp: str

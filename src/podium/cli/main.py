@@ -31,11 +31,18 @@ def main(argv: list[str] | None = None) -> int:
 
 
 class _Messages(logging.Handler):
-    """Prints what the library logs to standard error: "warning: ..." or "note: ..."."""
+    """Prints what the library logs to standard error, each message once: "warning: ..." or "note: ..."."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.printed: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         kind = "warning" if record.levelno >= logging.WARNING else "note"
-        print(f"{kind}: {record.getMessage()}", file=sys.stderr)
+        line = f"{kind}: {record.getMessage()}"
+        if line not in self.printed:  # several parts of a command may open the same run
+            self.printed.add(line)
+            print(line, file=sys.stderr)
 
 
 @contextmanager

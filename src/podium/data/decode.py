@@ -16,8 +16,8 @@ from typing import Any, Self, TypeVar, cast
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from podium.data.depth import WHITE, deep_colour, raw_mode, scaled
-from podium.data.metadata import orientation, without_metadata
+from podium.data.depth import OTHER_BYTE, WHITE, deep_colour, raw_mode, scaled
+from podium.data.metadata import ORIENTATION, orientation, without_metadata
 from podium.errors import STARVED, ImageError, MachineError, PodiumError, UsageError
 
 # Pillow's warnings say nothing new: damaged EXIF counts as none, and `MAX_PIXELS` limits the size.
@@ -178,6 +178,37 @@ def decode_pixels(
                 min_factor=times,
             )
     return _pixels(decode(data, name, channels, shrink, white))
+
+
+def upright_of(image: Image.Image, name: str, channels: int, white: int = WHITE) -> Image.Image:
+    """Make an image that is open in Pillow what `decode` makes of its file: upright, with 8 bits a channel.
+
+    Args:
+        image: left as it is, but loaded.
+        name: the name for messages.
+        channels: 1 for grey, 3 for colour.
+        white: the value that is white in images of more than 8 bits a channel.
+
+    Raises:
+        ImageError: truncated, damaged, or too large.
+        UsageError: a colour PNG of 16 bits, of which Pillow has dropped the lower 8, for a network that needs them.
+    """
+    if image.width * image.height > MAX_PIXELS:
+        raise ImageError(*_too_large(name, f"{image.width} x {image.height} pixels"))
+    if white != WHITE and raw_mode(image) in OTHER_BYTE:
+        raise UsageError(f"{name}: Pillow keeps 8 of its 16 bits a channel", "give the file's path or its bytes")
+    turn = 1
+    with contextlib.suppress(Exception):  # damaged EXIF counts as none
+        turn = int(image.getexif().get(ORIENTATION, 1))
+    try:
+        image.load()
+        turned = image.transpose(TURNS[turn]) if turn in TURNS else image
+        plain, mode = _eight_bits(turned, white), "L" if channels == 1 else "RGB"
+        return plain if plain.mode == mode else plain.convert(mode)
+    except (PodiumError, MemoryError):
+        raise
+    except Exception as error:  # decoders raise anything
+        raise _refusal(error, b"", name) from None
 
 
 def format_of(data: bytes) -> str:
