@@ -40,6 +40,8 @@ def is_public(address: Address) -> bool:
             inner.append(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
         if carried := [each for each in inner if each is not None]:
             return all(is_public(each) for each in carried)
+        if address.is_site_local:
+            return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 
@@ -167,15 +169,17 @@ class _Checked(http.client.HTTPSConnection):
             except OSError as error:
                 failed = error
                 continue
-            self.sock = plain  # so that a deadline can cut the handshake too
-            self.sock = self.tls.wrap_socket(plain, server_hostname=self.host)
+            # In two steps, so that a deadline can cut the handshake too.
+            made = self.tls.wrap_socket(plain, server_hostname=self.host, do_handshake_on_connect=False)
+            self.sock = made
+            made.do_handshake()
             return
         raise failed
 
     def cut(self) -> None:
         """End the connection from another thread; whoever reads from it gets an error or an end."""
         with contextlib.suppress(OSError, AttributeError):
-            self.sock.shutdown(socket.SHUT_RDWR)
+            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)  # not that of TLS, which the other thread reads
 
 
 def _ascii(host: str) -> str:
