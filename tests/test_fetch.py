@@ -102,7 +102,9 @@ def test_no_address_of_this_machine_or_this_network_is_public(address):
     assert not is_public(ipaddress.ip_address(address))
 
 
-@pytest.mark.parametrize("address", ["1.1.1.1", "140.82.121.4", "2606:4700::1111", "64:ff9b::101:101", "::ffff:8.8.8.8"])
+@pytest.mark.parametrize(
+    "address", ["1.1.1.1", "140.82.121.4", "2606:4700::1111", "64:ff9b::101:101", "::ffff:8.8.8.8"]
+)
 def test_addresses_of_the_internet_are_public(address):
     assert is_public(ipaddress.ip_address(address))
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from podium.errors import ImageError, PodiumError
+from podium.errors import STARVED, ImageError, PodiumError
 
 
 def error(problem: PodiumError, where: str = "", command: Namespace | None = None) -> None:
@@ -26,7 +26,9 @@ def error(problem: PodiumError, where: str = "", command: Namespace | None = Non
         return
     print(f"error: {one_line(f'{where}{problem.what}')}", file=sys.stderr)
     if problem.fix:
-        print(f"fix: {one_line(problem.fix + _skipping(problem, command))}", file=sys.stderr)
+        print(
+            f"fix: {one_line(problem.fix + _skipping(problem, command) + _sparing(problem, command))}", file=sys.stderr
+        )
 
 
 def one_line(text: str) -> str:
@@ -42,6 +44,15 @@ def _skipping(problem: PodiumError, command: Namespace | None) -> str:
         return ""
     listed = f"; `podium check {shlex.quote(str(given['data']))}` lists all such files" if given.get("data") else ""
     return f"{listed}; --on-bad skip with a new -o leaves them out"
+
+
+def _sparing(problem: PodiumError, command: Namespace | None) -> str:
+    """What else can be done where too little of the machine is left to read an image, by a verb that has flags for it."""
+    given = vars(command) if command is not None else {}
+    if problem.fix != STARVED:
+        return ""
+    resumed = ", with --resume" if "resume" in given else ""
+    return resumed + ("; fewer --workers need less" if "workers" in given else "")
 
 
 def epoch_line(row: dict[str, Any]) -> str:

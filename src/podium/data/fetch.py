@@ -158,7 +158,7 @@ class _Checked(http.client.HTTPSConnection):
 
     def __init__(self, host: str, addresses: list[str], port: int, context: ssl.SSLContext, silence: float) -> None:
         super().__init__(host, port, timeout=silence, context=context)
-        self.addresses, self.tls = addresses, context
+        self.addresses, self.tls, self.late = addresses, context, False
 
     def connect(self) -> None:
         """Connect to an address, which was checked, and not to the name, which may have another by now."""
@@ -172,13 +172,16 @@ class _Checked(http.client.HTTPSConnection):
             # In two steps, so that a deadline can cut the handshake too.
             made = self.tls.wrap_socket(plain, server_hostname=self.host, do_handshake_on_connect=False)
             self.sock = made
+            if self.late:
+                raise TimeoutError("too late")
             made.do_handshake()
             return
         raise failed
 
     def cut(self) -> None:
         """End the connection from another thread; whoever reads from it gets an error or an end."""
-        with contextlib.suppress(OSError, AttributeError):
+        self.late = True
+        with contextlib.suppress(OSError, AttributeError, TypeError):  # there may be no socket yet
             socket.socket.shutdown(self.sock, socket.SHUT_RDWR)  # not that of TLS, which the other thread reads
 
 
