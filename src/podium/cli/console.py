@@ -27,7 +27,7 @@ def error(problem: PodiumError, where: str = "", command: Namespace | None = Non
     print(f"error: {one_line(f'{where}{problem.what}')}", file=sys.stderr)
     if problem.fix:
         print(
-            f"fix: {one_line(problem.fix + _skipping(problem, command) + _sparing(problem, command))}", file=sys.stderr
+            f"fix: {one_line(problem.fix + _skipping(problem, command) + _going_on(problem, command))}", file=sys.stderr
         )
 
 
@@ -46,13 +46,28 @@ def _skipping(problem: PodiumError, command: Namespace | None) -> str:
     return f"{listed}; --on-bad skip with a new -o leaves them out"
 
 
-def _sparing(problem: PodiumError, command: Namespace | None) -> str:
-    """What else can be done where too little of the machine is left to read an image, by a verb that has flags for it."""
+# The settings by which a command needs less of the machine, and how.
+SPARING = {"batch_size": "a smaller --batch-size", "image_size": "a smaller --image-size", "workers": "fewer --workers"}
+
+
+def sparing(command: Namespace | None, *names: str) -> str:
+    """The flags by which a verb needs less of the machine, as the end of a mend; empty where it has none of them.
+
+    Args:
+        command: the parsed command line.
+        names: the settings that would help; all of `SPARING` if none is named.
+    """
     given = vars(command) if command is not None else {}
+    there = [SPARING[name] for name in names or SPARING if name in given]
+    return f", or take {' or '.join(there)}" if there else ""
+
+
+def _going_on(problem: PodiumError, command: Namespace | None) -> str:
+    """What else can be done where too little of the machine is left to read images, by the flags that the verb has."""
     if problem.fix != STARVED:
         return ""
-    resumed = ", with --resume" if "resume" in given else ""
-    return resumed + ("; fewer --workers need less" if "workers" in given else "")
+    resumed = ", with --resume" if command is not None and "resume" in vars(command) else ""
+    return resumed + sparing(command, "batch_size", "workers")
 
 
 def epoch_line(row: dict[str, Any]) -> str:

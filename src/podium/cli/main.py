@@ -86,16 +86,6 @@ def _run(argv: list[str]) -> int:
         return error.exit_code
 
 
-# What each flag is turned down for, where a verb has it.
-SPARING = {"batch_size": "a smaller --batch-size", "image_size": "a smaller --image-size", "workers": "fewer --workers"}
-
-
-def _sparing(arguments: argparse.Namespace, *names: str) -> str:
-    """The flags that a verb has to need less of the machine, as the end of a mend; empty where it has none."""
-    there = [SPARING[name] for name in names if name in vars(arguments)]
-    return f", or take {' or '.join(there)}" if there else ""
-
-
 def _as_podium_error(problem: Exception, arguments: argparse.Namespace) -> PodiumError:
     """Any error as one that says what is wrong and what to do.
 
@@ -114,10 +104,10 @@ def _as_podium_error(problem: Exception, arguments: argparse.Namespace) -> Podiu
         fix = "free some space, then run the same again" if full else "check the path and its permissions"
         return MachineError(f"{problem.filename or 'input or output'}: {problem.strerror or problem}", fix)
     if isinstance(problem, RuntimeError) and "can't start new thread" in str(problem):
-        fix = f"end other programs, raise the limit on threads (ulimit -u){_sparing(arguments, 'workers')}"
+        fix = f"end other programs, raise the limit on threads (ulimit -u){console.sparing(arguments, 'workers')}"
         return MachineError("the system starts no more threads", fix)
     if isinstance(problem, MemoryError) or "can't allocate memory" in str(problem):
-        return MachineError("no memory is left", f"end other programs{_sparing(arguments, *SPARING)}")
+        return MachineError("no memory is left", f"end other programs{console.sparing(arguments)}")
     said = " ".join(f"{type(problem).__name__}: {problem}".split())
     return PodiumError(f"a fault of Podium's own ({said})", "report it with what --debug prints")
 
