@@ -89,11 +89,11 @@ class Fetcher:
         raise DataError(f"{url}: redirected more than {REDIRECTS} times", FIX)
 
     def _once(self, url: str, here: str, end: float) -> bytes | str:
-        """Ask once: the file, or where it is said to be.
+        """Send one request; returns the file, or where it is said to be.
 
         Args:
             url: as it was given, for messages.
-            here: what is asked for.
+            here: the URL of the request.
             end: when it must be there, on the monotonic clock.
         """
         parts = urlsplit(here)
