@@ -60,5 +60,5 @@ def run_of(path: str | os.PathLike[str]) -> Path:
         return Path(path)
     logger.info(f"of {path} its first network, {found.path}")
     if not found.learned:
-        logger.warning(f"{found.path.name} is not clearly better than the most frequent class every time")
+        logger.warning("it is not clearly better than the most frequent class every time")
     return found.path
