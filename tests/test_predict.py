@@ -112,6 +112,9 @@ def test_a_pillow_image_whose_file_is_damaged_is_named(colour, photo):
     content = encoded(photo)[:900]
     with pytest.raises(ImageError, match=r"images\[1\]: truncated"):
         library.load(colour).predict([photo, Image.open(io.BytesIO(content))])
+    with pytest.raises(DataError, match="an image written as text") as refused:
+        library.load(colour).predict("data:image/png;base64," + 10_000 * "A")
+    assert len(refused.value.what) < 100
     with pytest.raises(ImageError, match="image: empty"):
         library.load(colour).predict(b"")
 
@@ -129,8 +132,10 @@ def test_a_pillow_image_whose_file_is_damaged_is_named(colour, photo):
         (np.zeros((9, 9, 2), np.uint8), r"\(9, 9, 2\)", "(H, W, 3)"),
         (np.zeros((0, 9, 3), np.uint8), r"\(0, 9, 3\)", "(H, W, 3)"),
         (np.zeros(9, np.uint8), r"\(9,\)", "(H, W, 3)"),
-        (np.array("x"), "<U1", "(H, W)"),
-        (torch.zeros(3, 9, 9), "tensor", "numpy()"),
+        (np.array(["a.png", "b.png"]), "<U5", "array.tolist()"),
+        (np.array([None, "b.png"]), "object", "array.tolist()"),
+        (torch.zeros(3, 9, 9), "tensor", "(tensor * 255)"),
+        (torch.zeros(3, 9, 9, dtype=torch.uint8), "tensor", "give tensor.permute(1, 2, 0).numpy()"),
         (io.BytesIO(b"x"), "BytesIO", "file.read()"),
         (7, "7", "a path"),
         (None, "None", "a path"),

@@ -22,7 +22,7 @@ from podium.data.names import show
 from podium.errors import DataError, PodiumError, UsageError
 from podium.natural import natural
 
-SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://|data:", re.ASCII)
+SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://", re.ASCII)
 KINDS = "give a path, an https URL, the bytes of an image file, a Pillow image, an array (H, W, 3) uint8, or a list of these"
 
 
@@ -84,8 +84,13 @@ def _check(value: Any, name: str) -> None:
 
 def _hint(value: Any) -> str:
     """How to make an image of something that other libraries have; empty where that is not known."""
-    if type(value).__module__.partition(".")[0] == "torch":
-        return "a tensor of values from 0 to 1: give (tensor * 255).round().byte().permute(1, 2, 0).numpy()"
+    library = type(value).__module__.partition(".")[0]
+    if library == "torch" and str(getattr(value, "dtype", "")) == "torch.uint8":
+        return "give tensor.permute(1, 2, 0).numpy()"
+    if library == "torch":
+        return "of values from 0 to 1, give (tensor * 255).round().byte().permute(1, 2, 0).numpy()"
+    if library in ("pandas", "polars"):
+        return "give a list: column.to_list()"
     if hasattr(value, "read"):
         return "an open file: give its bytes, file.read()"
     if hasattr(value, "__array__"):
@@ -96,6 +101,8 @@ def _hint(value: Any) -> str:
 def _check_array(array: np.ndarray, name: str) -> None:
     """Raise a UsageError unless an array is (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8."""
     what = f"{name}: an array {array.shape} of {array.dtype}"
+    if array.dtype.kind in "OSU":
+        raise UsageError(what, "give a list: array.tolist()")
     if array.ndim == 4:
         raise UsageError(what, "give a list of images: list(array)")
     if array.ndim == 3 and array.shape[2] not in (1, 3, 4) and array.shape[0] in (1, 3, 4):
@@ -133,7 +140,10 @@ def _image_of(array: np.ndarray) -> Image.Image:
 def _of_text(text: str | bytes) -> Iterator[Input]:
     """The images that a path, a pattern or a URL leads to."""
     text = os.fsdecode(text)
-    if SCHEME.match(text):
+    if text.startswith("data:"):
+        what = f"{reprlib.repr(text)}: an image written as text"
+        yield _failed(text[:20], DataError(what, "give its bytes: base64.b64decode(text.partition(',')[2])"))
+    elif SCHEME.match(text):
         yield Input(text, lambda channels, white: decode(fetch.fetch(text), text, channels, white=white))
     elif "\0" in text:
         yield _failed(text, DataError(f"{text!r}: no path has a zero byte in it", "check the path"))
