@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from podium.data import fetch
 from podium.data.decode import decode, upright_of
 from podium.data.folders import images_below
 from podium.data.image_file import ImageFile
@@ -144,7 +143,7 @@ def _of_text(text: str | bytes) -> Iterator[Input]:
         what = f"{reprlib.repr(text)}: an image written as text"
         yield _failed(text[:20], DataError(what, "give its bytes: base64.b64decode(text.partition(',')[2])"))
     elif SCHEME.match(text):
-        yield Input(text, lambda channels, white: decode(fetch.fetch(text), text, channels, white=white))
+        yield _url(text)
     elif "\0" in text:
         yield _failed(text, DataError(f"{text!r}: no path has a zero byte in it", "check the path"))
     elif os.path.isdir(text):
@@ -163,6 +162,15 @@ def _of_text(text: str | bytes) -> Iterator[Input]:
             yield _failed(text, DataError(what, "check the pattern, and the folder that it begins in"))
     else:
         yield _file(text)
+
+
+def _url(url: str) -> Input:
+    def read(channels: int, white: int) -> Image.Image:
+        from podium.data.fetch import fetch  # TLS is imported where it is used, and need not be in every Python
+
+        return decode(fetch(url), url, channels, white=white)
+
+    return Input(url, read)
 
 
 def _failed(name: str, problem: PodiumError) -> Input:
