@@ -31,8 +31,8 @@ EXTRAS = {
 }
 
 
-# The fix where too little memory, or too many open files, are left to read an image.
-STARVED = "take fewer --workers, or end other programs, and run the same again; of a run, with --resume"
+# The fix where too little memory, or too many open files, are left to read an image. The command line adds flags that help.
+STARVED = "end other programs, and run the same again"
 
 
 class PodiumError(Exception):

@@ -21,9 +21,11 @@ from podium.evaluation.evaluate import Outputs
 from podium.evaluation.evaluate import evaluate as run_network
 from podium.evaluation.metrics import summarize
 from podium.runs import bundle
+from podium.runs.answers import CONFIDENCE
 from podium.runs.bundle import Bundle
 from podium.runs.folder import SETTINGS
 from podium.settings import read_file
+from podium.training.confidence import measure_confidence
 from podium.training.images import evaluated_on
 
 
@@ -61,7 +63,8 @@ def evaluate(
             are its own data.
 
     Returns:
-        split, crops, mirrored (of several crops: whether half of the views were mirrored), notes (what was left out, as
+        split, crops, mirrored (of several crops: whether half of the views were mirrored), confidence (of one crop, where the
+        card has a temperature and thresholds: what they are worth on these images), notes (what was left out, as
         sentences), and what `metrics.summarize` returns: top1, top5, loss, ece, n, per_class, ...
 
     Raises:
@@ -86,7 +89,14 @@ def evaluate(
         answers = run_network(model.model.to(device), loader, shown, crops, mirrored)
     outputs = _with_classes_of(model, answers, data)
     scores = summarize(outputs.logits, outputs.labels, model.classes)
-    more = {} if crops == 1 else {"mirrored": mirrored}
+    more: dict[str, Any] = {} if crops == 1 else {"mirrored": mirrored}
+    fitted = model.card.get(CONFIDENCE) or {}
+    if crops == 1 and "threshold" in fitted:  # a temperature is of one view's logits
+        more["confidence"] = {
+            **fitted,
+            "notes": [],
+            "measured": measure_confidence(fitted, outputs, model.classes, name),
+        }
     return {"split": name, "crops": crops, **more, "notes": _notes(data, name), **scores}
 
 
