@@ -12,6 +12,7 @@ EXTRAS = {
     "h5py": "keras",
     "fsspec": "shards",
     "torch_pruning": "prune",
+    **dict.fromkeys(("imagehash", "cleanlab"), "check"),
 }
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from podium.data.dataset import Split
+from podium.data.images import ImageSource
 from podium.errors import DataError
 
 SIDE, PATCH, FILTERS = 32, 6, 64  # pixels; filters
@@ -17,10 +18,10 @@ CELLS = 3  # a side; each has 9 x 9 places, of which the strongest response is k
 CONTRAST = 100.0  # variance that counts as flat, in grey levels squared
 
 
-def small_image(split: Split, row: int) -> np.ndarray | None:
+def small_image(images: Split | ImageSource, row: int) -> np.ndarray | None:
     """A whole image on SIDE x SIDE pixels; None where it cannot be read, which training reports."""
     try:
-        pixels = split.array(row, 3, lambda width, height: _times(min(width, height)))
+        pixels = images.array(row, 3, lambda width, height: _times(min(width, height)))
     except DataError:
         return None
     return np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BILINEAR))
