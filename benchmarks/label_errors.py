@@ -45,7 +45,9 @@ def found(seed: int) -> dict[str, float]:
 
 def main() -> None:
     options = arguments(__doc__ or "").parse_args()
-    record("label_errors", {"images": 60_000, "share_changed": CHANGED, "seeds": [found(s) for s in range(options.runs)]})
+    record(
+        "label_errors", {"images": 60_000, "share_changed": CHANGED, "seeds": [found(s) for s in range(options.runs)]}
+    )
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from podium.data.check_report import Checked, CheckReport, Problem
 from podium.data.dataset import Dataset
 from podium.data.decode import FORMATS
 from podium.data.depth import find_white
+from podium.data.found import describe_folder, nearest_layout
 from podium.data.images import FileImages
 from podium.data.inspection import Inspected, damaged_metadata, inspect_array, inspect_file
 from podium.data.layout import LAYOUT, OUTSIDE, Listing, not_utf8
@@ -140,15 +142,15 @@ def _near_duplicates(report: CheckReport, images: list[Checked], hashes: list[np
     for pair in pairs:
         image, other = images[pair.image], images[pair.other]
         what = f"{'the mirror image of' if pair.mirrored else 'looks the same as'} {other.path}"
-        differ = f"which is {other.label!r}, not {image.label!r}" if image.label != other.label else ""
+        differ = image.label != other.label
+        what += f", which is {other.label!r}, not {image.label!r}" if differ else ""
         if image.split != other.split:
-            where = f"in {image.split} and in {other.split}" + (f", {differ}" if differ else "")
-            report.add("near-leak", image.path, f"{what}: {where}", other.path)
+            report.add("near-leak", image.path, f"{what}: in {image.split} and in {other.split}", other.path)
         elif differ and not pair.mirrored:  # mirrored, another class may be right, as for left and right hands
-            report.add("near-conflict", image.path, f"{what}, {differ}", other.path)
+            report.add("near-conflict", image.path, what, other.path)
         else:
             alike += 1
-            report.add("near-duplicate", image.path, what + (f", {differ}" if differ else ""), other.path)
+            report.add("near-duplicate", image.path, what, other.path)
     if alike and len(report.classes) and all(set(counts) == {"train"} for counts in report.classes.values()):
         report.notes.append(
             f"{alike:,} images look like another one; where validation images are held out of them, such pairs may be divided"
@@ -159,28 +161,34 @@ def _layout(report: CheckReport, listing: Listing) -> None:
     """Report what is left out, and what may be meant differently."""
     report.notes += listing.notes
     for name, why in listing.denied:
-        report.add("denied", name, f"cannot be read ({why}); check its permissions")
+        report.add("denied", _below(report.source, name), f"cannot be read ({why}); check its permissions")
     if listing.problem is not None:
         report.add("layout", report.source, "; ".join(listing.problem))
-    for kind, names in _by_format(listing).items():
-        shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-        report.add("unread-format", report.source, f"{len(names)} {kind} images, which are not read: {shown}")
+    for name, kind in listing.unread:
+        report.add("unread-format", _below(report.source, name), f"{kind}, which is not read")
     for line in nested(listing, report.source):
         report.add("nested-class", report.source, line)
+    classes = any(held for classes in listing.files.values() for held in classes.values())
+    if not classes and listing.problem is None and (listing.strays or listing.unread):
+        folder = Path(report.source)
+        outside = sum(why == OUTSIDE for _, why in listing.strays)
+        lies = describe_folder(folder)
+        what = f"{outside} images, but none in a class folder" if outside else "holds no images"
+        report.add("layout", report.source, f"{what}{f' ({lies})' if lies else ''}; {nearest_layout(folder)}")
+        return
     for name, why in listing.strays:
         outside = why == OUTSIDE
         report.add(
             "root-image" if outside else "ignored",
-            name,
+            name if outside else _below(report.source, name),
             why if outside else f"{why}; left alone (images are {', '.join(FORMATS)})",
         )
 
 
-def _by_format(listing: Listing) -> dict[str, list[str]]:
-    formats: dict[str, list[str]] = {}
-    for name, kind in listing.unread:
-        formats.setdefault(kind, []).append(name)
-    return formats
+def _below(source: str, name: str) -> str:
+    """The path of an entry as a person would type it, from its name below the data; inside of archives the name itself."""
+    path = Path(source) / name
+    return show(path) if Path(source).is_dir() and os.path.lexists(path) else name
 
 
 def _count(report: CheckReport, pairs: list[tuple[str, str]], classes: list[str], splits: list[str]) -> None:

@@ -133,9 +133,9 @@ class CheckReport:
         return "; ".join(parts)
 
     def sort(self) -> None:
-        """Put near duplicates across splits and across classes first, and the suspects last; else the order stays."""
-        first = ("near-leak", "near-conflict")
-        self.problems.sort(key=lambda p: first.index(p.kind) if p.kind in first else 2 + p.suspect)
+        """Put what two splits or two classes share first, and the suspects last; else the order stays."""
+        first = {"near-leak": 0, "near-conflict": 1, "leak": 2, "conflicting-label": 2}
+        self.problems.sort(key=lambda p: first.get(p.kind, 3 + p.suspect))
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain values, for JSON."""

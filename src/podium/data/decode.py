@@ -152,6 +152,8 @@ def _refusal(error: Exception, data: bytes, name: str) -> ImageError:
         return ImageError(what, "save it as JPEG or PNG" if kind else "copy it again, or delete it")
     said = " ".join(str(error).split()) or type(error).__name__
     kind = "truncated" if "truncated" in said.lower() else "damaged"
+    if data[:4] == b"RIFF" and (length := 8 + int.from_bytes(data[4:8], "little")) > len(data):
+        kind, said = "truncated", f"{len(data):,} of {length:,} bytes are there"  # Pillow does not say it of a WebP
     return ImageError(f"{name}: {kind} image ({said})", "copy it again from where it came from, or delete it")
 
 
