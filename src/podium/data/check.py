@@ -164,8 +164,9 @@ def _layout(report: CheckReport, listing: Listing) -> None:
         report.add("denied", _below(report.source, name), f"cannot be read ({why}); check its permissions")
     if listing.problem is not None:
         report.add("layout", report.source, "; ".join(listing.problem))
-    for name, kind in listing.unread:
-        report.add("unread-format", _below(report.source, name), f"{kind}, which is not read")
+    for kind, names in _by_format(listing).items():
+        shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+        report.add("unread-format", report.source, f"{len(names)} {kind} images, which are not read: {shown}")
     for line in nested(listing, report.source):
         report.add("nested-class", report.source, line)
     classes = any(held for classes in listing.files.values() for held in classes.values())
@@ -183,6 +184,13 @@ def _layout(report: CheckReport, listing: Listing) -> None:
             name if outside else _below(report.source, name),
             why if outside else f"{why}; left alone (images are {', '.join(FORMATS)})",
         )
+
+
+def _by_format(listing: Listing) -> dict[str, list[str]]:
+    formats: dict[str, list[str]] = {}
+    for name, kind in listing.unread:
+        formats.setdefault(kind, []).append(name)
+    return formats
 
 
 def _below(source: str, name: str) -> str:

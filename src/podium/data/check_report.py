@@ -19,7 +19,6 @@ SUGGESTIONS = {
     "unreadable": "copy it again, or drop it",
     "denied": "mend its permissions",
     "too-large": "scale it down",
-    "unread-format": "save it as JPEG or PNG",
     "root-image": "move it into a class folder",
     "ignored": "move it out of the data",
     "metadata": "save it again",

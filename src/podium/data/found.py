@@ -55,7 +55,7 @@ def nearest_layout(folder: Path) -> str:
         if all(len(path.parts) == 1 for path in pictures) and (above := _set_above(folder)) is not None:
             data, classes = above
             names = ", ".join(map(show, classes[:5])) + (", ..." if len(classes) > 5 else "")
-            return f"it seems to be one class; the folder above has the class folders {names}: give {_shell(data)}"
+            return f"if it is one class, give {_shell(data)}, which has the class folders {names}; else {LAYOUT}"
         if len({path.parent for path in pictures}) == 1 and len(pictures[0].parts) > 1:
             only = show(str(pictures[0].parent))
             return f"all images lie in {only}; {LAYOUT}, with a folder for each of at least two classes"
@@ -94,8 +94,9 @@ def _set_above(folder: Path) -> tuple[Path, list[str]] | None:
 
 
 def _class_folders(folder: Path) -> list[str]:
-    """The names of the folders in a folder that hold images themselves."""
-    return sorted((child.name for child in _folders(folder) if _has_image(child)), key=natural)
+    """The names of the folders in a folder, if all of them hold images themselves; else none."""
+    children = _folders(folder)
+    return sorted((child.name for child in children), key=natural) if all(map(_has_image, children)) else []
 
 
 def _folders(folder: Path) -> list[Path]:
