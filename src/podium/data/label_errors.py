@@ -19,7 +19,7 @@ from podium.data.readers import Readers
 from podium.errors import DataError
 
 FOLDS = 5
-PENALTY = 0.01  # C of scikit-learn's logistic regression, for features of variance 1
+STRENGTH = 7.0  # C of scikit-learn's logistic regression times the number of features, which have variance 1
 ITERATIONS, TOLERANCE = 60, 1e-3  # of its solver
 IMPOSSIBLE = 0.03  # the probability of an image's own label below which the label is doubted
 WEAK = 0.6  # the share of images that the probe classifies right below which its doubts say little
@@ -99,7 +99,7 @@ def out_of_fold(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the solver has not converged: the last steps change no decision
         for known, held in folds.split(scaled, labels):
-            model = LogisticRegression(C=PENALTY, max_iter=ITERATIONS, tol=TOLERANCE)
+            model = LogisticRegression(C=STRENGTH / scaled.shape[1], max_iter=ITERATIONS, tol=TOLERANCE)
             probabilities[held] = model.fit(scaled[known], labels[known]).predict_proba(scaled[held])
     return probabilities
 

@@ -70,7 +70,7 @@ def look(pixels: np.ndarray, size: tuple[int, int], hashed: bool = True) -> Look
     if times > 1:
         grey = grey.resize((round(grey.width / times), round(grey.height / times)), Image.Resampling.BOX)
     levels = np.asarray(grey)
-    counts = np.bincount(levels.ravel(), minlength=256)
+    counts = np.array(grey.histogram())
     mean = float(counts @ np.arange(256)) / levels.size
     spread = float(np.sqrt(max(0.0, counts @ np.square(np.arange(256) - mean) / levels.size)))
     light = float(np.searchsorted(np.cumsum(counts), 0.99 * levels.size))

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-SIDE, BITS = 64, 16  # pixels of the image that is hashed; bits a side
+SIDE, BITS = 32, 16  # pixels of the image that is hashed; bits a side
 LOW = 8  # a side, of the bits that are compared first
-NEAR, NEAR_LOW = 36, 12  # bits that may differ, of all and of those that are compared first
+NEAR, NEAR_LOW = 30, 12  # bits that may differ, of all and of those that are compared first
 FLAT = 8.0  # standard deviation of grey levels below which an image has no structure to compare
 ROWS, COLUMNS = 128, 8192  # of a block
 
@@ -63,7 +63,7 @@ def _bits(small: Image.Image) -> np.ndarray:
     """The hash of a square image, (4,) uint64; the first number holds the lowest frequencies."""
     import imagehash
 
-    bits = np.asarray(imagehash.phash(small, BITS).hash, bool)
+    bits = np.asarray(imagehash.phash(small, BITS, SIDE // BITS).hash, bool)
     low, right, below = bits[:LOW, :LOW], bits[:LOW, LOW:], bits[LOW:]
     return np.packbits(np.concatenate([low.ravel(), right.ravel(), below.ravel()])).view(np.uint64)
 

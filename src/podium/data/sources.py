@@ -35,7 +35,7 @@ NAMED = {
 }
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 PHOTO_SIZE, PHOTO_CROP = 224, 0.875
-LIKE = 0.75  # how alike two names are, from 0 to 1, for one to be suggested
+LIKE = 0.7  # how alike two names are, from 0 to 1, for one to be suggested
 TOLERATED = 0.01  # the largest share of unreadable images that on_bad="skip" leaves out; one image is always tolerated
 
 
