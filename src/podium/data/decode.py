@@ -152,6 +152,8 @@ def _refusal(error: Exception, data: bytes, name: str) -> ImageError:
     kind = "truncated" if "truncated" in said.lower() else "damaged"
     if re.search("unknown pixel mode|samples per pixel|not supported|unsupported|conversion from", said, re.IGNORECASE):
         return ImageError(f"{name}: {recognised(data)} of a kind that is not read ({said})", SAVE_AGAIN)
+    if data[:4] == b"RIFF" and (length := 8 + int.from_bytes(data[4:8], "little")) > len(data):
+        kind, said = "truncated", f"{len(data):,} of {length:,} bytes are there"  # Pillow does not say it of a WebP
     return ImageError(f"{name}: {kind} image ({said})", "copy it again from where it came from, or delete it")
 
 
