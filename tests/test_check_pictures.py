@@ -194,7 +194,7 @@ def test_a_picture_in_the_wrong_class_folder(tmp_path):
 
 
 def test_labels_need_images_and_weights_need_labels(photos, tmp_path):
-    with pytest.raises(UsageError, match="--labels"):
+    with pytest.raises(UsageError, match="give labels=True too"):
         check(photos, weights="run")
     for name in ("ant", "bee"):
         (tmp_path / "few" / name).mkdir(parents=True)

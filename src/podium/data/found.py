@@ -50,7 +50,8 @@ def nearest_layout(folder: Path) -> str:
     if not folder.is_dir():
         return LAYOUT
     places = list(_places(folder))
-    pictures = [path for path in places if suffix(path.name) in EXTENSIONS or suffix(path.name) in UNREAD]
+    promised = {*EXTENSIONS, *UNREAD} - {*VIDEOS}
+    pictures = [path for path in places if suffix(path.name) in promised]
     if pictures:
         if all(len(path.parts) == 1 for path in pictures) and (above := _set_above(folder)) is not None:
             data, classes = above
