@@ -37,6 +37,7 @@ VERBS = [
     "quantize",
     "export",
     "verify",
+    "weights",
     "import",
 ]
 
@@ -274,7 +275,7 @@ def test_a_narrow_terminal_costs_no_name(monkeypatch, width):
     assert all(text in shown for text in ("wide_resnet50_2", *figures, *figures.values()))
 
 
-@pytest.mark.parametrize("damage", ["truncated", "TIFF"])
+@pytest.mark.parametrize("damage", ["truncated", "TGA"])
 def test_the_mend_of_an_image_is_one_that_the_command_has(podium, picture, run, tmp_path, damage):
     """Only what takes --on-bad speaks of it, and with it the command goes through."""
     for name in ("cat", "dog"):
@@ -282,9 +283,9 @@ def test_the_mend_of_an_image_is_one_that_the_command_has(podium, picture, run, 
             picture(f"photos/{name}/{number}.png", (20 + number, 21 if name == "cat" else 22))
     bad = tmp_path / "photos" / "cat" / "bad.png"
     whole = picture("whole.png").read_bytes()
-    tiff = io.BytesIO()
-    Image.new("RGB", (9, 9)).save(tiff, "TIFF")
-    bad.write_bytes(whole[:400] if damage == "truncated" else tiff.getvalue())
+    other = io.BytesIO()
+    Image.new("RGB", (9, 9)).save(other, "TGA")
+    bad.write_bytes(whole[:400] if damage == "truncated" else other.getvalue())
     for words in (["predict", run.path, bad], ["predict", run.path, bad, "--json"]):
         said = podium(*words)
         assert said.code == 3

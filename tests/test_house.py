@@ -16,7 +16,20 @@ SOURCE = ROOT / "src" / "podium"
 FILES = sorted(SOURCE.rglob("*.py"))
 
 # Room -> the rooms it may name, from the ground up. A room is a folder, or a file of its own; all may name the ground.
-GROUND = {"errors", "fixes", "calls", "bars", "html", "platform", "files", "units", "tables", "natural", "devices"}
+GROUND = {
+    "errors",
+    "fixes",
+    "calls",
+    "bars",
+    "html",
+    "platform",
+    "files",
+    "units",
+    "tables",
+    "natural",
+    "devices",
+    "imagenet",
+}
 MAY = {
     "errors": set(),
     "fixes": set(),
@@ -29,6 +42,7 @@ MAY = {
     "tables": set(),
     "natural": set(),
     "devices": {"errors"},
+    "imagenet": set(),
     "settings_checks": set(),
     "settings": {"settings_checks"},
     "models": set(),
@@ -42,7 +56,7 @@ MAY = {
     "comparison": {"settings", "models", "weights", "diagrams", "data", "runs", "evaluation", "training"},
     "deployment": {"weights", "data", "runs", "evaluation"},
     "compression": {"settings", "models", "networks", "data", "runs", "evaluation", "training", "deployment"},
-    "verification": {"runs", "deployment"},
+    "verification": {"weights", "runs", "deployment"},
     "api": {"settings", "models", "data", "runs", "evaluation", "training", "comparison", "compression", "deployment"},
     "cli": {
         "settings",
@@ -62,7 +76,9 @@ MAY = {
     "__main__": {"cli"},
     "__init__": {"settings", "models", "weights", "data", "runs", "comparison", "deployment", "verification", "api"},
 }
-NARROW = {"runs": {"data": {"podium.data.decode", "podium.data.image_file", "podium.data.readers"}}}  # not the loaders
+NARROW = {  # not the loaders
+    "runs": {"data": {"podium.data.decode", "podium.data.image_file", "podium.data.inputs", "podium.data.readers"}}
+}
 
 HEAVY = {
     "torch",
@@ -225,12 +241,13 @@ FORBIDDEN = [
     r"\bpickle\.loads?\(", r"weights_only=False", r"\byaml\.load\(", r"(?<![\w.])eval\(", r"(?<![\w.])exec\(", r"os\.system",
     r"shell=True", r"\.extractall\(", r"\bmktemp\(", r"trust_remote_code",
 ]  # fmt: skip
+OWN_UNPICKLER = {"weights_only=False": {"pickled.py"}}  # there with an unpickler that knows only what rebuilds tensors
 
 
 @pytest.mark.parametrize("pattern", FORBIDDEN)
 def test_nothing_runs_code_from_a_file(pattern):
-    found = [path.name for path in FILES if re.search(pattern, path.read_text(encoding="utf-8"))]
-    assert not found
+    found = {path.name for path in FILES if re.search(pattern, path.read_text(encoding="utf-8"))}
+    assert found <= OWN_UNPICKLER.get(pattern, set())
 
 
 def test_no_path_of_one_machine_is_written_down():

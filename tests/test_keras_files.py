@@ -414,3 +414,47 @@ def test_state_of_augmentation_is_passed_over(tmp_path):
     flip = ("random_flip", "RandomFlip", [("StateVar", np.zeros(3, np.int64))])
     same(read_keras(old_h5(tmp_path / "a.h5", [flip, *LAYERS])), LAYERS)
     same(read_keras(numbered_h5(tmp_path / "a.weights.h5", [flip, *LAYERS])), LAYERS)
+
+
+# --- fine-tuned networks: a nested base, and a head of one new Dense layer
+
+
+def fine_tuned(name, dense, head="predictions", classes=12):
+    """The layers of a base inside a model, with other layers around it, and the head's weights."""
+    base = [layer for layer in fixture_layers(name) if layer[0] != head]
+    width = next(dict(content)["kernel"].shape[0] for layer, _, content in fixture_layers(name) if layer == head)
+    random = np.random.default_rng(5)
+    kernel, bias = random.standard_normal((width, classes)).astype(np.float32), np.arange(classes, dtype=np.float32)
+    outer = [("rescaling", "Rescaling", []), (name.lower(), "Functional", base), ("global_average_pooling2d", "GlobalAveragePooling2D", [])]  # fmt: skip
+    return [*outer, (dense, "Dense", [("kernel", kernel), ("bias", bias)])], kernel, bias
+
+
+@pytest.mark.parametrize(
+    ("ending", "dense"), sampled([(".keras", "dense"), (".h5", "dense_3"), (".weights.h5", "flowers")], [".keras"])
+)
+def test_a_nested_base_with_one_new_dense_layer_is_the_network_with_that_head(ending, dense, tmp_path, monkeypatch):
+    from podium.weights import foreign
+    from podium.weights.load import import_weights
+
+    def read(_, path):  # in this process, for speed
+        return foreign.Checkpoint(to_torch(read_keras(path)))
+
+    monkeypatch.setattr(foreign, "_in_a_child", read)
+    layers, kernel, bias = fine_tuned("ResNet50", dense)
+    file = write_keras(tmp_path / f"tuned{ending}", layers)
+    net, notes = import_weights("keras:ResNet50", file)
+    shown = "dense_0" if dense.startswith("dense") else dense
+    assert notes == [f"the head is {shown}, for 12 classes"]
+    whole, _ = import_weights("keras:ResNet50", write_keras(tmp_path / f"whole{ending}", fixture_layers("ResNet50")))
+    own, before = net.state_dict(), whole.state_dict()
+    assert all(torch.equal(own[key], before[key]) for key in own if not key.startswith("head."))
+    assert torch.equal(net.head.classifier.weight, torch.from_numpy(kernel.T.copy()))
+    assert torch.equal(net.head.classifier.bias, torch.from_numpy(bias))
+    # Without the head: what it says helps.
+    body = write_keras(tmp_path / f"notop{ending}", [layer for layer in layers if layer[1] != "Dense"])
+    with pytest.raises(ModelFileError, match=r"missing: head\.classifier\.weight") as caught:
+        import_weights("keras:ResNet50", body)
+    assert "--num-classes" in caught.value.fix
+    assert import_weights("keras:ResNet50", body, num_classes=3)[1] == [
+        "the file has no classifier: a fresh one for 3 classes"
+    ]

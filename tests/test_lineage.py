@@ -83,6 +83,7 @@ NO_ROW = {
     "wide_resnet101_2": "the table has no wide ResNet",
     "seresnet18": "the row is timm's, which rounds the reduced widths up to a multiple of 8: 1,032 more by its note",
     "seresnet34": "the row is timm's, which rounds the reduced widths up to a multiple of 8: 1,548 more by its note",
+    **{f"mobilenet_v1_{width}": "the table has the full width only" for width in ("025", "050", "075")},
     "article_inception_v3": "the row counts its auxiliary classifier too",
 }
 NO_NETWORK = {
@@ -183,6 +184,13 @@ def test_without_timms_rounding(reference, name, more):
     assert NUMBERS[name]["params"] == int(row["params_trainable"]) - more
 
 
+@pytest.mark.parametrize(("width", "macs", "params"), [("075", 325, 2.6), ("050", 149, 1.3), ("025", 41, 0.5)])
+def test_narrower_mobilenets_cost_what_the_paper_says(width, macs, params):
+    """[Howard et al. 2017, Table 6]: millions of multiply-adds and of parameters, as rounded there."""
+    numbers = NUMBERS[f"mobilenet_v1_{width}"]
+    assert (round(numbers["macs"] / 1e6), round(numbers["params"] / 1e6, 1)) == (macs, params)
+
+
 # Widths and sides of every stage, as the papers' tables and figures have them.
 STAGES = {
     "lenet5": "6x28 6x14 16x10 16x5",
@@ -204,6 +212,8 @@ STAGES = {
     "senet154": "128x56 256x56 512x28 1024x14 2048x7",
     "xception": "64x147 128x74 256x37 728x19" + 8 * " 728x19" + " 1024x10 2048x10",
     "mobilenet_v1": "32x112 64x112 128x56 256x28 512x14 1024x7",
+    "mobilenet_v1_025": "8x112 16x112 32x56 64x28 128x14 256x7",
+    "mobilenet_v1_075": "24x112 48x112 96x56 192x28 384x14 768x7",
     "densenet121": "64x56 256x56 128x28 512x28 256x14 1024x14 512x7 1024x7 1024x7",
 }
 

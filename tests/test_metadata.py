@@ -10,7 +10,8 @@ import pytest
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
 from podium.data.check import check, damaged_metadata
-from podium.data.decode import decode, decode_pixels, format_of
+from podium.data.decode import decode, decode_pixels
+from podium.data.formats import recognised
 from podium.data.metadata import orientation, without_metadata
 from podium.errors import DataError
 
@@ -166,7 +167,7 @@ def test_a_phone_s_jpeg_of_several_pictures_is_a_jpeg():
     Image.fromarray(PIXELS).save(out, "MPO", save_all=True, append_images=[Image.fromarray(255 - PIXELS)])
     data = out.getvalue()
     assert Image.open(io.BytesIO(data)).format == "MPO"
-    assert format_of(data) == "JPEG"
+    assert recognised(data) == "JPEG"
     np.testing.assert_array_equal(both_ways(data), STORED["JPEG"])
     small = decode(data, "it", 3, lambda *_: 2)
     assert small.size == (10, 6)

@@ -27,6 +27,7 @@ from podium.data.decode import decode
 from podium.errors import DataError, ModelFileError, UsageError
 from podium.runs import checkpoint as state
 from podium.settings import Settings, read_file, write_file
+from test_formats import CT, HEIC, dicom, tiff
 
 tried = examples(
     deadline=None,
@@ -62,15 +63,25 @@ def mutations(draw):
 
 def image_bytes(kind):
     pixels = np.random.default_rng(0).integers(0, 256, (24, 31, 3), dtype=np.uint8)
+    if kind == "HEIC":
+        return (HEIC / "irot_6.heic").read_bytes()
+    if kind == "DICOM":
+        return dicom(CT, intercept=-1024, slope=1, center=40, width=400)
+    if kind == "TIFF 16":
+        return tiff(pixels.astype(np.uint16) * 16, compression=8, tile=16)
     buffer = io.BytesIO()
     image = Image.fromarray(pixels)
     exif = Image.Exif()
     exif[0x0112] = 6
-    image.save(buffer, kind, **({"exif": exif} if kind in ("JPEG", "PNG", "WEBP") else {}))
+    more = {"compression": "tiff_lzw"} if kind == "TIFF" else {}
+    image.save(buffer, kind, **({"exif": exif} if kind in ("JPEG", "PNG", "WEBP", "AVIF") else more))
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF"])
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "TIFF 16", "AVIF", "JPEG2000", "PPM", "HEIC", "DICOM")
+
+
+@pytest.mark.parametrize("kind", FORMATS)
 @cases(300)
 def test_images(kind, count):
     content = image_bytes(kind)
@@ -79,7 +90,7 @@ def test_images(kind, count):
     @given(mutations())
     def check(mutate):
         with suppress(DataError):
-            assert decode(mutate(content), "photo", 3).mode == "RGB"
+            assert decode(mutate(content), "photo", 3, white=(0.0, 4095.0)).mode == "RGB"
 
     check()
 
@@ -148,7 +159,7 @@ def untouched(folder, *words):
     return done.returncode
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF"])
+@pytest.mark.parametrize("kind", FORMATS)
 @cases(48)
 def test_predicting_damaged_images(run, tmp_path, kind, count):
     content, photo = image_bytes(kind), tmp_path / "photo"

@@ -3,6 +3,8 @@
 import io
 import os
 import pickle
+import re
+import shlex
 import subprocess
 import sys
 import tarfile
@@ -14,10 +16,12 @@ from safetensors.torch import save_file
 
 import podium
 from command import inside
+from conftest import sampled
 from podium.data.loader import Loader
 from podium.errors import ModelFileError, UsageError
 from podium.evaluation.evaluate import evaluate as run_network
-from podium.weights.load import import_weights, read_foreign
+from podium.weights.foreign import read_foreign
+from podium.weights.load import import_weights
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +134,7 @@ def test_weights_of_another_depth_are_refused_and_listed(checkpoints):
 
 def test_a_shape_that_differs_is_named(checkpoints, tmp_path):
     state = read_foreign(checkpoints / "resnet20-12fca82f.th")
-    state["module.layer1.0.conv1.weight"] = torch.zeros(16, 8, 3, 3)
+    state["state_dict.module.layer1.0.conv1.weight"] = torch.zeros(16, 8, 3, 3)
     save_file(state, tmp_path / "w.safetensors")
     says = r"1 mismatched: stages\.stage1\.0\.residual\.conv1\.weight is \(16, 8, 3, 3\), not \(16, 16, 3, 3\)"
     with pytest.raises(ModelFileError, match=says):
@@ -168,10 +172,20 @@ def test_a_hostile_pickle_is_refused_and_runs_nothing(tmp_path, how):
         assert canary.exists(), "it would have"
 
 
-def test_a_whole_module_is_refused_with_the_way_out(tmp_path):
-    torch.save(torch.nn.Linear(2, 2), tmp_path / "module.pt")
-    with pytest.raises(ModelFileError, match=r"module\.pt: holds more than weights(.|\n)*state_dict as \.safetensors"):
-        read_foreign(tmp_path / "module.pt")
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+@pytest.mark.parametrize("kind", sampled(["network", "inside", "script"], 1))
+def test_a_whole_network_is_refused_with_a_line_that_takes_its_weights_out(tmp_path, kind):
+    net = torch.nn.Linear(2, 2)
+    file = tmp_path / "it's a module.pt"
+    if kind == "script":
+        torch.jit.save(torch.jit.trace(net, torch.zeros(1, 2)), file)
+    else:
+        torch.save(net if kind == "network" else {"model": net, "epoch": 3}, file)
+    with pytest.raises(ModelFileError, match=r"module\.pt: holds more than weights") as caught:
+        read_foreign(file)
+    line = re.search(r"run python -c (.*) beside it, and give (.*)", caught.value.fix)
+    subprocess.run([sys.executable, "-W", "ignore", "-c", *shlex.split(line[1])], cwd=tmp_path, check=True)
+    assert torch.equal(read_foreign(tmp_path / line[2])["weight"], net.weight)
 
 
 def test_nothing_is_imported_from_where_one_stands(tmp_path):
@@ -180,7 +194,7 @@ def test_nothing_is_imported_from_where_one_stands(tmp_path):
     for name in ("torch.py", "safetensors.py"):
         (tmp_path / name).write_text("import os; os.mkdir('canary')")
     program = (
-        "from podium.weights.load import read_foreign; from pathlib import Path; print(read_foreign(Path('w.pt')))"
+        "from podium.weights.foreign import read_foreign; from pathlib import Path; print(read_foreign(Path('w.pt')))"
     )
     done = subprocess.run(
         [sys.executable, "-P", "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
@@ -235,14 +249,14 @@ def test_tensors_come_out_as_they_went_in(tmp_path, wrapped):
     shared_memory = torch.arange(12.0).reshape(3, 4)
     tensors = {"a": shared_memory, "b": shared_memory[1:].t(), "n": torch.tensor(7)}
     torch.save({wrapped: tensors, "epoch": 3} if wrapped else tensors, tmp_path / "w.pt")
-    read = read_foreign(tmp_path / "w.pt")
-    assert read.keys() == tensors.keys()
-    assert all(torch.equal(read[k], tensors[k]) for k in tensors)
+    read, prefix = read_foreign(tmp_path / "w.pt"), f"{wrapped}." if wrapped else ""
+    assert read.keys() == {f"{prefix}{k}" for k in tensors}
+    assert all(torch.equal(read[f"{prefix}{k}"], tensors[k]) for k in tensors)
 
 
 def test_safetensors_are_read_too(checkpoints, tmp_path):
     state = read_foreign(checkpoints / "resnet20-12fca82f.th")
-    assert "module.linear.weight" in state
+    assert "state_dict.module.linear.weight" in state
     save_file(state, tmp_path / "same.safetensors")
     again = read_foreign(tmp_path / "same.safetensors")
     assert all(torch.equal(again[k], state[k]) for k in state)

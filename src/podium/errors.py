@@ -3,7 +3,20 @@
 # Which extra of pyproject.toml brings a package that is not there.
 EXTRAS = {
     **dict.fromkeys(
-        ("torch", "safetensors", "simplejpeg", "sklearn", "scipy", "plotly", "jinja2", "tensorboardX"), "train"
+        (
+            "torch",
+            "safetensors",
+            "simplejpeg",
+            "sklearn",
+            "scipy",
+            "plotly",
+            "jinja2",
+            "tensorboardX",
+            "huggingface_hub",
+            "filelock",
+            "tqdm",
+        ),
+        "train",
     ),
     **dict.fromkeys(("onnx", "onnxscript"), "export"),
     "onnxruntime": "runtime",
@@ -11,12 +24,16 @@ EXTRAS = {
     "nncf": "openvino",
     "h5py": "keras",
     "fsspec": "shards",
+    "pyarrow": "tables",
     "torch_pruning": "prune",
+    "pi_heif": "heic",
+    "pydicom": "dicom",
+    **dict.fromkeys(("imagehash", "cleanlab"), "check"),
 }
 
 
-# The fix where too little memory, or too many open files, are left to read an image.
-STARVED = "take fewer --workers, or end other programs, and run the same again; of a run, with --resume"
+# The fix where too little memory, or too many open files, are left to read an image. The command line adds flags that help.
+STARVED = "end other programs, and run the same again"
 
 
 class PodiumError(Exception):
@@ -25,15 +42,18 @@ class PodiumError(Exception):
     Args:
         what: names the offending value, file or line.
         fix: what to do about it; shown on a line of its own.
+        flags: words that mend it when they are added to the command line; the fix says the same for Python.
+        data: what to give in place of the data then; None: the same.
     """
 
     exit_code = 1
     silent = False  # another process says what is wrong
 
-    def __init__(self, what: str, fix: str | None = None) -> None:
+    def __init__(self, what: str, fix: str | None = None, flags: tuple[str, ...] = (), data: str | None = None) -> None:
         super().__init__(what)
         self.what = what
         self.fix = fix
+        self.flags, self.data = flags, data
 
     def __str__(self) -> str:
         return self.what if self.fix is None else f"{self.what}\nfix: {self.fix}"
@@ -79,9 +99,9 @@ def no_answer(image: str) -> NumericError:
     return NumericError(what, "train it again at a lower learning rate: its weights are too large for this image")
 
 
-def closest(word: str, known: list[str] | tuple[str, ...], n: int = 3) -> str:
+def closest(word: str, known: list[str] | tuple[str, ...], n: int = 3, cutoff: float = 0.5) -> str:
     """The names most like `word`, as the end of an error message; empty if none is close."""
     import difflib
 
-    names = difflib.get_close_matches(word, known, n=n, cutoff=0.5)
+    names = difflib.get_close_matches(word, known, n=n, cutoff=cutoff)
     return f"did you mean {', '.join(names)}?" if names else ""

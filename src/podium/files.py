@@ -54,6 +54,16 @@ def json_text(content: Any, indent: int | None = None) -> str:
     return json.dumps(content, ensure_ascii=False, indent=indent).encode(errors="backslashreplace").decode()
 
 
+def content_digest(*paths: Path) -> str:
+    """The SHA-256 of files, one after the other."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
 def shell_word(text: str | os.PathLike[str]) -> str:
     """A path or a word as a shell takes it, on one line, whatever bytes it has."""
     word = os.fspath(text)

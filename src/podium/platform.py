@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
+import importlib.util
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import BinaryIO
 
 # Parameters of mallopt, from glibc's malloc.h.
@@ -34,6 +37,18 @@ def stop_signals() -> list[signal.Signals]:
 def hangup_ignored() -> bool:
     """Whether this process ignores that its terminal is gone, as one that `nohup` started."""
     return hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+@functools.cache
+def quiet_libtiff() -> None:
+    """Keep the libtiff inside Pillow's wheel from printing each fault of a damaged file; Pillow raises an error all the same."""
+    try:
+        spec = importlib.util.find_spec("PIL")
+        folder = Path(spec.origin).parents[1] / "pillow.libs" if spec is not None and spec.origin else None
+        for library in folder.glob("libtiff*.so*") if folder is not None else ():
+            ctypes.CDLL(str(library)).TIFFSetErrorHandler(None)
+    except (ImportError, OSError, AttributeError):
+        return  # other builds of Pillow, whose libtiff goes on printing
 
 
 def read_at(file: BinaryIO, size: int, offset: int) -> bytes:

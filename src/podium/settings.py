@@ -17,6 +17,7 @@ from podium.calls import meant
 from podium.errors import UsageError
 from podium.files import write_text
 from podium.settings_checks import RANGES, check, check_range, check_sense
+from podium.settings_checks import parse_recall as parse_recall
 from podium.settings_checks import skips as skips
 
 
@@ -52,6 +53,16 @@ class Settings:
     recipe: str = option("quick", "named settings to start from (`podium recipes`)")
     seed: int = option(0, "of all randomness", at_least=0, at_most=2**63 - 1)
     duration: str = option("20ep", "how long to train: 30ep, 5000it, or a time budget such as 90s, 10m, 2h")
+
+    # Where the labels of images stand
+    image_column: str | None = option(None, "a table: the column that names the images (default: found by its content)")
+    label_column: str | None = option(
+        None, "a table: the column of classes, or their 0/1 columns as A,B,C (default: found by its name)"
+    )
+    split_column: str | None = option(None, "a table: the column of splits (default: found by its name)")
+    class_from: str | None = option(
+        None, "a regular expression whose group is the class in each image's path below the data (default: its folder)"
+    )
 
     # Where the weights start
     weights: str | None = option(
@@ -90,6 +101,12 @@ class Settings:
     split_seed: int | None = option(None, "seed of the choice of held-out images (default: seed)", at_least=0)
     on_bad: str = option(
         "error", "an unreadable image stops the run, or is left out and listed", choices=("error", "skip")
+    )
+    max_pixels: int = option(
+        50_000_000,
+        "the largest image that is opened, as width times height; a larger one is unreadable",
+        at_least=1,
+        at_most=2**31 - 1,
     )
     workers: int = option(2, "threads that decode images", at_least=0, at_most=256)
 
@@ -182,6 +199,13 @@ class Settings:
     )
     patience: int = option(
         0, "stop after so many epochs without a better validation score; 0 is off", at_least=0, at_most=10**9
+    )
+
+    # What the trained network answers
+    recall: str | None = option(
+        None,
+        "CLASS=SHARE,...: an operating point for each of these classes, a threshold of its own at which validation images say "
+        "that so much of the class is found: defect=0.99",
     )
 
     # The machine

@@ -16,8 +16,9 @@ from podium.calls import public
 from podium.deployment.runtime import file_of, is_exported
 from podium.deployment.sealed import read_ir, read_onnx
 from podium.errors import ModelFileError, PodiumError, UsageError
-from podium.files import PIN
+from podium.files import PIN, content_digest
 from podium.runs.recommended import run_of
+from podium.weights.sharded import files_of
 
 CARD = "card.json"
 
@@ -57,6 +58,17 @@ def digest(path: Path) -> str | None:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
+        return None
+
+
+def _source_digest(source: Path) -> str | None:
+    """The SHA-256 of a run's weights or of another library's file, also of one in parts; None if it cannot be read."""
+    if source.is_dir():
+        return digest(source / "model.safetensors")
+    try:
+        main, parts = files_of(source)
+        return content_digest(main, *(parts or ()))
+    except (OSError, PodiumError):
         return None
 
 
@@ -144,7 +156,7 @@ def _origins(card: dict[str, Any], folder: Path, below: frozenset[str]) -> list[
             found.append({"as": role, **known, "state": None, "origins": []})
             continue
         source = Path(where) if Path(where).exists() else Path(where.partition("=")[2] or where)
-        now = digest(source / "model.safetensors" if source.is_dir() else source)
+        now = _source_digest(source)
         state = "gone" if now is None else "unchanged" if now == recorded else "changed"
         above = _origins(_json(source / CARD), source, below | {name}) if state == "unchanged" else []
         found.append({"as": role, "source": where, "sha256": recorded, "state": state, "origins": above})

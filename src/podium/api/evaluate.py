@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from podium.bars import counting_progress
 from podium.calls import public
 from podium.data.dataset import Dataset, Split
 from podium.data.loader import Loader
+from podium.data.reading import ReadingFields, from_keywords
 from podium.data.sampling import stratified
 from podium.devices import pick_device
 from podium.errors import DataError, UsageError
@@ -20,9 +21,11 @@ from podium.evaluation.evaluate import Outputs
 from podium.evaluation.evaluate import evaluate as run_network
 from podium.evaluation.metrics import summarize
 from podium.runs import bundle
+from podium.runs.answers import CONFIDENCE
 from podium.runs.bundle import Bundle
 from podium.runs.folder import SETTINGS
 from podium.settings import read_file
+from podium.training.confidence import measure_confidence
 from podium.training.images import evaluated_on
 
 
@@ -37,6 +40,7 @@ def evaluate(
     crops: Any = 1,
     split_seed: int | None = None,
     progress: Callable[[int, int], None] | bool | None = None,
+    **reading: Unpack[ReadingFields],
 ) -> dict[str, Any]:
     """Evaluate a run or bundle on a data set, with the run's own preprocessing.
 
@@ -55,15 +59,22 @@ def evaluate(
         split_seed: the seed of the split of a run of Podium 0.1.0 whose own split cannot be recognised.
         progress: a function that is called with (files read, files to read) and then, after each batch, with (images done,
             images in all); False for nothing. If None: a bar in a notebook or a terminal.
+        reading: image_column=, label_column=, split_column= and class_from=, as for `load_data`; those of the run where these
+            are its own data.
 
     Returns:
-        split, crops, mirrored (of several crops: whether half of the views were mirrored), notes (what was left out, as
+        split, crops, mirrored (of several crops: whether half of the views were mirrored), confidence (of one crop, where the
+        card has a temperature and thresholds: what they are worth on these images), notes (what was left out, as
         sentences), and what `metrics.summarize` returns: top1, top5, loss, ece, n, per_class, ...
 
     Raises:
         DataError: the data set has classes that the network does not know, or no image that it was not trained on.
         UsageError: the data set has no such split, or a number is out of range.
     """
+    others = ["run", "data", "split", "limit", "workers", "crops", "split_seed", "progress"]
+    how = from_keywords("evaluate", reading, others) if reading else None
+    if how is not None and isinstance(data, Dataset):
+        raise UsageError(f"{next(iter(reading))}: the data set is loaded already", "give it to load_data")
     crops = parse_crops(crops)
     model = run if isinstance(run, Bundle) else bundle.load(run)
     model.preprocessing.check_channels()
@@ -78,7 +89,14 @@ def evaluate(
         answers = run_network(model.model.to(device), loader, shown, crops, mirrored)
     outputs = _with_classes_of(model, answers, data)
     scores = summarize(outputs.logits, outputs.labels, model.classes)
-    more = {} if crops == 1 else {"mirrored": mirrored}
+    more: dict[str, Any] = {} if crops == 1 else {"mirrored": mirrored}
+    fitted = model.card.get(CONFIDENCE) or {}
+    if crops == 1 and "threshold" in fitted:  # a temperature is of one view's logits
+        more["confidence"] = {
+            **fitted,
+            "notes": [],
+            "measured": measure_confidence(fitted, outputs, model.classes, name),
+        }
     return {"split": name, "crops": crops, **more, "notes": _notes(data, name), **scores}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from podium.compression.shrink import Shrunk
 from podium.data.dataset import Dataset
+from podium.data.reading import recorded as recorded_reading
 from podium.data.roles import described, with_roles, without_learned
 from podium.data.sources import load_stored
 from podium.deployment.runtime import Exported
@@ -47,15 +48,17 @@ def images_for(run: Run, data: str | Path | Dataset | None, model: Bundle | Expo
     p = model.preprocessing
     p.check_channels()
     recorded: dict[str, Any] = {"val": None, "seed": 0, "split_seed": None, "on_bad": "error"}
+    settings = None if isinstance(run, Bundle) else folder_of(run) / SETTINGS
+    own = read_file(settings) if settings is not None and settings.is_file() else {}
     if data is None:
-        settings = None if isinstance(run, Bundle) else folder_of(run) / SETTINGS
-        if settings is None or not settings.is_file():
+        if not own:
             raise UsageError("no data: a bundle does not say which images it was made for", "give some with --data")
-        recorded |= read_file(settings)
+        recorded |= own
         data = recorded["data"]
     record = None
     if not isinstance(data, Dataset):
-        stored = load_stored(data, resize=p.resize, channels=p.channels, on_bad=recorded["on_bad"])
+        how: dict[str, Any] = {"resize": p.resize, "channels": p.channels, "max_pixels": p.max_pixels}
+        stored = load_stored(data, on_bad=recorded["on_bad"], reading=recorded_reading(own, data), **how)
         record = known_to(model, stored) if isinstance(model, Bundle) else None
         seed = recorded["seed"] if recorded["split_seed"] is None else recorded["split_seed"]
         data = described(with_roles(stored, recorded["val"], seed, record))

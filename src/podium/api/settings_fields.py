@@ -21,6 +21,12 @@ class DistillFields(TypedDict, total=False):
 
     seed: int
 
+    # Where the labels of images stand
+    image_column: str | None
+    label_column: str | None
+    split_column: str | None
+    class_from: str | None
+
     # Where the weights start
     weights: str | None
     freeze: str | None
@@ -37,6 +43,7 @@ class DistillFields(TypedDict, total=False):
     val: float | None
     split_seed: int | None
     on_bad: str
+    max_pixels: int
     workers: int
 
     # Augmentation
@@ -73,6 +80,9 @@ class DistillFields(TypedDict, total=False):
     class_weights: str
     sampler: str
     patience: int
+
+    # What the trained network answers
+    recall: str | None
 
     # The machine
     device: str

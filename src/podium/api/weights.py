@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from podium.calls import public
+from podium.data.class_names import ORDERS, read_class_names
 from podium.errors import UsageError
 from podium.runs import bundle
 from podium.runs.bundle import Bundle
@@ -18,15 +20,23 @@ def import_weights(
     *,
     num_classes: int | None = None,
     in_chans: int | None = None,
+    classes: str | Path | Sequence[str] | None = None,
+    class_order: str = "text",
+    ema: bool = False,
 ) -> Bundle:
     """Turn another library's checkpoint into a bundle.
 
     Args:
-        source: "torchvision:resnet50", "timm:inception_v4", "keras:Xception", "akamaster:resnet20" and the like.
-        path: the downloaded file; None downloads the official one (torchvision only).
+        source: "torchvision:resnet50", "timm:resnet50.tv_in1k", "keras:Xception", "akamaster:resnet20" and the like.
+        path: the downloaded file; the index or the folder of one in parts; None downloads the official one.
         out: a folder that the bundle is also written to.
         num_classes: the size of a fresh classifier that replaces the checkpoint's own.
         in_chans: the number of input channels that the first convolution is adapted to.
+        classes: the names of the classes in the order of the network's outputs; or a file of them (text with a name a line,
+            JSON, YAML or CSV); or the data set that the network was trained on, whose class folders are then put in order.
+        class_order: how class folders are ordered: "text" (1, 10, 2), as torchvision's ImageFolder and Keras number them, or
+            "natural" (1, 2, 10), as Podium does.
+        ema: take the EMA weights of a checkpoint that has both.
 
     Returns:
         The bundle: network, class names, preprocessing and card.
@@ -34,11 +44,23 @@ def import_weights(
     Raises:
         UsageError: the library or network is unknown, or `out` holds something already.
         ModelFileError: the file does not hold the weights of that network.
+        DataError: the class names cannot be read, occur twice, or are not as many as the classes.
     """
-    made = bundle.from_peer(source, Path(path) if path is not None else None, num_classes, in_chans)
+    if class_order not in ORDERS:
+        raise UsageError(f"class_order: {class_order!r}", f"give {' or '.join(ORDERS)}")
+    if out is not None and Path(out).exists() and any(Path(out).iterdir()):
+        raise UsageError(f"{out}: exists already", "name another folder with -o")
+    names = read_class_names(classes, class_order) if classes is not None else None
+    made = bundle.from_peer(
+        source,
+        Path(path) if path is not None else None,
+        num_classes,
+        in_chans,
+        classes=names.names if names is not None else None,
+        ema=ema,
+    )
+    if names is not None:
+        made.card["notes"] += names.notes
     if out is not None:
-        folder = Path(out)
-        if folder.exists() and any(folder.iterdir()):
-            raise UsageError(f"{folder}: exists already", "name another folder with -o")
-        bundle.save(folder, made.model, made.classes, made.preprocessing, made.card)
+        bundle.save(Path(out), made.model, made.classes, made.preprocessing, made.card)
     return made

@@ -80,10 +80,14 @@ def _study(arguments: argparse.Namespace) -> Study:
 
 
 def _show(board: Leaderboard, study: Study) -> None:
+    from podium.training.confidence import format_confidence
+
     board.table()
     print(board.verdict())
     if board.report:
         print(f"leaderboard: {study.out / 'leaderboard.csv'}\nreport: {board.report}")
+    for line in format_confidence(board.best.result.get("confidence")) if board.best else ():
+        print(line)
     if board.best and study.data:
         print("\n".join(_next_steps(study.out, board, study.data)))
 

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from podium import tables
-from podium.cli import console, flags
+from podium.cli import console, flags, shared
 from podium.cli.shared import print_json
 
 HELP = "evaluate a run or bundle on a data set"
@@ -17,7 +17,7 @@ EXAMPLE = "podium eval runs/a ../cifar10"
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments to its parser."""
     parser.add_argument("run_folder", metavar="RUN", help="a run folder or bundle")
-    parser.add_argument("data", help="a named set, a folder, or an archive")
+    parser.add_argument("data", help="a named set, a folder, an archive, or a table")
     parser.add_argument("--split", help="train, val or test [test if there is one, else the images the run held out]")
     parser.add_argument(
         "--split-seed",
@@ -36,6 +36,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "crops of three squares at four scales (GoogLeNet); the whole image (VGG). No view is mirrored if the run was "
         "trained without mirroring [1]",
     )
+    shared.add_reading(parser)
     parser.add_argument("--workers", type=flags.workers, default=2, metavar="N", help="threads that decode images [2]")
 
 
@@ -53,6 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
             crops=arguments.crops,
             split_seed=arguments.split_seed,
             progress=progress,
+            **shared.reading_given(arguments),
         )
     if arguments.json:
         print_json(scores)
@@ -63,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _show(scores: dict[str, Any]) -> None:
     from podium.evaluation.metrics import TOP5_FROM
+    from podium.training.confidence import format_confidence
 
     for note in scores["notes"]:
         print(note, file=sys.stderr)
@@ -78,3 +81,5 @@ def _show(scores: dict[str, Any]) -> None:
         f"calibration error {scores['ece']:.4f}, on {scores['n']:,} images, crops {scores['crops']}"
         + ("" if scores.get("mirrored", True) else " without mirrored views, as the run was trained")
     )
+    for line in format_confidence(scores.get("confidence")):
+        print(line)

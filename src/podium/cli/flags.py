@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 from collections.abc import Callable
 
 from podium.errors import UsageError
+from podium.settings import Settings
 
 MOST = 10**9  # the largest count
 PIXELS = 16384  # the longest side of an image
@@ -52,6 +54,7 @@ def real(label: str, fits: Callable[[float], bool], wanted: str) -> Callable[[st
 
 image_size = whole("image_size:", 1, PIXELS)
 side = whole("side:", 1, PIXELS)
+max_pixels = whole("max_pixels:", 1, 2**31 - 1)
 classes = whole("num_classes:", 2)
 channels = whole("in_chans:", 1, 1000)
 limit, top = whole("limit:", 1), whole("top:", 1)
@@ -65,4 +68,12 @@ seconds = real("--seconds", lambda x: 0 < x < 3600, "more than 0 and less than 3
 tolerance = real("tolerance:", lambda x: 0 <= x < 1, "a fraction from 0 to 1, such as 0.005")
 speedup = real("speedup:", lambda x: x > 1, "more than 1")
 share = real("macs:", lambda x: 0 < x < 1, "a share between 0 and 1")
+probability = real("min_confidence:", lambda x: 0 <= x <= 1, "a probability from 0 to 1, such as 0.8")
 width = real("width:", lambda x: 0 < x <= 1, "more than 0, up to 1")
+
+
+def add_max_pixels(parser: argparse.ArgumentParser, default: int | None = Settings().max_pixels) -> None:
+    """Add `--max-pixels` to a parser; without a default, the network's own is meant."""
+    said = f"{default / 1e6:g} million" if default is not None else "as when the network was trained"
+    text = f"the largest image that is opened, as width times height [{said}]"
+    parser.add_argument("--max-pixels", type=max_pixels, metavar="N", default=default, help=text)

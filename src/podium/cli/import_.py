@@ -7,22 +7,25 @@ import sys
 from pathlib import Path
 
 from podium.cli import flags
+from podium.cli.fetching import fetch_ahead
 from podium.cli.shared import print_json
 
 HELP = "turn another library's checkpoint into a bundle"
-EXAMPLE = "podium import torchvision:resnet50 resnet50-0676ba61.pth -o runs/resnet50"
+EXAMPLE = "podium import torchvision:resnet18 best.pth --classes photos/ -o runs/resnet18"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments to its parser."""
     parser.add_argument(
-        "source", metavar="LIBRARY:NAME", help="such as torchvision:resnet50, timm:inception_v4, keras:Xception"
+        "source",
+        metavar="LIBRARY:NAME",
+        help="such as torchvision:resnet50, keras:Xception; timm:resnet50.tv_in1k names one of several weights",
     )
     parser.add_argument(
         "file",
         type=Path,
         nargs="?",
-        help=".pth, .safetensors, .h5, .weights.h5 or .keras [torchvision's official file, downloaded]",
+        help=".pth, .safetensors, .h5, .weights.h5 or .keras; the index or folder of a file in parts [the official file, downloaded]",
     )
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder of the bundle")
     parser.add_argument(
@@ -31,6 +34,18 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--in-chans", type=flags.channels, metavar="N", help="adapt the first convolution to this many channels"
     )
+    parser.add_argument(
+        "--classes",
+        metavar="FILE|DATA",
+        help="names of the classes: text with a name a line, JSON, YAML or CSV; or the data it was trained on",
+    )
+    parser.add_argument(
+        "--class-order",
+        choices=("text", "natural"),
+        default="text",
+        help="of the class folders of DATA: text (1, 10, 2), as ImageFolder and Keras number them, or natural (1, 2, 10) [text]",
+    )
+    parser.add_argument("--ema", action="store_true", help="take the averaged (EMA) weights of a file that has both")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -38,7 +53,18 @@ def run(arguments: argparse.Namespace) -> int:
     from podium.api.weights import import_weights
 
     a = arguments
-    made = import_weights(a.source, a.file, a.out, num_classes=a.num_classes, in_chans=a.in_chans)
+    if a.file is None:
+        fetch_ahead(a.source, a.json)
+    made = import_weights(
+        a.source,
+        a.file,
+        a.out,
+        num_classes=a.num_classes,
+        in_chans=a.in_chans,
+        classes=a.classes,
+        class_order=a.class_order,
+        ema=a.ema,
+    )
     if a.json:
         card = made.card
         print_json({"run": str(a.out), "spec": made.model.spec, "classes": list(made.classes), "notes": card["notes"]})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from podium.cli import console, flags
+from podium.cli import console, flags, shared
 from podium.cli.shared import print_json
 
 HELP = "decode photos once, into a folder that every verb reads in their place, at the speed of memory"
@@ -16,7 +16,8 @@ EXAMPLE = """podium pack photos/ -o packed
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments to its parser."""
-    parser.add_argument("data", help="a folder of class folders, or an archive; its splits and classes are kept")
+    parser.add_argument("data", help="a folder of class folders, an archive, or a table; splits and classes are kept")
+    shared.add_reading(parser)
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="the pack: a new folder")
     parser.add_argument(
         "--side",
@@ -38,17 +39,20 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         default="error",
         help="whether a photo that cannot be read stops the packing, or is left out and listed [error]",
     )
+    flags.add_max_pixels(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb; returns the exit code."""
     from podium.data.pack import write_pack
+    from podium.data.reading import Reading
     from podium.data.shards import write_shards
     from podium.data.sources import read
     from podium.units import parse_bytes
 
     shard_size = max(1, round(parse_bytes("shard size", arguments.shard_size or "500MB")))
-    data = read(arguments.data, arguments.on_bad)
+    how = Reading(**shared.reading_given(arguments))
+    data = read(arguments.data, arguments.on_bad, arguments.max_pixels, how)
     with console.counting_bar("packing", quiet=arguments.json) as progress:
         if arguments.shards:
             card = write_shards(data, arguments.out, shard_size, progress)

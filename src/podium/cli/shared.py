@@ -1,7 +1,8 @@
-"""What several verbs print: one JSON document, and the command that continues what was interrupted."""
+"""What several verbs share: flags for where labels stand, one JSON document, and the command that continues after an interruption."""
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import math
@@ -9,6 +10,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from podium.settings import FIELDS
+
+READING = ("image_column", "label_column", "split_column", "class_from")
 
 
 def print_json(content: Any) -> None:
@@ -43,3 +48,15 @@ def same_command_continues(command: str) -> Iterator[None]:
         raise
     except KeyboardInterrupt:  # between two runs, or while they are timed
         raise KeyboardInterrupt(f"go on with: {command}") from None
+
+
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say where the labels of images stand; verbs that train have them among the settings."""
+    for name in READING:
+        help = FIELDS[name].metadata["help"]
+        parser.add_argument(f"--{name.replace('_', '-')}", metavar="TEXT", help=help)
+
+
+def reading_given(arguments: argparse.Namespace) -> dict[str, str]:
+    """Those of the flags of `add_reading` that were given."""
+    return {name: value for name in READING if (value := getattr(arguments, name)) is not None}

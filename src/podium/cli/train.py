@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from podium import tables
 from podium.cli import console, flags
+from podium.cli.fetching import fetch_ahead
 from podium.cli.settings_flags import add_length, add_settings, settings_given
 from podium.cli.shared import print_json
 from podium.errors import UsageError
@@ -58,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     if not arguments.resume:
         _check_given(merged.settings)
+        fetch_ahead(merged.settings.weights, arguments.json)
     if arguments.plan:
         _show_plan(merged.settings, arguments.json)
         return 0
@@ -218,6 +220,7 @@ def _train(arguments: argparse.Namespace, merged: Origins, out: Path) -> int:
 
 def _show_result(trained: RunFolder, json: bool) -> None:
     from podium.comparison.report import REPORT
+    from podium.training.confidence import format_confidence
 
     r = trained.result
     if json:
@@ -226,4 +229,6 @@ def _show_result(trained: RunFolder, json: bool) -> None:
         return
     score = f"{r['split']} top-1 {100 * r['top1']:.2f} % ({r['weights']})"
     print(f"{score} after {r['steps']} steps in {r['seconds']:.1f} s: {trained.path}")
+    for line in format_confidence(r.get("confidence")):
+        print(line)
     print(f"report: {trained / REPORT}")

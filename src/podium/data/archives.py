@@ -10,15 +10,18 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from podium.data.encodings import readable
+from podium.data.formats import HEAD
 from podium.data.image_file import ImageFile
-from podium.data.layout import FOLDER, Left, Listing, arrange
-from podium.data.names import EXTENSIONS, UNREAD, hidden, hidden_image, show, suffix
+from podium.data.layout import FOLDER, Left
+from podium.data.names import hidden, hidden_image, show
+from podium.data.unread import kind_of_file, without_companions
 from podium.errors import DataError
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", ".zip")
@@ -59,8 +62,8 @@ def is_archive(path: Path) -> bool:
     return named or head.startswith((b"PK\3\4", b"PK\5\6", *PACKED)) or head[257:262] == b"ustar"
 
 
-def list_archive(path: Path) -> Listing:
-    """List the images of an archive.
+def archive_entries(path: Path) -> tuple[list[tuple[PurePosixPath, ImageFile | Left]], list[str]]:
+    """Find what an archive holds, with each path from its root; and notes on its names.
 
     Raises:
         DataError: it cannot be read, or holds something hostile.
@@ -82,10 +85,8 @@ def list_archive(path: Path) -> Listing:
             and (not hidden(place.name) or hidden_image(place.name))
         ):
             entries[place] = replace(entry, name=f"{show(path)}!{name}") if isinstance(entry, ImageFile) else entry
-    listing = arrange(_linked(path, entries).items(), show(path))
-    if encoding:
-        listing.notes.append(f"note: names in {show(path)} are not UTF-8; they are read as {encoding}")
-    return listing
+    notes = [f"note: names in {show(path)} are not UTF-8; they are read as {encoding}"] if encoding else []
+    return without_companions(_linked(path, entries).items()), notes
 
 
 def member_path(archive: Path, name: str) -> PurePosixPath:
@@ -143,7 +144,7 @@ def _tar(archive: Path, packed: bool) -> Iterator[tuple[str | bytes, Entry]]:
                 yield name, Link(_inside(_beside(member.name, member.linkname)), member.linkname)
             elif not member.isfile() or member.issparse():
                 raise _refused(archive, member.name, "a link or device")
-            elif (left := _by_name(member.name)) is not None:
+            elif (left := _kind(member.name, partial(_tar_head, tar, member))) is not None:
                 yield name, left
             else:
                 content = None
@@ -167,7 +168,7 @@ def _zip(archive: Path) -> Iterator[tuple[str | bytes, Entry]]:
                 elif stat.S_ISLNK(info.external_attr >> 16) and info.file_size <= LONGEST_TARGET:
                     target = file.read(info).decode("utf-8", "surrogateescape")
                     yield raw, Link(_inside(_beside(name, target)), target)
-                elif (left := _by_name(name)) is not None:
+                elif (left := _kind(name, partial(_zip_head, file, info))) is not None:
                     yield raw, left
                 else:
                     if info.flag_bits & 1:
@@ -208,14 +209,22 @@ def _zip_name(info: zipfile.ZipInfo) -> str | bytes:
     return raw
 
 
-def _by_name(name: str) -> Left | None:
-    """The reason why a file is not read; None where its name is that of an image."""
-    last, ending = name.replace("\\", "/").rsplit("/", 1)[-1], suffix(name)
-    if hidden_image(last):
-        return Left("other", "hidden: its name begins with a dot")
-    if ending in EXTENSIONS:
-        return None
-    return Left("unread", UNREAD[ending]) if ending in UNREAD else Left("other", "not an image by its name")
+def _kind(name: str, head: Callable[[], bytes]) -> Left | None:
+    """The reason why a member is not read; None for an image, by its name or, where that says nothing, by its first bytes."""
+    last = name.replace("\\", "/").rsplit("/", 1)[-1]
+    return Left("other", "hidden: its name begins with a dot") if hidden_image(last) else kind_of_file(last, head)
+
+
+def _tar_head(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = tar.extractfile(member)
+    return file.read(HEAD) if file is not None else b""
+
+
+def _zip_head(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    if info.flag_bits & 1:  # encrypted
+        return b""
+    with archive.open(info) as file:
+        return file.read(HEAD)
 
 
 def _held(archive: Path, total: int, more: int) -> int:

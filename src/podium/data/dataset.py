@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from podium.data import shown
-from podium.data.depth import find_white
+from podium.data.depth import Depth, White, look_at
 from podium.data.image_file import ImageFile
 from podium.data.images import ImageSource, Progress, Shrink
 from podium.data.names import show
@@ -69,7 +69,7 @@ class Split:
         """The name by which a person knows an image: that of its file, or its number."""
         return self.images.name(index)
 
-    def scaled(self, white: int) -> Split:
+    def scaled(self, white: White) -> Split:
         """The same images, with another value for white in those of more than 8 bits a channel."""
         images = self.images.scaled(white)
         return self if images is self.images else replace(self, images=images)
@@ -111,7 +111,8 @@ class Dataset:
         skipped: (name, reason) of images that were left out.
         notes: what a person should know about the set, one line each.
         held_out: share and seed, where Podium chose the validation images.
-        white: the value that is white in images of more than 8 bits a channel; None: the images decide (`depth`).
+        white: the value that is white in images of more than 8 bits a channel, or those that are black and white; None: the
+            images decide (`depth`).
     """
 
     name: str
@@ -128,7 +129,7 @@ class Dataset:
     skipped: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = field(default_factory=tuple)
     held_out: dict[str, Any] | None = None
-    white: int | None = None
+    white: White | None = None
 
     def __repr__(self) -> str:
         return shown.describe(self)
@@ -137,11 +138,22 @@ class Dataset:
         return shown.as_html(self)
 
     @cached_property
-    def depth(self) -> tuple[int, str | None]:
-        """The value that is white in images of more than 8 bits a channel, and a note about it where one is due."""
+    def values(self) -> Depth:
+        """What is known of images of more than 8 bits a channel, and of files that hold several images."""
         if self.white is not None:
-            return self.white, None
-        return find_white(self.splits["train"].files or ())
+            return Depth(self.white)
+        images = self.splits["train"].images
+        return look_at(images.files or (), images.max_pixels)
+
+    @property
+    def depth(self) -> tuple[White, str | None]:
+        """The value that is white in images of more than 8 bits a channel, and a note about it where one is due."""
+        return self.values.white, self.values.note
+
+    @property
+    def max_pixels(self) -> int:
+        """The largest width times height of an image that is opened."""
+        return self.splits["train"].images.max_pixels
 
     @cached_property
     def mirroring(self) -> Mirroring:

@@ -14,22 +14,22 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self, TypeVar, cast
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from podium.data.depth import WHITE, deep_colour, raw_mode, scaled
-from podium.data.metadata import orientation, without_metadata
+from podium.data.depth import OTHER_BYTE, WHITE, White, as_white, deep_colour, is_deep, is_white, raw_mode, scaled
+from podium.data.formats import recognised
+from podium.data.metadata import ORIENTATION, orientation, without_metadata
+from podium.data.opening import MAX_PIXELS, SAVE_AGAIN, check_size, opened, own_orientation
 from podium.errors import STARVED, ImageError, MachineError, PodiumError, UsageError
 
 # Pillow's warnings say nothing new: damaged EXIF counts as none, and `MAX_PIXELS` limits the size.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 RESIZES = ("crop", "pad", "stretch")
 INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 CHANNEL_ORDERS = ("rgb", "bgr")
-MAX_PIXELS = 50_000_000  # by the header, before anything is decoded
-JPEGS = ("JPEG", "MPO")  # MPO: a JPEG with further pictures behind it, which phones write
+JPEGS = ("JPEG", "MPO")  # as Pillow names them
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -38,17 +38,6 @@ TURNS = {
     6: Image.Transpose.ROTATE_270,
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
-}
-OTHERS = {  # formats that are not read -> how their files begin
-    "TIFF": rb"II\*\0|MM\0\*|II\+\0|MM\0\+",
-    "AVIF": rb"....ftypavi[fs]",
-    "HEIC": rb"....ftyp(hei[cxms]|hev[cx]|mif1|msf1)",
-    "JPEG XL": rb"\xff\x0a|\0\0\0\x0cJXL ",
-    "JPEG 2000": rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  ",
-    "Photoshop": rb"8BPS",
-    "PDF": rb"%PDF",
-    "SVG": rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?<svg",
-    "Netpbm": rb"P[1-6]\s",
 }
 
 
@@ -75,19 +64,24 @@ def starving(decoder: Decoder) -> Decoder:
 def out_of_memory(error: BaseException) -> bool:
     """Whether a decoder's error means that memory ran out; Pillow and libjpeg may report that only in the text."""
     said = (
-        re.search(r"\bmemory\b(?!.*MAX_TEXT)", str(error), re.IGNORECASE) is not None
-    )  # Pillow's limit on the length of texts is another fault
+        re.search(r"\bmemory\b(?!.*(MAX_TEXT|limit|Invalid))", str(error), re.IGNORECASE) is not None
+    )  # the limits of Pillow on texts, and of libheif on everything, are no lack of memory
     return isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM or said
 
 
 @starving
 def decode(
-    data: bytes, name: str, channels: int, shrink: Callable[[int, int], int] | None = None, white: int = WHITE
+    data: bytes,
+    name: str,
+    channels: int,
+    shrink: Callable[[int, int], int] | None = None,
+    white: White = WHITE,
+    max_pixels: int = MAX_PIXELS,
 ) -> Image.Image:
     """Decode one image, upright, with 8 bits a channel.
 
-    The EXIF orientation is applied, transparency is composed over white, 16 bits are scaled to 8, CMYK and palettes become
-    RGB, and of an animation the first frame is taken. Damaged metadata is ignored as long as the pixels can be decoded.
+    The orientation is applied, transparency is composed over white, more than 8 bits are scaled to 8, CMYK and palettes become
+    RGB, and of several frames or pages the first is taken. Damaged metadata is ignored as long as the pixels can be decoded.
 
     Args:
         data: the file's bytes.
@@ -95,13 +89,14 @@ def decode(
         channels: 1 for grey, 3 for colour.
         shrink: from the upright (width, height) to 1, 2, 4 or 8: how many times smaller a JPEG may be decoded, which its
             cosine transform gives directly. The whole file is read and checked all the same.
-        white: the value that is white in images of more than 8 bits a channel.
+        white: the value that is white in images of more than 8 bits a channel, or those that are black and white (`depth.py`).
+        max_pixels: the largest width times height.
 
     Returns:
         A loaded image of mode "L" or "RGB".
 
     Raises:
-        ImageError: empty, not an image, of another format, truncated, damaged, or too large; names the file.
+        ImageError: empty, not an image, of a format that is not read here, truncated, damaged, or too large; names the file.
         MachineError: memory ran out while it was decoded.
     """
     if not data:
@@ -110,7 +105,7 @@ def decode(
     for content in (data, without_metadata(data)):
         try:
             if content is not None:
-                return _decoded(content, upright, name, channels, shrink, white)
+                return _decoded(content, upright, name, channels, shrink, white, max_pixels)
         except (PodiumError, MemoryError):
             raise
         except Exception as error:  # decoders raise anything
@@ -121,43 +116,55 @@ def decode(
 
 
 def _decoded(
-    data: bytes, upright: int, name: str, channels: int, shrink: Callable[[int, int], int] | None, white: int
+    data: bytes,
+    upright: int,
+    name: str,
+    channels: int,
+    shrink: Callable[[int, int], int] | None,
+    white: White,
+    max_pixels: int,
 ) -> Image.Image:
     """Decode an image that has this orientation; errors of the decoder pass through."""
-    image: Image.Image = Image.open(io.BytesIO(data), formats=FORMATS)
-    if image.width * image.height > MAX_PIXELS:
-        raise ImageError(*_too_large(name, f"{image.width} x {image.height} pixels"))
+    image = opened(data, name, max_pixels)
+    upright = max(upright, own_orientation(image))
     if shrink is not None and image.format in JPEGS:
         times = shrink(*(image.size[::-1] if upright >= 5 else image.size))
         if times > 1:
             image.draft(None, (image.width // times, image.height // times))
     stored = raw_mode(image)
     image.load()
-    if white != WHITE and (deep := deep_colour(data, image, stored)) is not None:
-        image.paste(Image.merge(image.mode, [*map(Image.fromarray, _planes(deep, white)), *image.split()[3:]]))
+    if is_deep(image):
+        image = _from_deep(image, white, name)
+    elif white != WHITE and (deep := deep_colour(data, image, stored)) is not None:
+        image.paste(
+            Image.merge(image.mode, [*map(Image.fromarray, _planes(deep, white)), *image.split()[deep.shape[2] :]])
+        )
     if upright > 1:
         image = image.transpose(TURNS[upright])
-    image = _eight_bits(image, white)
+    image = _eight_bits(image)
     mode = "L" if channels == 1 else "RGB"
     return image if image.mode == mode else image.convert(mode)
 
 
 def _refusal(error: Exception, data: bytes, name: str) -> ImageError:
     """The error that explains a decoder's error."""
-    if isinstance(error, Image.DecompressionBombError):
-        return ImageError(*_too_large(name, "far more pixels"))
-    if isinstance(error, UnidentifiedImageError):
-        kind = next((kind for kind, pattern in OTHERS.items() if re.match(pattern, data, re.DOTALL)), "")
-        what = f"{name}: {kind + ', ' if kind else ''}not an image of {', '.join(FORMATS)}"
-        return ImageError(what, "save it as JPEG or PNG" if kind else "copy it again, or delete it")
     said = " ".join(str(error).split()) or type(error).__name__
     kind = "truncated" if "truncated" in said.lower() else "damaged"
+    if re.search("unknown pixel mode|samples per pixel|not supported|unsupported|conversion from", said, re.IGNORECASE):
+        return ImageError(f"{name}: {recognised(data)} of a kind that is not read ({said})", SAVE_AGAIN)
+    if data[:4] == b"RIFF" and (length := 8 + int.from_bytes(data[4:8], "little")) > len(data):
+        kind, said = "truncated", f"{len(data):,} of {length:,} bytes are there"  # Pillow does not say it of a WebP
     return ImageError(f"{name}: {kind} image ({said})", "copy it again from where it came from, or delete it")
 
 
 @starving
 def decode_pixels(
-    data: bytes, name: str, channels: int, shrink: Callable[[int, int], int] | None = None, white: int = WHITE
+    data: bytes,
+    name: str,
+    channels: int,
+    shrink: Callable[[int, int], int] | None = None,
+    white: White = WHITE,
+    max_pixels: int = MAX_PIXELS,
 ) -> np.ndarray:
     """Decode one image to (H, W, C) uint8, as `decode` does; plain JPEGs are decoded by libjpeg-turbo without Pillow.
 
@@ -168,7 +175,7 @@ def decode_pixels(
     with contextlib.suppress(Exception):  # then `decode` decides
         image = Image.open(io.BytesIO(data), formats=("JPEG",))
         plain = image.format in JPEGS and image.mode == ("L" if channels == 1 else "RGB")
-        if plain and image.width * image.height <= MAX_PIXELS and orientation(data) == 1:
+        if plain and image.width * image.height <= max_pixels and orientation(data) == 1:
             times = shrink(*image.size) if shrink is not None else 1
             return simplejpeg.decode_jpeg(
                 data,
@@ -177,31 +184,64 @@ def decode_pixels(
                 min_width=math.ceil(image.width / times),
                 min_factor=times,
             )
-    return _pixels(decode(data, name, channels, shrink, white))
+    return _pixels(decode(data, name, channels, shrink, white, max_pixels))
 
 
-def format_of(data: bytes) -> str:
-    """The format of an image, one of `FORMATS`, by its content."""
-    kind = Image.open(io.BytesIO(without_metadata(data) or data), formats=FORMATS).format or ""
-    return "JPEG" if kind in JPEGS else kind
+def upright_of(
+    image: Image.Image, name: str, channels: int, white: White = WHITE, max_pixels: int = MAX_PIXELS
+) -> Image.Image:
+    """Make an image that is open in Pillow what `decode` makes of its file: upright, with 8 bits a channel.
+
+    Args:
+        image: left as it is, but loaded.
+        name: the name for messages.
+        channels: 1 for grey, 3 for colour.
+        white: the value that is white in images of more than 8 bits a channel.
+        max_pixels: the largest width times height.
+
+    Raises:
+        ImageError: truncated, damaged, or too large.
+        UsageError: a colour image of 16 bits, of which Pillow has dropped the lower 8, for a network that needs them.
+    """
+    check_size(image.size, name, max_pixels)
+    if white != WHITE and raw_mode(image) in OTHER_BYTE:
+        raise UsageError(f"{name}: Pillow keeps 8 of its 16 bits a channel", "give the file's path or its bytes")
+    try:
+        image.load()
+        turn = 1
+        with contextlib.suppress(Exception):  # damaged EXIF counts as none; of TIFF, loading has applied it
+            turn = int(image.getexif().get(ORIENTATION, 1))
+        plain = _from_deep(image, white, name) if is_deep(image) else image
+        plain = _eight_bits(plain.transpose(TURNS[turn]) if turn in TURNS else plain)
+        mode = "L" if channels == 1 else "RGB"
+        return plain if plain.mode == mode else plain.convert(mode)
+    except (PodiumError, MemoryError):
+        raise
+    except Exception as error:  # decoders raise anything
+        raise _refusal(error, b"", name) from None
 
 
-def _too_large(name: str, size: str) -> tuple[str, str]:
-    return f"{name}: {size}, more than the {MAX_PIXELS // 10**6} million that are opened", "scale the image down first"
-
-
-def _planes(deep: np.ndarray, white: int) -> list[np.ndarray]:
+def _planes(deep: np.ndarray, white: White) -> list[np.ndarray]:
     return [np.ascontiguousarray(plane) for plane in np.moveaxis(scaled(deep, white), 2, 0)]
 
 
-def _eight_bits(image: Image.Image, white: int = WHITE) -> Image.Image:
-    """Convert an image of any mode to "L" or "RGB"."""
-    if image.mode.startswith("I"):  # 16-bit grey; Pillow's own convert clips it to white
-        return Image.fromarray(scaled(np.asarray(image), white))
-    if image.mode == "F":
-        raise ValueError("floating-point pixels, of which no value is known to be white")
+def _from_deep(image: Image.Image, white: White, name: str) -> Image.Image:
+    """Grey of more than 8 bits as "L"; Pillow's own conversion would make all large values white.
+
+    Raises:
+        ImageError: fractions, where the data set that a network learned from had none to tell what is white.
+    """
+    if image.mode == "F" and not isinstance(white, tuple):
+        what = f"{name}: floating-point pixels, of which no value is known to be white"
+        raise ImageError(what, "save it with 8 or 16 bits; only images like it in the training set tell its range")
+    eight = scaled(np.asarray(image), white)
+    return Image.fromarray(255 - eight if image.info.get("white_is_zero") else eight)
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Convert an image of any mode of 8 bits to "L" or "RGB"."""
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        image = image.convert("RGBA")
+        image = image.convert({"La": "LA", "RGBa": "RGBA"}.get(image.mode, "RGBA")).convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     if image.mode == "1":
         return image.convert("L")
@@ -262,7 +302,8 @@ class Preprocessing:
         mean, std: a number a channel, in units of pixel/255 and in the network's order of channels.
         interpolation: "bilinear" or "bicubic".
         channel_order: "rgb", or "bgr" for networks that came from Caffe.
-        white: the value that is white in images of more than 8 bits a channel.
+        white: the value that is white in images of more than 8 bits a channel, or those that are black and white.
+        max_pixels: the largest width times height of an image that is opened.
     """
 
     image_size: int
@@ -273,7 +314,8 @@ class Preprocessing:
     std: tuple[float, ...] = (0.5,)
     interpolation: str = "bilinear"
     channel_order: str = "rgb"
-    white: int = WHITE
+    white: White = WHITE
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
         counts = (1, self.channels)  # one number for all, or one each
@@ -286,21 +328,24 @@ class Preprocessing:
             "std": len(self.std) in counts and all(0 < s < math.inf for s in self.std),
             "interpolation": self.interpolation in INTERPOLATIONS,
             "channel_order": self.channel_order in CHANNEL_ORDERS,
-            "white": isinstance(self.white, int) and 0 < self.white < 2**32,
+            "white": is_white(self.white),
+            "max_pixels": isinstance(self.max_pixels, int) and self.max_pixels >= 1,
         }
         for name, fits in possible.items():
             if not fits:
                 raise ValueError(f"{name}: {getattr(self, name)!r}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for a card; `white` is left out where it is that of 16 bits."""
+        """Plain values for a card; `white` and `max_pixels` are left out where they are the usual ones."""
         plain = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-        return {k: v for k, v in plain.items() if (k, v) != ("white", WHITE)}
+        return {k: v for k, v in plain.items() if (k, v) not in (("white", WHITE), ("max_pixels", MAX_PIXELS))}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """Read what `to_dict` wrote; fields that an older card lacks get their defaults."""
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        if "white" in plain:
+            plain["white"] = as_white(plain["white"])
         return cls(**plain)
 
     def scale_and_offset(self) -> tuple[np.ndarray, np.ndarray]:
@@ -322,11 +367,15 @@ class Preprocessing:
             what = f"the network sees {self.channels} channels, and image files have 1 (grey) or 3 (colour)"
             raise UsageError(what, "call its .model with such images in Python, or import it without --in-chans")
 
+    def decode(self, data: bytes, name: str) -> Image.Image:
+        """Decode an image file as the network's images were: "L" or "RGB", upright."""
+        return decode(data, name, self.channels, white=self.white, max_pixels=self.max_pixels)
+
     def square(self, image: Image.Image) -> np.ndarray:
         """Make a decoded image square: uint8 (size, size, C), in RGB."""
         return fit(image, self.image_size, self.resize, self.crop_pct, self.interpolation)
 
     def pixels(self, data: bytes, name: str) -> np.ndarray:
         """Decode an image file and make it square: uint8 (size, size, C), in the network's order of channels."""
-        rgb = self.square(decode(data, name, self.channels, white=self.white))
+        rgb = self.square(self.decode(data, name))
         return rgb if self.channel_order == "rgb" else np.ascontiguousarray(rgb[..., ::-1])

@@ -1,18 +1,22 @@
 """Images of more than 8 bits a channel: which value is white in a data set, and how values become 8 bits. Without torch.
 
-A 12-bit camera writes values up to 4,095 into 16-bit files; scaled by 65,535 they would all be nearly black. So the largest
-value is searched for once, in the training images, and the value of white is a part of a network's preprocessing.
+A 12-bit camera writes values up to 4,095 into 16-bit files; scaled by 65,535 they would all be nearly black. So the range of
+values is searched for once, in the training images, and the value of white is a part of a network's preprocessing. Where
+values are fractions or below zero, the value of black is found too.
 """
 
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
+from podium.data.opening import MAX_PIXELS, frames, opened
 from podium.data.readers import Readers
 from podium.data.sampling import by_content
 from podium.errors import DataError
@@ -20,19 +24,74 @@ from podium.errors import DataError
 if TYPE_CHECKING:
     from podium.data.image_file import ImageFile
 
+# The value of white; or, where values are fractions or below zero, those of black and white.
+White = int | tuple[float, float]
+
 WHITE = 65535  # of 16 bits
-MOST_PIXELS = 50_000_000  # the limit of `decode` holds here too
+ANY = (0.0, 1.0)  # where an image is decoded only to see whether that is possible
 IMAGES, BYTES = 512, 256 << 20  # the sample's limits
 JPEGS, FEW = (".jpg", ".jpeg"), 32  # JPEGs have 8 bits: this many are sampled where there are no others
+SPARE = 1.01  # fractions may exceed a round value so much, and are white then
+# Raw modes of two bytes a value -> that by which Pillow reads the other byte, of which it keeps the upper one.
 OTHER_BYTE = {
-    "RGB;16B": "RGB;16L",
-    "RGBA;16B": "RGBA;16L",
     "LA;16B": "RGBA",
-}  # raw modes by which Pillow reads the low bytes
+    **{f"{mode};16B": f"{mode};16L" for mode in ("RGB", "RGBA", "RGBX", "CMYK")},
+    **{f"{mode};16L": f"{mode};16B" for mode in ("RGB", "RGBA", "RGBX", "CMYK")},
+    **{f"{mode};16N": f"{mode};16{'B' if np.little_endian else 'L'}" for mode in ("RGB", "RGBA", "RGBX", "CMYK")},
+}
 
 
-def scaled(values: np.ndarray, white: int) -> np.ndarray:
-    """Values from 0 to `white` as uint8, rounded; larger ones are white."""
+@dataclass(frozen=True)
+class Depth:
+    """What a sample of images showed of their values.
+
+    Args:
+        white: the value of white in images of more than 8 bits a channel, or the values of black and white.
+        note: on `white`, where it is not that of 16 bits.
+        several: a note on files of several images, of which the first is used.
+    """
+
+    white: White = WHITE
+    note: str | None = None
+    several: str | None = None
+
+
+@dataclass(frozen=True)
+class _Values:
+    """The values of one image: the least and the largest, of those that are finite; its number of frames."""
+
+    low: float = 0
+    high: float = 0
+    deep: bool = False
+    fractions: bool = False
+    frames: int = 1
+
+
+def is_white(value: Any) -> bool:
+    """Whether a value of a card can be that of `White`."""
+    if isinstance(value, tuple | list):
+        numbers = len(value) == 2 and all(isinstance(v, int | float) and math.isfinite(v) for v in value)
+        return numbers and value[0] < value[1]
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**32
+
+
+def as_white(value: Any) -> White:
+    """The value of white as a card has it.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not is_white(value):
+        raise ValueError(f"white: {value!r}")
+    return (float(value[0]), float(value[1])) if isinstance(value, tuple | list) else value
+
+
+def scaled(values: np.ndarray, white: White) -> np.ndarray:
+    """Values from black (0) to `white` as uint8, rounded; larger ones are white, smaller ones and those that are no number black."""
+    if isinstance(white, tuple):
+        black, top = white
+        unit = (np.nan_to_num(values.astype(np.float64), nan=black, posinf=top, neginf=black) - black) / (top - black)
+        return np.asarray(np.floor(np.clip(unit, 0, 1) * 255 + 0.5), np.uint8)
     wide = np.clip(values.astype(np.int64), 0, white)
     return np.asarray((wide * 255 + white // 2) // white, np.uint8)
 
@@ -45,8 +104,13 @@ def raw_mode(image: Image.Image) -> str:
     return first if isinstance(first, str) else ""
 
 
+def is_deep(image: Image.Image) -> bool:
+    """Whether an image of Pillow's has more than 8 bits a channel, all of which Pillow keeps."""
+    return image.mode == "F" or image.mode.startswith("I")
+
+
 def deep_colour(data: bytes, image: Image.Image, mode: str) -> np.ndarray | None:
-    """All 16 bits of a colour PNG, of which Pillow keeps the upper 8.
+    """All 16 bits of a colour image, of which Pillow keeps the upper 8.
 
     Args:
         data: the file.
@@ -56,40 +120,65 @@ def deep_colour(data: bytes, image: Image.Image, mode: str) -> np.ndarray | None
     Returns:
         (H, W, C) int64 without transparency; None if it is another kind of image.
     """
-    if image.format != "PNG" or mode not in OTHER_BYTE:
+    if image.format == "PPM":
+        return _netpbm_colour(data, image)
+    if image.format not in ("PNG", "TIFF") or mode not in OTHER_BYTE:
         return None
-    again = Image.open(io.BytesIO(data), formats=("PNG",))
-    again.tile = [tile._replace(args=OTHER_BYTE[mode]) for tile in again.tile]
+    again = Image.open(io.BytesIO(data), formats=(image.format,))
+    again.tile = [tile._replace(args=_other(tile.args, mode)) for tile in again.tile]
     again.load()
     low = np.asarray(again).astype(np.int64)
     if mode == "LA;16B":  # read as four bytes: both of grey, both of transparency
         return np.repeat((low[..., :1] << 8) | low[..., 1:2], 3, axis=2)
-    return (np.asarray(image).astype(np.int64)[..., :3] << 8) | low[..., :3]
+    colours = 4 if image.mode == "CMYK" else 3
+    return (np.asarray(image).astype(np.int64)[..., :colours] << 8) | low[..., :colours]
 
 
-def largest_value(data: bytes) -> int | None:
-    """The largest value of an image of more than 8 bits a channel; None where it has 8, or cannot be read."""
+def _other(arguments: Any, mode: str) -> Any:
+    return OTHER_BYTE[mode] if isinstance(arguments, str) else (OTHER_BYTE[mode], *arguments[1:])
+
+
+def _netpbm_colour(data: bytes, image: Image.Image) -> np.ndarray | None:
+    """The values of a binary PPM of more than 8 bits, scaled to 16 by the largest value that its header says."""
+    tile: Any = Image.open(io.BytesIO(data), formats=("PPM",)).tile[0]
+    most = int(tile.args[1]) if tile.codec_name == "ppm" else 255
+    if image.mode != "RGB" or most <= 255:
+        return None
+    values = np.frombuffer(data, ">u2", image.width * image.height * 3, tile.offset).astype(np.int64)
+    return ((values * WHITE + most // 2) // most).reshape(image.height, image.width, 3)
+
+
+def _values(file: ImageFile, max_pixels: int) -> _Values | None:
+    """The values of an image; None where it cannot be read, which is reported when it is used."""
     try:
-        image = Image.open(io.BytesIO(data), formats=("PNG",))  # of the formats that are read the only one with more
-        if image.width * image.height > MOST_PIXELS:  # `decode` refuses it
-            return None
-        mode = raw_mode(image)
-        if not image.mode.startswith("I") and mode not in OTHER_BYTE:
-            return None
+        data = file.read()
+        image = opened(data, file.name, max_pixels)
+        count, mode = frames(opened(data, file.name, max_pixels)), raw_mode(image)  # counting moves on to another page
+        if not is_deep(image) and mode not in OTHER_BYTE and image.format != "PPM":
+            return _Values(frames=count)
         image.load()
-        values = np.asarray(image) if image.mode.startswith("I") else deep_colour(data, image, mode)
-        return None if values is None else max(0, int(values.max()))
+        values = np.asarray(image) if is_deep(image) else deep_colour(data, image, mode)
+        if values is None:
+            return _Values(frames=count)
+        fractions = image.mode == "F"
+        kept = values[np.isfinite(values)] if fractions else values
+        low, high = (float(kept.min()), float(kept.max())) if kept.size else (0.0, 0.0)
+        return _Values(low, high, True, fractions, count)
     except MemoryError:
         raise
     except Exception:  # decoders raise anything; a damaged image is reported when it is used
         return None
 
 
-def find_white(files: Sequence[ImageFile]) -> tuple[int, str | None]:
-    """Find the value that is white in image files, from a sample of them: the largest value that the bits in use can hold.
+def look_at(files: Sequence[ImageFile], max_pixels: int = MAX_PIXELS) -> Depth:
+    """Find the value that is white in image files, from a sample of them: the largest that the bits in use can hold.
 
-    Returns:
-        The value, 65,535 where nothing else is found; and a note about it where it differs from that.
+    Args:
+        files: the training images.
+        max_pixels: the largest size that is opened.
+
+    Raises:
+        DataError: the images are of whole numbers and of fractions in different ranges.
     """
     others = [file for file in files if not file.name.lower().endswith(JPEGS)]
     looked = others or list(files)
@@ -97,18 +186,49 @@ def find_white(files: Sequence[ImageFile]) -> tuple[int, str | None]:
     count = min(IMAGES if others else FEW, max(FEW, BYTES // size))
     chosen = [looked[i] for i in by_content(looked)[:count]]
     with Readers(2) as pool:
-        found = [value for value in pool.map(_largest, chosen) if value is not None]
-    most = max(found, default=0)
-    bits = most.bit_length()
-    if most == 0 or bits == 16:
-        return WHITE, None
-    white = 2**bits - 1
-    stored = "16-bit" if bits < 16 else "32-bit"
-    return white, f"note: {stored} images that use {bits} bits (largest value {most:,}): scaled by {white:,}"
+        found = [each for each in pool.map(_values, chosen, [max_pixels] * len(chosen)) if each is not None]
+    more = sum(each.frames > 1 for each in found)
+    several = (
+        f"note: {more} of the {len(found)} files looked at hold several images, pages or frames: the first is used"
+        if more
+        else None
+    )
+    white, note = _white([each for each in found if each.deep])
+    return Depth(white, note, several)
 
 
-def _largest(file: ImageFile) -> int | None:
-    try:
-        return largest_value(file.read())
-    except DataError:
-        return None
+def find_white(files: Sequence[ImageFile]) -> tuple[White, str | None]:
+    """Find the value that is white in image files, and a note where it is not 65,535; see `look_at`."""
+    found = look_at(files)
+    return found.white, found.note
+
+
+def _white(found: list[_Values]) -> tuple[White, str | None]:
+    low, high = min((each.low for each in found), default=0), max((each.high for each in found), default=0)
+    fractions = [each for each in found if each.fractions]
+    if low >= 0 and not fractions:
+        bits = int(high).bit_length()
+        if bits in (0, 16):
+            return WHITE, None
+        stored = "16-bit" if bits < 16 else "32-bit"
+        white = 2**bits - 1
+        return white, f"note: {stored} images that use {bits} bits (largest value {int(high):,}): scaled by {white:,}"
+    if (low, high) == (0, 0):
+        return ANY, None
+    black, top = -_round_up(-low) if low < 0 else 0.0, _round_up(high) if high > 0 else 0.0
+    whole = [each for each in found if not each.fractions]
+    if fractions and whole and _round_up(max(e.high for e in whole)) != _round_up(max(e.high for e in fractions)):
+        most = max(each.high for each in whole), max(each.high for each in fractions)
+        what = f"images of whole numbers up to {most[0]:,.0f} and of fractions up to {most[1]:,.6g} in one data set"
+        raise DataError(what, "save all of them with values of one range")
+    kind = "images of fractions" if fractions else "images of signed values"
+    range_ = f"from {low:,.6g} to {high:,.6g}"
+    return (black, top), f"note: {kind} ({range_}): {black:,.6g} is black and {top:,.6g} white"
+
+
+def _round_up(value: float) -> float:
+    """The next round value: of 2 and more the largest that so many bits can hold, below that a power of two."""
+    least = value / SPARE
+    if least > 1:
+        return float(2 ** math.ceil(least).bit_length() - 1)
+    return 2.0 ** math.ceil(math.log2(least)) if least > 0 else 0.0

@@ -9,12 +9,16 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from podium.data.archives import ARCHIVES, list_archive
+from podium.data.archives import ARCHIVES
+from podium.data.formats import HEAD, READ
 from podium.data.image_file import SPECIAL, ImageFile
-from podium.data.layout import FOLDER, Left, Listing, arrange
-from podium.data.names import EXTENSIONS, UNREAD, hidden, hidden_image, show, suffix
+from podium.data.layout import FOLDER, Left
+from podium.data.names import EXTENSIONS, hidden, hidden_image, show, suffix
+from podium.data.unread import kind_of_file, without_companions
 from podium.errors import DataError
 from podium.natural import natural
+
+MISSING = Left("other", "a link to nothing")
 
 
 def find_archive(folder: Path) -> Path | None:
@@ -29,16 +33,6 @@ def find_archive(folder: Path) -> Path | None:
     return None
 
 
-def list_path(path: Path) -> Listing:
-    """List the images of a folder or an archive.
-
-    Raises:
-        DataError: an archive cannot be read, or holds something hostile.
-    """
-    archive = find_archive(path) if path.is_dir() else path
-    return arrange(walk(path), show(path)) if archive is None else list_archive(archive)
-
-
 def images_below(folder: Path) -> list[Path]:
     """Find the image files in a folder and its sub-folders, in natural order, including formats that Podium does not read.
 
@@ -46,14 +40,14 @@ def images_below(folder: Path) -> list[Path]:
         DataError: there is none, or a folder may not be read.
     """
     found = []
-    for path, file in walk(folder):
+    for path, file in without_companions(walk(folder)):
         if isinstance(file, ImageFile) or file.kind == "unread":
             found.append(path)
         elif file.kind == "denied":
             raise DataError(f"{show(folder / path)}: cannot be read ({file.why})", "check its permissions")
     if not found:
-        kinds = ", ".join(sorted(EXTENSIONS))
-        raise DataError(f"{show(folder)}: a folder without an image", f"images are files that end with {kinds}")
+        kinds = ", ".join(each.name for each in READ)
+        raise DataError(f"{show(folder)}: a folder without an image", f"images are files of {kinds}")
     return [folder / path for path in sorted(found, key=lambda path: natural(str(path)))]
 
 
@@ -75,14 +69,14 @@ def walk(root: Path) -> Iterator[tuple[PurePosixPath, ImageFile | Left]]:
         if below.parts:
             yield below, FOLDER
         for name in names:
-            file = _entry(folder / name)
+            file = describe(folder / name)
             if file == FOLDER:
                 waiting.append((folder / name, below / name, (*above, own)))
             elif file is not None:
                 yield below / name, file
 
 
-def _entry(path: Path) -> ImageFile | Left | None:
+def describe(path: Path) -> ImageFile | Left | None:
     """Describe one entry of a folder; None for files of the system."""
     if hidden(path.name):
         return Left("other", "hidden: its name begins with a dot") if hidden_image(path.name) else None
@@ -90,13 +84,11 @@ def _entry(path: Path) -> ImageFile | Left | None:
         info = path.stat()
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ELOOP):
-            return Left("other", "a link to nothing")
+            return MISSING
         return Left("denied", error.strerror or str(error))
-    ending = suffix(path.name)
     if stat.S_ISDIR(info.st_mode):
         return FOLDER
     if not stat.S_ISREG(info.st_mode):
         return Left("other", f"{SPECIAL.get(stat.S_IFMT(info.st_mode), 'no file')}, not a file")
-    if ending in EXTENSIONS:
-        return ImageFile(path, show(path), 0, info.st_size, info.st_mtime_ns)
-    return Left("unread", UNREAD[ending]) if ending in UNREAD else Left("other", "not an image by its name")
+    file = ImageFile(path, show(path), 0, info.st_size, info.st_mtime_ns)
+    return kind_of_file(path.name, lambda: file.head(HEAD)) or file

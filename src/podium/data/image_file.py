@@ -63,6 +63,16 @@ class ImageFile:
             raise DataError(f"{name}: {kind}, not a file", "give image files")
         return cls(path, name, 0, stat.st_size, stat.st_mtime_ns)
 
+    def head(self, count: int) -> bytes:
+        """Read the first bytes, at most `count`; empty where they cannot be read, which `read` reports later."""
+        if self.content is not None:
+            return self.content[:count]
+        try:
+            with open(self.path, "rb", opener=_open_without_waiting) as file:
+                return read_at(file, min(count, self.size), self.offset)
+        except OSError:
+            return b""
+
     def read(self) -> bytes:
         """Read the image's bytes.
 

@@ -7,7 +7,6 @@ take a faster path where a source has one.
 
 from __future__ import annotations
 
-import io
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -17,11 +16,12 @@ from typing import Self
 import numpy as np
 from PIL import Image
 
-from podium.data.decode import FORMATS, decode, decode_pixels
-from podium.data.depth import WHITE
+from podium.data.decode import decode, decode_pixels
+from podium.data.depth import WHITE, White
 from podium.data.identity import file_keys, pixel_keys
 from podium.data.image_file import ImageFile
 from podium.data.names import show
+from podium.data.opening import MAX_PIXELS, opened
 from podium.data.sampling import by_content
 
 HEADERS = 256  # files at most, evenly apart, whose headers tell how large the images are
@@ -37,11 +37,13 @@ class ImageSource(ABC):
         pixels: (N, H, W, C) uint8, where the images are one array in memory; else None.
         files: N files, where each image is the bytes of one; else None.
         flat: (bytes,) uint8, where the RGB pixels of every image lie in one memory map, at `places`; else None.
+        max_pixels: the largest width times height of an image that is opened.
     """
 
     pixels: np.ndarray | None = None
     files: tuple[ImageFile, ...] | None = None
     flat: np.ndarray | None = None
+    max_pixels: int = MAX_PIXELS
 
     @abstractmethod
     def __len__(self) -> int:
@@ -81,7 +83,7 @@ class ImageSource(ABC):
     def select(self, rows: np.ndarray) -> Self:
         """The images of these numbers, (M,) int64, in this order."""
 
-    def scaled(self, white: int) -> Self:
+    def scaled(self, white: White) -> Self:
         """The same images, where `white` is the value of white in those of more than 8 bits a channel."""
         return self
 
@@ -168,33 +170,34 @@ class FileImages(ImageSource):
 
     Args:
         files: one for each image.
-        white: the value that is white in images of more than 8 bits a channel.
+        white: the value that is white in images of more than 8 bits a channel, or those that are black and white.
+        max_pixels: the largest width times height of an image that is opened.
     """
 
     files: tuple[ImageFile, ...]
 
-    def __init__(self, files: Iterable[ImageFile], white: int = WHITE) -> None:
-        self.files, self.white = tuple(files), white
+    def __init__(self, files: Iterable[ImageFile], white: White = WHITE, max_pixels: int = MAX_PIXELS) -> None:
+        self.files, self.white, self.max_pixels = tuple(files), white, max_pixels
 
     def __len__(self) -> int:
         return len(self.files)
 
     def image(self, index: int, channels: int) -> Image.Image:  # noqa: D102
         file = self.files[index]
-        return decode(file.read(), file.name, channels, white=self.white)
+        return decode(file.read(), file.name, channels, None, self.white, self.max_pixels)
 
     def array(self, index: int, channels: int, shrink: Shrink | None = None) -> np.ndarray:  # noqa: D102
         file = self.files[index]
-        return decode_pixels(file.read(), file.name, channels, shrink, self.white)
+        return decode_pixels(file.read(), file.name, channels, shrink, self.white, self.max_pixels)
 
     def name(self, index: int) -> str:  # noqa: D102
         return self.files[index].name
 
     def select(self, rows: np.ndarray) -> Self:  # noqa: D102
-        return type(self)((self.files[row] for row in rows), self.white)
+        return type(self)((self.files[row] for row in rows), self.white, self.max_pixels)
 
-    def scaled(self, white: int) -> Self:  # noqa: D102
-        return self if white == self.white else type(self)(self.files, white)
+    def scaled(self, white: White) -> Self:  # noqa: D102
+        return self if white == self.white else type(self)(self.files, white, self.max_pixels)
 
     def contents(self, progress: Progress | None = None) -> np.ndarray:  # noqa: D102
         return file_keys(self.files, progress)
@@ -217,7 +220,7 @@ class FileImages(ImageSource):
     def longest_side(self, limit: int) -> int:  # noqa: D102
         longest, count = 0, len(self.files)
         for row in np.unique(np.linspace(0, count - 1, min(HEADERS, count)).astype(int)):
-            longest = max(longest, _side(self.files[row]))
+            longest = max(longest, _side(self.files[row], self.max_pixels))
             if longest > limit:
                 break
         return longest
@@ -229,11 +232,10 @@ def as_image(pixels: np.ndarray, channels: int) -> Image.Image:
     return image.convert("L" if channels == 1 else "RGB")
 
 
-def _side(file: ImageFile) -> int:
+def _side(file: ImageFile, max_pixels: int) -> int:
     """The longer side of an image, by its header; 0 where the header cannot be read, which decoding reports later."""
     try:
-        with Image.open(io.BytesIO(file.read()), formats=FORMATS) as image:
-            return max(image.size)
+        return max(opened(file.read(), file.name, max_pixels).size)
     except MemoryError:
         raise
     except Exception:  # a damaged header can raise anything

@@ -52,7 +52,9 @@ class Listing:
         strays: (name, reason) of entries that are not an image in a class folder.
         unread: (name, format) of images of formats that Podium does not read.
         denied: (name, reason) of files and folders that may not be read.
+        faults: (place, reason) of rows of a table that cannot be used, such as ("labels.csv, line 3", "no image 'a.jpg'").
         nested: class -> its path below the data and its sub-folders, for classes that have several.
+        labels_in: what has the labels: "folders", "rows" of a table, or file "names".
         problem: what prevents it from being one data set, and what to do about it.
         notes: what a person should know about it, one line each.
     """
@@ -61,7 +63,9 @@ class Listing:
     strays: list[tuple[str, str]] = field(default_factory=list)
     unread: list[tuple[str, str]] = field(default_factory=list)
     denied: list[tuple[str, str]] = field(default_factory=list)
+    faults: list[tuple[str, str]] = field(default_factory=list)
     nested: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
+    labels_in: str = "folders"
     problem: tuple[str, str] | None = None
     notes: list[str] = field(default_factory=list)
 

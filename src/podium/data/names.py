@@ -7,18 +7,11 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".png", ".webp", ".bmp", ".gif"})
-UNREAD = {  # endings of images that are not read, and their formats
-    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
-    **dict.fromkeys((".heic", ".heif"), "HEIC"),
-    ".avif": "AVIF",
-    ".jxl": "JPEG XL",
-    **dict.fromkeys((".jp2", ".j2k", ".jpx", ".jpf"), "JPEG 2000"),
-    **dict.fromkeys((".ppm", ".pgm", ".pbm", ".pnm"), "Netpbm"),
-    **dict.fromkeys((".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"), "camera raw"),
-    **{f".{name.lower()}": name for name in ("PSD", "SVG", "TGA", "ICO", "EXR", "HDR", "PCX", "EPS")},
-    ".dcm": "DICOM",
-}
+from podium.data.formats import ENDINGS, READ
+
+# Endings of images, some of which need a package to be read; and of what has no reader, with its format.
+EXTENSIONS = frozenset(ending for each in READ for ending in each.endings)
+UNREAD = {ending: name for ending, name in ENDINGS.items() if ending not in EXTENSIONS}
 SYSTEM = frozenset({"__MACOSX", "Thumbs.db", "ehthumbs.db", "desktop.ini", "@eaDir", "$RECYCLE.BIN", "lost+found"})
 SPLIT_NAMES = {
     "train": "train",

@@ -26,7 +26,7 @@ from PIL import Image
 
 from podium import __version__
 from podium.data.dataset import Dataset, Split
-from podium.data.depth import WHITE
+from podium.data.depth import WHITE, White, as_white
 from podium.data.identity import content_key
 from podium.data.images import ImageSource, Progress, Shrink, as_image
 from podium.data.names import show
@@ -182,7 +182,7 @@ def write_pack(data: Dataset, out: Path, side: int = 256, progress: Progress | N
     return card
 
 
-def _prepared(data: Dataset, side: int, white: int) -> Iterator[tuple[np.ndarray, int]]:
+def _prepared(data: Dataset, side: int, white: White) -> Iterator[tuple[np.ndarray, int]]:
     """Yield the pixels and label of every image, split by split; threads decode ahead."""
 
     def prepare(split: Split, index: int) -> np.ndarray:
@@ -249,7 +249,7 @@ def read_pack(path: Path) -> Dataset:
             source=str(path),
             skipped=tuple((name, why) for name, why in card["skipped"]),
             notes=notes,
-            white=int(card.get("white", WHITE)),
+            white=as_white(card.get("white", WHITE)),
         )
     except OSError as error:
         raise DataError(f"{show(error.filename or path)}: cannot be read ({error.strerror})", PACK_AGAIN) from None

@@ -118,10 +118,12 @@ def with_roles(data: Dataset, val: float | None, seed: int, record: Record | Non
     if "train" not in data.splits:
         where, held = show(data.source or data.name), " and ".join(data.splits)
         what = f"{where}: only {held} images, and none to train on"
-        raise DataError(what, f"put training images into {where}/train; {held} images alone are for `podium eval`")
+        place = "into its table" if Path(data.source).is_file() else f"into {where}/train"
+        raise DataError(what, f"put training images {place}; {held} images alone are for `podium eval`")
     if len(data.classes) < 2:
         what = f"{show(data.source or data.name)}: one class only ({data.classes[0]} {len(data.splits['train'])})"
-        raise DataError(what, f"a classifier needs two classes at least; {LAYOUT}")
+        layout = "" if Path(data.source).is_file() else f"; {LAYOUT}"
+        raise DataError(what, f"a classifier needs two classes at least{layout}")
     given = "val" in data.splits or "test" in data.splits
     share = val if val is not None else (0.0 if given else HELD_OUT)
     if val and "val" in data.splits:

@@ -32,8 +32,10 @@ import numpy as np
 
 from podium import __version__
 from podium.data.dataset import Dataset
-from podium.data.decode import decode, format_of
+from podium.data.decode import decode
+from podium.data.depth import ANY
 from podium.data.foreign_shards import begins_as_shard, foreign_shards, read_headers
+from podium.data.formats import FORMATS, HEAD, recognised
 from podium.data.identity import content_key
 from podium.data.image_file import ImageFile
 from podium.data.layout import Listing
@@ -65,6 +67,10 @@ class Member(ImageFile):
     crc: int = 0
     checked: np.ndarray | None = None
     row: int = 0
+
+    def head(self, count: int) -> bytes:
+        """Nothing: a member's name ends as its content is, and reading a part of one may cost a request."""
+        return b""
 
     def read(self) -> bytes:
         """Read the image's bytes, and compare them with their checksum the first time.
@@ -190,8 +196,9 @@ def _shuffled(data: Dataset, name: str) -> Iterator[tuple[bytes, str, int]]:
 
     def read(index: int) -> tuple[bytes, str, int]:
         content = files[index].read()
-        decode(content, files[index].name, 3)
-        ending = format_of(content).lower().replace("jpeg", "jpg")
+        decode(content, files[index].name, 3, white=ANY, max_pixels=data.max_pixels)
+        kind = FORMATS.get(recognised(content[:HEAD]))
+        ending = kind.endings[0][1:] if kind is not None else files[index].name.rpartition(".")[2].lower()
         return content, ending, int(split.labels[index])
 
     with Readers(2) as pool:

@@ -42,7 +42,8 @@ def as_html(data: Dataset) -> str:
 
 def _examples(data: Dataset) -> list[tuple[Image.Image, str]]:
     """Some images with the names of their classes, each class once before any a second time."""
-    split, examples = next(iter(data.splits.values())), list[tuple["Image.Image", str]]()
+    split = next(iter(data.splits.values())).scaled(data.depth[0])
+    examples = list[tuple["Image.Image", str]]()
     seen: dict[int, int] = {}
     turns = []
     for index, label in enumerate(split.labels.tolist()):

@@ -1,11 +1,13 @@
-"""Reading a data set by its name or path: a named set, a folder, an archive, a pack or shards."""
+"""Reading a data set by its name or path: a named set, a folder, an archive, a table, a pack or shards."""
 
 from __future__ import annotations
 
 import os
+import stat
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -13,17 +15,25 @@ from podium.calls import public
 from podium.data import arrays
 from podium.data.archives import ARCHIVES, is_archive
 from podium.data.dataset import SPLITS, Dataset, Split
-from podium.data.decode import FORMATS, RESIZES, decode
-from podium.data.folders import find_archive, list_path
-from podium.data.image_file import ImageFile
+from podium.data.decode import RESIZES, decode
+from podium.data.depth import ANY
+from podium.data.folders import find_archive
+from podium.data.formats import VIDEO, counted, fixes
+from podium.data.found import nearest_layout
+from podium.data.image_file import SPECIAL, ImageFile
 from podium.data.images import ArrayImages, FileImages, Progress
+from podium.data.labelled import list_labelled
 from podium.data.layout import LAYOUT, OUTSIDE, Listing, not_utf8
-from podium.data.names import look_alike, look_alikes, show
+from podium.data.names import hidden, look_alike, look_alikes, show, suffix
+from podium.data.opening import MAX_PIXELS
 from podium.data.pack import is_pack, read_pack
 from podium.data.readers import Readers
+from podium.data.reading import FOUND, Reading, ReadingFields, from_keywords
 from podium.data.roles import described, with_roles
 from podium.data.shards import is_shards, list_shards
-from podium.errors import DataError, UsageError, closest
+from podium.data.table_files import TABLES, is_table
+from podium.data.unread import without_unread
+from podium.errors import DataError, ImageError, UsageError, closest
 
 NAMED = {
     "mnist": "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte",
@@ -32,7 +42,13 @@ NAMED = {
     "cifar100": "train, test, meta",
 }
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+ALIKE = {  # what has the labels -> how to mend classes that one split does not have, and classes that look alike
+    "folders": ("rename the folders alike in every split", "put their images into one folder"),
+    "rows": ("write the labels alike in every split", "write their labels alike in every row"),
+    "names": ("rename the files alike in every split", "rename their files alike"),
+}
 PHOTO_SIZE, PHOTO_CROP = 224, 0.875
+LIKE = 0.7  # how alike two names are, from 0 to 1, for one to be suggested
 TOLERATED = 0.01  # the largest share of unreadable images that on_bad="skip" leaves out; one image is always tolerated
 
 
@@ -45,14 +61,16 @@ def load_data(
     resize: str = "crop",
     on_bad: str = "error",
     channels: int | None = None,
+    max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
+    **reading: Unpack[ReadingFields],
 ) -> Dataset:
     """Read a data set, and hold out validation images where it has none.
 
     Args:
         source: "digits"; "mnist", "fashion-mnist", "cifar10" or "cifar100", searched for here and in $PODIUM_DATA; a folder or
-            archive of class folders, with or without train, val and test; a folder of IDX files or of CIFAR's batches; a pack;
-            shards, in a folder or at a URL that fsspec knows.
+            archive of class folders, with or without train, val and test; a table of image paths and labels, or a folder that
+            holds one; a folder of IDX files or of CIFAR's batches; a pack; shards, in a folder or at a URL that fsspec knows.
         val: the fraction of the training images to hold out, stratified; None: a fifth where the set has no other images to
             evaluate on, else none.
         seed: decides which images are held out.
@@ -60,7 +78,10 @@ def load_data(
         on_bad: "error": an unreadable image is an error when it is read; "skip": all images are decoded once now, and
             unreadable ones are left out and listed.
         channels: 1 or 3; None: the set's own.
+        max_pixels: the largest width times height of an image that is opened; a larger one is unreadable.
         progress: called with (files read, files to read) while image files are read for the first time, to find exact copies.
+        reading: image_column=, label_column= and split_column=, the columns of a table where they are not found by themselves;
+            class_from=, a regular expression whose group is the class in the path of each image.
 
     Returns:
         The data set.
@@ -70,7 +91,9 @@ def load_data(
     """
     if val is not None and not 0 <= val < 1:
         raise UsageError(f"val: {val}", "give a fraction from 0 to 1, such as 0.2")
-    stored = load_stored(source, resize=resize, on_bad=on_bad, channels=channels, progress=progress)
+    known = ["source", "val", "seed", "resize", "on_bad", "channels", "max_pixels", "progress"]
+    how: dict[str, Any] = {"resize": resize, "on_bad": on_bad, "channels": channels, "max_pixels": max_pixels}
+    stored = load_stored(source, progress=progress, reading=from_keywords("load_data", reading, known), **how)
     return described(with_roles(stored, val, seed))
 
 
@@ -80,14 +103,16 @@ def load_stored(
     resize: str = "crop",
     on_bad: str = "error",
     channels: int | None = None,
+    max_pixels: int = MAX_PIXELS,
     progress: Progress | None = None,
+    reading: Reading = FOUND,
 ) -> Dataset:
     """Read a data set with the splits it was given, and the keys of its images; takes the arguments of `load_data`."""
     if channels not in (None, 1, 3):
         raise UsageError(f"channels: {channels}", "give 1 or 3")
     if resize not in RESIZES:
         raise UsageError(f"resize: {resize!r}", f"give {' or '.join(RESIZES)}")
-    data = read(source, on_bad)
+    data = read(source, on_bad, max_pixels, reading)
     for split in data.splits.values():
         split.contents(progress)  # of the stored images, before their channels change
     if channels is not None and channels != data.channels:
@@ -95,27 +120,44 @@ def load_stored(
     return replace(data, resize=resize)
 
 
-def read(source: str | Path, on_bad: str = "error") -> Dataset:
+def read(source: str | Path, on_bad: str = "error", max_pixels: int = MAX_PIXELS, reading: Reading = FOUND) -> Dataset:
     """Read a data set with the splits it was given; takes the arguments of `load_data`."""
     if on_bad not in ("error", "skip"):
         raise UsageError(f"on_bad: {on_bad!r}", "give error or skip")
-    data = read_stored(source)
+    data = read_stored(source, reading)
     if data is None:
-        data = _photos(source, on_bad)
+        data = _photos(source, on_bad, max_pixels, reading)
     return _without_bad(data) if on_bad == "skip" else data
 
 
-def read_stored(source: str | Path) -> Dataset | None:
-    """Read a set whose images are pixels already, as arrays or a pack; None where they are files."""
+def read_stored(source: str | Path, reading: Reading = FOUND) -> Dataset | None:
+    """Read a set whose images are pixels already, as arrays or a pack; None where they are files.
+
+    Raises:
+        UsageError: `reading` says where labels stand, and the set has them with its pixels.
+    """
     if is_shards(source):
         return None
     data = read_arrays(str(source))
-    return read_pack(path) if data is None and is_pack(path := locate(str(source))) else data
+    if data is None and is_pack(path := locate(str(source))):
+        data = read_pack(path)
+    if data is not None:
+        _refuse_reading(source, reading)
+    return data
 
 
-def listed(source: str | Path) -> Listing:
-    """List the image files of a folder, an archive or shards."""
-    return list_shards(source) if is_shards(source) else list_path(locate(str(source)))
+def listed(source: str | Path, reading: Reading = FOUND) -> Listing:
+    """List the image files of a folder, an archive, a table or shards; those that cannot be read here are apart, by content."""
+    if is_shards(source):
+        _refuse_reading(source, reading)
+        return without_unread(list_shards(source))
+    return without_unread(list_labelled(locate(str(source)), reading))
+
+
+def _refuse_reading(source: str | Path, reading: Reading) -> None:
+    for name, value in reading.given.items():
+        what = f"{name}: {value!r}, but {show(str(source))} has its labels with its images"
+        raise UsageError(what, f"leave {name} out")
 
 
 def read_arrays(source: str) -> Dataset | None:
@@ -123,9 +165,16 @@ def read_arrays(source: str) -> Dataset | None:
     if source == "digits" and not Path(source).exists():
         return arrays.load_digits()
     path = locate(source)
+    if kind := SPECIAL.get(stat.S_IFMT(path.stat().st_mode)):
+        raise DataError(f"{show(path)}: {kind}, not a file", f"give a folder or an archive ({', '.join(ARCHIVES)})")
     if path.is_file():
+        if is_table(path):
+            return None
+        if suffix(path.name) in (".xlsx", ".xls", ".ods"):
+            raise DataError(f"{show(path)}: a spreadsheet, which is not read", "save it as CSV, and give that")
         if not is_archive(path):
-            raise DataError(f"{show(path)}: neither a folder nor an archive ({', '.join(ARCHIVES)})", LAYOUT)
+            kinds = f"({', '.join(ARCHIVES)}) nor a table ({', '.join(TABLES)})"
+            raise DataError(f"{show(path)}: neither a folder nor an archive {kinds}", LAYOUT)
         return arrays.load_cifar_tar(path) if "cifar" in path.name.lower() and ".tar" in path.name.lower() else None
     for folder in (path, *sorted(p for p in _entries(path) if os.path.isdir(p))):
         if arrays.is_idx(folder):
@@ -165,13 +214,24 @@ def locate(source: str) -> Path:
             return Path(root) / source
         places = f"{Path.cwd() / source}" + (f" and {Path(root) / source}" if root else " ($PODIUM_DATA is not set)")
         raise DataError(f"{source}: not found; looked for {places}", f"put there {NAMED[source]} (plain, .gz or .xz)")
-    like = closest(source, ["digits", *NAMED])
+    like = closest(source, ["digits", *NAMED, *_beside(path)], cutoff=LIKE)
     fix = f"give a folder, an archive, or one of digits, {', '.join(NAMED)}" + (f"; {like}" if like else "")
     raise DataError(f"{show(source)}: no such data", fix)
 
 
-def _photos(source: str | Path, on_bad: str) -> Dataset:
-    listing, path = listed(source), Path(source)
+def _beside(path: Path) -> list[str]:
+    """The folders and archives in the folder in which a path was searched for, as a person would type them."""
+    try:
+        near = [entry for entry in path.parent.iterdir() if entry.is_dir() or entry.name.lower().endswith(ARCHIVES)]
+    except OSError:
+        return []
+    return [show(entry) for entry in near if not hidden(entry.name)]
+
+
+def _photos(source: str | Path, on_bad: str, max_pixels: int, reading: Reading) -> Dataset:
+    listing, path = listed(source, reading), Path(source)
+    if listing.faults and on_bad == "error":
+        raise _faulty_rows(listing, str(source))
     problem = explain(listing, str(source), on_bad)
     if problem:
         raise DataError(*problem)
@@ -181,9 +241,8 @@ def _photos(source: str | Path, on_bad: str) -> Dataset:
     for name in ("", *SPLITS):
         if name in listing.files:
             pairs = [(file, number[c]) for c, files in listing.files[name].items() for file in files]
-            splits[name or "train"] = Split(
-                np.array([label for _, label in pairs], np.int64), FileImages(file for file, _ in pairs)
-            )
+            images = FileImages((file for file, _ in pairs), max_pixels=max_pixels)
+            splits[name or "train"] = Split(np.array([label for _, label in pairs], np.int64), images)
     mean, std = IMAGENET
     return Dataset(
         show(path.name or str(path)),
@@ -196,7 +255,10 @@ def _photos(source: str | Path, on_bad: str) -> Dataset:
         std,
         crop_pct=PHOTO_CROP,
         source=str(source),
-        skipped=tuple((name, f"{name}: {kind}, which is not read") for name, kind in listing.unread),
+        skipped=(
+            *((name, f"{name}: {kind}, which cannot be read here") for name, kind in listing.unread),
+            *((name, f"{name}: {why}") for name, why in listing.faults),
+        ),
         notes=tuple(_notes(listing, splits, classes, str(source))),
     )
 
@@ -256,9 +318,8 @@ def explain(listing: Listing, path: Path | str, on_bad: str = "error") -> tuple[
         if packed and not roots:
             what = f"{where}: holds no images, but {len(packed)} archives ({', '.join(packed[:5])})"
             return what, "give one of them, or unpack them into one folder and give that"
-        return (
-            f"{where}: {roots} images, but none in a class folder" if roots else f"{where}: holds no images"
-        ), LAYOUT
+        what = f"{where}: {roots} images, but none in a class folder" if roots else f"{where}: holds no images"
+        return what, nearest_layout(Path(path))
     for name, mend in not_utf8(listing).items():
         return f"{where}: the name of class {show(name)} is not UTF-8, which no card or report can hold", mend
     listed = ", ".join(f"{show(name)} {count}" for name, count in list(counts.items())[:20])
@@ -271,10 +332,19 @@ def explain(listing: Listing, path: Path | str, on_bad: str = "error") -> tuple[
     return _odd_classes(listing, list(counts), where)
 
 
+def _faulty_rows(listing: Listing, source: str) -> ImageError:
+    """The error for rows of a table that cannot be used; verbs that have --on-bad add it to the fix."""
+    shown = "; ".join(f"{where}: {why}" for where, why in listing.faults[:3])
+    several = f"{len(listing.faults):,} images cannot be used" if len(listing.faults) > 1 else "1 image cannot be used"
+    more = f", and {len(listing.faults) - 3:,} more" if len(listing.faults) > 3 else ""
+    return ImageError(f"{show(source)}: {several} ({shown}{more})", "mend these entries, or take them out of the data")
+
+
 def _unread_formats(listing: Listing, where: str) -> tuple[str, str]:
-    formats = ", ".join(f"{count} {kind}" for kind, count in Counter(kind for _, kind in listing.unread).items())
-    what = f"{where}: {len(listing.unread)} images of formats that are not read ({formats}): {listing.unread[0][0]}"
-    return what, f"save them as one of {', '.join(FORMATS)}, or move them out of the data"
+    kinds = [kind for _, kind in listing.unread]
+    count = f"{len(kinds)} files" if VIDEO in kinds else f"{len(kinds)} images"
+    what = f"{where}: {count} of formats that cannot be read here ({counted(kinds)}): {listing.unread[0][0]}"
+    return what, fixes(dict.fromkeys(kinds))
 
 
 def _odd_classes(listing: Listing, known: list[str], where: str) -> tuple[str, str] | None:
@@ -287,10 +357,10 @@ def _odd_classes(listing: Listing, known: list[str], where: str) -> tuple[str, s
                 strange.append(f"{split}/{name!r}" + (f" (looks like train/{like!r})" if like else ""))
     if strange:
         what = f"{where}: classes that train does not have: {', '.join(strange[:10])}"
-        return what, "rename the folders alike in every split (mind case, spaces at the end, composed letters)"
+        return what, f"{ALIKE[listing.labels_in][0]} (mind case, spaces at the end, composed letters)"
     for one, other in look_alikes(listing.classes):
         what = f"{where}: the classes {one!r} and {other!r} differ in case, spaces or Unicode form only"
-        return what, "put their images into one folder if they are one class; else give them names that differ more"
+        return what, f"{ALIKE[listing.labels_in][1]} if they are one class; else give them names that differ more"
     return None
 
 
@@ -311,7 +381,7 @@ def _without_bad(data: Dataset) -> Dataset:
 
     def fault(file: ImageFile) -> str:
         try:
-            decode(file.read(), file.name, 3)
+            decode(file.read(), file.name, 3, white=ANY, max_pixels=data.max_pixels)
         except DataError as error:
             return error.what
         return ""

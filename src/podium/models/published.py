@@ -190,7 +190,14 @@ _PUBLISHED: dict[str, Published] = {
     **_of(ONE_224, TORCHVISION, resnext101_32x8d=(101, 20.688, 5.474)),
     **_of("CIFAR-10 test", "paper, Table 7", resnext29_8x64d=(29, 3.65, None), resnext29_16x64d=(29, 3.58, None)),
     # 2017
-    **_of(ONE_224, "paper, Table 6", mobilenet_v1=(28, 29.4, None)),
+    **_of(
+        ONE_224,
+        "paper, Table 6",
+        mobilenet_v1=(28, 29.4, None),
+        mobilenet_v1_075=(28, 31.6, None),
+        mobilenet_v1_050=(28, 36.3, None),
+        mobilenet_v1_025=(28, 49.4, None),
+    ),
     **_of("", UNPUBLISHED, seresnet18=(18, None, None), seresnet34=(34, None, None)),
     **_of(
         ONE_224,

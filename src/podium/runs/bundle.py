@@ -10,29 +10,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from podium.calls import public
 from podium.data.decode import Preprocessing
-from podium.errors import ModelFileError, NumericError, UsageError, no_answer
+from podium.errors import DataError, ModelFileError, NumericError
 from podium.files import json_text, not_finite, seal, shell_word, without_folders, write_together
+from podium.imagenet import CLASSES, class_names
 from podium.models.convnet import ConvNet
 from podium.models.registry import rebuild
+from podium.runs.answers import Rule
+from podium.runs.predictor import Predictor
 from podium.runs.recommended import run_of
 from podium.runs.tensors import safetensors_parts, sha256
 from podium.weights.download import official
-from podium.weights.load import import_weights, load_state, statistics
+from podium.weights.load import load_state, read_weights, statistics
+from podium.weights.official import pixels_of
 from podium.weights.peers import find_peer
+from podium.weights.records import LIBRARIES
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
 SEAL = "card_sha256"  # in a card: the digest of all else in it
 FORMAT = 1
+SPARE = 1000  # classes of a classifier that is drawn and then replaced
 # The classes of akamaster/pytorch_resnet_cifar10, in its order.
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
 @dataclass
-class Bundle:
+class Bundle(Predictor):
     """A network with the names of its classes and its preprocessing.
 
     Args:
@@ -50,42 +56,13 @@ class Bundle:
     folder: Path | None = None
 
     @torch.inference_mode()
-    @public
-    def predict(self, images: str | Path | Sequence[str | Path], top: int = 5) -> list[dict[str, Any]]:
-        """Return the most probable classes of image files.
-
-        Args:
-            images: one path or several.
-            top: how many classes of each; fewer where there are fewer.
-
-        Returns:
-            For each file {file, top: [{class, probability}]}, most probable first.
-
-        Raises:
-            DataError: a file that is missing or is not an image.
-            NumericError: the network's output for an image is not a number; names the image.
-            UsageError: the network takes neither 1 nor 3 channels.
-        """
-        from podium.data.image_file import ImageFile
-
-        if top < 1:
-            raise UsageError(f"top: {top}", "give at least 1")
-        paths = [images] if isinstance(images, str | Path) else list(images)
+    def logits_and_probabilities(self, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # noqa: D102
         p = self.preprocessing
-        p.check_channels()
         scale, offset = map(torch.from_numpy, p.scale_and_offset())
-        out = []
-        for path in paths:
-            pixels = p.pixels(ImageFile.of(Path(path)).read(), str(path))
-            x = (torch.tensor(pixels).float() * scale + offset).permute(2, 0, 1)[None]
-            x = x.to(next(self.model.parameters()).device)
-            logits = self.model(x).float()
-            if not torch.isfinite(logits).all():
-                raise no_answer(str(path))
-            best = logits.softmax(1)[0].cpu().topk(min(top, len(self.classes)))
-            ranked = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-            out.append({"file": str(path), "top": [{"class": self.classes[i], "probability": q} for i, q in ranked]})
-        return out
+        pixels = squares if p.channel_order == "rgb" else squares[..., ::-1]
+        x = (torch.tensor(np.ascontiguousarray(pixels)).float() * scale + offset).permute(0, 3, 1, 2)
+        logits = self.model(x.to(next(self.model.parameters()).device)).float()
+        return logits.cpu().numpy(), (logits / self.rule.temperature).softmax(1).cpu().numpy()
 
 
 def save(
@@ -153,6 +130,7 @@ def load(path: str | os.PathLike[str]) -> Bundle:
             raise ValueError(f"the network has {spec['num_classes']} classes, the names are {list(classes)}")
         if preprocessing.channels != spec["in_chans"]:
             raise ValueError(f"{preprocessing.channels} channels for a network of {spec['in_chans']}")
+        Rule.of_card(card, classes)
         net = rebuild(spec)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         what = f"{folder / CARD}: not a card of Podium ({type(error).__name__}: {error})"
@@ -172,24 +150,59 @@ def load(path: str | os.PathLike[str]) -> Bundle:
 
 
 def from_peer(
-    source: str, path: Path | None = None, num_classes: int | None = None, in_chans: int | None = None
+    source: str,
+    path: Path | None = None,
+    num_classes: int | None = None,
+    in_chans: int | None = None,
+    *,
+    classes: Sequence[str] | None = None,
+    ema: bool = False,
+    body: bool = False,
 ) -> Bundle:
     """Read another library's checkpoint as a bundle, with the preprocessing it was trained with.
 
     Args:
-        source: LIBRARY:NAME.
+        source: LIBRARY:NAME or LIBRARY:NAME.TAG.
         path: of the file; None: the official one, from the cache.
-        num_classes: as `podium.import_weights` takes it.
-        in_chans: as `podium.import_weights` takes it.
+        num_classes, in_chans, ema: as `podium.import_weights` takes them.
+        classes: the names of the classes, in the order of the logits; None: those on record for the source.
+        body: accept a file without a classifier; the bundle then has no classes, and a head that was drawn.
+
+    Raises:
+        DataError: there are more or fewer names than classes.
     """
-    peer = find_peer(source)
+    find_peer(source)  # refuses an unknown name before anything is downloaded
     path = path if path is not None else official(source)
-    net, notes = import_weights(source, path, num_classes=num_classes, in_chans=in_chans)
-    net.eval()
-    pixels, k = dict(peer.pixels), net.spec["num_classes"]
+    spare = len(classes) if classes is not None else SPARE if body else None
+    made = read_weights(source, path, num_classes=num_classes, in_chans=in_chans, ema=ema, spare=spare)
+    net, notes = made.net.eval(), list(made.notes)
+    (pixels, record, said), k = pixels_of(source, path), net.spec["num_classes"]
     if (channels := net.spec["in_chans"]) != len(pixels["mean"]):
         mean, std = statistics(pixels, channels)
         pixels |= {"mean": mean, "std": std, "channel_order": "rgb"}
-    classes = CIFAR10_CLASSES if source.startswith("akamaster:") and k == 10 else tuple(f"class {i}" for i in range(k))
+    if classes is not None and len(classes) != k:
+        what = f"classes: {len(classes)} names, but the classifier of {path} is for {k} classes"
+        raise DataError(what, f"give {k} names, or --num-classes {len(classes)} for a fresh classifier")
+    if body and made.drawn:
+        classes = ()
+    elif made.drawn:
+        notes.insert(0, made.drawn)
+    if classes is None and made.has_head:
+        classes = recorded_classes(source, k)
+        if classes is None:
+            unnamed = f"the file does not name its {k} classes: they are called class 0 to class {k - 1}"
+            notes.append(f"{unnamed}; podium import --classes names them")
+    classes = tuple(f"class {i}" for i in range(k)) if classes is None else tuple(classes)
     preprocessing = Preprocessing(net.spec["image_size"], channels, **pixels)
-    return Bundle(net, classes, preprocessing, {"origin": source, "file": path.name, "notes": notes})
+    card: dict[str, Any] = {"origin": source, "file": path.name, "notes": [*notes, *said]}
+    if record is not None:
+        card |= {"official": record.source, "licence": record.licence or "not stated by its source"}
+    return Bundle(net, classes, preprocessing, card)
+
+
+def recorded_classes(source: str, num_classes: int) -> tuple[str, ...] | None:
+    """The names of a source's own classes, in its order; None where they are not on record for so many classes."""
+    library = source.partition(":")[0]
+    if library in LIBRARIES and num_classes == CLASSES:
+        return class_names()
+    return CIFAR10_CLASSES if library == "akamaster" and num_classes == len(CIFAR10_CLASSES) else None

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from podium.data.reading import NAMES
 from podium.errors import UsageError
 from podium.settings import FIELDS, FLAG, Origins, Settings
 from podium.training.distributed.launch import started_together
@@ -106,6 +107,7 @@ def refuse_decided(merged: Origins, operation: str, loaded: Dataset | None = Non
             "on_bad": "error",
             "resize": loaded.resize,
             "channels": loaded.channels,
+            **dict.fromkeys(NAMES),
         }
         decided = decided | read
     s = merged.settings

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from podium.data.dataset import Dataset
+from podium.data.reading import NAMES, Reading, recorded
 from podium.data.roles import (
     HELD_OUT,
     Record,
@@ -68,7 +69,8 @@ def _in_roles(s: Settings, find: Callable[[Dataset], Record | None], progress: P
         find: from the data set as it is stored to the record of its images.
         progress: called with (files read, files to read) where files are read for the first time.
     """
-    stored = load_stored(s.data, resize=s.resize, on_bad=s.on_bad, channels=s.channels, progress=progress)
+    how: dict[str, Any] = {"resize": s.resize, "on_bad": s.on_bad, "channels": s.channels, "max_pixels": s.max_pixels}
+    stored = load_stored(s.data, **how, progress=progress, reading=Reading.of(vars(s)))
     return described(with_roles(stored, s.val, split_seed(s), find(stored)))
 
 
@@ -161,7 +163,11 @@ def known_to(model: Bundle, data: Dataset, decided: bool = False) -> Record | No
 
 
 def evaluated_on(
-    model: Bundle, data: str | Path | Dataset, seed: int | None = None, progress: Progress | None = None
+    model: Bundle,
+    data: str | Path | Dataset,
+    seed: int | None = None,
+    progress: Progress | None = None,
+    reading: Reading | None = None,
 ) -> Dataset:
     """Return a data set for the evaluation of a run or bundle, without the images that it was trained on.
 
@@ -170,12 +176,17 @@ def evaluated_on(
         data: a data set, its path or its name.
         seed: of the split of a run that has none on record.
         progress: called with (files read, files to read) while image files are read for the first time.
+        reading: where the labels stand; None: as for the run's training, where these are its data.
 
     Raises:
         UsageError: a seed is given, but the run has its split on record.
         DataError: it was trained on all of these data, or on images of them that are not on record.
     """
-    stored = data if isinstance(data, Dataset) else images_of(model, data, progress=progress)
+    if isinstance(data, Dataset):
+        stored = data
+    else:
+        how = reading if reading is not None else recorded(_settings_of(model.folder), data)
+        stored = images_of(model, data, progress=progress, reading=how)
     if seed is None:
         record = known_to(model, stored)
         split = for_evaluation(stored, record)
@@ -187,8 +198,13 @@ def evaluated_on(
         raise UsageError(f"split_seed: {seed}, but the run has its split on record", "leave --split-seed out")
     if set(stored.splits) != {"train"}:
         raise UsageError(f"split_seed: {seed}, but {stored.name} has splits of its own", "leave --split-seed out")
-    settings = read_file(model.folder / SETTINGS) if (model.folder / SETTINGS).is_file() else {}
+    settings = _settings_of(model.folder)
     return hold_out(stored, settings.get("val") or HELD_OUT, seed, together=False)
+
+
+def _settings_of(folder: Path | None) -> dict[str, Any]:
+    """The settings of a run; empty where a folder has none."""
+    return read_file(folder / SETTINGS) if folder is not None and (folder / SETTINGS).is_file() else {}
 
 
 def as_parent(merged: Origins, run: str | Path, data: Dataset | None) -> tuple[Settings, Dataset]:
@@ -202,7 +218,9 @@ def as_parent(merged: Origins, run: str | Path, data: Dataset | None) -> tuple[S
     s, model = merged.settings, read_source(str(run), "run").bundle
     if model.folder is not None and (model.folder / SETTINGS).is_file():
         before = {"split_seed": None, **read_file(model.folder / SETTINGS)}
-        s = s.replace(**{key: before[key] for key in ("val", "seed", "split_seed") if not merged.origin[key].asked})
+        before |= vars(recorded(before, s.data))
+        kept = ("val", "seed", "split_seed", *NAMES)
+        s = s.replace(**{key: before[key] for key in kept if not merged.origin[key].asked})
     if data is None:
         p = model.preprocessing
         s = s.replace(resize=p.resize, channels=s.channels or p.channels)

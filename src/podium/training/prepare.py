@@ -28,6 +28,7 @@ from podium.models.convnet import ConvNet
 from podium.models.forms import SMALL_UP_TO, form
 from podium.models.registry import architecture, build_model
 from podium.settings import Settings
+from podium.training.confidence import check_recall, how_to_have_both
 from podium.training.defaults import LARGEST_BATCH, default_rate, recipe_batch
 from podium.training.distributed.parallel import ALONE, Ranks
 from podium.training.distributed.sync_norm import synchronize
@@ -41,6 +42,7 @@ from podium.training.transfer.source import (
     adapted,
     check_same_pixels,
     frozen_parts,
+    head_notes,
     read_source,
     read_teacher,
 )
@@ -57,6 +59,7 @@ class _Start:
         preprocessing: of the weights or the teacher; None where the data decide it.
         teacher: None where there is none.
         parents: see `Plan`.
+        notes: on the weights that were read.
     """
 
     settings: Settings
@@ -64,6 +67,7 @@ class _Start:
     preprocessing: Preprocessing | None
     teacher: Teacher | None
     parents: dict[str, str]
+    notes: list[str]
 
 
 def prepare(
@@ -93,6 +97,7 @@ def prepare(
     start = _start(settings, data, net, device)
     s, net = start.settings, start.net
     evaluation_split, monitor = _evaluated_splits(s, data)
+    check_recall(s.recall, data.classes, monitor != evaluation_split, how_to_have_both(evaluation_split))
     cost = count_net(net)
     preprocessing = _preprocessing(start, data)
     _freeze_and_round(net, s)
@@ -123,7 +128,7 @@ def prepare(
         earlier=earlier,
         decided=decided,
     )
-    plan.notes = _notes(settings, plan)
+    plan.notes = [*start.notes, *_notes(settings, plan)]
     return plan
 
 
@@ -150,6 +155,7 @@ def _start(s: Settings, data: Dataset, net: ConvNet | None, device: torch.device
     if s.data and Path(s.data).exists():
         s = s.replace(data=str(Path(s.data).resolve()))
     parents: dict[str, str] = {}
+    notes: list[str] = []
     teacher = preprocessing = None
     if s.teacher is not None:
         teacher = read_teacher(s.teacher, data, device)
@@ -161,6 +167,7 @@ def _start(s: Settings, data: Dataset, net: ConvNet | None, device: torch.device
             raise UsageError(f"weights: {s.weights} and a network are given", "give one of the two")
         source = read_source(s.weights)
         net, preprocessing = adapted(source, s, data)
+        notes = head_notes(source, data)
         parents["parent"] = source.pinned
         s = s.replace(weights=source.pinned)
     elif net is not None:
@@ -174,7 +181,7 @@ def _start(s: Settings, data: Dataset, net: ConvNet | None, device: torch.device
     if net.spec["num_classes"] != len(data.classes):
         what = f"the network has {net.spec['num_classes']} classes, {data.name} has {len(data.classes)}"
         raise UsageError(what, "reset_head to the number of classes")
-    return _Start(s, net, preprocessing, teacher, parents)
+    return _Start(s, net, preprocessing, teacher, parents, notes)
 
 
 def _evaluated_splits(s: Settings, data: Dataset) -> tuple[str, str]:
@@ -200,8 +207,9 @@ def _preprocessing(start: _Start, data: Dataset) -> Preprocessing:
             mean=data.mean,
             std=data.std,
             white=data.depth[0],
+            max_pixels=data.max_pixels,
         )
-    preprocessing = dataclasses.replace(preprocessing, image_size=size, resize=data.resize)
+    preprocessing = dataclasses.replace(preprocessing, image_size=size, resize=data.resize, max_pixels=data.max_pixels)
     if start.teacher is not None:
         check_same_pixels(preprocessing, start.teacher.source.bundle.preprocessing)
     return preprocessing
@@ -285,7 +293,7 @@ def _notes(requested: Settings, plan: Plan) -> list[str]:
     return [
         *plan.data.notes,
         *_without_effect(requested, plan.settings, len(plan.data.splits["train"])),
-        *filter(None, plan.data.depth[1:]),
+        *filter(None, (plan.data.values.note, plan.data.values.several)),
         *(f"mirroring {why}" for why in plan.decided.values()),
         *_sharing(plan.settings, plan.train.batch_size, plan.net, plan.ranks),
     ]

@@ -5,53 +5,87 @@ A file that could run code or crash its parser is read by a child process, which
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
 from podium.errors import MachineError, ModelFileError
+from podium.weights.sharded import files_of
 
-# Takes nothing but tensors from the pickle; `weights_only` refuses a pickle that would run code.
-_READ_PICKLE = """
-import sys, torch
-from safetensors.torch import save_file
-content = torch.load(sys.argv[1], map_location="cpu", weights_only=True)
-for key in ("state_dict", "model", "model_state_dict"):
-    if isinstance(content, dict) and isinstance(content.get(key), dict):
-        content = content[key]
-tensors = {k: v.contiguous().clone() for k, v in content.items() if isinstance(v, torch.Tensor)}
-save_file(tensors, sys.argv[2])
-"""
-# Runs in a process of its own, since libhdf5 can loop for ever or crash on a damaged file.
-_READ_KERAS = """
-import sys
+# Both run in a process of their own: a pickle is not to be trusted, and libhdf5 can loop for ever or crash on a damaged file.
+_CHILD = """
+import json, sys
 sys.path.insert(0, sys.argv[3])
 from pathlib import Path
 from safetensors.torch import save_file
 from podium.errors import PodiumError
-from podium.weights.keras_files import read_keras, to_torch
+path, beside = Path(sys.argv[1]), []
 try:
-    save_file({k: v.contiguous() for k, v in to_torch(read_keras(Path(sys.argv[1]))).items()}, sys.argv[2])
+    {read}
+    tensors = {{name: tensor.contiguous().clone() for name, tensor in tensors.items()}}
+    save_file(tensors, sys.argv[2], {{"beside": json.dumps(beside)}})
 except PodiumError as error:
     print(type(error).__name__, error.what, error.fix, sep="\\0", end="", file=sys.stderr)
     sys.exit(3)
 """
+_READ_PICKLE = _CHILD.format(
+    read="from podium.weights.pickled import read_pickled; tensors, beside = read_pickled(path)"
+)
+_READ_KERAS = _CHILD.format(
+    read="from podium.weights.keras_files import read_keras, to_torch; tensors = to_torch(read_keras(path))"
+)
 PATIENCE = 300.0  # seconds that the child process may take
 
 
-def read_foreign(path: Path) -> dict[str, Tensor]:
-    """The tensors of a weight file, by their names in the file.
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a weight file holds.
 
     Args:
-        path: `.safetensors`, torch's `.pt`, `.pth` or `.th`, Keras's `.h5`, `.weights.h5` or `.keras`. The content tells the format, not the name.
+        tensors: by their names in the file; those of nested dictionaries are joined by dots.
+        beside: names of what is no weights, such as "optimizer" and "epoch".
+    """
+
+    tensors: dict[str, Tensor]
+    beside: tuple[str, ...] = ()
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a weight file, or one that is in several parts.
+
+    Args:
+        path: `.safetensors`, torch's `.pt`, `.pth`, `.th` or `.bin`, Keras's `.h5`, `.weights.h5` or `.keras`. The content
+            tells the format, not the name. The index of a file in parts (`model.safetensors.index.json`), or its folder.
 
     Raises:
         ModelFileError: missing, damaged, not a weight file, or a pickle that would run code.
     """
+    main, parts = files_of(path)
+    if parts is None:
+        return _read(main)
+    tensors: dict[str, Tensor] = {}
+    for part, names in parts.items():
+        found = _read(part).tensors
+        if lacking := sorted(names - found.keys()):
+            what = f"{part}: without {lacking[0]}, which {main.name} says it has"
+            raise ModelFileError(what, "download this part again")
+        tensors |= found
+    return Checkpoint(tensors)
+
+
+def read_foreign(path: Path) -> dict[str, Tensor]:
+    """The tensors of a weight file by their names; see `read_checkpoint`."""
+    return read_checkpoint(path).tensors
+
+
+def _read(path: Path) -> Checkpoint:
+    """Read one file."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -61,7 +95,7 @@ def read_foreign(path: Path) -> dict[str, Tensor]:
         head = file.read(16)
     if head[8:9] == b"{":
         try:
-            return load_file(path)
+            return Checkpoint(load_file(path))
         except SafetensorError as error:
             raise ModelFileError(f"{path}: a damaged safetensors file ({error})", "download it again") from None
     if head.startswith(b"\x89HDF") or (head.startswith(b"PK") and _is_keras(path)):
@@ -80,8 +114,9 @@ def _is_keras(path: Path) -> bool:
         return False
 
 
-def _in_a_child(program: str, path: Path) -> dict[str, Tensor]:
-    """The tensors that a program, run by a child process, reads from a file."""
+def _in_a_child(program: str, path: Path) -> Checkpoint:
+    """What a program, run by a child process, reads from a file."""
+    from safetensors import safe_open
     from safetensors.torch import load_file
 
     with tempfile.TemporaryDirectory() as folder:
@@ -93,14 +128,13 @@ def _in_a_child(program: str, path: Path) -> dict[str, Tensor]:
         except subprocess.TimeoutExpired:
             raise ModelFileError(f"{path}: could not be read in {PATIENCE:.0f} s", "download it again") from None
         if child.returncode == 0:
-            return load_file(out)
+            with safe_open(out, "pt") as file:
+                beside = json.loads(file.metadata()["beside"])
+            return Checkpoint(load_file(out), tuple(beside))
     if child.returncode == 3 and child.stderr.count("\0") == 2:
         kind, what, fix = child.stderr.split("\0")
-        raise (MachineError if kind == "MachineError" else ModelFileError)(
-            what.replace(str(path.resolve()), str(path)), fix
-        )
-    if "weights_only" in child.stderr or "UnpicklingError" in child.stderr:
-        what = f"{path}: holds more than weights, and opening it could run code"
-        raise ModelFileError(what, "where you trust it, save its state_dict as .safetensors and give that")
+        what = what.replace(str(path.resolve()), str(path))
+        named = what if str(path) in what else f"{path}: {what}"
+        raise (MachineError if kind == "MachineError" else ModelFileError)(named, fix)
     reason = (child.stderr.strip().splitlines() or [f"its reader ended with {child.returncode}"])[-1]
     raise ModelFileError(f"{path}: damaged or not a checkpoint ({reason})", "download it again")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from podium.errors import ModelFileError, UsageError
 from podium.models.convnet import ConvNet
 from podium.models.modules import Grid
 from podium.models.registry import add_ones, build_model
-from podium.weights.foreign import read_foreign
-from podium.weights.match import first_conv, fitting, match, mismatches, refuse_not_finite
+from podium.weights.choose import choose
+from podium.weights.foreign import read_checkpoint
+from podium.weights.match import first_conv, mismatches, refuse_not_finite
 from podium.weights.peers import find_peer
 
 
@@ -32,57 +34,105 @@ def load_state(net: ConvNet, state: dict[str, Tensor], origin: str) -> None:
     net.load_state_dict(state, strict=False)
 
 
+@dataclass(frozen=True)
+class Imported:
+    """The network of a checkpoint.
+
+    Args:
+        net: the network, filled.
+        notes: a line for each difference from the file.
+        has_head: whether its classifier is the file's.
+        drawn: a line that says that the file has no classifier; empty where it has one.
+    """
+
+    net: ConvNet
+    notes: list[str]
+    has_head: bool
+    drawn: str
+
+
 def import_weights(
-    source: str, path: Path, *, num_classes: int | None = None, in_chans: int | None = None
+    source: str, path: Path, *, num_classes: int | None = None, in_chans: int | None = None, ema: bool = False
 ) -> tuple[ConvNet, list[str]]:
     """Build the network of a checkpoint of another library, and fill it.
 
     Args:
         source: "LIBRARY:NAME", such as "torchvision:resnet50".
-        path: the downloaded file.
+        path: the downloaded file, or the index or folder of one in parts.
         num_classes: where it differs from the file's, the network gets a fresh classifier of this size.
         in_chans: where it differs from the file's, the first convolution is adapted to this many channels
             (`adapt_channels`).
+        ema: take the EMA weights of a file that has both.
 
     Returns:
         The network, and a line for each difference from the file.
 
     Raises:
-        UsageError: a library or network without rules, or a number below its minimum.
+        UsageError: a library or network without rules, a number below its minimum, or no EMA weights.
         ModelFileError: the file does not hold these weights; names the known network whose weights they are.
     """
-    known, notes = find_peer(source), []
+    made = read_weights(source, path, num_classes=num_classes, in_chans=in_chans, ema=ema)
+    return made.net, [*filter(None, [made.drawn]), *made.notes]
+
+
+def read_weights(
+    source: str,
+    path: Path,
+    *,
+    num_classes: int | None = None,
+    in_chans: int | None = None,
+    ema: bool = False,
+    spare: int | None = None,
+) -> Imported:
+    """Build and fill a network as `import_weights` does, from a file with or without a classifier.
+
+    Args:
+        source, path, num_classes, in_chans, ema: see `import_weights`.
+        spare: classes of the fresh classifier that a file without one gets; None: as `num_classes`.
+    """
+    known = find_peer(source)
     for key, value, least in (("num_classes", num_classes, 2), ("in_chans", in_chans, 1)):
         if value is not None and value < least:
             raise UsageError(f"{key}: {value}", f"give at least {least}")
-    theirs = read_foreign(path)
-    found = match(known, theirs, num_classes)
-    if found.wrong:
-        other = fitting(source, theirs)
-        fix = f"these are the weights of {other}: give that name" if other else "name the architecture they are of"
-        raise ModelFileError(f"{path}: not the weights of {known.model} ({found.wrong})", fix)
-    net, state = build_model(known.model, **found.arguments), found.state
-    if not found.has_head:
-        notes.append(f"the file has no classifier: a fresh one for {num_classes} classes")
-        state |= {key: value for key, value in net.state_dict().items() if key.startswith("head.")}
-    if source.startswith("keras:"):
-        _channels_first(net, state)
-    load_state(net, {k: v.float() if v.is_floating_point() else v for k, v in state.items()}, str(path))
-    had = net.spec["in_chans"]
-    if in_chans is not None and in_chans != had:
-        notes.append(f"the first convolution is adapted from {had} to {in_chans} channels")
-        adapt_channels(net, in_chans, *(statistics(known.pixels, channels) for channels in (had, in_chans)))
-    if num_classes is not None and num_classes != net.spec["num_classes"]:
-        notes.append(f"the classifier is fresh: {num_classes} classes, not {net.spec['num_classes']}")
-        net.reset_head(num_classes)
-    return net, notes
+    fresh = num_classes if num_classes is not None else spare
+    found, notes = choose(source, known, read_checkpoint(path), path, fresh, ema)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # a fresh classifier is the same each time
+        net, state = build_model(known.model, **found.arguments), found.state
+        if not found.has_head:
+            state = {key: value for key, value in net.state_dict().items() if key.startswith("head.")} | state
+        if source.startswith("keras:"):
+            _channels_first(net, state, {key for key in state if key not in found.state})
+        if low := sorted({str(v.dtype).removeprefix("torch.") for v in state.values() if _is_other_float(v)}):
+            notes.append(f"the weights are {' and '.join(low)} in the file, and float32 here")
+        load_state(net, {k: v.float() if v.is_floating_point() else v for k, v in state.items()}, str(path))
+        had = net.spec["in_chans"]
+        if in_chans is not None and in_chans != had:
+            notes.append(f"the first convolution is adapted from {had} to {in_chans} channels")
+            adapt_channels(net, in_chans, *(statistics(known.pixels, channels) for channels in (had, in_chans)))
+        replaced = num_classes is not None and num_classes != net.spec["num_classes"]
+        if num_classes is not None and replaced:
+            notes.append(f"the classifier is fresh: {num_classes} classes, not {net.spec['num_classes']}")
+            net.reset_head(num_classes)
+    drawn = "" if found.has_head else f"the file has no classifier: a fresh one for {fresh} classes"
+    return Imported(net, notes, found.has_head and not replaced, drawn)
 
 
-def _channels_first(net: ConvNet, state: dict[str, Tensor]) -> None:
-    """Reorder the columns of the first fully connected layer in place: Keras flattens maps with the channels last."""
+def _is_other_float(value: Tensor) -> bool:
+    return value.is_floating_point() and value.dtype != torch.float32
+
+
+def _channels_first(net: ConvNet, state: dict[str, Tensor], fresh: Collection[str]) -> None:
+    """Reorder the columns of the first fully connected layer in place: Keras flattens maps with the channels last.
+
+    Args:
+        net: the network.
+        state: its weights.
+        fresh: names of weights that are not the file's.
+    """
     if isinstance(grid := net.head.pool, Grid):
         key = next(f"head.{n}.weight" for n, m in net.head.named_modules() if isinstance(m, nn.Linear))
-        if key in state and state[key].shape[1] % grid.side**2 == 0:
+        if key in state and key not in fresh and state[key].shape[1] % grid.side**2 == 0:
             state[key] = state[key].unflatten(1, (grid.side, grid.side, -1)).permute(0, 3, 1, 2).flatten(1)
 
 

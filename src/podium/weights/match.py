@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from podium.errors import ModelFileError
 from podium.models.convnet import ConvNet, meta
 from podium.models.registry import build_model
+from podium.weights.heads import BODY, HEAD, may_be_head, with_head, without_head
 from podium.weights.peers import InOrder, Peer, Rules, peers
 
+ANY_HEAD = 2  # classes of a fresh classifier, where only the rest counts
 LISTED = 5  # of each kind of mismatch that a message names
 PARTS = ("stem.", "stages.", "head.", "auxiliary.")  # how names of ours begin
 
@@ -31,6 +33,8 @@ class Match:
         arguments: of `build_model`, beside the name, that build this network.
         has_head: whether the tensors include those of a classifier.
         wrong: what does not fit, in words; empty where everything does.
+        fitting: how many tensors have the name and the shape of one of the network's.
+        notes: a line for each tensor that was guessed or left out.
     """
 
     state: dict[str, Tensor]
@@ -38,37 +42,61 @@ class Match:
     arguments: dict[str, Any]
     has_head: bool
     wrong: str
+    fitting: int
+    notes: tuple[str, ...]
 
 
-def match(known: Peer, state: Mapping[str, Tensor], num_classes: int | None = None) -> Match:
+def match(
+    known: Peer,
+    state: Mapping[str, Tensor],
+    num_classes: int | None = None,
+    around: Sequence[Mapping[str, Tensor]] = (),
+) -> Match:
     """Compare tensors of another library with the network whose weights they should be.
 
     Args:
         known: the peer, with its rules.
         state: tensors by the peer's names, of any shapes.
-        num_classes: of a fresh classifier, where the tensors have none.
+        num_classes: of a fresh classifier, where the tensors have none that fits.
+        around: tensors beside these, the nearest first, among which the classifier may be.
     """
     arguments = dict(known.arguments)
     net = _blank(known.model, **arguments)
     named = rename(state, known.rules, net)
+    named, notes, wrong = with_head(named, list(state), net.state_dict(), around)
     if net.auxiliary and not any(key.startswith("auxiliary.") for key in named):
         arguments["aux"] = False  # published files often have none
-    first, head = named.get(f"{first_conv(net)}.weight"), named.get("head.classifier.weight")
+    first, head = named.get(f"{first_conv(net)}.weight"), named.get(HEAD)
+    if head is not None and num_classes is not None and not may_be_head(head, net.state_dict()[HEAD].shape[1]):
+        head = None  # of another width, or of a single output: the fresh one takes its place
     if first is not None and first.ndim == 4 and first.numel() > 0:
         arguments["in_chans"] = first.shape[1]
     if head is not None and head.ndim > 1 and head.shape[0] > 1 and head.numel() > 0:
         arguments["num_classes"] = head.shape[0]
-    fresh = head is None and num_classes is not None  # Keras's "notop"
+    fresh = head is None and num_classes is not None
     if fresh:
         arguments["num_classes"] = num_classes
     net = _blank(known.model, **arguments)
+    if any(
+        k.startswith("auxiliary.") and k in named and named[k].shape != v.shape for k, v in net.state_dict().items()
+    ):
+        named = {key: value for key, value in named.items() if not key.startswith("auxiliary.")}
+        notes.append("left out: the auxiliary classifiers, which are for another number of classes than the head")
+        net = _blank(known.model, **(arguments := {**arguments, "aux": False}))
     own = net.state_dict()
     for key, value in named.items():
         # A fully connected layer that was saved as a convolution, or the other way round.
         if key in own and {value.ndim, own[key].ndim} == {2, 4} and value.flatten(1).shape == own[key].flatten(1).shape:
             named[key] = value.reshape(own[key].shape)
-    expected = {key: value for key, value in own.items() if not (fresh and key.startswith("head."))}
-    return Match(named, net, arguments, head is not None, mismatches(expected, named))
+    if fresh:
+        named, more = without_head(named, own)
+        notes, wrong = [*notes, *more], ""
+    expected = {
+        key: value for key, value in own.items() if not (fresh and key.startswith("head.") and key not in named)
+    }
+    fits = sum(key in named and named[key].shape == value.shape for key, value in own.items())
+    wrong = "; ".join(filter(None, (wrong, mismatches(expected, named))))
+    return Match(named, net, arguments, head is not None, wrong, fits, tuple(notes))
 
 
 @functools.lru_cache(256)
@@ -120,17 +148,17 @@ def fitting(source: str, state: Mapping[str, Tensor]) -> str | None:
         if id(known.rules) not in plausible:
             plausible[id(known.rules)] = _sounds_like(known.rules, state)
         likely = plausible[id(known.rules)] and f"{theirs}:{name}" != source and _has_names(known, state)
-        if likely and not match(known, state).wrong:
+        if likely and not match(known, state, ANY_HEAD).wrong:
             return f"{theirs}:{name}"
     return None
 
 
 def _has_names(known: Peer, state: Mapping[str, Tensor]) -> bool:
-    """Whether tensors have exactly the names of a network's weights, whatever their shapes."""
+    """Whether tensors have exactly the names of a network's weights before its head, whatever their shapes."""
     net = _blank(known.model, **known.arguments)
 
     def counted(keys: Iterable[str]) -> set[str]:
-        return {key for key in keys if not key.startswith("auxiliary.") and not key.endswith("num_batches_tracked")}
+        return {key for key in keys if key.startswith(BODY) and not key.endswith("num_batches_tracked")}
 
     return counted(rename(state, known.rules, net)) == counted(net.state_dict())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from podium.data import augment as aug
 from podium.data.dataset import Dataset
 from podium.data.decode import Preprocessing
 from podium.errors import ModelFileError, UsageError
-from podium.files import PIN
+from podium.files import PIN, content_digest
 from podium.models.convnet import ConvNet
 from podium.models.registry import rebuild
 from podium.runs import bundle
@@ -25,6 +24,9 @@ from podium.settings import Settings
 from podium.units import to_steps
 from podium.weights.download import official
 from podium.weights.load import adapt_channels, statistics
+from podium.weights.sharded import files_of
+
+NAMED = 3  # classes that a note lists
 
 
 @dataclass(frozen=True)
@@ -59,10 +61,11 @@ def read_source(name: str, setting: str = "weights") -> Source:
     elif ":" in what:
         peer, _, file = what.partition("=")
         path = Path(file) if file else official(peer)
-        if not path.is_file():
+        if not path.exists():
             raise UsageError(f"{setting}: {path}: no such file", "give LIBRARY:NAME=FILE")
-        made, digest = bundle.from_peer(peer, path), hashlib.sha256(path.read_bytes()).hexdigest()
-        where = f"{peer}={path.resolve()}"
+        main, parts = files_of(path)
+        made, digest = bundle.from_peer(peer, main, body=setting == "weights"), content_digest(main, *(parts or ()))
+        where = f"{peer}={main.resolve()}"
     else:
         raise UsageError(f"{setting}: there is nothing at {what!r}", "give a run or bundle, or LIBRARY:NAME=FILE")
     if pin and pin != digest:
@@ -78,6 +81,7 @@ def same_source(name: str, recorded: str | None) -> bool:
     plain, _, pin = name.partition(PIN)
     old, _, digest = (recorded or "").partition(PIN)
     peer, equals, file = plain.partition("=")
+    file = str(files_of(Path(file))[0]) if Path(file).is_dir() and file else file
     where = str(run_of(plain).resolve()) if Path(plain).exists() else peer + equals + str(Path(file).resolve())
     return (where == old and pin in ("", digest)) or (not equals and old.startswith(f"{plain}="))
 
@@ -132,6 +136,23 @@ def adapted(source: Source, s: Settings, data: Dataset) -> tuple[ConvNet, Prepro
         white=old.white if same else data.depth[0],
     )
     return net.train(), preprocessing
+
+
+def head_notes(source: Source, data: Dataset) -> list[str]:
+    """Return what a person should know of weights that a run starts from: what was read how, and whether the head stays.
+
+    Args:
+        source: of the weights.
+        data: to train on.
+    """
+    made, fresh = source.bundle, f"a fresh one for the {len(data.classes)} classes of {data.name} takes its place"
+    notes = [f"weights: {note}" for note in made.card.get("notes", ())] if made.folder is None else []
+    if not made.classes:
+        notes.append(f"weights: the file has no classifier: {fresh}")
+    elif set(made.classes) != set(data.classes):
+        names = ", ".join(made.classes[:NAMED]) + (", ..." if len(made.classes) > NAMED else "")
+        notes.append(f"weights: the classifier for {len(made.classes)} classes ({names}) goes: {fresh}")
+    return notes
 
 
 def _resized(net: ConvNet, size: int, name: str) -> ConvNet:

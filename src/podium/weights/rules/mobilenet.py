@@ -1,6 +1,6 @@
 """How Keras's MobileNet is read."""
 
-from podium.networks.mobilenet import STAGES
+from podium.networks.mobilenet import STAGES, WIDTHS
 from podium.weights.peers import INCEPTION_PIXELS, Rules, peer
 
 # Keras numbers the blocks from 1 through all stages.
@@ -13,4 +13,5 @@ KERAS: Rules = (
     (r"^conv_preds\.", "head.classifier."),
 )
 
-peer("keras", {"MobileNet": "mobilenet_v1"}, KERAS, {"six": True}, INCEPTION_PIXELS)
+NAMES = {"MobileNet": "mobilenet_v1"} | {f"MobileNet_{w:.2f}": f"mobilenet_v1_{100 * w:03.0f}" for w in WIDTHS}
+peer("keras", NAMES, KERAS, {"six": True}, INCEPTION_PIXELS)

@@ -5,7 +5,6 @@ from podium.weights.peers import BICUBIC, CAFFE_PIXELS, IMAGENET_PIXELS, Rules, 
 
 # A unit here keeps its layers in `residual`, beside its `shortcut`.
 AKAMASTER: Rules = (
-    (r"^module\.", ""),
     (r"^(conv1|bn1)\.", r"stem.\1."),
     (r"^layer(\d)\.(\d+)\.", r"stages.stage\1.\2.residual."),
     (r"^linear\.", "head.classifier."),

@@ -1,0 +1,232 @@
+"""Names of classes in the order in which another program numbered them: from a file, or from the data it was trained on.
+
+torchvision's ImageFolder and Keras sort class folders as text, so that 1, 10, 2 are the classes 0, 1, 2; Podium counts 1, 2, 10.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from podium.data.names import show
+from podium.data.sources import listed, read_stored
+from podium.errors import DataError
+from podium.natural import natural
+
+ORDERS = ("text", "natural")
+FILES = (".txt", ".names", ".labels", ".json", ".yaml", ".yml", ".csv", ".tsv")
+LISTED = 6  # names that a note lists
+# Keys of files that hold more than names: Hugging Face's config.json, timm's, YOLO's data.yaml.
+_KEYS = ("id2label", "label2id", "label_names", "class_to_idx", "idx_to_class", "class_names", "classes", "categories", "names", "labels")  # fmt: skip
+_NAME_COLUMNS = ("name", "class", "label", "class_name", "label_name", "category", "names", "classes", "labels")
+NUMBER_FROM_0 = (
+    "number the classes from 0, as the network's outputs are; where the numbers are folder names, give the data"
+)
+
+
+@dataclass(frozen=True)
+class ClassNames:
+    """Names of classes.
+
+    Args:
+        names: in the order of the network's outputs.
+        notes: where they come from, and in which order.
+    """
+
+    names: tuple[str, ...]
+    notes: list[str]
+
+
+def read_class_names(source: str | Path | Sequence[str], order: str = "text") -> ClassNames:
+    """Read the names of classes.
+
+    Args:
+        source: the names themselves; a file with a name a line, a list or numbers (JSON, YAML, CSV); or a data set.
+        order: of the class folders of a data set, "text" or "natural".
+
+    Raises:
+        DataError: it cannot be read, a name is empty or occurs twice, or the numbers are not 0, 1, 2, ...
+    """
+    if not isinstance(source, str | Path):
+        return ClassNames(_checked(list(source), "classes"), [])
+    path = Path(source)
+    if path.is_file() and path.suffix.lower() in FILES:
+        names, how = _from_file(path)
+        return ClassNames(names, [f"classes of {show(path.name)}, in {how}: {_shown(names)}"])
+    return _from_data(source, order)
+
+
+def _from_data(source: str | Path, order: str) -> ClassNames:
+    """The classes of a data set, in the order in which another program would have numbered its folders."""
+    if (stored := read_stored(source)) is not None:
+        return ClassNames(stored.classes, [f"classes of {show(source)}, in its own order: {_shown(stored.classes)}"])
+    names = list(dict.fromkeys(listed(source).classes))
+    if not names:
+        raise DataError(
+            f"{show(source)}: no class folders", "give a file of names, or the data the network was trained on"
+        )
+    text, counted = sorted(names), sorted(names, key=natural)
+    named = _checked(text if order == "text" else counted, show(source))
+    how = "sorted as text, as ImageFolder and Keras number them" if order == "text" else "in natural order"
+    notes = [f"classes of {show(source)}, {how}: {_shown(named)}"]
+    if text != counted:
+        other = f"natural order is {_shown(counted)} (--class-order natural)"
+        notes.append(
+            f"the order of these classes is a guess: {other if order == 'text' else f'text order is {_shown(text)}'}"
+        )
+    return ClassNames(named, notes)
+
+
+def _from_file(path: Path) -> tuple[tuple[str, ...], str]:
+    """The names in a file, and the order they are in, in words."""
+    where, content = show(path), _text(path)
+    ending = path.suffix.lower()
+    if ending in (".json", ".yaml", ".yml"):
+        names, how = _from_tree(_parsed(content, ending, where), where)
+    elif ending in (".csv", ".tsv"):
+        names, how = _from_table(content, where)
+    else:
+        names, how = _from_lines(content, where)
+    return _checked(names, where), how
+
+
+def _text(path: Path) -> str:
+    """The text of a file in UTF-8, or in UTF-16 with a byte order mark."""
+    content = path.read_bytes()
+    try:
+        return content.decode("utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+    except UnicodeDecodeError:
+        raise DataError(f"{show(path)}: not a text in UTF-8", "save it as UTF-8") from None
+
+
+def _parsed(content: str, ending: str, where: str) -> Any:
+    import yaml
+
+    try:
+        return json.loads(content) if ending == ".json" else yaml.safe_load(content)
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        line = " ".join(str(error).split())
+        raise DataError(
+            f"{where}: cannot be read ({line})", "save it as JSON or YAML, or as text with a name a line"
+        ) from None
+
+
+def _from_tree(content: Any, where: str) -> tuple[list[Any], str]:
+    """A list of names, or a dictionary of names and numbers, whichever is the key; or either under a known key."""
+    if isinstance(content, dict):
+        key = next((key for key in _KEYS if isinstance(content.get(key), list | dict)), None)
+        content = content[key] if key is not None else content
+    if isinstance(content, list):
+        return content, "the order of its list"
+    if not isinstance(content, dict) or not content:
+        raise DataError(
+            f"{where}: holds no names of classes", 'give a list, or a dictionary such as {"0": "cat", "1": "dog"}'
+        )
+    by_key, by_value = (_numbers(values) for values in (content.keys(), content.values()))
+    if (
+        by_key
+        and by_value
+        and any(str(k) != str(v) for k, v in content.items())
+        and all(isinstance(v, str) for v in content.values())
+    ):
+        raise DataError(
+            f"{where}: names and numbers cannot be told apart, both are numbers",
+            "give a list in the order of the outputs",
+        )
+    pairs = zip(content.values(), by_key, strict=True) if by_key and not _whole(content.values()) else None
+    pairs = pairs or (zip(content.keys(), by_value, strict=True) if by_value else None)
+    if pairs is None:
+        raise DataError(f"{where}: its {len(content)} classes are not numbered 0 to {len(content) - 1}", NUMBER_FROM_0)
+    return [str(name) for name, _ in sorted(pairs, key=lambda pair: pair[1])], "the order of its numbers"
+
+
+def _whole(values: Any) -> bool:
+    return all(isinstance(value, int) and not isinstance(value, bool) for value in values)
+
+
+def _numbers(values: Any) -> list[int]:
+    """The values as numbers where they are 0, 1, 2, ... in any order; else nothing."""
+    texts = [str(value).strip() for value in values]
+    numbers = [int(text) for text in texts if re.fullmatch(r"\d{1,9}", text)]
+    return numbers if sorted(numbers) == list(range(len(texts))) else []
+
+
+def _from_lines(content: str, where: str) -> tuple[list[str], str]:
+    """A name a line; where every line begins with a number, as "0 cat" or "0: cat", the numbers give the order."""
+    lines = [line.strip() for line in content.splitlines()]
+    while lines and not lines[-1]:
+        lines.pop()
+    if "" in lines:
+        raise DataError(f"{where}, line {lines.index('') + 1}: an empty name", "write a name on every line")
+    numbered = [re.fullmatch(r"(\d{1,9})(?:\s*[:,;]\s*|\s+)(\S.*)", line) for line in lines]
+    pairs = [(int(found[1]), found[2]) for found in numbered if found]
+    if not pairs or len(pairs) < len(lines):
+        return lines, "the order of its lines"
+    if sorted(number for number, _ in pairs) == list(range(len(pairs))):
+        return [name for _, name in sorted(pairs)], "the order of its numbers"
+    if sorted(number for number, _ in pairs) == list(range(1, len(pairs) + 1)):
+        raise DataError(f"{where}: numbers its {len(pairs)} lines from 1", NUMBER_FROM_0)
+    return lines, "the order of its lines"
+
+
+def _from_table(content: str, where: str) -> tuple[list[str], str]:
+    """A column of names, in the order of a column of numbers where there is one."""
+    first = content.partition("\n")[0]
+    rows = [row for row in csv.reader(io.StringIO(content), delimiter=max(",;\t", key=first.count)) if any(row)]
+    if not rows or len({len(row) for row in rows}) > 1:
+        raise DataError(f"{where}: its lines have different numbers of columns", "write NUMBER,NAME on every line")
+    head = [cell.strip().lower() for cell in rows[0]]
+    titled = any(cell in _NAME_COLUMNS for cell in head) or _below_a_title(rows)
+    columns = [[cell.strip() for cell in column] for column in zip(*(rows[titled:]), strict=True)]
+    numbered = [i for i, column in enumerate(columns) if _numbers(column)]
+    named = [i for i in range(len(columns)) if i not in numbered[:1]]
+    if titled and len(named) > 1:
+        named = [i for i in named if head[i] in _NAME_COLUMNS] or named
+    if len(columns) == 1:
+        return columns[0], "the order of its lines"
+    if len(named) != 1 or (not numbered and all(cell.isdigit() for column in columns for cell in column[:1])):
+        raise DataError(
+            f"{where}: no single column of names among {', '.join(rows[0])}", "give two columns: index,name"
+        )
+    names = columns[named[0]]
+    if not numbered:
+        if other := next((c for i, c in enumerate(columns) if i not in named and all(map(str.isdigit, c))), None):
+            raise DataError(
+                f"{where}: its classes are numbered {other[0]} to {other[-1]}, not 0 to {len(other) - 1}", NUMBER_FROM_0
+            )
+        return names, "the order of its lines"
+    return [
+        name for _, name in sorted(zip(_numbers(columns[numbered[0]]), names, strict=True))
+    ], "the order of its numbers"
+
+
+def _below_a_title(rows: list[list[str]]) -> bool:
+    """Whether some column holds numbers below a first line that is none."""
+    return any(_numbers(column[1:]) and not column[0].strip().isdigit() for column in zip(*rows, strict=True))
+
+
+def _checked(names: Sequence[Any], where: str) -> tuple[str, ...]:
+    """The names, all of them texts that are not empty and differ."""
+    if odd := next((name for name in names if not isinstance(name, str | int | float) or isinstance(name, bool)), None):
+        raise DataError(f"{where}: {odd!r} is not the name of a class", "give texts")
+    texts = [str(name).strip() for name in names]
+    if "" in texts:
+        raise DataError(f"{where}: the name of class {texts.index('')} is empty", "give every class a name")
+    if twice := [name for name, count in Counter(texts).items() if count > 1]:
+        raise DataError(
+            f"{where}: {', '.join(map(repr, twice[:5]))} occurs more than once", "give every class its own name"
+        )
+    if len(texts) < 2:
+        raise DataError(f"{where}: {len(texts)} names of classes", "give at least two")
+    return tuple(texts)
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(map(show, names[:LISTED])) + (", ..." if len(names) > LISTED else "")

@@ -1,0 +1,198 @@
+"""Opening an image by its content: from bytes to an image of Pillow's whose pixels are not decoded yet. Without torch.
+
+Here is what bounds memory and time: the size that a header says, in every place in which a format says one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import logging
+import re
+from threading import Lock
+from typing import Any
+
+from PIL import Image, UnidentifiedImageError
+
+from podium.data.formats import DOCUMENT, FORMATS, HEAD, PILLOW, RAW, READ, fixes, recognised, unread_kind
+from podium.errors import ImageError
+from podium.platform import quiet_libtiff
+
+MAX_PIXELS = 50_000_000  # by the header, before anything is decoded
+DNG_VERSION, NEW_SUBFILE, SUB_IFDS, PHOTOMETRIC = 50706, 254, 330, 262  # tags of TIFF
+SENSOR = (32803, 34892)  # photometric interpretations: values of a sensor
+TILE_SIDES, ORIENTATION = (322, 323), 0x0112
+HEIF_ITEM = re.compile(rb"infe(?:\x02.{7}(.{4})|\x03.{9}(.{4}))", re.DOTALL)
+HEIF_SIZE = re.compile(rb"ispe\0\0\0\0(.{4})(.{4})", re.DOTALL)
+SAVE_AGAIN = "save it as JPEG or PNG"
+for library in (
+    "PIL",
+    "pydicom",
+):  # what they log is in their errors too; without a handler it would go to standard error
+    logging.getLogger(library).addHandler(logging.NullHandler())
+BIG = Lock()  # held while Pillow's own limit on pixels is lifted
+
+
+def opened(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Open an image of any format that is read, by its content.
+
+    Args:
+        data: the file's bytes.
+        name: for messages.
+        max_pixels: the largest width times height.
+
+    Returns:
+        An image with its size and mode. Its `info` may have "white_is_zero", and "frames", how many images the file holds.
+
+    Raises:
+        ImageError: too large, of a format that is not read, or of one whose reader is not installed.
+        Exception: decoders raise anything where a file is damaged.
+    """
+    kind = recognised(data[:HEAD])
+    if unread_kind(data[:HEAD]):
+        raise not_read(data, name)
+    if kind == "HEIC":
+        image = _heif(data, name)
+    elif kind == "DICOM":
+        from podium.data.dicom import open_dicom
+
+        return open_dicom(data, name, max_pixels)
+    else:
+        image = _by_pillow(data, name, max_pixels)
+    check_size(image.size, name, max_pixels)
+    if image.format == "TIFF":
+        quiet_libtiff()
+        _check_tiff(image, name, max_pixels)
+    elif kind in ("HEIC", "AVIF", "JPEG 2000"):
+        for size in _codestream_sizes(data) if kind == "JPEG 2000" else _stored_sizes(data):
+            check_size(size, name, max_pixels)
+    return image
+
+
+def frames(image: Image.Image) -> int:
+    """How many images, pages or frames are in a file, by the image that was opened from it."""
+    if image.format == "MPO":  # the others are previews, depth maps, or the view of the other eye
+        return 1
+    try:
+        return int(image.info.get("frames", getattr(image, "n_frames", 1)))
+    except Exception:  # counting walks through the file, which may be damaged behind its first image
+        return 1
+
+
+def own_orientation(image: Image.Image) -> int:
+    """The orientation, as EXIF numbers it, that a format keeps in its own place and its reader has not applied."""
+    if image.format != "AVIF":  # HEIC and TIFF come upright from their readers
+        return 1
+    said = image.getexif().get(ORIENTATION, 1)  # Pillow puts the container's rotation and mirroring here
+    return said if isinstance(said, int) and 2 <= said <= 8 else 1
+
+
+def check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
+    """Refuse an image of too many pixels.
+
+    Raises:
+        ImageError: it has more than `max_pixels`.
+    """
+    if size[0] * size[1] > max_pixels:
+        raise too_large(name, f"{size[0]} x {size[1]} pixels", max_pixels)
+
+
+def too_large(name: str, size: str, max_pixels: int) -> ImageError:
+    """The error for an image of more pixels than are opened."""
+    most = f"{max_pixels / 1e6:g} million"
+    return ImageError(
+        f"{name}: {size}, more than the {most} that are opened", "scale it down, or allow it: --max-pixels N"
+    )
+
+
+def not_read(data: bytes, name: str) -> ImageError:
+    """The error for a file that is not an image, or one of a format that is not read here."""
+    kind = unread_kind(data[:HEAD]) or ("PDF" if re.match(DOCUMENT, data) else "")
+    formats = ", ".join(each.name for each in READ)
+    if kind == "PDF":
+        return ImageError(f"{name}: PDF, not an image of {formats}", SAVE_AGAIN)
+    if kind in FORMATS and not FORMATS[kind].has_reader:
+        return ImageError(f"{name}: {kind}, not an image of {formats}", f"{SAVE_AGAIN}, or {fixes([kind])}")
+    if kind:
+        return ImageError(f"{name}: {kind}, whose reader is not installed", fixes([kind]))
+    return ImageError(f"{name}: not an image of {formats}", "copy it again, or delete it")
+
+
+def _by_pillow(data: bytes, name: str, max_pixels: int) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data), formats=PILLOW)
+    except Image.DecompressionBombError:
+        if max_pixels <= 2 * (Image.MAX_IMAGE_PIXELS or 0):
+            raise too_large(name, "far more pixels", max_pixels) from None
+        with BIG:
+            limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            try:
+                return Image.open(io.BytesIO(data), formats=PILLOW)
+            finally:
+                Image.MAX_IMAGE_PIXELS = limit
+    except UnidentifiedImageError:
+        kind = FORMATS.get(recognised(data[:HEAD]))
+        for reader in kind.pillow if kind is not None else ():
+            Image.OPEN[reader][0](io.BytesIO(data), "")  # again, for the reason, which `Image.open` keeps to itself
+        raise not_read(data, name) from None
+
+
+def _heif(data: bytes, name: str) -> Image.Image:
+    """Open a HEIC file by pi-heif or pillow-heif; the rotation and mirroring of the container are applied when it is decoded."""
+    for item in HEIF_ITEM.finditer(data):  # pi-heif 1.4 crashes on a type that is no text
+        if not (item[1] or item[2]).isascii():
+            raise ValueError("the type of an item is no text")
+    for package in FORMATS["HEIC"].packages:
+        try:
+            plugin: Any = importlib.import_module(package)
+        except ImportError:
+            continue
+        image: Image.Image = plugin.HeifImageFile(io.BytesIO(data))
+        return image
+    raise ImageError(f"{name}: HEIC, whose reader is not installed", fixes(["HEIC"]))
+
+
+def _check_tiff(image: Any, name: str, max_pixels: int) -> None:
+    """Refuse what Pillow would misread: the preview in a camera's raw file, signed bytes, and planes of 16 bits.
+
+    Also correct Pillow's idea of compressed values: libtiff gives them in the order of bytes of this machine.
+
+    Raises:
+        ImageError: it is one of these, or its tiles are larger than an image may be.
+    """
+    tags = image.tag_v2
+    reduced = bool(tags.get(NEW_SUBFILE, 0) & 1) if isinstance(tags.get(NEW_SUBFILE, 0), int) else False
+    if DNG_VERSION in tags or (reduced and SUB_IFDS in tags) or tags.get(PHOTOMETRIC) in SENSOR:
+        what = f"{name}: {RAW}, of which only a preview could be read"
+        raise ImageError(what, FORMATS[RAW].fix)
+    sides = [tags.get(side, 0) for side in TILE_SIDES]
+    if all(isinstance(side, int) for side in sides):
+        check_size((sides[0], sides[1]), f"{name}: a tile", max_pixels)
+    bits, signs = tags.get(258, (1,)), tags.get(339, (1,))
+    planes = tags.get(284, 1) == 2 and len(bits) > 1
+    if (max(bits) > 8 and planes and image.tile and image.tile[0][0] == "raw") or (2 in signs and max(bits) == 8):
+        kind = "signed bytes" if 2 in signs else "16-bit colours in separate planes"
+        raise ImageError(f"{name}: TIFF with {kind}, which are not read", SAVE_AGAIN)
+    if tags.get(PHOTOMETRIC) == 0 and image.mode in ("I;16", "F"):
+        image.info["white_is_zero"] = True
+    image.tile = [
+        tile._replace(args=(re.sub(r"B(S|F)$", r"N\1", tile.args[0]), *tile.args[1:])) if tile[0] == "libtiff" else tile
+        for tile in image.tile
+    ]
+
+
+def _stored_sizes(data: bytes) -> list[tuple[int, int]]:
+    """The sizes of all images in a HEIC or AVIF file, before they are cropped, and of the parts that they are stored in."""
+    pairs = HEIF_SIZE.findall(data)
+    return [(int.from_bytes(width, "big"), int.from_bytes(height, "big")) for width, height in pairs]
+
+
+def _codestream_sizes(data: bytes) -> list[tuple[int, int]]:
+    """The sizes of a JPEG 2000's image and of its tiles, by the codestream, which its container may contradict."""
+    place = data.find(b"\xff\x4f\xff\x51")
+    if place < 0 or len(data) < place + 40:
+        return []
+    right, bottom, left, top, wide, high = (
+        int.from_bytes(data[at : at + 4], "big") for at in range(place + 8, place + 32, 4)
+    )
+    return [(max(0, right - left), max(0, bottom - top)), (min(wide, right), min(high, bottom))]

@@ -1,0 +1,151 @@
+"""Data sets saved as Parquet with the images in them, as Hugging Face's `datasets` writes them; read with pyarrow."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from podium.data.columns import IMAGES, NoLabels, choose, labels_of, plain, splits_of
+from podium.data.finder import Finder
+from podium.data.image_file import ImageFile
+from podium.data.layout import Listing
+from podium.data.names import EXTENSIONS, show, split_named, suffix
+from podium.data.reading import Reading
+from podium.data.rows import Row, arrange_rows
+from podium.data.table_files import Table, arrow, damaged, read_table
+from podium.errors import DataError, UsageError
+
+SHARD = re.compile(r"^(.*?)-?(\d{5})-of-(\d{5})(-[0-9a-f]+)?$")  # train-00000-of-00002-5a1b...
+MOST = 4 << 30  # bytes of images that may be held in memory, as of compressed archives
+ENDINGS = ((b"\xff\xd8\xff", ".jpg"), (b"\x89PNG", ".png"), (b"RIFF", ".webp"), (b"GIF8", ".gif"), (b"BM", ".bmp"))
+
+
+def image_columns(path: Path) -> list[str]:
+    """The columns of a Parquet file that hold the bytes of images.
+
+    Raises:
+        DataError: the file is damaged.
+        MachineError: pyarrow is not installed.
+    """
+    parquet = arrow()
+    try:
+        schema = parquet.read_schema(path)
+    except (ValueError, KeyError, OSError) as error:
+        raise damaged(path, error) from None
+    return [field.name for field in schema if _holds_bytes(field.type)]
+
+
+def _holds_bytes(kind: Any) -> bool:
+    from pyarrow import types
+
+    if types.is_struct(kind):
+        inner = {field.name: field.type for field in kind}
+        return "bytes" in inner and _holds_bytes(inner["bytes"])
+    return types.is_binary(kind) or types.is_large_binary(kind)
+
+
+def list_parquet(files: list[Path], root: Path, reading: Reading) -> Listing:
+    """List the images in Parquet files; their bytes are held in memory.
+
+    Args:
+        files: of one data set.
+        root: the folder that holds them.
+        reading: what a person said about the columns.
+
+    Raises:
+        DataError: a file is missing or damaged, the images are too large for memory, or no column has labels.
+        UsageError: a column that was given is not there.
+    """
+    _complete(files)
+    splits = {path: _split_of(path, root) for path in files}
+    listing_notes: list[str] = []
+    rows, unlabelled, held = list[Row](), list[Path](), 0
+    for path in sorted(files):
+        columns = image_columns(path)
+        image = _image_column(path, columns, reading)
+        table = read_table(path, None)
+        labels, given = [""] * len(table), [""] * len(table)
+        try:
+            chosen = choose(_without(table, set(columns) - {image}), reading, lambda _: False, image)
+            listing_notes += chosen.notes
+            labels, given = labels_of(table, chosen), splits_of(table, chosen)
+        except NoLabels:  # a contest's test images; what has no labels at all is refused below
+            unlabelled.append(path)
+            if len(unlabelled) == len(files):
+                raise
+        for number, file in enumerate(_images(table, image, path, root)):
+            held += file.size if isinstance(file, ImageFile) else 0
+            if held > MOST:
+                what = f"{show(path)}: more than 4 GB of images, which are held in memory"
+                raise DataError(what, "write them as files into class folders, and give the folder")
+            where = f"{show(path)}, {table.where(number)}"
+            name, known = (file.below, file) if isinstance(file, ImageFile) else (file, None)
+            rows.append(Row(name, labels[number], where, given[number] or splits[path], known))
+    listing = arrange_rows(rows, Finder(root, [files[0].parent, root]))
+    listing.notes = [
+        *dict.fromkeys(re.sub(r"^note: [^:]+: ", "note: ", note) for note in listing_notes),
+        *listing.notes,
+    ]
+    return listing
+
+
+def _image_column(path: Path, columns: list[str], reading: Reading) -> str:
+    if reading.image_column in columns:
+        return str(reading.image_column)
+    if reading.image_column is not None:
+        fix = f"its columns of images are {', '.join(map(show, columns))}"
+        raise UsageError(f"image_column: {show(path)} has no images in a column {show(reading.image_column)}", fix)
+    if len(columns) > 1 and len(usual := [name for name in columns if plain(name) in IMAGES]) == 1:
+        return usual[0]
+    if len(columns) > 1:
+        what = f"{show(path)}: several columns hold images ({', '.join(map(show, columns))})"
+        raise DataError(what, f"say which: --image-column {columns[0]}", ("--image-column", columns[0]))
+    return columns[0]
+
+
+def _without(table: Table, others: set[str]) -> Table:
+    columns = {name: cells for name, cells in table.columns.items() if name not in others}
+    return Table(table.path, columns, table.lines, table.unit, table.names)
+
+
+def _images(table: Table, column: str, path: Path, root: Path) -> Iterator[ImageFile | str]:
+    """Yield the image of each row, or its path where the table holds no bytes of it."""
+    mtime, stem = path.stat().st_mtime_ns, path.relative_to(root).with_suffix("").as_posix()
+    for number, cell in enumerate(table.columns[column], 1):
+        content, name = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (cell, None)
+        if not content:
+            yield name or ""
+            continue
+        ending = next((ending for start, ending in ENDINGS if content.startswith(start)), "")
+        if name and not ending and suffix(name) in EXTENSIONS:
+            ending = suffix(name)
+        below = f"{stem}/{number:07d}{ending}"
+        shown = f"{show(path)}!row {number}" + (f" ({show(name)})" if name else "")
+        yield ImageFile(path, shown, 0, len(content), mtime, content, below)
+
+
+def _split_of(path: Path, root: Path) -> str:
+    """The split that a file's name means, or the folder in which it lies."""
+    name = SHARD.sub(r"\1", path.stem)
+    folders = reversed(path.relative_to(root).parts[:-1])
+    return next((kind for part in (name, *folders) if (kind := split_named(part)[0])), "")
+
+
+def _complete(files: list[Path]) -> None:
+    """Refuse a set of numbered files of which some are missing.
+
+    Raises:
+        DataError: names the first that is missing.
+    """
+    series: dict[tuple[Path, str, int], set[int]] = {}
+    for path in files:
+        if match := SHARD.match(path.stem):
+            series.setdefault((path.parent, match[1], int(match[3])), set()).add(int(match[2]))
+    for (folder, name, count), there in series.items():
+        missing = sorted(set(range(count)) - there)
+        if missing:
+            first = f"{name}-{missing[0]:05d}-of-{count:05d}{'.parquet'}"
+            what = f"{show(folder)}: {len(missing)} of {count} files of {name or 'the data'} are missing: {show(first)}"
+            raise DataError(what, "download them too")

@@ -1,0 +1,114 @@
+"""Choose the weights of a network among all that a checkpoint holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from podium.errors import ModelFileError, UsageError
+from podium.weights.foreign import Checkpoint
+from podium.weights.match import ANY_HEAD, Match, fitting, match
+from podium.weights.peers import Peer
+from podium.weights.wrappers import COUNTS, View, views
+
+LISTED = 8  # names of what is left out that a note lists
+NO_HEAD = "--num-classes N puts a fresh one on it, and podium train --weights needs none"
+
+
+@dataclass(frozen=True)
+class _Found:
+    view: View
+    match: Match
+
+
+def choose(
+    source: str, known: Peer, held: Checkpoint, path: Path, num_classes: int | None, ema: bool
+) -> tuple[Match, list[str]]:
+    """Find the weights of a peer's network in a checkpoint.
+
+    Args:
+        source: "LIBRARY:NAME" of the peer.
+        known: the peer.
+        held: what the file holds.
+        path: of the file, for errors.
+        num_classes: of a fresh classifier, where the checkpoint has none that fits.
+        ema: take the EMA weights, not those beside them.
+
+    Returns:
+        The weights, and a line for everything that was taken off, chosen or left out.
+
+    Raises:
+        ModelFileError: no weights fit, or several that differ.
+        UsageError: there are no EMA weights.
+    """
+    every = [_Found(view, match(known, view.tensors, num_classes, view.around)) for view in views(held.tensors)]
+    fit = sorted(
+        (f for f in every if not f.match.wrong), key=lambda f: not f.match.has_head
+    )  # stable: shortest prefix first
+    averaged, plain = [f for f in fit if f.view.ema], [f for f in fit if not f.view.ema]
+    if not fit:
+        raise _nothing_fits(source, known, every, path)
+    if ema and not averaged:
+        raise UsageError(f"ema: {path} has no EMA weights of {known.model}", "leave --ema out")
+    pool = averaged if ema else plain or averaged
+    best = pool[0]
+    alike = (f for f in pool if f.match.has_head == best.match.has_head)
+    if other := next((f for f in alike if not _same(best.match, f.match)), None):
+        names = " and ".join(repr(f.view.prefix[:-1]) for f in (best, other))
+        what = f"{path}: holds two different sets of weights that fit {known.model}, under {names}"
+        raise ModelFileError(what, "save the one that you mean in a file of its own, and give that")
+    notes = [*best.view.notes(), *best.match.notes]
+    if best.view.ema:
+        notes.append("these are averaged (EMA) weights")
+    elif averaged:
+        under = averaged[0].view.prefix[:-1]
+        notes.append(f"the file also has averaged (EMA) weights, under {under!r}: --ema takes those")
+    if left := _left_out(held, best, fit):
+        more = f" and {len(left) - LISTED} more" if len(left) > LISTED else ""
+        notes.append(f"left out, beside the weights: {', '.join(left[:LISTED])}{more}")
+    return best.match, notes
+
+
+def _nothing_fits(source: str, known: Peer, every: list[_Found], path: Path) -> ModelFileError:
+    """The refusal, with the known network that the weights do fit, or what else would help."""
+    best = max(every, key=lambda f: f.match.fitting)
+    what = f"{path}: not the weights of {known.model} ({best.match.wrong})"
+    bare = match(known, best.view.tensors, ANY_HEAD, best.view.around)
+    if not bare.wrong and not bare.has_head:
+        return ModelFileError(what, "; ".join([*bare.notes, f"it has no classifier that fits: {NO_HEAD}"]))
+    for found in sorted(every, key=lambda f: -len(f.view.tensors)):
+        if other := fitting(source, found.view.tensors):
+            return ModelFileError(what, f"these are the weights of {other}: give that name")
+    return ModelFileError(what, "name the architecture they are of")
+
+
+def _same(one: Match, other: Match) -> bool:
+    """Whether two sets of weights are the same values."""
+    return one.state.keys() == other.state.keys() and all(_equal(v, other.state[k]) for k, v in one.state.items())
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return one is other or (one.shape == other.shape and torch.equal(one, other))
+
+
+def _left_out(held: Checkpoint, best: _Found, fit: list[_Found]) -> list[str]:
+    """The names of what is in the file beside the weights, without those that other notes name."""
+    named = {id(value) for f in fit for value in f.view.tensors.values()}
+    used = {value.data_ptr() for f in fit for value in f.match.state.values()}  # a head may stand elsewhere
+    left = (
+        _branch(name, best.view.prefix)
+        for name, value in held.tensors.items()
+        if id(value) not in named and value.data_ptr() not in used and not name.endswith(COUNTS)
+    )
+    return list(dict.fromkeys([*left, *held.beside]))
+
+
+def _branch(name: str, prefix: str) -> str:
+    """A name up to the first part in which it differs from a prefix."""
+    parts = name.split(".")
+    same = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(parts, prefix.split("."), strict=False))))
+    return ".".join(parts[: same + 1])

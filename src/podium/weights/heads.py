@@ -1,0 +1,89 @@
+"""The head among the tensors of a checkpoint: the one linear layer of fitting width, whatever it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+HEAD, BIAS = "head.classifier.weight", "head.classifier.bias"  # our names
+BODY = ("stem.", "stages.")  # how names of ours begin, of layers before the head
+LISTED = 5  # names that a note lists
+
+
+def with_head(
+    named: dict[str, Tensor], theirs: Sequence[str], own: Mapping[str, Tensor], around: Sequence[Mapping[str, Tensor]]
+) -> tuple[dict[str, Tensor], list[str], str]:
+    """Find the head where no rule of the peer does: `fc.1` of a Sequential, `head.fc`, a Dense layer after a nested model.
+
+    Args:
+        named: tensors by our names.
+        theirs: the names of the same tensors in the file, in the same order.
+        own: the network's tensors, of which only names and shapes count.
+        around: tensors beside these by their names in the file, the nearest first.
+
+    Returns:
+        The tensors with the head under our names, lines on what was guessed, and what is wrong: several such layers.
+    """
+    if HEAD in named:
+        return named, [], ""
+    width = own[HEAD].shape[1]
+    inside = {their: our for our, their in zip(named, theirs, strict=True) if our not in own}
+    places = [{their: named[our] for their, our in inside.items()}, *around]
+    for number, place in enumerate(places):
+        weights = (name for name, value in place.items() if name.endswith(".weight") and may_be_head(value, width))
+        layers = [name.removesuffix(".weight") for name in weights]
+        if len(layers) > 1:
+            return named, [], f"{len(layers)} layers may be its head: {', '.join(layers[:LISTED])}"
+        if layers:
+            (layer,) = layers
+            more = place.keys() - {f"{layer}.weight", f"{layer}.bias"}
+            if _feeds(place[f"{layer}.weight"], [place[name] for name in more]) or (more and not number):
+                return named, [], ""  # the first of several layers
+            weight, bias = place[f"{layer}.weight"], place.get(f"{layer}.bias")
+            notes = [f"the head is {layer}, for {len(weight)} classes"]
+            if bias is None:
+                notes.append(f"the head {layer} has no bias: zeros take its place")
+                bias = torch.zeros(len(weight), dtype=weight.dtype)
+            used = () if number else (inside[f"{layer}.weight"], inside.get(f"{layer}.bias", ""))
+            rest = {key: value for key, value in named.items() if key not in used}
+            return rest | {HEAD: weight.flatten(1), BIAS: bias}, notes, ""
+    return named, [], ""
+
+
+def may_be_head(value: Tensor, width: int) -> bool:
+    """Whether a tensor is the weight (classes, width) of a linear layer, or of a convolution of 1 x 1 in its place."""
+    linear = value.ndim == 2 or (value.ndim == 4 and value.shape[2:] == (1, 1))
+    return linear and value.shape[0] > 1 and value.shape[1] == width
+
+
+def _feeds(weight: Tensor, others: Sequence[Tensor]) -> bool:
+    """Whether another linear layer reads as many values as this one gives."""
+    return any(other.ndim == 2 and other.shape[1] == weight.shape[0] for other in others)
+
+
+def without_head(named: dict[str, Tensor], own: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """Leave out a head that does not fit the network, such as one of two layers, where a fresh one takes its place.
+
+    Args:
+        named: tensors by our names.
+        own: the network's tensors, of which only names and shapes count.
+
+    Returns:
+        The other tensors, and a line that names the layers that were left out.
+    """
+    odd = {k: v for k, v in named.items() if not _fits(k, v, own) and not k.startswith((*BODY, "auxiliary."))}
+    if not odd or any(value.ndim > 2 for value in odd.values()):  # a convolution is of no head
+        return named, []
+    layers = list(dict.fromkeys(_layers(odd)))
+    note = f"left out: the file's head, which is not one linear layer that fits ({', '.join(layers[:LISTED])})"
+    return {key: value for key, value in named.items() if key not in odd}, [note]
+
+
+def _fits(key: str, value: Tensor, own: Mapping[str, Tensor]) -> bool:
+    return key in own and own[key].shape == value.shape
+
+
+def _layers(names: Mapping[str, Tensor]) -> Iterator[str]:
+    return (name.rpartition(".")[0] or name for name in names)

@@ -1,0 +1,94 @@
+"""What people wrap weights in: dictionaries, prefixes of names, EMA weights beside the weights.
+
+`read_checkpoint` joins the names of nested dictionaries by dots, so that a dictionary is a prefix like any other: the weights of
+`{"state_dict": {"module.conv1.weight": ...}}` are those whose names begin with "state_dict.module.". A view is what is below one
+prefix.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
+
+# DataParallel, torch.compile, FSDP and activation checkpointing put these into names, also in the middle.
+_INSERTED = re.compile(r"(?:^|(?<=\.))(module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+# Words in the names of EMA weights and of other means over training: model_ema, state_dict_ema, ema.shadow, teacher, momentum_encoder.
+_EMA = re.compile(r"(?:^|[._])(ema|averaged?|avg|swa|shadow|polyak|teacher|momentum)(?=[._]|$)", re.IGNORECASE)
+COUNTS = ("total_ops", "total_params")  # which the package thop leaves in every layer
+_SHARE = 8  # a prefix is looked at if at least one in so many names begins with it
+
+
+@dataclass(frozen=True)
+class View:
+    """The tensors below one prefix of a checkpoint.
+
+    Args:
+        prefix: such as "state_dict.module."; empty for all tensors.
+        tensors: by their names without the prefix.
+        others: the tensors that are not below the prefix, by their whole names.
+        inserted: names that wrappers put into the middle of these names, and which are taken off.
+        counts: how many counters of operations, which are no weights, are left out.
+        ema: whether these are EMA weights, or another mean over training.
+    """
+
+    prefix: str
+    tensors: dict[str, Tensor]
+    others: dict[str, Tensor]
+    inserted: tuple[str, ...]
+    counts: int
+    ema: bool
+
+    @cached_property
+    def around(self) -> list[dict[str, Tensor]]:
+        """The other tensors of each dictionary that this one is in, the nearest first; there a head may stand."""
+        found = []
+        parts = self.prefix.split(".")[:-1]
+        for depth in range(len(parts) - 1, -1, -1):
+            outer = "".join(f"{part}." for part in parts[:depth])
+            near = {name: value for name, value in self.others.items() if name.startswith(outer)}
+            found.append({name: v for name, v in near.items() if not _EMA.search(name[len(outer) :])})
+        return found
+
+    def notes(self) -> Iterator[str]:
+        """What was taken off to reach these tensors."""
+        if self.prefix:
+            yield f"the weights stand under {self.prefix[:-1]!r} in the file, which is taken off their names"
+        if self.inserted:
+            yield f"{' and '.join(f'{name}.' for name in self.inserted)} is taken out of the names"
+        if self.counts:
+            yield f"left out: {self.counts} counters of operations ({' and '.join(COUNTS)}), which are no weights"
+
+
+def views(tensors: Mapping[str, Tensor]) -> list[View]:
+    """Every view of a checkpoint that may be a network, the one with the shortest prefix first.
+
+    Args:
+        tensors: by their names in the file.
+    """
+    counts = Counter(prefix for name in tensors for prefix in _prefixes(name))
+    likely = [prefix for prefix, count in counts.items() if _SHARE * count >= len(tensors)]
+    return [_view(tensors, prefix) for prefix in ["", *sorted(likely, key=len)]]
+
+
+def _prefixes(name: str) -> Iterator[str]:
+    """The beginnings of a name that end with a dot."""
+    return (name[: found.end()] for found in re.finditer(r"\.", name))
+
+
+def _view(tensors: Mapping[str, Tensor], prefix: str) -> View:
+    below = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
+    others = {name: value for name, value in tensors.items() if not name.startswith(prefix)}
+    own = {name: value for name, value in below.items() if not name.endswith(COUNTS)}
+    plain = {_INSERTED.sub("", name): value for name, value in own.items()}
+    inserted: set[str] = set()
+    if len(plain) == len(own):  # else two tensors would get one name
+        inserted = {word for name in own for word in _INSERTED.findall(name)}
+        own = plain
+    container = re.sub(r"(?:module\.)+$", "", prefix)  # torch's AveragedModel counts beside its module
+    ema = bool(_EMA.search(prefix)) or f"{container}n_averaged" in others
+    return View(prefix, own, others, tuple(sorted(inserted)), len(below) - len(own), ema)

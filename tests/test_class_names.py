@@ -1,0 +1,183 @@
+"""A fine-tuned checkpoint gets the names of its classes in the order it was trained with, or the names are refused."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+import podium as library
+from podium.data.class_names import read_class_names
+from podium.errors import DataError
+from test_wrappers import SOURCE, weights
+
+PETS = ("cat", "dog", "eel")
+NUMBERED = {"0": "cat", "1": "dog", "2": "eel"}
+FILES = {
+    "lines.txt": "cat\ndog\neel\n",
+    "windows.txt": "\ufeffcat\r\ndog\r\neel\r\n\r\n",
+    "numbered.txt": "0 cat\n1 dog\n2 eel\n",  # Teachable Machine's labels.txt
+    "colons.txt": "2: eel\n0: cat\n1: dog\n",
+    "list.json": json.dumps(PETS),
+    "by_number.json": json.dumps({"2": "eel", "0": "cat", "1": "dog"}),
+    "class_to_idx.json": json.dumps({"eel": 2, "cat": 0, "dog": 1}),
+    "texts.json": json.dumps({"cat": "0", "dog": "1", "eel": "2"}),
+    "config.json": json.dumps({"model_type": "resnet", "id2label": NUMBERED, "label2id": {"cat": 0, "dog": 1, "eel": 2}}),
+    "label2id.json": json.dumps({"label2id": {"cat": 0, "dog": 1, "eel": 2}}),
+    "timm.json": json.dumps({"architecture": "resnet18", "num_classes": 3, "label_names": list(PETS)}),
+    "data.yaml": "path: x\nnames:\n  0: cat\n  1: dog\n  2: eel\n",
+    "one.csv": "name\ncat\ndog\neel\n",
+    "plain.csv": "cat\ndog\neel\n",
+    "two.csv": "index,name\n1,dog\n0,cat\n2,eel\n",
+    "turned.csv": "cat,0\neel,2\ndog,1\n",
+    "odd_title.csv": "idx;animal\n0;cat\n2;eel\n1;dog\n",
+    "more.csv": "id,class,note\n0,cat,a\n1,dog,b\n2,eel,c\n",
+    "tabs.tsv": "label\tid\ncat\t0\ndog\t1\neel\t2\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_file_of_names_gives_them_in_the_order_of_the_outputs(name, tmp_path):
+    (tmp_path / name).write_bytes(FILES[name].encode())
+    found = read_class_names(tmp_path / name)
+    assert found.names == PETS
+    (note,) = found.notes
+    assert name in note
+    assert "order of its" in note
+    assert note.endswith("cat, dog, eel")
+
+
+def test_names_that_are_numbers_are_told_from_numbers(tmp_path):
+    """ImageFolder's class_to_idx of the folders 1, 2 and 10."""
+    (tmp_path / "a.json").write_text(json.dumps({"1": 0, "10": 1, "2": 2}))
+    assert read_class_names(tmp_path / "a.json").names == ("1", "10", "2")
+    (tmp_path / "b.json").write_text(json.dumps({"0": "1", "1": "10", "2": "2"}))
+    assert read_class_names(tmp_path / "b.json").names == ("1", "10", "2")
+    (tmp_path / "c.txt").write_text("3 stripes\n5 stars\nplain\n")
+    assert read_class_names(tmp_path / "c.txt").names == ("3 stripes", "5 stars", "plain")
+
+
+REFUSED = {
+    "empty.txt": ("cat\n\neel\n", r"empty\.txt, line 2: an empty name"),
+    "twice.txt": ("cat\ndog\ncat\n", "'cat' occurs more than once"),
+    "one.txt": ("cat\n", "1 names"),
+    "nothing.txt": ("", "0 names"),
+    "spaces.json": (json.dumps(["cat", " "]), "the name of class 1 is empty"),
+    "from_1.txt": ("1 cat\n2 dog\n", "from 1"),
+    "cat_to_name.json": (json.dumps({"1": "cat", "2": "dog", "10": "eel"}), "not numbered 0 to 2"),  # of folders
+    "from_1.csv": ("id,name\n1,cat\n2,dog\n", "numbered 1 to 2, not 0 to 1"),
+    "gap.json": (json.dumps({"cat": 0, "dog": 2}), "not numbered 0 to 1"),
+    "both.json": (json.dumps({"0": "1", "1": "0"}), "cannot be told apart"),
+    "nested.json": (json.dumps([["n01", "cat"], ["n02", "dog"]]), "is not the name of a class"),
+    "number.json": ("7", "holds no names"),
+    "broken.json": ("{", "cannot be read"),
+    "ragged.csv": ("0,cat\n1,dog,x\n", "different numbers of columns"),
+    "which.csv": ("0,cat,katze\n1,dog,hund\n", "no single column of names"),
+    "latin.txt": ("caf\xe9\ncat\n".encode("latin1"), "not a text in UTF-8"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_names_that_would_be_a_guess_are_refused(name, tmp_path):
+    content, says = REFUSED[name]
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(DataError, match=says) as caught:
+        read_class_names(tmp_path / name)
+    assert name in caught.value.what
+    assert caught.value.fix
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Twelve class folders, 1 to 12, whose images are of one grey each."""
+    for number in range(1, 13):
+        for i in range(2):
+            path = tmp_path / "photos" / str(number) / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((32, 32, 3), 20 * number + i, np.uint8)).save(path)
+    return tmp_path / "photos"
+
+
+AS_TEXT = ("1", "10", "11", "12", "2", "3", "4", "5", "6", "7", "8", "9")
+
+
+def test_data_give_the_order_of_imagefolder_which_is_said_and_can_be_chosen(folders):
+    assert sorted(path.name for path in folders.iterdir()) == list(AS_TEXT), (
+        "as torchvision.datasets.folder.find_classes"
+    )
+    found = read_class_names(folders)
+    assert found.names == AS_TEXT
+    notes = "\n".join(found.notes)
+    assert "sorted as text, as ImageFolder and Keras number them: 1, 10, 11" in notes
+    assert "natural order is 1, 2, 3" in notes
+    assert "--class-order natural" in notes
+    assert read_class_names(folders, "natural").names == tuple(map(str, range(1, 13)))
+
+
+def test_an_order_that_is_no_guess_is_not_called_one(tmp_path):
+    for name in PETS:
+        (tmp_path / "train" / name).mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / "train" / name / "a.png")
+    found = read_class_names(tmp_path)
+    assert found.names == PETS
+    assert len(found.notes) == 1
+
+
+def test_a_fine_tuned_network_is_right_by_its_names_and_in_no_other_order(podium, folders, tmp_path):
+    """Its classifier is fitted to twelve greys in the order of ImageFolder, as a fine-tuned network's is."""
+    state = weights(0, 12)
+    save_file(state, tmp_path / "fresh.safetensors")
+    made = library.import_weights(SOURCE, tmp_path / "fresh.safetensors")
+    made.model.head.classifier = torch.nn.Identity()
+    scale, offset = (torch.from_numpy(v) for v in made.preprocessing.scale_and_offset())
+    paths = [(k, path) for k, name in enumerate(AS_TEXT) for path in (folders / name).iterdir()]
+    pixels = torch.stack([torch.tensor(made.preprocessing.pixels(path.read_bytes(), "")) for _, path in paths])
+    with torch.inference_mode():
+        features = made.model((pixels * scale + offset).permute(0, 3, 1, 2).float())
+    wanted = torch.nn.functional.one_hot(torch.tensor([k for k, _ in paths]), 12).float()
+    ones = torch.ones(len(paths), 1)
+    solved = torch.linalg.lstsq(torch.cat([features, ones], 1), wanted, driver="gelsd").solution
+    state |= {"linear.weight": solved[:-1].T.contiguous(), "linear.bias": solved[-1].contiguous()}
+    save_file(state, tmp_path / "best.safetensors")
+    said = podium("import", SOURCE, tmp_path / "best.safetensors", "--classes", folders, "-o", tmp_path / "net")
+    assert said.code == 0, said.err
+    assert "sorted as text" in said.err
+    assert library.load(tmp_path / "net").classes == AS_TEXT
+    assert library.evaluate(tmp_path / "net", folders, workers=1)["top1"] == 1.0
+    other = library.import_weights(SOURCE, tmp_path / "best.safetensors", classes=folders, class_order="natural")
+    assert library.evaluate(other, folders, workers=1)["top1"] < 0.5
+
+
+def test_wrong_numbers_of_names_are_refused_before_anything_is_written(podium, tmp_path):
+    save_file(weights(0, 12), tmp_path / "best.safetensors")
+    (tmp_path / "names.txt").write_text("cat\ndog\neel\n")
+    words = (
+        "import",
+        SOURCE,
+        tmp_path / "best.safetensors",
+        "--classes",
+        tmp_path / "names.txt",
+        "-o",
+        tmp_path / "out",
+    )
+    podium(*words).refused(3, "3 names, but the classifier of", "is for 12 classes", "--num-classes 3")
+    assert not (tmp_path / "out").exists()
+    assert podium(*words, "--num-classes", 3).code == 0
+    assert library.load(tmp_path / "out").classes == PETS
+
+
+def test_a_body_takes_a_classifier_for_the_names(tmp_path):
+    state = {k: v for k, v in weights().items() if not k.startswith("linear.")}
+    save_file(state, tmp_path / "body.safetensors")
+    made = library.import_weights(SOURCE, tmp_path / "body.safetensors", classes=PETS)
+    assert made.classes == PETS
+    assert made.card["notes"] == ["the file has no classifier: a fresh one for 3 classes"]
+
+
+def test_a_file_that_does_not_name_its_classes_is_said_to(tmp_path):
+    save_file(weights(0, 12), tmp_path / "best.safetensors")
+    made = library.import_weights(SOURCE, tmp_path / "best.safetensors")
+    assert "does not name its 12 classes" in made.card["notes"][-1]
+    assert "podium import --classes" in made.card["notes"][-1]
