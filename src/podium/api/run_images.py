@@ -7,7 +7,8 @@ from typing import Any
 
 from podium.compression.shrink import Shrunk
 from podium.data.dataset import Dataset
-from podium.data.roles import described, with_roles, without_learned
+from podium.data.folds import in_roles
+from podium.data.roles import described, without_learned
 from podium.data.sources import load_stored
 from podium.deployment.runtime import Exported
 from podium.errors import DataError, UsageError
@@ -58,7 +59,7 @@ def images_for(run: Run, data: str | Path | Dataset | None, model: Bundle | Expo
         stored = load_stored(data, resize=p.resize, channels=p.channels, on_bad=recorded["on_bad"])
         record = known_to(model, stored) if isinstance(model, Bundle) else None
         seed = recorded["seed"] if recorded["split_seed"] is None else recorded["split_seed"]
-        data = described(with_roles(stored, recorded["val"], seed, record))
+        data = described(in_roles(stored, recorded["val"], seed, record))
     elif isinstance(model, Bundle) and (record := known_to(model, data)) is not None:
         data = without_learned(data, record)
     if not set(data.classes) & set(model.classes):

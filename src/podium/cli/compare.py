@@ -37,7 +37,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="folder of the comparison; runs that are finished there are kept [runs/compare-DATA]",
     )
     add_length(parser)
-    add_settings(parser, {"model", "data", "recipe", "duration", "devices", "sync_batch_norm"})
+    add_settings(parser, {"model", "data", "recipe", "duration", "devices", "sync_batch_norm", "fold"})
 
 
 def run(arguments: argparse.Namespace) -> int:

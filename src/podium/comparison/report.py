@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from podium.comparison import charts
+from podium.comparison.cross_validation import fold_folders
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.page import write_page
 from podium.comparison.rows import Row
@@ -78,11 +79,13 @@ def write_report(
         row.model: (charts.PALETTE[i % len(charts.PALETTE)], charts.SYMBOLS[i % len(charts.SYMBOLS)])
         for i, row in enumerate(board.networks)
     }
+    # A row of a cross-validation has a curve for each fold.
+    trained = [(run, results[trial]["model"]) for trial in trials for run in [*fold_folders(trial)] or [trial]]
     drawn = {
         "latency": charts.scatter(board, style, "latency_p50_ms", "latency of one image, ms (median)"),
         "macs": charts.scatter(board, style, "macs", "multiply-adds for one image"),
-        "curves-loss": charts.curves(trials, results, style, "train_loss", "training loss", log=True),
-        "curves-top1": charts.curves(trials, results, style, "top1", "top-1 %", log=False),
+        "curves-loss": charts.curves(trained, style, "train_loss", "training loss", log=True),
+        "curves-top1": charts.curves(trained, style, "top1", "top-1 %", log=False),
     }
     networks: list[dict[str, Any]] = []
     for number, row in enumerate(board.networks):

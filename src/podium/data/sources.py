@@ -15,6 +15,7 @@ from podium.data.archives import ARCHIVES, is_archive
 from podium.data.dataset import SPLITS, Dataset, Split
 from podium.data.decode import FORMATS, RESIZES, decode
 from podium.data.folders import find_archive, list_path
+from podium.data.groups import with_groups
 from podium.data.image_file import ImageFile
 from podium.data.images import ArrayImages, FileImages, Progress
 from podium.data.layout import LAYOUT, OUTSIDE, Listing, not_utf8
@@ -45,6 +46,8 @@ def load_data(
     resize: str = "crop",
     on_bad: str = "error",
     channels: int | None = None,
+    group_from: str | None = None,
+    group_column: str | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
     """Read a data set, and hold out validation images where it has none.
@@ -60,6 +63,9 @@ def load_data(
         on_bad: "error": an unreadable image is an error when it is read; "skip": all images are decoded once now, and
             unreadable ones are left out and listed.
         channels: 1 or 3; None: the set's own.
+        group_from: a regular expression whose group finds in an image's path the patient, video or burst that it belongs to;
+            images of one are never in two splits.
+        group_column: the name of a column that has it.
         progress: called with (files read, files to read) while image files are read for the first time, to find exact copies.
 
     Returns:
@@ -71,7 +77,7 @@ def load_data(
     if val is not None and not 0 <= val < 1:
         raise UsageError(f"val: {val}", "give a fraction from 0 to 1, such as 0.2")
     stored = load_stored(source, resize=resize, on_bad=on_bad, channels=channels, progress=progress)
-    return described(with_roles(stored, val, seed))
+    return described(with_roles(with_groups(stored, group_from, group_column), val, seed))
 
 
 def load_stored(

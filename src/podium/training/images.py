@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from podium.data.dataset import Dataset
+from podium.data.folds import in_roles
+from podium.data.groups import with_groups
 from podium.data.roles import (
     HELD_OUT,
     Record,
@@ -19,7 +21,6 @@ from podium.data.roles import (
     hold_out,
     merged,
     read_record,
-    with_roles,
     without_learned,
 )
 from podium.data.sources import Progress, load_stored
@@ -68,8 +69,19 @@ def _in_roles(s: Settings, find: Callable[[Dataset], Record | None], progress: P
         find: from the data set as it is stored to the record of its images.
         progress: called with (files read, files to read) where files are read for the first time.
     """
-    stored = load_stored(s.data, resize=s.resize, on_bad=s.on_bad, channels=s.channels, progress=progress)
-    return described(with_roles(stored, s.val, split_seed(s), find(stored)))
+    stored = stored_of(s, progress)
+    return described(in_roles(stored, s.val, split_seed(s), find(stored), s.folds, s.fold))
+
+
+def stored_of(s: Settings, progress: Progress | None = None) -> Dataset:
+    """Load the data set that settings name with the splits it was given, and with the groups that they name.
+
+    Args:
+        s: the settings.
+        progress: called with (files read, files to read) where files are read for the first time.
+    """
+    data = load_stored(s.data, resize=s.resize, on_bad=s.on_bad, channels=s.channels, progress=progress)
+    return with_groups(data, s.group_from, s.group_column)
 
 
 def inherited(s: Settings, data: Dataset) -> Record | None:
@@ -202,7 +214,9 @@ def as_parent(merged: Origins, run: str | Path, data: Dataset | None) -> tuple[S
     s, model = merged.settings, read_source(str(run), "run").bundle
     if model.folder is not None and (model.folder / SETTINGS).is_file():
         before = {"split_seed": None, **read_file(model.folder / SETTINGS)}
-        s = s.replace(**{key: before[key] for key in ("val", "seed", "split_seed") if not merged.origin[key].asked})
+        kept = ["val", "seed", "split_seed", "group_from", "group_column"]
+        kept += ["folds", "fold"] if data is None else []
+        s = s.replace(**{key: before[key] for key in kept if key in before and not merged.origin[key].asked})
     if data is None:
         p = model.preprocessing
         s = s.replace(resize=p.resize, channels=s.channels or p.channels)
