@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 
 from podium.calls import public
+from podium.comparison.slices import accuracy_by
+from podium.data.columns import with_slices
 from podium.data.dataset import Dataset, Split
+from podium.data.groups import group_keys
 from podium.data.loader import Loader
 from podium.data.sampling import stratified
 from podium.devices import pick_device
@@ -35,6 +38,7 @@ def evaluate(
     workers: int = 2,
     crops: Any = 1,
     split_seed: int | None = None,
+    slice: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Evaluate a run or bundle on a data set, with the run's own preprocessing.
@@ -52,11 +56,14 @@ def evaluate(
             five mirrored. 144: crops of three squares at four scales. "dense": the whole image and its mirror image, by the
             fully convolutional form of the network. No view is mirrored if the run was trained without mirroring.
         split_seed: the seed of the split of a run of Podium 0.1.0 whose own split cannot be recognised.
+        slice: the name of a column, or a regular expression that finds a value in each image's path: the accuracy is reported
+            for each of its values too.
         progress: called with (files read, files to read) and then, after each batch, with (images done, images in all).
 
     Returns:
         split, crops, mirrored (of several crops: whether half of the views were mirrored), notes (what was left out, as
-        sentences), and what `metrics.summarize` returns: top1, top5, loss, ece, n, per_class, ...
+        sentences), slices (where one is given, see `comparison.slices.accuracy_by`), and what `metrics.summarize` returns:
+        top1, top5, loss, ece, n, per_class, ...
 
     Raises:
         DataError: the data set has classes that the network does not know, or no image that it was not trained on.
@@ -66,7 +73,9 @@ def evaluate(
     model = run if isinstance(run, Bundle) else bundle.load(run)
     model.preprocessing.check_channels()
     data = evaluated_on(model, data, split_seed, progress)
-    name = _split_to_evaluate(split, data)
+    name, column = _split_to_evaluate(split, data), ""
+    if slice is not None:
+        data, column = with_slices(data, slice)
     _check_classes(data, model)
     images = _limited(data.splits[name], limit)
     device = pick_device("auto")
@@ -75,7 +84,10 @@ def evaluate(
     answers = run_network(model.model.to(device), loader, progress, crops, mirrored)
     outputs = _with_classes_of(model, answers, data)
     scores = summarize(outputs.logits, outputs.labels, model.classes)
-    more = {} if crops == 1 else {"mirrored": mirrored}
+    more: dict[str, Any] = {} if crops == 1 else {"mirrored": mirrored}
+    if slice is not None:
+        right = outputs.logits.argmax(1) == outputs.labels
+        more["slices"] = accuracy_by(right, images.columns[column], column, group_keys(images))
     return {"split": name, "crops": crops, **more, "notes": _notes(data, name), **scores}
 
 

@@ -17,7 +17,7 @@ from podium.runs.bundle import Bundle
 from podium.runs.folder import SETTINGS, RunFolder
 from podium.runs.recommended import run_of
 from podium.settings import read_file
-from podium.training.images import known_to
+from podium.training.images import images_of, known_to
 
 Run = str | Path | RunFolder | Shrunk | Bundle  # everything that names a trained network
 
@@ -56,7 +56,11 @@ def images_for(run: Run, data: str | Path | Dataset | None, model: Bundle | Expo
         data = recorded["data"]
     record = None
     if not isinstance(data, Dataset):
-        stored = load_stored(data, resize=p.resize, channels=p.channels, on_bad=recorded["on_bad"])
+        stored = (
+            images_of(model, data, on_bad=recorded["on_bad"])
+            if isinstance(model, Bundle)
+            else load_stored(data, resize=p.resize, channels=p.channels, on_bad=recorded["on_bad"])
+        )
         record = known_to(model, stored) if isinstance(model, Bundle) else None
         seed = recorded["seed"] if recorded["split_seed"] is None else recorded["split_seed"]
         data = described(in_roles(stored, recorded["val"], seed, record))

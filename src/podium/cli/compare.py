@@ -57,6 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
                 "verdict": board.verdict(),
                 "best": str(board.best.path) if board.best else None,
                 "report": str(board.report) if board.report else None,
+                **({"slices": study.slices} if study.slices else {}),
             }
         )
     else:
@@ -89,8 +90,12 @@ def _progress(bar: Any, several_seeds: bool) -> Any:
 
 
 def _show(board: Leaderboard, study: Study) -> None:
+    from podium.comparison.slices import describe
+
     board.table()
     print(board.verdict())
+    for sentence in filter(None, (describe(found) for found in list(study.slices.values())[:1])):
+        print(f"{board.networks[0].model}: {sentence}")
     if board.report:
         print(f"leaderboard: {study.out / 'leaderboard.csv'}\nreport: {board.report}")
     if board.best and study.data:

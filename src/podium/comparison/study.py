@@ -13,6 +13,7 @@ from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.page import check_packages
 from podium.comparison.report import REPORT, write_report
 from podium.comparison.sizes import cost_of, different_sizes, one_size
+from podium.comparison.slices import slices_of
 from podium.data.columns import with_slices
 from podium.data.dataset import Dataset
 from podium.data.roles import RECORD, read_record, without_learned
@@ -85,6 +86,7 @@ class Study:
         self.folds: Folds | None = None
         self.report = out / REPORT
         self.failed: dict[str, PodiumError] = {}
+        self.slices: dict[str, dict[str, Any]] = {}
 
     def trials(self) -> list[tuple[str, int, Path]]:
         """(network, seed, folder) of every run; all networks once before any a second time."""
@@ -118,8 +120,8 @@ class Study:
             return None
         each = f"{count} run{'s' if count > 1 else ''} of {s.duration}"
         if s.folds is not None:
-            each += f" ({waiting} of {len(self.models) * self.seeds} x {s.folds} folds are left"
-            each += ", and the recommended network is trained once more on all images)" if last else ")"
+            each += f", of {len(self.models) * self.seeds} x {s.folds} folds"
+            each += " and the recommended network once more on all images" if last else ""
         if unit != "s":
             return each
         timed = sum(not (path / SPEED).is_file() for *_, path in self.trials())
@@ -156,8 +158,10 @@ class Study:
             self._hand_over(board, progress)
         if finished:
             board.to_csv(self.out / TABLE)
-            write_report(self.report, board, finished, self.data, self._training())
+            sliced = self.merged.settings.slice
+            write_report(self.report, board, finished, self.data, self._training(), slice=sliced)
             board.report = self.report
+            self.slices = self._sliced(board, finished)
         return board
 
     def _images(self, progress: Callable[..., None] | None) -> Dataset:
@@ -205,6 +209,15 @@ class Study:
                 return False
             pool(path)
         return True
+
+    def _sliced(self, board: Leaderboard, finished: list[Path]) -> dict[str, dict[str, Any]]:
+        """Network -> its accuracy for each value of the column that the settings name; empty where they name none."""
+        wanted, data = self.merged.settings.slice, self.data
+        if wanted is None or data is None:
+            return {}
+        runs = {path: RunFolder(path) for path in reversed(finished)}  # the first of a network stands for it
+        by_model = {run.result["model"]: run for run in runs.values()}
+        return {row.model: slices_of(by_model[row.model], data, wanted) for row in board.networks}
 
     def _timed(self, path: Path) -> Path:
         """The run folder whose network is timed for a row."""

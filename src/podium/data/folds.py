@@ -157,7 +157,9 @@ def _as_recorded(data: Dataset, record: Record) -> Dataset:
     """The images in the roles that a run of this fold has on record; images that it did not have train."""
     train = data.splits["train"]
     keys, splits = train.contents(), dict[str, Split]()
-    held: dict[str, np.ndarray] = {name: np.isin(keys, record.roles[name]) for name in ("val", "test") if name in record.roles}
+    held: dict[str, np.ndarray] = {
+        name: np.isin(keys, record.roles[name]) for name in ("val", "test") if name in record.roles
+    }
     learned = ~np.logical_or.reduce(list(held.values())) if held else np.ones(len(keys), bool)
     for name, rows in {"train": learned, **held}.items():
         if rows.any():

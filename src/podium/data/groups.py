@@ -6,6 +6,7 @@ a common group or a common content, directly or through others.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,8 +14,10 @@ import numpy as np
 from podium.data.columns import SHOWN, example_path, from_paths, from_table, with_column
 from podium.data.dataset import SPLITS, Dataset, Split
 from podium.data.identity import content_key
+from podium.data.image_file import ImageFile
 from podium.data.names import show
 from podium.errors import DataError, UsageError
+from podium.patterns import parse_pattern
 
 GROUP = "group"  # the column that names the group of each image
 
@@ -54,6 +57,18 @@ def with_groups(
     if count:
         note = f"note: {count:,} of {images:,} images have no group by {setting} {value!r}: whether the network has learned from their group is not known"
     return replace(with_column(data, GROUP, values), notes=(*data.notes, note), grouping={setting: value})
+
+
+def folders_are_groups(files: Mapping[str, Mapping[str, Sequence[ImageFile]]], group_from: str) -> bool:
+    """Whether sub-folders that several classes have are groups, such as benign/p01 and malignant/p01, and not classes or years.
+
+    Args:
+        files: split -> class -> images.
+        group_from: the expression that finds the group of an image; it has to find more groups than there are classes.
+    """
+    pattern = parse_pattern("group_from", group_from)
+    found = {pattern.find(file.below) for classes in files.values() for images in classes.values() for file in images}
+    return len(found) > len({name for classes in files.values() for name in classes})
 
 
 def _described(values: dict[str, np.ndarray], images: int) -> str:

@@ -15,7 +15,7 @@ from podium.data.archives import ARCHIVES, is_archive
 from podium.data.dataset import SPLITS, Dataset, Split
 from podium.data.decode import FORMATS, RESIZES, decode
 from podium.data.folders import find_archive, list_path
-from podium.data.groups import with_groups
+from podium.data.groups import folders_are_groups, with_groups
 from podium.data.image_file import ImageFile
 from podium.data.images import ArrayImages, FileImages, Progress
 from podium.data.layout import LAYOUT, OUTSIDE, Listing, not_utf8
@@ -76,7 +76,9 @@ def load_data(
     """
     if val is not None and not 0 <= val < 1:
         raise UsageError(f"val: {val}", "give a fraction from 0 to 1, such as 0.2")
-    stored = load_stored(source, resize=resize, on_bad=on_bad, channels=channels, progress=progress)
+    stored = load_stored(
+        source, resize=resize, on_bad=on_bad, channels=channels, group_from=group_from, progress=progress
+    )
     return described(with_roles(with_groups(stored, group_from, group_column), val, seed))
 
 
@@ -86,6 +88,7 @@ def load_stored(
     resize: str = "crop",
     on_bad: str = "error",
     channels: int | None = None,
+    group_from: str | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
     """Read a data set with the splits it was given, and the keys of its images; takes the arguments of `load_data`."""
@@ -93,7 +96,7 @@ def load_stored(
         raise UsageError(f"channels: {channels}", "give 1 or 3")
     if resize not in RESIZES:
         raise UsageError(f"resize: {resize!r}", f"give {' or '.join(RESIZES)}")
-    data = read(source, on_bad)
+    data = read(source, on_bad, group_from)
     for split in data.splits.values():
         split.contents(progress)  # of the stored images, before their channels change
     if channels is not None and channels != data.channels:
@@ -101,13 +104,13 @@ def load_stored(
     return replace(data, resize=resize)
 
 
-def read(source: str | Path, on_bad: str = "error") -> Dataset:
+def read(source: str | Path, on_bad: str = "error", group_from: str | None = None) -> Dataset:
     """Read a data set with the splits it was given; takes the arguments of `load_data`."""
     if on_bad not in ("error", "skip"):
         raise UsageError(f"on_bad: {on_bad!r}", "give error or skip")
     data = read_stored(source)
     if data is None:
-        data = _photos(source, on_bad)
+        data = _photos(source, on_bad, group_from)
     return _without_bad(data) if on_bad == "skip" else data
 
 
@@ -176,8 +179,10 @@ def locate(source: str) -> Path:
     raise DataError(f"{show(source)}: no such data", fix)
 
 
-def _photos(source: str | Path, on_bad: str) -> Dataset:
+def _photos(source: str | Path, on_bad: str, group_from: str | None) -> Dataset:
     listing, path = listed(source), Path(source)
+    if listing.alike and group_from is not None and folders_are_groups(listing.files, group_from):
+        listing.problem = None
     problem = explain(listing, str(source), on_bad)
     if problem:
         raise DataError(*problem)

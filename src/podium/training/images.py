@@ -80,7 +80,8 @@ def stored_of(s: Settings, progress: Progress | None = None) -> Dataset:
         s: the settings.
         progress: called with (files read, files to read) where files are read for the first time.
     """
-    data = load_stored(s.data, resize=s.resize, on_bad=s.on_bad, channels=s.channels, progress=progress)
+    how: dict[str, Any] = {"resize": s.resize, "on_bad": s.on_bad, "channels": s.channels, "group_from": s.group_from}
+    data = load_stored(s.data, **how, progress=progress)
     return with_groups(data, s.group_from, s.group_column)
 
 
@@ -154,8 +155,9 @@ def _card(folder: Path) -> dict[str, Any]:
 
 def images_of(model: Bundle, source: str | Path, **how: Any) -> Dataset:
     """Load a data set with the network's channels and its way to make images square, with no images held out."""
-    p = model.preprocessing
-    return load_stored(source, resize=p.resize, channels=p.channels, **how)
+    p, record = model.preprocessing, read_record(model.folder) if model.folder is not None else None
+    group_from = record.made.get("group_from") if record is not None else None
+    return load_stored(source, resize=p.resize, channels=p.channels, group_from=group_from, **how)
 
 
 def known_to(model: Bundle, data: Dataset, decided: bool = False) -> Record | None:
