@@ -25,6 +25,7 @@ from podium.evaluation.evaluate import Outputs
 from podium.evaluation.metrics import summarize
 from podium.runs import bundle
 from podium.runs.folder import RESULT, RunFolder
+from podium.runs.recommended import FOLD
 from podium.settings import Settings
 from podium.training.images import split_seed
 from podium.training.result import write_result
@@ -78,7 +79,7 @@ class Folds:
 
 def fold_folder(path: Path, number: int) -> Path:
     """The folder of a fold's run, in that of its network and seed."""
-    return path / f"fold{number}"
+    return path / f"{FOLD}{number}"
 
 
 def fold_folders(path: Path) -> Iterator[Path]:

@@ -261,7 +261,8 @@ class Study:
         # All runs have the same images held out, or the same folds.
         settings = s.replace(model=part.model, seed=part.seed, split_seed=split_seed(s), fold=part.fold)
         origin = moved(self.merged.origin, s, settings, "podium compare")
-        if self.folds is not None and (first := self._first_of(part)) is not None:  # a time would be measured anew
+        timed = parse_duration("duration", s.duration)[1] == "s"
+        if self.folds is not None and timed and (first := self._first_of(part)) is not None:
             settings = settings.replace(duration=read_file(first / SETTINGS)["duration"])
             origin = {**origin, "duration": Origin(f"by the steps of {first.parent.name}/{first.name}")}
         if RunFolder(
@@ -274,7 +275,7 @@ class Study:
         train(settings, path, origin=origin, resume=True, data=data, callbacks=Callbacks(progress))
 
     def _first_of(self, part: Part) -> Path | None:
-        """The folder of another run of the same network that began before; all folds train for as many steps."""
+        """The folder of another run of the same network that began before: a time is measured once for all of its folds."""
         others = (path for model, *_, path in self.parts() if model == part.model and path != part.path)
         return next((path for path in others if RunFolder(path).started), None)
 

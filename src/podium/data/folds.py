@@ -87,9 +87,12 @@ def is_fold(data: Dataset, folds: int, fold: int | None) -> bool:
 
 
 def pooled(data: Dataset) -> Dataset:
-    """The set with its train and validation images as one split, "train"; a test split stays apart."""
+    """The set with its train and validation images as one split, "train", in an order that their content decides.
+
+    So the folds are the same however the images were split before. A test split stays apart.
+    """
     if "val" not in data.splits:
-        return data
+        return replace(data, splits={**data.splits, "train": _in_order(data.splits["train"])}, held_out=None)
     train, val = data.splits["train"], data.splits["val"]
     shared = [name for name in train.columns if name in val.columns]
     whole = Split(
@@ -98,10 +101,14 @@ def pooled(data: Dataset) -> Dataset:
         np.concatenate([train.contents(), val.contents()]),
         {name: np.concatenate([train.columns[name], val.columns[name]]) for name in shared},
     )
-    splits = {"train": whole, **{name: split for name, split in data.splits.items() if name == "test"}}
+    splits = {"train": _in_order(whole), **{name: split for name, split in data.splits.items() if name == "test"}}
     notes = [note for note in data.notes if "are held out for validation" not in note]
     note = f"note: {len(train):,} train and {len(val):,} val images are pooled for cross-validation"
     return replace(data, splits=splits, notes=(*notes, note), held_out=None)
+
+
+def _in_order(split: Split) -> Split:
+    return split.select(np.lexsort((split.labels, split.contents())))
 
 
 def assign(data: Dataset, folds: int, seed: int) -> np.ndarray:
