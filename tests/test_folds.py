@@ -229,7 +229,9 @@ def test_a_fold_alone_is_the_run_of_the_comparison_and_resumes(board, photos, tm
 def test_a_comparison_killed_anywhere_ends_with_the_same_bits(board, photos, tmp_path):
     out, _ = board
     again = ("compare", photos, *NETS, *FOLDS, "--checkpoint-every", "0.001s", "-o", tmp_path / "c")
-    for killed in range(20):  # a run that was killed at its third step does not take its second one again: the next does
+    for killed in range(
+        20
+    ):  # a run that was killed at its third step does not take its second one again: the next does
         done = podium(*again, fault=f"kill@step:{3 - killed % 2}")
         if done.returncode == 0:
             break
@@ -278,3 +280,16 @@ def test_where_nothing_has_learned_none_is_handed_over(photos, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "recommended" not in done.stdout
     one_error(inside("predict", out, next(photos.rglob("*.png"))), 4, "no network", "train")
+
+
+def test_a_plan_counts_the_runs_and_writes_nothing(photos, tmp_path):
+    out = tmp_path / "c"
+    done = inside("compare", photos, *NETS, *FOLDS, "--seeds", "2", "--plan", "--json", "-o", out)
+    found = json.loads(done.stdout)
+    assert (found["runs"], found["folds"], found["seeds"]) == (13, 3, 2)
+    assert [row["runs"] for row in found["networks"]] == [6, 6]
+    each = [row["seconds_each"] for row in found["networks"]]
+    assert found["seconds"] == pytest.approx(6 * sum(each) + max(each), abs=0.2)
+    assert not out.exists()
+    text = inside("compare", photos, "-m", "lenet5_modern", *SHORT, "--plan", "-o", out).stdout
+    assert "in all 1 run:" in text

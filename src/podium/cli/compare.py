@@ -36,6 +36,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of the comparison; runs that are finished there are kept [runs/compare-DATA]",
     )
+    parser.add_argument(
+        "--plan",
+        action="store_true",
+        help="print the number of runs and the time to expect here, measured by some training steps of each, and stop",
+    )
     add_length(parser)
     add_settings(parser, {"model", "data", "recipe", "duration", "devices", "sync_batch_norm", "fold"})
 
@@ -43,6 +48,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb; returns the exit code, which is that of the first network that failed."""
     study = _study(arguments)
+    if arguments.plan:
+        return _show_plan(study, arguments.json)
     if not arguments.json and (takes := study.expected()) is not None:
         print(takes, file=sys.stderr)
     say = None if arguments.json else partial(print, file=sys.stderr)
@@ -63,6 +70,17 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         _show(board, study)
     return next((problem.exit_code for problem in study.failed.values()), 0)
+
+
+def _show_plan(study: Study, json: bool) -> int:
+    from podium.comparison.outlook import format_outlook, outlook
+
+    found = outlook(study)
+    if json:
+        print_json(found)
+    else:
+        print("\n".join(format_outlook(found)))
+    return 0
 
 
 def _study(arguments: argparse.Namespace) -> Study:

@@ -143,7 +143,7 @@ class Study:
             The leaderboard; networks that failed are its last rows.
         """
         check_packages()
-        self.data = self._images(progress)
+        self.data = self.images(progress)
         self._claim(self.data)
         if announce is not None:
             for line in self._forms(self.data):
@@ -164,8 +164,8 @@ class Study:
             self.slices = self._sliced(board, finished)
         return board
 
-    def _images(self, progress: Callable[..., None] | None) -> Dataset:
-        """The images that the report shows; those of each fold are kept in `folds`."""
+    def images(self, progress: Callable[..., None] | None = None) -> Dataset:
+        """Read the images, and return those that the report shows; those of each fold are kept in `folds`."""
         s, data = self.merged.settings, self.data
         if s.folds is not None:
             data = stored_of(s, _while_reading(progress)) if data is None else data

@@ -51,7 +51,9 @@ def recommended(path: str | os.PathLike[str]) -> Recommended | None:
     if (folder / run / f"{FOLD}1").is_dir():  # it holds the runs of the folds, and no network that saw all images
         what = f"{folder}: was cross-validated, and no network was trained on all images"
         why = "because none has clearly learned" if not learned else "because that run failed"
-        raise ModelFileError(f"{what}, {why}", "run the same comparison again, or one that trains longer in another folder")
+        raise ModelFileError(
+            f"{what}, {why}", "run the same comparison again, or one that trains longer in another folder"
+        )
     return Recommended(folder / run, learned)
 
 
