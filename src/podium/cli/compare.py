@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _show_plan(study, arguments.json)
     if not arguments.json and (takes := study.expected()) is not None:
         print(takes, file=sys.stderr)
-    say = None if arguments.json else partial(print, file=sys.stderr)
+    say = None if arguments.json else _say
     with console.training_bar(quiet=arguments.json) as bar, same_command_continues(arguments.command):
         board = study.run(_progress(bar, several_seeds=arguments.seeds > 1), say)
     for name, problem in study.failed.items():
@@ -64,12 +63,17 @@ def run(arguments: argparse.Namespace) -> int:
                 "verdict": board.verdict(),
                 "best": str(board.best.path) if board.best else None,
                 "report": str(board.report) if board.report else None,
+                "notes": list(study.data.notes) if study.data is not None else [],
                 **({"slices": study.slices} if study.slices else {}),
             }
         )
     else:
         _show(board, study)
     return next((problem.exit_code for problem in study.failed.values()), 0)
+
+
+def _say(line: str) -> None:
+    print(console.one_line(line), file=sys.stderr)
 
 
 def _show_plan(study: Study, json: bool) -> int:

@@ -137,7 +137,8 @@ class Study:
             progress: called as progress(number of the run, runs in all, network, seed, step, steps, what to show). While
                 image files are read for the first time, steps are files and what to show is {"reading": True}; while speed is
                 measured, steps are passes and what to show is {"timing": of what}.
-            announce: called before the first run with lines for people: each network's form, size and cost.
+            announce: called before the first run with lines for people: what is left out of the data, and each network's
+                form, size and cost.
 
         Returns:
             The leaderboard; networks that failed are its last rows.
@@ -146,7 +147,7 @@ class Study:
         self.data = self.images(progress)
         self._claim(self.data)
         if announce is not None:
-            for line in self._forms(self.data):
+            for line in (*self.data.notes, *self._forms(self.data)):
                 announce(line)
         self._train_all(progress)
         finished = [path for model, seed, path in self.trials() if self._finished(model, seed, path)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -145,6 +146,12 @@ def assign(data: Dataset, folds: int, seed: int) -> np.ndarray:
 
 
 def _drawn(labels: np.ndarray, unit: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    return _drawn_once(labels.astype(np.int64).tobytes(), unit.astype(np.int64).tobytes(), folds, seed)
+
+
+@lru_cache(maxsize=4)  # every fold of a comparison needs the same
+def _drawn_once(label_bytes: bytes, unit_bytes: bytes, folds: int, seed: int) -> np.ndarray:
+    labels, unit = (np.frombuffer(content, np.int64) for content in (label_bytes, unit_bytes))
     from sklearn.model_selection import StratifiedGroupKFold
 
     parts = np.zeros(len(labels), np.int64)

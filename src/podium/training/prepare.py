@@ -137,7 +137,7 @@ def _images(
     elif s.folds is not None and not is_fold(data, s.folds, s.fold):
         data = in_roles(data, s.val, split_seed(s), own, s.folds, s.fold)
     if s.slice is not None:
-        data, _ = with_slices(data, s.slice)
+        with_slices(data, s.slice)  # refuses what it cannot find; the report slices
     earlier = inherited(s, data)
     if earlier is not None:
         data = without_learned(data, earlier)
