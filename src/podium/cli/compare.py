@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,16 +36,23 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of the comparison; runs that are finished there are kept [runs/compare-DATA]",
     )
+    parser.add_argument(
+        "--plan",
+        action="store_true",
+        help="print the number of runs and the time to expect here, measured by some training steps of each, and stop",
+    )
     add_length(parser)
-    add_settings(parser, {"model", "data", "recipe", "duration", "devices", "sync_batch_norm"})
+    add_settings(parser, {"model", "data", "recipe", "duration", "devices", "sync_batch_norm", "fold"})
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb; returns the exit code, which is that of the first network that failed."""
     study = _study(arguments)
+    if arguments.plan:
+        return _show_plan(study, arguments.json)
     if not arguments.json and (takes := study.expected()) is not None:
         print(takes, file=sys.stderr)
-    say = None if arguments.json else partial(print, file=sys.stderr)
+    say = None if arguments.json else _say
     with console.training_bar(quiet=arguments.json) as bar, same_command_continues(arguments.command):
         board = study.run(comparison_bar(bar, several_seeds=arguments.seeds > 1), say)
     for name, problem in study.failed.items():
@@ -58,11 +64,28 @@ def run(arguments: argparse.Namespace) -> int:
                 "verdict": board.verdict(),
                 "best": str(board.best.path) if board.best else None,
                 "report": str(board.report) if board.report else None,
+                "notes": list(study.data.notes) if study.data is not None else [],
+                **({"slices": study.slices} if study.slices else {}),
             }
         )
     else:
         _show(board, study)
     return next((problem.exit_code for problem in study.failed.values()), 0)
+
+
+def _say(line: str) -> None:
+    print(console.one_line(line), file=sys.stderr)
+
+
+def _show_plan(study: Study, json: bool) -> int:
+    from podium.comparison.outlook import format_outlook, outlook
+
+    found = outlook(study)
+    if json:
+        print_json(found)
+    else:
+        print("\n".join(format_outlook(found)))
+    return 0
 
 
 def _study(arguments: argparse.Namespace) -> Study:
@@ -80,8 +103,12 @@ def _study(arguments: argparse.Namespace) -> Study:
 
 
 def _show(board: Leaderboard, study: Study) -> None:
+    from podium.comparison.slices import describe
+
     board.table()
     print(board.verdict())
+    for sentence in filter(None, (describe(found) for found in list(study.slices.values())[:1])):
+        print(f"{board.networks[0].model}: {sentence}")
     if board.report:
         print(f"leaderboard: {study.out / 'leaderboard.csv'}\nreport: {board.report}")
     if board.best and study.data:

@@ -40,6 +40,8 @@ class Leaderboard:
         classes: how many there are.
         one_size: what one input size for all would do, where they see images of different sizes.
         runs: the best run of each network: of its seeds, that with the most images right.
+        folds: of the cross-validation that all scores come from; None where there was none.
+        groups: how many groups the images are of; None where they have none.
     """
 
     networks: list[Row]
@@ -54,6 +56,8 @@ class Leaderboard:
     classes: int = 0
     one_size: str = ""
     runs: dict[str, RunFolder] = field(default_factory=dict)
+    folds: int | None = None
+    groups: int | None = None
 
     @classmethod
     def read(cls, trials: list[Path], failed: dict[str, str] | None = None) -> Leaderboard:
@@ -82,8 +86,10 @@ class Leaderboard:
         answers, labels = answers_of(networks)
         frequent = labels == np.bincount(labels).argmax()
         self.guess, self.over_seeds = float(frequent.mean()), answers.freedom > 0
+        self.folds = result.get("cross_validation", {}).get("folds")
+        self.groups = len(np.unique(answers.groups)) if answers.groups is not None else None
         self.some_run_learned = answers.some_run_above(frequent)
-        self.enough = Answers([np.ones((1, len(labels)), bool)]).above(0, frequent).clear
+        self.enough = Answers([np.ones((1, len(labels)), bool)], answers.groups).above(0, frequent).clear
         rows = list(enumerate(network.row(answers, number, frequent) for number, network in enumerate(networks)))
         rows.sort(key=lambda pair: (not pair[1].learned, -pair[1].top1, pair[1].loss))
         first, best = rows[0]
@@ -109,6 +115,12 @@ class Leaderboard:
     def best(self) -> RunFolder | None:
         """The run to take: the best of the network that wins; None where nothing has learned."""
         return self.runs[self.networks[0].model] if self.networks and self.networks[0].learned else None
+
+    def hand_over(self, run: RunFolder) -> None:
+        """Take the run that was trained on all images after a cross-validation as that of the best network."""
+        best = self.networks[0]
+        self.networks[0] = replace(best, run=run.path.name)
+        self.runs[best.model] = run
 
     def to_list(self) -> list[dict[str, Any]]:
         """The rows, for JSON."""

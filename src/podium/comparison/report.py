@@ -16,9 +16,11 @@ import torch
 from PIL import Image
 
 from podium.comparison import charts
+from podium.comparison.cross_validation import fold_folders
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.page import write_page
 from podium.comparison.rows import Row
+from podium.comparison.slices import SHOWN, describe, slices_of
 from podium.data.dataset import Dataset, Split
 from podium.data.names import show
 from podium.evaluation.cost import short
@@ -31,7 +33,8 @@ from podium.evaluation.metrics import (
     worst_mistakes,
 )
 from podium.evaluation.speed import processor
-from podium.runs.folder import COMPRESSION, RunFolder
+from podium.runs.folder import COMPRESSION, SETTINGS, RunFolder
+from podium.settings import read_file
 
 REPORT = "report.html"
 WORST = 12  # mistakes shown for each network
@@ -62,6 +65,7 @@ def write_report(
     data: Dataset,
     training: str,
     shrunk: dict[str, Any] | None = None,
+    slice: str | None = None,
 ) -> Path:
     """Write the page of a comparison.
 
@@ -72,22 +76,27 @@ def write_report(
         data: what they were evaluated on.
         training: how they were trained, in words.
         shrunk: what a smaller network is compared with, as `compression.json` has it.
+        slice: a column, or a regular expression on paths, by whose values the accuracy of each network is shown.
     """
     results = {trial: RunFolder(trial).result for trial in trials}
     style = {
         row.model: (charts.PALETTE[i % len(charts.PALETTE)], charts.SYMBOLS[i % len(charts.SYMBOLS)])
         for i, row in enumerate(board.networks)
     }
+    # A row of a cross-validation has a curve for each fold.
+    trained = [(run, results[trial]["model"]) for trial in trials for run in [*fold_folders(trial)] or [trial]]
     drawn = {
         "latency": charts.scatter(board, style, "latency_p50_ms", "latency of one image, ms (median)"),
         "macs": charts.scatter(board, style, "macs", "multiply-adds for one image"),
-        "curves-loss": charts.curves(trials, results, style, "train_loss", "training loss", log=True),
-        "curves-top1": charts.curves(trials, results, style, "top1", "top-1 %", log=False),
+        "curves-loss": charts.curves(trained, style, "train_loss", "training loss", log=True),
+        "curves-top1": charts.curves(trained, style, "top1", "top-1 %", log=False),
     }
     networks: list[dict[str, Any]] = []
     for number, row in enumerate(board.networks):
         trial = next(t for t in trials if results[t]["model"] == row.model)
         details = _details(f"network-{number}", row, trial, results[trial], data)
+        if slice is not None:
+            details |= {"slices": (found := slices_of(RunFolder(trial), data, slice)), "worst_slice": describe(found)}
         colour = style[row.model][0]
         if details["confused"] is None:
             drawn[f"{details['id']}-confusion"] = charts.confusion(results[trial])
@@ -107,6 +116,7 @@ def write_report(
         shrunk=shrunk,
         failed=board.failed,
         board=board,
+        most_slices=SHOWN,
         networks=networks,
         style=style,
     )
@@ -194,7 +204,8 @@ def report_run(run: RunFolder, data: Dataset) -> Path:
         training += "; the number of devices or threads changed during the run: not bit-comparable with another run"
     table = run / COMPRESSION
     shrunk = json.loads(table.read_text(encoding="utf-8")) if table.is_file() else None
-    return write_report(run / REPORT, Leaderboard.read([run.path]), [run.path], data, training, shrunk)
+    sliced = read_file(run / SETTINGS).get("slice") if run.started else None
+    return write_report(run / REPORT, Leaderboard.read([run.path]), [run.path], data, training, shrunk, sliced)
 
 
 def _facts(data: Dataset, training: str) -> dict[str, str]:

@@ -59,6 +59,7 @@ class Row:
         top1_low, top1_high: 95 % interval of top1.
         pareto: whether no other network is both as accurate and as fast.
         behind, behind_95: how far top1 is below the best, and half of that distance's 95 % interval.
+        folds: of the cross-validation that the scores come from; None where one network answered all images.
     """
 
     model: str
@@ -92,6 +93,7 @@ class Row:
     pareto: bool = False
     behind: float = 0.0
     behind_95: float = 0.0
+    folds: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The row as JSON and CSV have it."""
@@ -186,6 +188,7 @@ class Trials:
             learned=answers.above(number, frequent).clear,
             top1_low=low,
             top1_high=high,
+            folds=first.get("cross_validation", {}).get("folds"),
             **averages,
             **medians,
         )
@@ -199,11 +202,13 @@ def answers_of(networks: list[Trials]) -> tuple[Answers, np.ndarray]:
         UsageError: there are no networks.
     """
     labels: np.ndarray | None = None
+    groups: np.ndarray | None = None
     right = []
     for network in networks:
         rows = []
         for folder in (run.folder for run in network.runs):
             logits, own = folder.predictions
+            groups = folder.groups if labels is None else groups
             labels = own if labels is None else labels
             if not np.array_equal(own, labels):
                 what = f"{folder.path}: was evaluated on other images than {networks[0].runs[0].folder.path}"
@@ -212,7 +217,7 @@ def answers_of(networks: list[Trials]) -> tuple[Answers, np.ndarray]:
         right.append(np.stack(rows))
     if labels is None:
         raise UsageError("no runs to compare", "give one run at least")
-    return Answers(right), labels
+    return Answers(right, groups), labels
 
 
 def _speed(folder: RunFolder) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from podium.data.dataset import Dataset
+from podium.data.groups import group_keys
 from podium.data.loader import Batch
 from podium.data.memory import release_freed_memory
 from podium.data.roles import read_record
@@ -335,5 +336,5 @@ def _finish(run: Run) -> None:
     known = facts(plan, at, weights, (folder / bundle.WEIGHTS).stat().st_size)
     run.log({"event": "done", **brief, **known})
     folder.sync_log()
-    write_result(folder, known, outputs, scores)
+    write_result(folder, known, outputs, scores, group_keys(plan.data.splits[plan.evaluation_split]))
     drop_checkpoints(folder, s.keep_checkpoint)

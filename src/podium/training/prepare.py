@@ -17,6 +17,8 @@ from podium.data import augment as aug
 from podium.data.augment import Augment
 from podium.data.dataset import Dataset
 from podium.data.decode import Preprocessing
+from podium.data.folds import in_roles, is_fold
+from podium.data.image_columns import with_slices
 from podium.data.loader import Loader
 from podium.data.roles import Record, without_learned
 from podium.data.stored import stored_size
@@ -33,7 +35,7 @@ from podium.training.distributed.parallel import ALONE, Ranks
 from podium.training.distributed.sync_norm import synchronize
 from podium.training.fake_int8 import fake_int8
 from podium.training.fitting import fit_to_machine
-from podium.training.images import data_of, inherited, refuse_other_images
+from podium.training.images import data_of, inherited, refuse_other_images, split_seed
 from podium.training.losses import class_weights, criterion
 from podium.training.plan import Plan
 from podium.training.transfer.source import (
@@ -136,6 +138,10 @@ def _images(
     """Return the data set without the images that earlier networks learned from, and the record of those."""
     if data is None:
         data = data_of(s, own, reading)
+    elif s.folds is not None and not is_fold(data, s.folds, s.fold):
+        data = in_roles(data, s.val, split_seed(s), own, s.folds, s.fold)
+    if s.slice is not None:
+        with_slices(data, s.slice)  # refuses what it cannot find; the report slices
     earlier = inherited(s, data)
     if earlier is not None:
         data = without_learned(data, earlier)

@@ -98,7 +98,13 @@ def evaluate_together(net: ConvNet, loader: Loader, ranks: Ranks) -> Outputs:
     return Outputs(ranks.joined(part.logits), ranks.joined(part.labels))
 
 
-def write_result(folder: RunFolder, known: dict[str, Any], outputs: Outputs, scores: dict[str, Any]) -> None:
+def write_result(
+    folder: RunFolder,
+    known: dict[str, Any],
+    outputs: Outputs,
+    scores: dict[str, Any],
+    groups: np.ndarray | None = None,
+) -> None:
     """Write the predictions, then `result.json`, with which the run is finished.
 
     Args:
@@ -106,8 +112,9 @@ def write_result(folder: RunFolder, known: dict[str, Any], outputs: Outputs, sco
         known: its `facts`.
         outputs: of the saved weights, for the images that the result reports.
         scores: of the outputs, from `metrics.summarize`.
+        groups: (N,) the key of each image's group, where images have groups.
     """
-    _write_predictions(folder, outputs)
+    write_predictions(folder, outputs, groups)
     rate = known["steps"] * known["batch_size"] / max(known["seconds"], 1e-3)
     folder.write_json(RESULT, {**known, "images_per_second": round(rate, 1), **scores})
 
@@ -145,7 +152,9 @@ def facts(plan: Plan, at: checkpoint.Position, weights: str, size: int) -> dict[
     }
 
 
-def _write_predictions(folder: RunFolder, outputs: Outputs) -> None:
+def write_predictions(folder: RunFolder, outputs: Outputs, groups: np.ndarray | None) -> None:
+    """Write the outputs of a run, and the key of each image's group where images have groups."""
     buffer = io.BytesIO()
-    np.savez(buffer, logits=outputs.logits, labels=outputs.labels)
+    more = {"groups": groups} if groups is not None else {}
+    np.savez(buffer, logits=outputs.logits, labels=outputs.labels, **more)  # type: ignore[arg-type]
     write_atomic(folder / PREDICTIONS, buffer.getvalue())
