@@ -36,10 +36,13 @@ from podium.training.images import data_of, inherited, refuse_other_images
 from podium.training.losses import criterion
 from podium.training.plan import Plan
 from podium.training.transfer.source import (
+    GIVEN,
+    RANDOM,
     Teacher,
     adapted,
     check_same_pixels,
     frozen_parts,
+    origin_of,
     read_source,
     read_teacher,
 )
@@ -56,6 +59,7 @@ class _Start:
         preprocessing: of the weights or the teacher; None where the data decide it.
         teacher: None where there is none.
         parents: see `Plan`.
+        words: what the weights are, for people.
     """
 
     settings: Settings
@@ -63,6 +67,7 @@ class _Start:
     preprocessing: Preprocessing | None
     teacher: Teacher | None
     parents: dict[str, str]
+    words: str = RANDOM
 
 
 def prepare(
@@ -120,6 +125,7 @@ def prepare(
         criterion=criterion(s.label_smoothing, teach, s.alpha, s.temperature),
         parents=start.parents,
         earlier=earlier,
+        start=start.words,
         decided=decided,
     )
     plan.notes = _notes(settings, plan)
@@ -149,7 +155,7 @@ def _start(s: Settings, data: Dataset, net: ConvNet | None, device: torch.device
     if s.data and Path(s.data).exists():
         s = s.replace(data=str(Path(s.data).resolve()))
     parents: dict[str, str] = {}
-    teacher = preprocessing = None
+    words, teacher, preprocessing = RANDOM, None, None
     if s.teacher is not None:
         teacher = read_teacher(s.teacher, data, device)
         preprocessing = teacher.source.bundle.preprocessing
@@ -161,9 +167,10 @@ def _start(s: Settings, data: Dataset, net: ConvNet | None, device: torch.device
         source = read_source(s.weights)
         net, preprocessing = adapted(source, s, data)
         parents["parent"] = source.pinned
+        words = origin_of(source)
         s = s.replace(weights=source.pinned)
     elif net is not None:
-        net = copy.deepcopy(net)
+        net, words = copy.deepcopy(net), GIVEN
     elif s.freeze is not None:
         raise UsageError(f"freeze: {s.freeze} of fresh weights would stay as it was drawn", "give --weights")
     else:
@@ -173,7 +180,7 @@ def _start(s: Settings, data: Dataset, net: ConvNet | None, device: torch.device
     if net.spec["num_classes"] != len(data.classes):
         what = f"the network has {net.spec['num_classes']} classes, {data.name} has {len(data.classes)}"
         raise UsageError(what, "reset_head to the number of classes")
-    return _Start(s, net, preprocessing, teacher, parents)
+    return _Start(s, net, preprocessing, teacher, parents, words)
 
 
 def _evaluated_splits(s: Settings, data: Dataset) -> tuple[str, str]:

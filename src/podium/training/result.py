@@ -62,6 +62,7 @@ def card(plan: Plan, split: str, step: int, scores: dict[str, Any]) -> dict[str,
         "recipe": s.recipe,
         "flip": s.flip,
         **plan.parents,
+        "start": plan.start,
         "scores": scores,
     }
 
@@ -129,6 +130,7 @@ def facts(plan: Plan, at: checkpoint.Position, weights: str, size: int) -> dict[
         "classes": list(plan.data.classes),
         "split": plan.evaluation_split,
         "weights": weights,
+        "start": plan.start,
         "epochs": round(at.step / len(plan.train), 2),
         "steps": at.step,
         "devices": at.devices[-1],

@@ -26,6 +26,9 @@ from podium.units import to_steps
 from podium.weights.download import official
 from podium.weights.load import adapt_channels, statistics
 
+RANDOM, GIVEN = "random weights", "a network given in Python"
+IMAGENET = 1000  # classes of its challenge, by which the files of other libraries are recognised
+
 
 @dataclass(frozen=True)
 class Source:
@@ -71,6 +74,16 @@ def read_source(name: str, setting: str = "weights") -> Source:
             "put the old one back, or start another run with -o",
         )
     return Source(made, f"{where}{PIN}{digest}")
+
+
+def origin_of(source: Source) -> str:
+    """Return what weights were trained on, where that is known, and their name: "ImageNet (torchvision:resnet18)"."""
+    card, classes = source.bundle.card, source.bundle.classes
+    name = str(card.get("origin") or Path(source.pinned.partition(PIN)[0]).name)
+    images = card.get("data") or ("ImageNet" if len(classes) == IMAGENET else None)
+    if images is None and classes == bundle.CIFAR10_CLASSES:
+        images = "CIFAR-10"
+    return f"{images} ({name})" if images else name
 
 
 def same_source(name: str, recorded: str | None) -> bool:

@@ -1,0 +1,270 @@
+"""What the networks of a comparison start from: official weights, a run or a file of each, or random weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from podium.data.dataset import Dataset
+from podium.data.stored import stored_size
+from podium.errors import MachineError, ModelFileError, UsageError
+from podium.files import PIN, write_json
+from podium.models.forms import SMALL_UP_TO
+from podium.models.registry import architecture
+from podium.settings import Origins, Settings
+from podium.training.prepare import form_for
+from podium.training.transfer.linear_probe import LinearProbe
+from podium.training.transfer.source import same_source
+from podium.weights.download import official
+from podium.weights.official import best_source
+from podium.weights.peers import find_peer
+
+STARTS = "starts.json"  # in a comparison's folder
+MODELS = ("lenet5", "lenet5_modern", "alexnet", "vgg11_bn", "plain20", "resnet20")
+# From 150 M to 4.1 G multiply-adds, in steps of about three; docs/decisions has the reasons.
+PRETRAINED = ("mobilenet_v1_050", "mobilenet_v1", "googlenet", "resnet18", "resnet50")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How a person wants the networks of a comparison to start.
+
+    Args:
+        pretrained: from pretrained weights or from random ones; None: photos from pretrained ones, other data from random ones.
+        finetune: how many networks are trained, those with the best linear probe; None: all.
+        settings: those that hold where networks start from pretrained weights; None: the same as where they do not.
+    """
+
+    pretrained: bool | None = None
+    finetune: int | None = None
+    settings: Origins | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network of a comparison.
+
+    Args:
+        model: its name.
+        source: LIBRARY:NAME, LIBRARY:NAME=FILE, a run or a bundle that it starts from; None: random weights.
+        named: whether a person named it by its source.
+    """
+
+    model: str
+    source: str | None = None
+    named: bool = False
+
+    @property
+    def name(self) -> str:
+        """What its folders are called, before the seed: by the source where that was named, so that a network may start twice."""
+        if not self.named or self.source is None:
+            return self.model
+        return self.source.partition("=")[0].replace(":", "-").replace("/", "-")
+
+    @property
+    def downloaded(self) -> bool:
+        """Whether its weights are an official file in the cache, not a path that a person gave."""
+        return self.source is not None and ":" in self.source and "=" not in self.source and not _is_path(self.source)
+
+
+def _is_path(source: str) -> bool:
+    return Path(source).exists()
+
+
+def candidates_of(names: Sequence[str], weights: str | None = None) -> list[Candidate]:
+    """Return the networks that were named, each with the source that was named for it.
+
+    Args:
+        names: of networks, or LIBRARY:NAME[=FILE].
+        weights: a source for each network, separated by commas.
+
+    Raises:
+        UsageError: a name is unknown, two have the same name, or there is another number of weights than of networks.
+    """
+    candidates: list[Candidate] = []
+    for name in dict.fromkeys(names):
+        if ":" in name:
+            candidates.append(Candidate(find_peer(name.partition("=")[0]).model, name, named=True))
+        else:
+            candidates.append(Candidate(architecture(name).name))
+    if weights is not None:
+        sources = [source.strip() for source in weights.split(",")]
+        if len(sources) != len(candidates) or any(candidate.named for candidate in candidates):
+            what = f"weights: {len(sources)} given for {len(candidates)} networks"
+            one_each = "give one for each network, in their order: -m resnet18,resnet50 --weights A,B"
+            raise UsageError(what, f"{one_each}; or name sources with -m: -m torchvision:resnet18,resnet50")
+        candidates = [dataclasses.replace(c, source=s) for c, s in zip(candidates, sources, strict=True)]
+    seen: dict[str, Candidate] = {}
+    for candidate in candidates:
+        if (other := seen.setdefault(candidate.name, candidate)) is not candidate:
+            what = f"models: {other.source} and {candidate.source} would share one folder, {candidate.name}"
+            raise UsageError(what, "compare them in two comparisons")
+    return candidates
+
+
+def start_pretrained(models: Sequence[str], s: Settings, data: Dataset) -> bool:
+    """Return whether networks start from pretrained weights where a person has not decided it.
+
+    They do on photos, which have no fixed small size; unless no network that was named has official weights, or the settings
+    have what those cannot: a teacher's pixels, or a small form.
+
+    Args:
+        models: the networks that were named; none: the default ones.
+        s: of the comparison.
+        data: its images.
+    """
+    if s.teacher is not None or s.small or stored_size(data, SMALL_UP_TO) is not None:
+        return False
+    return not models or any(best_source(model) is not None for model in models)
+
+
+def spec_of(candidate: Candidate, s: Settings, data: Dataset) -> dict[str, Any] | None:
+    """Return the spec that a candidate will have, as far as its name tells it; None for a run or a bundle, which has its own.
+
+    Args:
+        candidate: a network and its source.
+        s: of the comparison.
+        data: its images.
+    """
+    known = architecture(candidate.model)
+    spec: dict[str, Any] = {"model": candidate.model, "num_classes": len(data.classes), "in_chans": data.channels}
+    if candidate.source is None:
+        size, small = form_for(s.replace(model=candidate.model), data)
+        return {**spec, "image_size": size, "small": small and known.small_min_size is not None}
+    if _is_path(candidate.source):
+        return None
+    spec |= {"image_size": known.input_size, "small": False, **find_peer(candidate.source.partition("=")[0]).arguments}
+    return {**spec, "image_size": s.image_size or spec["image_size"]}
+
+
+def with_sources(candidates: Sequence[Candidate], starts: Starts) -> list[Candidate]:
+    """Return the networks, those whose source was not named with that on record, or else the best-known official weights.
+
+    Raises:
+        UsageError: no official weights are known of some.
+    """
+    candidates = [
+        dataclasses.replace(c, source=starts.source(c.name).partition("=")[0].partition(PIN)[0])
+        if c.source is None and c.name in starts
+        else c
+        for c in candidates
+    ]
+    without = [c.model for c in candidates if c.source is None and best_source(c.model) is None]
+    if without:
+        what = f"no official weights are known of {', '.join(without)}"
+        fix = f"leave {'them' if len(without) > 1 else 'it'} out, give LIBRARY:NAME=FILE, or train from random weights: --scratch"
+        raise UsageError(what, fix)
+    return [c if c.source is not None else dataclasses.replace(c, source=best_source(c.model)) for c in candidates]
+
+
+def fetch(candidates: Sequence[Candidate]) -> None:
+    """Download the official weights that are not in the cache yet.
+
+    Raises:
+        MachineError: one cannot be downloaded; names the file, its address, where to put it, and what else can be done.
+    """
+    for number, candidate in enumerate(candidates):
+        if not candidate.downloaded:
+            continue
+        try:
+            official(str(candidate.source))
+        except MachineError as error:
+            rest = [str(c.source) for c in candidates[number + 1 :] if c.downloaded]
+            also = f" (and then {', '.join(rest)}, where they are missing)" if rest else ""
+            fix = f"{error.fix}{also}, or train from random weights: --scratch"
+            raise MachineError(f"{candidate.source}: {error.what}", fix) from None
+
+
+@dataclass
+class Starts:
+    """What the networks of a comparison started from, as its folder has it on record.
+
+    Args:
+        path: of the file.
+        entries: name of a candidate -> its source with the SHA-256 of the file, and what the linear probe found.
+    """
+
+    path: Path
+    entries: dict[str, dict[str, Any]]
+
+    @classmethod
+    def read(cls, folder: Path) -> Starts:
+        """Read the record of a comparison; an empty one where it has none.
+
+        Raises:
+            ModelFileError: it is damaged.
+        """
+        path = folder / STARTS
+        if not path.is_file():
+            return cls(path, {})
+        try:
+            entries = json.loads(path.read_text(encoding="utf-8"))
+            made = cls(path, {str(name): dict(entry) for name, entry in entries.items()})
+            for name in made.entries:
+                made.source(name)
+                made.linear_probe(name)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            what = f"{path}: damaged ({type(error).__name__}: {error})"
+            raise ModelFileError(what, "delete it: the linear probes are then computed again") from None
+        return made
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.entries
+
+    def source(self, name: str) -> str:
+        """The source of a candidate, with the SHA-256 of its file."""
+        return str(self.entries[name]["source"])
+
+    def label(self, name: str) -> str:
+        """What a candidate started from, for people."""
+        return str(self.entries[name]["start"])
+
+    def is_there(self, name: str) -> bool:
+        """Whether the file, run or bundle that a candidate started from is where it was."""
+        where = self.source(name).partition(PIN)[0]
+        return Path(where.partition("=")[2] or where).exists()
+
+    def linear_probe(self, name: str) -> LinearProbe | None:
+        """What the linear probe of a candidate found; None where there was none."""
+        found = self.entries.get(name, {}).get("linear_probe")
+        return LinearProbe.read(found) if found is not None else None
+
+    def enter(self, name: str, source: str, label: str, found: LinearProbe | None) -> None:
+        """Put a candidate on record.
+
+        Args:
+            name: of the candidate.
+            source: with the SHA-256 of its file.
+            label: what it is, for people.
+            found: by its linear probe.
+        """
+        entry = {"source": source, "start": label, "linear_probe": found.to_dict() if found is not None else None}
+        self.entries[name] = entry
+        write_json(self.path, self.entries)
+
+    def refuse_others(self, candidates: Sequence[Candidate]) -> None:
+        """Refuse candidates that start from other weights than those on record.
+
+        Raises:
+            UsageError: names the first.
+        """
+        again = "give the same to go on with it, or name another folder with -o"
+        for candidate in candidates:
+            if candidate.name not in self:
+                continue
+            if candidate.source is None or not same_source(candidate.source, self.source(candidate.name)):
+                was, now = self.source(candidate.name).partition(PIN)[0], candidate.source or "random weights"
+                raise UsageError(f"{self.path.parent}: {candidate.name} started from {was}, not from {now}", again)
+
+    def best_first(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Return candidates in the order of their linear probes, the best first; those without one stay last."""
+
+        def rank(candidate: Candidate) -> tuple[bool, float, float]:
+            found = self.linear_probe(candidate.name)
+            return (True, 0.0, 0.0) if found is None else (False, -found.top1, found.loss)
+
+        return sorted(candidates, key=rank)
