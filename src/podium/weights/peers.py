@@ -16,6 +16,7 @@ from typing import Any
 from torch import nn
 
 from podium.errors import UsageError, closest
+from podium.weights.records import split_tag
 
 
 @dataclass(frozen=True)
@@ -91,13 +92,13 @@ def peer(
 
 
 def find_peer(source: str) -> Peer:
-    """How to read the weights called "LIBRARY:NAME".
+    """How to read the weights called "LIBRARY:NAME" or "LIBRARY:NAME.TAG".
 
     Raises:
         UsageError: an unknown library or network; the closest are named.
     """
     known = peers()
-    library, _, name = source.partition(":")
+    library, _, name = split_tag(source)[0].partition(":")
     libraries = sorted({theirs for theirs, _ in known})
     if library not in libraries:
         hint = closest(library, libraries) or f"give LIBRARY:NAME, with a library of {', '.join(libraries)}"
