@@ -26,7 +26,7 @@ from podium.weights.peers import find_peer
 STARTS = "starts.json"  # in a comparison's folder
 MODELS = ("lenet5", "lenet5_modern", "alexnet", "vgg11_bn", "plain20", "resnet20")
 # From 150 M to 4.1 G multiply-adds, in steps of about three; docs/decisions has the reasons.
-PRETRAINED = ("mobilenet_v1_050", "mobilenet_v1", "googlenet", "resnet18", "resnet50")
+PRETRAINED = ("mobilenet_v1_050", "mobilenet_v1", "googlenet_tv", "resnet18", "resnet50")
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,12 @@ class Candidate:
 
 def _is_path(source: str) -> bool:
     return Path(source).exists()
+
+
+def _as_named(recorded: str) -> str:
+    """A source on record without its digest, and where it is a library's without the file."""
+    where = recorded.partition(PIN)[0]
+    return where if _is_path(where) else where.partition("=")[0]
 
 
 def candidates_of(names: Sequence[str], weights: str | None = None) -> list[Candidate]:
@@ -148,9 +154,7 @@ def with_sources(candidates: Sequence[Candidate], starts: Starts) -> list[Candid
         UsageError: no official weights are known of some.
     """
     candidates = [
-        dataclasses.replace(c, source=starts.source(c.name).partition("=")[0].partition(PIN)[0])
-        if c.source is None and c.name in starts
-        else c
+        dataclasses.replace(c, source=_as_named(starts.source(c.name))) if c.source is None and c.name in starts else c
         for c in candidates
     ]
     without = [c.model for c in candidates if c.source is None and best_source(c.model) is None]
@@ -226,7 +230,7 @@ class Starts:
     def is_there(self, name: str) -> bool:
         """Whether the file, run or bundle that a candidate started from is where it was."""
         where = self.source(name).partition(PIN)[0]
-        return Path(where.partition("=")[2] or where).exists()
+        return _is_path(where) or _is_path(where.partition("=")[2])
 
     def linear_probe(self, name: str) -> LinearProbe | None:
         """What the linear probe of a candidate found; None where there was none."""
