@@ -67,7 +67,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="folder of the comparison; runs that are finished there are kept [runs/compare-DATA]",
     )
     add_length(parser, "finetune, or quick with --scratch")
-    add_settings(parser, {"model", "data", "recipe", "duration", "devices", "sync_batch_norm"})
+    parser.add_argument(
+        "--weights",
+        metavar="A,B,...",
+        help="runs, bundles or files that the networks start from: one each, in the order of -m",
+    )
+    add_settings(parser, {"weights", "model", "data", "recipe", "duration", "devices", "sync_batch_norm"})
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -183,11 +183,8 @@ class Leaderboard:
         for row in self.networks:
             shown.add_row(row.model, *(SHOWN[column](row) for column in columns))
         for other in self.untrained:
-            cells = {
-                "start": short_start(other.start),
-                "probe %": f"{100 * other.linear_probe:.1f}",
-                "top-1 %": "not trained",
-            }
+            share = "" if other.linear_probe is None else f"{100 * other.linear_probe:.1f}"
+            cells = {"start": short_start(other.start), "probe %": share, "top-1 %": "not trained"}
             shown.add_row(other.model, *(cells.get(column, "") for column in columns))
         for failed in self.failed:
             shown.add_row(failed.model, "failed")

@@ -128,13 +128,14 @@ class LinearProbeOnly:
     Args:
         model: its name.
         start: what its weights are.
-        linear_probe: out-of-fold accuracy, on training images: not to be compared with `top1`, which is of other images.
+        linear_probe: out-of-fold accuracy, on training images: not to be compared with `top1`, which is of other images. None
+            where there are too few for one.
         images: how many training images that is of.
     """
 
     model: str
     start: str
-    linear_probe: float
+    linear_probe: float | None
     images: int
 
     def to_dict(self) -> dict[str, Any]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from podium.comparison.rows import LinearProbeOnly
 from podium.data.dataset import Dataset
 from podium.data.stored import stored_size
 from podium.errors import MachineError, ModelFileError, UsageError
@@ -17,8 +18,8 @@ from podium.models.forms import SMALL_UP_TO
 from podium.models.registry import architecture
 from podium.settings import Origins, Settings
 from podium.training.prepare import form_for
-from podium.training.transfer.linear_probe import LinearProbe
-from podium.training.transfer.source import same_source
+from podium.training.transfer.linear_probe import LinearProbe, linear_probe_of
+from podium.training.transfer.source import adapted, origin_of, read_source, same_source
 from podium.weights.download import official
 from podium.weights.official import best_source
 from podium.weights.peers import find_peer
@@ -237,18 +238,34 @@ class Starts:
         found = self.entries.get(name, {}).get("linear_probe")
         return LinearProbe.read(found) if found is not None else None
 
-    def enter(self, name: str, source: str, label: str, found: LinearProbe | None) -> None:
-        """Put a candidate on record.
+    def enter(self, candidate: Candidate, s: Settings, data: Dataset, progress: Callable[[int, int], None]) -> None:
+        """Make the linear probe of a candidate, and put it on record.
 
         Args:
-            name: of the candidate.
-            source: with the SHA-256 of its file.
-            label: what it is, for people.
-            found: by its linear probe.
+            candidate: which has a source.
+            s: of the comparison.
+            data: its images in their roles.
+            progress: called with (images done, images in all).
+
+        Raises:
+            PodiumError: its weights cannot be read or do not fit the images.
         """
-        entry = {"source": source, "start": label, "linear_probe": found.to_dict() if found is not None else None}
-        self.entries[name] = entry
+        source = read_source(str(candidate.source))
+        net, pixels = adapted(source, s.replace(model=candidate.model, weights=candidate.source), data)
+        pixels = dataclasses.replace(pixels, image_size=net.spec["image_size"], resize=data.resize)
+        found = linear_probe_of(net, pixels, data, s, progress)
+        self.entries[candidate.name] = {
+            "source": source.pinned,
+            "start": origin_of(source),
+            "linear_probe": found.to_dict() if found is not None else None,
+        }
         write_json(self.path, self.entries)
+
+    def untrained(self, candidate: Candidate) -> LinearProbeOnly:
+        """The row of a candidate that is not trained."""
+        found = self.linear_probe(candidate.name)
+        top1, images = (found.top1, found.images) if found is not None else (None, 0)
+        return LinearProbeOnly(candidate.model, self.label(candidate.name), top1, images)
 
     def refuse_others(self, candidates: Sequence[Candidate]) -> None:
         """Refuse candidates that start from other weights than those on record.

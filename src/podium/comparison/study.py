@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,8 +43,6 @@ from podium.training.interrupt import Stopped
 from podium.training.loop import Callbacks, train
 from podium.training.resume import NOT_COMPARED
 from podium.training.run import Progress
-from podium.training.transfer.linear_probe import linear_probe_of
-from podium.training.transfer.source import adapted, origin_of, read_source
 from podium.units import parse_duration
 
 ITS_OWN = (UsageError, NumericError, ModelFileError)  # errors of one network; any other stops them all
@@ -235,12 +232,7 @@ class Study:
             try:
                 if candidate.name not in starts:
                     heard = _for_trial(progress, number, len(self.candidates), candidate.name, s.seed)
-                    made = read_source(str(candidate.source))
-                    net, pixels = adapted(made, s.replace(model=candidate.model, weights=candidate.source), data)
-                    pixels = replace(pixels, image_size=net.spec["image_size"], resize=data.resize)
-                    counted = partial(_features_counted, heard)
-                    found = linear_probe_of(net, pixels, data, s, counted)
-                    starts.enter(candidate.name, made.pinned, origin_of(made), found)
+                    starts.enter(candidate, s, data, partial(_features_counted, heard))
                 fit.append(candidate)
             except ITS_OWN as error:
                 self.failed[candidate.name] = error
@@ -250,12 +242,7 @@ class Study:
                 say(f"{candidate.name}: linear probe {100 * found.top1:.1f} %, from {starts.label(candidate.name)}")
         first = ranked[: self.choice.finetune]
         self.candidates = [c for c in ranked if c in first or any(self.out.glob(f"{c.name}-seed*/{SETTINGS}"))]
-        untrained = [(c, starts.linear_probe(c.name)) for c in ranked if c not in self.candidates]
-        return [
-            LinearProbeOnly(c.model, starts.label(c.name), found.top1, found.images)
-            for c, found in untrained
-            if found is not None
-        ]
+        return [starts.untrained(candidate) for candidate in ranked if candidate not in self.candidates]
 
     def _forms(self, data: Dataset) -> list[str]:
         """Each network's form, size and cost, a line each, and what one size for all would do."""
