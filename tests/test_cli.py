@@ -37,6 +37,7 @@ VERBS = [
     "quantize",
     "export",
     "verify",
+    "weights",
     "import",
 ]
 

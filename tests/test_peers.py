@@ -1,5 +1,6 @@
 """Checkpoints of torchvision, timm and Keras give here the logits they give there, on known weights and a known input."""
 
+import dataclasses
 import hashlib
 import http.server
 import json
@@ -18,6 +19,7 @@ from podium.errors import MachineError, ModelFileError, UsageError
 from podium.weights import download
 from podium.weights.create import create_model
 from podium.weights.load import adapt_channels, import_weights
+from podium.weights.official import find_record
 from podium.weights.peers import find_peer
 
 SMALLEST = (
@@ -161,7 +163,7 @@ def host(monkeypatch, tmp_path, resnet18):
     server = http.server.HTTPServer(("127.0.0.1", 0), Files)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("PODIUM_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(download, "HOST", f"http://127.0.0.1:{server.server_port}/")
+    monkeypatch.setenv("PODIUM_MIRROR", f"http://127.0.0.1:{server.server_port}")
     yield server
     server.shutdown()
     server.server_close()
@@ -171,7 +173,8 @@ def test_an_official_file_is_fetched_once_and_checked(host, monkeypatch, resnet1
     with pytest.raises(ModelFileError, match=r"not the official file \(its sha256 starts with \w{8}, not f37072fd\)"):
         create_model("resnet18", weights="torchvision:resnet18")
     digest = hashlib.sha256(resnet18.read_bytes()).hexdigest()[:8]
-    monkeypatch.setitem(download.FILES, "torchvision:resnet18", f"resnet18-{digest}.pth")
+    record = dataclasses.replace(find_record("torchvision:resnet18"), sha256=digest, bytes=None)
+    monkeypatch.setattr(download, "find_record", lambda source: record)
     net = create_model("resnet18", weights="torchvision:resnet18", num_classes=5)
     assert net.spec["num_classes"] == 5
     host.shutdown()
@@ -187,7 +190,8 @@ def test_without_a_network_it_says_where_to_put_the_file(host, tmp_path):
         podium.import_weights("torchvision:resnet18")
     assert "cannot be downloaded" in caught.value.what
     assert str(tmp_path / "cache" / "resnet18-f37072fd.pth") in caught.value.fix
-    assert not list((tmp_path / "cache").iterdir())
+    assert "--scratch" in caught.value.fix
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [".resnet18-f37072fd.pth.lock"]
 
 
 @pytest.mark.parametrize("wrong", [{"num_classes": 1}, {"num_classes": 0}, {"in_chans": 0}])
@@ -202,5 +206,7 @@ def test_weights_that_cannot_be_meant():
         create_model("resnet34", weights="torchvision:resnet18")
     with pytest.raises(UsageError, match="fixes image_size"):
         create_model("vgg16", weights="torchvision:vgg16", image_size=64)
-    with pytest.raises(UsageError, match="no official file of timm:inception_v4"):
-        create_model("inception_v4", weights="timm:inception_v4")
+    with pytest.raises(UsageError, match="no official file of timm:seresnet101"):
+        create_model("seresnet101", weights="timm:seresnet101")
+    with pytest.raises(UsageError, match="torchvision:resnet18 has no weights 'v2'"):
+        create_model("resnet18", weights="torchvision:resnet18.v2")

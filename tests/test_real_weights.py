@@ -34,3 +34,9 @@ def test_real_weights_are_read_and_know_what_they_see(mobilenet, photos):
     assert mobilenet.card["notes"] == []
     answers = mobilenet.predict(photos, top=1)
     assert [answer["top"][0]["class"] for answer in answers].count(mobilenet.classes[985]) >= 7
+
+
+def test_its_classes_have_names(mobilenet, photos):
+    assert mobilenet.classes[985] == "daisy"
+    assert len(set(mobilenet.classes)) == 1000
+    assert mobilenet.card["official"] == "keras:MobileNet_0.75"

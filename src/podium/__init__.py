@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see what is imp
     from podium.settings import Settings as Settings
     from podium.verification import verify as verify
     from podium.weights.create import create_model as create_model
+    from podium.weights.listing import official_weights as official_weights
 
 __version__ = "0.1.0"
 
@@ -48,6 +49,7 @@ _HOMES = {
     "list_models": "podium.models",
     "load": "podium.deployment.load",
     "load_data": "podium.data.sources",
+    "official_weights": "podium.weights.listing",
     "prune": "podium.api.smaller",
     "quantize": "podium.api.deploy",
     "slim": "podium.api.smaller",

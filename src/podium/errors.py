@@ -3,7 +3,18 @@
 # Which extra of pyproject.toml brings a package that is not there.
 EXTRAS = {
     **dict.fromkeys(
-        ("torch", "safetensors", "simplejpeg", "sklearn", "scipy", "plotly", "jinja2", "tensorboardX"), "train"
+        (
+            "torch",
+            "safetensors",
+            "simplejpeg",
+            "sklearn",
+            "scipy",
+            "plotly",
+            "jinja2",
+            "tensorboardX",
+            "huggingface_hub",
+        ),
+        "train",
     ),
     **dict.fromkeys(("onnx", "onnxscript"), "export"),
     "onnxruntime": "runtime",

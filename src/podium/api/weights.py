@@ -22,8 +22,8 @@ def import_weights(
     """Turn another library's checkpoint into a bundle.
 
     Args:
-        source: "torchvision:resnet50", "timm:inception_v4", "keras:Xception", "akamaster:resnet20" and the like.
-        path: the downloaded file; None downloads the official one (torchvision only).
+        source: "torchvision:resnet50", "timm:resnet50.tv_in1k", "keras:Xception", "akamaster:resnet20" and the like.
+        path: the downloaded file; None downloads the official one.
         out: a folder that the bundle is also written to.
         num_classes: the size of a fresh classifier that replaces the checkpoint's own.
         in_chans: the number of input channels that the first convolution is adapted to.

@@ -86,6 +86,33 @@ def counting_bar(label: str, quiet: bool = False) -> Iterator[Callable[[int, int
 
 
 @contextmanager
+def download_bar(label: str, quiet: bool = False) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar of a download, with the bytes that came and the time left.
+
+    Args:
+        label: the file's name.
+        quiet: show nothing.
+
+    Yields:
+        progress(done, total), in bytes, to be called as often as some come; the total is None where it is unknown.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
 def timing_bar(quiet: bool = False) -> Iterator[Callable[[str, int, int], None]]:
     """A bar beside a measurement of speed: it is drawn by no thread, twice a second at most, and only between timings.
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from podium.cli import flags
+from podium.cli.fetching import fetch_ahead
 from podium.cli.shared import print_json
 
 HELP = "turn another library's checkpoint into a bundle"
@@ -16,13 +17,15 @@ EXAMPLE = "podium import torchvision:resnet50 resnet50-0676ba61.pth -o runs/resn
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments to its parser."""
     parser.add_argument(
-        "source", metavar="LIBRARY:NAME", help="such as torchvision:resnet50, timm:inception_v4, keras:Xception"
+        "source",
+        metavar="LIBRARY:NAME",
+        help="such as torchvision:resnet50, keras:Xception; timm:resnet50.tv_in1k names one of several weights",
     )
     parser.add_argument(
         "file",
         type=Path,
         nargs="?",
-        help=".pth, .safetensors, .h5, .weights.h5 or .keras [torchvision's official file, downloaded]",
+        help=".pth, .safetensors, .h5, .weights.h5 or .keras [the official file, downloaded]",
     )
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="folder of the bundle")
     parser.add_argument(
@@ -38,6 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
     from podium.api.weights import import_weights
 
     a = arguments
+    if a.file is None:
+        fetch_ahead(a.source, a.json)
     made = import_weights(a.source, a.file, a.out, num_classes=a.num_classes, in_chans=a.in_chans)
     if a.json:
         card = made.card

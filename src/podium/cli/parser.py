@@ -28,6 +28,7 @@ from podium.cli import (
     slim,
     train,
     verify,
+    weights,
 )
 from podium.cli import eval as evaluate
 from podium.cli.idle_flags import refuse_idle_flags
@@ -73,6 +74,7 @@ VERBS: tuple[Verb, ...] = (
     quantize,
     export,
     verify,
+    weights,
     import_,
 )
 

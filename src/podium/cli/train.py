@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from podium import tables
 from podium.cli import console, flags
+from podium.cli.fetching import fetch_ahead
 from podium.cli.settings_flags import add_length, add_settings, settings_given
 from podium.cli.shared import print_json
 from podium.errors import UsageError
@@ -58,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     if not arguments.resume:
         _check_given(merged.settings)
+        fetch_ahead(merged.settings.weights, arguments.json)
     if arguments.plan:
         _show_plan(merged.settings, arguments.json)
         return 0

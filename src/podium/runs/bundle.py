@@ -16,13 +16,16 @@ from podium.calls import public
 from podium.data.decode import Preprocessing
 from podium.errors import ModelFileError, NumericError, UsageError, no_answer
 from podium.files import json_text, not_finite, seal, shell_word, without_folders, write_together
+from podium.imagenet import CLASSES, class_names
 from podium.models.convnet import ConvNet
 from podium.models.registry import rebuild
 from podium.runs.recommended import run_of
 from podium.runs.tensors import safetensors_parts, sha256
 from podium.weights.download import official
 from podium.weights.load import import_weights, load_state, statistics
+from podium.weights.official import pixels_of
 from podium.weights.peers import find_peer
+from podium.weights.records import LIBRARIES
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
 SEAL = "card_sha256"  # in a card: the digest of all else in it
@@ -177,19 +180,30 @@ def from_peer(
     """Read another library's checkpoint as a bundle, with the preprocessing it was trained with.
 
     Args:
-        source: LIBRARY:NAME.
+        source: LIBRARY:NAME or LIBRARY:NAME.TAG.
         path: of the file; None: the official one, from the cache.
         num_classes: as `podium.import_weights` takes it.
         in_chans: as `podium.import_weights` takes it.
     """
-    peer = find_peer(source)
+    find_peer(source)  # refuses an unknown name before anything is downloaded
     path = path if path is not None else official(source)
     net, notes = import_weights(source, path, num_classes=num_classes, in_chans=in_chans)
     net.eval()
-    pixels, k = dict(peer.pixels), net.spec["num_classes"]
+    (pixels, record, said), k = pixels_of(source, path), net.spec["num_classes"]
     if (channels := net.spec["in_chans"]) != len(pixels["mean"]):
         mean, std = statistics(pixels, channels)
         pixels |= {"mean": mean, "std": std, "channel_order": "rgb"}
-    classes = CIFAR10_CLASSES if source.startswith("akamaster:") and k == 10 else tuple(f"class {i}" for i in range(k))
+    classes = tuple(f"class {i}" for i in range(k)) if num_classes is not None else _published_classes(source, k)
     preprocessing = Preprocessing(net.spec["image_size"], channels, **pixels)
-    return Bundle(net, classes, preprocessing, {"origin": source, "file": path.name, "notes": notes})
+    card = {"origin": source, "file": path.name, "notes": [*notes, *said]}
+    if record is not None:
+        card |= {"official": record.source, "licence": record.licence or "not stated by its source"}
+    return Bundle(net, classes, preprocessing, card)
+
+
+def _published_classes(source: str, count: int) -> tuple[str, ...]:
+    """The names of a checkpoint's classes, as far as their number tells what it was trained on."""
+    library = source.partition(":")[0]
+    if library in LIBRARIES and count == CLASSES:
+        return class_names()
+    return CIFAR10_CLASSES if library == "akamaster" and count == 10 else tuple(f"class {i}" for i in range(count))

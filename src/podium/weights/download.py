@@ -1,90 +1,306 @@
-"""Download official weight files by name; each file's name ends with the first digits of its SHA-256, which are checked."""
+"""Official weight files in the cache: each is downloaded once, whole, and checked by its digest.
+
+torchvision's and Keras's files are fetched here, from the host that PODIUM_MIRROR names or else from their own. What broke off
+goes on where it stopped. timm's are fetched by `huggingface_hub` into its own cache, from the host that HF_ENDPOINT names.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import http.client
+import logging
 import os
 import re
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from podium.errors import MachineError, ModelFileError, UsageError
 from podium.files import FULL, cache_folder, disk_error
+from podium.weights.official import find_record
+from podium.weights.records import Record, split_tag
 
-HOST = "https://download.pytorch.org/models/"
-# torchvision's first weights of each network, of its original recipe: papers compare with these.
-FILES = {
-    "torchvision:alexnet": "alexnet-owt-7be5be79.pth",
-    "torchvision:densenet121": "densenet121-a639ec97.pth",
-    "torchvision:densenet169": "densenet169-b2777c0a.pth",
-    "torchvision:densenet201": "densenet201-c1103571.pth",
-    "torchvision:googlenet": "googlenet-1378be20.pth",
-    "torchvision:inception_v3": "inception_v3_google-0cc3c7bd.pth",
-    "torchvision:resnet18": "resnet18-f37072fd.pth",
-    "torchvision:resnet34": "resnet34-b627a593.pth",
-    "torchvision:resnet50": "resnet50-0676ba61.pth",
-    "torchvision:resnet101": "resnet101-63fe2227.pth",
-    "torchvision:resnet152": "resnet152-394f9c45.pth",
-    "torchvision:resnext50_32x4d": "resnext50_32x4d-7cdf4587.pth",
-    "torchvision:resnext101_32x8d": "resnext101_32x8d-8ba56ff5.pth",
-    "torchvision:resnext101_64x4d": "resnext101_64x4d-173b62eb.pth",
-    "torchvision:vgg11": "vgg11-8a719046.pth",
-    "torchvision:vgg11_bn": "vgg11_bn-6002323d.pth",
-    "torchvision:vgg13": "vgg13-19584684.pth",
-    "torchvision:vgg13_bn": "vgg13_bn-abd245e5.pth",
-    "torchvision:vgg16": "vgg16-397923af.pth",
-    "torchvision:vgg16_bn": "vgg16_bn-6c64b313.pth",
-    "torchvision:vgg19": "vgg19-dcbb9e9d.pth",
-    "torchvision:vgg19_bn": "vgg19_bn-c79401a0.pth",
-    "torchvision:wide_resnet50_2": "wide_resnet50_2-95faca4d.pth",
-    "torchvision:wide_resnet101_2": "wide_resnet101_2-32ee1156.pth",
-}
+TIMEOUT = 30.0  # seconds to wait for the next bytes
 CHUNK = 1 << 20
+HUB = "https://huggingface.co"
+
+Progress = Callable[[int, int | None], None]  # bytes that are there, and bytes in all where the server says so
 
 
-def official(source: str) -> Path:
-    """The path of the official file of "torchvision:NAME", downloaded into the cache where it is not there yet.
+class _BrokenOffError(Exception):
+    """A download that ended early; what came is on the disk."""
+
+
+def official(source: str, progress: Progress | None = None) -> Path:
+    """The path of an official weight file, downloaded where it is not in the cache yet.
+
+    Args:
+        source: "LIBRARY:NAME" or "LIBRARY:NAME.TAG".
+        progress: called as bytes arrive.
 
     Raises:
-        UsageError: no official file is known by this name.
-        MachineError: the download fails; says where to put the file.
-        ModelFileError: the file in the cache is not the official one.
+        UsageError: no official file is on record for this name.
+        MachineError: the download fails; says from where the file can be had and where to put it.
+        ModelFileError: what is in the cache, or what the server sent, is not the official file.
     """
-    if source not in FILES:
+    record = find_record(source)
+    if record is None:
         raise UsageError(
             f"no official file of {source} is known here", "download it yourself, and give its path after the name"
         )
-    name = FILES[source]
-    path = cache_folder() / name
-    if not path.is_file():
-        _fetch(HOST + name, path)
-    digest = hashlib.sha256()
+    if path := cached(record):
+        check(record, path, str(path), "delete it, and run the same again")
+        return path
+    return _from_hub(record, progress) if record.repository else _from_host(record, progress)
+
+
+def cached(record: Record) -> Path | None:
+    """Where an official file lies on this machine; None where it must be downloaded."""
+    if (path := by_hand(record)).is_file():
+        return path
+    if not record.repository:
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(record.repository, record.file)
+    return Path(found) if isinstance(found, str) else None
+
+
+def by_hand(record: Record) -> Path:
+    """Where a person may put an official file that was downloaded elsewhere."""
+    return cache_folder() / record.cached_as
+
+
+def address_of(record: Record) -> str:
+    """Where an official file is fetched from: its own host, or the mirror that is named for it.
+
+    Raises:
+        UsageError: PODIUM_MIRROR or HF_ENDPOINT is not an address.
+    """
+    variable = "HF_ENDPOINT" if record.repository else "PODIUM_MIRROR"
+    mirror = os.environ.get(variable)
+    if not mirror:
+        return record.address
+    if not re.match(r"https?://[^/]+", mirror):
+        raise UsageError(f"{variable}: {mirror!r} is not an address", "give one such as https://mirror.example.org")
+    return mirror.rstrip("/") + urlsplit(record.address).path
+
+
+def check(record: Record, path: Path, where: str, fix: str) -> None:
+    """Refuse a file that is not the official one, as far as its size and digests are on record.
+
+    Args:
+        record: of the official file.
+        path: of the file.
+        where: what the message calls it.
+        fix: of the message.
+
+    Raises:
+        ModelFileError: says what differs.
+    """
+    size = path.stat().st_size
     with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    wanted = re.split(r"[-.]", name)[-2]
-    if not digest.hexdigest().startswith(wanted):
-        what = f"{path}: not the official file (its sha256 starts with {digest.hexdigest()[:8]}, not {wanted})"
-        raise ModelFileError(what, "delete it, and run the same again")
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    wrong = ""
+    if not sha256.startswith(record.sha256):
+        wrong = f"its sha256 starts with {sha256[:8]}, not {record.sha256[:8]}"
+    elif record.md5 and (md5 := _md5(path)) != record.md5:
+        wrong = f"its md5 is {md5}, not {record.md5}"
+    elif record.bytes is not None and size != record.bytes:
+        wrong = f"it has {size:,} bytes, not {record.bytes:,}"
+    if wrong:
+        raise ModelFileError(f"{where}: not the official file ({wrong})", fix)
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _from_host(record: Record, progress: Progress | None) -> Path:
+    """Download a file of torchvision or Keras into the cache, completely or not at all; other processes wait for it."""
+    from filelock import FileLock
+
+    path, address = by_hand(record), address_of(record)
+    part = path.with_name(f"{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(f".{path.name}.lock")):
+            if path.is_file():  # another process has fetched it meanwhile
+                return path
+            if not (record.sha256 or record.md5):  # without a digest nobody can tell what is of an older file
+                part.unlink(missing_ok=True)
+                logging.getLogger("podium").warning(
+                    f"{record.source}: no digest of {path.name} is published, so only its length is checked"
+                )
+            _download(record, address, part, progress)
+            part.replace(path)
+    except OSError as error:
+        raise disk_error(error, path, record.bytes or 0) from None
     return path
 
 
-def _fetch(address: str, path: Path) -> None:
-    """Download a file to a path, completely or not at all."""
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+def _download(record: Record, address: str, part: Path, progress: Progress | None) -> None:
+    """Download a file whole, and check it; where a part was there already and the whole is wrong, once more from its beginning."""
+    had = part.exists()
+    _receive(record, address, part, progress)
+    fix = f"try another mirror, or {_otherwise(record, address)}"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with urllib.request.urlopen(address, timeout=30) as answer, temporary.open("wb") as file:  # noqa: S310 - HOST is https
-            while chunk := answer.read(CHUNK):
-                file.write(chunk)
-        temporary.replace(path)
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        what = f"{address}: cannot be downloaded ({getattr(error, 'reason', error)})"
-        raise MachineError(what, f"download it on another machine and put it at {path}") from None
-    except OSError as error:
-        if error.errno in FULL:
-            raise disk_error(error, path, 0) from None
+        check(record, part, address, fix)
+    except ModelFileError:
+        part.unlink()
+        if not had:
+            raise
+        _receive(record, address, part, progress)
+        try:
+            check(record, part, address, fix)
+        except ModelFileError:
+            part.unlink()
+            raise
+
+
+def _receive(record: Record, address: str, part: Path, progress: Progress | None) -> None:
+    """Download until everything is there, going on after each interruption as long as some bytes came."""
+    came = idle = refused = 0
+    while True:
+        before = part.stat().st_size if part.exists() else 0
+        try:
+            _continue(address, part, before, progress)
+            return
+        except _BrokenOffError as error:
+            after = part.stat().st_size if part.exists() else 0
+            if after and _whole(record, part):  # the server promised more than there is
+                return
+            came += max(0, after - before)
+            idle = 0 if after > before else idle + 1
+            if not came or idle > 1:
+                raise _cannot(record, address, str(error)) from None
+        except urllib.error.HTTPError as error:
+            error.close()
+            refused += 1
+            if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not before or refused > 1:
+                raise _cannot(record, address, f"{error.code} {error.reason}") from None
+            part.unlink()  # it is no part of the file that is there now
+
+
+def _whole(record: Record, part: Path) -> bool:
+    """Whether the digest on record says that everything is there."""
+    try:
+        check(record, part, "", "")
+    except ModelFileError:
+        return False
+    return bool(record.sha256 or record.md5)
+
+
+def _continue(address: str, part: Path, have: int, progress: Progress | None) -> None:
+    """Append what is missing of a file to its part; a server that sends everything again starts it anew.
+
+    Raises:
+        _BrokenOffError: the connection failed or ended early, or something else than a file came.
+        urllib.error.HTTPError: the server refuses.
+        OSError: the disk is full.
+    """
+    headers = {"User-Agent": "podium", "Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
+    try:
+        answer = urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=TIMEOUT)  # noqa: S310 - http(s) only, by `address_of`
+    except urllib.error.HTTPError:
         raise
-    finally:
-        temporary.unlink(missing_ok=True)
+    except (OSError, http.client.HTTPException) as error:
+        raise _BrokenOffError(str(getattr(error, "reason", error)) or type(error).__name__) from None
+    with answer:
+        if "html" in answer.headers.get("Content-Type", ""):
+            raise _BrokenOffError("the server sent a web page in place of the file")
+        if answer.status != http.HTTPStatus.PARTIAL_CONTENT:
+            have = 0
+        elif not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            raise _BrokenOffError("the server sent another part of the file than the one that is missing")
+        length = answer.headers.get("Content-Length", "")
+        total = have + int(length) if length.isdecimal() else None
+        with part.open("ab" if have else "wb") as file:
+            while chunk := _read(answer):
+                file.write(chunk)
+                have += len(chunk)
+                if progress is not None:
+                    progress(have, total)
+    if total is not None and have < total:
+        raise _BrokenOffError(f"the connection ended after {have:,} of {total:,} bytes")
+
+
+def _read(answer: http.client.HTTPResponse) -> bytes:
+    """The next bytes of an answer; none at its end."""
+    try:
+        return answer.read1(CHUNK)
+    except (OSError, http.client.HTTPException) as error:
+        raise _BrokenOffError(str(error) or type(error).__name__) from None
+
+
+def _from_hub(record: Record, progress: Progress | None) -> Path:
+    """Download a file of timm into the cache of the Hugging Face Hub, whose entry tells the digest."""
+    from huggingface_hub import hf_hub_download
+    from tqdm.std import tqdm
+
+    class Bar(tqdm):
+        """A bar that only reports."""
+
+        def __init__(self, *arguments: object, **options: object) -> None:
+            with open(os.devnull, "w") as nowhere:
+                super().__init__(*arguments, **{**options, "disable": False, "file": nowhere})
+
+        def display(self, *_: object, **__: object) -> None:
+            if progress is not None:
+                progress(int(self.n), int(self.total) if self.total else None)
+
+        def close(self) -> None:
+            self.disable = True
+
+    address, endpoint = address_of(record), os.environ.get("HF_ENDPOINT") or None
+    _refuse_unreachable(record, address)
+    try:
+        path = Path(
+            hf_hub_download(
+                str(record.repository), record.file, endpoint=endpoint, tqdm_class=Bar, library_name="podium"
+            )
+        )
+    except Exception as error:  # its client has errors of its own, which change with its version
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise disk_error(error, by_hand(record), 0) from None
+        reason = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
+        raise _cannot(record, address, reason[0]) from None
+    digest = path.resolve().name  # the entry's name is the digest that the hub gives for a large file
+    if re.fullmatch(r"[0-9a-f]{64}", digest):
+        with path.open("rb") as file:
+            actual = hashlib.file_digest(file, "sha256").hexdigest()
+        if actual != digest:
+            path.resolve().unlink()
+            path.unlink(missing_ok=True)
+            what = f"{address}: not the official file (its sha256 starts with {actual[:8]}, not {digest[:8]})"
+            raise ModelFileError(what, f"run the same again, or {_otherwise(record, address)}")
+    return path
+
+
+def _refuse_unreachable(record: Record, address: str) -> None:
+    """Raise at once where no connection is possible, of which the hub's client would make many attempts."""
+    request = urllib.request.Request(address, headers={"User-Agent": "podium"}, method="HEAD")  # noqa: S310 - http(s) only, by `address_of`
+    try:
+        urllib.request.urlopen(request, timeout=TIMEOUT).close()  # noqa: S310
+    except urllib.error.HTTPError as error:
+        error.close()  # the hub's client says it in better words
+    except (OSError, http.client.HTTPException) as error:
+        raise _cannot(record, address, str(getattr(error, "reason", error)) or type(error).__name__) from None
+
+
+def _cannot(record: Record, address: str, reason: str) -> MachineError:
+    """The error for a file that cannot be fetched."""
+    what = f"{record.cached_as} of {split_tag(record.source)[0]} cannot be downloaded from {address} ({reason})"
+    return MachineError(what, _otherwise(record, address))
+
+
+def _otherwise(record: Record, address: str) -> str:
+    """What to do without the download."""
+    variable = "HF_ENDPOINT" if record.repository else "PODIUM_MIRROR"
+    return (
+        f"download {address} on another machine and put it at {by_hand(record)}; or name a mirror by {variable}; "
+        "or train and compare from fresh weights, by --scratch"
+    )

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+from podium.errors import UsageError, closest
+
 # Where each library keeps its files; timm's lie in one repository a file, "timm/NAME.TAG" on the Hugging Face Hub.
 HOSTS = {
     "torchvision": "https://download.pytorch.org/models/",
@@ -129,8 +131,15 @@ def split_tag(source: str) -> tuple[str, str]:
     """ "LIBRARY:NAME" and the tag of a source; the tag is empty where the source has none.
 
     A name may have dots of its own, as Keras's "MobileNet_0.75" has.
+
+    Raises:
+        UsageError: no file of this network has the tag; those there are are named.
     """
-    if source in records():
-        return source, ""
     peer, _, tag = source.partition(".")
-    return (peer, tag) if any(tag == record.tag for record in records().get(peer, ())) else (source, "")
+    if source in records() or not tag or peer not in records():
+        return source, ""
+    tags = [record.tag for record in records()[peer]]
+    if tag not in tags:
+        hint = closest(tag, tags) or f"{peer} has {', '.join(each or 'one file, without a tag' for each in tags)}"
+        raise UsageError(f"{peer} has no weights {tag!r}", hint)
+    return peer, tag

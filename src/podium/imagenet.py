@@ -1,0 +1,28 @@
+"""The 1,000 classes of ImageNet-2012: their WordNet ids and names, in the order of the outputs of published networks."""
+
+from __future__ import annotations
+
+import functools
+from importlib import resources
+
+CLASSES = 1000
+
+
+@functools.cache
+def wordnet_ids() -> tuple[str, ...]:
+    """The WordNet ids of the classes, such as "n01440764": sorted, which is the order of torchvision, timm and Keras."""
+    return tuple(line.partition(" ")[0] for line in _lines())
+
+
+@functools.cache
+def class_names() -> tuple[str, ...]:
+    """The names of the classes, in the order of their WordNet ids; no two are equal.
+
+    Each is the first word of its synset in WordNet, as in torchvision and Keras, except where two synsets share it: the
+    cranes are "crane bird" and "crane machine", and of the two that are called "maillot" one is "tank suit".
+    """
+    return tuple(line.partition(" ")[2] for line in _lines())
+
+
+def _lines() -> list[str]:
+    return resources.files("podium").joinpath("imagenet.txt").read_text(encoding="utf-8").splitlines()
