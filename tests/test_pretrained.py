@@ -18,7 +18,7 @@ from podium.comparison import starts
 from podium.comparison.leaderboard import Leaderboard
 from podium.data.dataset import Dataset, Split
 from podium.data.images import ArrayImages
-from podium.errors import MachineError, UsageError
+from podium.errors import UsageError
 from podium.settings import Settings, read_file
 from podium.training.transfer.linear_probe import FOLDS, linear_probe_of, parts_of
 from podium.weights.create import create_model
@@ -265,12 +265,11 @@ def test_what_cannot_start_is_refused_before_anything_is_written(photos, tmp_pat
 
 
 def test_without_network_and_cache_one_error_names_file_address_place_and_scratch(photos, tmp_path, monkeypatch):
-    def unreachable(source):
-        raise MachineError(f"https://host/{source}.pth: cannot be downloaded (no network)", "put it at /cache/file.pth")
-
-    monkeypatch.setattr(starts, "official", unreachable)
+    monkeypatch.setenv("PODIUM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PODIUM_MIRROR", "http://127.0.0.1:9")  # where nothing answers
     done = inside("compare", photos, "-m", "resnet18,resnet50", "-o", tmp_path / "out")
-    one_error(done, 6, "https://host/torchvision:resnet18.pth", "/cache/file.pth", "torchvision:resnet50", "--scratch")
+    place = str(tmp_path / "cache" / "resnet18-f37072fd.pth")
+    one_error(done, 6, "http://127.0.0.1:9/models/resnet18-f37072fd.pth", place, "torchvision:resnet50", "--scratch")
     assert not (tmp_path / "out").exists()
 
 

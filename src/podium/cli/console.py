@@ -143,7 +143,7 @@ def training_bar(quiet: bool = False) -> Iterator[Callable[..., None]]:
 
     Yields:
         progress(step, steps, shown, label=""), to be called after each step. `shown` holds the loss of a step, the row of the
-        log ("event") after an epoch, {"reading": True} while files are read, {"features": True} while features are computed, or {"timing": of what} while speed is measured,
+        log ("event") after an epoch, {"reading": True} while files are read, {"downloading": of what} while bytes arrive, {"features": True} while features are computed, or {"timing": of what} while speed is measured,
         after all training.
     """
     if quiet:
@@ -156,6 +156,10 @@ def training_bar(quiet: bool = False) -> Iterator[Callable[..., None]]:
         def progress(step: int, steps: int, shown: dict[str, Any], label: str = "") -> None:
             if "reading" in shown:
                 bar.update(task, completed=step, total=steps, description="reading images", loss="")
+            elif "downloading" in shown:
+                megabytes = (step / 1e6, steps / 1e6 or None)
+                what = f"downloading {shown['downloading']}, MB"
+                bar.update(task, completed=megabytes[0], total=megabytes[1], description=what, loss="")
             elif "features" in shown:
                 bar.update(task, completed=step, total=steps, description=f"{label}  features", loss="")
             elif "timing" in shown:

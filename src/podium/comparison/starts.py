@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from podium.settings import Origins, Settings
 from podium.training.prepare import form_for
 from podium.training.transfer.linear_probe import LinearProbe, linear_probe_of
 from podium.training.transfer.source import adapted, origin_of, read_source, same_source
-from podium.weights.download import official
-from podium.weights.official import best_source
+from podium.weights.download import cached, official
+from podium.weights.official import best_source, find_record
 from podium.weights.peers import find_peer
 
 STARTS = "starts.json"  # in a comparison's folder
@@ -166,22 +167,28 @@ def with_sources(candidates: Sequence[Candidate], starts: Starts) -> list[Candid
     return [c if c.source is not None else dataclasses.replace(c, source=best_source(c.model)) for c in candidates]
 
 
-def fetch(candidates: Sequence[Candidate]) -> None:
+def fetch(
+    candidates: Sequence[Candidate], progress: Callable[[Candidate, int, int | None], None] | None = None
+) -> None:
     """Download the official weights that are not in the cache yet.
+
+    Args:
+        candidates: networks with their sources.
+        progress: called as bytes arrive, with (candidate, bytes so far, bytes in all, where that is known).
 
     Raises:
         MachineError: one cannot be downloaded; names the file, its address, where to put it, and what else can be done.
     """
-    for number, candidate in enumerate(candidates):
-        if not candidate.downloaded:
-            continue
+    wanted = [candidate for candidate in candidates if candidate.downloaded]
+    for number, candidate in enumerate(wanted):
         try:
-            official(str(candidate.source))
+            official(str(candidate.source), partial(progress, candidate) if progress is not None else None)
         except MachineError as error:
-            rest = [str(c.source) for c in candidates[number + 1 :] if c.downloaded]
-            also = f" (and then {', '.join(rest)}, where they are missing)" if rest else ""
-            fix = f"{error.fix}{also}, or train from random weights: --scratch"
-            raise MachineError(f"{candidate.source}: {error.what}", fix) from None
+            records = [find_record(str(other.source)) for other in wanted[number + 1 :]]
+            missing = [record.peer for record in records if record is not None and cached(record) is None]
+            also = f"; missing too: {', '.join(missing)}" if missing else ""
+            scratch = "" if "--scratch" in str(error.fix) else "; or train from random weights: --scratch"
+            raise MachineError(f"{error.what}{also}", f"{error.fix}{scratch}") from None
 
 
 @dataclass

@@ -117,8 +117,10 @@ class Study:
 
         Args:
             progress: called as progress(number of the run, runs in all, network, seed, step, steps, what to show). While
-                image files are read for the first time, steps are files and what to show is {"reading": True}; while frozen
-                features are computed, steps are images and what to show is {"features": True}; while speed is measured, steps are passes and what to show is {"timing": of what}.
+                image files are read for the first time, steps are files and what to show is {"reading": True}; while official
+                weights are downloaded, steps are bytes and what to show is {"downloading": of what}; while frozen features
+                are computed, steps are images and what to show is {"features": True}; while speed is measured, steps are
+                passes and what to show is {"timing": of what}.
             announce: called before the first run with lines for people: each network's form, size, cost and linear probe.
 
         Returns:
@@ -127,7 +129,7 @@ class Study:
         check_packages()
         say = announce if announce is not None else lambda _: None
         data = self._images(progress)
-        starts = self._decide(data, say)
+        starts = self._decide(data, progress, say)
         self._claim(data)
         for line in self._forms(data):
             say(line)
@@ -140,7 +142,7 @@ class Study:
                 if self.pretrained:
                     source = starts.source(candidate.name)
                     if not (starts.is_there(candidate.name) or RunFolder(path).finished):
-                        fetch([candidate])  # it has gone from the cache
+                        fetch([candidate], _while_downloading(progress, [candidate]))  # it has gone from the cache
                 heard = _for_trial(progress, number, len(trials), candidate.name, seed)
                 self._train(candidate, seed, path, source, heard)
                 finished.append(path)
@@ -182,7 +184,7 @@ class Study:
             self.data = without_learned(self.data, learned)
         return self.data
 
-    def _decide(self, data: Dataset, say: Callable[[str], None]) -> Starts:
+    def _decide(self, data: Dataset, progress: Callable[..., None] | None, say: Callable[[str], None]) -> Starts:
         """Decide whether the networks start from pretrained weights, from which, and by which recipe.
 
         Official weights that are not in the cache are downloaded.
@@ -212,7 +214,8 @@ class Study:
                 raise UsageError(what, "leave it out, or train from random weights: --scratch")
             self.candidates = with_sources(self.candidates, starts)
             starts.refuse_others(self.candidates)
-            fetch([candidate for candidate in self.candidates if candidate.name not in starts])
+            missing = [candidate for candidate in self.candidates if candidate.name not in starts]
+            fetch(missing, _while_downloading(progress, missing))
         elif self.choice.finetune is not None:
             raise UsageError("finetune: networks with random weights are all trained", "leave it out, or --pretrained")
         if not named and (takes := self.expected()) is not None:
@@ -317,6 +320,22 @@ def begun_pretrained(folder: Path) -> bool | None:
     for path in sorted(folder.glob(f"*/{SETTINGS}")):
         return read_file(path).get("weights") is not None
     return None
+
+
+def _while_downloading(
+    progress: Callable[..., None] | None, candidates: list[Candidate]
+) -> Callable[[Candidate, int, int | None], None] | None:
+    if progress is None:
+        return None
+    return lambda candidate, done, count: progress(
+        candidates.index(candidate),
+        len(candidates),
+        candidate.name,
+        0,
+        done,
+        count or 0,
+        {"downloading": str(candidate.source)},
+    )
 
 
 def _features_counted(progress: Progress, done: int, count: int) -> None:

@@ -25,6 +25,7 @@ from podium.settings import Settings
 from podium.units import to_steps
 from podium.weights.download import official
 from podium.weights.load import adapt_channels, statistics
+from podium.weights.official import find_record
 
 RANDOM, GIVEN = "random weights", "a network given in Python"
 IMAGENET = 1000  # classes of its challenge, by which the files of other libraries are recognised
@@ -80,6 +81,8 @@ def origin_of(source: Source) -> str:
     """Return what weights were trained on, where that is known, and their name: "ImageNet (torchvision:resnet18)"."""
     card, classes = source.bundle.card, source.bundle.classes
     name = str(card.get("origin") or Path(source.pinned.partition(PIN)[0]).name)
+    if (official := card.get("official")) and ((meant := find_record(name)) is None or meant.source != official):
+        name = str(official)  # the file is known by its digest, and is not the one that the name stands for
     images = card.get("data") or ("ImageNet" if len(classes) == IMAGENET else None)
     if images is None and classes == bundle.CIFAR10_CLASSES:
         images = "CIFAR-10"
