@@ -217,11 +217,22 @@ def test_two_starts_of_one_network_are_two_rows(photos, files, tmp_path, monkeyp
     assert "resnet20" in result.failed[0].error
     run = tmp_path / "out" / "resnet32-seed0"
     other = json.loads((run / "result.json").read_text())
-    other["start"] = "ImageNet (torchvision:resnet32)"
+    other |= {"start": "ImageNet (torchvision:resnet32)", "parent": "torchvision:resnet32=other.pth@sha256:12"}
     shutil.copytree(run, tmp_path / "other-seed0")
     (tmp_path / "other-seed0" / "result.json").write_text(json.dumps(other))
     rows = Leaderboard.read([run, tmp_path / "other-seed0"]).ranked
     assert {row["model"] for row in rows} == {"resnet32 (akamaster:resnet32)", "resnet32 (torchvision:resnet32)"}
+    (tmp_path / "other-seed0" / "result.json").write_text(
+        json.dumps(other | {"start": "CIFAR-10 (akamaster:resnet32)"})
+    )
+    rows = Leaderboard.read([run, tmp_path / "other-seed0"]).ranked  # two files of one name are no two seeds
+    assert {row["model"]: row["seeds"] for row in rows} == {"resnet32": 1, "other": 1}
+
+
+def test_the_same_weights_by_two_names_are_one_candidate(tmp_path):
+    named = starts.candidates_of(["resnet18", "torchvision:resnet18", "torchvision:resnet18.v1"])
+    assert starts.with_sources(named, starts.Starts.read(tmp_path))[0].name == "resnet18"
+    assert [c.source for c in starts.with_sources(named[:2], starts.Starts.read(tmp_path))] == ["torchvision:resnet18"]
 
 
 # Which weights
@@ -254,6 +265,8 @@ def test_every_default_network_has_official_weights():
         (["-m", "torchvision:resnet81"], ("resnet81", "resnet18")),
         (["-m", "resnet18,resnet50", "--weights", "torchvision:resnet18"], ("1 given for 2", "--weights A,B")),
         (["-m", "keras:MobileNet=a.h5,keras:MobileNet=b.h5"], ("a.h5", "b.h5")),
+        (["-m", "keras:Xception=gone.h5"], ("xception", "gone.h5", "no such file")),
+        (["-m", "resnet18", "--weights", "nowhere"], ("resnet18", "nowhere")),
         (["--small", "--pretrained"], ("small", "--scratch")),
         (["--scratch", "--finetune", "2"], ("finetune",)),
         (["--finetune", "0"], ("finetune", "at least 1")),

@@ -83,21 +83,14 @@ class Leaderboard:
             ModelFileError: a run is damaged, or was evaluated on other images than the first.
         """
         results = {path: RunFolder(path).result for path in trials}
-        starts: dict[str, dict[str | None, str]] = {}  # network -> start -> its name on the board
-        for result in results.values():
-            starts.setdefault(result["model"], {})[result.get("start")] = result["model"]
-        for model, names in starts.items():
-            if len(names) > 1:
-                names.update({start: f"{model} ({short_start(start)})" for start in names})
+        board = cls([], [Failed(model, why) for model, why in (failed or {}).items()], list(untrained))
+        board.names = row_names(results)
         networks: dict[str, Trials] = {}
         tried = [*(found.images for found in (linear_probes or {}).values()), *(row.images for row in untrained)]
-        board = cls([], [Failed(model, why) for model, why in (failed or {}).items()], list(untrained))
         board.linear_probe_images = max(tried, default=0)
         for path, result in results.items():
-            start = result.get("start")
-            board.names[path] = name = starts[result["model"]][start]
-            found = (linear_probes or {}).get(path)
-            network = networks.setdefault(name, Trials(name, start, found.top1 if found else None))
+            name, found = board.names[path], (linear_probes or {}).get(path)
+            network = networks.setdefault(name, Trials(name, result.get("start"), found.top1 if found else None))
             network.add(RunFolder(path), result)
         if networks:
             board._rank(list(networks.values()))
@@ -212,6 +205,20 @@ class Leaderboard:
         for row in rows:
             writer.writerow({key: safe_cell(value) for key, value in row.items()})
         write_text(path, buffer.getvalue())
+
+
+def row_names(results: Mapping[Path, dict[str, Any]]) -> dict[Path, str]:
+    """The name of the row that each run belongs to: its network, and where that began from several weights, which.
+
+    Args:
+        results: run folder -> what result.json holds.
+    """
+    starts = {path: (result["model"], result.get("parent") or result.get("start")) for path, result in results.items()}
+    several = {model for model, _ in starts.values() if len({pair for pair in starts.values() if pair[0] == model}) > 1}
+    names = {path: f"{model} ({short_start(results[path].get('start'))})" for path, (model, _) in starts.items()}
+    if len(set(names.values())) < len(set(starts.values())):  # two files of one name
+        names = {path: path.name.rpartition("-seed")[0] or path.name for path in results}
+    return {path: names[path] if model in several else model for path, (model, _) in starts.items()}
 
 
 def short_start(start: str | None) -> str:

@@ -74,7 +74,7 @@ class Candidate:
 
 
 def _is_path(source: str) -> bool:
-    return Path(source).exists()
+    return source != "" and Path(source).exists()
 
 
 def _as_named(recorded: str) -> str:
@@ -164,21 +164,28 @@ def with_sources(candidates: Sequence[Candidate], starts: Starts) -> list[Candid
         what = f"no official weights are known of {', '.join(without)}"
         fix = f"leave {'them' if len(without) > 1 else 'it'} out, give LIBRARY:NAME=FILE, or train from random weights: --scratch"
         raise UsageError(what, fix)
-    return [c if c.source is not None else dataclasses.replace(c, source=best_source(c.model)) for c in candidates]
+    sourced = [c if c.source is not None else dataclasses.replace(c, source=best_source(c.model)) for c in candidates]
+    return list({(c.model, c.source): c for c in reversed(sourced)}.values())[::-1]  # of the same twice the first
 
 
 def fetch(
     candidates: Sequence[Candidate], progress: Callable[[Candidate, int, int | None], None] | None = None
 ) -> None:
-    """Download the official weights that are not in the cache yet.
+    """Download the official weights that are not in the cache yet, and refuse files that are not there.
 
     Args:
         candidates: networks with their sources.
         progress: called as bytes arrive, with (candidate, bytes so far, bytes in all, where that is known).
 
     Raises:
+        UsageError: a file, run or bundle that was named is not there.
         MachineError: one cannot be downloaded; names the file, its address, where to put it, and what else can be done.
     """
+    for candidate in candidates:
+        place = str(candidate.source)
+        if not (candidate.downloaded or _is_path(place) or _is_path(place.partition("=")[2])):
+            what = f"{candidate.model}: {place.partition('=')[2] or place}: no such file"
+            raise UsageError(what, "give LIBRARY:NAME, LIBRARY:NAME=FILE, or with --weights a run or bundle")
     wanted = [candidate for candidate in candidates if candidate.downloaded]
     for number, candidate in enumerate(wanted):
         try:
