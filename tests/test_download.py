@@ -83,6 +83,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.head(200, len(page), Content_Type="text/html; charset=utf-8")
         self.wfile.write(page)
 
+    def answer_html_as_a_file(self, start):
+        page = b"\n<!DOCTYPE html><html>Please log in</html>"
+        self.head(200, len(page), Content_Type="application/octet-stream")
+        self.wfile.write(page)
+
     def answer_missing(self, start):
         self.head(404, 0)
 
@@ -145,6 +150,27 @@ def test_a_later_call_goes_on_too(server, tmp_path):
     assert server.asked[-1][1] == "bytes=100000-"
 
 
+def test_a_part_that_lacks_nothing_is_taken(server, tmp_path):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "resnet50-11ad3fa6.pth.part").write_bytes(CONTENT)
+    assert official(SOURCE).read_bytes() == CONTENT
+    assert len(server.asked) == 1
+
+
+def test_a_file_without_a_published_digest_begins_anew_and_is_no_web_page(server, tmp_path, monkeypatch, caplog):
+    record = find_record("keras:MobileNet_0.75")
+    monkeypatch.setattr(download, "find_record", lambda source: record)
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "mobilenet_7_5_224_tf.h5.part").write_bytes(b"of an older file")
+    server.plans = ["html_as_a_file"]
+    with pytest.raises(ModelFileError, match="a web page"):
+        official("keras:MobileNet_0.75")
+    server.plans = ["breaks", "whole"]
+    assert official("keras:MobileNet_0.75").read_bytes() == CONTENT
+    assert [asked for _, asked in server.asked] == [None, None, "bytes=100000-"]
+    assert "no digest of mobilenet_7_5_224_tf.h5 is published" in caplog.text
+
+
 def test_a_part_of_something_else_is_thrown_away(server, tmp_path):
     for junk in (b"x" * 1000, b"x" * 400_000):  # shorter, and longer than the file
         (tmp_path / "cache").mkdir(exist_ok=True)
@@ -164,6 +190,7 @@ def test_servers_that_refuse_parts_lie_or_redirect_give_the_file_all_the_same(se
     ("plan", "error", "words"),
     [
         ("html", MachineError, "a web page"),
+        ("html_as_a_file", ModelFileError, "a web page"),
         ("missing", MachineError, "404"),
         ("promises_less", ModelFileError, "not the official file"),
         ("other", ModelFileError, f"not the official file .*, not {SHA256[:8]}"),

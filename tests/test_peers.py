@@ -210,3 +210,18 @@ def test_weights_that_cannot_be_meant():
         create_model("seresnet101", weights="timm:seresnet101")
     with pytest.raises(UsageError, match="torchvision:resnet18 has no weights 'v2'"):
         create_model("resnet18", weights="torchvision:resnet18.v2")
+
+
+@pytest.mark.slow
+def test_second_weights_are_imported_with_their_own_preprocessing(tmp_path):
+    """torchvision resizes to 232 pixels for its second weights and to 256 for its first."""
+    for name, resize, tag in (("resnet50-11ad3fa6.pth", 232, "v2"), ("resnet50-0676ba61.pth", 256, "v1")):
+        torch.save(state_of("torchvision-resnet50"), tmp_path / name)
+        made = podium.import_weights("torchvision:resnet50", tmp_path / name)
+        assert made.preprocessing.crop_pct == pytest.approx(224 / resize)
+        assert made.card["official"] == f"torchvision:resnet50.{tag}"
+        assert made.card["licence"] == "bsd-3-clause"
+        assert (made.classes[0], made.card["notes"]) == ("tench", [])
+    (tmp_path / name).rename(tmp_path / "mine.pth")
+    made = podium.import_weights("torchvision:resnet50", tmp_path / "mine.pth")
+    assert "unknown" in made.card["notes"][0]

@@ -13,6 +13,8 @@ EXTRAS = {
             "jinja2",
             "tensorboardX",
             "huggingface_hub",
+            "filelock",
+            "tqdm",
         ),
         "train",
     ),

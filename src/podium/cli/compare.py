@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from podium.data.dataset import Dataset
 
 HELP = "train several networks on the same images: leaderboard and report.html"
-EXAMPLE = """podium compare photos/                                    # fine-tunes five pretrained networks
-         podium compare photos/ -m resnet18,keras:Xception --finetune 1
+EXAMPLE = """podium compare photos/
+         podium compare photos/ -m resnet18,keras:Xception --finetune 1    # the better one by its linear probe
          podium compare digits -m lenet5_modern,resnet20 --budget 30s"""
 
 

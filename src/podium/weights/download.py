@@ -24,7 +24,6 @@ from podium.weights.records import Record, split_tag
 
 TIMEOUT = 30.0  # seconds to wait for the next bytes
 CHUNK = 1 << 20
-HUB = "https://huggingface.co"
 
 Progress = Callable[[int, int | None], None]  # bytes that are there, and bytes in all where the server says so
 
@@ -100,13 +99,15 @@ def check(record: Record, path: Path, where: str, fix: str) -> None:
     Raises:
         ModelFileError: says what differs.
     """
-    size = path.stat().st_size
+    size, wrong = path.stat().st_size, ""
+    known = record.sha256 or _digest_in_name(path.resolve())
     with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    wrong = ""
-    if not sha256.startswith(record.sha256):
-        wrong = f"its sha256 starts with {sha256[:8]}, not {record.sha256[:8]}"
-    elif record.md5 and (md5 := _md5(path)) != record.md5:
+        page = file.read(64).lstrip().lower().startswith((b"<!doctype", b"<html"))
+    if page:
+        wrong = "it is a web page"
+    elif known and not (sha256 := _digest(path, "sha256")).startswith(known):
+        wrong = f"its sha256 starts with {sha256[:8]}, not {known[:8]}"
+    elif record.md5 and (md5 := _digest(path, "md5")) != record.md5:
         wrong = f"its md5 is {md5}, not {record.md5}"
     elif record.bytes is not None and size != record.bytes:
         wrong = f"it has {size:,} bytes, not {record.bytes:,}"
@@ -114,9 +115,14 @@ def check(record: Record, path: Path, where: str, fix: str) -> None:
         raise ModelFileError(f"{where}: not the official file ({wrong})", fix)
 
 
-def _md5(path: Path) -> str:
+def _digest(path: Path, kind: str) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        return hashlib.file_digest(file, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()
+
+
+def _digest_in_name(path: Path) -> str:
+    """The SHA-256 of a large file of the Hugging Face Hub, by which its cache names it; empty for other names."""
+    return path.name if re.fullmatch(r"[0-9a-f]{64}", path.name) else ""
 
 
 def _from_host(record: Record, progress: Progress | None) -> Path:
@@ -179,6 +185,8 @@ def _receive(record: Record, address: str, part: Path, progress: Progress | None
                 raise _cannot(record, address, str(error)) from None
         except urllib.error.HTTPError as error:
             error.close()
+            if before and _whole(record, part):  # nothing was missing: a process was killed at the very end
+                return
             refused += 1
             if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not before or refused > 1:
                 raise _cannot(record, address, f"{error.code} {error.reason}") from None
@@ -268,15 +276,12 @@ def _from_hub(record: Record, progress: Progress | None) -> Path:
             raise disk_error(error, by_hand(record), 0) from None
         reason = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
         raise _cannot(record, address, reason[0]) from None
-    digest = path.resolve().name  # the entry's name is the digest that the hub gives for a large file
-    if re.fullmatch(r"[0-9a-f]{64}", digest):
-        with path.open("rb") as file:
-            actual = hashlib.file_digest(file, "sha256").hexdigest()
-        if actual != digest:
-            path.resolve().unlink()
-            path.unlink(missing_ok=True)
-            what = f"{address}: not the official file (its sha256 starts with {actual[:8]}, not {digest[:8]})"
-            raise ModelFileError(what, f"run the same again, or {_otherwise(record, address)}")
+    try:
+        check(record, path, address, f"run the same again, or {_otherwise(record, address)}")
+    except ModelFileError:
+        path.resolve().unlink()
+        path.unlink(missing_ok=True)
+        raise
     return path
 
 
