@@ -21,6 +21,7 @@ from podium.data.images import ArrayImages
 from podium.errors import UsageError
 from podium.settings import Settings, read_file
 from podium.training.transfer.linear_probe import FOLDS, linear_probe_of, parts_of
+from podium.training.transfer.source import adapted, read_source
 from podium.weights.create import create_model
 
 CLASSES = {"ash": (200, 60, 40), "birch": (40, 60, 200), "cedar": (60, 180, 60)}
@@ -145,6 +146,19 @@ def test_parts_hold_their_share_of_every_class_and_copies_stay_together():
 def test_where_nothing_can_be_left_out_there_is_no_linear_probe():
     pixels = np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3), np.uint8)
     assert found_on(arrays([0, 1], pixels)) is None
+
+
+@pytest.mark.slow
+def test_real_features_tell_flowers_apart(shared):
+    """A logistic regression on these features has 80 % on the photos that are not for training [data/README.md there]."""
+    file = shared / "data" / "weights" / "mobilenet_7_5_224_tf.h5"
+    if not file.is_file():
+        pytest.skip("needs ../shared/data/weights")
+    s = Settings(model="mobilenet_v1_075", weights=f"keras:MobileNet_0.75={file}")
+    data = library.load_data(shared / "data" / "flowers" / "flowers-500.tar")
+    found = linear_probe_of(*adapted(read_source(s.weights), s, data), data, s)
+    assert found.top1 >= 0.8
+    assert found.images == 400
 
 
 # What is trained, and what the board says
