@@ -155,7 +155,7 @@ def test_patients_may_have_folders_of_their_own_in_each_class(tmp_path):
                 photo(tmp_path / "photos" / name / f"p{patient}" / f"{i}.png", label, patient, i)
     with pytest.raises(DataError, match="same sub-folders") as refused:
         load_data(tmp_path / "photos")
-    suggested = re.search("--group-from '(.+)'", refused.value.fix)[1]
+    suggested = re.search("group_from '(.+)'", refused.value.fix)[1]
     data = load_data(tmp_path / "photos", group_from=suggested)
     assert data.classes == ("benign", "malignant")
     sides = [{file.path.parent.name for file in split.files} for split in data.splits.values()]

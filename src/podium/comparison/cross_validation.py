@@ -32,7 +32,21 @@ from podium.training.result import write_result
 
 CROSS_VALIDATED = "cross-validated"  # the split that a pooled result reports
 MEANS = ("seconds", "steps", "epochs")  # of a result, over the folds
-SAME = ("model", "seed", "data", "classes", "devices", "threads", "batch_size", "image_size", "small", "params", "macs")
+SAME = (
+    "model",
+    "start",
+    "parent",
+    "seed",
+    "data",
+    "classes",
+    "devices",
+    "threads",
+    "batch_size",
+    "image_size",
+    "small",
+    "params",
+    "macs",
+)
 
 
 @dataclass(frozen=True)
@@ -90,9 +104,9 @@ def fold_folders(path: Path) -> Iterator[Path]:
         number += 1
 
 
-def final_folder(out: Path, model: str) -> Path:
+def final_folder(out: Path, name: str) -> Path:
     """The folder of the network that is trained on all images, in that of the comparison."""
-    return out / f"{model}-final"
+    return out / f"{name}-final"
 
 
 def pool(path: Path) -> None:

@@ -43,6 +43,7 @@ WORST = 12  # mistakes shown for each network
 Column = tuple[str, str, Callable[[Any], str], bool | None]
 COLUMNS: tuple[Column, ...] = (
     ("top1", "top-1 %", lambda v: f"{100 * v:.2f}", True),
+    ("linear_probe", "linear probe %", lambda v: f"{100 * v:.2f}", True),
     ("top5", "top-5 %", lambda v: f"{100 * v:.2f}", True),
     ("macro_f1", "macro F1", lambda v: f"{v:.3f}", True),
     ("loss", "loss", lambda v: f"{v:.3f}", False),
@@ -78,7 +79,7 @@ def write_report(
         shrunk: what a smaller network is compared with, as `compression.json` has it.
         slice: a column, or a regular expression on paths, by whose values the accuracy of each network is shown.
     """
-    results = {trial: RunFolder(trial).result for trial in trials}
+    results = {trial: {**RunFolder(trial).result, "model": board.names[trial]} for trial in trials}  # as on the board
     style = {
         row.model: (charts.PALETTE[i % len(charts.PALETTE)], charts.SYMBOLS[i % len(charts.SYMBOLS)])
         for i, row in enumerate(board.networks)
@@ -103,7 +104,7 @@ def write_report(
         drawn[f"{details['id']}-calibration"] = charts.calibration(results[trial], colour)
         networks.append({**details, "colour": colour})
     columns = [column for column in COLUMNS if _is_shown(column, board)]
-    count = len(board.networks) + len(board.failed)
+    count = len(board.networks) + len(board.untrained) + len(board.failed)
     return write_page(
         path,
         "report.html.j2",
@@ -171,7 +172,14 @@ def _cells(row: Row, board: Leaderboard, columns: Sequence[Column]) -> dict[str,
         cells.append({"text": text, "value": "" if value is None else value, "best": best})
     small = ", small form" if row.small else ""
     size = f"{row.image_size} px{small}" if row.image_size else ""
-    return {"model": row.model, "size": size, "pareto": row.pareto, "seeds": row.seeds, "cells": cells}
+    return {
+        "model": row.model,
+        "size": size,
+        "start": row.start,
+        "pareto": row.pareto,
+        "seeds": row.seeds,
+        "cells": cells,
+    }
 
 
 def _confused(trial: Path, data: Dataset) -> list[dict[str, Any]]:

@@ -2,192 +2,232 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from podium.comparison.cross_validation import Folds, complete, final_folder, fold_folder, pool, write_accuracy
+from podium.comparison.candidates import (
+    MODELS,
+    PRETRAINED,
+    Candidate,
+    Choice,
+    candidates_of,
+    fetch,
+    spec_of,
+    start_pretrained,
+    with_sources,
+)
+from podium.comparison.claim import absolute, begun_pretrained, claim
+from podium.comparison.cross_validation import Folds, complete, fold_folder, pool, write_accuracy
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.page import check_packages
+from podium.comparison.progress import Heard, for_run, while_computing, while_downloading, while_reading
 from podium.comparison.report import REPORT, write_report
+from podium.comparison.rows import LinearProbeOnly
+from podium.comparison.schedule import Part, Schedule
 from podium.comparison.sizes import cost_of, different_sizes, one_size
 from podium.comparison.slices import slices_of
+from podium.comparison.starts import Starts
 from podium.data.dataset import Dataset
 from podium.data.image_columns import with_slices
-from podium.data.roles import RECORD, read_record, without_learned
+from podium.data.roles import without_learned
 from podium.errors import ModelFileError, NumericError, PodiumError, UsageError
 from podium.evaluation.cost import format_cost
 from podium.evaluation.speed import allowance, speed
-from podium.models import architecture
 from podium.runs import bundle
 from podium.runs.folder import SETTINGS, SPEED, RunFolder
-from podium.runs.recommended import REQUEST, TABLE
-from podium.settings import Origin, Origins, Settings, moved, read_file, write_file
-from podium.training.autotune.forecast import format_seconds
+from podium.runs.recommended import TABLE
+from podium.settings import Origin, Origins, moved, read_file
 from podium.training.distributed.launch import started_together
 from podium.training.idle import refuse_decided
 from podium.training.images import data_of, inherited, split_seed, stored_of
 from podium.training.interrupt import Stopped
 from podium.training.loop import Callbacks, train
-from podium.training.prepare import form_for
 from podium.training.resume import NOT_COMPARED
 from podium.training.run import Progress
-from podium.units import parse_duration
 
-MODELS = ("lenet5", "lenet5_modern", "alexnet", "vgg11_bn", "plain20", "resnet20")
-
-
-class Part(NamedTuple):
-    """A run of a comparison.
-
-    Args:
-        model, seed: the network, and the seed of its training.
-        fold: of a cross-validation, from 1; None without one, and of the run that is handed over.
-        path: of its run folder.
-    """
-
-    model: str
-    seed: int
-    fold: int | None
-    path: Path
+ITS_OWN = (UsageError, NumericError, ModelFileError)  # errors of one network; any other stops them all
+NO_PROBE = (
+    "no linear probes are made: in a cross-validation every image reports, so none is left that may choose networks"
+)
 
 
 class Study:
     """A comparison in a folder.
 
     Args:
-        models: names of networks.
+        models: names of networks, or of the official weights that they start from; None: those that suit the data.
         merged: settings that hold for all, and their origin.
         out: gets a run folder for each network and seed, `leaderboard.csv` and `report.html`. With `folds` in the settings,
             the folder of a network and seed holds a run folder for each fold, and the network that ranks first gets one more.
         seeds: runs of each network.
         data: ready-made, instead of what the settings name.
+        choice: how the networks start.
     """
 
-    def __init__(self, models: list[str], merged: Origins, out: Path, seeds: int, data: Dataset | None = None) -> None:
-        if not models:
-            raise UsageError("models: none given", "give the names of some, such as lenet5_modern and resnet20")
+    def __init__(
+        self,
+        models: list[str] | None,
+        merged: Origins,
+        out: Path,
+        seeds: int,
+        data: Dataset | None = None,
+        choice: Choice | None = None,
+    ) -> None:
+        self.choice = choice or Choice()
+        if models is not None and not models:
+            raise UsageError("models: none given", "name some with -m, such as -m lenet5_modern,resnet20")
         if seeds < 1:
             raise UsageError(f"seeds: {seeds}", "give at least 1")
+        if self.choice.finetune is not None and self.choice.finetune < 1:
+            raise UsageError(f"finetune: {self.choice.finetune}", "give at least 1")
+        if self.choice.finetune is not None and merged.settings.folds is not None:
+            what = f"finetune: {self.choice.finetune}, but with folds every image reports, so none may choose networks"
+            raise UsageError(what, "leave one of the two out, or name fewer networks with -m")
         if started_together():
             raise UsageError("torchrun: a comparison is one process", "train a network at a time with it: podium train")
-        for name in models:
-            architecture(name)
-        refuse_decided(merged, "compare", data)
+        candidates = candidates_of(models or [], merged.settings.weights)
+        if self.choice.pretrained is False and (named := [c.source for c in candidates if c.source is not None]):
+            raise UsageError(f"scratch: but {named[0]} is given", "leave one of the two out")
         if (merged.settings.devices or 1) > 1:
             raise UsageError(f"devices: {merged.settings.devices}, but a comparison trains on one", "leave it out")
-        if Path(merged.settings.data).exists():
-            here = str(Path(merged.settings.data).resolve())
-            merged = Origins(merged.settings.replace(data=here), merged.origin)
-        self.models, self.merged, self.out = list(dict.fromkeys(models)), merged, out
-        self.seeds, self.data = seeds, data
+        self.merged, self.out, self.seeds = absolute(merged), out, seeds
+        self.candidates, self.data, self.given = candidates, data, data is not None
+        self.pretrained, self.starts = False, Starts.read(out)
         self.folds: Folds | None = None
         self.report = out / REPORT
         self.failed: dict[str, PodiumError] = {}
         self.slices: dict[str, dict[str, Any]] = {}
 
-    def trials(self) -> list[tuple[str, int, Path]]:
-        """(network, seed, folder) of every run; all networks once before any a second time."""
-        first = self.merged.settings.seed
-        return [
-            (m, seed, self.out / f"{m}-seed{seed}") for seed in range(first, first + self.seeds) for m in self.models
-        ]
+    @property
+    def schedule(self) -> Schedule:
+        """The runs, as far as the networks are decided."""
+        return Schedule(self.out, self.merged.settings, self.seeds, self.candidates)
 
-    def parts(self) -> list[Part]:
-        """Every run; with folds, the first fold of every network before any second one."""
-        count = self.merged.settings.folds
-        if count is None:
-            return [Part(model, seed, None, path) for model, seed, path in self.trials()]
-        first = self.merged.settings.seed
-        return [
-            Part(model, seed, number, fold_folder(path, number))
-            for own in range(first, first + self.seeds)
-            for number in range(1, count + 1)
-            for model, seed, path in self.trials()
-            if seed == own
-        ]
-
-    def expected(self) -> str | None:
-        """How many runs are left, and how long they will take where their duration is a time; None where neither is to say."""
-        s = self.merged.settings
-        value, unit = parse_duration("duration", s.duration)
-        waiting = sum(not RunFolder(part.path).finished for part in self.parts())
-        last = s.folds is not None and not any(RunFolder(final_folder(self.out, m)).finished for m in self.models)
-        count = waiting + last
-        if not count or (unit != "s" and s.folds is None):
-            return None
-        each = f"{count} run{'s' if count > 1 else ''} of {s.duration}"
-        if s.folds is not None:
-            each += f", of {len(self.models) * self.seeds} x {s.folds} folds"
-            each += " and the recommended network once more on all images" if last else ""
-        if unit != "s":
-            return each
-        timed = sum(not (path / SPEED).is_file() for *_, path in self.trials())
-        training, timing = format_seconds(count * value), format_seconds(timed * allowance(value))
-        return f"{each}: {training}, and up to {timing} to measure their speed at the end"
-
-    def run(
-        self, progress: Callable[..., None] | None = None, announce: Callable[[str], None] | None = None
-    ) -> Leaderboard:
+    def run(self, progress: Heard = None, announce: Callable[[str], None] | None = None) -> Leaderboard:
         """Train what is unfinished, measure speed, rank, report.
 
         Args:
             progress: called as progress(number of the run, runs in all, network, seed, step, steps, what to show). While
-                image files are read for the first time, steps are files and what to show is {"reading": True}; while speed is
-                measured, steps are passes and what to show is {"timing": of what}.
-            announce: called before the first run with lines for people: what is left out of the data, and each network's
-                form, size and cost.
+                image files are read for the first time, steps are files and what to show is {"reading": True}; while official
+                weights are downloaded, steps are bytes and what to show is {"downloading": of what}; while frozen features
+                are computed, steps are images and what to show is {"features": True}; while speed is measured, steps are
+                passes and what to show is {"timing": of what}.
+            announce: called before the first run with lines for people: what it will take, what is left out of the data, and
+                each network's form, size, cost and linear probe.
 
         Returns:
             The leaderboard; networks that failed are its last rows.
         """
         check_packages()
-        self.data = self.images(progress)
-        self._claim(self.data)
-        if announce is not None:
-            for line in (*self.data.notes, *self._forms(self.data)):
-                announce(line)
+        say = announce if announce is not None else lambda _: None
+        self.data = data = self.images(progress)
+        self.settle(data)
+        self._fetch(progress)
+        claim(self.out, self.merged, self._places(data))
+        for line in filter(None, (self.schedule.expected(self.choice.finetune), *data.notes, *self._forms(data))):
+            say(line)
+        untrained = self._enter(data, progress, say) if self.pretrained else []
         self._train_all(progress)
-        finished = [path for model, seed, path in self.trials() if self._finished(model, seed, path)]
-        for number, (model, seed, path) in enumerate(self.trials()):  # after all training: nothing else runs beside it
-            if path in finished and not (path / SPEED).is_file():
-                _time(path, self._timed(path), _for_trial(progress, number, len(self.trials()), model, seed))
-        board = Leaderboard.read(finished, {name: error.what for name, error in self.failed.items()})
-        if self.folds is not None and board.best is not None:
-            self._hand_over(board, progress)
-        if finished:
-            board.to_csv(self.out / TABLE)
-            sliced = self.merged.settings.slice
-            write_report(self.report, board, finished, self.data, self._training(), slice=sliced)
-            board.report = self.report
-            self.slices = self._sliced(board, finished)
-        return board
+        trials = self.schedule.trials()
+        finished = [trial for trial in trials if self._finished(trial)]
+        for number, trial in enumerate(trials):  # after all training: nothing else runs beside it
+            if trial in finished and not (trial.path / SPEED).is_file():
+                timed = trial.path if self.folds is None else fold_folder(trial.path, 1)
+                _time(trial.path, timed, for_run(progress, number, len(trials), trial.candidate.name, trial.seed))
+        return self._ranked(data, finished, untrained, progress)
 
-    def images(self, progress: Callable[..., None] | None = None) -> Dataset:
-        """Read the images, and return those that the report shows; those of each fold are kept in `folds`."""
-        s, data = self.merged.settings, self.data
+    def images(self, progress: Heard = None) -> Dataset:
+        """Read the images, and return those that the report shows; those of each fold are kept in `folds`.
+
+        What the runs and bundles that the networks start from have learned from does not evaluate them.
+        """
+        s, data = self.merged.settings.replace(weights=None), self.data
+        runs = [candidate.source for candidate in self.candidates if candidate.source is not None]
         if s.folds is not None:
-            data = stored_of(s, _while_reading(progress)) if data is None else data
-            self.folds = Folds.of(data, s, inherited(s, data))
+            data = stored_of(s, while_reading(progress)) if data is None else data
+            self.folds = Folds.of(data, s, inherited(s, data, runs))
             data = self.folds.shown
         elif data is None:
-            data = data_of(s, None, _while_reading(progress))
-        elif (learned := inherited(s, data)) is not None:
+            data = data_of(s, None, while_reading(progress), starts=runs)
+        elif (learned := inherited(s, data, runs)) is not None:
             data = without_learned(data, learned)
         if s.slice is not None:
             with_slices(data, s.slice)  # refuses what it cannot find, before training
         return data
 
-    def _train_all(self, progress: Callable[..., None] | None) -> None:
+    def settle(self, data: Dataset) -> None:
+        """Decide which networks are compared, whether they start from pretrained weights, from which, and by which recipe.
+
+        Args:
+            data: the images.
+
+        Raises:
+            UsageError: a setting has no effect, no weights are known of a network, or earlier runs started from others.
+        """
+        begun, pretrained = begun_pretrained(self.out), self.choice.pretrained
+        if pretrained is None and any(candidate.source is not None for candidate in self.candidates):
+            pretrained = True
+        if pretrained is None:
+            default = start_pretrained([c.model for c in self.candidates], self.merged.settings, data)
+            pretrained = default if begun is None else begun
+        if begun not in (None, pretrained):
+            what = f"{self.out}: its networks started from {'pretrained' if begun else 'random'} weights"
+            raise UsageError(what, "compare others in another folder, with -o")
+        self.pretrained = pretrained
+        self.candidates = self.candidates or candidates_of(PRETRAINED if pretrained else MODELS)
+        if pretrained and self.choice.settings is not None:
+            self.merged = absolute(self.choice.settings)
+        refuse_decided(self.merged, "compare", data if self.given else None)
+        if not pretrained and self.choice.finetune is not None:
+            raise UsageError("finetune: networks with random weights are all trained", "leave it out, or --pretrained")
+        if pretrained and self.merged.settings.small:
+            what = "small: True, but pretrained weights are of a network's full form"
+            raise UsageError(what, "leave it out, or train from random weights: --scratch")
+        if pretrained:
+            self.candidates = with_sources(self.candidates, self.starts.sources)
+            self.starts.refuse_others(self.candidates)
+
+    def _fetch(self, progress: Heard) -> None:
+        """Download the official weights that are not in the cache, of networks that are not on record."""
+        if self.pretrained:
+            missing = [candidate for candidate in self.candidates if candidate.name not in self.starts]
+            fetch(missing, while_downloading(progress, missing))
+
+    def _enter(self, data: Dataset, progress: Heard, say: Callable[[str], None]) -> list[LinearProbeOnly]:
+        """Put on record what each network starts from, with its linear probe, and train the best of it first.
+
+        Returns:
+            The networks that are not trained: beyond the first `finetune`, and not begun earlier.
+        """
+        s, starts, fit = self.merged.settings, self.starts, []
+        probed = self.folds is None
+        if not probed:
+            say(NO_PROBE)
+        for number, candidate in enumerate(self.candidates):
+            try:
+                if candidate.name not in starts:
+                    heard = for_run(progress, number, len(self.candidates), candidate.name, s.seed)
+                    starts.enter(candidate, s, data, probed, while_computing(heard))
+                fit.append(candidate)
+            except ITS_OWN as error:
+                self.failed[candidate.name] = error
+        ranked = starts.best_first(fit)
+        for candidate in ranked:
+            if (found := starts.linear_probe(candidate.name)) is not None:
+                say(f"{candidate.name}: linear probe {100 * found.top1:.1f} %, from {starts.label(candidate.name)}")
+        first = ranked[: self.choice.finetune]
+        self.candidates = [c for c in ranked if c in first or any(self.out.glob(f"{c.name}-seed*/{SETTINGS}"))]
+        return [starts.untrained(candidate) for candidate in ranked if candidate not in self.candidates]
+
+    def _train_all(self, progress: Heard) -> None:
         """Train every run that is not finished; a network that fails is not trained on its other folds."""
-        parts = self.parts()
+        schedule = self.schedule
+        parts = schedule.parts()
         for number, part in enumerate(parts):
-            name = self._name(part.model, part.seed)
-            label = part.model if part.fold is None else f"{part.model} fold {part.fold}/{self.merged.settings.folds}"
-            if name not in self.failed:
-                self._attempt(part, name, _for_trial(progress, number, len(parts), label, part.seed))
+            if (name := schedule.name(part)) not in self.failed:
+                self._attempt(part, name, for_run(progress, number, len(parts), schedule.label(part), part.seed))
 
     def _attempt(self, part: Part, name: str, progress: Progress) -> bool:
         """Train a run; an error of its own is kept under its name, and anything else stops the comparison."""
@@ -196,45 +236,70 @@ class Study:
         except Stopped as stopped:
             stopped.fix = "go on with the same comparison: what is finished is kept"
             raise
-        except (UsageError, NumericError, ModelFileError) as error:
+        except ITS_OWN as error:
             self.failed[name] = error
             return False
         return True
 
-    def _finished(self, model: str, seed: int, path: Path) -> bool:
+    def _train(self, part: Part, progress: Progress) -> None:
+        s, path, candidate = self.merged.settings, part.path, part.candidate
+        source = None
+        if self.pretrained:
+            source = self.starts.source(candidate.name)
+            if not (self.starts.is_there(candidate.name) or RunFolder(path).finished):  # it has gone from the cache
+                fetch([candidate], lambda _, done, count: progress(done, count or 0, {"downloading": candidate.source}))
+        # All runs have the same images held out, or the same folds.
+        decided = {"seed": part.seed, "split_seed": split_seed(s), "fold": part.fold, "weights": source}
+        settings = s.replace(model=candidate.model, **decided)
+        origin = moved(self.merged.origin, s, settings, "podium compare")
+        if RunFolder(path).started:
+            # `claim` has compared the settings that were given; a run has those that were decided
+            origin = {key: origin[key] for key in NOT_COMPARED}
+        elif (earlier := self.schedule.measured(part)) is not None:
+            settings = settings.replace(duration=str(read_file(earlier / SETTINGS)["duration"]))
+            origin["duration"] = Origin(f"by the steps of {earlier.relative_to(self.out).as_posix()}")
+        data = self.data
+        if self.folds is not None:
+            data = self.folds.whole if part.fold is None else self.folds.parts[part.fold - 1]
+        train(settings, path, origin=origin, resume=True, data=data, callbacks=Callbacks(progress))
+
+    def _finished(self, trial: Part) -> bool:
         """Whether a network and seed are to be ranked; the answers of its folds are pooled first."""
-        if self._name(model, seed) in self.failed:
+        if self.schedule.name(trial) in self.failed:
             return False
-        if self.merged.settings.folds is not None:
-            if not complete(path, self.merged.settings.folds):
+        if (folds := self.merged.settings.folds) is not None:
+            if not complete(trial.path, folds):
                 return False
-            pool(path)
+            pool(trial.path)
         return True
 
-    def _sliced(self, board: Leaderboard, finished: list[Path]) -> dict[str, dict[str, Any]]:
-        """Network -> its accuracy for each value of the column that the settings name; empty where they name none."""
-        wanted, data = self.merged.settings.slice, self.data
-        if wanted is None or data is None:
-            return {}
-        runs = {path: RunFolder(path) for path in reversed(finished)}  # the first of a network stands for it
-        by_model = {run.result["model"]: run for run in runs.values()}
-        return {row.model: slices_of(by_model[row.model], data, wanted) for row in board.networks}
+    def _ranked(
+        self, data: Dataset, finished: list[Part], untrained: list[LinearProbeOnly], progress: Heard
+    ) -> Leaderboard:
+        """Rank what is finished, train what is handed over after folds, and write the table and the report."""
+        s, paths = self.merged.settings, [trial.path for trial in finished]
+        probes = {trial.path: self.starts.linear_probe(trial.candidate.name) for trial in finished if self.pretrained}
+        known = {path: probe for path, probe in probes.items() if probe is not None}
+        board = Leaderboard.read(paths, {name: error.what for name, error in self.failed.items()}, known, untrained)
+        if self.folds is not None and board.best is not None:
+            first = next(trial for trial in finished if board.names[trial.path] == board.networks[0].model)
+            self._hand_over(board, first.candidate, progress)
+        if finished:
+            board.to_csv(self.out / TABLE)
+            write_report(self.report, board, paths, data, self._training(), slice=s.slice)
+            board.report = self.report
+        if finished and s.slice is not None:
+            runs = {board.names[path]: RunFolder(path) for path in reversed(paths)}  # the first of a row stands for it
+            self.slices = {row.model: slices_of(runs[row.model], data, s.slice) for row in board.networks}
+        return board
 
-    def _timed(self, path: Path) -> Path:
-        """The run folder whose network is timed for a row."""
-        return path if self.folds is None else fold_folder(path, 1)
-
-    def _hand_over(self, board: Leaderboard, progress: Callable[..., None] | None) -> None:
+    def _hand_over(self, board: Leaderboard, candidate: Candidate, progress: Heard) -> None:
         """Train the network that ranks first on all images, and write its cross-validated accuracy into its card."""
-        model, seed = board.networks[0].model, self.merged.settings.seed
-        part = Part(model, seed, None, final_folder(self.out, model))
-        if self._attempt(part, f"{model} on all images", _for_trial(progress, 0, 1, f"{model} on all images", seed)):
+        part, label = self.schedule.final(candidate), f"{candidate.name} on all images"
+        if self._attempt(part, label, for_run(progress, 0, 1, label, part.seed)):
             run = RunFolder(part.path)
             board.hand_over(run)
             write_accuracy(run, board)
-
-    def _name(self, model: str, seed: int) -> str:
-        return f"{model} seed {seed}" if self.seeds > 1 else model
 
     def _training(self) -> str:
         """How the networks were trained, in words."""
@@ -245,61 +310,14 @@ class Study:
 
     def _forms(self, data: Dataset) -> list[str]:
         """Each network's form, size and cost, a line each, and what one size for all would do."""
+        found = (spec_of(candidate, self.merged.settings, data) for candidate in self.candidates)
         specs: list[dict[str, Any]] = []
-        for model in self.models if self.merged.settings.weights is None else ():  # given weights have their form
-            size, small = form_for(self.merged.settings.replace(model=model), data)
-            small = small and architecture(model).small_min_size is not None
-            spec: dict[str, Any] = {"model": model, "num_classes": len(data.classes), "in_chans": data.channels}
-            spec |= {"image_size": size, "small": small}
+        for spec in filter(None, found):
             with suppress(UsageError):  # it will be said when it fails
                 cost_of(spec)
                 specs.append(spec)
         sizes = different_sizes({spec["model"]: spec["image_size"] for spec in specs})
         return [*(format_cost(spec, cost_of(spec)) for spec in specs), *filter(None, (sizes, one_size(specs)))]
-
-    def _train(self, part: Part, progress: Progress) -> None:
-        s, path = self.merged.settings, part.path
-        # All runs have the same images held out, or the same folds.
-        settings = s.replace(model=part.model, seed=part.seed, split_seed=split_seed(s), fold=part.fold)
-        origin = moved(self.merged.origin, s, settings, "podium compare")
-        timed = parse_duration("duration", s.duration)[1] == "s"
-        if self.folds is not None and timed and (first := self._first_of(part)) is not None:
-            settings = settings.replace(duration=read_file(first / SETTINGS)["duration"])
-            origin = {**origin, "duration": Origin(f"by the steps of {first.parent.name}/{first.name}")}
-        if RunFolder(
-            path
-        ).started:  # `_claim` has compared the settings that were given; a run has those that were decided
-            origin = {key: origin[key] for key in NOT_COMPARED}
-        data = self.data
-        if self.folds is not None:
-            data = self.folds.whole if part.fold is None else self.folds.parts[part.fold - 1]
-        train(settings, path, origin=origin, resume=True, data=data, callbacks=Callbacks(progress))
-
-    def _first_of(self, part: Part) -> Path | None:
-        """The folder of another run of the same network that began before: a time is measured once for all of its folds."""
-        others = (path for model, *_, path in self.parts() if model == part.model and path != part.path)
-        return next((path for path in others if RunFolder(path).started), None)
-
-    def _claim(self, data: Dataset) -> None:
-        """Write the given settings beside the runs, and refuse to mix runs of other settings or images into this comparison.
-
-        Raises:
-            UsageError: names the setting that differs, or the folder that holds something else.
-        """
-        note, given = self.out / REQUEST, self.merged.settings
-        again = "give the same to go on with it, or name another folder with -o"
-        if not note.is_file() and self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
-            raise UsageError(f"{self.out}: exists already and holds no comparison", "name another folder with -o")
-        if note.is_file() and any(self.out.glob(f"**/{SETTINGS}")):
-            recorded = Settings(**read_file(note))
-            for key in (key for key in given.to_dict() if key not in NOT_COMPARED):
-                old, new = getattr(recorded, key), getattr(given, key)
-                if old != new:
-                    raise UsageError(f"{self.out}: was made with {key} {old!r}, not {new!r}", again)
-        for pattern, images in self._places(data).items():
-            self._refuse_others(pattern, images, again)
-        self.out.mkdir(parents=True, exist_ok=True)
-        write_file(note, given, self.merged.origin)
 
     def _places(self, data: Dataset) -> dict[str, Dataset]:
         """The images that the runs in the comparison's folder were trained on, by the pattern of their folders."""
@@ -307,32 +325,6 @@ class Study:
             return {"*": data}
         numbered = enumerate(self.folds.parts, 1)
         return {**{str(fold_folder(Path("*"), n)): part for n, part in numbered}, "*-final": self.folds.whole}
-
-    def _refuse_others(self, pattern: str, data: Dataset, again: str) -> None:
-        """Refuse runs that were trained on other images.
-
-        Args:
-            pattern: of their folders.
-            data: the images now.
-            again: how to mend it.
-        """
-        for card in self.out.glob(f"{pattern}/{bundle.CARD}"):
-            try:
-                trained_on = json.loads(card.read_text(encoding="utf-8"))["data_sha256"]
-            except (ValueError, KeyError, TypeError):
-                raise ModelFileError(f"{card}: damaged", f"delete {card.parent} to train it again") from None
-            if not data.is_what(trained_on):
-                raise UsageError(f"{card.parent}: was trained on other images than {data.name} has now", again)
-        for path in self.out.glob(f"{pattern}/{RECORD}"):  # of runs that are not finished
-            record = read_record(path.parent)
-            if record is not None and record.made.get("fingerprint") != data.fingerprint():
-                raise UsageError(f"{path.parent}: was begun on other images than {data.name} has now", again)
-
-
-def _while_reading(progress: Callable[..., None] | None) -> Callable[[int, int], None] | None:
-    if progress is None:
-        return None
-    return lambda done, count: progress(0, 0, "", 0, done, count, {"reading": True})
 
 
 def _time(path: Path, timed: Path, progress: Progress) -> None:
@@ -349,9 +341,3 @@ def _time(path: Path, timed: Path, progress: Progress) -> None:
         bundle.load(timed).model, seconds, lambda what, done, count: progress(done, count, {"timing": what})
     )
     RunFolder(path).write_json(SPEED, measured)
-
-
-def _for_trial(progress: Callable[..., None] | None, number: int, count: int, model: str, seed: int) -> Progress:
-    if progress is None:
-        return lambda *_: None
-    return lambda step, steps, shown: progress(number, count, model, seed, step, steps, shown)

@@ -19,6 +19,8 @@ def verdict(board: Leaderboard) -> str:
     sentences = _nothing_learned(board) if winner is None else _won(board, winner)
     if different := different_sizes({row.model: row.image_size for row in board.networks}):
         sentences += [different, board.one_size]
+    if board.untrained:
+        sentences.append(f"Not trained, so not in this verdict: {', '.join(row.model for row in board.untrained)}.")
     return " ".join(sentence for sentence in sentences if sentence)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,18 +48,21 @@ def split_seed(s: Settings) -> int:
     return s.seed if s.split_seed is None else s.split_seed
 
 
-def data_of(s: Settings, own: Record | None = None, progress: Progress | None = None) -> Dataset:
+def data_of(
+    s: Settings, own: Record | None = None, progress: Progress | None = None, starts: Sequence[str] = ()
+) -> Dataset:
     """Load the data set that settings name, with its images in their roles: train, val and test.
 
     Args:
         s: of the run.
         own: the run's own record of its images, where it goes on.
         progress: called with (files read, files to read) while image files are read for the first time.
+        starts: names of more weights, whose images are kept apart too.
 
     Raises:
         DataError: the data cannot be read, or nothing is left to train on or to evaluate on.
     """
-    return _in_roles(s, lambda stored: own or inherited(s, stored), progress)
+    return _in_roles(s, lambda stored: own or inherited(s, stored, starts), progress)
 
 
 def _in_roles(s: Settings, find: Callable[[Dataset], Record | None], progress: Progress | None = None) -> Dataset:
@@ -88,18 +91,19 @@ def stored_of(s: Settings, progress: Progress | None = None) -> Dataset:
     return with_groups(data, s.group_from, s.group_column)
 
 
-def inherited(s: Settings, data: Dataset) -> Record | None:
+def inherited(s: Settings, data: Dataset, starts: Sequence[str] = ()) -> Record | None:
     """Return which images the starting weights and the teacher of a run learned from and held out; None where there are none.
 
     Args:
         s: of the run.
         data: of the run.
+        starts: names of more weights.
 
     Raises:
         DataError: one of them was trained on these data, and on which of the images is not on record.
     """
     records = []
-    for name in (s.weights, s.teacher):
+    for name in (s.weights, s.teacher, *starts):
         folder = Path((name or "").partition(PIN)[0])
         if name and folder.is_dir():
             folder = run_of(folder)

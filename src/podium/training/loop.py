@@ -192,7 +192,7 @@ def _write_settings(
         spent = time.monotonic() - request.start
         steps = within_memory(plan, lambda: steps_of(plan, part, spent))
         plan.settings = plan.settings.replace(duration=f"{steps}it")
-        decided = {"duration": requested.duration}
+        decided = {"duration": requested.duration} if requested.duration != plan.settings.duration else {}
         decided |= {key: "auto" for key, value in vars(requested).items() if value == "auto"}
         notes = {**request.origin}
         notes |= {key: f"{word} from {request.origin.get(key, 'default')}" for key, word in decided.items()}

@@ -39,11 +39,14 @@ from podium.training.images import data_of, inherited, refuse_other_images, spli
 from podium.training.losses import class_weights, criterion
 from podium.training.plan import Plan
 from podium.training.transfer.source import (
+    GIVEN,
+    RANDOM,
     Teacher,
     adapted,
     check_same_pixels,
     frozen_parts,
     head_notes,
+    origin_of,
     read_source,
     read_teacher,
 )
@@ -60,6 +63,7 @@ class _Start:
         preprocessing: of the weights or the teacher; None where the data decide it.
         teacher: None where there is none.
         parents: see `Plan`.
+        words: what the weights are, for people.
         notes: on the weights that were read.
     """
 
@@ -68,6 +72,7 @@ class _Start:
     preprocessing: Preprocessing | None
     teacher: Teacher | None
     parents: dict[str, str]
+    words: str
     notes: list[str]
 
 
@@ -126,6 +131,7 @@ def prepare(
         criterion=criterion(s.label_smoothing, teach, s.alpha, s.temperature, _class_weights(s, data, device)),
         parents=start.parents,
         earlier=earlier,
+        start=start.words,
         decided=decided,
     )
     plan.notes = [*start.notes, *_notes(settings, plan)]
@@ -160,7 +166,7 @@ def _start(s: Settings, data: Dataset, net: ConvNet | None, device: torch.device
         s = s.replace(data=str(Path(s.data).resolve()))
     parents: dict[str, str] = {}
     notes: list[str] = []
-    teacher = preprocessing = None
+    words, teacher, preprocessing = RANDOM, None, None
     if s.teacher is not None:
         teacher = read_teacher(s.teacher, data, device)
         preprocessing = teacher.source.bundle.preprocessing
@@ -173,9 +179,10 @@ def _start(s: Settings, data: Dataset, net: ConvNet | None, device: torch.device
         net, preprocessing = adapted(source, s, data)
         notes = head_notes(source, data)
         parents["parent"] = source.pinned
+        words = origin_of(source)
         s = s.replace(weights=source.pinned)
     elif net is not None:
-        net = copy.deepcopy(net)
+        net, words = copy.deepcopy(net), GIVEN
     elif s.freeze is not None:
         raise UsageError(f"freeze: {s.freeze} of fresh weights would stay as it was drawn", "give --weights")
     else:
@@ -185,7 +192,7 @@ def _start(s: Settings, data: Dataset, net: ConvNet | None, device: torch.device
     if net.spec["num_classes"] != len(data.classes):
         what = f"the network has {net.spec['num_classes']} classes, {data.name} has {len(data.classes)}"
         raise UsageError(what, "reset_head to the number of classes")
-    return _Start(s, net, preprocessing, teacher, parents, notes)
+    return _Start(s, net, preprocessing, teacher, parents, words, notes)
 
 
 def _evaluated_splits(s: Settings, data: Dataset) -> tuple[str, str]:

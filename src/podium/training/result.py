@@ -14,7 +14,7 @@ from podium.data.loader import Loader
 from podium.data.names import is_text
 from podium.errors import DataError, MachineError
 from podium.evaluation.evaluate import Outputs, evaluate
-from podium.files import json_text, write_atomic
+from podium.files import json_text, without_folders, write_atomic
 from podium.models.convnet import ConvNet
 from podium.runs import checkpoint
 from podium.runs.folder import PREDICTIONS, RESULT, RunFolder
@@ -62,6 +62,7 @@ def card(plan: Plan, split: str, step: int, scores: dict[str, Any]) -> dict[str,
         "recipe": s.recipe,
         "flip": s.flip,
         **plan.parents,
+        "start": plan.start,
         "scores": scores,
     }
 
@@ -136,6 +137,8 @@ def facts(plan: Plan, at: checkpoint.Position, weights: str, size: int) -> dict[
         "classes": list(plan.data.classes),
         "split": plan.evaluation_split,
         "weights": weights,
+        "start": plan.start,
+        "parent": without_folders(plan.parents.get("parent")),
         "epochs": round(at.step / len(plan.train), 2),
         "steps": at.step,
         "devices": at.devices[-1],
