@@ -27,6 +27,7 @@ GROUND = {
     "units",
     "tables",
     "natural",
+    "patterns",
     "devices",
     "imagenet",
 }
@@ -41,6 +42,7 @@ MAY = {
     "units": {"errors"},
     "tables": set(),
     "natural": set(),
+    "patterns": {"errors"},
     "devices": {"errors"},
     "imagenet": set(),
     "settings_checks": set(),

@@ -174,8 +174,8 @@ def training_bar(quiet: bool = False) -> Iterator[Callable[..., None]]:
 
     Yields:
         progress(step, steps, shown, label=""), to be called after each step. `shown` holds the loss of a step, the row of the
-        log ("event") after an epoch, {"reading": True} while files are read, or {"timing": of what} while speed is measured,
-        after all training.
+        log ("event") after an epoch, {"reading": True} while files are read, {"downloading": of what} while bytes arrive,
+        {"features": True} while frozen features are computed, or {"timing": of what} while speed is measured, after all training.
     """
     if quiet:
         yield lambda *_, **__: None
@@ -189,8 +189,9 @@ def training_bar(quiet: bool = False) -> Iterator[Callable[..., None]]:
         task = bar.add_task("training", total=None, loss="")
 
         def progress(step: int, steps: int, shown: dict[str, Any], label: str = "") -> None:
-            if "reading" in shown:
-                bar.update(task, completed=step, total=steps, description="reading images", loss="")
+            if (beside := _beside(step, steps, shown, label)) is not None:
+                done, count, what = beside
+                bar.update(task, completed=done, total=count or None, description=what, loss="")
             elif "timing" in shown:
                 if not timing:
                     bar.stop()  # the thread that draws it would disturb what is timed
@@ -213,6 +214,17 @@ def training_bar(quiet: bool = False) -> Iterator[Callable[..., None]]:
         yield progress
 
 
+def _beside(step: int, steps: int, shown: dict[str, Any], label: str) -> tuple[int, int, str] | None:
+    """What is done before training, as (done, in all, label); None where it is something else. The count is 0 if it is unknown."""
+    if "reading" in shown:
+        return step, steps, "reading images"
+    if "downloading" in shown:
+        return step // 1_000_000, steps // 1_000_000, f"downloading {shown['downloading']}, MB"
+    if "features" in shown:
+        return step, steps, f"{label}  features"
+    return None
+
+
 @contextmanager
 def _notebook_bar() -> Iterator[Callable[..., None]]:
     """A bar in the output of a notebook's cell: a widget where ipywidgets is installed, else text.
@@ -232,7 +244,7 @@ def _notebook_bar() -> Iterator[Callable[..., None]]:
             if done < bar.n or label != bar.desc.removesuffix(": "):  # another run, or another part of it
                 bar.reset(total=count)
                 bar.set_description(label)
-            bar.total = count
+            bar.total = count or None
             if loss is not None:
                 bar.set_postfix(loss=f"{loss:.4f}", refresh=False)
             bar.update(done - bar.n)
@@ -244,8 +256,8 @@ def _show_step(show: Callable[..., None], step: int, steps: int, shown: dict[str
     """Show a training step, an epoch, or what is done beside them, in a notebook."""
     if "event" in shown:
         show(step, steps, label or "training", line=f"{label}  {epoch_line(shown)}" if label else epoch_line(shown))
-    elif "reading" in shown:
-        show(step, steps, "reading images")
+    elif (beside := _beside(step, steps, shown, label)) is not None:
+        show(*beside)
     elif "timing" in shown:
         show(step, steps, f"{label}  timing {shown['timing']}")
     else:

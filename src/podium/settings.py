@@ -99,6 +99,25 @@ class Settings:
         None, "fraction of the training images held out to choose the best weights", at_least=0.0, below=1.0
     )
     split_seed: int | None = option(None, "seed of the choice of held-out images (default: seed)", at_least=0)
+    group_from: str | None = option(
+        None,
+        "regular expression whose group finds the patient, video or burst in an image's path: its images are never in two "
+        "splits",
+    )
+    group_column: str | None = option(None, "column of the table that names the patient, video or burst, for the same")
+    slice: str | None = option(
+        None,
+        "also report the accuracy for each value of this column, or of what a regular expression finds in the path",
+    )
+    folds: int | None = option(
+        None,
+        "cross-validation: parts of the train and validation images, each of which tests networks trained on the others",
+        at_least=2,
+        at_most=1000,
+    )
+    fold: int | None = option(
+        None, "the part that tests this run, from 1 (default: none; all train but a tenth for validation)", at_least=1
+    )
     on_bad: str = option(
         "error", "an unreadable image stops the run, or is left out and listed", choices=("error", "skip")
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 from podium.calls import number_of
 from podium.errors import UsageError, closest
+from podium.patterns import parse_pattern
 from podium.units import DURATIONS, parse_duration
 
 # The range of a kind of crop that is chosen without one: VGG's scale jitter, 256 to 512 over 224 [Simonyan and Zisserman
@@ -42,6 +43,8 @@ def check(name: str, value: Any, kind: type, meta: Mapping[str, Any]) -> None:
         raise UsageError(f"{name}: {value!r}", hint)
     if name in DURATIONS:
         parse_duration(name, value)
+    if name == "group_from":
+        parse_pattern(name, value)
     if name == "alpha" and value > 1:
         raise UsageError(f"alpha: {value!r}", "give a share, from 0 to 1")
     if name == "lr" and value > 1e3:

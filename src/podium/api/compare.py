@@ -9,8 +9,9 @@ from typing import Unpack
 from podium.api.settings_fields import SettingsFields
 from podium.bars import comparison_progress
 from podium.calls import public
+from podium.comparison.candidates import Choice
 from podium.comparison.leaderboard import Leaderboard
-from podium.comparison.study import MODELS, Study
+from podium.comparison.study import Study
 from podium.data.dataset import Dataset
 from podium.training.images import loaded, source_of
 from podium.training.recipes.named import settings_of
@@ -18,11 +19,13 @@ from podium.training.recipes.named import settings_of
 
 @public
 def compare(
-    models: Sequence[str] = MODELS,
+    models: Sequence[str] | None = None,
     data: str | Path | Dataset = "digits",
     out: str | Path = "runs/compare",
     *,
     seeds: int = 1,
+    pretrained: bool | None = None,
+    finetune: int | None = None,
     recipe: str | None = None,
     config: str | Path | None = None,
     progress: Callable[..., None] | bool | None = None,
@@ -31,11 +34,16 @@ def compare(
     """Train several networks on the same images and rank them. Runs that are finished in `out` are not trained again.
 
     Args:
-        models: the names of the networks.
+        models: names of networks, or of official weights of them: "LIBRARY:NAME" or "LIBRARY:NAME=FILE". If None: for photos
+            five networks with official weights, else the six of the demonstration.
         data: a data set as `load_data` takes or returns it.
         out: the folder of the comparison: a run folder for each network and seed, `leaderboard.csv` and `report.html`.
         seeds: the number of runs of each network, with seeds 0, 1, ...
-        recipe: the named settings to start from. If None: the recipe that `config` names, else "quick".
+        pretrained: whether the networks start from official weights, or from random ones. If None: from official ones where
+            the data are photos, which have no fixed small size, or where a source is named.
+        finetune: train only so many networks, those with the best linear probe on frozen features. If None: all.
+        recipe: the named settings to start from. If None: the recipe that `config` names, else "finetune" for networks that
+            start from official weights, and "quick" for others.
         config: a settings file, whose values replace those of the recipe.
         progress: a function that is called as `Study.run` calls it; False for nothing. If None: a bar in a notebook or a
             terminal.
@@ -44,7 +52,10 @@ def compare(
     Returns:
         The leaderboard: `.rows`, `.verdict()`, and `.best`, the recommended run, which is None if no network has learned.
     """
-    merged = settings_of(recipe, Path(config) if config is not None else None, {"data": source_of(data), **settings})
-    study = Study(list(models), merged, Path(out), seeds, loaded(data))
+    given = {"data": source_of(data), **settings}
+    file = Path(config) if config is not None else None
+    fresh, tuned = (settings_of(recipe, file, given, usual) for usual in ("quick", "finetune"))
+    names = list(models) if models is not None else None
+    study = Study(names, fresh, Path(out), seeds, loaded(data), Choice(pretrained, finetune, tuned))
     with comparison_progress(progress) as shown:
         return study.run(shown)

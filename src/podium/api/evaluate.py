@@ -10,7 +10,10 @@ import numpy as np
 
 from podium.bars import counting_progress
 from podium.calls import public
+from podium.comparison.slices import accuracy_by
 from podium.data.dataset import Dataset, Split
+from podium.data.groups import group_keys
+from podium.data.image_columns import with_slices
 from podium.data.loader import Loader
 from podium.data.reading import ReadingFields, from_keywords
 from podium.data.sampling import stratified
@@ -39,6 +42,7 @@ def evaluate(
     workers: int = 2,
     crops: Any = 1,
     split_seed: int | None = None,
+    slice: str | None = None,
     progress: Callable[[int, int], None] | bool | None = None,
     **reading: Unpack[ReadingFields],
 ) -> dict[str, Any]:
@@ -57,6 +61,8 @@ def evaluate(
             five mirrored. 144: crops of three squares at four scales. "dense": the whole image and its mirror image, by the
             fully convolutional form of the network. No view is mirrored if the run was trained without mirroring.
         split_seed: the seed of the split of a run of Podium 0.1.0 whose own split cannot be recognised.
+        slice: the name of a column, or a regular expression that finds a value in each image's path: the accuracy is reported
+            for each of its values too.
         progress: a function that is called with (files read, files to read) and then, after each batch, with (images done,
             images in all); False for nothing. If None: a bar in a notebook or a terminal.
         reading: image_column=, label_column=, split_column= and class_from=, as for `load_data`; those of the run where these
@@ -65,13 +71,14 @@ def evaluate(
     Returns:
         split, crops, mirrored (of several crops: whether half of the views were mirrored), confidence (of one crop, where the
         card has a temperature and thresholds: what they are worth on these images), notes (what was left out, as
-        sentences), and what `metrics.summarize` returns: top1, top5, loss, ece, n, per_class, ...
+        sentences), slices (where one is given, see `comparison.slices.accuracy_by`), and what `metrics.summarize` returns:
+        top1, top5, loss, ece, n, per_class, ...
 
     Raises:
         DataError: the data set has classes that the network does not know, or no image that it was not trained on.
         UsageError: the data set has no such split, or a number is out of range.
     """
-    others = ["run", "data", "split", "limit", "workers", "crops", "split_seed", "progress"]
+    others = ["run", "data", "split", "limit", "workers", "crops", "split_seed", "slice", "progress"]
     how = from_keywords("evaluate", reading, others) if reading else None
     if how is not None and isinstance(data, Dataset):
         raise UsageError(f"{next(iter(reading))}: the data set is loaded already", "give it to load_data")
@@ -81,7 +88,9 @@ def evaluate(
     mirrored = _mirrored(model)
     with counting_progress(progress, "evaluating") as shown:
         data = evaluated_on(model, data, split_seed, shown)
-        name = _split_to_evaluate(split, data)
+        name, column = _split_to_evaluate(split, data), ""
+        if slice is not None:
+            data, column = with_slices(data, slice)
         _check_classes(data, model)
         images = _limited(data.splits[name], limit)
         device = pick_device("auto")
@@ -97,6 +106,9 @@ def evaluate(
             "notes": [],
             "measured": measure_confidence(fitted, outputs, model.classes, name),
         }
+    if slice is not None:
+        right = outputs.logits.argmax(1) == outputs.labels
+        more["slices"] = accuracy_by(right, images.columns[column], column, group_keys(images))
     return {"split": name, "crops": crops, **more, "notes": _notes(data, name), **scores}
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from podium.compression.shrink import Shrunk
 from podium.data.dataset import Dataset
+from podium.data.folds import in_roles
 from podium.data.reading import recorded as recorded_reading
-from podium.data.roles import described, with_roles, without_learned
+from podium.data.roles import described, without_learned
 from podium.data.sources import load_stored
 from podium.deployment.runtime import Exported
 from podium.errors import DataError, UsageError
@@ -17,7 +18,7 @@ from podium.runs.bundle import Bundle
 from podium.runs.folder import SETTINGS, RunFolder
 from podium.runs.recommended import run_of
 from podium.settings import read_file
-from podium.training.images import known_to
+from podium.training.images import images_of, known_to
 
 Run = str | Path | RunFolder | Shrunk | Bundle  # everything that names a trained network
 
@@ -57,11 +58,14 @@ def images_for(run: Run, data: str | Path | Dataset | None, model: Bundle | Expo
         data = recorded["data"]
     record = None
     if not isinstance(data, Dataset):
-        how: dict[str, Any] = {"resize": p.resize, "channels": p.channels, "max_pixels": p.max_pixels}
-        stored = load_stored(data, on_bad=recorded["on_bad"], reading=recorded_reading(own, data), **how)
+        how: dict[str, Any] = {"on_bad": recorded["on_bad"], "reading": recorded_reading(own, data)}
+        if isinstance(model, Bundle):
+            stored = images_of(model, data, **how)
+        else:
+            stored = load_stored(data, resize=p.resize, channels=p.channels, max_pixels=p.max_pixels, **how)
         record = known_to(model, stored) if isinstance(model, Bundle) else None
         seed = recorded["seed"] if recorded["split_seed"] is None else recorded["split_seed"]
-        data = described(with_roles(stored, recorded["val"], seed, record))
+        data = described(in_roles(stored, recorded["val"], seed, record))
     elif isinstance(model, Bundle) and (record := known_to(model, data)) is not None:
         data = without_learned(data, record)
     if not set(data.classes) & set(model.classes):

@@ -42,6 +42,11 @@ class DistillFields(TypedDict, total=False):
     resize: str
     val: float | None
     split_seed: int | None
+    group_from: str | None
+    group_column: str | None
+    slice: str | None
+    folds: int | None
+    fold: int | None
     on_bad: str
     max_pixels: int
     workers: int

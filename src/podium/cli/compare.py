@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,13 +19,43 @@ if TYPE_CHECKING:
     from podium.data.dataset import Dataset
 
 HELP = "train several networks on the same images: leaderboard and report.html"
-EXAMPLE = "podium compare digits -m lenet5_modern,resnet20 --budget 30s"
+EXAMPLE = """podium compare photos/
+         podium compare photos/ -m resnet18,keras:Xception --finetune 1    # the better one by its linear probe
+         podium compare digits -m lenet5_modern,resnet20 --budget 30s"""
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments to its parser."""
     parser.add_argument("data", help="a named set, a folder, or an archive")
-    parser.add_argument("-m", "--models", metavar="A,B,...", help="networks [the six of the demonstration]")
+    parser.add_argument(
+        "-m",
+        "--models",
+        metavar="A,B,...",
+        help="networks, or official weights of them as LIBRARY:NAME, or LIBRARY:NAME=FILE [for photos five with official weights, "
+        "else the six of the demonstration]",
+    )
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument(
+        "--pretrained",
+        action="store_const",
+        const=True,
+        default=None,
+        dest="pretrained",
+        help="fine-tune official weights [where the data are photos]",
+    )
+    start.add_argument(
+        "--scratch",
+        action="store_const",
+        const=False,
+        dest="pretrained",
+        help="train from random weights [where the images are small as stored]",
+    )
+    parser.add_argument(
+        "--finetune",
+        type=flags.finetune,
+        metavar="N",
+        help="train only the N networks with the best linear probe on frozen features [all]",
+    )
     parser.add_argument(
         "--seeds", type=flags.seeds, default=1, metavar="N", help="runs of each network, with seeds 0, 1, ... [1]"
     )
@@ -37,16 +66,26 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder of the comparison; runs that are finished there are kept [runs/compare-DATA]",
     )
-    add_length(parser)
-    add_settings(parser, {"model", "data", "recipe", "duration", "devices", "sync_batch_norm"})
+    parser.add_argument(
+        "--plan",
+        action="store_true",
+        help="print the number of runs and the time to expect here, measured by some training steps of each, and stop",
+    )
+    add_length(parser, "finetune, or quick with --scratch")
+    parser.add_argument(
+        "--weights",
+        metavar="A,B,...",
+        help="runs, bundles or files that the networks start from: one each, in the order of -m",
+    )
+    add_settings(parser, {"weights", "model", "data", "recipe", "duration", "devices", "sync_batch_norm", "fold"})
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb; returns the exit code, which is that of the first network that failed."""
     study = _study(arguments)
-    if not arguments.json and (takes := study.expected()) is not None:
-        print(takes, file=sys.stderr)
-    say = None if arguments.json else partial(print, file=sys.stderr)
+    if arguments.plan:
+        return _show_plan(study, arguments.json)
+    say = None if arguments.json else _say
     with console.training_bar(quiet=arguments.json) as bar, same_command_continues(arguments.command):
         board = study.run(comparison_bar(bar, several_seeds=arguments.seeds > 1), say)
     for name, problem in study.failed.items():
@@ -58,6 +97,8 @@ def run(arguments: argparse.Namespace) -> int:
                 "verdict": board.verdict(),
                 "best": str(board.best.path) if board.best else None,
                 "report": str(board.report) if board.report else None,
+                "notes": list(study.data.notes) if study.data is not None else [],
+                **({"slices": study.slices} if study.slices else {}),
             }
         )
     else:
@@ -65,25 +106,45 @@ def run(arguments: argparse.Namespace) -> int:
     return next((problem.exit_code for problem in study.failed.values()), 0)
 
 
+def _say(line: str) -> None:
+    print(console.one_line(line), file=sys.stderr)
+
+
+def _show_plan(study: Study, json: bool) -> int:
+    from podium.comparison.outlook import format_outlook, outlook
+
+    found = outlook(study)
+    if json:
+        print_json(found)
+    else:
+        print("\n".join(format_outlook(found)))
+    return 0
+
+
 def _study(arguments: argparse.Namespace) -> Study:
     """The comparison that a command line describes."""
-    from podium.comparison.study import MODELS, Study
+    from podium.comparison.candidates import Choice
+    from podium.comparison.study import Study
     from podium.training.recipes.named import settings_of
 
     given = {"data": arguments.data, **settings_given(arguments)}
-    merged = settings_of(arguments.recipe, arguments.config, given)
+    fresh, tuned = (settings_of(arguments.recipe, arguments.config, given, usual) for usual in ("quick", "finetune"))
     out = arguments.out or Path("runs") / f"compare-{Path(arguments.data).stem or 'data'}"
-    names = list(MODELS)
+    names = None
     if arguments.models is not None:
         names = [name.strip() for name in arguments.models.split(",") if name.strip()]
-    return Study(names, merged, out, arguments.seeds)
+    choice = Choice(arguments.pretrained, arguments.finetune, tuned)
+    return Study(names, fresh, out, arguments.seeds, choice=choice)
 
 
 def _show(board: Leaderboard, study: Study) -> None:
+    from podium.comparison.slices import describe
     from podium.training.confidence import format_confidence
 
     board.table()
     print(board.verdict())
+    for sentence in filter(None, (describe(found) for found in list(study.slices.values())[:1])):
+        print(f"{board.networks[0].model}: {sentence}")
     if board.report:
         print(f"leaderboard: {study.out / 'leaderboard.csv'}\nreport: {board.report}")
     for line in format_confidence(board.best.result.get("confidence")) if board.best else ():
@@ -102,7 +163,7 @@ def _next_steps(out: Path, board: Leaderboard, data: Dataset) -> list[str]:
     """
     from podium.data.names import show
 
-    best, image = board.ranked[0]["model"], "IMAGE"
+    best, image = board.best.result["model"] if board.best else "", "IMAGE"
     for file in (data.splits[board.split].files or ())[:1]:
         # The file must be one of its own, not a part of an archive, and have a name that can be printed.
         if file.path.is_file() and file.path.stat().st_size == file.size and show(file.path) == str(file.path):

@@ -36,6 +36,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "crops of three squares at four scales (GoogLeNet); the whole image (VGG). No view is mirrored if the run was "
         "trained without mirroring [1]",
     )
+    parser.add_argument(
+        "--slice",
+        metavar="COLUMN|REGEX",
+        help="also the accuracy for each value of this column, or of what the group of a regular expression finds in the path",
+    )
     shared.add_reading(parser)
     parser.add_argument("--workers", type=flags.workers, default=2, metavar="N", help="threads that decode images [2]")
 
@@ -53,6 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
             workers=arguments.workers,
             crops=arguments.crops,
             split_seed=arguments.split_seed,
+            slice=arguments.slice,
             progress=progress,
             **shared.reading_given(arguments),
         )
@@ -75,6 +81,8 @@ def _show(scores: dict[str, Any]) -> None:
         for r in scores["per_class"]
     ]
     tables.table("", columns, rows, set(columns[1:]))
+    if "slices" in scores:
+        _show_slices(scores["slices"])
     top5 = f", top-5 {100 * scores['top5']:.2f} %" if len(scores["per_class"]) >= TOP5_FROM else ""
     print(
         f"{scores['split']}: top-1 {100 * scores['top1']:.2f} %{top5}, loss {scores['loss']:.4f}, "
@@ -83,3 +91,24 @@ def _show(scores: dict[str, Any]) -> None:
     )
     for line in format_confidence(scores.get("confidence")):
         print(line)
+
+
+def _show_slices(found: dict[str, Any]) -> None:
+    """The table of slices, the worst first, and a sentence on the worst."""
+    from podium.comparison.slices import SHOWN, describe
+
+    columns = [found["column"], "images", "top-1 %", "95 % interval"]
+    rows = [
+        [
+            row["value"],
+            str(row["n"]),
+            f"{100 * row['top1']:.2f}",
+            f"{100 * row['top1_low']:.2f}-{100 * row['top1_high']:.2f}",
+        ]
+        for row in found["values"][:SHOWN]
+    ]
+    tables.table("", columns, rows, set(columns[1:]))
+    if (more := len(found["values"]) - SHOWN) > 0:
+        print(f"and {more:,} more (--json has all)")
+    if sentence := describe(found):
+        print(sentence)

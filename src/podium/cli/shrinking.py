@@ -36,7 +36,8 @@ def add_shrinking(parser: argparse.ArgumentParser, controls: bool = True, recipe
         "-o", "--out", type=Path, metavar="DIR", help="the new run folder; the same command again goes on with it"
     )
     add_length(parser, recipe)
-    add_settings(parser, {"model", "data", "recipe", "duration", "weights", "teacher", "freeze", "unfreeze"})
+    start = {"weights", "teacher", "freeze", "unfreeze"}
+    add_settings(parser, {"model", "data", "recipe", "duration", "folds", "fold", *start})
 
 
 def label_first(bar: Callable[..., None]) -> Callable[[str, int, int, dict[str, Any]], None]:

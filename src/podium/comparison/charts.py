@@ -101,13 +101,21 @@ def _point(cost: float, row: Row, style: tuple[str, str], place: str) -> dict[st
 
 
 def curves(
-    trials: list[Path], results: dict[Path, Any], style: dict[str, tuple[str, str]], key: str, axis: str, log: bool
+    trained: list[tuple[Path, str]], style: dict[str, tuple[str, str]], key: str, axis: str, log: bool
 ) -> dict[str, Any]:
-    """Learning curves: a line for each run, a column of its log over the seconds of training."""
+    """Learning curves: a line for each run, a column of its log over the seconds of training.
+
+    Args:
+        trained: run folders and the networks that they are of.
+        style: colour and symbol of each network.
+        key: the column of the log.
+        axis: its title.
+        log: whether the axis is logarithmic.
+    """
     traces: list[dict[str, Any]] = []
     named: set[str] = set()
-    for trial in trials:
-        rows, model = RunFolder(trial).epochs, results[trial]["model"]
+    for trial, model in trained:
+        rows = RunFolder(trial).epochs
         scale = 100 if key == "top1" else 1
         traces.append(
             {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from podium import html, tables
-from podium.comparison.rows import Failed, Row, Trials, answers_of
+from podium.comparison.rows import Failed, LinearProbeOnly, Row, Trials, answers_of
 from podium.comparison.sizes import one_size
 from podium.comparison.statistics import Answers
 from podium.comparison.verdict import verdict
@@ -21,6 +21,8 @@ from podium.evaluation.cost import short
 from podium.evaluation.metrics import TOP5_FROM
 from podium.files import write_atomic, write_text
 from podium.runs.folder import RunFolder
+from podium.training.transfer.linear_probe import LinearProbe
+from podium.training.transfer.source import RANDOM
 
 
 @dataclass
@@ -30,6 +32,7 @@ class Leaderboard:
     Args:
         networks: a row for each network that finished.
         failed: those that did not finish.
+        untrained: those of which only a linear probe was made.
         n: images that each was evaluated on.
         split: which those are.
         report: the page with all of it, where one was written.
@@ -40,10 +43,15 @@ class Leaderboard:
         classes: how many there are.
         one_size: what one input size for all would do, where they see images of different sizes.
         runs: the best run of each network: of its seeds, that with the most images right.
+        folds: of the cross-validation that all scores come from; None where there was none.
+        groups: how many groups the images are of; None where they have none.
+        names: the row's name of each run, by the path of its folder.
+        linear_probe_images: how many training images linear probes were made on.
     """
 
     networks: list[Row]
     failed: list[Failed] = field(default_factory=list)
+    untrained: list[LinearProbeOnly] = field(default_factory=list)
     n: int = 0
     split: str = ""
     report: Path | None = None
@@ -54,23 +62,40 @@ class Leaderboard:
     classes: int = 0
     one_size: str = ""
     runs: dict[str, RunFolder] = field(default_factory=dict)
+    folds: int | None = None
+    groups: int | None = None
+    names: dict[Path, str] = field(default_factory=dict)
+    linear_probe_images: int = 0
 
     @classmethod
-    def read(cls, trials: list[Path], failed: dict[str, str] | None = None) -> Leaderboard:
-        """Rank finished run folders; runs of one network with several seeds become one row.
+    def read(
+        cls,
+        trials: list[Path],
+        failed: dict[str, str] | None = None,
+        linear_probes: Mapping[Path, LinearProbe] | None = None,
+        untrained: Sequence[LinearProbeOnly] = (),
+    ) -> Leaderboard:
+        """Rank finished run folders; runs of one network from one start with several seeds become one row.
 
         Args:
             trials: run folders, evaluated on the same images.
             failed: network -> why, for those that did not finish.
+            linear_probes: run folder -> the linear probe on what the run started from.
+            untrained: networks of which only a linear probe was made.
 
         Raises:
             ModelFileError: a run is damaged, or was evaluated on other images than the first.
         """
+        results = {path: RunFolder(path).result for path in trials}
+        board = cls([], [Failed(model, why) for model, why in (failed or {}).items()], list(untrained))
+        board.names = row_names(results)
         networks: dict[str, Trials] = {}
-        for folder in map(RunFolder, trials):
-            result = folder.result
-            networks.setdefault(result["model"], Trials(result["model"])).add(folder, result)
-        board = cls([], [Failed(model, why) for model, why in (failed or {}).items()])
+        tried = [*(found.images for found in (linear_probes or {}).values()), *(row.images for row in untrained)]
+        board.linear_probe_images = max(tried, default=0)
+        for path, result in results.items():
+            name, found = board.names[path], (linear_probes or {}).get(path)
+            network = networks.setdefault(name, Trials(name, result.get("start"), found.top1 if found else None))
+            network.add(RunFolder(path), result)
         if networks:
             board._rank(list(networks.values()))
         return board
@@ -82,8 +107,10 @@ class Leaderboard:
         answers, labels = answers_of(networks)
         frequent = labels == np.bincount(labels).argmax()
         self.guess, self.over_seeds = float(frequent.mean()), answers.freedom > 0
+        self.folds = result.get("cross_validation", {}).get("folds")
+        self.groups = len(np.unique(answers.groups)) if answers.groups is not None else None
         self.some_run_learned = answers.some_run_above(frequent)
-        self.enough = Answers([np.ones((1, len(labels)), bool)]).above(0, frequent).clear
+        self.enough = Answers([np.ones((1, len(labels)), bool)], answers.groups).above(0, frequent).clear
         rows = list(enumerate(network.row(answers, number, frequent) for number, network in enumerate(networks)))
         rows.sort(key=lambda pair: (not pair[1].learned, -pair[1].top1, pair[1].loss))
         first, best = rows[0]
@@ -98,7 +125,7 @@ class Leaderboard:
     @property
     def rows(self) -> list[dict[str, Any]]:
         """All rows as dictionaries, as the JSON and the CSV file have them; of a network that failed {model, error}."""
-        return [*self.ranked, *(row.to_dict() for row in self.failed)]
+        return [*self.ranked, *(row.to_dict() for row in self.untrained), *(row.to_dict() for row in self.failed)]
 
     @property
     def ranked(self) -> list[dict[str, Any]]:
@@ -109,6 +136,12 @@ class Leaderboard:
     def best(self) -> RunFolder | None:
         """The run to take: the best of the network that wins; None where nothing has learned."""
         return self.runs[self.networks[0].model] if self.networks and self.networks[0].learned else None
+
+    def hand_over(self, run: RunFolder) -> None:
+        """Take the run that was trained on all images after a cross-validation as that of the best network."""
+        best = self.networks[0]
+        self.networks[0] = replace(best, run=run.path.name)
+        self.runs[best.model] = run
 
     def to_list(self) -> list[dict[str, Any]]:
         """The rows, for JSON."""
@@ -126,7 +159,13 @@ class Leaderboard:
         """Print the table; on a narrow screen without the least important columns (leaderboard.csv has all)."""
         screen = tables.screen()
         endless = screen.options.update(max_width=1000)
-        never = () if self.classes >= TOP5_FROM else ("top-5 %",)
+        starts = [*(row.start for row in self.networks), *(row.start for row in self.untrained)]
+        useless = {
+            "top-5 %": self.classes < TOP5_FROM,
+            "probe %": not self.linear_probe_images,
+            "start": all(start in (None, RANDOM) for start in starts),
+        }
+        never = tuple(column for column, is_useless in useless.items() if is_useless)
         fitted = (self._table((*never, *DISPENSABLE[:n])) for n in range(len(DISPENSABLE) + 1))
         fitting = (table for table in fitted if screen.measure(table, options=endless).maximum <= screen.width)
         screen.print(next(fitting, self._table((*never, *DISPENSABLE))))
@@ -146,6 +185,8 @@ class Leaderboard:
         from rich.table import Table
 
         about = f"evaluated on {self.n:,} {self.split} images; latency of one image; * on the Pareto front"
+        if "probe %" not in left_out:
+            about += "; probe: of frozen features, out of fold on training images"
         caption = about if self.networks else None
         shown = Table(
             box=SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold", caption=caption, caption_justify="left"
@@ -156,6 +197,10 @@ class Leaderboard:
             shown.add_column(column, justify="right", no_wrap=True)
         for row in self.networks:
             shown.add_row(row.model, *(SHOWN[column](row) for column in columns))
+        for other in self.untrained:
+            share = "" if other.linear_probe is None else f"{100 * other.linear_probe:.1f}"
+            cells = {"start": short_start(other.start), "probe %": share, "top-1 %": "not trained"}
+            shown.add_row(other.model, *(cells.get(column, "") for column in columns))
         for failed in self.failed:
             shown.add_row(failed.model, "failed")
         return shown
@@ -184,6 +229,25 @@ class Leaderboard:
         write_text(path, buffer.getvalue())
 
 
+def row_names(results: Mapping[Path, dict[str, Any]]) -> dict[Path, str]:
+    """The name of the row that each run belongs to: its network, and where that began from several weights, which.
+
+    Args:
+        results: run folder -> what result.json holds.
+    """
+    starts = {path: (result["model"], result.get("parent") or result.get("start")) for path, result in results.items()}
+    several = {model for model, _ in starts.values() if len({pair for pair in starts.values() if pair[0] == model}) > 1}
+    names = {path: f"{model} ({short_start(results[path].get('start'))})" for path, (model, _) in starts.items()}
+    if len(set(names.values())) < len(set(starts.values())):  # two files of one name
+        names = {path: path.name.rpartition("-seed")[0] or path.name for path in results}
+    return {path: names[path] if model in several else model for path, (model, _) in starts.items()}
+
+
+def short_start(start: str | None) -> str:
+    """What a network started from, as a narrow table has it: "torchvision:resnet18" of "ImageNet (torchvision:resnet18)"."""
+    return "" if start is None else start.partition("(")[2].removesuffix(")") or start
+
+
 def _spread(row: Row) -> str:
     return f" ±{100 * row.top1_std:.2f}" if row.top1_std is not None else ""
 
@@ -194,6 +258,8 @@ def _latency(row: Row) -> str:
 
 # What is printed of a row, and which columns a narrow screen goes without, the first first.
 SHOWN: dict[str, Callable[[Row], str]] = {
+    "start": lambda row: short_start(row.start),
+    "probe %": lambda row: "" if row.linear_probe is None else f"{100 * row.linear_probe:.1f}",
     "top-1 %": lambda row: f"{100 * row.top1:.2f}{_spread(row)}",
     "top-5 %": lambda row: f"{100 * row.top5:.2f}",
     "loss": lambda row: f"{row.loss:.3f}",
@@ -205,7 +271,7 @@ SHOWN: dict[str, Callable[[Row], str]] = {
     "img/s": lambda row: "" if row.images_per_second is None else f"{row.images_per_second:,.0f}",
     "train s": lambda row: f"{row.train_seconds:.0f}",
 }
-DISPENSABLE = ("ECE", "loss", "top-5 %", "train s", "MMACs", "img/s", "params", "px")
+DISPENSABLE = ("ECE", "loss", "top-5 %", "train s", "MMACs", "img/s", "params", "px", "start")
 
 
 def safe_cell(value: Any) -> Any:

@@ -16,9 +16,11 @@ import torch
 from PIL import Image
 
 from podium.comparison import charts
+from podium.comparison.cross_validation import fold_folders
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.page import write_page
 from podium.comparison.rows import Row
+from podium.comparison.slices import SHOWN, describe, slices_of
 from podium.data.dataset import Dataset, Split
 from podium.data.names import show
 from podium.evaluation.calibration import risk_coverage
@@ -33,7 +35,8 @@ from podium.evaluation.metrics import (
 )
 from podium.evaluation.speed import processor
 from podium.runs.answers import CONFIDENCE, Rule
-from podium.runs.folder import COMPRESSION, RunFolder
+from podium.runs.folder import COMPRESSION, SETTINGS, RunFolder
+from podium.settings import read_file
 from podium.training.confidence import format_confidence
 
 REPORT = "report.html"
@@ -43,6 +46,7 @@ WORST = 12  # mistakes shown for each network
 Column = tuple[str, str, Callable[[Any], str], bool | None]
 COLUMNS: tuple[Column, ...] = (
     ("top1", "top-1 %", lambda v: f"{100 * v:.2f}", True),
+    ("linear_probe", "linear probe %", lambda v: f"{100 * v:.2f}", True),
     ("top5", "top-5 %", lambda v: f"{100 * v:.2f}", True),
     ("macro_f1", "macro F1", lambda v: f"{v:.3f}", True),
     ("loss", "loss", lambda v: f"{v:.3f}", False),
@@ -65,6 +69,7 @@ def write_report(
     data: Dataset,
     training: str,
     shrunk: dict[str, Any] | None = None,
+    slice: str | None = None,
 ) -> Path:
     """Write the page of a comparison.
 
@@ -75,22 +80,27 @@ def write_report(
         data: what they were evaluated on.
         training: how they were trained, in words.
         shrunk: what a smaller network is compared with, as `compression.json` has it.
+        slice: a column, or a regular expression on paths, by whose values the accuracy of each network is shown.
     """
-    results = {trial: RunFolder(trial).result for trial in trials}
+    results = {trial: {**RunFolder(trial).result, "model": board.names[trial]} for trial in trials}  # as on the board
     style = {
         row.model: (charts.PALETTE[i % len(charts.PALETTE)], charts.SYMBOLS[i % len(charts.SYMBOLS)])
         for i, row in enumerate(board.networks)
     }
+    # A row of a cross-validation has a curve for each fold.
+    trained = [(run, results[trial]["model"]) for trial in trials for run in [*fold_folders(trial)] or [trial]]
     drawn = {
         "latency": charts.scatter(board, style, "latency_p50_ms", "latency of one image, ms (median)"),
         "macs": charts.scatter(board, style, "macs", "multiply-adds for one image"),
-        "curves-loss": charts.curves(trials, results, style, "train_loss", "training loss", log=True),
-        "curves-top1": charts.curves(trials, results, style, "top1", "top-1 %", log=False),
+        "curves-loss": charts.curves(trained, style, "train_loss", "training loss", log=True),
+        "curves-top1": charts.curves(trained, style, "top1", "top-1 %", log=False),
     }
     networks: list[dict[str, Any]] = []
     for number, row in enumerate(board.networks):
         trial = next(t for t in trials if results[t]["model"] == row.model)
         details = _details(f"network-{number}", row, trial, results[trial], data)
+        if slice is not None:
+            details |= {"slices": (found := slices_of(RunFolder(trial), data, slice)), "worst_slice": describe(found)}
         colour = style[row.model][0]
         if details["confused"] is None:
             drawn[f"{details['id']}-confusion"] = charts.confusion(results[trial])
@@ -98,7 +108,7 @@ def write_report(
         drawn[f"{details['id']}-coverage"] = _coverage(trial, results[trial], colour)
         networks.append({**details, "colour": colour})
     columns = [column for column in COLUMNS if _is_shown(column, board)]
-    count = len(board.networks) + len(board.failed)
+    count = len(board.networks) + len(board.untrained) + len(board.failed)
     return write_page(
         path,
         "report.html.j2",
@@ -111,6 +121,7 @@ def write_report(
         shrunk=shrunk,
         failed=board.failed,
         board=board,
+        most_slices=SHOWN,
         networks=networks,
         style=style,
     )
@@ -174,7 +185,14 @@ def _cells(row: Row, board: Leaderboard, columns: Sequence[Column]) -> dict[str,
         cells.append({"text": text, "value": "" if value is None else value, "best": best})
     small = ", small form" if row.small else ""
     size = f"{row.image_size} px{small}" if row.image_size else ""
-    return {"model": row.model, "size": size, "pareto": row.pareto, "seeds": row.seeds, "cells": cells}
+    return {
+        "model": row.model,
+        "size": size,
+        "start": row.start,
+        "pareto": row.pareto,
+        "seeds": row.seeds,
+        "cells": cells,
+    }
 
 
 def _confused(trial: Path, data: Dataset) -> list[dict[str, Any]]:
@@ -207,7 +225,8 @@ def report_run(run: RunFolder, data: Dataset) -> Path:
         training += "; the number of devices or threads changed during the run: not bit-comparable with another run"
     table = run / COMPRESSION
     shrunk = json.loads(table.read_text(encoding="utf-8")) if table.is_file() else None
-    return write_report(run / REPORT, Leaderboard.read([run.path]), [run.path], data, training, shrunk)
+    sliced = read_file(run / SETTINGS).get("slice") if run.started else None
+    return write_report(run / REPORT, Leaderboard.read([run.path]), [run.path], data, training, shrunk, sliced)
 
 
 def _facts(data: Dataset, training: str) -> dict[str, str]:

@@ -59,6 +59,9 @@ class Row:
         top1_low, top1_high: 95 % interval of top1.
         pareto: whether no other network is both as accurate and as fast.
         behind, behind_95: how far top1 is below the best, and half of that distance's 95 % interval.
+        folds: of the cross-validation that the scores come from; None where one network answered all images.
+        start: what its weights were at the start; None where that is not on record.
+        linear_probe: out-of-fold accuracy of a linear classifier on its frozen features, on training images; None without one.
     """
 
     model: str
@@ -92,6 +95,9 @@ class Row:
     pareto: bool = False
     behind: float = 0.0
     behind_95: float = 0.0
+    folds: int | None = None
+    start: str | None = None
+    linear_probe: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The row as JSON and CSV have it."""
@@ -118,6 +124,28 @@ class Failed:
 
 
 @dataclass(frozen=True)
+class LinearProbeOnly:
+    """A network that was not trained: only a linear classifier on its frozen features was.
+
+    Args:
+        model: its name.
+        start: what its weights are.
+        linear_probe: out-of-fold accuracy, on training images: not to be compared with `top1`, which is of other images. None
+            where there are too few for one.
+        images: how many training images that is of.
+    """
+
+    model: str
+    start: str
+    linear_probe: float | None
+    images: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as JSON and CSV have it."""
+        return {"model": self.model, "start": self.start, "linear_probe": self.linear_probe, "trained": False}
+
+
+@dataclass(frozen=True)
 class Trial:
     """A finished run and what its result.json holds."""
 
@@ -126,14 +154,16 @@ class Trial:
 
 
 class Trials:
-    """The finished runs of one network, one for each seed.
+    """The finished runs of one network from one start, one for each seed.
 
     Args:
-        model: its name.
+        model: its name, with its start where another row has the same network.
+        start: what its weights were at the start; None where that is not on record.
+        linear_probe: as in `Row`.
     """
 
-    def __init__(self, model: str) -> None:
-        self.model = model
+    def __init__(self, model: str, start: str | None = None, linear_probe: float | None = None) -> None:
+        self.model, self.start, self.linear_probe = model, start, linear_probe
         self.runs: list[Trial] = []
 
     def add(self, folder: RunFolder, result: dict[str, Any]) -> None:
@@ -184,8 +214,11 @@ class Trials:
             image_size=image_size,
             small=small,
             learned=answers.above(number, frequent).clear,
+            start=self.start,
+            linear_probe=self.linear_probe,
             top1_low=low,
             top1_high=high,
+            folds=first.get("cross_validation", {}).get("folds"),
             **averages,
             **medians,
         )
@@ -199,11 +232,13 @@ def answers_of(networks: list[Trials]) -> tuple[Answers, np.ndarray]:
         UsageError: there are no networks.
     """
     labels: np.ndarray | None = None
+    groups: np.ndarray | None = None
     right = []
     for network in networks:
         rows = []
         for folder in (run.folder for run in network.runs):
             logits, own = folder.predictions
+            groups = folder.groups if labels is None else groups
             labels = own if labels is None else labels
             if not np.array_equal(own, labels):
                 what = f"{folder.path}: was evaluated on other images than {networks[0].runs[0].folder.path}"
@@ -212,7 +247,7 @@ def answers_of(networks: list[Trials]) -> tuple[Answers, np.ndarray]:
         right.append(np.stack(rows))
     if labels is None:
         raise UsageError("no runs to compare", "give one run at least")
-    return Answers(right), labels
+    return Answers(right, groups), labels
 
 
 def _speed(folder: RunFolder) -> dict[str, Any] | None:

@@ -10,6 +10,9 @@ network has of its own. An accuracy varies by both, and so does a difference of 
   is taken off, so that it counts once [two-way random effects; Searle, Casella and McCulloch 1992, section 4.7]. What is left
   is pooled over all networks: two or three seeds of one say little.
 
+- **Groups.** Images of one patient, video or burst are alike, so they count as draws of groups, not of images: the deviations
+  of a group's images are summed before they are squared [Liang and Zeger 1986], with Student's t for the number of groups.
+
 Each part has its own quantile, the normal one for many images and Student's t for few seeds, and the two halves add as
 squares [Howe 1974; Zou and Donner 2008]. `benchmarks/verdict.py` measures how often the intervals hold.
 """
@@ -49,9 +52,11 @@ class Answers:
 
     Args:
         right: of each network (S, N) bool: of each of its S seeds, the N images that it has right. S may differ.
+        groups: (N,) which group each image belongs to; None where images have no groups.
     """
 
-    def __init__(self, right: Sequence[np.ndarray]) -> None:
+    def __init__(self, right: Sequence[np.ndarray], groups: np.ndarray | None = None) -> None:
+        self.groups = groups
         self.right = list(right)
         self.seeds = [len(runs) for runs in right]
         self.n = right[0].shape[1]
@@ -90,7 +95,7 @@ class Answers:
 
     def some_run_above(self, right: np.ndarray) -> bool:
         """Whether some run of some network, taken alone, is clearly above fixed answers; `right` as for `above`."""
-        return any(Answers([run[None]]).above(0, right).clear for runs in self.right for run in runs)
+        return any(Answers([run[None]], self.groups).above(0, right).clear for runs in self.right for run in runs)
 
     def interval(self, network: int) -> tuple[float, float]:
         """Where the true accuracy lies with 95 %: Wilson's interval [1927], widened by the seeds."""
@@ -98,14 +103,36 @@ class Answers:
         share = float(score.mean())
         # Scores that are means of seeds vary less than right-or-wrong answers do: as those of more images.
         spread = (float(((score - share) ** 2).sum()) + 1) / (self.n * share * (1 - share) + 1)
-        low, high = wilson(share, self.n / spread)
+        alike, z = self._alike(score - share)
+        low, high = wilson(share, self.n / spread / alike, z)
         seeds = self._of_seeds(1 / self.seeds[network])
         return max(0.0, share - math.hypot(share - low, seeds)), min(1.0, share + math.hypot(high - share, seeds))
 
     def _difference(self, per_image: np.ndarray, inverse_seeds: float) -> Difference:
         by = float(per_image.mean())
-        half = math.hypot(_of_images(per_image), self._of_seeds(inverse_seeds))
+        alike, z = self._alike(per_image - by)
+        half = math.hypot(_of_images(per_image) * math.sqrt(alike) * z / Z95, self._of_seeds(inverse_seeds))
         return Difference(by, min(half, 1 + abs(by)))  # no accuracies are further apart
+
+    def _alike(self, deviations: np.ndarray) -> tuple[float, float]:
+        """How many times the variance is that of as many images without groups, at least 1, and the quantile at 95 %.
+
+        Args:
+            deviations: (N,) of a value of each image from the mean.
+        """
+        if self.groups is None:
+            return 1.0, Z95
+        from scipy.special import stdtrit
+
+        _, which, sizes = np.unique(self.groups, return_inverse=True, return_counts=True)
+        count = len(sizes)
+        if count < 2:
+            return math.inf, Z95
+        of_groups = count / (count - 1) * float((np.bincount(which, deviations) ** 2).sum())
+        # One more image, or group, on which the answers differ is counted in, as it is without groups.
+        more = float(sizes.mean())
+        alike = (of_groups + more) / (float((deviations**2).sum()) + 1)
+        return max(1.0, alike), float(stdtrit(count - 1, 0.975))
 
     def _of_seeds(self, inverse_seeds: float) -> float:
         if not self.freedom:

@@ -1,209 +1,343 @@
-"""A comparison in a folder: each network and seed is a run of its own, and a finished run is not trained again."""
+"""A comparison in a folder: each network, seed and fold is a run of its own, and a finished run is not trained again."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from podium.comparison.candidates import (
+    MODELS,
+    PRETRAINED,
+    Candidate,
+    Choice,
+    candidates_of,
+    fetch,
+    spec_of,
+    start_pretrained,
+    with_sources,
+)
+from podium.comparison.claim import absolute, begun_pretrained, claim
+from podium.comparison.cross_validation import Folds, complete, fold_folder, pool, write_accuracy
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.page import check_packages
+from podium.comparison.progress import Heard, for_run, while_computing, while_downloading, while_reading
 from podium.comparison.report import REPORT, write_report
+from podium.comparison.rows import LinearProbeOnly
+from podium.comparison.schedule import Part, Schedule
 from podium.comparison.sizes import cost_of, different_sizes, one_size
+from podium.comparison.slices import slices_of
+from podium.comparison.starts import Starts
 from podium.data.dataset import Dataset
-from podium.data.roles import RECORD, read_record, without_learned
+from podium.data.image_columns import with_slices
+from podium.data.roles import without_learned
 from podium.errors import ModelFileError, NumericError, PodiumError, UsageError
 from podium.evaluation.cost import format_cost
 from podium.evaluation.speed import allowance, speed
-from podium.models import architecture
 from podium.runs import bundle
 from podium.runs.folder import SETTINGS, SPEED, RunFolder
-from podium.runs.recommended import REQUEST, TABLE
-from podium.settings import Origins, Settings, moved, read_file, write_file
-from podium.training.autotune.forecast import format_seconds
+from podium.runs.recommended import TABLE
+from podium.settings import Origin, Origins, moved, read_file
 from podium.training.distributed.launch import started_together
 from podium.training.idle import refuse_decided
-from podium.training.images import data_of, inherited, split_seed
+from podium.training.images import data_of, inherited, split_seed, stored_of
 from podium.training.interrupt import Stopped
 from podium.training.loop import Callbacks, train
-from podium.training.prepare import form_for
 from podium.training.resume import NOT_COMPARED
 from podium.training.run import Progress
-from podium.units import parse_duration
 
-MODELS = ("lenet5", "lenet5_modern", "alexnet", "vgg11_bn", "plain20", "resnet20")
+ITS_OWN = (UsageError, NumericError, ModelFileError)  # errors of one network; any other stops them all
+NO_PROBE = (
+    "no linear probes are made: in a cross-validation every image reports, so none is left that may choose networks"
+)
 
 
 class Study:
     """A comparison in a folder.
 
     Args:
-        models: names of networks.
+        models: names of networks, or of the official weights that they start from; None: those that suit the data.
         merged: settings that hold for all, and their origin.
-        out: gets a run folder for each network and seed, `leaderboard.csv` and `report.html`.
+        out: gets a run folder for each network and seed, `leaderboard.csv` and `report.html`. With `folds` in the settings,
+            the folder of a network and seed holds a run folder for each fold, and the network that ranks first gets one more.
         seeds: runs of each network.
         data: ready-made, instead of what the settings name.
+        choice: how the networks start.
     """
 
-    def __init__(self, models: list[str], merged: Origins, out: Path, seeds: int, data: Dataset | None = None) -> None:
-        if not models:
-            raise UsageError("models: none given", "give the names of some, such as lenet5_modern and resnet20")
+    def __init__(
+        self,
+        models: list[str] | None,
+        merged: Origins,
+        out: Path,
+        seeds: int,
+        data: Dataset | None = None,
+        choice: Choice | None = None,
+    ) -> None:
+        self.choice = choice or Choice()
+        if models is not None and not models:
+            raise UsageError("models: none given", "name some with -m, such as -m lenet5_modern,resnet20")
         if seeds < 1:
             raise UsageError(f"seeds: {seeds}", "give at least 1")
+        if self.choice.finetune is not None and self.choice.finetune < 1:
+            raise UsageError(f"finetune: {self.choice.finetune}", "give at least 1")
+        if self.choice.finetune is not None and merged.settings.folds is not None:
+            what = f"finetune: {self.choice.finetune}, but with folds every image reports, so none may choose networks"
+            raise UsageError(what, "leave one of the two out, or name fewer networks with -m")
         if started_together():
             raise UsageError("torchrun: a comparison is one process", "train a network at a time with it: podium train")
-        for name in models:
-            architecture(name)
-        refuse_decided(merged, "compare", data)
+        candidates = candidates_of(models or [], merged.settings.weights)
+        if self.choice.pretrained is False and (named := [c.source for c in candidates if c.source is not None]):
+            raise UsageError(f"scratch: but {named[0]} is given", "leave one of the two out")
         if (merged.settings.devices or 1) > 1:
             raise UsageError(f"devices: {merged.settings.devices}, but a comparison trains on one", "leave it out")
-        if Path(merged.settings.data).exists():
-            here = str(Path(merged.settings.data).resolve())
-            merged = Origins(merged.settings.replace(data=here), merged.origin)
-        self.models, self.merged, self.out = list(dict.fromkeys(models)), merged, out
-        self.seeds, self.data = seeds, data
+        self.merged, self.out, self.seeds = absolute(merged), out, seeds
+        self.candidates, self.data, self.given = candidates, data, data is not None
+        self.pretrained, self.starts = False, Starts.read(out)
+        self.folds: Folds | None = None
         self.report = out / REPORT
         self.failed: dict[str, PodiumError] = {}
+        self.slices: dict[str, dict[str, Any]] = {}
 
-    def trials(self) -> list[tuple[str, int, Path]]:
-        """(network, seed, folder) of every run; all networks once before any a second time."""
-        first = self.merged.settings.seed
-        return [
-            (m, seed, self.out / f"{m}-seed{seed}") for seed in range(first, first + self.seeds) for m in self.models
-        ]
+    @property
+    def schedule(self) -> Schedule:
+        """The runs, as far as the networks are decided."""
+        return Schedule(self.out, self.merged.settings, self.seeds, self.candidates)
 
-    def expected(self) -> str | None:
-        """How long the unfinished runs will take, where their duration is a time; else None."""
-        value, unit = parse_duration("duration", self.merged.settings.duration)
-        waiting = sum(not RunFolder(path).finished for *_, path in self.trials())
-        if unit != "s" or not waiting:
-            return None
-        training, timing = format_seconds(waiting * value), format_seconds(waiting * allowance(value))
-        each = f"{waiting} run{'s' if waiting > 1 else ''} of {self.merged.settings.duration}"
-        return f"{each}: {training}, and up to {timing} to measure their speed at the end"
-
-    def run(
-        self, progress: Callable[..., None] | None = None, announce: Callable[[str], None] | None = None
-    ) -> Leaderboard:
+    def run(self, progress: Heard = None, announce: Callable[[str], None] | None = None) -> Leaderboard:
         """Train what is unfinished, measure speed, rank, report.
 
         Args:
             progress: called as progress(number of the run, runs in all, network, seed, step, steps, what to show). While
-                image files are read for the first time, steps are files and what to show is {"reading": True}; while speed is
-                measured, steps are passes and what to show is {"timing": of what}.
-            announce: called before the first run with lines for people: each network's form, size and cost.
+                image files are read for the first time, steps are files and what to show is {"reading": True}; while official
+                weights are downloaded, steps are bytes and what to show is {"downloading": of what}; while frozen features
+                are computed, steps are images and what to show is {"features": True}; while speed is measured, steps are
+                passes and what to show is {"timing": of what}.
+            announce: called before the first run with lines for people: what it will take, what is left out of the data, and
+                each network's form, size, cost and linear probe.
 
         Returns:
             The leaderboard; networks that failed are its last rows.
         """
-        s = self.merged.settings
         check_packages()
-        if self.data is None:
-            self.data = data_of(s, None, _while_reading(progress))
-        elif (learned := inherited(s, self.data)) is not None:
-            self.data = without_learned(self.data, learned)
-        self._claim(self.data)
-        if announce is not None:
-            for line in self._forms(self.data):
-                announce(line)
-        finished: list[Path] = []
-        trials = self.trials()
-        for number, (model, seed, path) in enumerate(trials):
+        say = announce if announce is not None else lambda _: None
+        self.data = data = self.images(progress)
+        self.settle(data)
+        self._fetch(progress)
+        claim(self.out, self.merged, self._places(data))
+        for line in filter(None, (self.schedule.expected(self.choice.finetune), *data.notes, *self._forms(data))):
+            say(line)
+        untrained = self._enter(data, progress, say) if self.pretrained else []
+        self._train_all(progress)
+        trials = self.schedule.trials()
+        finished = [trial for trial in trials if self._finished(trial)]
+        for number, trial in enumerate(trials):  # after all training: nothing else runs beside it
+            if trial in finished and not (trial.path / SPEED).is_file():
+                timed = trial.path if self.folds is None else fold_folder(trial.path, 1)
+                _time(trial.path, timed, for_run(progress, number, len(trials), trial.candidate.name, trial.seed))
+        return self._ranked(data, finished, untrained, progress)
+
+    def images(self, progress: Heard = None) -> Dataset:
+        """Read the images, and return those that the report shows; those of each fold are kept in `folds`.
+
+        What the runs and bundles that the networks start from have learned from does not evaluate them.
+        """
+        s, data = self.merged.settings.replace(weights=None), self.data
+        runs = [candidate.source for candidate in self.candidates if candidate.source is not None]
+        if s.folds is not None:
+            data = stored_of(s, while_reading(progress)) if data is None else data
+            self.folds = Folds.of(data, s, inherited(s, data, runs))
+            data = self.folds.shown
+        elif data is None:
+            data = data_of(s, None, while_reading(progress), starts=runs)
+        elif (learned := inherited(s, data, runs)) is not None:
+            data = without_learned(data, learned)
+        if s.slice is not None:
+            with_slices(data, s.slice)  # refuses what it cannot find, before training
+        return data
+
+    def settle(self, data: Dataset) -> None:
+        """Decide which networks are compared, whether they start from pretrained weights, from which, and by which recipe.
+
+        Args:
+            data: the images.
+
+        Raises:
+            UsageError: a setting has no effect, no weights are known of a network, or earlier runs started from others.
+        """
+        begun, pretrained = begun_pretrained(self.out), self.choice.pretrained
+        if pretrained is None and any(candidate.source is not None for candidate in self.candidates):
+            pretrained = True
+        if pretrained is None:
+            default = start_pretrained([c.model for c in self.candidates], self.merged.settings, data)
+            pretrained = default if begun is None else begun
+        if begun not in (None, pretrained):
+            what = f"{self.out}: its networks started from {'pretrained' if begun else 'random'} weights"
+            raise UsageError(what, "compare others in another folder, with -o")
+        self.pretrained = pretrained
+        self.candidates = self.candidates or candidates_of(PRETRAINED if pretrained else MODELS)
+        if pretrained and self.choice.settings is not None:
+            self.merged = absolute(self.choice.settings)
+        refuse_decided(self.merged, "compare", data if self.given else None)
+        if not pretrained and self.choice.finetune is not None:
+            raise UsageError("finetune: networks with random weights are all trained", "leave it out, or --pretrained")
+        if pretrained and self.merged.settings.small:
+            what = "small: True, but pretrained weights are of a network's full form"
+            raise UsageError(what, "leave it out, or train from random weights: --scratch")
+        if pretrained:
+            self.candidates = with_sources(self.candidates, self.starts.sources)
+            self.starts.refuse_others(self.candidates)
+
+    def _fetch(self, progress: Heard) -> None:
+        """Download the official weights that are not in the cache, of networks that are not on record."""
+        if self.pretrained:
+            missing = [candidate for candidate in self.candidates if candidate.name not in self.starts]
+            fetch(missing, while_downloading(progress, missing))
+
+    def _enter(self, data: Dataset, progress: Heard, say: Callable[[str], None]) -> list[LinearProbeOnly]:
+        """Put on record what each network starts from, with its linear probe, and train the best of it first.
+
+        Returns:
+            The networks that are not trained: beyond the first `finetune`, and not begun earlier.
+        """
+        s, starts, fit = self.merged.settings, self.starts, []
+        probed = self.folds is None
+        if not probed:
+            say(NO_PROBE)
+        for number, candidate in enumerate(self.candidates):
             try:
-                self._train(model, seed, path, _for_trial(progress, number, len(trials), model, seed))
-                finished.append(path)
-            except Stopped as stopped:
-                stopped.fix = "go on with the same comparison: what is finished is kept"
-                raise
-            except (UsageError, NumericError, ModelFileError) as error:  # its own; anything else stops them all
-                self.failed[f"{model} seed {seed}" if self.seeds > 1 else model] = error
-        for number, (model, seed, path) in enumerate(trials):  # after all training: nothing else runs beside it
-            if path in finished and not (path / SPEED).is_file():
-                _time(path, _for_trial(progress, number, len(trials), model, seed))
-        board = Leaderboard.read(finished, {name: error.what for name, error in self.failed.items()})
+                if candidate.name not in starts:
+                    heard = for_run(progress, number, len(self.candidates), candidate.name, s.seed)
+                    starts.enter(candidate, s, data, probed, while_computing(heard))
+                fit.append(candidate)
+            except ITS_OWN as error:
+                self.failed[candidate.name] = error
+        ranked = starts.best_first(fit)
+        for candidate in ranked:
+            if (found := starts.linear_probe(candidate.name)) is not None:
+                say(f"{candidate.name}: linear probe {100 * found.top1:.1f} %, from {starts.label(candidate.name)}")
+        first = ranked[: self.choice.finetune]
+        self.candidates = [c for c in ranked if c in first or any(self.out.glob(f"{c.name}-seed*/{SETTINGS}"))]
+        return [starts.untrained(candidate) for candidate in ranked if candidate not in self.candidates]
+
+    def _train_all(self, progress: Heard) -> None:
+        """Train every run that is not finished; a network that fails is not trained on its other folds."""
+        schedule = self.schedule
+        parts = schedule.parts()
+        for number, part in enumerate(parts):
+            if (name := schedule.name(part)) not in self.failed:
+                self._attempt(part, name, for_run(progress, number, len(parts), schedule.label(part), part.seed))
+
+    def _attempt(self, part: Part, name: str, progress: Progress) -> bool:
+        """Train a run; an error of its own is kept under its name, and anything else stops the comparison."""
+        try:
+            self._train(part, progress)
+        except Stopped as stopped:
+            stopped.fix = "go on with the same comparison: what is finished is kept"
+            raise
+        except ITS_OWN as error:
+            self.failed[name] = error
+            return False
+        return True
+
+    def _train(self, part: Part, progress: Progress) -> None:
+        s, path, candidate = self.merged.settings, part.path, part.candidate
+        source = None
+        if self.pretrained:
+            source = self.starts.source(candidate.name)
+            if not (self.starts.is_there(candidate.name) or RunFolder(path).finished):  # it has gone from the cache
+                fetch([candidate], lambda _, done, count: progress(done, count or 0, {"downloading": candidate.source}))
+        # All runs have the same images held out, or the same folds.
+        decided = {"seed": part.seed, "split_seed": split_seed(s), "fold": part.fold, "weights": source}
+        settings = s.replace(model=candidate.model, **decided)
+        origin = moved(self.merged.origin, s, settings, "podium compare")
+        if RunFolder(path).started:
+            # `claim` has compared the settings that were given; a run has those that were decided
+            origin = {key: origin[key] for key in NOT_COMPARED}
+        elif (earlier := self.schedule.measured(part)) is not None:
+            settings = settings.replace(duration=str(read_file(earlier / SETTINGS)["duration"]))
+            origin["duration"] = Origin(f"by the steps of {earlier.relative_to(self.out).as_posix()}")
+        data = self.data
+        if self.folds is not None:
+            data = self.folds.whole if part.fold is None else self.folds.parts[part.fold - 1]
+        train(settings, path, origin=origin, resume=True, data=data, callbacks=Callbacks(progress))
+
+    def _finished(self, trial: Part) -> bool:
+        """Whether a network and seed are to be ranked; the answers of its folds are pooled first."""
+        if self.schedule.name(trial) in self.failed:
+            return False
+        if (folds := self.merged.settings.folds) is not None:
+            if not complete(trial.path, folds):
+                return False
+            pool(trial.path)
+        return True
+
+    def _ranked(
+        self, data: Dataset, finished: list[Part], untrained: list[LinearProbeOnly], progress: Heard
+    ) -> Leaderboard:
+        """Rank what is finished, train what is handed over after folds, and write the table and the report."""
+        s, paths = self.merged.settings, [trial.path for trial in finished]
+        probes = {trial.path: self.starts.linear_probe(trial.candidate.name) for trial in finished if self.pretrained}
+        known = {path: probe for path, probe in probes.items() if probe is not None}
+        board = Leaderboard.read(paths, {name: error.what for name, error in self.failed.items()}, known, untrained)
+        if self.folds is not None and board.best is not None:
+            first = next(trial for trial in finished if board.names[trial.path] == board.networks[0].model)
+            self._hand_over(board, first.candidate, progress)
         if finished:
             board.to_csv(self.out / TABLE)
-            seeds = f"{self.seeds} seed{'s' if self.seeds > 1 else ''} from {s.seed}"
-            training = f"recipe {s.recipe}, {s.duration} each, {seeds}"
-            write_report(self.report, board, finished, self.data, training)
+            write_report(self.report, board, paths, data, self._training(), slice=s.slice)
             board.report = self.report
+        if finished and s.slice is not None:
+            runs = {board.names[path]: RunFolder(path) for path in reversed(paths)}  # the first of a row stands for it
+            self.slices = {row.model: slices_of(runs[row.model], data, s.slice) for row in board.networks}
         return board
+
+    def _hand_over(self, board: Leaderboard, candidate: Candidate, progress: Heard) -> None:
+        """Train the network that ranks first on all images, and write its cross-validated accuracy into its card."""
+        part, label = self.schedule.final(candidate), f"{candidate.name} on all images"
+        if self._attempt(part, label, for_run(progress, 0, 1, label, part.seed)):
+            run = RunFolder(part.path)
+            board.hand_over(run)
+            write_accuracy(run, board)
+
+    def _training(self) -> str:
+        """How the networks were trained, in words."""
+        s = self.merged.settings
+        seeds = f"{self.seeds} seed{'s' if self.seeds > 1 else ''} from {s.seed}"
+        folds = f", {s.folds} folds; the network that ranks first once more on all images" if s.folds else ""
+        return f"recipe {s.recipe}, {s.duration} each, {seeds}{folds}"
 
     def _forms(self, data: Dataset) -> list[str]:
         """Each network's form, size and cost, a line each, and what one size for all would do."""
+        found = (spec_of(candidate, self.merged.settings, data) for candidate in self.candidates)
         specs: list[dict[str, Any]] = []
-        for model in self.models if self.merged.settings.weights is None else ():  # given weights have their form
-            size, small = form_for(self.merged.settings.replace(model=model), data)
-            small = small and architecture(model).small_min_size is not None
-            spec: dict[str, Any] = {"model": model, "num_classes": len(data.classes), "in_chans": data.channels}
-            spec |= {"image_size": size, "small": small}
+        for spec in filter(None, found):
             with suppress(UsageError):  # it will be said when it fails
                 cost_of(spec)
                 specs.append(spec)
         sizes = different_sizes({spec["model"]: spec["image_size"] for spec in specs})
         return [*(format_cost(spec, cost_of(spec)) for spec in specs), *filter(None, (sizes, one_size(specs)))]
 
-    def _train(self, model: str, seed: int, path: Path, progress: Progress) -> None:
-        s = self.merged.settings
-        settings = s.replace(model=model, seed=seed, split_seed=split_seed(s))  # all runs have the same images held out
-        origin = moved(self.merged.origin, s, settings, "podium compare")
-        if RunFolder(
-            path
-        ).started:  # `_claim` has compared the settings that were given; a run has those that were decided
-            origin = {key: origin[key] for key in NOT_COMPARED}
-        train(settings, path, origin=origin, resume=True, data=self.data, callbacks=Callbacks(progress))
-
-    def _claim(self, data: Dataset) -> None:
-        """Write the given settings beside the runs, and refuse to mix runs of other settings or images into this comparison.
-
-        Raises:
-            UsageError: names the setting that differs, or the folder that holds something else.
-        """
-        note, given = self.out / REQUEST, self.merged.settings
-        again = "give the same to go on with it, or name another folder with -o"
-        if not note.is_file() and self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
-            raise UsageError(f"{self.out}: exists already and holds no comparison", "name another folder with -o")
-        if note.is_file() and any(self.out.glob(f"*/{SETTINGS}")):
-            recorded = Settings(**read_file(note))
-            for key in (key for key in given.to_dict() if key not in NOT_COMPARED):
-                old, new = getattr(recorded, key), getattr(given, key)
-                if old != new:
-                    raise UsageError(f"{self.out}: was made with {key} {old!r}, not {new!r}", again)
-        for card in self.out.glob(f"*/{bundle.CARD}"):
-            try:
-                trained_on = json.loads(card.read_text(encoding="utf-8"))["data_sha256"]
-            except (ValueError, KeyError, TypeError):
-                raise ModelFileError(f"{card}: damaged", f"delete {card.parent} to train it again") from None
-            if not data.is_what(trained_on):
-                raise UsageError(f"{card.parent}: was trained on other images than {data.name} has now", again)
-        for path in self.out.glob(f"*/{RECORD}"):  # of runs that are not finished
-            record = read_record(path.parent)
-            if record is not None and record.made.get("fingerprint") != data.fingerprint():
-                raise UsageError(f"{path.parent}: was begun on other images than {data.name} has now", again)
-        self.out.mkdir(parents=True, exist_ok=True)
-        write_file(note, given, self.merged.origin)
+    def _places(self, data: Dataset) -> dict[str, Dataset]:
+        """The images that the runs in the comparison's folder were trained on, by the pattern of their folders."""
+        if self.folds is None:
+            return {"*": data}
+        numbered = enumerate(self.folds.parts, 1)
+        return {**{str(fold_folder(Path("*"), n)): part for n, part in numbered}, "*-final": self.folds.whole}
 
 
-def _while_reading(progress: Callable[..., None] | None) -> Callable[[int, int], None] | None:
-    if progress is None:
-        return None
-    return lambda done, count: progress(0, 0, "", 0, done, count, {"reading": True})
+def _time(path: Path, timed: Path, progress: Progress) -> None:
+    """Measure the speed of a finished run and keep it.
 
-
-def _time(path: Path, progress: Progress) -> None:
-    """Measure the speed of a finished run and keep it."""
-    run = RunFolder(path)
-    seconds = allowance(run.result["seconds"])
+    Args:
+        path: the folder that keeps it.
+        timed: the run's folder.
+        progress: called with (passes done, passes, what is measured).
+    """
+    seconds = allowance(RunFolder(timed).result["seconds"])
     progress(0, 0, {"timing": f"at most {seconds:.0f} s"})
-    run.write_json(
-        SPEED,
-        speed(bundle.load(path).model, seconds, lambda what, done, count: progress(done, count, {"timing": what})),
+    measured = speed(
+        bundle.load(timed).model, seconds, lambda what, done, count: progress(done, count, {"timing": what})
     )
-
-
-def _for_trial(progress: Callable[..., None] | None, number: int, count: int, model: str, seed: int) -> Progress:
-    if progress is None:
-        return lambda *_: None
-    return lambda step, steps, shown: progress(number, count, model, seed, step, steps, shown)
+    RunFolder(path).write_json(SPEED, measured)

@@ -19,6 +19,8 @@ def verdict(board: Leaderboard) -> str:
     sentences = _nothing_learned(board) if winner is None else _won(board, winner)
     if different := different_sizes({row.model: row.image_size for row in board.networks}):
         sentences += [different, board.one_size]
+    if board.untrained:
+        sentences.append(f"Not trained, so not in this verdict: {', '.join(row.model for row in board.untrained)}.")
     return " ".join(sentence for sentence in sentences if sentence)
 
 
@@ -26,7 +28,8 @@ def _won(board: Leaderboard, best: Row) -> list[str]:
     does = "wins with" if len(board.networks) + len(board.failed) > 1 else "reaches"
     text = [f"{best.model} {does} {_scored(board, best)}."]
     others = board.networks[1:]
-    if len(board.networks) > 1 and not board.over_seeds:
+    text += _cross_validated(board)
+    if len(board.networks) > 1 and not board.over_seeds and board.folds is None:
         text.append(
             "With one seed each that is said of these trained networks, not of what other seeds would give (--seeds 3 tells)."
         )
@@ -42,6 +45,20 @@ def _won(board: Leaderboard, best: Row) -> list[str]:
         )
     if blind := [row.model for row in board.networks if not row.learned]:
         text.append(f"Not learned: {', '.join(blind)}; {_guessing(board)}. Train longer, or with a lower lr.")
+    return text
+
+
+def _cross_validated(board: Leaderboard) -> list[str]:
+    """What the accuracies of a cross-validation are, and what they are not."""
+    if board.folds is None:
+        return []
+    text = [
+        f"Cross-validated in {board.folds} folds: each image is classified once, by a network that was not trained on it."
+    ]
+    if len(board.networks) > 1:
+        text.append(
+            "These accuracies choose the network, so the highest is not its test accuracy and may be a little high."
+        )
     return text
 
 
@@ -69,6 +86,7 @@ def _nothing_learned(board: Leaderboard) -> list[str]:
 def _scored(board: Leaderboard, row: Row) -> str:
     low, high = 100 * row.top1_low, 100 * row.top1_high
     images = f"{board.n:,} {board.split} images"
+    images += f" of {board.groups:,} groups" if board.groups is not None else ""
     how = f"{row.seeds} seeds and {images}" if row.seeds > 1 else images
     return f"{100 * row.top1:.2f} % top-1 (95 % interval {low:.2f}-{high:.2f} %, from {how})"
 

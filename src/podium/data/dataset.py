@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -33,11 +33,14 @@ class Split:
         labels: (N,) int64, numbers of the data set's classes.
         images: N of them.
         keys: (N,) uint64, a key of the content of each as it is stored; None until `contents` is called.
+        columns: by name, (N,) text: what is known of each image beside its class, such as its patient or camera; "" where it
+            is not known. The column "(group)" names the images that stay on one side of every split.
     """
 
     labels: np.ndarray
     images: ImageSource
     keys: np.ndarray | None = None
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -89,7 +92,9 @@ class Split:
     def select(self, indices: Sequence[int] | np.ndarray | range) -> Split:
         """The images of these numbers, in this order."""
         rows = np.asarray(indices, dtype=np.int64)
-        return Split(self.labels[rows], self.images.select(rows), self.keys[rows] if self.keys is not None else None)
+        keys = self.keys[rows] if self.keys is not None else None
+        columns = {name: values[rows] for name, values in self.columns.items()}
+        return Split(self.labels[rows], self.images.select(rows), keys, columns)
 
 
 @dataclass
@@ -113,6 +118,7 @@ class Dataset:
         held_out: share and seed, where Podium chose the validation images.
         white: the value that is white in images of more than 8 bits a channel, or those that are black and white; None: the
             images decide (`depth`).
+        grouping: the setting that named the groups of images, and its value; None where there are no groups.
     """
 
     name: str
@@ -130,6 +136,7 @@ class Dataset:
     notes: tuple[str, ...] = field(default_factory=tuple)
     held_out: dict[str, Any] | None = None
     white: White | None = None
+    grouping: dict[str, str] | None = None
 
     def __repr__(self) -> str:
         return shown.describe(self)

@@ -83,6 +83,10 @@ class ImageSource(ABC):
     def select(self, rows: np.ndarray) -> Self:
         """The images of these numbers, (M,) int64, in this order."""
 
+    def joined(self, other: Self) -> Self:
+        """These images and then those of another split of the same data set."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be joined")
+
     def scaled(self, white: White) -> Self:
         """The same images, where `white` is the value of white in those of more than 8 bits a channel."""
         return self
@@ -151,6 +155,9 @@ class ArrayImages(ImageSource):
     def select(self, rows: np.ndarray) -> Self:  # noqa: D102
         return type(self)(self.pixels[rows])
 
+    def joined(self, other: Self) -> Self:  # noqa: D102
+        return type(self)(np.concatenate([self.pixels, other.pixels]))
+
     def contents(self, progress: Progress | None = None) -> np.ndarray:  # noqa: D102
         return pixel_keys(self.pixels)
 
@@ -195,6 +202,9 @@ class FileImages(ImageSource):
 
     def select(self, rows: np.ndarray) -> Self:  # noqa: D102
         return type(self)((self.files[row] for row in rows), self.white, self.max_pixels)
+
+    def joined(self, other: Self) -> Self:  # noqa: D102
+        return type(self)((*self.files, *other.files), self.white, self.max_pixels)
 
     def scaled(self, white: White) -> Self:  # noqa: D102
         return self if white == self.white else type(self)(self.files, white, self.max_pixels)

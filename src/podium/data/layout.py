@@ -56,6 +56,7 @@ class Listing:
         nested: class -> its path below the data and its sub-folders, for classes that have several.
         labels_in: what has the labels: "folders", "rows" of a table, or file "names".
         problem: what prevents it from being one data set, and what to do about it.
+        alike: whether that is only that classes hold the same sub-folders, which groups of images explain.
         notes: what a person should know about it, one line each.
     """
 
@@ -67,6 +68,7 @@ class Listing:
     nested: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
     labels_in: str = "folders"
     problem: tuple[str, str] | None = None
+    alike: bool = False
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -138,11 +140,13 @@ def _look_inside(
         if alike and listing.problem is None:
             shared = ", ".join(map(show, subs[alike[0]][:5])) + (", ..." if len(subs[alike[0]]) > 5 else "")
             what = f"{where}: {', '.join(map(show, alike[:5]))} hold the same sub-folders ({shared}), so they are no classes"
+            listing.alike = True
             listing.problem = (
                 what,
                 (
                     "name them train, val and test if they are splits; give one of them if it is a data set of its own; if they "
-                    "are classes, put the images of each into its folder, without sub-folders"
+                    "are classes, put the images of each into its folder, without sub-folders; if each sub-folder is a patient or "
+                    "video, train and compare keep it on one side with --group-from '([^/]+)/[^/]+$'"
                 ),
             )
 

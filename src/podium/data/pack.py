@@ -106,6 +106,9 @@ class PackImages(ImageSource):
     def select(self, rows: np.ndarray) -> Self:  # noqa: D102
         return type(self)(self.pack, self.rows[rows])
 
+    def joined(self, other: Self) -> Self:  # noqa: D102
+        return type(self)(self.pack, np.concatenate([self.rows, other.rows]))
+
     def contents(self, progress: Progress | None = None) -> np.ndarray:
         """Keys of the files that were packed, (N,) uint64; in packs of Podium 0.1.0, of shape and CRC-32."""
         if self.pack.keys is not None:

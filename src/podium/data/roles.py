@@ -1,6 +1,7 @@
 """The roles of images: which train, which validate and which test, so that no network is evaluated on images it learned from.
 
-Images are recognised by the keys of their content. Exact copies count as one image and are never on both sides of a split.
+Images are recognised by the keys of their content, and by their groups where they have some. Exact copies count as one image
+and are never on both sides of a split, and neither is a group.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ import io
 import json
 import zipfile
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from podium.data.dataset import SPLITS, Dataset
+from podium.data.dataset import SPLITS, Dataset, Split
+from podium.data.groups import GROUP, draw_units, group_keys, refuse_divided, units, with_groups
 from podium.data.layout import LAYOUT
 from podium.data.names import show
 from podium.errors import DataError, ModelFileError, UsageError
@@ -33,12 +35,15 @@ class Record:
     Args:
         roles: split -> keys, (N,) uint64.
         earlier: keys, (M,) uint64, of the images from which its starting weights, or its teacher, had learned.
-        made: how the split was made: the fingerprint of the data; share and seed where Podium chose the validation images.
+        made: how the split was made: the fingerprint of the data; share and seed where Podium chose the validation images;
+            the setting that named the groups.
+        groups: split, or "earlier", -> keys of groups, (G,) uint64; empty where images had no groups.
     """
 
     roles: dict[str, np.ndarray]
     earlier: np.ndarray
     made: dict[str, Any]
+    groups: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def learned(self) -> np.ndarray:
@@ -51,10 +56,42 @@ class Record:
         others = [keys for name, keys in self.roles.items() if name != "train"]
         return np.setdiff1d(np.concatenate([*others, self.earlier[:0]]), self.learned)
 
+    @property
+    def learned_groups(self) -> np.ndarray:
+        """The keys of all groups from whose images the weights learned."""
+        known = [self.groups[name] for name in ("train", "earlier") if name in self.groups]
+        return np.unique(np.concatenate([self.earlier[:0], *known]))
+
+    def learned_from(self, split: Split) -> np.ndarray:
+        """Which images the weights learned from, or from others of their group, (N,) bool."""
+        groups = group_keys(split)
+        known = np.isin(split.contents(), self.learned)
+        return known if groups is None else known | (np.isin(groups, self.learned_groups) & (groups != 0))
+
+    def held_out(self, split: Split) -> np.ndarray:
+        """Which images were held out, or belong to a group that was, and were not learned from, (N,) bool."""
+        groups, known = group_keys(split), np.isin(split.contents(), self.held)
+        if groups is not None:
+            others = [keys for name, keys in self.groups.items() if name not in ("train", "earlier")]
+            known |= np.isin(groups, np.concatenate([self.earlier[:0], *others])) & (groups != 0)
+        return known & ~self.learned_from(split)
+
+    def with_groups_of(self, data: Dataset) -> Dataset:
+        """The images with their groups named as those of the record are; as they are where either has none to name."""
+        named = {key: self.made[key] for key in ("group_from", "group_column") if self.made.get(key)}
+        if not self.groups or not named or any(GROUP in split.columns for split in data.splits.values()):
+            return data
+        try:
+            return with_groups(data, **named, strict=False)
+        except (DataError, UsageError):  # other images, which have no paths or no such column
+            why = "note: groups cannot be named here as they were when the network was trained: whether it has learned from others of a group is not known"
+            return replace(data, notes=(*data.notes, why))
+
     def write(self, folder: Path) -> None:
         """Write the record into a run folder or bundle."""
         buffer = io.BytesIO()
         arrays = {f"split {name}": keys for name, keys in self.roles.items()}
+        arrays |= {f"group {name}": keys for name, keys in self.groups.items()}
         np.savez(buffer, earlier=self.earlier, made=np.array(json.dumps(self.made)), **arrays)  # type: ignore[arg-type]
         write_atomic(folder / RECORD, buffer.getvalue())
 
@@ -71,7 +108,8 @@ def read_record(folder: Path) -> Record | None:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             roles = {name[6:]: arrays[name].astype(np.uint64) for name in arrays if name.startswith("split ")}
-            return Record(roles, arrays["earlier"].astype(np.uint64), json.loads(str(arrays["made"])))
+            groups = {name[6:]: arrays[name].astype(np.uint64) for name in arrays if name.startswith("group ")}
+            return Record(roles, arrays["earlier"].astype(np.uint64), json.loads(str(arrays["made"])), groups)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         what = f"{path}: damaged ({error}); it says which images the run was trained on"
         raise ModelFileError(what, "copy it again from where it is whole") from None
@@ -86,7 +124,13 @@ def record_of(data: Dataset, earlier: Record | None) -> Record:
     """
     learned = earlier.learned if earlier is not None else np.zeros(0, np.uint64)
     roles = {name: split.contents() for name, split in data.splits.items()}
-    return Record(roles, learned, {"fingerprint": data.fingerprint(), **(data.held_out or {})})
+    made = {"fingerprint": data.fingerprint(), **(data.held_out or {}), **(data.grouping or {})}
+    keys = {name: group_keys(split) for name, split in data.splits.items()}
+    groups = {name: np.unique(known[known != 0]) for name, known in keys.items() if known is not None}
+    if earlier is not None and earlier.groups:
+        groups["earlier"] = earlier.learned_groups
+        made = {key: earlier.made[key] for key in ("group_from", "group_column") if key in earlier.made} | made
+    return Record(roles, learned, made, groups)
 
 
 def merged(records: list[Record]) -> Record | None:
@@ -95,7 +139,13 @@ def merged(records: list[Record]) -> Record | None:
         return records[0] if records else None
     learned = np.unique(np.concatenate([record.learned for record in records]))
     held = np.setdiff1d(np.concatenate([record.held for record in records]), learned)
-    return Record({"train": learned, "val": held}, learned[:0], records[0].made)
+    groups: dict[str, np.ndarray] = {}
+    if any(record.groups for record in records):
+        groups["train"] = np.unique(np.concatenate([record.learned_groups for record in records]))
+        every = [keys for record in records for keys in record.groups.values()]
+        groups["val"] = np.setdiff1d(np.concatenate(every), groups["train"])
+    made = next((record.made for record in records if record.groups), records[0].made)
+    return Record({"train": learned, "val": held}, learned[:0], made, groups)
 
 
 def with_roles(data: Dataset, val: float | None, seed: int, record: Record | None = None) -> Dataset:
@@ -128,7 +178,8 @@ def with_roles(data: Dataset, val: float | None, seed: int, record: Record | Non
     share = val if val is not None else (0.0 if given else HELD_OUT)
     if val and "val" in data.splits:
         raise UsageError(f"val: {val}, but {data.name} has a validation split", "leave val out")
-    data = _apart(data)
+    data = apart(record.with_groups_of(data) if record is not None else data)
+    refuse_divided(data)
     if record is not None:
         data = without_learned(data, record)
     if share > 0:
@@ -151,21 +202,25 @@ def hold_out(data: Dataset, share: float, seed: int, together: bool = True) -> D
         DataError: there are too few images.
     """
     train = data.splits["train"]
-    val = _drawn(train.labels, train.contents() if together else None, share, seed, len(data.classes))
+    grouped = GROUP in train.columns
+    if grouped:
+        val = draw_units(train.labels, units(train), share, seed)
+    else:
+        val = _drawn(train.labels, train.contents() if together else None, share, seed, len(data.classes))
     copies = len(val) - len(np.unique(train.contents())) if together else 0
     if not val.any():
-        what = f"{data.name}: too few images to hold any out" + (
+        what = f"{data.name}: too few {'groups' if grouped else 'images'} to hold any out" + (
             f", {copies:,} of {len(val):,} are copies" * (copies > 0)
         )
         raise DataError(what, "add images, or give val and test folders")
-    notes = [
-        f"note: {val.sum():,} of {len(val):,} training images are held out for validation (seed {seed}, stratified)"
-    ]
+    how = "stratified, by group" if grouped else "stratified"
+    notes = [f"note: {val.sum():,} of {len(val):,} training images are held out for validation (seed {seed}, {how})"]
     if copies:
         notes.append(f"note: {copies:,} of them are exact copies of others; copies stay on one side")
     without = [name for label, name in enumerate(data.classes) if not val[train.labels == label].any()]
     if without:
-        notes.append(f"note: none is held out of {_named(without)}: one image each, or copies of one")
+        one = "one group" if grouped else "one image each, or copies of one"
+        notes.append(f"note: none is held out of {_named(without)}: {one}")
     return _moved(data, val, notes, {"share": share, "seed": seed})
 
 
@@ -201,7 +256,7 @@ def _moved(data: Dataset, val: np.ndarray, notes: list[str], made: dict[str, Any
     return replace(data, splits=ordered, notes=(*data.notes, *notes), held_out=made)
 
 
-def _apart(data: Dataset) -> Dataset:
+def apart(data: Dataset) -> Dataset:
     """The splits that were given; val and test without exact copies of images of an earlier split."""
     splits = dict(data.splits)
     notes = []
@@ -233,29 +288,36 @@ def without_learned(data: Dataset, record: Record, whole: bool = False) -> Datas
     Raises:
         DataError: nothing would be left of a split.
     """
-    splits, notes, learned = dict(data.splits), [], record.learned
+    data = record.with_groups_of(data)
+    splits, notes = dict(data.splits), []
     for name, split in data.splits.items():
         if name == "train":
             continue
-        known = np.isin(split.contents(), learned)
+        known = record.learned_from(split)
+        others = known & ~np.isin(split.contents(), record.learned)
+        same = f", or on others of their groups ({others.sum():,})" if others.any() else ""
         if known.all() and whole:
             del splits[name]
-            notes.append(f"note: all {len(split):,} {name} images are left out: the weights were trained on them")
+            notes.append(f"note: all {len(split):,} {name} images are left out: the weights were trained on them{same}")
             continue
         if known.all():
-            what = f"{data.name}: all {len(split)} {name} images are among those the weights were trained on"
+            what = f"{data.name}: all {len(split)} {name} images are among those the weights were trained on{same}"
             raise DataError(what, "give images that they have not seen")
         if known.any():
             splits[name] = split.select(np.flatnonzero(~known))
-            notes.append(f"note: {known.sum():,} {name} images are left out: the weights were trained on them")
+            notes.append(f"note: {known.sum():,} {name} images are left out: the weights were trained on them{same}")
     return replace(data, splits=splits, notes=(*data.notes, *notes)) if notes else data
 
 
 def _as_before(data: Dataset, record: Record, share: float, seed: int) -> Dataset:
     """Split training images as an earlier run had them; images that it did not have are split anew."""
     train = data.splits["train"]
-    keys = train.contents()
-    learned, held = np.isin(keys, record.learned), np.isin(keys, record.held)
+    keys, grouped = train.contents(), GROUP in train.columns
+    learned, held = record.learned_from(train), record.held_out(train)
+    if grouped:  # a unit has one role, and learning decides it
+        unit = units(train)
+        learned = np.isin(unit, unit[learned])
+        held = np.isin(unit, unit[held]) & ~learned
     fresh = ~learned & ~held
     if fresh.all():
         return hold_out(data, share, seed)
@@ -265,7 +327,12 @@ def _as_before(data: Dataset, record: Record, share: float, seed: int) -> Datase
     val = held.copy()
     places = np.flatnonzero(fresh)
     if len(places):
-        val[places] = _drawn(train.labels[places], keys[places], share, seed, len(data.classes))
+        labels = train.labels[places]
+        val[places] = (
+            draw_units(labels, unit[places], share, seed)
+            if grouped
+            else _drawn(labels, keys[places], share, seed, len(data.classes))
+        )
     if missing := [name for label, name in enumerate(data.classes) if not (~val[train.labels == label]).any()]:
         raise DataError(
             f"{data.name}: all images of {_named(missing)} were held out before", "add training images there"
@@ -286,24 +353,22 @@ def for_evaluation(data: Dataset, record: Record | None) -> Dataset:
     """
     if record is None:
         return data if set(data.splits) != {"train"} else replace(data, splits={"test": data.splits["train"]})
+    data = record.with_groups_of(data)
     if set(data.splits) != {"train"}:
         data = without_learned(data, record, whole=True)
         train = data.splits.get("train")
-        held = (
-            np.isin(train.contents(), record.held)
-            if train is not None and "val" not in data.splits
-            else np.zeros(1, bool)
-        )
+        held = record.held_out(train) if train is not None and "val" not in data.splits else np.zeros(1, bool)
         return _moved(data, held, [], data.held_out) if held.any() else data
     train = data.splits["train"]
-    keys = train.contents()
-    learned = np.isin(keys, record.learned)
-    rest = "val" if np.isin(keys, record.held).any() else "test"
+    learned = record.learned_from(train)
+    others = learned & ~np.isin(train.contents(), record.learned)
+    rest = "val" if record.held_out(train).any() else "test"
     parts = {"train": np.flatnonzero(learned), rest: np.flatnonzero(~learned)}
     splits = {name: train.select(rows) for name, rows in parts.items() if len(rows)}
     notes = data.notes
     if learned.any():
-        notes += (f"note: {learned.sum():,} of {len(keys):,} images are left out: the run was trained on them",)
+        same = f", or on others of their groups ({others.sum():,})" if others.any() else ""
+        notes += (f"note: {learned.sum():,} of {len(train):,} images are left out: the run was trained on them{same}",)
     return replace(data, splits=splits, notes=notes)
 
 

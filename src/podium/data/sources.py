@@ -20,6 +20,7 @@ from podium.data.depth import ANY
 from podium.data.folders import find_archive
 from podium.data.formats import VIDEO, counted, fixes
 from podium.data.found import nearest_layout
+from podium.data.groups import folders_are_groups, with_groups
 from podium.data.image_file import SPECIAL, ImageFile
 from podium.data.images import ArrayImages, FileImages, Progress
 from podium.data.labelled import list_labelled
@@ -62,6 +63,8 @@ def load_data(
     on_bad: str = "error",
     channels: int | None = None,
     max_pixels: int = MAX_PIXELS,
+    group_from: str | None = None,
+    group_column: str | None = None,
     progress: Progress | None = None,
     **reading: Unpack[ReadingFields],
 ) -> Dataset:
@@ -79,6 +82,9 @@ def load_data(
             unreadable ones are left out and listed.
         channels: 1 or 3; None: the set's own.
         max_pixels: the largest width times height of an image that is opened; a larger one is unreadable.
+        group_from: a regular expression whose group finds in an image's path the patient, video or burst that it belongs to;
+            images of one are never in two splits.
+        group_column: the name of a column that has it.
         progress: called with (files read, files to read) while image files are read for the first time, to find exact copies.
         reading: image_column=, label_column= and split_column=, the columns of a table where they are not found by themselves;
             class_from=, a regular expression whose group is the class in the path of each image.
@@ -91,10 +97,22 @@ def load_data(
     """
     if val is not None and not 0 <= val < 1:
         raise UsageError(f"val: {val}", "give a fraction from 0 to 1, such as 0.2")
-    known = ["source", "val", "seed", "resize", "on_bad", "channels", "max_pixels", "progress"]
+    known = [
+        "source",
+        "val",
+        "seed",
+        "resize",
+        "on_bad",
+        "channels",
+        "max_pixels",
+        "group_from",
+        "group_column",
+        "progress",
+    ]
     how: dict[str, Any] = {"resize": resize, "on_bad": on_bad, "channels": channels, "max_pixels": max_pixels}
-    stored = load_stored(source, progress=progress, reading=from_keywords("load_data", reading, known), **how)
-    return described(with_roles(stored, val, seed))
+    found = from_keywords("load_data", reading, known)
+    stored = load_stored(source, progress=progress, reading=found, group_from=group_from, **how)
+    return described(with_roles(with_groups(stored, group_from, group_column), val, seed))
 
 
 def load_stored(
@@ -104,6 +122,7 @@ def load_stored(
     on_bad: str = "error",
     channels: int | None = None,
     max_pixels: int = MAX_PIXELS,
+    group_from: str | None = None,
     progress: Progress | None = None,
     reading: Reading = FOUND,
 ) -> Dataset:
@@ -112,7 +131,7 @@ def load_stored(
         raise UsageError(f"channels: {channels}", "give 1 or 3")
     if resize not in RESIZES:
         raise UsageError(f"resize: {resize!r}", f"give {' or '.join(RESIZES)}")
-    data = read(source, on_bad, max_pixels, reading)
+    data = read(source, on_bad, max_pixels, reading, group_from)
     for split in data.splits.values():
         split.contents(progress)  # of the stored images, before their channels change
     if channels is not None and channels != data.channels:
@@ -120,13 +139,19 @@ def load_stored(
     return replace(data, resize=resize)
 
 
-def read(source: str | Path, on_bad: str = "error", max_pixels: int = MAX_PIXELS, reading: Reading = FOUND) -> Dataset:
+def read(
+    source: str | Path,
+    on_bad: str = "error",
+    max_pixels: int = MAX_PIXELS,
+    reading: Reading = FOUND,
+    group_from: str | None = None,
+) -> Dataset:
     """Read a data set with the splits it was given; takes the arguments of `load_data`."""
     if on_bad not in ("error", "skip"):
         raise UsageError(f"on_bad: {on_bad!r}", "give error or skip")
     data = read_stored(source, reading)
     if data is None:
-        data = _photos(source, on_bad, max_pixels, reading)
+        data = _photos(source, on_bad, max_pixels, reading, group_from)
     return _without_bad(data) if on_bad == "skip" else data
 
 
@@ -228,10 +253,12 @@ def _beside(path: Path) -> list[str]:
     return [show(entry) for entry in near if not hidden(entry.name)]
 
 
-def _photos(source: str | Path, on_bad: str, max_pixels: int, reading: Reading) -> Dataset:
+def _photos(source: str | Path, on_bad: str, max_pixels: int, reading: Reading, group_from: str | None) -> Dataset:
     listing, path = listed(source, reading), Path(source)
     if listing.faults and on_bad == "error":
         raise _faulty_rows(listing, str(source))
+    if listing.alike and group_from is not None and folders_are_groups(listing.files, group_from):
+        listing.problem = None
     problem = explain(listing, str(source), on_bad)
     if problem:
         raise DataError(*problem)

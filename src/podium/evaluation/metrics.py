@@ -174,7 +174,7 @@ def worst_mistakes(logits: np.ndarray, labels: np.ndarray, n: int) -> list[int]:
 
 def wilson(share: float, n: float, z: float = Z95) -> tuple[float, float]:
     """The interval for a share seen in n draws [Wilson 1927]."""
-    if n == 0:
+    if n <= 0:
         return 0.0, 1.0
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(max(0.0, share * (1 - share)) / n + z * z / (4 * n * n))

@@ -100,6 +100,21 @@ def save(
     write_together(folder, {WEIGHTS: weights, CARD: [json_text(card, indent=1).encode()]})
 
 
+def amend(folder: Path, facts: dict[str, Any]) -> None:
+    """Add facts to the card of a bundle, and seal it again.
+
+    Args:
+        folder: of the bundle.
+        facts: more for the card, which it does not have yet or has with other values.
+    """
+    card = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    changed = json.loads(json.dumps({**card, **facts}))
+    if changed != card:
+        changed.pop(SEAL, None)
+        changed[SEAL] = seal(changed, SEAL)
+        write_together(folder, {CARD: [json_text(changed, indent=1).encode()]})
+
+
 def load(path: str | os.PathLike[str]) -> Bundle:
     """Read a run folder or a bundle; for a comparison's folder, the run that it recommends.
 

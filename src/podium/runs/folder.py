@@ -117,11 +117,25 @@ class RunFolder:
         Raises:
             ModelFileError: the file is gone or damaged.
         """
+        arrays = self._predicted
+        return arrays["logits"], arrays["labels"]
+
+    @property
+    def groups(self) -> np.ndarray | None:
+        """The key of the group of each of these images, (N,) uint64; None where images have no groups.
+
+        Raises:
+            ModelFileError: the file is gone or damaged.
+        """
+        return self._predicted.get("groups")
+
+    @property
+    def _predicted(self) -> dict[str, np.ndarray]:
         import numpy as np
 
         try:
             with (self / PREDICTIONS).open("rb") as file, np.load(file) as arrays:
-                return arrays["logits"], arrays["labels"]
+                return {"logits": arrays["logits"], "labels": arrays["labels"], **arrays}
         except FileNotFoundError:
             raise ModelFileError(f"{self / PREDICTIONS}: no such file", self._mend) from None
         except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:

@@ -13,6 +13,7 @@ from podium.errors import ModelFileError
 logger = logging.getLogger("podium")
 
 REQUEST, TABLE = "comparison.yaml", "leaderboard.csv"  # the settings a comparison was started with, and its outcome
+FOLD = "fold"  # how the folders of a cross-validation's folds are called, before their number
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,12 @@ def recommended(path: str | os.PathLike[str]) -> Recommended | None:
     if not run or Path(run).name != run or not (folder / run).is_dir():
         what = f"{folder / TABLE}: recommends {run!r}, which is not there"
         raise ModelFileError(what, "give the folder of a run, or run the same comparison again")
+    if (folder / run / f"{FOLD}1").is_dir():  # it holds the runs of the folds, and no network that saw all images
+        what = f"{folder}: was cross-validated, and no network was trained on all images"
+        why = "because none has clearly learned" if not learned else "because that run failed"
+        raise ModelFileError(
+            f"{what}, {why}", "run the same comparison again, or one that trains longer in another folder"
+        )
     return Recommended(folder / run, learned)
 
 

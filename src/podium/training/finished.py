@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from podium.data.dataset import Dataset
+from podium.data.groups import group_keys
 from podium.data.loader import Loader
 from podium.data.roles import Record, read_record, without_learned
 from podium.devices import pick_device
@@ -88,7 +89,7 @@ def make_again(
     if ranks.leads:
         scores = summarize(outputs.logits, outputs.labels, data.classes)
         known = {key: value for key, value in end.items() if key != "event" and key not in scores}
-        write_result(folder, known, outputs, scores)
+        write_result(folder, known, outputs, scores, group_keys(data.splits[end["split"]]))
         made = f"{RESULT} and {PREDICTIONS} are made again from its weights"
         logger.info(f"{shell_word(folder.path)} is finished: {made}")
 

@@ -35,6 +35,7 @@ class Use:
 _TEACHER = "the run has no teacher", "--teacher RUN"
 _SCHEDULE = "the schedule is {schedule}"
 USES: tuple[tuple[str, Use], ...] = (
+    ("fold", Use(lambda s: s.folds, "the images are in no folds", "--folds 5")),
     ("unfreeze", Use(lambda s: s.freeze, "nothing is frozen", "--freeze features")),
     ("alpha", Use(lambda s: s.teacher, *_TEACHER)),
     ("temperature", Use(lambda s: s.teacher, *_TEACHER)),
@@ -72,16 +73,20 @@ USES: tuple[tuple[str, Use], ...] = (
 )
 
 
+IN_PARENT = dict.fromkeys(("group_from", "group_column", "folds", "fold"))  # settings that a parent's split decides
 # For each operation the settings that it decides itself, with their values, and why they cannot be set.
 DECIDED: dict[str, tuple[dict[str, Any], str]] = {
     "train": ({}, "the data set is loaded already: give it to load_data"),
-    "compare": ({"model": ""}, "a comparison is given its networks and its data"),
+    "compare": ({"model": "", "fold": None}, "a comparison is given its networks and its data"),
     "prune": (
-        {"model": "", "weights": "the run's", "teacher": "the run"},
+        {"model": "", "weights": "the run's", "teacher": "the run", **IN_PARENT},
         "pruning keeps to the run that it starts from",
     ),
     "slim": ({"model": "", "weights": None}, "a slim network has fresh weights"),
-    "distill": ({"model": "", "teacher": "the teacher"}, "teacher and student are named already, and see the same"),
+    "distill": (
+        {"model": "", "teacher": "the teacher", **IN_PARENT},
+        "teacher and student are named already, and see the same",
+    ),
 }
 
 
@@ -105,6 +110,8 @@ def refuse_decided(merged: Origins, operation: str, loaded: Dataset | None = Non
             "val": None,
             "split_seed": None,
             "on_bad": "error",
+            "group_from": None,
+            "group_column": None,
             "resize": loaded.resize,
             "channels": loaded.channels,
             **dict.fromkeys(NAMES),

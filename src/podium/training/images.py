@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from podium.data.dataset import Dataset
+from podium.data.folds import in_roles
+from podium.data.groups import with_groups
 from podium.data.reading import NAMES, Reading, recorded
 from podium.data.roles import (
     HELD_OUT,
@@ -20,7 +22,6 @@ from podium.data.roles import (
     hold_out,
     merged,
     read_record,
-    with_roles,
     without_learned,
 )
 from podium.data.sources import Progress, load_stored
@@ -47,18 +48,21 @@ def split_seed(s: Settings) -> int:
     return s.seed if s.split_seed is None else s.split_seed
 
 
-def data_of(s: Settings, own: Record | None = None, progress: Progress | None = None) -> Dataset:
+def data_of(
+    s: Settings, own: Record | None = None, progress: Progress | None = None, starts: Sequence[str] = ()
+) -> Dataset:
     """Load the data set that settings name, with its images in their roles: train, val and test.
 
     Args:
         s: of the run.
         own: the run's own record of its images, where it goes on.
         progress: called with (files read, files to read) while image files are read for the first time.
+        starts: names of more weights, whose images are kept apart too.
 
     Raises:
         DataError: the data cannot be read, or nothing is left to train on or to evaluate on.
     """
-    return _in_roles(s, lambda stored: own or inherited(s, stored), progress)
+    return _in_roles(s, lambda stored: own or inherited(s, stored, starts), progress)
 
 
 def _in_roles(s: Settings, find: Callable[[Dataset], Record | None], progress: Progress | None = None) -> Dataset:
@@ -69,23 +73,37 @@ def _in_roles(s: Settings, find: Callable[[Dataset], Record | None], progress: P
         find: from the data set as it is stored to the record of its images.
         progress: called with (files read, files to read) where files are read for the first time.
     """
-    how: dict[str, Any] = {"resize": s.resize, "on_bad": s.on_bad, "channels": s.channels, "max_pixels": s.max_pixels}
-    stored = load_stored(s.data, **how, progress=progress, reading=Reading.of(vars(s)))
-    return described(with_roles(stored, s.val, split_seed(s), find(stored)))
+    stored = stored_of(s, progress)
+    return described(in_roles(stored, s.val, split_seed(s), find(stored), s.folds, s.fold))
 
 
-def inherited(s: Settings, data: Dataset) -> Record | None:
+def stored_of(s: Settings, progress: Progress | None = None) -> Dataset:
+    """Load the data set that settings name with the splits it was given, and with the groups that they name.
+
+    Args:
+        s: the settings.
+        progress: called with (files read, files to read) where files are read for the first time.
+    """
+    how: dict[str, Any] = {
+        name: getattr(s, name) for name in ("resize", "on_bad", "channels", "max_pixels", "group_from")
+    }
+    data = load_stored(s.data, **how, progress=progress, reading=Reading.of(vars(s)))
+    return with_groups(data, s.group_from, s.group_column)
+
+
+def inherited(s: Settings, data: Dataset, starts: Sequence[str] = ()) -> Record | None:
     """Return which images the starting weights and the teacher of a run learned from and held out; None where there are none.
 
     Args:
         s: of the run.
         data: of the run.
+        starts: names of more weights.
 
     Raises:
         DataError: one of them was trained on these data, and on which of the images is not on record.
     """
     records = []
-    for name in (s.weights, s.teacher):
+    for name in (s.weights, s.teacher, *starts):
         folder = Path((name or "").partition(PIN)[0])
         if name and folder.is_dir():
             folder = run_of(folder)
@@ -144,8 +162,9 @@ def _card(folder: Path) -> dict[str, Any]:
 
 def images_of(model: Bundle, source: str | Path, **how: Any) -> Dataset:
     """Load a data set with the network's channels and its way to make images square, with no images held out."""
-    p = model.preprocessing
-    return load_stored(source, resize=p.resize, channels=p.channels, **how)
+    p, record = model.preprocessing, read_record(model.folder) if model.folder is not None else None
+    how["group_from"] = record.made.get("group_from") if record is not None else None
+    return load_stored(source, resize=p.resize, channels=p.channels, max_pixels=p.max_pixels, **how)
 
 
 def known_to(model: Bundle, data: Dataset, decided: bool = False) -> Record | None:
@@ -219,8 +238,9 @@ def as_parent(merged: Origins, run: str | Path, data: Dataset | None) -> tuple[S
     if model.folder is not None and (model.folder / SETTINGS).is_file():
         before = {"split_seed": None, **read_file(model.folder / SETTINGS)}
         before |= vars(recorded(before, s.data))
-        kept = ("val", "seed", "split_seed", *NAMES)
-        s = s.replace(**{key: before[key] for key in kept if not merged.origin[key].asked})
+        kept = ["val", "seed", "split_seed", "group_from", "group_column", *NAMES]
+        kept += ["folds", "fold"] if data is None else []
+        s = s.replace(**{key: before[key] for key in kept if key in before and not merged.origin[key].asked})
     if data is None:
         p = model.preprocessing
         s = s.replace(resize=p.resize, channels=s.channels or p.channels)

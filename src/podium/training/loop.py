@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from podium.data.dataset import Dataset
+from podium.data.groups import group_keys
 from podium.data.loader import Batch
 from podium.data.memory import release_freed_memory
 from podium.data.roles import read_record
@@ -192,7 +193,7 @@ def _write_settings(
         spent = time.monotonic() - request.start
         steps = within_memory(plan, lambda: steps_of(plan, part, spent))
         plan.settings = plan.settings.replace(duration=f"{steps}it")
-        decided = {"duration": requested.duration}
+        decided = {"duration": requested.duration} if requested.duration != plan.settings.duration else {}
         decided |= {key: "auto" for key, value in vars(requested).items() if value == "auto"}
         notes = {**request.origin}
         notes |= {key: f"{word} from {request.origin.get(key, 'default')}" for key, word in decided.items()}
@@ -337,5 +338,5 @@ def _finish(run: Run) -> None:
     known = facts(plan, at, weights, (folder / bundle.WEIGHTS).stat().st_size) | {CONFIDENCE: confidence}
     run.log({"event": "done", **brief, **known})
     folder.sync_log()
-    write_result(folder, known, outputs, scores)
+    write_result(folder, known, outputs, scores, group_keys(plan.data.splits[plan.evaluation_split]))
     drop_checkpoints(folder, s.keep_checkpoint)

@@ -16,6 +16,7 @@ from podium.models.convnet import ConvNet
 from podium.settings import Settings
 from podium.training.distributed.parallel import ALONE, Ranks
 from podium.training.losses import Criterion, criterion
+from podium.training.transfer.source import RANDOM
 
 
 @dataclass
@@ -39,6 +40,7 @@ class Plan:
         criterion: from a batch's images to the loss of their logits.
         parents: "parent" and "teacher": the name and SHA-256 of the weights the run starts from and of its teacher.
         earlier: what these networks have learned from.
+        start: what the weights are at the start, for people: "ImageNet (torchvision:resnet18)", "random weights".
         decided: the settings that the images decide, each with the reason for its value.
     """
 
@@ -58,6 +60,7 @@ class Plan:
     criterion: Criterion = field(default_factory=lambda: criterion(0.0, None, 0.0, 1.0))
     parents: dict[str, str] = field(default_factory=dict)
     earlier: Record | None = None
+    start: str = RANDOM
     decided: dict[str, str] = field(default_factory=dict)
 
     @cached_property

@@ -17,6 +17,8 @@ from podium.data import augment as aug
 from podium.data.augment import Augment
 from podium.data.dataset import Dataset
 from podium.data.decode import Preprocessing
+from podium.data.folds import in_roles, is_fold
+from podium.data.image_columns import with_slices
 from podium.data.loader import Loader
 from podium.data.roles import Record, without_learned
 from podium.data.stored import stored_size
@@ -34,15 +36,18 @@ from podium.training.distributed.parallel import ALONE, Ranks
 from podium.training.distributed.sync_norm import synchronize
 from podium.training.fake_int8 import fake_int8
 from podium.training.fitting import fit_to_machine
-from podium.training.images import data_of, inherited, refuse_other_images
+from podium.training.images import data_of, inherited, refuse_other_images, split_seed
 from podium.training.losses import class_weights, criterion
 from podium.training.plan import Plan
 from podium.training.transfer.source import (
+    GIVEN,
+    RANDOM,
     Teacher,
     adapted,
     check_same_pixels,
     frozen_parts,
     head_notes,
+    origin_of,
     read_source,
     read_teacher,
 )
@@ -59,6 +64,7 @@ class _Start:
         preprocessing: of the weights or the teacher; None where the data decide it.
         teacher: None where there is none.
         parents: see `Plan`.
+        words: what the weights are, for people.
         notes: on the weights that were read.
     """
 
@@ -67,6 +73,7 @@ class _Start:
     preprocessing: Preprocessing | None
     teacher: Teacher | None
     parents: dict[str, str]
+    words: str
     notes: list[str]
 
 
@@ -126,6 +133,7 @@ def prepare(
         criterion=criterion(s.label_smoothing, teach, s.alpha, s.temperature, _class_weights(s, data, device)),
         parents=start.parents,
         earlier=earlier,
+        start=start.words,
         decided=decided,
     )
     plan.notes = [*start.notes, *_notes(settings, plan)]
@@ -138,6 +146,10 @@ def _images(
     """Return the data set without the images that earlier networks learned from, and the record of those."""
     if data is None:
         data = data_of(s, own, reading)
+    elif s.folds is not None and not is_fold(data, s.folds, s.fold):
+        data = in_roles(data, s.val, split_seed(s), own, s.folds, s.fold)
+    if s.slice is not None:
+        with_slices(data, s.slice)  # refuses what it cannot find; the report slices
     earlier = inherited(s, data)
     if earlier is not None:
         data = without_learned(data, earlier)
@@ -156,7 +168,7 @@ def _start(s: Settings, data: Dataset, net: ConvNet | None, device: torch.device
         s = s.replace(data=str(Path(s.data).resolve()))
     parents: dict[str, str] = {}
     notes: list[str] = []
-    teacher = preprocessing = None
+    words, teacher, preprocessing = RANDOM, None, None
     if s.teacher is not None:
         teacher = read_teacher(s.teacher, data, device)
         preprocessing = teacher.source.bundle.preprocessing
@@ -169,9 +181,10 @@ def _start(s: Settings, data: Dataset, net: ConvNet | None, device: torch.device
         net, preprocessing = adapted(source, s, data)
         notes = head_notes(source, data)
         parents["parent"] = source.pinned
+        words = origin_of(source)
         s = s.replace(weights=source.pinned)
     elif net is not None:
-        net = copy.deepcopy(net)
+        net, words = copy.deepcopy(net), GIVEN
     elif s.freeze is not None:
         raise UsageError(f"freeze: {s.freeze} of fresh weights would stay as it was drawn", "give --weights")
     else:
@@ -181,7 +194,7 @@ def _start(s: Settings, data: Dataset, net: ConvNet | None, device: torch.device
     if net.spec["num_classes"] != len(data.classes):
         what = f"the network has {net.spec['num_classes']} classes, {data.name} has {len(data.classes)}"
         raise UsageError(what, "reset_head to the number of classes")
-    return _Start(s, net, preprocessing, teacher, parents, notes)
+    return _Start(s, net, preprocessing, teacher, parents, words, notes)
 
 
 def _evaluated_splits(s: Settings, data: Dataset) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from podium.data.loader import Loader
 from podium.data.names import is_text
 from podium.errors import DataError, MachineError
 from podium.evaluation.evaluate import Outputs, evaluate
-from podium.files import json_text, write_atomic
+from podium.files import json_text, without_folders, write_atomic
 from podium.models.convnet import ConvNet
 from podium.runs import checkpoint
 from podium.runs.answers import CONFIDENCE
@@ -67,6 +67,7 @@ def card(
         "recipe": s.recipe,
         "flip": s.flip,
         **plan.parents,
+        "start": plan.start,
         "scores": scores,
         **({} if confidence is None else {CONFIDENCE: confidence}),
     }
@@ -119,7 +120,13 @@ def confidence_of(plan: Plan, net: ConvNet, reported: Outputs) -> dict[str, Any]
     return fit_confidence(validation, reported, plan.data.classes, parse_recall(plan.settings.recall), splits)
 
 
-def write_result(folder: RunFolder, known: dict[str, Any], outputs: Outputs, scores: dict[str, Any]) -> None:
+def write_result(
+    folder: RunFolder,
+    known: dict[str, Any],
+    outputs: Outputs,
+    scores: dict[str, Any],
+    groups: np.ndarray | None = None,
+) -> None:
     """Write the predictions, then `result.json`, with which the run is finished.
 
     Args:
@@ -127,8 +134,9 @@ def write_result(folder: RunFolder, known: dict[str, Any], outputs: Outputs, sco
         known: its `facts`.
         outputs: of the saved weights, for the images that the result reports.
         scores: of the outputs, from `metrics.summarize`.
+        groups: (N,) the key of each image's group, where images have groups.
     """
-    _write_predictions(folder, outputs)
+    write_predictions(folder, outputs, groups)
     rate = known["steps"] * known["batch_size"] / max(known["seconds"], 1e-3)
     folder.write_json(RESULT, {**known, "images_per_second": round(rate, 1), **scores})
 
@@ -150,6 +158,8 @@ def facts(plan: Plan, at: checkpoint.Position, weights: str, size: int) -> dict[
         "classes": list(plan.data.classes),
         "split": plan.evaluation_split,
         "weights": weights,
+        "start": plan.start,
+        "parent": without_folders(plan.parents.get("parent")),
         "epochs": round(at.step / len(plan.train), 2),
         "steps": at.step,
         "devices": at.devices[-1],
@@ -166,7 +176,9 @@ def facts(plan: Plan, at: checkpoint.Position, weights: str, size: int) -> dict[
     }
 
 
-def _write_predictions(folder: RunFolder, outputs: Outputs) -> None:
+def write_predictions(folder: RunFolder, outputs: Outputs, groups: np.ndarray | None) -> None:
+    """Write the outputs of a run, and the key of each image's group where images have groups."""
     buffer = io.BytesIO()
-    np.savez(buffer, logits=outputs.logits, labels=outputs.labels)
+    more = {"groups": groups} if groups is not None else {}
+    np.savez(buffer, logits=outputs.logits, labels=outputs.labels, **more)  # type: ignore[arg-type]
     write_atomic(folder / PREDICTIONS, buffer.getvalue())

@@ -14,7 +14,7 @@ from podium.training.transfer.source import same_source
 OPEN = {"image_size", "small", "channels", "batch_size", "lr", "lr_batch", "flip"}
 # Settings that a resume may change: `devices` as far as `refuse_devices` lets it, `threads` as far as `decide_threads`;
 # of `data` the images are compared, not the path.
-NOT_COMPARED = {"workers", "device", "checkpoint_every", "keep_checkpoint", "grace", "devices", "data"}
+NOT_COMPARED = {"workers", "device", "checkpoint_every", "keep_checkpoint", "grace", "devices", "data", "slice"}
 # Of these the ones whose change is noted in `settings.yaml`, and what changes each.
 NOTED = {
     "devices": "--elastic",

@@ -24,9 +24,12 @@ from podium.settings import Settings
 from podium.units import to_steps
 from podium.weights.download import official
 from podium.weights.load import adapt_channels, statistics
+from podium.weights.official import find_record
 from podium.weights.sharded import files_of
 
 NAMED = 3  # classes that a note lists
+RANDOM, GIVEN = "random weights", "a network given in Python"
+IMAGENET = 1000  # classes of its challenge, by which the files of other libraries are recognised
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,18 @@ def read_source(name: str, setting: str = "weights") -> Source:
             "put the old one back, or start another run with -o",
         )
     return Source(made, f"{where}{PIN}{digest}")
+
+
+def origin_of(source: Source) -> str:
+    """Return what weights were trained on, where that is known, and their name: "ImageNet (torchvision:resnet18)"."""
+    card, classes = source.bundle.card, source.bundle.classes
+    name = str(card.get("origin") or Path(source.pinned.partition(PIN)[0]).name)
+    if (official := card.get("official")) and ((meant := find_record(name)) is None or meant.source != official):
+        name = str(official)  # the file is known by its digest, and is not the one that the name stands for
+    images = card.get("data") or ("ImageNet" if len(classes) == IMAGENET else None)
+    if images is None and classes == bundle.CIFAR10_CLASSES:
+        images = "CIFAR-10"
+    return f"{images} ({name})" if images else name
 
 
 def same_source(name: str, recorded: str | None) -> bool:

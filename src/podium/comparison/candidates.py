@@ -1,0 +1,190 @@
+"""The networks of a comparison: which ones, and what each starts from: official weights, a file, a run, or random weights."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from podium.data.dataset import Dataset
+from podium.data.stored import stored_size
+from podium.errors import MachineError, UsageError
+from podium.models.forms import SMALL_UP_TO
+from podium.models.registry import architecture
+from podium.settings import Origins, Settings
+from podium.training.prepare import form_for
+from podium.weights.download import cached, official
+from podium.weights.official import best_source, find_record
+from podium.weights.peers import find_peer
+
+MODELS = ("lenet5", "lenet5_modern", "alexnet", "vgg11_bn", "plain20", "resnet20")
+# From 150 M to 4.1 G multiply-adds, in steps of about three; docs/decisions has the reasons.
+PRETRAINED = ("mobilenet_v1_050", "mobilenet_v1", "googlenet_tv", "resnet18", "resnet50")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How a person wants the networks of a comparison to start.
+
+    Args:
+        pretrained: from pretrained weights or from random ones; None: photos from pretrained ones, other data from random ones.
+        finetune: how many networks are trained, those with the best linear probe; None: all.
+        settings: those that hold where networks start from pretrained weights; None: the same as where they do not.
+    """
+
+    pretrained: bool | None = None
+    finetune: int | None = None
+    settings: Origins | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network of a comparison.
+
+    Args:
+        model: its name.
+        source: LIBRARY:NAME, LIBRARY:NAME=FILE, a run or a bundle that it starts from; None: random weights.
+        named: whether a person named it by its source.
+    """
+
+    model: str
+    source: str | None = None
+    named: bool = False
+
+    @property
+    def name(self) -> str:
+        """What its folders are called, before the seed: by the source where that was named, so that a network may start twice."""
+        if not self.named or self.source is None:
+            return self.model
+        return self.source.partition("=")[0].replace(":", "-").replace("/", "-")
+
+    @property
+    def downloaded(self) -> bool:
+        """Whether its weights are an official file in the cache, not a path that a person gave."""
+        return self.source is not None and ":" in self.source and "=" not in self.source and not is_path(self.source)
+
+
+def is_path(source: str) -> bool:
+    """Whether a source is a file or a folder that is there, such as a run."""
+    return source != "" and Path(source).exists()
+
+
+def candidates_of(names: Sequence[str], weights: str | None = None) -> list[Candidate]:
+    """Return the networks that were named, each with the source that was named for it.
+
+    Args:
+        names: of networks, or LIBRARY:NAME[=FILE].
+        weights: a source for each network, separated by commas.
+
+    Raises:
+        UsageError: a name is unknown, two have the same name, or there is another number of weights than of networks.
+    """
+    candidates: list[Candidate] = []
+    for name in dict.fromkeys(names):
+        if ":" in name:
+            candidates.append(Candidate(find_peer(name.partition("=")[0]).model, name, named=True))
+        else:
+            candidates.append(Candidate(architecture(name).name))
+    if weights is not None:
+        sources = [source.strip() for source in weights.split(",")]
+        if len(sources) != len(candidates) or any(candidate.named for candidate in candidates):
+            what = f"weights: {len(sources)} given for {len(candidates)} networks"
+            one_each = "give one for each network, in their order: -m resnet18,resnet50 --weights A,B"
+            raise UsageError(what, f"{one_each}; or name sources with -m: -m torchvision:resnet18,resnet50")
+        candidates = [dataclasses.replace(c, source=s) for c, s in zip(candidates, sources, strict=True)]
+    seen: dict[str, Candidate] = {}
+    for candidate in candidates:
+        if (other := seen.setdefault(candidate.name, candidate)) is not candidate:
+            what = f"models: {other.source} and {candidate.source} would share one folder, {candidate.name}"
+            raise UsageError(what, "compare them in two comparisons")
+    return candidates
+
+
+def start_pretrained(models: Sequence[str], s: Settings, data: Dataset) -> bool:
+    """Return whether networks start from pretrained weights where a person has not decided it.
+
+    They do on photos, which have no fixed small size; unless no network that was named has official weights, or the settings
+    have what those cannot: a teacher's pixels, or a small form.
+
+    Args:
+        models: the networks that were named; none: the default ones.
+        s: of the comparison.
+        data: its images.
+    """
+    if s.teacher is not None or s.small or stored_size(data, SMALL_UP_TO) is not None:
+        return False
+    return not models or any(best_source(model) is not None for model in models)
+
+
+def spec_of(candidate: Candidate, s: Settings, data: Dataset) -> dict[str, Any] | None:
+    """Return the spec that a candidate will have, as far as its name tells it; None for a run or a bundle, which has its own.
+
+    Args:
+        candidate: a network and its source.
+        s: of the comparison.
+        data: its images.
+    """
+    known = architecture(candidate.model)
+    spec: dict[str, Any] = {"model": candidate.model, "num_classes": len(data.classes), "in_chans": data.channels}
+    if candidate.source is None:
+        size, small = form_for(s.replace(model=candidate.model), data)
+        return {**spec, "image_size": size, "small": small and known.small_min_size is not None}
+    if is_path(candidate.source):
+        return None
+    spec |= {"image_size": known.input_size, "small": False, **find_peer(candidate.source.partition("=")[0]).arguments}
+    return {**spec, "image_size": s.image_size or spec["image_size"]}
+
+
+def with_sources(candidates: Sequence[Candidate], recorded: Mapping[str, str]) -> list[Candidate]:
+    """Return the networks, those whose source was not named with the one on record, or else the best-known official weights.
+
+    Args:
+        candidates: the networks.
+        recorded: name of a candidate -> the source that the comparison has on record.
+
+    Raises:
+        UsageError: no official weights are known of some.
+    """
+    candidates = [
+        c if c.source is not None else dataclasses.replace(c, source=recorded.get(c.name)) for c in candidates
+    ]
+    without = [c.model for c in candidates if c.source is None and best_source(c.model) is None]
+    if without:
+        what = f"no official weights are known of {', '.join(without)}"
+        fix = f"leave {'them' if len(without) > 1 else 'it'} out, give LIBRARY:NAME=FILE, or train from random weights: --scratch"
+        raise UsageError(what, fix)
+    sourced = [c if c.source is not None else dataclasses.replace(c, source=best_source(c.model)) for c in candidates]
+    return list({(c.model, c.source): c for c in reversed(sourced)}.values())[::-1]  # of the same twice the first
+
+
+def fetch(
+    candidates: Sequence[Candidate], progress: Callable[[Candidate, int, int | None], None] | None = None
+) -> None:
+    """Download the official weights that are not in the cache yet, and refuse files that are not there.
+
+    Args:
+        candidates: networks with their sources.
+        progress: called as bytes arrive, with (candidate, bytes so far, bytes in all, where that is known).
+
+    Raises:
+        UsageError: a file, run or bundle that was named is not there.
+        MachineError: one cannot be downloaded; names the file, its address, where to put it, and what else can be done.
+    """
+    for candidate in candidates:
+        place = str(candidate.source)
+        if not (candidate.downloaded or is_path(place) or is_path(place.partition("=")[2])):
+            what = f"{candidate.model}: {place.partition('=')[2] or place}: no such file"
+            raise UsageError(what, "give LIBRARY:NAME, LIBRARY:NAME=FILE, or with --weights a run or bundle")
+    wanted = [candidate for candidate in candidates if candidate.downloaded]
+    for number, candidate in enumerate(wanted):
+        try:
+            official(str(candidate.source), partial(progress, candidate) if progress is not None else None)
+        except MachineError as error:
+            records = [find_record(str(other.source)) for other in wanted[number + 1 :]]
+            missing = [record.peer for record in records if record is not None and cached(record) is None]
+            also = f"; missing too: {', '.join(missing)}" if missing else ""
+            scratch = "" if "--scratch" in str(error.fix) else "; or train from random weights: --scratch"
+            raise MachineError(f"{error.what}{also}", f"{error.fix}{scratch}") from None

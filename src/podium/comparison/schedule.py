@@ -1,0 +1,117 @@
+"""The runs of a comparison: a run for each network, seed and fold, in which order, and in which folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from podium.comparison.candidates import Candidate
+from podium.comparison.cross_validation import final_folder, fold_folder
+from podium.evaluation.speed import allowance
+from podium.runs.folder import SPEED, RunFolder
+from podium.settings import Settings
+from podium.training.autotune.forecast import format_seconds
+from podium.units import parse_duration
+
+
+class Part(NamedTuple):
+    """A run of a comparison, or with folds what the runs of a network and seed are pooled into.
+
+    Args:
+        candidate, seed: the network with what it starts from, and the seed of its training.
+        fold: of a cross-validation, from 1; None without one, of what is pooled, and of the run that is handed over.
+        path: of its folder.
+    """
+
+    candidate: Candidate
+    seed: int
+    fold: int | None
+    path: Path
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What a comparison trains.
+
+    Args:
+        out: its folder.
+        settings: that hold for all runs.
+        seeds: runs of each network; with folds, of each network and fold.
+        candidates: the networks, in the order in which they are trained.
+    """
+
+    out: Path
+    settings: Settings
+    seeds: int
+    candidates: list[Candidate]
+
+    def trials(self) -> list[Part]:
+        """What is ranked: every network and seed; all networks once before any a second time."""
+        first = self.settings.seed
+        return [
+            Part(candidate, seed, None, self.out / f"{candidate.name}-seed{seed}")
+            for seed in range(first, first + self.seeds)
+            for candidate in self.candidates
+        ]
+
+    def parts(self) -> list[Part]:
+        """What is trained: the trials; with folds, of each seed the first fold of every network before any second one."""
+        if self.settings.folds is None:
+            return self.trials()
+        first = self.settings.seed
+        return [
+            trial._replace(fold=number, path=fold_folder(trial.path, number))
+            for seed in range(first, first + self.seeds)
+            for number in range(1, self.settings.folds + 1)
+            for trial in self.trials()
+            if trial.seed == seed
+        ]
+
+    def final(self, candidate: Candidate) -> Part:
+        """The run that is handed over after a cross-validation, on all images."""
+        return Part(candidate, self.settings.seed, None, final_folder(self.out, candidate.name))
+
+    def name(self, part: Part) -> str:
+        """What a run's network and seed are called where they fail."""
+        return f"{part.candidate.name} seed {part.seed}" if self.seeds > 1 else part.candidate.name
+
+    def label(self, part: Part) -> str:
+        """What a bar shows of a run."""
+        name = part.candidate.name
+        return name if part.fold is None else f"{name} fold {part.fold}/{self.settings.folds}"
+
+    def measured(self, part: Part) -> Path | None:
+        """The run that has measured how many steps a network takes in a time budget, where another has begun before this one.
+
+        A budget is measured once for each network, so that its seeds and folds take the same number of steps.
+        """
+        if parse_duration("duration", self.settings.duration)[1] != "s":
+            return None
+        same = (other.path for other in self.parts() if other.candidate.name == part.candidate.name)
+        return next((path for path in same if path != part.path and RunFolder(path).started), None)
+
+    def expected(self, most: int | None = None) -> str | None:
+        """How many runs are left, and how long they will take where their duration is a time; None where neither is to say.
+
+        Args:
+            most: the most networks that are trained; None: all.
+        """
+        s = self.settings
+        value, unit = parse_duration("duration", s.duration)
+        waiting = sum(not RunFolder(part.path).finished for part in self.parts())
+        waiting = waiting if most is None else min(waiting, self.seeds * most)
+        last = s.folds is not None and not any(RunFolder(self.final(c).path).finished for c in self.candidates)
+        count = waiting + last
+        if not count or (unit != "s" and s.folds is None):
+            return None
+        each = f"{count} run{'s' if count > 1 else ''} of {s.duration}"
+        if s.folds is not None:
+            each += f", of {len(self.candidates) * self.seeds} x {s.folds} folds"
+            each += " and the recommended network once more on all images" if last else ""
+        if unit != "s":
+            return each
+        untimed = sum(not (trial.path / SPEED).is_file() for trial in self.trials())
+        timed = untimed if most is None else min(untimed, self.seeds * most)
+        training, timing = format_seconds(count * value), format_seconds(timed * allowance(value))
+        return f"{each}: {training}, and up to {timing} to measure their speed at the end"

@@ -1,0 +1,355 @@
+"""Comparisons that start from weights: which ones, a linear probe of all first, what is trained, and what the board says of it."""
+
+import csv
+import json
+import shutil
+import signal
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import podium as library
+from command import inside, one_error
+from command import podium as process
+from podium.comparison import candidates
+from podium.comparison.leaderboard import Leaderboard
+from podium.data.dataset import Dataset, Split
+from podium.data.images import ArrayImages
+from podium.errors import UsageError
+from podium.settings import Settings, read_file
+from podium.training.transfer.linear_probe import FOLDS, linear_probe_of, parts_of
+from podium.training.transfer.source import adapted, read_source
+from podium.weights.create import create_model
+
+CLASSES = {"ash": (200, 60, 40), "birch": (40, 60, 200), "cedar": (60, 180, 60)}
+
+
+@pytest.fixture(autouse=True)
+def _brief_timing(monkeypatch):
+    monkeypatch.setattr("podium.comparison.study.allowance", lambda trained: 0.0)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Photos of 90 x 70 px in class folders, 8 of each class to train on and 4 to validate."""
+    root, draw = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    for split, count in (("train", 8), ("val", 4)):
+        for name, colour in CLASSES.items():
+            for number in range(count):
+                pixels = np.clip(draw.normal(colour, 60, (70, 90, 3)), 0, 255).astype(np.uint8)
+                path = root / split / name / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(path)
+    return root
+
+
+def theirs(path, net):
+    """Save a CIFAR ResNet as akamaster/pytorch_resnet_cifar10 names its weights."""
+    state = {}
+    for key, value in net.state_dict().items():
+        name = key.replace("stem.", "").replace("stages.stage", "layer").replace("residual.", "")
+        state[f"module.{name.replace('head.classifier', 'linear')}"] = value
+    torch.save({"state_dict": state}, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Weights of resnet20 and resnet32: random features, which tell colours apart, and features that are all the same."""
+    root = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    made = {}
+    for name in ("resnet20", "resnet32"):
+        net = create_model(name, shortcut="A-split")
+        if name == "resnet20":
+            for key, value in net.state_dict().items():
+                if "bn" in key and key.endswith(("weight", "bias")):
+                    value.zero_()
+        made[name] = f"akamaster:{name}={theirs(root / f'{name}.th', net)}"
+    return made
+
+
+QUICK = ("--steps", "2", "--image-size", "32", "--batch-size", "8")
+
+
+@pytest.fixture(scope="module")
+def board(photos, files, tmp_path_factory):
+    """A finished comparison in which only the network with the best linear probe was trained."""
+    out = tmp_path_factory.mktemp("board") / "both"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("podium.comparison.study.allowance", lambda trained: 0.0)
+        done = inside("compare", photos, "-m", ",".join(files.values()), "--finetune", "1", *QUICK, "-o", out)
+    assert done.returncode == 0, done.stderr
+    return out, done
+
+
+def table(out):
+    with (out / "leaderboard.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def entries(out):
+    return json.loads((out / "starts.json").read_text())
+
+
+# The linear probe
+
+
+def arrays(labels, pixels):
+    split = Split(np.asarray(labels), ArrayImages(pixels))
+    classes = tuple(map(str, range(max(labels) + 1)))
+    return Dataset("arrays", classes, {"train": split}, 3, 32, False, (0.5,) * 3, (0.2,) * 3, source="arrays")
+
+
+def found_on(data):
+    from podium.data.decode import Preprocessing
+
+    torch.manual_seed(0)
+    net = create_model("resnet20", num_classes=len(data.classes))
+    return linear_probe_of(net, Preprocessing(32, 3, mean=(0.5,) * 3, std=(0.2,) * 3), data, Settings(workers=0))
+
+
+def test_labels_that_mean_nothing_give_chance_though_a_classifier_could_learn_them_by_heart():
+    draw = np.random.default_rng(0)
+    pixels = draw.integers(0, 255, (60, 32, 32, 3), np.uint8)
+    labels = draw.permutation(np.arange(60) % 2)
+    assert abs(found_on(arrays(labels, pixels)).top1 - 0.5) < 0.25
+    four_times = arrays(np.tile(labels, 4), np.tile(pixels, (4, 1, 1, 1)))  # a copy in another part would give it away
+    assert abs(found_on(four_times).top1 - 0.5) < 0.25
+
+
+def test_classes_that_differ_are_told_apart():
+    draw = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    pixels = draw.integers(0, 90, (60, 32, 32, 3)) + 50 * labels[:, None, None, None]
+    found = found_on(arrays(labels, pixels.astype(np.uint8)))
+    assert found.top1 > 0.95
+    assert found.loss < 0.7  # of guessing it is 1.1
+    assert (found.images, found.folds) == (60, FOLDS)
+
+
+def test_parts_hold_their_share_of_every_class_and_copies_stay_together():
+    draw = np.random.default_rng(0)
+    labels = np.repeat([0, 1, 2], (20, 30, 50))
+    pixels = draw.integers(0, 255, (100, 8, 8, 3), np.uint8)
+    pixels[3], pixels[25] = pixels[7], pixels[40]
+    part = parts_of(arrays(labels, pixels).splits["train"], 1)
+    counts = np.array([np.bincount(part[labels == label], minlength=FOLDS) for label in range(3)])
+    assert (np.ptp(counts, axis=1) <= 2).all()
+    assert part[3] == part[7]
+    assert part[25] == part[40]
+
+
+def test_where_nothing_can_be_left_out_there_is_no_linear_probe():
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3), np.uint8)
+    assert found_on(arrays([0, 1], pixels)) is None
+
+
+@pytest.mark.slow
+def test_real_features_tell_flowers_apart(shared):
+    """A logistic regression on these features has 80 % on the photos that are not for training [data/README.md there]."""
+    file = shared / "data" / "weights" / "mobilenet_7_5_224_tf.h5"
+    if not file.is_file():
+        pytest.skip("needs ../shared/data/weights")
+    s = Settings(model="mobilenet_v1_075", weights=f"keras:MobileNet_0.75={file}")
+    data = library.load_data(shared / "data" / "flowers" / "flowers-500.tar")
+    found = linear_probe_of(*adapted(read_source(s.weights), s, data), data, s)
+    assert found.top1 >= 0.8
+    assert found.images == 400
+
+
+# What is trained, and what the board says
+
+
+def test_the_best_linear_probe_is_trained_and_the_other_says_that_it_was_not(board, files):
+    out, done = board
+    trained, other = table(out)
+    assert (trained["model"], trained["run"], trained["steps"]) == ("resnet32", "akamaster-resnet32-seed0", "2.0")
+    assert (other["model"], other["trained"], other["top1"], other["run"]) == ("resnet20", "False", "", "")
+    found = {name: entry["linear_probe"]["top1"] for name, entry in entries(out).items()}
+    assert found["akamaster-resnet32"] > 0.6 > found["akamaster-resnet20"]
+    assert float(trained["linear_probe"]) == found["akamaster-resnet32"]
+    assert float(other["linear_probe"]) == found["akamaster-resnet20"]
+    assert "not trained" in done.stdout
+    assert "Not trained, so not in this verdict: resnet20." in done.stdout
+    assert not (out / "akamaster-resnet20-seed0").exists()
+
+
+def test_the_start_stands_in_card_settings_board_and_report(board, files):
+    out, done = board
+    run = out / "akamaster-resnet32-seed0"
+    card, where = json.loads((run / "card.json").read_text()), files["resnet32"]
+    assert card["start"] == "CIFAR-10 (akamaster:resnet32)"
+    assert card["parent"].startswith("akamaster:resnet32=resnet32.th@sha256:")
+    assert read_file(run / "settings.yaml")["weights"].startswith(f"{where}@sha256:")
+    assert table(out)[0]["start"] == "CIFAR-10 (akamaster:resnet32)"
+    assert "akamaster:resnet32" in done.stdout
+    page = (out / "report.html").read_text()
+    assert "CIFAR-10 (akamaster:resnet32)" in page
+    assert "out of fold, on 24 training images" in " ".join(page.split())
+    pixels = card["preprocessing"]
+    assert pixels["mean"] == pytest.approx([0.485, 0.456, 0.406])  # the weights' own, not the data's
+
+
+def test_more_are_trained_later_and_nothing_is_done_twice(board, photos, files, tmp_path):
+    out = tmp_path / "copy"
+    shutil.copytree(board[0], out)
+    before, weights = (out / "starts.json").read_bytes(), out / "akamaster-resnet32-seed0" / "model.safetensors"
+    written = weights.stat().st_mtime_ns
+    done = inside("compare", photos, "-m", ",".join(files.values()), *QUICK, "-o", out)
+    assert done.returncode == 0, done.stderr
+    assert (out / "starts.json").read_bytes() == before
+    assert weights.stat().st_mtime_ns == written
+    assert {row["model"] for row in table(out)} == {"resnet20", "resnet32"}
+    assert all(row["top1"] for row in table(out))
+    again = inside("compare", photos, "-m", ",".join(files.values()), "--finetune", "1", *QUICK, "-o", out)
+    assert again.returncode == 0, again.stderr
+    assert all(row["top1"] for row in table(out))  # what was begun stays
+
+
+@pytest.mark.slow
+def test_a_killed_comparison_of_pretrained_networks_ends_with_the_same_bits(board, photos, files, tmp_path):
+    out, words = tmp_path / "out", ("compare", photos, "-m", ",".join(files.values()), "--finetune", "1", *QUICK)
+    killed = process(*words, "--checkpoint-every", "0.001s", "-o", out, fault="kill@step:1")
+    assert killed.returncode == -signal.SIGKILL
+    before = (out / "starts.json").read_bytes()
+    assert process(*words, "--checkpoint-every", "0.001s", "-o", out).returncode == 0
+    assert (out / "starts.json").read_bytes() == before
+    ours, whole = (folder / "akamaster-resnet32-seed0" / "model.safetensors" for folder in (out, board[0]))
+    assert ours.read_bytes() == whole.read_bytes()
+
+
+def test_two_starts_of_one_network_are_two_rows(photos, files, tmp_path, monkeypatch):
+    monkeypatch.setattr(candidates, "best_source", {"resnet32": files["resnet32"]}.get)
+    names = ["resnet32", f"akamaster:resnet32={files['resnet20'].partition('=')[2]}"]
+    settings = {"steps": 2, "image_size": 32, "batch_size": 8}
+    result = library.compare(names, photos, tmp_path / "out", **settings)
+    assert [row["error"] for row in result.rows[1:]] == [result.failed[0].error]  # the file is of another network
+    assert "resnet20" in result.failed[0].error
+    run = tmp_path / "out" / "resnet32-seed0"
+    other = json.loads((run / "result.json").read_text())
+    other |= {"start": "ImageNet (torchvision:resnet32)", "parent": "torchvision:resnet32=other.pth@sha256:12"}
+    shutil.copytree(run, tmp_path / "other-seed0")
+    (tmp_path / "other-seed0" / "result.json").write_text(json.dumps(other))
+    rows = Leaderboard.read([run, tmp_path / "other-seed0"]).ranked
+    assert {row["model"] for row in rows} == {"resnet32 (akamaster:resnet32)", "resnet32 (torchvision:resnet32)"}
+    (tmp_path / "other-seed0" / "result.json").write_text(
+        json.dumps(other | {"start": "CIFAR-10 (akamaster:resnet32)"})
+    )
+    rows = Leaderboard.read([run, tmp_path / "other-seed0"]).ranked  # two files of one name are no two seeds
+    assert {row["model"]: row["seeds"] for row in rows} == {"resnet32": 1, "other": 1}
+
+
+def test_the_same_weights_by_two_names_are_one_candidate(tmp_path):
+    named = candidates.candidates_of(["resnet18", "torchvision:resnet18", "torchvision:resnet18.v1"])
+    assert candidates.with_sources(named, {})[0].name == "resnet18"
+    assert [c.source for c in candidates.with_sources(named[:2], {})] == ["torchvision:resnet18"]
+
+
+# Which weights
+
+
+def photos_like(size=90):
+    return arrays([0, 1], np.zeros((2, size, size, 3), np.uint8))
+
+
+def test_photos_start_from_official_weights_and_small_images_from_random_ones(photos):
+    data, s = library.load_data(photos), Settings()
+    assert candidates.start_pretrained([], s, data)
+    assert candidates.start_pretrained(["resnet18", "lenet5"], s, data)
+    assert not candidates.start_pretrained(["lenet5", "plain20"], s, data)  # of none of them is there a file
+    assert not candidates.start_pretrained([], s.replace(small=True), data)
+    assert not candidates.start_pretrained([], s, library.load_data("digits"))
+
+
+def test_every_default_network_has_official_weights():
+    found = candidates.with_sources(candidates.candidates_of(candidates.PRETRAINED), {})
+    assert all(":" in candidate.source for candidate in found)
+    assert [candidate.name for candidate in found] == list(candidates.PRETRAINED)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["-m", "resnet18,lenet5", "--pretrained"], ("lenet5", "--scratch")),
+        (["-m", "torchvision:resnet18", "--scratch"], ("torchvision:resnet18",)),
+        (["-m", "torchvision:resnet81"], ("resnet81", "resnet18")),
+        (["-m", "resnet18,resnet50", "--weights", "torchvision:resnet18"], ("1 given for 2", "--weights A,B")),
+        (["-m", "keras:MobileNet=a.h5,keras:MobileNet=b.h5"], ("a.h5", "b.h5")),
+        (["-m", "keras:Xception=gone.h5"], ("xception", "gone.h5", "no such file")),
+        (["-m", "resnet18", "--weights", "nowhere"], ("resnet18", "nowhere")),
+        (["--small", "--pretrained"], ("small", "--scratch")),
+        (["--scratch", "--finetune", "2"], ("finetune",)),
+        (["--finetune", "0"], ("finetune", "at least 1")),
+    ],
+)
+def test_what_cannot_start_is_refused_before_anything_is_written(photos, tmp_path, words, says):
+    one_error(inside("compare", photos, *words, "--steps", "2", "-o", tmp_path / "out"), 2, *says)
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_network_and_cache_one_error_names_file_address_place_and_scratch(photos, tmp_path, monkeypatch):
+    monkeypatch.setenv("PODIUM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PODIUM_MIRROR", "http://127.0.0.1:9")  # where nothing answers
+    done = inside("compare", photos, "-m", "resnet18,resnet50", "-o", tmp_path / "out")
+    place = str(tmp_path / "cache" / "resnet18-f37072fd.pth")
+    one_error(done, 6, "http://127.0.0.1:9/models/resnet18-f37072fd.pth", place, "torchvision:resnet50", "--scratch")
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_comparison_has_one_kind_of_start(board, photos, files, tmp_path):
+    out = board[0]
+    scratch = inside("compare", photos, "-m", "resnet20", "--scratch", *QUICK, "-o", out)
+    one_error(scratch, 2, "pretrained", "-o")
+    fresh = tmp_path / "fresh"
+    words = ("compare", photos, "-m", "lenet5_modern", *QUICK, "-o", fresh)
+    assert inside(*words).returncode == 0  # no official weights: from random ones
+    assert table(fresh)[0]["start"] == "random weights"
+    one_error(inside("compare", photos, "-m", files["resnet20"], *QUICK, "-o", fresh), 2, "random", "-o")
+
+
+def test_other_weights_of_the_same_name_are_refused(board, photos, files):
+    other = f"akamaster:resnet20={files['resnet32'].partition('=')[2]}"
+    one_error(inside("compare", photos, "-m", other, *QUICK, "-o", board[0]), 2, "akamaster-resnet20", "resnet32.th")
+
+
+def test_weights_of_runs_are_given_one_for_each_network(photos, files, tmp_path):
+    parent = library.train("resnet20", photos, tmp_path / "parent", steps=2, image_size=32, batch_size=8)
+    out = tmp_path / "out"
+    done = inside("compare", photos, "-m", "resnet20", "--weights", parent.path, "--steps", "2", "-o", out)
+    assert done.returncode == 0, done.stderr
+    (row,) = table(out)
+    assert row["start"] == f"{parent.result['data']} (parent)"
+    assert read_file(out / "resnet20-seed0" / "settings.yaml")["recipe"] == "finetune"
+
+
+# The length of the runs of one network
+
+
+def test_later_seeds_take_as_many_steps_as_the_first_has_measured(tmp_path, monkeypatch):
+    from podium.training import loop
+
+    measured, honest = iter([5, 7, 9, 11]), loop.steps_of
+
+    def pace(plan, part=None, spent=0.0):
+        return next(measured) if plan.settings.duration.endswith("m") else honest(plan, part, spent)
+
+    monkeypatch.setattr(loop, "steps_of", pace)
+    out = tmp_path / "out"
+    library.compare(["lenet5_modern", "lenet5"], "digits", out, seeds=2, budget="2m")
+    steps = {path.parent.name: read_file(path)["duration"] for path in out.glob("*-seed*/settings.yaml")}
+    assert steps == {
+        "lenet5_modern-seed0": "5it",
+        "lenet5-seed0": "7it",
+        "lenet5_modern-seed1": "5it",
+        "lenet5-seed1": "7it",
+    }
+    line = next(
+        line for line in (out / "lenet5-seed1" / "settings.yaml").read_text().splitlines() if "duration" in line
+    )
+    assert line == "duration: 7it  # by the steps of lenet5-seed0"
+    library.compare(["lenet5_modern", "lenet5"], "digits", out, seeds=2, budget="2m")  # goes on as it was
+    with pytest.raises(UsageError, match="duration"):
+        library.compare(["lenet5_modern"], "digits", out, seeds=2, budget="3m")
