@@ -27,17 +27,21 @@ PRETRAINED = ("mobilenet_v1_050", "mobilenet_v1", "googlenet_tv", "resnet18", "r
 
 @dataclass(frozen=True)
 class Choice:
-    """How a person wants the networks of a comparison to start.
+    """How a person wants the networks of a comparison to start and to be ranked.
 
     Args:
         pretrained: from pretrained weights or from random ones; None: photos from pretrained ones, other data from random ones.
         finetune: how many networks are trained, those with the best linear probe; None: all.
         settings: those that hold where networks start from pretrained weights; None: the same as where they do not.
+        rank_by: the score that networks are ranked by, one of `ranking.RANKS`.
+        learning_curve: whether the best network is trained on shares of the images too.
     """
 
     pretrained: bool | None = None
     finetune: int | None = None
     settings: Origins | None = None
+    rank_by: str = "top1"
+    learning_curve: bool = False
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,10 @@ from podium.comparison.candidates import (
 from podium.comparison.claim import absolute, begun_pretrained, claim
 from podium.comparison.cross_validation import Folds, complete, fold_folder, pool, write_accuracy
 from podium.comparison.leaderboard import Leaderboard
+from podium.comparison.learning_runs import CURVE, measure
 from podium.comparison.page import check_packages
 from podium.comparison.progress import Heard, for_run, while_computing, while_downloading, while_reading
+from podium.comparison.ranking import RANKS
 from podium.comparison.report import REPORT, write_report
 from podium.comparison.rows import LinearProbeOnly
 from podium.comparison.schedule import Part, Schedule
@@ -32,7 +34,7 @@ from podium.comparison.starts import Starts
 from podium.data.dataset import Dataset
 from podium.data.image_columns import with_slices
 from podium.data.roles import without_learned
-from podium.errors import ModelFileError, NumericError, PodiumError, UsageError
+from podium.errors import ModelFileError, NumericError, PodiumError, UsageError, closest
 from podium.evaluation.cost import format_cost
 from podium.evaluation.speed import allowance, speed
 from podium.runs import bundle
@@ -85,6 +87,13 @@ class Study:
         if self.choice.finetune is not None and merged.settings.folds is not None:
             what = f"finetune: {self.choice.finetune}, but with folds every image reports, so none may choose networks"
             raise UsageError(what, "leave one of the two out, or name fewer networks with -m")
+        if self.choice.rank_by not in RANKS:
+            hint = closest(self.choice.rank_by, RANKS) or f"one of {', '.join(RANKS)}"
+            raise UsageError(f"rank_by: {self.choice.rank_by!r}", hint)
+        if self.choice.learning_curve and merged.settings.folds is not None:
+            raise UsageError(
+                "learning_curve: with folds there is no run on all images to begin with", "leave one of the two out"
+            )
         if started_together():
             raise UsageError("torchrun: a comparison is one process", "train a network at a time with it: podium train")
         candidates = candidates_of(models or [], merged.settings.weights)
@@ -280,7 +289,11 @@ class Study:
         s, paths = self.merged.settings, [trial.path for trial in finished]
         probes = {trial.path: self.starts.linear_probe(trial.candidate.name) for trial in finished if self.pretrained}
         known = {path: probe for path, probe in probes.items() if probe is not None}
-        board = Leaderboard.read(paths, {name: error.what for name, error in self.failed.items()}, known, untrained)
+        failed = {name: error.what for name, error in self.failed.items()}
+        board = Leaderboard.read(paths, failed, known, untrained, self.choice.rank_by)
+        if self.choice.learning_curve and board.best is not None:
+            of_best = [path for path in paths if board.names[path] == board.networks[0].model]
+            board.curve = measure(board.networks[0].model, of_best, data, self.out / CURVE, progress)
         if self.folds is not None and board.best is not None:
             first = next(trial for trial in finished if board.names[trial.path] == board.networks[0].model)
             self._hand_over(board, first.candidate, progress)
