@@ -24,6 +24,7 @@ from podium.fixes import for_the_command_line, in_words_of_the_caller
         ("--devices 2, or --device cpu", 'devices=2, or device="cpu"'),
         ("leave the controls out: --no-controls", "leave the controls out: controls=False"),
         ("leave --split-seed out", "leave split_seed out"),
+        ("give --labels too, or leave them out", "give labels=True too, or leave them out"),
         ("--tolerance allows more", "tolerance allows more"),
         ("go on with: podium train --resume -o runs/x", "go on with: podium train --resume -o runs/x"),
         ("make one with `podium pack DATA --shards -o DIR`", "make one with `podium pack DATA --shards -o DIR`"),

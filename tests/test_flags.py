@@ -36,7 +36,17 @@ BAD = ("nan", "inf", "-inf", "-1", "0", "1e308", "")
 TAKEN = {  # what of these is a value all the same
     "0": {"--seed", "--split-seed", "--workers", "--max-restarts", "--epochs", "--steps", "--patience", "--tolerance"}
     | {"--lr", "--momentum", "--eps", "--weight-decay", "--layer-decay", "--clip", "--gamma", "--mixup", "--cutmix"}
-    | {"--erase", "--colour", "--label-smoothing", "--ema", "--val", "--crop-padding", "--alpha", "--threads"},
+    | {
+        "--erase",
+        "--colour",
+        "--label-smoothing",
+        "--ema",
+        "--val",
+        "--crop-padding",
+        "--alpha",
+        "--threads",
+        "--min-confidence",
+    },
     "1e308": {"--speedup", "--clip"},
 }
 NUMBERS = {"int", "float", "numbers", "int or auto"}

@@ -79,7 +79,9 @@ MAY = {
     "__main__": {"cli"},
     "__init__": {"settings", "models", "weights", "data", "runs", "comparison", "deployment", "verification", "api"},
 }
-NARROW = {"runs": {"data": {"podium.data.decode", "podium.data.image_file", "podium.data.readers"}}}  # not the loaders
+NARROW = {  # not the loaders
+    "runs": {"data": {"podium.data.decode", "podium.data.image_file", "podium.data.inputs", "podium.data.readers"}}
+}
 
 HEAVY = {
     "torch",

@@ -358,7 +358,7 @@ def test_copies_are_called_what_they_are(tmp_path):
         (data / "cat" / f"copy{n}.png").write_bytes((data / "cat" / "0.png").read_bytes())
     (data / "dog" / "other.png").write_bytes((data / "cat" / "1.png").read_bytes())
     report = check(data)
-    assert [p.kind for p in report.problems] == ["duplicate", "duplicate", "conflicting-label"]
+    assert [p.kind for p in report.problems] == ["conflicting-label", "duplicate", "duplicate"]
     assert report.repeated == (2, 3)
     assert "2 images are there more than once, 3 copies" in inside("check", data).stdout
 

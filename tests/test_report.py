@@ -149,7 +149,9 @@ def test_the_table_has_every_network_with_its_measured_numbers(compared, page):
 def test_every_place_for_a_chart_has_its_chart(page, charts):
     places = [values["data-chart"] for _, values in page.elements if "data-chart" in values]
     assert sorted(places) == sorted(charts)
-    assert len(places) == 4 + 2 * 2  # latency, multiply-adds, two curves; confusion and calibration of each network
+    assert (
+        len(places) == 4 + 3 * 2
+    )  # latency, multiply-adds, two curves; confusion, calibration and coverage of each network
 
 
 def test_learning_curves_are_those_of_the_logs(compared, charts):

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for type checkers and editors, which do not see what is imported on first use
+    from podium.api.check import check as check
     from podium.api.compare import compare as compare
     from podium.api.deploy import export as export
     from podium.api.deploy import quantize as quantize
@@ -17,7 +18,6 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see what is imp
     from podium.api.train import train as train
     from podium.api.weights import import_weights as import_weights
     from podium.comparison.leaderboard import Leaderboard as Leaderboard
-    from podium.data.check import check as check
     from podium.data.dataset import Dataset as Dataset
     from podium.data.sources import load_data as load_data
     from podium.deployment.load import load as load
@@ -39,7 +39,7 @@ _HOMES = {
     "PodiumError": "podium.errors",
     "Settings": "podium.settings",
     "architecture": "podium.models",
-    "check": "podium.data.check",
+    "check": "podium.api.check",
     "compare": "podium.api.compare",
     "create_model": "podium.weights.create",
     "distill": "podium.api.smaller",

@@ -28,11 +28,12 @@ EXTRAS = {
     "torch_pruning": "prune",
     "pi_heif": "heic",
     "pydicom": "dicom",
+    **dict.fromkeys(("imagehash", "cleanlab"), "check"),
 }
 
 
-# The fix where too little memory, or too many open files, are left to read an image.
-STARVED = "take fewer --workers, or end other programs, and run the same again; of a run, with --resume"
+# The fix where too little memory, or too many open files, are left to read an image. The command line adds flags that help.
+STARVED = "end other programs, and run the same again"
 
 
 class PodiumError(Exception):
@@ -98,9 +99,9 @@ def no_answer(image: str) -> NumericError:
     return NumericError(what, "train it again at a lower learning rate: its weights are too large for this image")
 
 
-def closest(word: str, known: list[str] | tuple[str, ...], n: int = 3) -> str:
+def closest(word: str, known: list[str] | tuple[str, ...], n: int = 3, cutoff: float = 0.5) -> str:
     """The names most like `word`, as the end of an error message; empty if none is close."""
     import difflib
 
-    names = difflib.get_close_matches(word, known, n=n, cutoff=0.5)
+    names = difflib.get_close_matches(word, known, n=n, cutoff=cutoff)
     return f"did you mean {', '.join(names)}?" if names else ""

@@ -10,13 +10,15 @@ from contextvars import ContextVar
 _commanded: ContextVar[bool] = ContextVar("commanded", default=False)
 
 # Flags that take no value, and those whose keyword has another name.
-_SWITCHES = {"resume", "elastic", "small", "keep_checkpoint", "grad_checkpointing", "controls", "flip", "nesterov"}
+_SWITCHES = {
+    "resume", "elastic", "small", "keep_checkpoint", "grad_checkpointing", "controls", "flip", "nesterov", "labels", "ema",
+}  # fmt: skip
 _NAMES = {"o": "out", "m": "models"}
 _GIVEN = {"out", "models", "weights", "data"}  # named without a value, these are asked for
 # A flag, and its value: a number, a placeholder such as N or RUN, or a word that ends the clause.
 _FLAG = re.compile(
     r"(?<![\w-])--?(?P<no>no-)?(?P<name>[a-z][a-z-]*)"
-    r"(?: (?P<value>\d[\w.%]*(?:-\d+)?|[A-Z]+\b|(?!out\b)[a-z_]\w*(?=$|[,;:)]| or )))?"
+    r"(?: (?P<value>\d[\w.%]*(?:-\d+)?|[A-Z]+\b|(?!(?:out|too|or|and)\b)[a-z_]\w*(?=$|[,;:)]| or )))?"
 )
 _COMMAND = re.compile(r"`[^`]*`|\b(?:podium|pip|mount|docker|torchrun) .*?(?=;|$)")
 

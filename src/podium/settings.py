@@ -17,6 +17,7 @@ from podium.calls import meant
 from podium.errors import UsageError
 from podium.files import write_text
 from podium.settings_checks import RANGES, check, check_range, check_sense
+from podium.settings_checks import parse_recall as parse_recall
 from podium.settings_checks import skips as skips
 from podium.settings_origin import DEFAULT as DEFAULT
 from podium.settings_origin import FLAG as FLAG
@@ -220,6 +221,13 @@ class Settings:
     )
     patience: int = option(
         0, "stop after so many epochs without a better validation score; 0 is off", at_least=0, at_most=10**9
+    )
+
+    # What the trained network answers
+    recall: str | None = option(
+        None,
+        "CLASS=SHARE,...: an operating point for each of these classes, a threshold of its own at which validation images say "
+        "that so much of the class is found: defect=0.99",
     )
 
     # The machine

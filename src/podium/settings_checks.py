@@ -51,6 +51,8 @@ def check(name: str, value: Any, kind: type, meta: Mapping[str, Any]) -> None:
         raise UsageError(f"lr: {value!r}", "no network trains at such a rate; give less than 1000")
     if name == "on_nan":
         skips(value)
+    if name == "recall":
+        parse_recall(value)
     if name == "crop_range" and (len(value) != 2 or not 0 < value[0] <= value[1]):
         raise UsageError(f"crop_range: {list(value)!r}", "give two positive numbers, the smaller first")
 
@@ -109,3 +111,29 @@ def skips(on_nan: str) -> int:
     if match is None:
         raise UsageError(f"on_nan: {on_nan!r}", "write error, or skip and how often: skip:3")
     return int(match[1] or 0)
+
+
+POINT = re.compile(r"\s*(?P<name>.+?)\s*=\s*(?P<share>[0-9.]+)(?P<percent>%?)\s*(,|$)")
+
+
+def parse_recall(text: str | None) -> dict[str, float]:
+    """Read the setting `recall`: "defect=0.99,scratch=95%" as {class: share}; a class may have commas in its name.
+
+    Raises:
+        UsageError: not of this form, a class twice, or a share that is not between 0 and 1.
+    """
+    found: dict[str, float] = {}
+    rest = text or ""
+    while rest or text == "":
+        match = POINT.match(rest)
+        try:
+            share = float(match["share"]) / (100 if match["percent"] else 1) if match else 0.0
+        except ValueError:  # several points
+            share = 0.0
+        if match is None or not 0 < share < 1:
+            fix = "write CLASS=SHARE with a share between 0 and 1, both excluded, such as defect=0.99"
+            raise UsageError(f"recall: {rest or text!r}", fix)
+        if match["name"] in found:
+            raise UsageError(f"recall: {match['name']!r} stands there twice", "keep one of the two")
+        found[match["name"]], rest = share, rest[match.end() :]
+    return found

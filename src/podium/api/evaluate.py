@@ -24,9 +24,11 @@ from podium.evaluation.evaluate import Outputs
 from podium.evaluation.evaluate import evaluate as run_network
 from podium.evaluation.metrics import summarize
 from podium.runs import bundle
+from podium.runs.answers import CONFIDENCE
 from podium.runs.bundle import Bundle
 from podium.runs.folder import SETTINGS
 from podium.settings import read_file
+from podium.training.confidence import measure_confidence
 from podium.training.images import evaluated_on
 
 
@@ -67,7 +69,8 @@ def evaluate(
             are its own data.
 
     Returns:
-        split, crops, mirrored (of several crops: whether half of the views were mirrored), notes (what was left out, as
+        split, crops, mirrored (of several crops: whether half of the views were mirrored), confidence (of one crop, where the
+        card has a temperature and thresholds: what they are worth on these images), notes (what was left out, as
         sentences), slices (where one is given, see `comparison.slices.accuracy_by`), and what `metrics.summarize` returns:
         top1, top5, loss, ece, n, per_class, ...
 
@@ -96,6 +99,13 @@ def evaluate(
     outputs = _with_classes_of(model, answers, data)
     scores = summarize(outputs.logits, outputs.labels, model.classes)
     more: dict[str, Any] = {} if crops == 1 else {"mirrored": mirrored}
+    fitted = model.card.get(CONFIDENCE) or {}
+    if crops == 1 and "threshold" in fitted:  # a temperature is of one view's logits
+        more["confidence"] = {
+            **fitted,
+            "notes": [],
+            "measured": measure_confidence(fitted, outputs, model.classes, name),
+        }
     if slice is not None:
         right = outputs.logits.argmax(1) == outputs.labels
         more["slices"] = accuracy_by(right, images.columns[column], column, group_keys(images))

@@ -86,6 +86,9 @@ class DistillFields(TypedDict, total=False):
     sampler: str
     patience: int
 
+    # What the trained network answers
+    recall: str | None
+
     # The machine
     device: str
     amp: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from podium import tables
@@ -11,10 +11,11 @@ from podium.cli import console, flags, shared
 from podium.cli.shared import print_json
 
 if TYPE_CHECKING:
-    from podium.data.check import CheckReport
+    from podium.data.check_report import CheckReport, Problem
 
 HELP = "find what is wrong with a data set before it costs a night"
-EXAMPLE = "podium check photos/"
+EXAMPLE = "podium check photos/ -o check.html"
+SHOWN = 10  # problems of a kind that are printed
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -22,37 +23,64 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data", help="a named set, a folder of class folders, an archive, or a table of paths and labels"
     )
+    parser.add_argument("-o", "--out", metavar="FILE.html", help="write a page with the pictures")
+    parser.add_argument(
+        "--list", metavar="FILE.csv", help="write what to move or drop as a table; nothing is moved or dropped"
+    )
+    parser.add_argument("--labels", action="store_true", help="look for likely label errors too, which takes longer")
+    parser.add_argument(
+        "--weights", metavar="SOURCE", help="check labels by the features of this run, bundle or LIBRARY:NAME"
+    )
     flags.add_max_pixels(parser)
     shared.add_reading(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the verb; returns the exit code, which is 3 if there are problems."""
-    from podium.data.check import check
+    """Run the verb; returns the exit code, which is 3 if there are problems that are more than worth a look."""
+    from podium.api.check import check
+    from podium.comparison.check_page import check_target, write_check_page, write_list
 
+    page, table = (Path(name) if name else None for name in (arguments.out, arguments.list))
+    for path in (page, table):
+        if path is not None:
+            check_target(path)
     with console.counting_bar("checking", quiet=arguments.json) as progress:
-        more = {"max_pixels": arguments.max_pixels, **shared.reading_given(arguments)}
-        report = check(arguments.data, progress, **more)
+        how = {"max_pixels": arguments.max_pixels, **shared.reading_given(arguments)}
+        report = check(arguments.data, progress, labels=arguments.labels, weights=arguments.weights, **how)
+    if page is not None:
+        write_check_page(page, report)
+    if table is not None:
+        write_list(table, report)
     if arguments.json:
         print_json(report.to_dict())
     else:
         _show(report)
-    return 3 if report.problems else 0
+        for path in (page, table):
+            if path is not None:
+                print(f"written: {path}")
+    return 3 if report.faults else 0
 
 
 def _show(report: CheckReport) -> None:
     splits = sorted({s for counts in report.classes.values() for s in counts}, key=["train", "val", "test"].index)
     rows = [[name, *(str(counts.get(s, 0)) for s in splits)] for name, counts in report.classes.items()]
     title = f"{report.source}: {report.images:,} images, {len(report.classes)} classes"
-    tables.table(title, ["class", *splits], rows, set(splits))
+    if rows:
+        tables.table(title, ["class", *splits], rows, set(splits))
     if report.formats:
         print("formats: " + ", ".join(f"{count:,} {kind}" for kind, count in report.formats.items()))
+    kinds: dict[str, list[Problem]] = {}
     for problem in report.problems:
-        print(f"{problem.kind}: {problem.path}  {problem.detail}")
+        kinds.setdefault(problem.kind, []).append(problem)
+    for kind, problems in kinds.items():
+        for problem in problems[:SHOWN]:
+            print(console.one_line(f"{kind}: {problem.path}  {problem.detail}"))
+        if len(problems) > SHOWN:
+            print(f"{kind}: and {len(problems) - SHOWN:,} more; --list FILE.csv and --json have all")
     for note in report.notes:
-        print(note)
+        print(console.one_line(note))
     images, copies = report.repeated
     if copies:
-        print(f"exact copies: {images:,} images are there more than once, {copies:,} copies beside the first")
-    kinds = ", ".join(f"{count:,} {kind}" for kind, count in Counter(p.kind for p in report.problems).items())
-    print(f"{len(report.problems)} problems: {kinds}" if report.problems else "nothing wrong was found")
+        there, beside = "image is" if images == 1 else "images are", "copy" if copies == 1 else "copies"
+        print(f"exact copies: {images:,} {there} there more than once, {copies:,} {beside} beside the first")
+    print(report.summary)

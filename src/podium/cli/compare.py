@@ -139,6 +139,7 @@ def _study(arguments: argparse.Namespace) -> Study:
 
 def _show(board: Leaderboard, study: Study) -> None:
     from podium.comparison.slices import describe
+    from podium.training.confidence import format_confidence
 
     board.table()
     print(board.verdict())
@@ -146,6 +147,8 @@ def _show(board: Leaderboard, study: Study) -> None:
         print(f"{board.networks[0].model}: {sentence}")
     if board.report:
         print(f"leaderboard: {study.out / 'leaderboard.csv'}\nreport: {board.report}")
+    for line in format_confidence(board.best.result.get("confidence")) if board.best else ():
+        print(line)
     if board.best and study.data:
         print("\n".join(_next_steps(study.out, board, study.data)))
 

@@ -12,7 +12,7 @@ from podium.bars import download_bar as download_bar
 from podium.bars import epoch_line as epoch_line
 from podium.bars import timing_bar as timing_bar
 from podium.bars import training_bar as training_bar
-from podium.errors import ImageError, PodiumError
+from podium.errors import STARVED, ImageError, PodiumError
 from podium.files import shell_word
 
 
@@ -28,8 +28,8 @@ def error(problem: PodiumError, where: str = "", command: Namespace | None = Non
         return
     print(f"error: {one_line(f'{where}{problem.what}')}", file=sys.stderr)
     if problem.fix:
-        fix = _command(problem, command) or problem.fix + _skipping(problem, command)
-        print(f"fix: {one_line(fix)}", file=sys.stderr)
+        more = _skipping(problem, command) + _going_on(problem, command)
+        print(f"fix: {one_line(_command(problem, command) or problem.fix + more)}", file=sys.stderr)
 
 
 def one_line(text: str) -> str:
@@ -54,3 +54,27 @@ def _skipping(problem: PodiumError, command: Namespace | None) -> str:
         return ""
     listed = f"; `podium check {shlex.quote(str(given['data']))}` lists all such files" if given.get("data") else ""
     return f"{listed}; --on-bad skip with a new -o leaves them out"
+
+
+# The settings by which a command needs less of the machine, and how.
+SPARING = {"batch_size": "a smaller --batch-size", "image_size": "a smaller --image-size", "workers": "fewer --workers"}
+
+
+def sparing(command: Namespace | None, *names: str) -> str:
+    """The flags by which a verb needs less of the machine, as the end of a mend; empty where it has none of them.
+
+    Args:
+        command: the parsed command line.
+        names: the settings that would help; all of `SPARING` if none is named.
+    """
+    given = vars(command) if command is not None else {}
+    there = [SPARING[name] for name in names or SPARING if name in given]
+    return f", or take {' or '.join(there)}" if there else ""
+
+
+def _going_on(problem: PodiumError, command: Namespace | None) -> str:
+    """What else can be done where too little of the machine is left to read images, by the flags that the verb has."""
+    if problem.fix != STARVED:
+        return ""
+    resumed = ", with --resume" if command is not None and "resume" in vars(command) else ""
+    return resumed + sparing(command, "batch_size", "workers")

@@ -71,6 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _show(scores: dict[str, Any]) -> None:
     from podium.evaluation.metrics import TOP5_FROM
+    from podium.training.confidence import format_confidence
 
     for note in scores["notes"]:
         print(note, file=sys.stderr)
@@ -88,6 +89,8 @@ def _show(scores: dict[str, Any]) -> None:
         f"calibration error {scores['ece']:.4f}, on {scores['n']:,} images, crops {scores['crops']}"
         + ("" if scores.get("mirrored", True) else " without mirrored views, as the run was trained")
     )
+    for line in format_confidence(scores.get("confidence")):
+        print(line)
 
 
 def _show_slices(found: dict[str, Any]) -> None:

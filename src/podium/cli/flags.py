@@ -69,6 +69,7 @@ seconds = real("--seconds", lambda x: 0 < x < 3600, "more than 0 and less than 3
 tolerance = real("tolerance:", lambda x: 0 <= x < 1, "a fraction from 0 to 1, such as 0.005")
 speedup = real("speedup:", lambda x: x > 1, "more than 1")
 share = real("macs:", lambda x: 0 < x < 1, "a share between 0 and 1")
+probability = real("min_confidence:", lambda x: 0 <= x <= 1, "a probability from 0 to 1, such as 0.8")
 width = real("width:", lambda x: 0 < x <= 1, "more than 0, up to 1")
 
 

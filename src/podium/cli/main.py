@@ -32,11 +32,18 @@ def main(argv: list[str] | None = None) -> int:
 
 
 class _Messages(logging.Handler):
-    """Prints what the library logs to standard error: "warning: ..." or "note: ..."."""
+    """Prints what the library logs to standard error, each message once: "warning: ..." or "note: ..."."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.printed: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
         kind = "warning" if record.levelno >= logging.WARNING else "note"
-        print(f"{kind}: {record.getMessage()}", file=sys.stderr)
+        line = f"{kind}: {record.getMessage()}"
+        if line not in self.printed:  # several parts of a command may open the same run
+            self.printed.add(line)
+            print(line, file=sys.stderr)
 
 
 @contextmanager
@@ -75,13 +82,18 @@ def _run(argv: list[str]) -> int:
     except Exception as problem:
         if "--debug" in argv:
             traceback.print_exc()
-        error = _as_podium_error(problem)
+        error = _as_podium_error(problem, arguments)
         console.error(error, command=arguments)
         return error.exit_code
 
 
-def _as_podium_error(problem: Exception) -> PodiumError:
-    """Any error as one that says what is wrong and what to do."""
+def _as_podium_error(problem: Exception, arguments: argparse.Namespace) -> PodiumError:
+    """Any error as one that says what is wrong and what to do.
+
+    Args:
+        problem: the error.
+        arguments: of the command line, whose verb need not have every flag.
+    """
     if isinstance(problem, PodiumError):
         return problem
     if isinstance(problem, ModuleNotFoundError) and (extra := EXTRAS.get(str(problem.name).split(".")[0])):
@@ -93,10 +105,10 @@ def _as_podium_error(problem: Exception) -> PodiumError:
         fix = "free some space, then run the same again" if full else "check the path and its permissions"
         return MachineError(f"{problem.filename or 'input or output'}: {problem.strerror or problem}", fix)
     if isinstance(problem, RuntimeError) and "can't start new thread" in str(problem):
-        fix = "end other programs, take fewer --workers, or raise the limit on threads (ulimit -u)"
+        fix = f"end other programs, raise the limit on threads (ulimit -u){console.sparing(arguments, 'workers')}"
         return MachineError("the system starts no more threads", fix)
     if isinstance(problem, MemoryError) or "can't allocate memory" in str(problem):
-        return MachineError("no memory is left", "take a smaller --batch-size or --image-size, or fewer --workers")
+        return MachineError("no memory is left", f"end other programs{console.sparing(arguments)}")
     said = " ".join(f"{type(problem).__name__}: {problem}".split())
     return PodiumError(f"a fault of Podium's own ({said})", "report it with what --debug prints")
 

@@ -220,6 +220,7 @@ def _train(arguments: argparse.Namespace, merged: Origins, out: Path) -> int:
 
 def _show_result(trained: RunFolder, json: bool) -> None:
     from podium.comparison.report import REPORT
+    from podium.training.confidence import format_confidence
 
     r = trained.result
     if json:
@@ -228,4 +229,6 @@ def _show_result(trained: RunFolder, json: bool) -> None:
         return
     score = f"{r['split']} top-1 {100 * r['top1']:.2f} % ({r['weights']})"
     print(f"{score} after {r['steps']} steps in {r['seconds']:.1f} s: {trained.path}")
+    for line in format_confidence(r.get("confidence")):
+        print(line)
     print(f"report: {trained / REPORT}")

@@ -209,6 +209,41 @@ def calibration(result: dict[str, Any], colour: str) -> dict[str, Any]:
     }
 
 
+def risk_coverage(curve: list[dict[str, float]], threshold: float | None, colour: str) -> dict[str, Any]:
+    """The share of wrong answers among those that are kept, against the share of images that is answered.
+
+    Args:
+        curve: of `calibration.risk_coverage`.
+        threshold: the confidence below which the network answers "unknown"; None where it has none.
+        colour: of the network.
+    """
+    line = {
+        "x": [point["coverage"] for point in curve],
+        "y": [100 * point["risk"] for point in curve],
+        "text": [f"{100 * point['confidence']:.1f} %" for point in curve],
+        "mode": "lines",
+        "line": {"color": colour, "shape": "hv"},
+        "showlegend": False,
+        "hovertemplate": "answered %{x:.1%}, wrong %{y:.2f} %, from a confidence of %{text}<extra></extra>",
+    }
+    kept = [point for point in curve if threshold is not None and point["confidence"] >= threshold][-1:]
+    mark = {
+        "x": [point["coverage"] for point in kept],
+        "y": [100 * point["risk"] for point in kept],
+        "mode": "markers",
+        "marker": {"color": colour, "size": 11, "symbol": "diamond"},
+        "showlegend": False,
+        "hovertemplate": "the threshold: answered %{x:.1%}, wrong %{y:.2f} %<extra></extra>",
+    }
+    return {
+        "data": [line, mark],
+        "layout": {
+            "xaxis": {"title": {"text": "share of images answered"}, "range": [0, 1.02], "tickformat": ".0%"},
+            "yaxis": {"title": {"text": "wrong among them, %"}, "rangemode": "tozero"},
+        },
+    }
+
+
 def challenge(rows: list[dict[str, Any]], titles: dict[str, str], colours: dict[int, str]) -> dict[str, Any]:
     """The results of these papers' networks in the ILSVRC.
 

@@ -29,19 +29,25 @@ def write_page(path: Path, template: str, charts: dict[str, Any], **content: Any
     Args:
         path: of the page.
         template: a file of this folder that extends `page.html.j2`.
-        charts: what plotly draws, by the `data-chart` of the element it is drawn into.
+        charts: what plotly draws, by the `data-chart` of the element it is drawn into; without any, the page has no script.
         content: the other variables of the template.
     """
     import jinja2
-    from plotly.offline import get_plotlyjs
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("podium", "comparison"), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    page = environment.get_template(template).render(charts=_script_json(charts), plotly=get_plotlyjs(), **content)
+    plotly = _plotly() if charts else ""
+    page = environment.get_template(template).render(charts=_script_json(charts), plotly=plotly, **content)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, page)
     return path
+
+
+def _plotly() -> str:
+    from plotly.offline import get_plotlyjs
+
+    return str(get_plotlyjs())
 
 
 def _script_json(content: Any) -> str:

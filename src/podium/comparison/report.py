@@ -23,6 +23,7 @@ from podium.comparison.rows import Row
 from podium.comparison.slices import SHOWN, describe, slices_of
 from podium.data.dataset import Dataset, Split
 from podium.data.names import show
+from podium.evaluation.calibration import risk_coverage
 from podium.evaluation.cost import short
 from podium.evaluation.metrics import (
     MOST_CLASSES,
@@ -33,8 +34,10 @@ from podium.evaluation.metrics import (
     worst_mistakes,
 )
 from podium.evaluation.speed import processor
+from podium.runs.answers import CONFIDENCE, Rule
 from podium.runs.folder import COMPRESSION, SETTINGS, RunFolder
 from podium.settings import read_file
+from podium.training.confidence import format_confidence
 
 REPORT = "report.html"
 WORST = 12  # mistakes shown for each network
@@ -102,6 +105,7 @@ def write_report(
         if details["confused"] is None:
             drawn[f"{details['id']}-confusion"] = charts.confusion(results[trial])
         drawn[f"{details['id']}-calibration"] = charts.calibration(results[trial], colour)
+        drawn[f"{details['id']}-coverage"] = _coverage(trial, results[trial], colour)
         networks.append({**details, "colour": colour})
     columns = [column for column in COLUMNS if _is_shown(column, board)]
     count = len(board.networks) + len(board.untrained) + len(board.failed)
@@ -133,7 +137,7 @@ def _details(name: str, row: Row, trial: Path, result: dict[str, Any], data: Dat
         data: what it was evaluated on.
 
     Returns:
-        {id, row, result, confused, per_class, mistakes}; `confused` is None where there is room for the whole matrix.
+        {id, row, result, confused, confidence, per_class, mistakes}; `confused` is None where there is room for the whole matrix.
     """
     whole = len(result["classes"]) <= MOST_CLASSES
     worst = sorted(result["per_class"], key=lambda c: c["f1"])[:MOST_CONFUSED]
@@ -142,9 +146,18 @@ def _details(name: str, row: Row, trial: Path, result: dict[str, Any], data: Dat
         "row": row,
         "result": result,
         "confused": None if whole else _confused(trial, data),
+        "confidence": format_confidence(result.get(CONFIDENCE)),
         "per_class": result["per_class"] if whole else worst,
         "mistakes": _mistakes(trial, data, result["split"]),
     }
+
+
+def _coverage(trial: Path, result: dict[str, Any], colour: str) -> dict[str, Any]:
+    """The risk-coverage curve of a run, by its calibrated confidences."""
+    logits, labels = RunFolder(trial).predictions
+    rule = Rule.of_card(result, result["classes"])
+    p = rule.probabilities(logits)
+    return charts.risk_coverage(risk_coverage(p.max(1), p.argmax(1) == labels), rule.threshold or None, colour)
 
 
 def _is_shown(column: Column, board: Leaderboard) -> bool:

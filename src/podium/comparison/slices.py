@@ -63,7 +63,7 @@ def _is_below(
 ) -> bool:
     """Whether a value is below all other images by more than chance: Newcombe's interval [1998, method 10], widened so that
     it holds for all values at once [Bonferroni]."""
-    from scipy.special import ndtri  # type: ignore[import-untyped]
+    from scipy.special import ndtri
 
     rest = float(right[others].mean())
     low, _ = _interval(right, others, groups)

@@ -25,7 +25,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-Z95 = 1.96  # of the normal distribution, for 95 % on two sides
+from podium.evaluation.metrics import Z95 as Z95
+from podium.evaluation.metrics import wilson as wilson
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class Answers:
         """
         if self.groups is None:
             return 1.0, Z95
-        from scipy.special import stdtrit  # type: ignore[import-untyped]
+        from scipy.special import stdtrit
 
         _, which, sizes = np.unique(self.groups, return_inverse=True, return_counts=True)
         count = len(sizes)
@@ -152,12 +153,3 @@ def _of_images(per_image: np.ndarray) -> float:
         return math.inf
     squares = float(((per_image - per_image.mean()) ** 2).sum())
     return Z95 * math.sqrt((squares + 1) / (n * (n - Z95**2)))
-
-
-def wilson(share: float, n: float, z: float = Z95) -> tuple[float, float]:
-    """The interval for a share seen in n draws [Wilson 1927]."""
-    if n <= 0:
-        return 0.0, 1.0
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(max(0.0, share * (1 - share)) / n + z * z / (4 * n * n))
-    return centre - half, centre + half

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from podium.data.readers import Readers, outcome
-from podium.errors import MachineError
+from podium.errors import STARVED, MachineError
 
 PREFETCH = 3  # batches decoded ahead
 TOGETHER = 32  # images at most that a thread decodes before it hands them over: threads that meet less often wait less
@@ -79,13 +79,13 @@ def _decoding(rows: Tensor, workers: int) -> Iterator[None]:
     except FutureTimeout:
         raise MachineError(
             f"an image of the batch at {int(rows[0])} was not read within {HUNG:.0f} s",
-            "check the disk, or fewer --workers",
+            "check the disk, then run the same again",
         ) from None
     except MemoryError:
         raise MachineError(
             f"no memory was left to decode the images of the batch at {int(rows[0])} "
             f"(numbers {int(rows.min())} to {int(rows.max())}) with {workers} workers",
-            "take fewer --workers, or a smaller --batch-size; then go on with --resume",
+            STARVED,
         ) from None
 
 

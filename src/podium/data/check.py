@@ -2,102 +2,48 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import io
+import os
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
-from PIL import Image, UnidentifiedImageError
+import numpy as np
 
 from podium.calls import public
+from podium.data.check_report import Checked, CheckReport, Problem
 from podium.data.dataset import Dataset
-from podium.data.decode import JPEGS, decode
-from podium.data.depth import ANY
-from podium.data.formats import FORMATS, HEAD, PILLOW, READ, fixes, recognised
-from podium.data.image_file import ImageFile
+from podium.data.depth import look_at
+from podium.data.formats import READ, fixes
+from podium.data.found import describe_folder, nearest_layout
+from podium.data.images import FileImages
+from podium.data.inspection import Inspected, damaged_metadata, inspect_array, inspect_file
 from podium.data.layout import LAYOUT, OUTSIDE, Listing, not_utf8
-from podium.data.metadata import blocks, orientation, without_metadata
-from podium.data.names import EXTENSIONS, look_alike, look_alikes, show, suffix
-from podium.data.opening import MAX_PIXELS, frames, opened
+from podium.data.looks import add_outliers
+from podium.data.names import look_alike, look_alikes, show
+from podium.data.near_duplicates import can_hash, near_pairs, stacked
+from podium.data.opening import MAX_PIXELS
 from podium.data.readers import Readers
-from podium.data.reading import ReadingFields, from_keywords
+from podium.data.reading import Reading, ReadingFields, from_keywords
 from podium.data.sources import listed, nested, read_stored
 from podium.errors import DataError
 
 IMBALANCE = 10  # the largest class over the smallest from which imbalance is reported
 
+__all__ = ["CheckReport", "Problem", "check", "damaged_metadata"]
 
-@dataclass(frozen=True)
-class Problem:
-    """One problem of a data set.
-
-    Args:
-        kind: unreadable, truncated, zero-byte, too-large, metadata, duplicate, leak, conflicting-label, empty-class,
-            missing-class, extra-class, few-images, look-alike, nested-class, imbalance, extension-lies, unread-format,
-            denied, layout, row, ignored, root-image, not-utf-8.
-        path: the file or class.
-        detail: the problem in words.
-    """
-
-    kind: str
-    path: str
-    detail: str
-
-
-@dataclass
-class CheckReport:
-    """The result of a check.
-
-    Args:
-        source: the data set that was checked.
-        images: the number of images.
-        classes: class -> split -> number of images.
-        problems: in the order in which they were found.
-        formats: format -> number of files, by their content.
-        repeated: the number of images that occur more than once, and the number of their copies beside the first.
-        notes: facts that are worth knowing and are no problems.
-    """
-
-    source: str
-    images: int = 0
-    classes: dict[str, dict[str, int]] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-    formats: dict[str, int] = field(default_factory=dict)
-    repeated: tuple[int, int] = (0, 0)
-    notes: list[str] = field(default_factory=list)
-
-    def add(self, kind: str, path: str, detail: str) -> None:
-        """Add a problem."""
-        self.problems.append(Problem(kind, path, detail))
-
-    def to_dict(self) -> dict[str, Any]:
-        """The report as plain values, for JSON."""
-        problems = [{"kind": p.kind, "path": p.path, "detail": p.detail} for p in self.problems]
-        repeated = dict(zip(("images", "copies"), self.repeated, strict=True))
-        return {
-            "source": self.source,
-            "images": self.images,
-            "classes": self.classes,
-            "formats": self.formats,
-            "problems": problems,
-            "repeated": repeated,
-            "notes": self.notes,
-        }
+Progress = Callable[[int, int], None]
 
 
 @public
 def check(
     source: str | Path,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     *,
     max_pixels: int = MAX_PIXELS,
     **reading: Unpack[ReadingFields],
 ) -> CheckReport:
-    """Check every image of a data set: decode it (in a pack, verify its checksum), and compare its content with all others.
+    """Check every image of a data set: decode it (in a pack, verify its checksum), and compare it with all others.
 
     Args:
         source: as for `load_data`.
@@ -111,142 +57,132 @@ def check(
     Raises:
         DataError: there is nothing to check.
     """
-    report, how = CheckReport(str(source)), from_keywords("check", reading, ["source", "progress"])
+    report, how = CheckReport(str(source)), from_keywords("check", reading, ["source", "progress", "max_pixels"])
     data = read_stored(source, how)
-    if data is not None:
-        _stored(report, data, progress)
-        return report
+    images, inspected = _stored(report, data) if data is not None else _files(report, source, how, max_pixels)
+    _inspect(report, images, inspected, progress)
+    report.sort()
+    return report
+
+
+def _stored(report: CheckReport, data: Dataset) -> tuple[list[Checked], Iterator[Inspected]]:
+    """Count images that are pixels already, as arrays or in a pack; they are inspected while the result is iterated over."""
+    images = [
+        Checked(f"{split} image {index}", split, data.classes[int(part.labels[index])], part.images, index)
+        for split, part in data.splits.items()
+        for index in range(len(part))
+    ]
+    _count(report, [(image.split, image.label) for image in images], list(data.classes), list(data.splits))
+
+    def inspect(image: Checked) -> Inspected:
+        return inspect_array(image.images, image.row, data.channels, image.path)
+
+    return images, _ahead(inspect, images)
+
+
+def _files(
+    report: CheckReport, source: str | Path, how: Reading, max_pixels: int
+) -> tuple[list[Checked], Iterator[Inspected]]:
+    """List and count image files; they are inspected while the result is iterated over."""
     listing = listed(source, how)
+    report.formats = dict(Counter(kind for _, kind in listing.unread))
     _layout(report, listing)
     for name, mend in not_utf8(listing).items():
         report.add("not-utf-8", show(name), f"the name of a class, which no card or report can hold; {mend}")
-    files = [
+    entries = [
         (split or "train", name, file)
         for split, classes in listing.files.items()
         for name, held in classes.items()
         for file in held
     ]
-    if not files and not report.problems:
+    if not entries and not report.problems:
         raise DataError(f"{show(str(source))}: holds no images", LAYOUT)
     splits = list(dict.fromkeys(split or "train" for split in listing.files))
-    if files:
-        _count(report, [(split, name) for split, name, _ in files], listing.classes, splits)
-    entries: list[tuple[str, str, str, bytes]] = []
-    several, formats = 0, Counter[str](kind for _, kind in listing.unread)
+    if entries:
+        _count(report, [(split, name) for split, name, _ in entries], listing.classes, splits)
+    files = [file for _, _, file in entries]
+    depth = look_at([file for split, _, file in entries if split == "train"], max_pixels)
+    report.notes += [depth.note] if depth.note is not None else []
+    every = FileImages(files, depth.white, max_pixels=max_pixels)
+    images = [Checked(file.name, split, name, every, row) for row, (split, name, file) in enumerate(entries)]
+    return images, _ahead(lambda image: inspect_file(files[image.row], depth.white, max_pixels), images)
+
+
+def _ahead(inspect: Callable[[Checked], Inspected], images: list[Checked]) -> Iterator[Inspected]:
+    """Inspect images in order, in two threads."""
     with Readers(2) as pool:
-        found = pool.map(_inspect, (f for _, _, f in files), [max_pixels] * len(files))
-        for done, ((split, name, file), seen) in enumerate(zip(files, found, strict=True), 1):
-            if seen.problem is not None:
-                report.problems.append(seen.problem)
-            if seen.digest is not None:
-                entries.append((file.name, split, name, seen.digest))
-            formats[seen.format or "unknown"] += 1
-            several += seen.frames > 1
-            if progress is not None:
-                progress(done, len(files))
-    report.formats = dict(formats.most_common())
-    if several:
-        report.notes.append(f"note: {several} files hold several images, pages or frames: the first is used")
-    _repeats(report, entries)
-    return report
+        yield from pool.map(inspect, images)
 
 
-def _stored(report: CheckReport, data: Dataset, progress: Callable[[int, int], None] | None) -> None:
-    """Check images that are pixels already, as arrays or in a pack."""
-    entries = []
-    images = [(split, part, index) for split, part in data.splits.items() for index in range(len(part))]
-    names = [data.classes[int(part.labels[index])] for _, part, index in images]
-    for done, ((split, part, index), name) in enumerate(zip(images, names, strict=True), 1):
-        where = f"{split} image {index}"
-        try:
-            content = hashlib.sha256(part.array(index, data.channels).tobytes()).digest()
-            entries.append((where, split, name, content))
-        except DataError as error:
-            report.add("unreadable", where, error.what)
+def _inspect(
+    report: CheckReport, images: list[Checked], inspected: Iterator[Inspected], progress: Progress | None
+) -> None:
+    """Report what is wrong with each image, and compare the images with one another."""
+    stored, looked, several = list[tuple[Checked, bytes]](), list[tuple[Checked, Inspected]](), 0
+    for done, (image, found) in enumerate(zip(images, inspected, strict=True), 1):
+        if found.problem is not None:
+            report.problems.append(found.problem)
+        if found.digest is not None:
+            stored.append((image, found.digest))
+        if found.format:
+            report.formats[found.format] = report.formats.get(found.format, 0) + 1
+        several += found.frames > 1
+        if found.decoded:
+            report.checked.append(image)
+            looked.append((image, found))
         if progress is not None:
             progress(done, len(images))
-    splits = [split for split, _, _ in images]
-    _count(report, list(zip(splits, names, strict=True)), list(data.classes), list(data.splits))
-    _repeats(report, entries)
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """What one file showed: its problem, the SHA-256 of its content, its format, the number of images in it."""
-
-    problem: Problem | None
-    digest: bytes | None = None
-    format: str = ""
-    frames: int = 1
-
-
-def _inspect(file: ImageFile, max_pixels: int) -> _Seen:
-    try:
-        content = file.read()
-    except DataError as error:
-        return _Seen(Problem("unreadable", file.name, error.what))
-    if not content:
-        return _Seen(Problem("zero-byte", file.name, "an empty file"))
-    digest, kind = hashlib.sha256(content).digest(), recognised(content[:HEAD])
-    try:
-        decode(content, file.name, 3, white=ANY, max_pixels=max_pixels)
-    except DataError as error:
-        what = error.what.removeprefix(f"{file.name}: ")
-        fault = (
-            "truncated"
-            if what.startswith("truncated")
-            else "too-large"
-            if "million that are opened" in what
-            else "unreadable"
+    report.formats = dict(Counter(report.formats).most_common())
+    if several:
+        report.notes.append(f"note: {several} files hold several images, pages or frames: the first is used")
+    _repeats(report, stored)
+    first = {found.digest: (image, found) for image, found in reversed(looked)}  # copies are reported already
+    seen = [
+        (image, found.look) for image, found in looked if found.look is not None and first[found.digest][0] is image
+    ]
+    add_outliers(report, [image.path for image, _ in seen], [look for _, look in seen])
+    if not seen and looked:
+        report.notes.append(
+            "near duplicates, blur and brightness are not looked for in images smaller than 32 pixels (64 in grey)"
         )
-        return _Seen(Problem(fault, file.name, what), digest, kind)
-    count = 1
-    with contextlib.suppress(Exception):  # metadata that other programs refuse, which `decode` passes over
-        count = frames(opened(content, file.name, max_pixels)) if kind not in ("JPEG", "BMP", "Netpbm") else 1
-    return _Seen(_oddity(content, file, kind), digest, kind, count)
+    elif can_hash():
+        _near_duplicates(report, [image for image, _ in seen], [look.hashes for _, look in seen])
+    elif looked:
+        report.notes.append('near duplicates were not searched for, which needs ImageHash: pip install "podium[check]"')
 
 
-def _oddity(content: bytes, file: ImageFile, kind: str) -> Problem | None:
-    """What is odd in a file that is read all the same."""
-    ending = suffix((file.below or file.path.name).rsplit("/", 1)[-1])
-    if kind in FORMATS and ending in EXTENSIONS and ending not in FORMATS[kind].endings:
-        return Problem("extension-lies", file.name, f"its content is {kind}; it is read by content")
-    if fault := damaged_metadata(content):
-        return Problem("metadata", file.name, f"{fault}; its pixels are read")
-    return None
-
-
-def damaged_metadata(data: bytes) -> str:
-    """What other programs will refuse in the metadata of an image that Podium decodes; empty where there is nothing.
-
-    Args:
-        data: the bytes of an image file.
-    """
-    if without_metadata(data) is None:
-        return ""
-    try:
-        image = Image.open(io.BytesIO(data), formats=PILLOW)
-        if image.format not in JPEGS:
-            image.load()  # a PNG may have metadata behind its pixels
-        exif = image.getexif()
-        if orientation(data) > 1:
-            exif.tobytes()  # as Pillow's `exif_transpose` calls it
-    except MemoryError:
-        raise
-    except Exception as error:  # metadata consists of offsets, counts and types, all of which may be wrong
-        if "MAX_TEXT" not in str(error):  # Pillow's limit; long text is no fault
-            kind = "EXIF" if blocks(data)[0] else "text or a colour profile"
-            # Pillow's "cannot identify image file" names the buffer in memory, which says nothing to a person.
-            why = "" if isinstance(error, UnidentifiedImageError) else f": {error}"
-            return f"its {kind} cannot be parsed ({' '.join(f'{type(error).__name__}{why}'.split())})"
-    return ""
+def _near_duplicates(report: CheckReport, images: list[Checked], hashes: list[np.ndarray | None]) -> None:
+    """Report images that look like another one; those in another split or class are the harmful ones."""
+    found, rows = stacked(hashes)
+    images = [images[row] for row in rows]
+    split, label = (
+        np.unique([getattr(image, key) for image in images], return_inverse=True)[1] for key in ("split", "label")
+    )
+    pairs = near_pairs(found, lambda one, other: 2 * (split[one] != split[other]) + (label[one] != label[other]))
+    alike = 0
+    for pair in pairs:
+        image, other = images[pair.image], images[pair.other]
+        what = f"{'the mirror image of' if pair.mirrored else 'looks the same as'} {other.path}"
+        differ = image.label != other.label
+        what += f", which is {other.label!r}, not {image.label!r}" if differ else ""
+        if image.split != other.split:
+            report.add("near-leak", image.path, f"{what}: in {image.split} and in {other.split}", other.path)
+        elif differ and not pair.mirrored:  # mirrored, another class may be right, as for left and right hands
+            report.add("near-conflict", image.path, what, other.path)
+        else:
+            alike += 1
+            report.add("near-duplicate", image.path, what, other.path)
+    if alike and len(report.classes) and all(set(counts) == {"train"} for counts in report.classes.values()):
+        report.notes.append(
+            f"{alike:,} images look like another one; where validation images are held out of them, such pairs may be divided"
+        )
 
 
 def _layout(report: CheckReport, listing: Listing) -> None:
     """Report what is left out, and what may be meant differently."""
     report.notes += listing.notes
     for name, why in listing.denied:
-        report.add("denied", name, f"cannot be read ({why}); check its permissions")
+        report.add("denied", _below(report.source, name), f"cannot be read ({why}); check its permissions")
     for name, why in listing.faults:
         report.add("row", name, why)
     if listing.problem is not None:
@@ -258,11 +194,19 @@ def _layout(report: CheckReport, listing: Listing) -> None:
         )
     for line in nested(listing, report.source):
         report.add("nested-class", report.source, line)
+    classes = any(held for classes in listing.files.values() for held in classes.values())
+    if not classes and listing.problem is None and (listing.strays or listing.unread):
+        folder = Path(report.source)
+        outside = sum(why == OUTSIDE for _, why in listing.strays)
+        lies = describe_folder(folder)
+        what = f"{outside} images, but none in a class folder" if outside else "holds no images"
+        report.add("layout", report.source, f"{what}{f' ({lies})' if lies else ''}; {nearest_layout(folder)}")
+        return
     for name, why in listing.strays:
         outside = why == OUTSIDE
         report.add(
             "root-image" if outside else "ignored",
-            name,
+            name if outside else _below(report.source, name),
             why if outside else f"{why}; left alone (images are {', '.join(each.name for each in READ)})",
         )
 
@@ -272,6 +216,12 @@ def _by_format(listing: Listing) -> dict[str, list[str]]:
     for name, kind in listing.unread:
         formats.setdefault(kind, []).append(name)
     return formats
+
+
+def _below(source: str, name: str) -> str:
+    """The path of an entry as a person would type it, from its name below the data; inside of archives the name itself."""
+    path = Path(source) / name
+    return show(path) if Path(source).is_dir() and os.path.lexists(path) else name
 
 
 def _count(report: CheckReport, pairs: list[tuple[str, str]], classes: list[str], splits: list[str]) -> None:
@@ -304,20 +254,20 @@ def _count(report: CheckReport, pairs: list[tuple[str, str]], classes: list[str]
         report.add("empty-class", classes[0], "the only class; a classifier needs two")
 
 
-def _repeats(report: CheckReport, entries: list[tuple[str, str, str, bytes]]) -> None:
+def _repeats(report: CheckReport, entries: list[tuple[Checked, bytes]]) -> None:
     """Report content that occurs twice: in one split, in two, or with two labels."""
-    first: dict[bytes, tuple[str, str, str]] = {}
+    first: dict[bytes, Checked] = {}
     repeated: set[bytes] = set()
-    for path, split, name, digest in entries:
-        if digest not in first:
-            first[digest] = (path, split, name)
+    for image, digest in entries:
+        other = first.setdefault(digest, image)
+        if other is image:
             continue
         repeated.add(digest)
-        other, other_split, other_name = first[digest]
-        if name != other_name:
-            report.add("conflicting-label", path, f"same content as {other}, which is {other_name!r}, not {name!r}")
-        if split != other_split:
-            report.add("leak", path, f"same content as {other}: in {split} and in {other_split}")
-        elif name == other_name:
-            report.add("duplicate", path, f"same content as {other}")
+        path, same = image.path, f"same content as {other.path}"
+        if image.label != other.label:
+            report.add("conflicting-label", path, f"{same}, which is {other.label!r}, not {image.label!r}", other.path)
+        if image.split != other.split:
+            report.add("leak", path, f"{same}: in {image.split} and in {other.split}", other.path)
+        elif image.label == other.label:
+            report.add("duplicate", path, same, other.path)
     report.repeated = (len(repeated), len(entries) - len(first))

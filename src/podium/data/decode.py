@@ -16,10 +16,10 @@ from typing import Any, Self, TypeVar, cast
 import numpy as np
 from PIL import Image
 
-from podium.data.depth import WHITE, White, as_white, deep_colour, is_deep, is_white, raw_mode, scaled
+from podium.data.depth import OTHER_BYTE, WHITE, White, as_white, deep_colour, is_deep, is_white, raw_mode, scaled
 from podium.data.formats import recognised
-from podium.data.metadata import orientation, without_metadata
-from podium.data.opening import MAX_PIXELS, SAVE_AGAIN, opened, own_orientation
+from podium.data.metadata import ORIENTATION, orientation, without_metadata
+from podium.data.opening import MAX_PIXELS, SAVE_AGAIN, check_size, opened, own_orientation
 from podium.errors import STARVED, ImageError, MachineError, PodiumError, UsageError
 
 # Pillow's warnings say nothing new: damaged EXIF counts as none, and `MAX_PIXELS` limits the size.
@@ -152,6 +152,8 @@ def _refusal(error: Exception, data: bytes, name: str) -> ImageError:
     kind = "truncated" if "truncated" in said.lower() else "damaged"
     if re.search("unknown pixel mode|samples per pixel|not supported|unsupported|conversion from", said, re.IGNORECASE):
         return ImageError(f"{name}: {recognised(data)} of a kind that is not read ({said})", SAVE_AGAIN)
+    if data[:4] == b"RIFF" and (length := 8 + int.from_bytes(data[4:8], "little")) > len(data):
+        kind, said = "truncated", f"{len(data):,} of {length:,} bytes are there"  # Pillow does not say it of a WebP
     return ImageError(f"{name}: {kind} image ({said})", "copy it again from where it came from, or delete it")
 
 
@@ -183,6 +185,40 @@ def decode_pixels(
                 min_factor=times,
             )
     return _pixels(decode(data, name, channels, shrink, white, max_pixels))
+
+
+def upright_of(
+    image: Image.Image, name: str, channels: int, white: White = WHITE, max_pixels: int = MAX_PIXELS
+) -> Image.Image:
+    """Make an image that is open in Pillow what `decode` makes of its file: upright, with 8 bits a channel.
+
+    Args:
+        image: left as it is, but loaded.
+        name: the name for messages.
+        channels: 1 for grey, 3 for colour.
+        white: the value that is white in images of more than 8 bits a channel.
+        max_pixels: the largest width times height.
+
+    Raises:
+        ImageError: truncated, damaged, or too large.
+        UsageError: a colour image of 16 bits, of which Pillow has dropped the lower 8, for a network that needs them.
+    """
+    check_size(image.size, name, max_pixels)
+    if white != WHITE and raw_mode(image) in OTHER_BYTE:
+        raise UsageError(f"{name}: Pillow keeps 8 of its 16 bits a channel", "give the file's path or its bytes")
+    try:
+        image.load()
+        turn = 1
+        with contextlib.suppress(Exception):  # damaged EXIF counts as none; of TIFF, loading has applied it
+            turn = int(image.getexif().get(ORIENTATION, 1))
+        plain = _from_deep(image, white, name) if is_deep(image) else image
+        plain = _eight_bits(plain.transpose(TURNS[turn]) if turn in TURNS else plain)
+        mode = "L" if channels == 1 else "RGB"
+        return plain if plain.mode == mode else plain.convert(mode)
+    except (PodiumError, MemoryError):
+        raise
+    except Exception as error:  # decoders raise anything
+        raise _refusal(error, b"", name) from None
 
 
 def _planes(deep: np.ndarray, white: White) -> list[np.ndarray]:

@@ -93,8 +93,8 @@ def units(split: Split) -> np.ndarray:
     groups = group_keys(split)
     part = content
     if groups is not None and len(groups):
-        from scipy.sparse import coo_matrix  # type: ignore[import-untyped]
-        from scipy.sparse.csgraph import connected_components  # type: ignore[import-untyped]
+        from scipy.sparse import coo_matrix
+        from scipy.sparse.csgraph import connected_components
 
         _, group = np.unique(groups, return_inverse=True)
         alone = np.flatnonzero(groups == 0)  # an image without a group is one of its own

@@ -1,7 +1,6 @@
 """Whether mirrored images keep their class, decided by a small classifier that is trained with and without them.
 
-The features are the responses of whitened patches of the images themselves, pooled over a grid [Coates, Ng and Lee 2011,
-"An analysis of single-layer networks in unsupervised feature learning"], and the classifier is ridge regression. Each image
+The features are those of `patches.py`, and the classifier is ridge regression. Each image
 is classified by a classifier that saw neither it nor its mirror image. Where left and right are two classes, the classifier
 that also learned from mirrored images cannot tell them apart, and mirroring would do the same to a network. numpy only.
 """
@@ -13,18 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
 from podium.data.dataset import Split
 from podium.data.names import show
+from podium.data.patches import SIDE, patch_features, patch_filters, small_image
 from podium.data.readers import Readers
-from podium.errors import DataError
 
 IMAGES = 1200  # in the sample at most
 BYTES = 256 << 20  # of files read, at most
-SIDE, PATCH, FILTERS = 32, 6, 64  # pixels; filters
-CELLS = 3  # a side; each has 9 x 9 places, of which the strongest response is kept
-CONTRAST = 100.0  # variance that counts as flat, in grey levels squared
 FOLDS, FEW, RIDGE = (
     5,
     400,
@@ -115,23 +110,10 @@ def _sample(split: Split) -> tuple[np.ndarray, np.ndarray]:
     ordered = split.labels[order]
     rows = [order[place] for label in classes for place in np.flatnonzero(ordered == label)[:each]]
     with Readers(2) as pool:
-        small = list(pool.map(lambda row: _small(split, row), rows))
+        small = list(pool.map(lambda row: small_image(split, row), rows))
     there = [(row, pixels) for row, pixels in zip(rows, small, strict=True) if pixels is not None]
     pixels = np.array([pixels for _, pixels in there], np.uint8).reshape(-1, SIDE, SIDE, 3)
     return pixels, split.labels[[row for row, _ in there]]
-
-
-def _small(split: Split, row: int) -> np.ndarray | None:
-    """A whole image on SIDE x SIDE pixels; None where it cannot be read, which training reports."""
-    try:
-        pixels = split.array(row, 3, lambda width, height: _times(min(width, height)))
-    except DataError:
-        return None
-    return np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BILINEAR))
-
-
-def _times(side: int) -> int:
-    return next((times for times in (8, 4, 2) if side >= times * SIDE), 1)
 
 
 # --- the classifier
@@ -139,8 +121,8 @@ def _times(side: int) -> int:
 
 def _answers(images: np.ndarray, labels: np.ndarray) -> _Answers:
     """Classify images (N, SIDE, SIDE) float32, of luminance, with both classifiers."""
-    filters = _filters(images)
-    seen, other = _features(images, filters), _features(np.ascontiguousarray(images[:, :, ::-1]), filters)
+    filters = patch_filters(images)
+    seen, other = patch_features(images, filters), patch_features(np.ascontiguousarray(images[:, :, ::-1]), filters)
     place = np.zeros(len(labels), int)  # of an image among those of its class
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
@@ -156,42 +138,6 @@ def _answers(images: np.ndarray, labels: np.ndarray) -> _Answers:
         plain[held] = _ridge(known, wanted, seen[held])
         mirrored[held] = _ridge(np.concatenate([known, other[~held]]), np.concatenate([wanted, wanted]), seen[held])
     return _Answers(labels, plain, mirrored)
-
-
-def _windows(images: np.ndarray) -> np.ndarray:
-    return np.lib.stride_tricks.sliding_window_view(images, (PATCH, PATCH), (1, 2))
-
-
-def _filters(images: np.ndarray) -> np.ndarray:
-    """Decorrelated filters (PATCH², FILTERS) that respond to patches of the images."""
-    draw, places = np.random.Generator(np.random.PCG64(0)), 10_000
-    across = SIDE - PATCH + 1
-    where = (draw.integers(0, limit, places) for limit in (len(images), across, across))
-    patches = _windows(images)[tuple(where)].reshape(places, -1)
-    patches = patches - patches.mean(1, keepdims=True)
-    strength = np.square(patches).mean(1)
-    normal = patches / np.sqrt(strength + CONTRAST)[:, None]
-    values, vectors = np.linalg.eigh(np.cov(normal.T))
-    whitening = (vectors / np.sqrt(values + 0.1 * values.mean() + 1e-9)) @ vectors.T
-    chosen = np.flatnonzero(strength > max(1.0, float(np.median(strength))))[:FILTERS]
-    found = normal[chosen] @ whitening if len(chosen) == FILTERS else draw.standard_normal((FILTERS, PATCH * PATCH))
-    found /= np.linalg.norm(found, axis=1, keepdims=True)
-    return np.asarray(whitening @ found.T, np.float32)
-
-
-def _features(images: np.ndarray, filters: np.ndarray) -> np.ndarray:
-    """Features (N, D) of images (N, SIDE, SIDE): the strongest response to each patch, light or dark, in each cell and overall."""
-    out = []
-    for start in range(0, len(images), 64):
-        windows = _windows(images[start : start + 64])
-        count, across = windows.shape[:2]
-        patches = windows.reshape(-1, PATCH * PATCH)
-        patches = patches - patches.mean(1, keepdims=True)
-        patches /= np.sqrt(np.square(patches).mean(1, keepdims=True) + CONTRAST)
-        response = np.abs(patches @ filters).reshape(count, CELLS, across // CELLS, CELLS, across // CELLS, FILTERS)
-        cells = response.max((2, 4))
-        out.append(np.concatenate([cells.reshape(count, -1), cells.max((1, 2))], 1))
-    return np.concatenate(out)
 
 
 def _ridge(known: np.ndarray, wanted: np.ndarray, new: np.ndarray) -> np.ndarray:

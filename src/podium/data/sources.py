@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -18,13 +19,14 @@ from podium.data.decode import RESIZES, decode
 from podium.data.depth import ANY
 from podium.data.folders import find_archive
 from podium.data.formats import VIDEO, counted, fixes
+from podium.data.found import nearest_layout
 from podium.data.groups import folders_are_groups, with_groups
 from podium.data.image_columns import cells_of
-from podium.data.image_file import ImageFile
+from podium.data.image_file import SPECIAL, ImageFile
 from podium.data.images import ArrayImages, FileImages, Progress
 from podium.data.labelled import list_labelled
 from podium.data.layout import LAYOUT, OUTSIDE, Listing, not_utf8
-from podium.data.names import look_alike, look_alikes, show, suffix
+from podium.data.names import hidden, look_alike, look_alikes, show, suffix
 from podium.data.opening import MAX_PIXELS
 from podium.data.pack import is_pack, read_pack
 from podium.data.readers import Readers
@@ -48,6 +50,7 @@ ALIKE = {  # what has the labels -> how to mend classes that one split does not 
     "names": ("rename the files alike in every split", "rename their files alike"),
 }
 PHOTO_SIZE, PHOTO_CROP = 224, 0.875
+LIKE = 0.7  # how alike two names are, from 0 to 1, for one to be suggested
 TOLERATED = 0.01  # the largest share of unreadable images that on_bad="skip" leaves out; one image is always tolerated
 
 
@@ -188,6 +191,8 @@ def read_arrays(source: str) -> Dataset | None:
     if source == "digits" and not Path(source).exists():
         return arrays.load_digits()
     path = locate(source)
+    if kind := SPECIAL.get(stat.S_IFMT(path.stat().st_mode)):
+        raise DataError(f"{show(path)}: {kind}, not a file", f"give a folder or an archive ({', '.join(ARCHIVES)})")
     if path.is_file():
         if is_table(path):
             return None
@@ -235,9 +240,18 @@ def locate(source: str) -> Path:
             return Path(root) / source
         places = f"{Path.cwd() / source}" + (f" and {Path(root) / source}" if root else " ($PODIUM_DATA is not set)")
         raise DataError(f"{source}: not found; looked for {places}", f"put there {NAMED[source]} (plain, .gz or .xz)")
-    like = closest(source, ["digits", *NAMED])
+    like = closest(source, ["digits", *NAMED, *_beside(path)], cutoff=LIKE)
     fix = f"give a folder, an archive, or one of digits, {', '.join(NAMED)}" + (f"; {like}" if like else "")
     raise DataError(f"{show(source)}: no such data", fix)
+
+
+def _beside(path: Path) -> list[str]:
+    """The folders and archives in the folder in which a path was searched for, as a person would type them."""
+    try:
+        near = [entry for entry in path.parent.iterdir() if entry.is_dir() or entry.name.lower().endswith(ARCHIVES)]
+    except OSError:
+        return []
+    return [show(entry) for entry in near if not hidden(entry.name)]
 
 
 def _photos(source: str | Path, on_bad: str, max_pixels: int, reading: Reading, group_from: str | None) -> Dataset:
@@ -334,9 +348,8 @@ def explain(listing: Listing, path: Path | str, on_bad: str = "error") -> tuple[
         if packed and not roots:
             what = f"{where}: holds no images, but {len(packed)} archives ({', '.join(packed[:5])})"
             return what, "give one of them, or unpack them into one folder and give that"
-        return (
-            f"{where}: {roots} images, but none in a class folder" if roots else f"{where}: holds no images"
-        ), LAYOUT
+        what = f"{where}: {roots} images, but none in a class folder" if roots else f"{where}: holds no images"
+        return what, nearest_layout(Path(path))
     for name, mend in not_utf8(listing).items():
         return f"{where}: the name of class {show(name)} is not UTF-8, which no card or report can hold", mend
     listed = ", ".join(f"{show(name)} {count}" for name, count in list(counts.items())[:20])

@@ -21,14 +21,16 @@ class Graph(nn.Module):
         net: in evaluation mode.
         preprocessing: whose normalisation and order of channels it does itself.
         inside: takes (N, S, S, C) uint8 in RGB; else (N, C, S, S) float32, normalised.
+        temperature: what the logits are divided by before their softmax; the logits that it returns stay as they are.
     """
 
     scale: Tensor
     offset: Tensor
 
-    def __init__(self, net: nn.Module, preprocessing: Preprocessing, inside: bool) -> None:
+    def __init__(self, net: nn.Module, preprocessing: Preprocessing, inside: bool, temperature: float = 1.0) -> None:
         super().__init__()
         p = preprocessing
+        self.temperature = temperature
         self.net, self.inside, self.flip = net, inside, p.channel_order == "bgr"
         for name, values in zip(("scale", "offset"), p.scale_and_offset(), strict=True):
             self.register_buffer(name, torch.from_numpy(values).reshape(1, -1, 1, 1))
@@ -39,7 +41,8 @@ class Graph(nn.Module):
             x = image.permute(0, 3, 1, 2).float()
             x = (x.flip(1) if self.flip else x) * self.scale + self.offset
         logits = self.net(x)
-        return logits, logits.softmax(1)
+        calibrated = logits if self.temperature == 1 else logits / self.temperature
+        return logits, calibrated.softmax(1)
 
     def example(self, size: int, channels: int, batch: int = 2) -> Tensor:
         """A black image to trace with, of that side; 2 of them, since 1 would be taken for a constant."""
@@ -65,7 +68,8 @@ def folded(net: nn.Module) -> nn.Module:
 def graph_of(bundle: Bundle, inside: bool) -> Graph:
     """What is exported of a bundle: auxiliary classifiers left out, batch norms folded."""
     net = copy.deepcopy(bundle.model).cpu().strip()
-    return Graph(folded(net).float(), bundle.preprocessing, inside).eval().requires_grad_(False)
+    graph = Graph(folded(net).float(), bundle.preprocessing, inside, bundle.rule.temperature)
+    return graph.eval().requires_grad_(False)
 
 
 @torch.inference_mode()
@@ -75,6 +79,6 @@ def answer(bundle: Bundle, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     Args:
         squares: (N, S, S, C) uint8 in RGB.
     """
-    plain = Graph(bundle.model.cpu().float().eval(), bundle.preprocessing, inside=True)
+    plain = Graph(bundle.model.cpu().float().eval(), bundle.preprocessing, True, bundle.rule.temperature)
     parts = [plain(torch.tensor(squares[i : i + 16])) for i in range(0, len(squares), 16)]
     return tuple(torch.cat(part).numpy() for part in zip(*parts, strict=True))  # type: ignore[return-value]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ import numpy as np
 
 from podium.calls import public
 from podium.data.decode import Preprocessing
-from podium.data.image_file import ImageFile
 from podium.data.names import is_text, show
 from podium.deployment.sealed import read_ir, read_onnx
 from podium.errors import EXTRAS, MachineError, ModelFileError, UsageError, no_answer
 from podium.platform import cores, trim_freed_memory
+from podium.runs.answers import Rule
+from podium.runs.predictor import Predictor
 
 ENGINES = ("onnxruntime", "openvino")
 DTYPES = {"float32": "f32", "bfloat16": "bf16"}  # in which OpenVINO may compute what is float32 in the file
@@ -28,7 +29,7 @@ Call = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # input -> logits,
 
 
 @dataclass(frozen=True)
-class Exported:
+class Exported(Predictor):
     """An exported file that is loaded, with its classes and preprocessing.
 
     Args:
@@ -45,15 +46,7 @@ class Exported:
     card: dict[str, Any]
     engine: dict[str, Any]
 
-    def logits_and_probabilities(self, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The outputs of the network for images that are cropped and resized already.
-
-        Args:
-            squares: (N, S, S, C) uint8, in RGB.
-
-        Returns:
-            Logits (N, K) and probabilities (N, K), float32.
-        """
+    def logits_and_probabilities(self, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # noqa: D102
         if self.card["preprocessing_inside"]:
             return self.call(np.ascontiguousarray(squares))
         p = self.preprocessing
@@ -78,30 +71,6 @@ class Exported:
         if not (np.isfinite(logits).all() and np.isfinite(probabilities).all()):
             raise no_answer(name)
         return probabilities[0]
-
-    @public
-    def predict(self, images: str | Path | Sequence[str | Path], top: int = 5) -> list[dict[str, Any]]:
-        """The most probable classes of image files, as `Bundle.predict` gives them.
-
-        Args:
-            images: one path or several.
-            top: how many classes of each; fewer where there are fewer.
-
-        Returns:
-            For each file {file, top: [{class, probability}]}, most probable first.
-
-        Raises:
-            DataError: a file that is missing or is not an image.
-        """
-        if top < 1:
-            raise UsageError(f"top: {top}", "give at least 1")
-        out = []
-        for path in [images] if isinstance(images, str | Path) else images:
-            probabilities = self.probabilities(ImageFile.of(Path(path)).read(), str(path))
-            best = np.argsort(-probabilities, kind="stable")[:top]
-            ranked = [{"class": self.classes[i], "probability": float(probabilities[i])} for i in best]
-            out.append({"file": str(path), "top": ranked})
-        return out
 
 
 def is_exported(path: str | Path) -> bool:
@@ -167,7 +136,8 @@ def load_exported(
         inside = card["preprocessing_inside"]
         if not all(isinstance(c, str) for c in classes) or not isinstance(inside, bool):
             raise ValueError("classes that are no names")
-    except (ValueError, KeyError, TypeError) as error:
+        Rule.of_card(card, classes)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         what = f"{name}: not a card of Podium ({type(error).__name__}: {error})"
         raise ModelFileError(what, "without classes and preprocessing a prediction would be a guess") from None
     threads = threads or cores()

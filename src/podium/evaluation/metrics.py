@@ -12,6 +12,7 @@ import numpy as np
 from podium.errors import NumericError
 
 BINS = 15
+Z95 = 1.96  # of the normal distribution, for 95 % on two sides
 MOST_CLASSES = 200  # up to which the whole confusion matrix is kept: it grows with their square
 MOST_CONFUSED = 100  # pairs of classes that are listed at most
 TOP5_FROM = 11  # classes: of fewer, five guesses are right half of the time by chance alone
@@ -169,3 +170,12 @@ def worst_mistakes(logits: np.ndarray, labels: np.ndarray, n: int) -> list[int]:
     p = probabilities(logits)
     wrong = np.flatnonzero(p.argmax(1) != labels)
     return [int(i) for i in wrong[np.argsort(-p[wrong].max(1), kind="stable")][:n]]
+
+
+def wilson(share: float, n: float, z: float = Z95) -> tuple[float, float]:
+    """The interval for a share seen in n draws [Wilson 1927]."""
+    if n <= 0:
+        return 0.0, 1.0
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(max(0.0, share * (1 - share)) / n + z * z / (4 * n * n))
+    return centre - half, centre + half

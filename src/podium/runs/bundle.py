@@ -10,15 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from podium.calls import public
 from podium.data.decode import Preprocessing
-from podium.errors import DataError, ModelFileError, NumericError, UsageError, no_answer
+from podium.errors import DataError, ModelFileError, NumericError
 from podium.files import json_text, not_finite, seal, shell_word, without_folders, write_together
 from podium.imagenet import CLASSES, class_names
 from podium.models.convnet import ConvNet
 from podium.models.registry import rebuild
+from podium.runs.answers import Rule
+from podium.runs.predictor import Predictor
 from podium.runs.recommended import run_of
 from podium.runs.tensors import safetensors_parts, sha256
 from podium.weights.download import official
@@ -36,7 +38,7 @@ CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog
 
 
 @dataclass
-class Bundle:
+class Bundle(Predictor):
     """A network with the names of its classes and its preprocessing.
 
     Args:
@@ -54,42 +56,13 @@ class Bundle:
     folder: Path | None = None
 
     @torch.inference_mode()
-    @public
-    def predict(self, images: str | Path | Sequence[str | Path], top: int = 5) -> list[dict[str, Any]]:
-        """Return the most probable classes of image files.
-
-        Args:
-            images: one path or several.
-            top: how many classes of each; fewer where there are fewer.
-
-        Returns:
-            For each file {file, top: [{class, probability}]}, most probable first.
-
-        Raises:
-            DataError: a file that is missing or is not an image.
-            NumericError: the network's output for an image is not a number; names the image.
-            UsageError: the network takes neither 1 nor 3 channels.
-        """
-        from podium.data.image_file import ImageFile
-
-        if top < 1:
-            raise UsageError(f"top: {top}", "give at least 1")
-        paths = [images] if isinstance(images, str | Path) else list(images)
+    def logits_and_probabilities(self, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # noqa: D102
         p = self.preprocessing
-        p.check_channels()
         scale, offset = map(torch.from_numpy, p.scale_and_offset())
-        out = []
-        for path in paths:
-            pixels = p.pixels(ImageFile.of(Path(path)).read(), str(path))
-            x = (torch.tensor(pixels).float() * scale + offset).permute(2, 0, 1)[None]
-            x = x.to(next(self.model.parameters()).device)
-            logits = self.model(x).float()
-            if not torch.isfinite(logits).all():
-                raise no_answer(str(path))
-            best = logits.softmax(1)[0].cpu().topk(min(top, len(self.classes)))
-            ranked = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-            out.append({"file": str(path), "top": [{"class": self.classes[i], "probability": q} for i, q in ranked]})
-        return out
+        pixels = squares if p.channel_order == "rgb" else squares[..., ::-1]
+        x = (torch.tensor(np.ascontiguousarray(pixels)).float() * scale + offset).permute(0, 3, 1, 2)
+        logits = self.model(x.to(next(self.model.parameters()).device)).float()
+        return logits.cpu().numpy(), (logits / self.rule.temperature).softmax(1).cpu().numpy()
 
 
 def save(
@@ -172,6 +145,7 @@ def load(path: str | os.PathLike[str]) -> Bundle:
             raise ValueError(f"the network has {spec['num_classes']} classes, the names are {list(classes)}")
         if preprocessing.channels != spec["in_chans"]:
             raise ValueError(f"{preprocessing.channels} channels for a network of {spec['in_chans']}")
+        Rule.of_card(card, classes)
         net = rebuild(spec)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         what = f"{folder / CARD}: not a card of Podium ({type(error).__name__}: {error})"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from podium.errors import ModelFileError
+
+logger = logging.getLogger("podium")
 
 REQUEST, TABLE = "comparison.yaml", "leaderboard.csv"  # the settings a comparison was started with, and its outcome
 FOLD = "fold"  # how the folders of a cross-validation's folds are called, before their number
@@ -58,6 +61,11 @@ def recommended(path: str | os.PathLike[str]) -> Recommended | None:
 
 
 def run_of(path: str | os.PathLike[str]) -> Path:
-    """Return the folder of a run: the path itself, or the run that a comparison's folder recommends."""
+    """Return the folder of a run: the path itself, or the run that a comparison's folder recommends, which is said."""
     found = recommended(path)
-    return Path(path) if found is None else found.path
+    if found is None:
+        return Path(path)
+    logger.info(f"of {path} its first network, {found.path}")
+    if not found.learned:
+        logger.warning("it is not clearly better than the most frequent class every time")
+    return found.path

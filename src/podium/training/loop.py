@@ -22,6 +22,7 @@ from podium.evaluation.metrics import summarize
 from podium.files import fault, shell_word
 from podium.models.convnet import ConvNet
 from podium.runs import bundle
+from podium.runs.answers import CONFIDENCE
 from podium.runs.folder import SETTINGS, RunFolder
 from podium.settings import DEFAULT, Origin, Settings, skips, write_file
 from podium.training.autotune.fastest import set_memory_format
@@ -36,7 +37,7 @@ from podium.training.interrupt import StopFlag, Stopped, stop_signals
 from podium.training.optim import set_learning_rate
 from podium.training.plan import Plan
 from podium.training.prepare import prepare
-from podium.training.result import evaluate_together, facts, rehearse, write_result
+from podium.training.result import confidence_of, evaluate_together, facts, rehearse, write_result
 from podium.training.resume import changes, continued, recorded_settings, refuse_changes, refuse_devices
 from podium.training.run import Progress, Run
 from podium.training.step import forward_backward
@@ -318,7 +319,7 @@ def _finish(run: Run) -> None:
     run.optimizer.state.clear()  # up to twice the weights, which nothing needs any more
     release_freed_memory()
     net, chosen = run.net, at.best["epoch"] > 0
-    outputs = run.outputs if run.part.net is net and not s.qat and not chosen else None
+    outputs = run.outputs if run.part.net is net and not s.qat and not chosen and not plan.selects else None
     if s.qat:
         exact(net)  # the weights are saved without rounding: `podium quantize` rounds them
     if chosen:
@@ -328,12 +329,13 @@ def _finish(run: Run) -> None:
             outputs = evaluate_together(net, plan.loaders[plan.evaluation_split], run.ranks)
         scores = summarize(outputs.logits, outputs.labels, plan.data.classes)
         brief = {k: scores[k] for k in ("top1", "top5", "loss", "ece", "macro_f1", "n")}
-        run.save_bundle(net, plan.evaluation_split, brief)
+        confidence = confidence_of(plan, net, outputs)
+        run.save_bundle(net, plan.evaluation_split, brief, confidence)
     if not run.ranks.leads:
         return
     run.events.close()
     weights = f"best of validation, epoch {at.best['epoch']}" if chosen else "last epoch"
-    known = facts(plan, at, weights, (folder / bundle.WEIGHTS).stat().st_size)
+    known = facts(plan, at, weights, (folder / bundle.WEIGHTS).stat().st_size) | {CONFIDENCE: confidence}
     run.log({"event": "done", **brief, **known})
     folder.sync_log()
     write_result(folder, known, outputs, scores, group_keys(plan.data.splits[plan.evaluation_split]))

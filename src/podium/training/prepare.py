@@ -30,6 +30,7 @@ from podium.models.convnet import ConvNet
 from podium.models.forms import SMALL_UP_TO, form
 from podium.models.registry import architecture, build_model
 from podium.settings import Settings
+from podium.training.confidence import check_recall, how_to_have_both
 from podium.training.defaults import LARGEST_BATCH, default_rate, recipe_batch
 from podium.training.distributed.parallel import ALONE, Ranks
 from podium.training.distributed.sync_norm import synchronize
@@ -103,6 +104,7 @@ def prepare(
     start = _start(settings, data, net, device)
     s, net = start.settings, start.net
     evaluation_split, monitor = _evaluated_splits(s, data)
+    check_recall(s.recall, data.classes, monitor != evaluation_split, how_to_have_both(evaluation_split))
     cost = count_net(net)
     preprocessing = _preprocessing(start, data)
     _freeze_and_round(net, s)

@@ -17,8 +17,10 @@ from podium.evaluation.evaluate import Outputs, evaluate
 from podium.files import json_text, without_folders, write_atomic
 from podium.models.convnet import ConvNet
 from podium.runs import checkpoint
+from podium.runs.answers import CONFIDENCE
 from podium.runs.folder import PREDICTIONS, RESULT, RunFolder
-from podium.settings import Settings
+from podium.settings import Settings, parse_recall
+from podium.training.confidence import fit_confidence, not_fitted
 from podium.training.distributed.parallel import Ranks
 from podium.training.plan import Plan
 
@@ -40,7 +42,9 @@ def check_disk(folder: RunFolder, net: ConvNet, optimizer: torch.optim.Optimizer
         raise MachineError(what, "free some space, or name another folder with -o")
 
 
-def card(plan: Plan, split: str, step: int, scores: dict[str, Any]) -> dict[str, Any]:
+def card(
+    plan: Plan, split: str, step: int, scores: dict[str, Any], confidence: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Return what the card of a run's weights says about their origin.
 
     Args:
@@ -48,6 +52,7 @@ def card(plan: Plan, split: str, step: int, scores: dict[str, Any]) -> dict[str,
         split: that the scores are of.
         step: steps taken.
         scores: of the weights.
+        confidence: how far their confidences can be trusted, once that is known.
     """
     s = plan.settings
     return {
@@ -64,6 +69,7 @@ def card(plan: Plan, split: str, step: int, scores: dict[str, Any]) -> dict[str,
         **plan.parents,
         "start": plan.start,
         "scores": scores,
+        **({} if confidence is None else {CONFIDENCE: confidence}),
     }
 
 
@@ -97,6 +103,21 @@ def evaluate_together(net: ConvNet, loader: Loader, ranks: Ranks) -> Outputs:
     ranks.same_buffers(net)
     part = evaluate(net, loader)
     return Outputs(ranks.joined(part.logits), ranks.joined(part.labels))
+
+
+def confidence_of(plan: Plan, net: ConvNet, reported: Outputs) -> dict[str, Any]:
+    """Fit what a card says of confidence on the validation images, and measure it on the images that the result reports.
+
+    Args:
+        plan: of the run.
+        net: the network that is saved.
+        reported: its outputs for the images that the result reports.
+    """
+    if not plan.selects:
+        return not_fitted(plan.evaluation_split)
+    validation = evaluate_together(net, plan.loaders[plan.monitor], plan.ranks)
+    splits = plan.monitor, plan.evaluation_split
+    return fit_confidence(validation, reported, plan.data.classes, parse_recall(plan.settings.recall), splits)
 
 
 def write_result(

@@ -182,10 +182,12 @@ class Run:
             self.saved_at = time.monotonic()
             self.pause = checkpoint.pause(self.settings.checkpoint_every, self.saved_at - now)
 
-    def save_bundle(self, net: ConvNet, split: str, scores: dict[str, Any]) -> None:
-        """Write a network's weights and their card, with the scores on a split."""
+    def save_bundle(
+        self, net: ConvNet, split: str, scores: dict[str, Any], confidence: dict[str, Any] | None = None
+    ) -> None:
+        """Write a network's weights and their card, with the scores on a split and, at the end, what is known of confidence."""
         if self.ranks.leads:
-            facts = card(self.plan, split, self.at.step, scores)
+            facts = card(self.plan, split, self.at.step, scores, confidence)
             bundle.save(self.folder.path, net, self.plan.data.classes, self.plan.preprocessing, facts)
 
     # What the log says

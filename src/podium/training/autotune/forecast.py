@@ -79,6 +79,11 @@ def measured(plan: Plan, seconds: float, part: TrainedPart | None = None) -> Pac
         reported = plan.loaders[plan.evaluation_split]
         same = (net, validation) == (plan.net, reported)
         end += evaluation if same else _evaluation(plan.net, reported, seconds / 4)
+    if plan.selects:  # the temperature and the thresholds are fitted on the validation images
+        fitted_on = plan.loaders[plan.monitor]
+        end += (
+            evaluation if (net, validation) == (plan.net, fitted_on) else _evaluation(plan.net, fitted_on, seconds / 4)
+        )
     return Pace(step, evaluation + (weights / WRITTEN if plan.selects else 0.0), end)
 
 

@@ -1,0 +1,80 @@
+"""`podium.check`: everything that is wrong with a data set, and on request its likely label errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Unpack
+
+import numpy as np
+
+from podium.calls import public
+from podium.data.check import Progress
+from podium.data.check import check as check_images
+from podium.data.check_report import Checked, CheckReport
+from podium.data.label_errors import Features, add_label_errors
+from podium.data.opening import MAX_PIXELS
+from podium.data.reading import ReadingFields
+from podium.errors import UsageError
+
+
+@public
+def check(
+    source: str | Path,
+    progress: Progress | None = None,
+    *,
+    labels: bool = False,
+    weights: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+    **reading: Unpack[ReadingFields],
+) -> CheckReport:
+    """Check every image of a data set: whether it can be read, and how it compares with all others.
+
+    Args:
+        source: as for `load_data`.
+        progress: called with (images checked, images in all).
+        labels: whether to look for likely label errors too, which takes longer.
+        weights: of a trained network, as `train` takes them: labels are checked by its features. None: by features that need
+            no network, which suit small images.
+        max_pixels: the largest width times height of an image that is opened; a larger one is a problem.
+        reading: image_column=, label_column=, split_column= and class_from=, as for `load_data`.
+
+    Returns:
+        The problems and the counts.
+
+    Raises:
+        DataError: there is nothing to check.
+        UsageError: there are weights, but labels are not to be checked.
+    """
+    if weights is not None and not labels:
+        raise UsageError("weights: they are used to check labels only", "give --labels too, or leave them out")
+    features = _network_features(weights) if weights is not None else None
+    report = check_images(source, progress, max_pixels=max_pixels, **reading)
+    if labels:
+        add_label_errors(report, features)
+    return report
+
+
+def _network_features(weights: str) -> Features:
+    """Open a network now, so that a wrong name is said at once, and return what computes its features."""
+    import torch
+
+    from podium.training.transfer.source import read_source
+
+    bundle = read_source(weights).bundle
+    net, preprocessing = bundle.model.eval(), bundle.preprocessing
+
+    def features(images: Sequence[Checked]) -> np.ndarray:
+        rows = []
+        with torch.inference_mode():
+            for start in range(0, len(images), 32):
+                some = images[start : start + 32]
+                pixels = [preprocessing.square(i.images.image(i.row, preprocessing.channels)) for i in some]
+                scale, offset = preprocessing.scale_and_offset()
+                x = np.stack(pixels)
+                x = (x if preprocessing.channel_order == "rgb" else x[..., ::-1]) * scale + offset
+                batch = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2), np.float32))
+                rows.append(net.head.pool(net.forward_features(batch)).float().numpy())
+        return np.concatenate(rows)
+
+    return features

@@ -1,0 +1,129 @@
+"""What `podium check` writes: a page with the pictures that it names, and a table of what to move or drop."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from podium.comparison.page import write_page
+from podium.data.check_report import Checked, CheckReport, Problem
+from podium.data.names import show
+from podium.errors import DataError, UsageError
+from podium.files import write_text
+
+THUMBNAIL = 176  # pixels of the longest side
+QUALITY = 78  # of the JPEGs
+EACH, ALL = 48, 400  # problems that are shown with pictures, of a kind and of all
+COLUMNS = ("path", "problem", "other path", "suggestion")
+MARK = "Podium check"  # in the title of every page, by which an earlier one is recognised
+TITLES = {
+    "near-leak": "Nearly the same image in two splits",
+    "near-conflict": "Nearly the same image in two classes",
+    "leak": "The same image in two splits",
+    "conflicting-label": "The same image in two classes",
+    "label": "Labels that are likely wrong",
+    "duplicate": "The same image twice",
+    "near-duplicate": "Nearly the same image twice",
+    "blank": "One shade all over",
+    "blurred": "Blurred",
+    "dark": "Dark",
+    "bright": "Bright",
+    "odd-size": "Of an odd size or shape",
+}
+
+
+def check_target(path: Path) -> None:
+    """Refuse to write over a file that is not an earlier page or list of `podium check`.
+
+    Raises:
+        UsageError: the path is a folder, its folder is not there, or another file is there.
+    """
+    if path.is_dir() or not path.parent.is_dir():
+        what = "is a folder" if path.is_dir() else "is in a folder that does not exist"
+        raise UsageError(f"{show(path)}: {what}", "give a file in a folder that is there")
+    if path.exists():
+        with path.open("rb") as file:
+            begin = file.read(2000).decode("utf-8-sig", errors="replace")
+        if not begin.startswith(",".join(COLUMNS)) and MARK not in begin:
+            raise UsageError(f"{show(path)}: another file is there already", "give a new name, or move it away")
+
+
+def write_list(path: Path, report: CheckReport) -> None:
+    """Write a CSV file with a line for each file that has a problem: path, problem, other path, suggestion.
+
+    Args:
+        path: of the file.
+        report: whose problems are written.
+    """
+    out = io.StringIO(newline="")
+    rows = csv.writer(out, lineterminator="\n")
+    rows.writerow(COLUMNS)
+    rows.writerows((p.path, p.kind, p.other, p.suggestion) for p in report.problems if p.suggestion)
+    write_text(path, out.getvalue())
+
+
+def write_check_page(path: Path, report: CheckReport) -> None:
+    """Write a page that works offline, with a small picture of each image that a problem names.
+
+    Args:
+        path: of the page.
+        report: what was found.
+    """
+    images = {image.path: image for image in report.checked}
+    kinds: dict[str, list[Problem]] = {}
+    for problem in report.problems:
+        kinds.setdefault(problem.kind, []).append(problem)
+    sections, room = [], ALL
+    for kind, problems in kinds.items():
+        shown = [_entry(problem, images) for problem in problems[: min(EACH, max(room, 3))]]
+        room -= len(shown)
+        sections.append(
+            {
+                "kind": kind,
+                "title": TITLES.get(kind, kind.replace("-", " ").capitalize()),
+                "count": len(problems),
+                "suspect": problems[0].suspect,
+                "suggestion": problems[0].suggestion,
+                "entries": shown,
+            }
+        )
+    splits = sorted({s for counts in report.classes.values() for s in counts}, key=["train", "val", "test"].index)
+    write_page(
+        path,
+        "check.html.j2",
+        {},
+        title=f"{MARK}: {show(report.source)}",
+        report=report,
+        sections=sections,
+        splits=splits,
+    )
+
+
+def _entry(problem: Problem, images: dict[str, Checked]) -> dict[str, Any]:
+    """One problem for the template: its text, and its pictures with their captions."""
+    pictures = []
+    for name in (problem.path, problem.other):
+        image = images.get(name)
+        if image is not None and (uri := _thumbnail(image)):
+            pictures.append({"uri": uri, "name": name, "caption": f"{image.split} / {image.label}"})
+    return {"path": problem.path, "detail": problem.detail, "pictures": pictures}
+
+
+def _thumbnail(image: Checked) -> str:
+    """A small JPEG as a data URI, drawn from the pixels only, so that no EXIF or GPS position is in it; empty if unreadable."""
+    try:
+        picture = image.images.image(image.row, 3)
+    except DataError:
+        return ""
+    times = THUMBNAIL / max(picture.size)
+    size = max(1, round(picture.width * times)), max(1, round(picture.height * times))
+    small = picture.resize(size, Image.Resampling.BICUBIC if times < 1 else Image.Resampling.NEAREST, reducing_gap=3.0)
+    clean, out = Image.new("RGB", small.size), io.BytesIO()
+    clean.paste(small)
+    clean.save(out, "JPEG", quality=QUALITY)
+    return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"

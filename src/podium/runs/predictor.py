@@ -1,0 +1,122 @@
+"""What every loaded network can do, with torch or without: read images of any kind, and answer them in batches."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from functools import cached_property
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from podium.calls import public
+from podium.data.decode import Preprocessing
+from podium.data.inputs import Input, inputs
+from podium.errors import DataError, PodiumError, UsageError, no_answer
+from podium.runs.answers import Rule, row_of
+
+BATCH = 32  # images that are answered at a time
+
+Answer = tuple[str, dict[str, Any] | PodiumError]  # the name of an image, and its row or its error
+
+
+class Predictor(ABC):
+    """A network with the names of its classes, its preprocessing and its card.
+
+    Attributes:
+        classes: in the order of the logits.
+        preprocessing: from an image to the square that the network sees.
+        card: what is on record about the network.
+    """
+
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    card: dict[str, Any]
+
+    @abstractmethod
+    def logits_and_probabilities(self, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The outputs of the network for images that are cropped and resized already.
+
+        Args:
+            squares: (N, S, S, C) uint8, in RGB.
+
+        Returns:
+            Logits (N, K), and probabilities (N, K) with the card's calibration temperature, float32.
+        """
+
+    @cached_property
+    def rule(self) -> Rule:
+        """How probabilities become an answer, by the card."""
+        return Rule.of_card(self.card, self.classes)
+
+    @public
+    def predict(self, images: Any, top: int = 5, *, min_confidence: float | None = None) -> list[dict[str, Any]]:
+        """Return the most probable classes of images, in the order given.
+
+        Args:
+            images: a path, a folder (all images in it and below), a pattern such as "photos/*.jpg", an https URL, the bytes of an
+                image file, a Pillow image, an array (H, W) or (H, W, C) uint8 in RGB; or a list of these.
+            top: how many classes of each; fewer where there are fewer.
+            min_confidence: the least probability of an answer; less is "unknown". None takes the threshold of the card, and 0
+                answers every image. A class with an operating point keeps its own threshold.
+
+        Returns:
+            For each image {file, answer: a class or "unknown", known: whether it is a class, top: [{class, probability}]}, most
+            probable first. "file" is the path or URL; of what has no name it is "image", or "images[2]" in a list.
+
+        Raises:
+            DataError: something that is missing or is not an image.
+            NumericError: the network's output for an image is not a number; names the image.
+            UsageError: an argument of the wrong kind, or the network takes neither 1 nor 3 channels.
+        """
+        rows = []
+        for _, row in self.answers(images, top, min_confidence):
+            if isinstance(row, PodiumError):
+                raise row
+            rows.append(row)
+        return rows
+
+    def answers(self, images: Any, top: int = 5, min_confidence: float | None = None) -> Iterator[Answer]:
+        """Answer images as `predict` does, one after the other; an image that has no answer gives its error and stops nothing.
+
+        Returns:
+            For each image its name, and its row or its error.
+
+        Raises:
+            UsageError: as `predict`, before the first image is read.
+        """
+        if top < 1:
+            raise UsageError(f"top: {top}", "give at least 1")
+        if min_confidence is not None and not 0 <= min_confidence <= 1:
+            raise UsageError(f"min_confidence: {min_confidence}", "give a probability between 0 and 1, such as 0.8")
+        self.preprocessing.check_channels()
+        return self._answers(inputs(images), top, min_confidence)
+
+    def _answers(self, waiting: Iterator[Input], top: int, least: float | None) -> Iterator[Answer]:
+        while batch := [(one.name, self._square(one)) for one in islice(waiting, BATCH)]:
+            rows = iter(self._rows([(name, s) for name, s in batch if isinstance(s, np.ndarray)], top, least))
+            for name, square in batch:
+                yield name, square if isinstance(square, PodiumError) else next(rows)
+
+    def _square(self, one: Input) -> np.ndarray | PodiumError:
+        """An image as the network sees it, (S, S, C), or why it cannot be read."""
+        p = self.preprocessing
+        try:
+            return p.square(one.read(p))
+        except (DataError, UsageError) as problem:  # any other is the machine's, and stops all
+            return problem
+
+    def _rows(
+        self, squares: list[tuple[str, np.ndarray]], top: int, least: float | None
+    ) -> list[dict[str, Any] | PodiumError]:
+        """The answers to squares, each with its name."""
+        if not squares:
+            return []
+        logits, probabilities = self.logits_and_probabilities(np.stack([square for _, square in squares]))
+        finite = np.isfinite(logits).all(1) & np.isfinite(probabilities).all(1)
+        chosen = self.rule.answers(np.where(finite[:, None], probabilities, 0.0), least)
+        return [
+            row_of(name, probabilities[i], int(chosen[i]), self.classes, top) if finite[i] else no_answer(name)
+            for i, (name, _) in enumerate(squares)
+        ]

@@ -1,0 +1,61 @@
+"""Whether more photos would help: what the fitted law says, how often its interval holds, and what is trained for it."""
+
+import numpy as np
+import pytest
+
+from podium.comparison.learning_curve import fit, nested_shares
+
+
+def drawn(images, law, count, draw):
+    """Answers that err by a law, (count,) each: an image that is hard for one network is hard for the others."""
+    hardness = draw.random(count)
+    return [(hardness > law(n)).astype(float) for n in images]
+
+
+def test_a_power_law_is_read_where_it_goes():
+    images, count = [250, 500, 1000], 100_000
+    curve = fit("net", images, drawn(images, lambda n: 4 * n**-0.5, count, np.random.default_rng(0)))
+    assert curve.expected == pytest.approx(1 - 4 * 2000**-0.5, abs=0.003)
+    assert curve.low < curve.expected < curve.high
+    assert curve.clear
+    assert "More photos would help" in curve.sentence()
+    assert "2,000 training images" in curve.sentence()
+
+
+def test_where_more_images_changed_nothing_none_are_promised():
+    answers = (np.random.default_rng(0).random(200) > 0.2).astype(float)
+    curve = fit("net", [50, 100, 200], [answers, answers, answers])
+    assert curve.expected == pytest.approx(answers.mean(), abs=0.01)
+    assert not curve.clear
+    assert "cannot be told" in curve.sentence()
+
+
+@pytest.mark.parametrize("c", [0.2, 0.6])
+def test_the_interval_holds_about_as_often_as_it_says(c):
+    images, law = [100, 200, 400], lambda n: 0.4 * (n / 100) ** -c
+    held = 0
+    for seed in range(60):
+        draw = np.random.default_rng(seed)
+        # Each network errs for reasons of its own too: half of its errors are shared with the others.
+        answers = [np.where(draw.random(500) < 0.5, a, draw.random(500) > law(n)).astype(float)
+                   for n, a in zip(images, drawn(images, law, 500, draw), strict=True)]  # fmt: skip
+        curve = fit("net", images, answers)
+        held += curve.low <= 1 - law(800) <= curve.high
+    assert held >= 52, "95 % of 60 are 57; fewer than 52 come by chance once in a hundred times"
+
+
+def test_no_error_at_all_is_no_certainty():
+    curve = fit("net", [25, 50, 100], [np.ones(30)] * 3)
+    assert curve.expected < 1
+    assert not curve.clear
+
+
+def test_shares_are_nested_keep_the_classes_and_do_not_follow_the_order():
+    labels = np.array([0] * 40 + [1] * 8 + [2] * 1)
+    keys = np.random.default_rng(0).integers(0, 2**63, len(labels), dtype=np.uint64)
+    quarter, half, whole = nested_shares(labels, keys)
+    assert set(quarter) <= set(half) <= set(whole) == set(range(len(labels)))
+    assert np.bincount(labels[quarter]).tolist() == [10, 2, 1]
+    order = np.random.default_rng(1).permutation(len(labels))
+    again = nested_shares(labels[order], keys[order])
+    assert set(order[again[0]]) == set(quarter)

@@ -1,0 +1,71 @@
+"""Networks ranked by macro-F1, balanced accuracy or log-loss."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score, f1_score
+from sklearn.metrics import log_loss as sklearn_log_loss
+
+from podium.comparison.ranking import SCORES, rank
+from podium.evaluation.metrics import probabilities
+
+
+@pytest.fixture(scope="module")
+def answers():
+    """Labels of three unequal classes, and the logits of a network that is good at the large one and of one that is fair."""
+    draw = np.random.default_rng(0)
+    labels = draw.choice(3, 400, p=(0.8, 0.15, 0.05))
+    large = draw.normal(0, 1, (400, 3)) + 3 * np.eye(3)[labels] + np.array([2.5, 0, 0])
+    fair = draw.normal(0, 1, (400, 3)) + 2 * np.eye(3)[labels]
+    return labels, large, fair
+
+
+def test_scores_are_those_of_scikit_learn(answers):
+    labels, large, fair = answers
+    for logits in (large, fair):
+        p, guesses = probabilities(logits), logits.argmax(1)
+        expected = {
+            "macro-f1": f1_score(labels, guesses, average="macro"),
+            "balanced-accuracy": balanced_accuracy_score(labels, guesses),
+            "log-loss": sklearn_log_loss(labels, p),
+        }
+        for name, value in expected.items():
+            assert rank(name, [[logits]], labels)[0].value == pytest.approx(value, abs=1e-5)
+
+
+def test_unequal_classes_change_the_order(answers):
+    labels, large, fair = answers
+    assert (large.argmax(1) == labels).mean() > (fair.argmax(1) == labels).mean()
+    by_recall = rank("balanced-accuracy", [[large], [fair]], labels)
+    assert by_recall[1].behind == 0
+    assert by_recall[0].behind > 0
+
+
+def test_less_log_loss_is_better_and_seeds_are_averaged(answers):
+    labels, large, fair = answers
+    one, both = rank("log-loss", [[large], [large, fair]], labels)
+    alone = rank("log-loss", [[fair]], labels)[0]
+    assert both.value == pytest.approx((one.value + alone.value) / 2)
+    assert (one.behind == 0) == (one.value <= both.value)
+
+
+def test_the_same_network_is_not_behind_itself(answers):
+    labels, large, _ = answers
+    for name in SCORES:
+        first, second = rank(name, [[large], [large]], labels)
+        assert (first.behind, second.behind, second.behind_95) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_the_intervals_hold_about_as_often_as_they_say(name):
+    def drawn(count, draw):
+        labels = draw.choice(3, count, p=(0.7, 0.2, 0.1))
+        return draw.normal(0, 1, (count, 3)) + 1.5 * np.eye(3)[labels], labels
+
+    many, true_labels = drawn(200_000, np.random.default_rng(99))
+    true = float(SCORES[name].of(many, true_labels, np.ones((1, 200_000), np.float32))[0])
+    held = 0
+    for seed in range(40):
+        logits, labels = drawn(300, np.random.default_rng(seed))
+        (found,) = rank(name, [[logits]], labels)
+        held += found.low <= true <= found.high
+    assert held >= 34, "95 % of 40 are 38; fewer than 34 come by chance once in two hundred times"
