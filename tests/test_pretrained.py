@@ -15,6 +15,7 @@ from command import inside, one_error
 from command import podium as process
 from podium.comparison import candidates
 from podium.comparison.leaderboard import Leaderboard
+from podium.comparison.outlook import format_outlook
 from podium.data.dataset import Dataset, Split
 from podium.data.images import ArrayImages
 from podium.errors import UsageError
@@ -353,3 +354,94 @@ def test_later_seeds_take_as_many_steps_as_the_first_has_measured(tmp_path, monk
     library.compare(["lenet5_modern", "lenet5"], "digits", out, seeds=2, budget="2m")  # goes on as it was
     with pytest.raises(UsageError, match="duration"):
         library.compare(["lenet5_modern"], "digits", out, seeds=2, budget="3m")
+
+
+# With folds, seeds and plans
+
+
+@pytest.fixture(scope="module")
+def folded(photos, files, tmp_path_factory):
+    """A cross-validation of a network that starts from weights."""
+    out = tmp_path_factory.mktemp("folded") / "one"
+    words = ("compare", photos, "-m", files["resnet32"], *QUICK[2:], "--epochs", "20", "--folds", "2", "-o", out)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("podium.comparison.study.allowance", lambda trained: 0.0)
+        done = inside(*words)
+    assert done.returncode == 0, done.stderr
+    return out, words, done
+
+
+def test_every_fold_starts_from_the_weights_and_no_image_that_reports_chooses(folded, files):
+    out, _, done = folded
+    runs = [
+        *(out / "akamaster-resnet32-seed0" / f"fold{number}" for number in (1, 2)),
+        out / "akamaster-resnet32-final",
+    ]
+    assert all(read_file(run / "settings.yaml")["weights"].startswith(files["resnet32"]) for run in runs)
+    assert entries(out)["akamaster-resnet32"]["linear_probe"] is None
+    assert "no linear probes are made" in done.stderr
+    (row,) = table(out)
+    assert (row["start"], row["folds"], row["linear_probe"]) == ("CIFAR-10 (akamaster:resnet32)", "2", "")
+
+
+def test_the_network_that_is_handed_over_started_from_them_too(folded, photos):
+    out, *_ = folded
+    (row,) = table(out)
+    assert (row["model"], row["run"]) == ("resnet32", "akamaster-resnet32-final")
+    card = json.loads((out / row["run"] / "card.json").read_text())
+    assert card["start"] == "CIFAR-10 (akamaster:resnet32)"
+    assert card["cross_validation"]["folds"] == 2
+    assert card["cross_validation"]["top1"] == pytest.approx(float(row["top1"]))
+    done = inside("predict", out, photos / "val" / "ash" / "0.png", "--json")
+    assert done.returncode == 0, done.stderr
+
+
+def test_folds_are_gone_on_with_and_nothing_is_trained_twice(folded):
+    out, words, _ = folded
+    written = {path: path.stat().st_mtime_ns for path in out.rglob("model.safetensors")}
+    assert len(written) == 3
+    assert inside(*words).returncode == 0
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("model.safetensors")} == written
+    scratch = ("compare", words[1], "-m", "resnet32", "--scratch", *words[4:])
+    one_error(inside(*scratch), 2, "pretrained", "-o")
+
+
+def test_which_networks_are_trained_is_not_chosen_by_images_that_report(photos, files, tmp_path):
+    words = ("compare", photos, "-m", ",".join(files.values()), "--folds", "2", "--finetune", "1")
+    one_error(inside(*words, "-o", tmp_path / "out"), 2, "finetune", "folds", "-m")
+    assert not (tmp_path / "out").exists()
+
+
+def test_seeds_and_folds_of_a_network_take_as_many_steps_as_its_first_has_measured(tmp_path, monkeypatch):
+    from podium.training import loop
+
+    measured, honest = iter([2, 3, 4]), loop.steps_of
+
+    def pace(plan, part=None, spent=0.0):
+        return next(measured) if plan.settings.duration.endswith("m") else honest(plan, part, spent)
+
+    monkeypatch.setattr(loop, "steps_of", pace)
+    out = tmp_path / "out"
+    library.compare(["lenet5"], "digits", out, budget="2m", folds=2, seeds=2)
+    settings = {path.parent.relative_to(out).as_posix(): path for path in out.rglob("settings.yaml")}
+    assert {read_file(path)["duration"] for path in settings.values()} == {"2it"}
+    line = settings["lenet5-seed1/fold2"].read_text().partition("duration: ")[2].splitlines()[0]
+    assert line == "2it  # by the steps of lenet5-seed0/fold1"
+
+
+def test_a_plan_needs_no_weights_and_covers_them(photos, tmp_path, monkeypatch):
+    monkeypatch.setenv("PODIUM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PODIUM_MIRROR", "http://127.0.0.1:9")  # where nothing answers
+    words = ("compare", photos, "-m", "mobilenet_v1_025,mobilenet_v1_050", "--image-size", "32", "--steps", "2")
+    more = ("--finetune", "1", "--seeds", "3", "--plan", "--json", "-o", tmp_path / "out")
+    done = inside(*words, *more)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [row["start"] for row in found["networks"]] == ["keras:MobileNet_0.25", "keras:MobileNet_0.50"]
+    assert (found["runs"], found["finetune"]) == (3, 1)
+    assert found["seconds"] == pytest.approx(max(row["seconds"] for row in found["networks"]), abs=0.2)
+    lines = format_outlook(found)
+    assert lines[0].startswith("mobilenet_v1_025 from keras:MobileNet_0.25: 3 runs of ")
+    assert lines[-1].startswith("in all 3 runs of the network with the best linear probe, at most: ")
+    assert not (tmp_path / "out").exists()
+    assert not [*tmp_path.rglob("*.h5")]

@@ -19,6 +19,9 @@ from podium.files import write_text
 from podium.settings_checks import RANGES, check, check_range, check_sense
 from podium.settings_checks import parse_recall as parse_recall
 from podium.settings_checks import skips as skips
+from podium.settings_origin import DEFAULT as DEFAULT
+from podium.settings_origin import FLAG as FLAG
+from podium.settings_origin import Origin as Origin
 
 
 def option(
@@ -316,34 +319,6 @@ def check_given(name: str, value: Any) -> None:
     """As `check_value`, and refuse what makes no sense; a run of an older version may have such a value on record."""
     check_value(name, value)
     check_sense(name, value, FIELDS[name].metadata)
-
-
-class Origin(str):
-    """Where a value came from, as text for people, and whether a person gave it for this run.
-
-    Args:
-        text: as `settings.yaml` and `--dry-run` show it.
-        asked: whether a file, a flag or a keyword gave it, not a default, a recipe or the operation that starts the run.
-    """
-
-    asked: bool
-
-    def __new__(cls, text: str, asked: bool = False) -> Self:
-        """As any text."""
-        made = super().__new__(cls, text)
-        made.asked = asked
-        return made
-
-    @classmethod
-    def file(cls, path: Path) -> Self:
-        """A settings file, its name written so that it is on one line and differs from the words for other origins."""
-        text = str(path)
-        if text in (DEFAULT, FLAG) or text.startswith(("recipe ", "by ")):
-            text = f"./{text}"
-        return cls(text if text.isprintable() else repr(text), asked=True)
-
-
-DEFAULT, FLAG = Origin("default"), Origin("flag", asked=True)
 
 
 @dataclass(frozen=True)

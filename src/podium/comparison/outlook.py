@@ -79,6 +79,8 @@ def format_outlook(found: dict[str, Any]) -> list[str]:
         lines.append(f"{name}: {times} each, {format_seconds(row['seconds'])}; peak memory {row['peak_mb']:,.0f} MB")
     runs, folds = found["runs"], found["folds"]
     how = f" in {folds} folds, the last of them the recommended network on all images" if folds else ""
-    most = f" of the {found['finetune']} networks with the best linear probe, at most" if found["finetune"] else ""
+    count = found["finetune"]
+    best = "network" if count == 1 else f"{count} networks"
+    most = f" of the {best} with the best linear probe, at most" if count else ""
     time = f"{format_seconds(found['seconds'])}, and their timing"
     return [*lines, f"in all {runs} run{'s' if runs != 1 else ''}{how}{most}: {time}"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 
 from podium.data.dataset import Dataset, Split
+from podium.data.layout import Cells
 from podium.data.names import show
 from podium.errors import DataError, UsageError, closest
 from podium.patterns import parse_pattern
@@ -70,7 +72,25 @@ def from_table(data: Dataset, setting: str, column: str) -> dict[str, np.ndarray
         fix = f"{like}; " * bool(like) + f"{by_path} takes the value from the path of each image"
         raise UsageError(f"{setting}: {show(data.name)} has no column {column!r}", fix)
     empty = {name: np.full(len(split), "", dtype=np.str_) for name, split in data.splits.items()}
-    return {name: np.asarray(split.columns.get(column, empty[name])) for name, split in data.splits.items()}
+    return {name: np.array(split.columns.get(column, empty[name]), np.str_) for name, split in data.splits.items()}
+
+
+def cells_of(rows: Iterable[Cells | None]) -> dict[str, np.ndarray]:
+    """The columns of images that stand in tables.
+
+    Args:
+        rows: what the table has on each image; None where there is nothing.
+
+    Returns:
+        Column -> (N,) text; "" where the table of an image has no such column. The cells are shared with the table: the text
+        of a long column takes no memory twice.
+    """
+    found = list(rows)
+    names = dict.fromkeys(name for columns in {id(row[0]): row[0] for row in found if row}.values() for name in columns)
+    return {
+        name: np.array([row[0][name][row[1]] if row and name in row[0] else "" for row in found], dtype=object)
+        for name in names
+    }
 
 
 def with_column(data: Dataset, column: str, values: dict[str, np.ndarray]) -> Dataset:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -25,6 +25,7 @@ from podium.natural import natural
 LAYOUT = "arrange it as DATA/CLASS/image.jpg, or DATA/train/CLASS/image.jpg with val/ or test/ beside train/"
 OUTSIDE = "an image outside of a class folder"
 Parts = tuple[str, ...]
+Cells = tuple[Mapping[str, Sequence[str]], int]  # the columns of a table as text, and the number of one of its rows
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Listing:
         denied: (name, reason) of files and folders that may not be read.
         faults: (place, reason) of rows of a table that cannot be used, such as ("labels.csv, line 3", "no image 'a.jpg'").
         nested: class -> its path below the data and its sub-folders, for classes that have several.
+        cells: (split, name below the root) -> what the table has on the image, where the labels stand in one.
         labels_in: what has the labels: "folders", "rows" of a table, or file "names".
         problem: what prevents it from being one data set, and what to do about it.
         alike: whether that is only that classes hold the same sub-folders, which groups of images explain.
@@ -66,6 +68,7 @@ class Listing:
     denied: list[tuple[str, str]] = field(default_factory=list)
     faults: list[tuple[str, str]] = field(default_factory=list)
     nested: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
+    cells: dict[tuple[str, str], Cells] = field(default_factory=dict)
     labels_in: str = "folders"
     problem: tuple[str, str] | None = None
     alike: bool = False

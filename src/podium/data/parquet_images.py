@@ -66,7 +66,7 @@ def list_parquet(files: list[Path], root: Path, reading: Reading) -> Listing:
         columns = image_columns(path)
         image = _image_column(path, columns, reading)
         table = read_table(path, None)
-        labels, given = [""] * len(table), [""] * len(table)
+        labels, given, cells = [""] * len(table), [""] * len(table), table.all_texts
         try:
             chosen = choose(_without(table, set(columns) - {image}), reading, lambda _: False, image)
             listing_notes += chosen.notes
@@ -82,7 +82,8 @@ def list_parquet(files: list[Path], root: Path, reading: Reading) -> Listing:
                 raise DataError(what, "write them as files into class folders, and give the folder")
             where = f"{show(path)}, {table.where(number)}"
             name, known = (file.below, file) if isinstance(file, ImageFile) else (file, None)
-            rows.append(Row(name, labels[number], where, given[number] or splits[path], known))
+            split = given[number] or splits[path]
+            rows.append(Row(name, labels[number], where, split, known, cells=(cells, number)))
     listing = arrange_rows(rows, Finder(root, [files[0].parent, root]))
     listing.notes = [
         *dict.fromkeys(re.sub(r"^note: [^:]+: ", "note: ", note) for note in listing_notes),

@@ -11,7 +11,7 @@ from pathlib import Path
 from podium.data.columns import several
 from podium.data.finder import Finder
 from podium.data.image_file import ImageFile
-from podium.data.layout import Left, Listing
+from podium.data.layout import Cells, Left, Listing
 from podium.data.names import show, split_named
 from podium.natural import natural
 
@@ -30,6 +30,7 @@ class Row:
         file: the image, where it is known without looking for it.
         base: the folder from which its path counts first.
         hint: the split in whose folder it lies, where several images have its name.
+        cells: all that the table has on it; None where nothing else is known.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Row:
     file: ImageFile | None = None
     base: Path | None = None
     hint: str = ""
+    cells: Cells | None = None
 
 
 def arrange_rows(rows: Iterable[Row], finder: Finder) -> Listing:
@@ -118,6 +120,8 @@ def _place(listing: Listing, found: list[tuple[Row, ImageFile]], finder: Finder)
     named = sorted(zip(below, splits, found, strict=True), key=lambda each: natural(each[0]))
     for name, split, (row, file) in named:
         listing.files.setdefault(split, {}).setdefault(row.label, []).append(replace(file, below=name))
+        if row.cells is not None:
+            listing.cells[split, name] = row.cells
 
 
 def _below(files: list[ImageFile], root: Path) -> list[str]:

@@ -21,6 +21,7 @@ from podium.data.folders import find_archive
 from podium.data.formats import VIDEO, counted, fixes
 from podium.data.found import nearest_layout
 from podium.data.groups import folders_are_groups, with_groups
+from podium.data.image_columns import cells_of
 from podium.data.image_file import SPECIAL, ImageFile
 from podium.data.images import ArrayImages, FileImages, Progress
 from podium.data.labelled import list_labelled
@@ -269,7 +270,9 @@ def _photos(source: str | Path, on_bad: str, max_pixels: int, reading: Reading, 
         if name in listing.files:
             pairs = [(file, number[c]) for c, files in listing.files[name].items() for file in files]
             images = FileImages((file for file, _ in pairs), max_pixels=max_pixels)
-            splits[name or "train"] = Split(np.array([label for _, label in pairs], np.int64), images)
+            columns = cells_of(listing.cells.get((name, file.below)) for file, _ in pairs)
+            labels = np.array([label for _, label in pairs], np.int64)
+            splits[name or "train"] = Split(labels, images, columns=columns)
     mean, std = IMAGENET
     return Dataset(
         show(path.name or str(path)),

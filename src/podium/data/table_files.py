@@ -65,6 +65,15 @@ class Table:
         whole = all(text.endswith(".0") and text[:-2].lstrip("-").isdigit() for text in texts if text)
         return [text.removesuffix(".0") for text in texts] if whole else texts
 
+    @property
+    def all_texts(self) -> dict[str, list[str]]:
+        """Every column as text, but those of images and of other bytes."""
+        return {name: self.texts(name) for name, cells in self.columns.items() if not any(map(_is_bytes, cells))}
+
+
+def _is_bytes(cell: Any) -> bool:
+    return isinstance(cell, bytes | dict)
+
 
 def is_table(path: Path) -> bool:
     """Whether a file is a table by its name."""

@@ -197,6 +197,7 @@ def _arranged(sources: Iterable[Source], finder: Finder) -> Listing:
     for source in sources:
         table, columns = source.table, source.columns
         labels, splits, names = labels_of(table, columns), splits_of(table, columns), table.texts(columns.image)
+        cells = table.all_texts
         for row, (name, label, split) in enumerate(zip(names, labels, splits, strict=True)):
             where = f"{show(table.path.name)}, {table.where(row)}"
             rows.append(
@@ -207,6 +208,7 @@ def _arranged(sources: Iterable[Source], finder: Finder) -> Listing:
                     split or source.split,
                     base=table.path.parent,
                     hint=split_named(table.path.stem)[0],
+                    cells=(cells, row),
                 )
             )
         notes += [*table.notes, *columns.notes]
