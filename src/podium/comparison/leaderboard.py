@@ -50,7 +50,7 @@ class Leaderboard:
         names: the row's name of each run, by the path of its folder.
         linear_probe_images: how many training images linear probes were made on.
         rank_by: the score that networks are ranked by, one of `ranking.RANKS`.
-        curve: accuracy of the best network against the number of training images, where that was asked for.
+        curve: accuracy of the best network against the number of training images, where it was measured.
     """
 
     networks: list[Row]

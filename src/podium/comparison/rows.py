@@ -58,7 +58,7 @@ class Row:
         learned: whether it is better than answering the most frequent class every time.
         top1_low, top1_high: 95 % interval of top1.
         pareto: whether no other network is both as accurate and as fast.
-        behind, behind_95: how much worse the score is that networks are ranked by than the best, top1 unless another was asked
+        behind, behind_95: how much worse the score is that networks are ranked by than the best, top1 unless another is
             for, and half of that distance's 95 % interval.
         folds: of the cross-validation that the scores come from; None where one network answered all images.
         start: what its weights were at the start; None where that is not on record.
