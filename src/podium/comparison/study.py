@@ -48,7 +48,7 @@ from podium.training.resume import NOT_COMPARED
 from podium.training.run import Progress
 
 ITS_OWN = (UsageError, NumericError, ModelFileError)  # errors of one network; any other stops them all
-NO_PROBE = (
+NO_LINEAR_PROBE = (
     "no linear probes are made: in a cross-validation every image reports, so none is left that may choose networks"
 )
 
@@ -202,14 +202,14 @@ class Study:
             The networks that are not trained: beyond the first `finetune`, and not begun earlier.
         """
         s, starts, fit = self.merged.settings, self.starts, []
-        probed = self.folds is None
-        if not probed:
-            say(NO_PROBE)
+        measured = self.folds is None
+        if not measured:
+            say(NO_LINEAR_PROBE)
         for number, candidate in enumerate(self.candidates):
             try:
                 if candidate.name not in starts:
                     heard = for_run(progress, number, len(self.candidates), candidate.name, s.seed)
-                    starts.enter(candidate, s, data, probed, while_computing(heard))
+                    starts.enter(candidate, s, data, measured, while_computing(heard))
                 fit.append(candidate)
             except ITS_OWN as error:
                 self.failed[candidate.name] = error
@@ -278,8 +278,8 @@ class Study:
     ) -> Leaderboard:
         """Rank what is finished, train what is handed over after folds, and write the table and the report."""
         s, paths = self.merged.settings, [trial.path for trial in finished]
-        probes = {trial.path: self.starts.linear_probe(trial.candidate.name) for trial in finished if self.pretrained}
-        known = {path: probe for path, probe in probes.items() if probe is not None}
+        found = {trial.path: self.starts.linear_probe(trial.candidate.name) for trial in finished if self.pretrained}
+        known = {path: each for path, each in found.items() if each is not None}
         board = Leaderboard.read(paths, {name: error.what for name, error in self.failed.items()}, known, untrained)
         if self.folds is not None and board.best is not None:
             first = next(trial for trial in finished if board.names[trial.path] == board.networks[0].model)
