@@ -1,9 +1,13 @@
 """Whether more photos would help: what the fitted law says, how often its interval holds, and what is trained for it."""
 
+import hashlib
+
 import numpy as np
 import pytest
 
+import podium
 from podium.comparison.learning_curve import fit, nested_shares
+from podium.runs.folder import RunFolder
 
 
 def drawn(images, law, count, draw):
@@ -59,3 +63,33 @@ def test_shares_are_nested_keep_the_classes_and_do_not_follow_the_order():
     order = np.random.default_rng(1).permutation(len(labels))
     again = nested_shares(labels[order], keys[order])
     assert set(order[again[0]]) == set(quarter)
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    out = tmp_path_factory.mktemp("curve") / "all"
+    names = ["lenet5", "lenet5_modern"]
+    return out, podium.compare(names, "digits", out, steps=40, learning_curve=True, progress=False)
+
+
+def test_the_best_network_is_trained_on_shares_and_the_verdict_says_what_more_would_give(compared):
+    out, board = compared
+    best = board.networks[0].model
+    assert sorted(path.name for path in (out / "learning-curve").iterdir()) == [f"{best}-seed0-25", f"{best}-seed0-50"]
+    assert board.curve.images[-1] == len(podium.load_data("digits").splits["train"])
+    assert board.curve.images[0] == pytest.approx(board.curve.images[-1] / 4, abs=10)
+    assert board.curve.top1[-1] == pytest.approx(board.networks[0].top1)
+    assert board.curve.sentence() in board.verdict()
+    steps = [RunFolder(path).result["steps"] for path in sorted((out / "learning-curve").iterdir())]
+    assert steps == [10, 20]
+
+
+def test_the_same_again_trains_nothing(compared):
+    out, board = compared
+    files = sorted(out.rglob("model.safetensors"))
+    before = [(path.stat().st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files]
+    again = podium.compare(["lenet5", "lenet5_modern"], "digits", out, steps=40, learning_curve=True, progress=False)
+    assert again.curve == board.curve
+    after = [(path.stat().st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files]
+    assert after == before
+    assert again.best.path == board.best.path

@@ -5,6 +5,8 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, f1_score
 from sklearn.metrics import log_loss as sklearn_log_loss
 
+import podium
+from command import inside, one_error
 from podium.comparison.ranking import SCORES, rank
 from podium.evaluation.metrics import probabilities
 
@@ -69,3 +71,33 @@ def test_the_intervals_hold_about_as_often_as_they_say(name):
         (found,) = rank(name, [[logits]], labels)
         held += found.low <= true <= found.high
     assert held >= 34, "95 % of 40 are 38; fewer than 34 come by chance once in two hundred times"
+
+
+def test_an_answer_that_looks_at_no_image_has_not_learned(answers):
+    labels, large, _ = answers
+    shares = np.log(np.bincount(labels) / len(labels))
+    for name in SCORES:
+        seeing, blind = rank(name, [[large], [np.broadcast_to(shares, large.shape)]], labels)
+        assert (seeing.learned, blind.learned) == (True, False)
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    out = tmp_path_factory.mktemp("ranked") / "all"
+    podium.compare(["lenet5", "lenet5_modern"], "digits", out, steps=60, progress=False)
+    return out
+
+
+@pytest.mark.parametrize("by", SCORES)
+def test_a_comparison_is_ranked_again_by_another_score(compared, by):
+    board = podium.compare(["lenet5", "lenet5_modern"], "digits", compared, steps=60, rank_by=by, progress=False)
+    best, other = board.networks
+    key = {"macro-f1": "macro_f1", "balanced-accuracy": "balanced_accuracy", "log-loss": "loss"}[by]
+    assert best.score == pytest.approx(getattr(best, key), abs=1e-4)
+    assert (best.score >= other.score) == (by != "log-loss")
+    assert board.verdict().startswith(f"{best.model} wins with {SCORES[by].name} {best.score:.3f} (95 % interval")
+    assert board.best.path.name == f"{best.model}-seed0"
+
+
+def test_an_unknown_score_is_refused_with_the_closest(compared):
+    one_error(inside("compare", "digits", "--rank-by", "macrof1", "-o", compared), 2, "rank_by: 'macrof1'", "macro-f1")

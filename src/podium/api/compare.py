@@ -26,6 +26,8 @@ def compare(
     seeds: int = 1,
     pretrained: bool | None = None,
     finetune: int | None = None,
+    rank_by: str = "top1",
+    learning_curve: bool = False,
     recipe: str | None = None,
     config: str | Path | None = None,
     progress: Callable[..., None] | bool | None = None,
@@ -42,6 +44,9 @@ def compare(
         pretrained: whether the networks start from official weights, or from random ones. If None: from official ones where
             the data are photos, which have no fixed small size, or where a source is named.
         finetune: train only so many networks, those with the best linear probe on frozen features. If None: all.
+        rank_by: the score that decides which network is best: "top1", "macro-f1", "balanced-accuracy" or "log-loss".
+        learning_curve: also train the best network on a quarter and on half of the images, and say what twice as many
+            photos would give.
         recipe: the named settings to start from. If None: the recipe that `config` names, else "finetune" for networks that
             start from official weights, and "quick" for others.
         config: a settings file, whose values replace those of the recipe.
@@ -56,6 +61,7 @@ def compare(
     file = Path(config) if config is not None else None
     fresh, tuned = (settings_of(recipe, file, given, usual) for usual in ("quick", "finetune"))
     names = list(models) if models is not None else None
-    study = Study(names, fresh, Path(out), seeds, loaded(data), Choice(pretrained, finetune, tuned))
+    choice = Choice(pretrained, finetune, tuned, rank_by, learning_curve)
+    study = Study(names, fresh, Path(out), seeds, loaded(data), choice)
     with comparison_progress(progress) as shown:
         return study.run(shown)

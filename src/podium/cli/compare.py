@@ -71,6 +71,17 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print the number of runs and the time to expect here, measured by some training steps of each, and stop",
     )
+    parser.add_argument(
+        "--rank-by",
+        default="top1",
+        metavar="SCORE",
+        help="what decides which network is best: top1, macro-f1, balanced-accuracy or log-loss [top1]",
+    )
+    parser.add_argument(
+        "--learning-curve",
+        action="store_true",
+        help="also train the best network on a quarter and on half of the images: what would more photos give?",
+    )
     add_length(parser, "finetune, or quick with --scratch")
     parser.add_argument(
         "--weights",
@@ -99,6 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
                 "report": str(board.report) if board.report else None,
                 "notes": list(study.data.notes) if study.data is not None else [],
                 **({"slices": study.slices} if study.slices else {}),
+                **({"learning_curve": board.curve.to_dict()} if board.curve is not None else {}),
             }
         )
     else:
@@ -133,7 +145,7 @@ def _study(arguments: argparse.Namespace) -> Study:
     names = None
     if arguments.models is not None:
         names = [name.strip() for name in arguments.models.split(",") if name.strip()]
-    choice = Choice(arguments.pretrained, arguments.finetune, tuned)
+    choice = Choice(arguments.pretrained, arguments.finetune, tuned, arguments.rank_by, arguments.learning_curve)
     return Study(names, fresh, out, arguments.seeds, choice=choice)
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from podium import html, tables
+from podium.comparison.learning_curve import Curve
+from podium.comparison.ranking import rank
 from podium.comparison.rows import Failed, LinearProbeOnly, Row, Trials, answers_of
 from podium.comparison.sizes import one_size
 from podium.comparison.statistics import Answers
@@ -47,6 +49,8 @@ class Leaderboard:
         groups: how many groups the images are of; None where they have none.
         names: the row's name of each run, by the path of its folder.
         linear_probe_images: how many training images linear probes were made on.
+        rank_by: the score that networks are ranked by, one of `ranking.RANKS`.
+        curve: accuracy of the best network against the number of training images, where it was measured.
     """
 
     networks: list[Row]
@@ -66,6 +70,8 @@ class Leaderboard:
     groups: int | None = None
     names: dict[Path, str] = field(default_factory=dict)
     linear_probe_images: int = 0
+    rank_by: str = "top1"
+    curve: Curve | None = None
 
     @classmethod
     def read(
@@ -74,6 +80,7 @@ class Leaderboard:
         failed: dict[str, str] | None = None,
         linear_probes: Mapping[Path, LinearProbe] | None = None,
         untrained: Sequence[LinearProbeOnly] = (),
+        rank_by: str = "top1",
     ) -> Leaderboard:
         """Rank finished run folders; runs of one network from one start with several seeds become one row.
 
@@ -82,12 +89,13 @@ class Leaderboard:
             failed: network -> why, for those that did not finish.
             linear_probes: run folder -> the linear probe on what the run started from.
             untrained: networks of which only a linear probe was made.
+            rank_by: the score that decides the order, one of `ranking.RANKS`.
 
         Raises:
             ModelFileError: a run is damaged, or was evaluated on other images than the first.
         """
         results = {path: RunFolder(path).result for path in trials}
-        board = cls([], [Failed(model, why) for model, why in (failed or {}).items()], list(untrained))
+        board = cls([], [Failed(model, why) for model, why in (failed or {}).items()], list(untrained), rank_by=rank_by)
         board.names = row_names(results)
         networks: dict[str, Trials] = {}
         tried = [*(found.images for found in (linear_probes or {}).values()), *(row.images for row in untrained)]
@@ -112,12 +120,16 @@ class Leaderboard:
         self.some_run_learned = answers.some_run_above(frequent)
         self.enough = Answers([np.ones((1, len(labels)), bool)], answers.groups).above(0, frequent).clear
         rows = list(enumerate(network.row(answers, number, frequent) for number, network in enumerate(networks)))
-        rows.sort(key=lambda pair: (not pair[1].learned, -pair[1].top1, pair[1].loss))
+        if self.rank_by != "top1":
+            rows = list(enumerate(_scored(self.rank_by, networks, [row for _, row in rows], labels)))
+        rows.sort(key=lambda pair: (not pair[1].learned, pair[1].behind, -pair[1].top1, pair[1].loss))
         first, best = rows[0]
         for number, row in rows:
             pareto = row.latency_p50_ms is not None and not any(other.dominates(row) for _, other in rows)
-            half = answers.difference(first, number).half if row is not best else 0.0
-            self.networks.append(replace(row, pareto=pareto, behind=best.top1 - row.top1, behind_95=half))
+            if self.rank_by == "top1":
+                half = answers.difference(first, number).half if row is not best else 0.0
+                row = replace(row, behind=best.top1 - row.top1, behind_95=half)
+            self.networks.append(replace(row, pareto=pareto))
         self.runs = {network.model: network.best.folder for network in networks}
         specs = [networks[number].spec for number, _ in rows]
         self.one_size = one_size([spec for spec in specs if spec is not None])
@@ -159,23 +171,29 @@ class Leaderboard:
         """Print the table; on a narrow screen without the least important columns (leaderboard.csv has all)."""
         screen = tables.screen()
         endless = screen.options.update(max_width=1000)
+        never = self._useless()
+        fitted = (self._table((*never, *DISPENSABLE[:n])) for n in range(len(DISPENSABLE) + 1))
+        fitting = (table for table in fitted if screen.measure(table, options=endless).maximum <= screen.width)
+        screen.print(next(fitting, self._table((*never, *DISPENSABLE))))
+
+    def _useless(self) -> tuple[str, ...]:
+        """The columns that say nothing of these networks."""
         starts = [*(row.start for row in self.networks), *(row.start for row in self.untrained)]
         useless = {
             "top-5 %": self.classes < TOP5_FROM,
             "probe %": not self.linear_probe_images,
             "start": all(start in (None, RANDOM) for start in starts),
+            "macro-F1": self.rank_by != "macro-f1",
+            "balanced %": self.rank_by != "balanced-accuracy",
         }
-        never = tuple(column for column, is_useless in useless.items() if is_useless)
-        fitted = (self._table((*never, *DISPENSABLE[:n])) for n in range(len(DISPENSABLE) + 1))
-        fitting = (table for table in fitted if screen.measure(table, options=endless).maximum <= screen.width)
-        screen.print(next(fitting, self._table((*never, *DISPENSABLE))))
+        return tuple(column for column, is_useless in useless.items() if is_useless)
 
     def __repr__(self) -> str:
         return f"<Leaderboard of {len(self.networks)} networks on {self.n:,} {self.split} images: {self.verdict()}>"
 
     def _repr_html_(self) -> str:
         """The verdict and the table, as a notebook shows them."""
-        columns = [column for column in SHOWN if self.classes >= TOP5_FROM or column != "top-5 %"]
+        columns = [column for column in SHOWN if column not in self._useless()]
         rows = [[row.model, *(SHOWN[column](row) for column in columns)] for row in self.networks]
         failed = [[row.model, "failed", *[""] * (len(columns) - 1)] for row in self.failed]
         return html.paragraph(self.verdict()) + html.table(["model", *columns], rows + failed)
@@ -248,6 +266,26 @@ def short_start(start: str | None) -> str:
     return "" if start is None else start.partition("(")[2].removesuffix(")") or start
 
 
+def _scored(by: str, networks: Sequence[Trials], rows: Sequence[Row], labels: np.ndarray) -> list[Row]:
+    """The rows with the score that ranks them, and whether they have learned by that score."""
+    logits = [
+        [run.folder.predictions[0][:, : len(run.result["classes"])] for run in network.runs] for network in networks
+    ]
+    return [
+        replace(
+            row,
+            ranked_by=by,
+            score=found.value,
+            score_low=found.low,
+            score_high=found.high,
+            behind=found.behind,
+            behind_95=found.behind_95,
+            learned=found.learned,
+        )
+        for row, found in zip(rows, rank(by, logits, labels), strict=True)
+    ]
+
+
 def _spread(row: Row) -> str:
     return f" ±{100 * row.top1_std:.2f}" if row.top1_std is not None else ""
 
@@ -260,6 +298,8 @@ def _latency(row: Row) -> str:
 SHOWN: dict[str, Callable[[Row], str]] = {
     "start": lambda row: short_start(row.start),
     "probe %": lambda row: "" if row.linear_probe is None else f"{100 * row.linear_probe:.1f}",
+    "macro-F1": lambda row: f"{row.macro_f1:.3f}",
+    "balanced %": lambda row: "" if row.balanced_accuracy is None else f"{100 * row.balanced_accuracy:.2f}",
     "top-1 %": lambda row: f"{100 * row.top1:.2f}{_spread(row)}",
     "top-5 %": lambda row: f"{100 * row.top5:.2f}",
     "loss": lambda row: f"{row.loss:.3f}",

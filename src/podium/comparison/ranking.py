@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from podium.evaluation.metrics import probabilities
+from podium.evaluation.metrics import Z95, probabilities
 
 RESAMPLES = 1000
 AT_A_TIME = 2 << 20  # numbers of a block of resampling weights, which bounds the memory
@@ -76,6 +76,7 @@ class Ranked:
         low, high: its 95 % interval, over the images.
         behind: how much worse it is than the best; 0 of the best itself.
         behind_95: half of the 95 % interval of that.
+        learned: whether it is clearly better than an answer that looks at no image: the classes' shares as probabilities.
     """
 
     value: float
@@ -83,6 +84,7 @@ class Ranked:
     high: float
     behind: float
     behind_95: float
+    learned: bool
 
 
 def rank(by: str, logits: Sequence[Sequence[np.ndarray]], labels: np.ndarray) -> list[Ranked]:
@@ -97,6 +99,8 @@ def rank(by: str, logits: Sequence[Sequence[np.ndarray]], labels: np.ndarray) ->
         For each network, in the order given.
     """
     score, count = SCORES[by], len(labels)
+    shares = np.bincount(labels, minlength=logits[0][0].shape[1]) / count
+    blind = np.broadcast_to(np.log(np.maximum(shares, 1e-9)), logits[0][0].shape)
     draw = np.random.default_rng(0)
     blocks = [np.ones((1, count), np.float32)]  # the images as they are
     left = RESAMPLES
@@ -107,11 +111,24 @@ def rank(by: str, logits: Sequence[Sequence[np.ndarray]], labels: np.ndarray) ->
     found = np.stack(
         [
             np.concatenate([np.mean([score.of(one, labels, block) for one in runs], axis=0) for block in blocks])
-            for runs in logits
+            for runs in (*logits, [blind])
         ]
-    )  # (networks, 1 + RESAMPLES)
-    best = found[:, 0].argmax() if score.more else found[:, 0].argmin()
-    behind = (found[best] - found) * (1 if score.more else -1)
+    )  # (networks and the blind answer, 1 + RESAMPLES)
+    found, guess = found[:-1], found[-1]
+    sign = 1 if score.more else -1
+    best = (sign * found[:, 0]).argmax()
+    behind, above = sign * (found[best] - found), sign * (found - guess)
     low, high = np.quantile(found[:, 1:], (0.025, 0.975), axis=1)
-    half = 1.96 * behind[:, 1:].std(1)
-    return [Ranked(*map(float, row)) for row in zip(found[:, 0], low, high, behind[:, 0], half, strict=True)]
+    half = Z95 * behind[:, 1:].std(1)
+    learned = above[:, 0] > Z95 * above[:, 1:].std(1)
+    return [
+        Ranked(
+            value=float(found[i, 0]),
+            low=float(low[i]),
+            high=float(high[i]),
+            behind=float(behind[i, 0]),
+            behind_95=float(half[i]),
+            learned=bool(learned[i]),
+        )
+        for i in range(len(found))
+    ]

@@ -58,10 +58,14 @@ class Row:
         learned: whether it is better than answering the most frequent class every time.
         top1_low, top1_high: 95 % interval of top1.
         pareto: whether no other network is both as accurate and as fast.
-        behind, behind_95: how far top1 is below the best, and half of that distance's 95 % interval.
+        behind, behind_95: how much worse the score is that networks are ranked by than the best, top1 unless another is
+            for, and half of that distance's 95 % interval.
         folds: of the cross-validation that the scores come from; None where one network answered all images.
         start: what its weights were at the start; None where that is not on record.
         linear_probe: out-of-fold accuracy of a linear classifier on its frozen features, on training images; None without one.
+        balanced_accuracy: mean recall of the classes; None for runs of Podium 0.1.0.
+        ranked_by: the score that networks are ranked by where it is not top1; `score`, `score_low` and `score_high` are its
+            value and 95 % interval then.
     """
 
     model: str
@@ -98,6 +102,11 @@ class Row:
     folds: int | None = None
     start: str | None = None
     linear_probe: float | None = None
+    balanced_accuracy: float | None = None
+    ranked_by: str | None = None
+    score: float | None = None
+    score_low: float | None = None
+    score_high: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The row as JSON and CSV have it."""
@@ -219,9 +228,16 @@ class Trials:
             top1_low=low,
             top1_high=high,
             folds=first.get("cross_validation", {}).get("folds"),
+            balanced_accuracy=_mean_of(results, "balanced_accuracy"),
             **averages,
             **medians,
         )
+
+
+def _mean_of(results: list[dict[str, Any]], key: str) -> float | None:
+    """The mean of a number over runs; None where a run of an older version has none."""
+    values = [result[key] for result in results if key in result]
+    return statistics.fmean(values) if len(values) == len(results) else None
 
 
 def answers_of(networks: list[Trials]) -> tuple[Answers, np.ndarray]:

@@ -21,6 +21,7 @@ from podium.comparison.candidates import (
 from podium.comparison.claim import absolute, begun_pretrained, claim
 from podium.comparison.cross_validation import Folds, complete, fold_folder, pool, write_accuracy
 from podium.comparison.leaderboard import Leaderboard
+from podium.comparison.learning_runs import CURVE, measure
 from podium.comparison.page import check_packages
 from podium.comparison.progress import Heard, for_run, while_computing, while_downloading, while_reading
 from podium.comparison.report import REPORT, write_report
@@ -80,11 +81,7 @@ class Study:
             raise UsageError("models: none given", "name some with -m, such as -m lenet5_modern,resnet20")
         if seeds < 1:
             raise UsageError(f"seeds: {seeds}", "give at least 1")
-        if self.choice.finetune is not None and self.choice.finetune < 1:
-            raise UsageError(f"finetune: {self.choice.finetune}", "give at least 1")
-        if self.choice.finetune is not None and merged.settings.folds is not None:
-            what = f"finetune: {self.choice.finetune}, but with folds every image reports, so none may choose networks"
-            raise UsageError(what, "leave one of the two out, or name fewer networks with -m")
+        self.choice.refuse(merged.settings)
         if started_together():
             raise UsageError("torchrun: a comparison is one process", "train a network at a time with it: podium train")
         candidates = candidates_of(models or [], merged.settings.weights)
@@ -280,7 +277,11 @@ class Study:
         s, paths = self.merged.settings, [trial.path for trial in finished]
         found = {trial.path: self.starts.linear_probe(trial.candidate.name) for trial in finished if self.pretrained}
         known = {path: each for path, each in found.items() if each is not None}
-        board = Leaderboard.read(paths, {name: error.what for name, error in self.failed.items()}, known, untrained)
+        failed = {name: error.what for name, error in self.failed.items()}
+        board = Leaderboard.read(paths, failed, known, untrained, self.choice.rank_by)
+        if self.choice.learning_curve and board.best is not None:
+            of_best = [path for path in paths if board.names[path] == board.networks[0].model]
+            board.curve = measure(board.networks[0].model, of_best, data, self.out / CURVE, progress)
         if self.folds is not None and board.best is not None:
             first = next(trial for trial in finished if board.names[trial.path] == board.networks[0].model)
             self._hand_over(board, first.candidate, progress)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from podium.comparison.ranking import SCORES
 from podium.comparison.sizes import different_sizes
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ def verdict(board: Leaderboard) -> str:
     sentences = _nothing_learned(board) if winner is None else _won(board, winner)
     if different := different_sizes({row.model: row.image_size for row in board.networks}):
         sentences += [different, board.one_size]
+    if board.curve is not None:
+        sentences.append(board.curve.sentence())
     if board.untrained:
         sentences.append(f"Not trained, so not in this verdict: {', '.join(row.model for row in board.untrained)}.")
     return " ".join(sentence for sentence in sentences if sentence)
@@ -41,7 +44,7 @@ def _won(board: Leaderboard, best: Row) -> list[str]:
         text += _faster(equal, best)
     elif others:
         text.append(
-            f"The next, {others[0].model}, has {100 * others[0].top1:.2f} %: clearly less, by {apart(others[0])}."
+            f"The next, {others[0].model}, has {_value(others[0])}: clearly {_worse(board)}, by {apart(others[0])}."
         )
     if blind := [row.model for row in board.networks if not row.learned]:
         text.append(f"Not learned: {', '.join(blind)}; {_guessing(board)}. Train longer, or with a lower lr.")
@@ -83,18 +86,34 @@ def _nothing_learned(board: Leaderboard) -> list[str]:
     return [*text, "Train longer, or with a lower lr, or look whether the classes are what they are called."]
 
 
+def _value(row: Row) -> str:
+    return f"{100 * row.top1:.2f} %" if row.score is None else f"{row.score:.3f}"
+
+
+def _worse(board: Leaderboard) -> str:
+    return "more" if board.rank_by == "log-loss" else "less"
+
+
 def _scored(board: Leaderboard, row: Row) -> str:
     low, high = 100 * row.top1_low, 100 * row.top1_high
     images = f"{board.n:,} {board.split} images"
     images += f" of {board.groups:,} groups" if board.groups is not None else ""
+    if row.score is not None:
+        name = SCORES[board.rank_by].name
+        interval = f"95 % interval {row.score_low:.3f}-{row.score_high:.3f}, over the images alone, {images}"
+        return f"{name} {row.score:.3f} ({interval}; top-1 {100 * row.top1:.2f} %)"
     how = f"{row.seeds} seeds and {images}" if row.seeds > 1 else images
     return f"{100 * row.top1:.2f} % top-1 (95 % interval {low:.2f}-{high:.2f} %, from {how})"
 
 
 def _guessing(board: Leaderboard) -> str:
+    if board.rank_by != "top1":
+        return "not clearly better than answering without looking at an image"
     return f"not clearly better than the most frequent class every time ({100 * board.guess:.1f} %)"
 
 
 def apart(row: Row) -> str:
     """How far a network is behind the best, for people."""
+    if row.score is not None:
+        return f"{row.behind:.3f} ± {row.behind_95:.3f}"
     return f"{100 * row.behind:.2f} ± {100 * row.behind_95:.2f} points"
