@@ -20,6 +20,7 @@ from podium.settings import FIELDS
 LINES = {
     "info": "info lenet5",
     "draw": "draw lenet5 -o x.svg",
+    "check": "check digits",
     "pack": "pack digits -o x",
     "train": "train lenet5_modern digits -o x",
     "eval": "eval runs/a digits",

@@ -164,6 +164,18 @@ def test_tables_of_two_splits_may_have_other_columns(tmp_path):
         load_data(folder, group_column="patient")
 
 
+def test_a_row_that_comes_again_with_other_cells_is_said(tmp_path):
+    rows = rows_of(2)
+    for number, (name, *_) in enumerate(rows):
+        photo(tmp_path / name, number)
+    again = [(*rows[0][:2], "patient 77", rows[0][3]), rows[1]]
+    data = read(write(tmp_path / "labels.csv", [*rows, *again]))
+    assert rows[0][2] in data.splits["train"].columns["patient"]
+    assert "patient 77" not in data.splits["train"].columns["patient"]
+    assert any("2 rows name an image" in note for note in data.notes)
+    assert any("1 of them differ in another column" in note for note in data.notes)
+
+
 def test_parquet_that_holds_the_images_has_columns_too(tmp_path, table):
     arrow = pytest.importorskip("pyarrow")
     import pyarrow.parquet

@@ -68,6 +68,18 @@ def test_a_comparison_names_the_network_at_its_bar(tmp_path, monkeypatch, capsys
     assert "2/2 lenet5_modern seed 0" in shown.out + shown.err
 
 
+def test_a_notebook_shows_downloads_and_features_too(monkeypatch, capsys):
+    monkeypatch.setattr(bars, "in_notebook", lambda: True)
+    with bars.comparison_progress(None) as progress:
+        progress(0, 2, "resnet18", 0, 5_000_000, 0, {"downloading": "torchvision:resnet18"})  # of unknown length
+        progress(0, 2, "resnet18", 0, 46_830_571, 46_830_571, {"downloading": "torchvision:resnet18"})
+        progress(1, 2, "resnet50", 0, 24, 24, {"features": True})
+    shown = capsys.readouterr().out
+    assert "downloading torchvision:resnet18, MB" in shown
+    assert "2/2 resnet50 seed 0  features" in shown
+    assert "24/24" in shown
+
+
 def test_the_shell_of_a_notebook_is_told_from_others(monkeypatch):
     assert not bars.in_notebook()
     for name, expected in (("ZMQInteractiveShell", True), ("TerminalInteractiveShell", False)):

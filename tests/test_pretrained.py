@@ -17,6 +17,7 @@ from podium.comparison import candidates
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.outlook import format_outlook
 from podium.data.dataset import Dataset, Split
+from podium.data.groups import GROUP
 from podium.data.images import ArrayImages
 from podium.errors import UsageError
 from podium.settings import Settings, read_file
@@ -141,6 +142,28 @@ def test_parts_hold_their_share_of_every_class_and_copies_stay_together():
     assert (np.ptp(counts, axis=1) <= 2).all()
     assert part[3] == part[7]
     assert part[25] == part[40]
+
+
+def test_photos_of_a_group_stay_together():
+    """Fifteen patients of one class each, drawn by lot: a photo of a known patient tells the class, one of a new patient nothing."""
+    alone, grouped = [], []
+    patient = np.repeat(np.arange(15), 4)
+    for seed in range(3):
+        draw = np.random.default_rng(seed)
+        faces = draw.integers(60, 190, (15, 4, 4, 3)).repeat(8, 1).repeat(8, 2)
+        pixels = np.clip(faces[patient] + draw.integers(-20, 20, (60, 32, 32, 3)), 0, 255).astype(np.uint8)
+        data = arrays((draw.permutation(15) % 3)[patient], pixels)
+        alone.append(found_on(data).top1)
+        data.splits["train"].columns = {GROUP: patient.astype(np.str_)}
+        grouped.append(found_on(data).top1)
+        part = parts_of(data.splits["train"], seed)
+        assert all(len(set(part[patient == number])) == 1 for number in range(15))
+    assert np.mean(grouped) < 0.45 < 0.6 < np.mean(alone)  # chance is a third
+
+
+def test_a_class_of_one_image_needs_no_classifier_where_it_is_left_out():
+    pixels = np.random.default_rng(0).integers(0, 255, (6, 32, 32, 3), np.uint8)
+    assert found_on(arrays([0, 0, 0, 0, 0, 1], pixels)).top1 <= 5 / 6
 
 
 def test_where_nothing_can_be_left_out_there_is_no_linear_probe():

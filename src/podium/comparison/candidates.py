@@ -9,9 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from podium.comparison.ranking import RANKS
 from podium.data.dataset import Dataset
 from podium.data.stored import stored_size
-from podium.errors import MachineError, UsageError
+from podium.errors import MachineError, UsageError, closest
 from podium.models.forms import SMALL_UP_TO
 from podium.models.registry import architecture
 from podium.settings import Origins, Settings
@@ -42,6 +43,27 @@ class Choice:
     settings: Origins | None = None
     rank_by: str = "top1"
     learning_curve: bool = False
+
+    def refuse(self, s: Settings) -> None:
+        """Refuse what makes no sense.
+
+        Args:
+            s: settings of the comparison.
+
+        Raises:
+            UsageError: a number or a score is none, or folds leave no images for what is wanted.
+        """
+        if self.finetune is not None and self.finetune < 1:
+            raise UsageError(f"finetune: {self.finetune}", "give at least 1")
+        if self.finetune is not None and s.folds is not None:
+            what = f"finetune: {self.finetune}, but with folds every image reports, so none may choose networks"
+            raise UsageError(what, "leave one of the two out, or name fewer networks with -m")
+        if self.rank_by not in RANKS:
+            hint = closest(self.rank_by, RANKS) or f"one of {', '.join(RANKS)}"
+            raise UsageError(f"rank_by: {self.rank_by!r}", hint)
+        if self.learning_curve and s.folds is not None:
+            what = "learning_curve: with folds there is no run on all images to begin with"
+            raise UsageError(what, "leave one of the two out")
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ class Starts:
         return LinearProbe.read(found) if found is not None else None
 
     def enter(
-        self, candidate: Candidate, s: Settings, data: Dataset, probed: bool, progress: Callable[[int, int], None]
+        self, candidate: Candidate, s: Settings, data: Dataset, measured: bool, progress: Callable[[int, int], None]
     ) -> None:
         """Put on record what a candidate starts from, with its linear probe.
 
@@ -89,7 +89,7 @@ class Starts:
             candidate: which has a source.
             s: of the comparison.
             data: its images in their roles.
-            probed: whether a linear probe is made.
+            measured: whether a linear probe is made.
             progress: called with (images done, images in all).
 
         Raises:
@@ -98,7 +98,7 @@ class Starts:
         source = read_source(str(candidate.source))
         net, pixels = adapted(source, s.replace(model=candidate.model, weights=candidate.source), data)
         pixels = dataclasses.replace(pixels, image_size=net.spec["image_size"], resize=data.resize)
-        found = linear_probe_of(net, pixels, data, s, progress) if probed else None
+        found = linear_probe_of(net, pixels, data, s, progress) if measured else None
         self.entries[candidate.name] = {
             "source": source.pinned,
             "start": origin_of(source),

@@ -24,7 +24,6 @@ from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.learning_runs import CURVE, measure
 from podium.comparison.page import check_packages
 from podium.comparison.progress import Heard, for_run, while_computing, while_downloading, while_reading
-from podium.comparison.ranking import RANKS
 from podium.comparison.report import REPORT, write_report
 from podium.comparison.rows import LinearProbeOnly
 from podium.comparison.schedule import Part, Schedule
@@ -34,7 +33,7 @@ from podium.comparison.starts import Starts
 from podium.data.dataset import Dataset
 from podium.data.image_columns import with_slices
 from podium.data.roles import without_learned
-from podium.errors import ModelFileError, NumericError, PodiumError, UsageError, closest
+from podium.errors import ModelFileError, NumericError, PodiumError, UsageError
 from podium.evaluation.cost import format_cost
 from podium.evaluation.speed import allowance, speed
 from podium.runs import bundle
@@ -50,7 +49,7 @@ from podium.training.resume import NOT_COMPARED
 from podium.training.run import Progress
 
 ITS_OWN = (UsageError, NumericError, ModelFileError)  # errors of one network; any other stops them all
-NO_PROBE = (
+NO_LINEAR_PROBE = (
     "no linear probes are made: in a cross-validation every image reports, so none is left that may choose networks"
 )
 
@@ -82,18 +81,7 @@ class Study:
             raise UsageError("models: none given", "name some with -m, such as -m lenet5_modern,resnet20")
         if seeds < 1:
             raise UsageError(f"seeds: {seeds}", "give at least 1")
-        if self.choice.finetune is not None and self.choice.finetune < 1:
-            raise UsageError(f"finetune: {self.choice.finetune}", "give at least 1")
-        if self.choice.finetune is not None and merged.settings.folds is not None:
-            what = f"finetune: {self.choice.finetune}, but with folds every image reports, so none may choose networks"
-            raise UsageError(what, "leave one of the two out, or name fewer networks with -m")
-        if self.choice.rank_by not in RANKS:
-            hint = closest(self.choice.rank_by, RANKS) or f"one of {', '.join(RANKS)}"
-            raise UsageError(f"rank_by: {self.choice.rank_by!r}", hint)
-        if self.choice.learning_curve and merged.settings.folds is not None:
-            raise UsageError(
-                "learning_curve: with folds there is no run on all images to begin with", "leave one of the two out"
-            )
+        self.choice.refuse(merged.settings)
         if started_together():
             raise UsageError("torchrun: a comparison is one process", "train a network at a time with it: podium train")
         candidates = candidates_of(models or [], merged.settings.weights)
@@ -211,14 +199,14 @@ class Study:
             The networks that are not trained: beyond the first `finetune`, and not begun earlier.
         """
         s, starts, fit = self.merged.settings, self.starts, []
-        probed = self.folds is None
-        if not probed:
-            say(NO_PROBE)
+        measured = self.folds is None
+        if not measured:
+            say(NO_LINEAR_PROBE)
         for number, candidate in enumerate(self.candidates):
             try:
                 if candidate.name not in starts:
                     heard = for_run(progress, number, len(self.candidates), candidate.name, s.seed)
-                    starts.enter(candidate, s, data, probed, while_computing(heard))
+                    starts.enter(candidate, s, data, measured, while_computing(heard))
                 fit.append(candidate)
             except ITS_OWN as error:
                 self.failed[candidate.name] = error
@@ -287,8 +275,8 @@ class Study:
     ) -> Leaderboard:
         """Rank what is finished, train what is handed over after folds, and write the table and the report."""
         s, paths = self.merged.settings, [trial.path for trial in finished]
-        probes = {trial.path: self.starts.linear_probe(trial.candidate.name) for trial in finished if self.pretrained}
-        known = {path: probe for path, probe in probes.items() if probe is not None}
+        found = {trial.path: self.starts.linear_probe(trial.candidate.name) for trial in finished if self.pretrained}
+        known = {path: each for path, each in found.items() if each is not None}
         failed = {name: error.what for name, error in self.failed.items()}
         board = Leaderboard.read(paths, failed, known, untrained, self.choice.rank_by)
         if self.choice.learning_curve and board.best is not None:

@@ -42,6 +42,12 @@ class Row:
     hint: str = ""
     cells: Cells | None = None
 
+    @property
+    def values(self) -> dict[str, str]:
+        """All that the table has on it, by column."""
+        columns, number = self.cells or ({}, 0)
+        return {name: texts[number] for name, texts in columns.items()}
+
 
 def arrange_rows(rows: Iterable[Row], finder: Finder) -> Listing:
     """Sort the images of some rows into splits and classes.
@@ -60,7 +66,7 @@ def arrange_rows(rows: Iterable[Row], finder: Finder) -> Listing:
     listing = Listing(labels_in="rows")
     first: dict[tuple[str, str], tuple[Row, ImageFile]] = {}
     labels: dict[str, Row] = {}
-    repeated = Counter[str]()
+    repeated, differing = Counter[str](), 0
     conflicts, unsure = list[tuple[str, str]](), set[str]()
     for row in _labelled(list(rows), listing):
         if not row.label:
@@ -82,6 +88,7 @@ def arrange_rows(rows: Iterable[Row], finder: Finder) -> Listing:
                 unsure.add(image)
             elif (image, row.split) in first:
                 repeated[row.name] += 1
+                differing += row.values != first[image, row.split][0].values
             else:
                 first[image, row.split] = row, found
     if len(conflicts) > max(1, MANY * len(labels)):
@@ -92,6 +99,10 @@ def arrange_rows(rows: Iterable[Row], finder: Finder) -> Listing:
     if repeated:
         listing.notes.append(
             f"note: {repeated.total():,} rows name an image that an earlier row has with the same label"
+        )
+    if differing:
+        listing.notes.append(
+            f"note: {differing:,} of them differ in another column, and the cells of the first row count"
         )
     if finder.by_name is not None:
         name, path = finder.by_name

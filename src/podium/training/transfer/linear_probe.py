@@ -17,6 +17,7 @@ import torch
 
 from podium.data.dataset import Dataset, Split
 from podium.data.decode import Preprocessing
+from podium.data.groups import GROUP, units
 from podium.data.loader import Loader
 from podium.devices import pick_device
 from podium.errors import NumericError
@@ -97,6 +98,9 @@ def linear_probe_of(
     features = features_of(set_memory_format(net.to(device), "channels_last"), loader, progress)
     scores = np.full((len(train), len(data.classes)), -np.inf)
     for fold in range(folds):
+        if len(seen := np.unique(train.labels[part != fold])) == 1:
+            scores[np.ix_(part == fold, seen)] = 0.0  # the only class that is known
+            continue
         fitted = fit(features[part != fold], train.labels[part != fold])
         scores[np.ix_(part == fold, fitted.classes_)] = fitted.predict_log_proba(features[part == fold])
     sure = np.clip(np.exp(scores[np.arange(len(train)), train.labels]), SMALLEST, 1)
@@ -142,7 +146,7 @@ def _sample(train: Split, seed: int) -> Split:
 
 
 def parts_of(train: Split, seed: int) -> np.ndarray:
-    """Divide images into at most `FOLDS` parts, each with its share of every class, and exact copies in one part.
+    """Divide images into at most `FOLDS` parts, each with its share of every class; exact copies and groups are in one part.
 
     Args:
         train: the images.
@@ -151,14 +155,15 @@ def parts_of(train: Split, seed: int) -> np.ndarray:
     Returns:
         (N,) int64, the part of each image.
     """
-    _, first, group = np.unique(train.contents(), return_index=True, return_inverse=True)
+    together = units(train) if GROUP in train.columns else train.contents()
+    _, first, unit = np.unique(together, return_index=True, return_inverse=True)
     labels = train.labels[first]
     folds = min(FOLDS, int(np.bincount(labels).max()))
     draw = np.random.Generator(np.random.PCG64(seed))
     order = np.concatenate([draw.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)])
     part = np.empty(len(labels), np.int64)
     part[order] = np.arange(len(order)) % folds  # class after class, so that each is spread evenly
-    return part[group]
+    return part[unit]
 
 
 def fit(features: np.ndarray, labels: np.ndarray, penalty: float = PENALTY) -> Any:
