@@ -30,7 +30,8 @@ ENGINES = ("eager", "compiled", "onnxruntime", "openvino")
 BATCHES = (1, 8, 32)  # of which the best is reported beside 1
 AGREEMENT = 0.995  # share of images whose first class must be eager float32's
 CACHE = "TORCHINDUCTOR_CACHE_DIR"  # where torch's compiler keeps what it made
-SIDE = 2048  # of the matrices whose product is this machine's peak
+SIDES = (256, 512, 1024, 2048)  # of the matrices whose product is this machine's peak
+LONG = 0.1  # seconds from which a product is large enough; without instructions for bfloat16 the largest would take a minute
 
 Call = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # (N, S, S, C) uint8 -> logits, probabilities
 
@@ -285,14 +286,18 @@ def peak(dtype: str, threads: int) -> float | None:
     """
     if dtype not in ("float32", "bfloat16"):
         return None
-    a = torch.randn(SIDE, SIDE).to(getattr(torch, dtype))
-    a @ a
-    best = float("inf")
-    for _ in range(5):
-        start = time.perf_counter()
+    for side in SIDES:
+        a = torch.randn(side, side).to(getattr(torch, dtype))
         a @ a
-        best = min(best, time.perf_counter() - start)
-    return SIDE**3 / best
+        if (first := _product_seconds(a)) > LONG:
+            break
+    return side**3 / min(first, *(_product_seconds(a) for _ in range(4)))
+
+
+def _product_seconds(a: torch.Tensor) -> float:
+    start = time.perf_counter()
+    a @ a
+    return time.perf_counter() - start
 
 
 def bench(
