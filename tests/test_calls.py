@@ -52,7 +52,7 @@ WRONG = [  # function, arguments, keywords, words of the error, words of the men
     ("compare", ("resnet20", "digits", "x"), {}, "models: 'resnet20'", "models=['resnet20']"),
     ("compare", (["resnet20"], "digits", "x"), {"seeds": "3"}, "seeds: '3'", "seeds=3"),
     ("compare", (["resnet20", 3], "digits", "x"), {}, "models: ", "list of texts"),
-    ("compare", ([], "digits", "x"), {}, "none given", "-m"),
+    ("compare", ([], "digits", "x"), {}, "none given", "give the names of some"),
     ("evaluate", ("runs/a", 42), {}, "data: 42", "folder"),
     ("evaluate", ("runs/a", "digits"), {"splt": "val"}, "'splt'", "did you mean split"),
     ("evaluate", ("runs/a", "digits"), {"limit": "5"}, "limit: '5'", "limit=5"),

@@ -48,6 +48,8 @@ def _keyword(flag: re.Match[str]) -> str:
     """The keyword of one flag, with its value as Python writes it."""
     name, value = flag["name"].replace("-", "_"), flag["value"]
     name = _NAMES.get(name, name)
+    if name == "scratch":
+        return "pretrained=False"
     if flag["no"]:
         return f"{name}=False"
     if name in _SWITCHES:
