@@ -87,7 +87,9 @@ def test_contract(name):
         logits, ends = net(x), net.endpoints(x)
         assert logits.shape == (4, 2)
         assert torch.isfinite(logits).all()
-        assert (net(x[:1]) - logits[:1]).norm() <= 5e-3 * logits[:1].norm()  # a batch of one, to rounding
+        assert (net(x[:1]) - logits[:1]).norm() <= 1e-2 * logits[
+            :1
+        ].norm()  # a batch of one, to rounding: up to 0.6 % in 1,001 layers
     stages = [stage for stage, _ in net.stages.named_children()]
     auxiliary = [f"auxiliary.{stage}" for stage in net.auxiliary]
     assert list(ends) == ["stem", *stages, "features", "pooled", "logits", *auxiliary]

@@ -26,6 +26,8 @@ TEXTS = {
     "on_nan": ("skip:1", "skip:2"),
     "crop_range": ((0.3, 0.9), (0.4, 0.8)),
     "milestones": ((0.2, 0.4), (0.3, 0.6)),
+    "group_from": ("(p[0-9]+)", "(q[0-9]+)"),
+    "recall": ("one=0.9", "two=0.8"),
 }
 
 
