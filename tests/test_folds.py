@@ -246,7 +246,7 @@ def test_a_comparison_killed_anywhere_ends_with_the_same_bits(board, photos, tmp
 
 @pytest.mark.slow
 def test_several_seeds_have_the_same_folds_and_are_one_row(photos, tmp_path):
-    done = inside("compare", photos, "-m", "lenet5_modern", *FOLDS, "--seeds", "2", "-o", tmp_path / "c")
+    done = inside("compare", photos, "-m", "lenet5_modern", *FOLDS, "--epochs", "8", "--seeds", "2", "-o", tmp_path / "c")
     assert done.returncode == 0, done.stderr
     (row,) = table(tmp_path / "c")
     assert (row["seeds"], row["folds"], row["run"]) == ("2", "3", "lenet5_modern-final")
