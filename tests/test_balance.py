@@ -141,6 +141,7 @@ def photos(tmp_path_factory):
     return root
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [("--sampler", "balanced"), ("--class-weights", "effective")])
 def test_a_killed_run_ends_with_the_same_bits(photos, tmp_path, how):
     words = (

@@ -141,6 +141,7 @@ def engines_of(said):
     return {(r["engine"], r["dtype"]) for r in said.json if "missing" not in r}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("many", [1, 8])
 def test_what_a_cut_file_in_the_compilers_cache_spoils_is_compiled_again_without_it(
     podium, run, monkeypatch, tmp_path, many

@@ -246,7 +246,9 @@ def test_a_comparison_killed_anywhere_ends_with_the_same_bits(board, photos, tmp
 
 @pytest.mark.slow
 def test_several_seeds_have_the_same_folds_and_are_one_row(photos, tmp_path):
-    done = inside("compare", photos, "-m", "lenet5_modern", *FOLDS, "--epochs", "8", "--seeds", "2", "-o", tmp_path / "c")
+    done = inside(
+        "compare", photos, "-m", "lenet5_modern", *FOLDS, "--epochs", "8", "--seeds", "2", "-o", tmp_path / "c"
+    )
     assert done.returncode == 0, done.stderr
     (row,) = table(tmp_path / "c")
     assert (row["seeds"], row["folds"], row["run"]) == ("2", "3", "lenet5_modern-final")
@@ -261,6 +263,7 @@ def test_starting_weights_that_know_the_images_are_refused(board, photos, tmp_pa
     one_error(inside(*again), 3, "were trained on", "leave --folds out")
 
 
+@pytest.mark.slow
 def test_data_that_is_loaded_already_is_divided_as_the_path_is(photos, tmp_path):
     data = load_data(photos, group_from=r"(p\d+)_")
     given = {"image_size": 32, "epochs": 1, "batch_size": 8, "folds": 3}
@@ -283,6 +286,7 @@ def test_where_nothing_has_learned_none_is_handed_over(photos, tmp_path):
     one_error(inside("predict", out, next(photos.rglob("*.png"))), 4, "no network", "train")
 
 
+@pytest.mark.slow
 def test_a_plan_counts_the_runs_and_writes_nothing(photos, tmp_path):
     out = tmp_path / "c"
     done = inside("compare", photos, *NETS, *FOLDS, "--seeds", "2", "--plan", "--json", "-o", out)

@@ -165,6 +165,7 @@ def test_patients_may_have_folders_of_their_own_in_each_class(tmp_path):
     assert (scores["split"], scores["n"]) == ("val", len(data.splits["val"]))
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_with_the_same_bits(photos, tmp_path):
     flags = ("--group-from", PATIENT, "--seed", "2")
     whole = train(photos, tmp_path / "whole", *flags)

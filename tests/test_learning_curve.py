@@ -17,9 +17,9 @@ def drawn(images, law, count, draw):
 
 
 def test_a_power_law_is_read_where_it_goes():
-    images, count = [250, 500, 1000], 100_000
+    images, count = [250, 500, 1000], 20_000
     curve = fit("net", images, drawn(images, lambda n: 4 * n**-0.5, count, np.random.default_rng(0)))
-    assert curve.expected == pytest.approx(1 - 4 * 2000**-0.5, abs=0.003)
+    assert curve.expected == pytest.approx(1 - 4 * 2000**-0.5, abs=0.01)
     assert curve.low < curve.expected < curve.high
     assert curve.clear
     assert "More photos would help" in curve.sentence()
@@ -34,6 +34,7 @@ def test_where_more_images_changed_nothing_none_are_promised():
     assert "cannot be told" in curve.sentence()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("c", [0.2, 0.6])
 def test_the_interval_holds_about_as_often_as_it_says(c):
     images, law = [100, 200, 400], lambda n: 0.4 * (n / 100) ** -c

@@ -174,6 +174,7 @@ def host(monkeypatch, tmp_path, resnet18):
     server.server_close()
 
 
+@pytest.mark.slow
 def test_an_official_file_is_fetched_once_and_checked(host, monkeypatch, resnet18):
     with pytest.raises(ModelFileError, match=r"not the official file \(its sha256 starts with \w{8}, not f37072fd\)"):
         create_model("resnet18", weights="torchvision:resnet18")

@@ -217,6 +217,7 @@ def test_the_start_stands_in_card_settings_board_and_report(board, files):
     assert pixels["mean"] == pytest.approx([0.485, 0.456, 0.406])  # the weights' own, not the data's
 
 
+@pytest.mark.slow
 def test_more_are_trained_later_and_nothing_is_done_twice(board, photos, files, tmp_path):
     out = tmp_path / "copy"
     shutil.copytree(board[0], out)
@@ -245,6 +246,7 @@ def test_a_killed_comparison_of_pretrained_networks_ends_with_the_same_bits(boar
     assert ours.read_bytes() == whole.read_bytes()
 
 
+@pytest.mark.slow
 def test_two_starts_of_one_network_are_two_rows(photos, files, tmp_path, monkeypatch):
     monkeypatch.setattr(candidates, "best_source", {"resnet32": files["resnet32"]}.get)
     names = ["resnet32", f"akamaster:resnet32={files['resnet20'].partition('=')[2]}"]
@@ -339,6 +341,7 @@ def test_other_weights_of_the_same_name_are_refused(board, photos, files):
     one_error(inside("compare", photos, "-m", other, *QUICK, "-o", board[0]), 2, "akamaster-resnet20", "resnet32.th")
 
 
+@pytest.mark.slow
 def test_weights_of_runs_are_given_one_for_each_network(photos, files, tmp_path):
     parent = library.train("resnet20", photos, tmp_path / "parent", steps=2, image_size=32, batch_size=8)
     out = tmp_path / "out"
@@ -352,6 +355,7 @@ def test_weights_of_runs_are_given_one_for_each_network(photos, files, tmp_path)
 # The length of the runs of one network
 
 
+@pytest.mark.slow
 def test_later_seeds_take_as_many_steps_as_the_first_has_measured(tmp_path, monkeypatch):
     from podium.training import loop
 
@@ -394,6 +398,7 @@ def folded(photos, files, tmp_path_factory):
     return out, words, done
 
 
+@pytest.mark.slow
 def test_every_fold_starts_from_the_weights_and_no_image_that_reports_chooses(folded, files):
     out, _, done = folded
     runs = [
@@ -407,6 +412,7 @@ def test_every_fold_starts_from_the_weights_and_no_image_that_reports_chooses(fo
     assert (row["start"], row["folds"], row["linear_probe"]) == ("CIFAR-10 (akamaster:resnet32)", "2", "")
 
 
+@pytest.mark.slow
 def test_the_network_that_is_handed_over_started_from_them_too(folded, photos):
     out, *_ = folded
     (row,) = table(out)
@@ -419,6 +425,7 @@ def test_the_network_that_is_handed_over_started_from_them_too(folded, photos):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_folds_are_gone_on_with_and_nothing_is_trained_twice(folded):
     out, words, _ = folded
     written = {path: path.stat().st_mtime_ns for path in out.rglob("model.safetensors")}
@@ -435,6 +442,7 @@ def test_which_networks_are_trained_is_not_chosen_by_images_that_report(photos, 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_seeds_and_folds_of_a_network_take_as_many_steps_as_its_first_has_measured(tmp_path, monkeypatch):
     from podium.training import loop
 
@@ -452,6 +460,7 @@ def test_seeds_and_folds_of_a_network_take_as_many_steps_as_its_first_has_measur
     assert line == "2it  # by the steps of lenet5-seed0/fold1"
 
 
+@pytest.mark.slow
 def test_a_plan_needs_no_weights_and_covers_them(photos, tmp_path, monkeypatch):
     monkeypatch.setenv("PODIUM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PODIUM_MIRROR", "http://127.0.0.1:9")  # where nothing answers

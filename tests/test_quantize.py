@@ -109,6 +109,7 @@ def test_what_cannot_be_meant_is_refused(run, tmp_path, how, says):
 # --- engines side by side
 
 
+@pytest.mark.slow
 def test_every_engine_is_timed_and_the_fastest_that_agrees_is_picked(podium, run, quantized, monkeypatch):
     said = podium(
         "bench", run.path, quantized.path, "--engines", "eager,onnxruntime,openvino", "--seconds", 0.01, "--json"

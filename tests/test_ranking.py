@@ -57,6 +57,7 @@ def test_the_same_network_is_not_behind_itself(answers):
         assert (first.behind, second.behind, second.behind_95) == (0, 0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCORES)
 def test_the_intervals_hold_about_as_often_as_they_say(name):
     def drawn(count, draw):
