@@ -4,11 +4,15 @@ import csv
 import json
 import shutil
 
+import numpy as np
 import pytest
 
+import podium
 from command import Running, inside, one_error
 from podium.api.run_images import bundle_of, images_for
 from podium.data.check import check
+from podium.data.dataset import Dataset, Split
+from podium.data.images import ArrayImages
 from podium.data.sources import load_data, read
 from podium.errors import DataError, ImageError, MachineError, UsageError
 from test_layouts import picture, split_classes
@@ -624,3 +628,16 @@ def test_a_split_of_parquet_without_labels_is_left_out_and_said(tmp_path, arrow)
     data = read(root)
     assert split_classes(data) == {"train": {"cat": 3, "dog": 3}}
     assert any("4 test images have no labels" in note for note in data.notes)
+
+
+def test_a_run_is_evaluated_by_the_column_that_is_named(photos, tmp_path):
+    """Another column is the likelier one by its name: what a person names is taken all the same."""
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
+    images = Split(np.array([0, 1] * 4), ArrayImages(pixels))
+    data = Dataset("pets", ("cat", "dog"), {"train": images, "val": images}, 3, 32, False, (0.5,) * 3, (0.2,) * 3)
+    run = podium.train("lenet5_modern", data, tmp_path / "run", steps=1, progress=False)
+    rows = [(name, label, "cat" if name < "e" else "dog") for name, label in LABELS.items()]
+    path = table(photos / "labels.csv", rows, header=("image", "label", "species"))
+    for column, counts in (("label", [3, 3]), ("species", [4, 2])):
+        scores = podium.evaluate(run.path, path, label_column=column)
+        assert [row["n"] for row in scores["per_class"]] == counts

@@ -14,7 +14,7 @@ _SWITCHES = {
     "resume", "elastic", "small", "keep_checkpoint", "grad_checkpointing", "controls", "flip", "nesterov", "labels", "ema",
 }  # fmt: skip
 _NAMES = {"o": "out", "m": "models"}
-_GIVEN = {"out", "models", "weights", "data"}  # named without a value, these are asked for
+_GIVEN = {"out", "models", "weights", "data"}  # of these a fix that names no value wants one
 # A flag, and its value: a number, a placeholder such as N or RUN, or a word that ends the clause.
 _FLAG = re.compile(
     r"(?<![\w-])--?(?P<no>no-)?(?P<name>[a-z][a-z-]*)"

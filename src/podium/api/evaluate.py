@@ -15,7 +15,7 @@ from podium.data.dataset import Dataset, Split
 from podium.data.groups import group_keys
 from podium.data.image_columns import with_slices
 from podium.data.loader import Loader
-from podium.data.reading import ReadingFields, from_keywords
+from podium.data.reading import Reading, ReadingFields, from_keywords
 from podium.data.sampling import stratified
 from podium.devices import pick_device
 from podium.errors import DataError, UsageError
@@ -63,53 +63,63 @@ def evaluate(
         split_seed: the seed of the split of a run of Podium 0.1.0 whose own split cannot be recognised.
         slice: the name of a column, or a regular expression that finds a value in each image's path: the accuracy is reported
             for each of its values too.
-        progress: a function that is called with (files read, files to read) and then, after each batch, with (images done,
-            images in all); False for nothing. If None: a bar in a notebook or a terminal.
+        progress: called with (files read, files to read), then with (images done, images in all); False: nothing; None: a bar.
         reading: image_column=, label_column=, split_column= and class_from=, as for `load_data`; those of the run where these
             are its own data.
 
     Returns:
-        split, crops, mirrored (of several crops: whether half of the views were mirrored), confidence (of one crop, where the
-        card has a temperature and thresholds: what they are worth on these images), notes (what was left out, as
-        sentences), slices (where one is given, see `comparison.slices.accuracy_by`), and what `metrics.summarize` returns:
-        top1, top5, loss, ece, n, per_class, ...
+        split, crops, notes (what was left out), of several crops mirrored (whether half of the views were), of one crop
+        confidence (what the card's temperature and thresholds are worth here), of a slice slices (see
+        `comparison.slices.accuracy_by`), and what `metrics.summarize` returns: top1, top5, loss, ece, n, per_class, ...
 
     Raises:
         DataError: the data set has classes that the network does not know, or no image that it was not trained on.
         UsageError: the data set has no such split, or a number is out of range.
     """
-    others = ["run", "data", "split", "limit", "workers", "crops", "split_seed", "slice", "progress"]
-    how = from_keywords("evaluate", reading, others) if reading else None
-    if how is not None and isinstance(data, Dataset):
-        raise UsageError(f"{next(iter(reading))}: the data set is loaded already", "give it to load_data")
-    crops = parse_crops(crops)
+    how, crops = _reading(reading, data), parse_crops(crops)
     model = run if isinstance(run, Bundle) else bundle.load(run)
     model.preprocessing.check_channels()
     mirrored = _mirrored(model)
     with counting_progress(progress, "evaluating") as shown:
-        data = evaluated_on(model, data, split_seed, shown)
-        name, column = _split_to_evaluate(split, data), ""
-        if slice is not None:
-            data, column = with_slices(data, slice)
+        data = evaluated_on(model, data, split_seed, shown, how)
+        name = _split_to_evaluate(split, data)
+        data, column = with_slices(data, slice) if slice is not None else (data, "")
         _check_classes(data, model)
         images = _limited(data.splits[name], limit)
-        device = pick_device("auto")
-        loader = Loader(images, model.preprocessing, batch_size=250, device=device, workers=workers)
-        answers = run_network(model.model.to(device), loader, shown, crops, mirrored)
+        loader = Loader(images, model.preprocessing, batch_size=250, device=pick_device("auto"), workers=workers)
+        answers = run_network(model.model.to(loader.device), loader, shown, crops, mirrored)
     outputs = _with_classes_of(model, answers, data)
+    more: dict[str, Any] = _confidence(model, outputs, name) if crops == 1 else {"mirrored": mirrored}
+    more |= _slices(images, outputs, column) if slice is not None else {}
     scores = summarize(outputs.logits, outputs.labels, model.classes)
-    more: dict[str, Any] = {} if crops == 1 else {"mirrored": mirrored}
-    fitted = model.card.get(CONFIDENCE) or {}
-    if crops == 1 and "threshold" in fitted:  # a temperature is of one view's logits
-        more["confidence"] = {
-            **fitted,
-            "notes": [],
-            "measured": measure_confidence(fitted, outputs, model.classes, name),
-        }
-    if slice is not None:
-        right = outputs.logits.argmax(1) == outputs.labels
-        more["slices"] = accuracy_by(right, images.columns[column], column, group_keys(images))
     return {"split": name, "crops": crops, **more, "notes": _notes(data, name), **scores}
+
+
+def _reading(given: ReadingFields, data: str | Path | Dataset) -> Reading | None:
+    """Where the labels stand, as a caller says it; None where nothing is said.
+
+    Raises:
+        UsageError: a keyword is unknown, or the data set is loaded already.
+    """
+    if given and isinstance(data, Dataset):
+        raise UsageError(f"{next(iter(given))}: the data set is loaded already", "give it to load_data")
+    others = ["run", "data", "split", "limit", "workers", "crops", "split_seed", "slice", "progress"]
+    return from_keywords("evaluate", given, others) if given else None
+
+
+def _slices(images: Split, outputs: Outputs, column: str) -> dict[str, Any]:
+    """The accuracy for each value of a column."""
+    right = outputs.logits.argmax(1) == outputs.labels
+    return {"slices": accuracy_by(right, images.columns[column], column, group_keys(images))}
+
+
+def _confidence(model: Bundle, outputs: Outputs, split: str) -> dict[str, Any]:
+    """What the card's temperature and thresholds, which are of one view's logits, are worth on these images."""
+    fitted = model.card.get(CONFIDENCE) or {}
+    if "threshold" not in fitted:
+        return {}
+    measured = measure_confidence(fitted, outputs, model.classes, split)
+    return {"confidence": {**fitted, "notes": [], "measured": measured}}
 
 
 def _notes(data: Dataset, split: str) -> list[str]:

@@ -34,28 +34,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="networks, or official weights of them as LIBRARY:NAME, or LIBRARY:NAME=FILE [for photos five with official weights, "
         "else the six of the demonstration]",
     )
-    start = parser.add_mutually_exclusive_group()
-    start.add_argument(
-        "--pretrained",
-        action="store_const",
-        const=True,
-        default=None,
-        dest="pretrained",
-        help="fine-tune official weights [where the data are photos]",
-    )
-    start.add_argument(
-        "--scratch",
-        action="store_const",
-        const=False,
-        dest="pretrained",
-        help="train from random weights [where the images are small as stored]",
-    )
-    parser.add_argument(
-        "--finetune",
-        type=flags.finetune,
-        metavar="N",
-        help="train only the N networks with the best linear probe on frozen features [all]",
-    )
+    _add_start_flags(parser)
     parser.add_argument(
         "--seeds", type=flags.seeds, default=1, metavar="N", help="runs of each network, with seeds 0, 1, ... [1]"
     )
@@ -89,6 +68,32 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="runs, bundles or files that the networks start from: one each, in the order of -m",
     )
     add_settings(parser, {"weights", "model", "data", "recipe", "duration", "devices", "sync_batch_norm", "fold"})
+
+
+def _add_start_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say what the networks start from."""
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument(
+        "--pretrained",
+        action="store_const",
+        const=True,
+        default=None,
+        dest="pretrained",
+        help="fine-tune official weights [where the data are photos]",
+    )
+    start.add_argument(
+        "--scratch",
+        action="store_const",
+        const=False,
+        dest="pretrained",
+        help="train from random weights [where the images are small as stored]",
+    )
+    parser.add_argument(
+        "--finetune",
+        type=flags.finetune,
+        metavar="N",
+        help="train only the N networks with the best linear probe on frozen features [all]",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -101,12 +101,8 @@ def write_report(
         details = _details(f"network-{number}", row, trial, results[trial], data)
         if slice is not None:
             details |= {"slices": (found := slices_of(RunFolder(trial), data, slice)), "worst_slice": describe(found)}
-        colour = style[row.model][0]
-        if details["confused"] is None:
-            drawn[f"{details['id']}-confusion"] = charts.confusion(results[trial])
-        drawn[f"{details['id']}-calibration"] = charts.calibration(results[trial], colour)
-        drawn[f"{details['id']}-coverage"] = _coverage(trial, results[trial], colour)
-        networks.append({**details, "colour": colour})
+        drawn |= _own_charts(details, trial, style[row.model][0])
+        networks.append({**details, "colour": style[row.model][0]})
     columns = [column for column in COLUMNS if _is_shown(column, board)]
     count = len(board.networks) + len(board.untrained) + len(board.failed)
     return write_page(
@@ -125,6 +121,17 @@ def write_report(
         networks=networks,
         style=style,
     )
+
+
+def _own_charts(details: dict[str, Any], trial: Path, colour: str) -> dict[str, dict[str, Any]]:
+    """The charts of one network, by the names of their elements in the page; arguments as of `_details`' answer."""
+    result, name = details["result"], details["id"]
+    confusion = {f"{name}-confusion": charts.confusion(result)} if details["confused"] is None else {}
+    return {
+        **confusion,
+        f"{name}-calibration": charts.calibration(result, colour),
+        f"{name}-coverage": _coverage(trial, result, colour),
+    }
 
 
 def _details(name: str, row: Row, trial: Path, result: dict[str, Any], data: Dataset) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from podium.data import augment as aug
 from podium.data.augment import Augment
@@ -37,7 +37,7 @@ from podium.training.distributed.sync_norm import synchronize
 from podium.training.fake_int8 import fake_int8
 from podium.training.fitting import fit_to_machine
 from podium.training.images import data_of, inherited, refuse_other_images, split_seed
-from podium.training.losses import class_weights, criterion
+from podium.training.losses import Criterion, class_weights, criterion
 from podium.training.plan import Plan
 from podium.training.transfer.source import (
     GIVEN,
@@ -116,7 +116,6 @@ def prepare(
     evaluated = partial(Loader, batch_size=evaluation_batch(cost), device=device, workers=s.workers)
     if s.sync_batch_norm and ranks.world > 1:
         synchronize(net)
-    teach = start.teacher.logits if start.teacher is not None else None
     plan = Plan(
         settings=s,
         data=data,
@@ -130,7 +129,7 @@ def prepare(
         evaluation_split=evaluation_split,
         monitor=monitor,
         ranks=ranks,
-        criterion=criterion(s.label_smoothing, teach, s.alpha, s.temperature, _class_weights(s, data, device)),
+        criterion=_criterion(s, data, start.teacher, device),
         parents=start.parents,
         earlier=earlier,
         start=start.words,
@@ -255,11 +254,12 @@ def _resolved(s: Settings, net: ConvNet, data: Dataset) -> Settings:
     )
 
 
-def _class_weights(s: Settings, data: Dataset, device: torch.device) -> Tensor | None:
-    """Return the weight of each class in the loss, from the number of its training images."""
+def _criterion(s: Settings, data: Dataset, teacher: Teacher | None, device: torch.device) -> Criterion:
+    """Return the training criterion; classes weigh in it by the number of their training images."""
     counts = np.bincount(data.splits["train"].labels, minlength=len(data.classes))
     weight = class_weights(s.class_weights, torch.from_numpy(counts))
-    return weight if weight is None else weight.to(device)
+    teach = teacher.logits if teacher is not None else None
+    return criterion(s.label_smoothing, teach, s.alpha, s.temperature, weight if weight is None else weight.to(device))
 
 
 def _training_loader(
