@@ -162,7 +162,7 @@ def main() -> None:
     given = parser.parse_args()
     file = ROOT / "benchmarks" / "results" / "pretrained.json"
     earlier = json.loads(file.read_text()) if file.is_file() else {}
-    kept = {part: earlier[part] for part in ("search", "linear", "final") if part in earlier}
+    kept = {part: earlier[part] for part in ("note", "search", "linear", "final") if part in earlier}
     if given.part == "search":
         fresh = search(given.names)
         names = {row["name"] for row in fresh}

@@ -28,7 +28,7 @@ EXTRAS = {
     "torch_pruning": "prune",
     "pi_heif": "heic",
     "pydicom": "dicom",
-    **dict.fromkeys(("imagehash", "cleanlab"), "check"),
+    "cleanlab": "check",
 }
 
 

@@ -19,9 +19,9 @@ from podium.data.found import describe_folder, nearest_layout
 from podium.data.images import FileImages
 from podium.data.inspection import Inspected, damaged_metadata, inspect_array, inspect_file
 from podium.data.layout import LAYOUT, OUTSIDE, Listing, not_utf8
-from podium.data.looks import add_outliers
+from podium.data.looks import Look, add_outliers, look
 from podium.data.names import look_alike, look_alikes, show
-from podium.data.near_duplicates import can_hash, near_pairs, stacked
+from podium.data.near_duplicates import near_pairs, stacked
 from podium.data.opening import MAX_PIXELS
 from podium.data.readers import Readers
 from podium.data.reading import Reading, ReadingFields, from_keywords
@@ -118,7 +118,12 @@ def _inspect(
     report: CheckReport, images: list[Checked], inspected: Iterator[Inspected], progress: Progress | None
 ) -> None:
     """Report what is wrong with each image, and compare the images with one another."""
-    stored, looked, several = list[tuple[Checked, bytes]](), list[tuple[Checked, Inspected]](), 0
+    stored, several = list[tuple[Checked, bytes]](), 0
+    seen, looks, digests = (
+        list[Checked](),
+        list[Look](),
+        set[bytes](),
+    )  # copies are reported already, so the first is looked at
     for done, (image, found) in enumerate(zip(images, inspected, strict=True), 1):
         if found.problem is not None:
             report.problems.append(found.problem)
@@ -129,26 +134,22 @@ def _inspect(
         several += found.frames > 1
         if found.decoded:
             report.checked.append(image)
-            looked.append((image, found))
+            if found.grey is not None and found.digest is not None and found.digest not in digests:
+                seen.append(image)
+                looks.append(look(found.grey, found.size))
+                digests.add(found.digest)
         if progress is not None:
             progress(done, len(images))
     report.formats = dict(Counter(report.formats).most_common())
     if several:
         report.notes.append(f"note: {several} files hold several images, pages or frames: the first is used")
     _repeats(report, stored)
-    first = {found.digest: (image, found) for image, found in reversed(looked)}  # copies are reported already
-    seen = [
-        (image, found.look) for image, found in looked if found.look is not None and first[found.digest][0] is image
-    ]
-    add_outliers(report, [image.path for image, _ in seen], [look for _, look in seen])
-    if not seen and looked:
+    add_outliers(report, [image.path for image in seen], looks)
+    if not seen and report.checked:
         report.notes.append(
             "near duplicates, blur and brightness are not looked for in images smaller than 32 pixels (64 in grey)"
         )
-    elif can_hash():
-        _near_duplicates(report, [image for image, _ in seen], [look.hashes for _, look in seen])
-    elif looked:
-        report.notes.append('near duplicates were not searched for, which needs ImageHash: pip install "podium[check]"')
+    _near_duplicates(report, seen, [one.hashes for one in looks])
 
 
 def _near_duplicates(report: CheckReport, images: list[Checked], hashes: list[np.ndarray | None]) -> None:

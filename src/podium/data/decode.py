@@ -165,16 +165,18 @@ def decode_pixels(
     shrink: Callable[[int, int], int] | None = None,
     white: White = WHITE,
     max_pixels: int = MAX_PIXELS,
+    luma: bool = False,
 ) -> np.ndarray:
     """Decode one image to (H, W, C) uint8, as `decode` does; plain JPEGs are decoded by libjpeg-turbo without Pillow.
 
     A file in which libjpeg-turbo finds any fault, such as an early end, is passed to `decode`, which accepts or refuses it.
+    With `luma`, the grey levels of a colour JPEG are those that are stored in it: quicker, and not rounded as `decode` does.
     """
     import simplejpeg  # not installed everywhere that exported files run
 
     with contextlib.suppress(Exception):  # then `decode` decides
         image = Image.open(io.BytesIO(data), formats=("JPEG",))
-        plain = image.format in JPEGS and image.mode == ("L" if channels == 1 else "RGB")
+        plain = image.format in JPEGS and image.mode in ("L" if channels == 1 else "RGB", "RGB" if luma else "")
         if plain and image.width * image.height <= max_pixels and orientation(data) == 1:
             times = shrink(*image.size) if shrink is not None else 1
             return simplejpeg.decode_jpeg(

@@ -1,4 +1,4 @@
-"""Inspecting one image: what is wrong with its file, the digest of its content, and what it looks like."""
+"""Inspecting one image: what is wrong with its file, the digest of its content, and the grey image that its look is measured on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from podium.data.depth import White
 from podium.data.formats import FORMATS, HEAD, PILLOW, recognised
 from podium.data.image_file import ImageFile
 from podium.data.images import ImageSource
-from podium.data.looks import Look, look, reduction
+from podium.data.looks import SMALLEST_GREY, grey_of, reduction
 from podium.data.metadata import blocks, orientation, without_metadata
 from podium.data.names import EXTENSIONS, suffix
 from podium.data.opening import MAX_PIXELS, frames, opened
@@ -29,7 +29,8 @@ class Inspected:
     Args:
         problem: of its file; None where it is sound.
         digest: SHA-256 of its content; None where that could not be read.
-        look: what it looks like; None where it could not be decoded, or is very small.
+        grey: the image that its look is measured on; None where it could not be decoded, or is very small.
+        size: (width, height) of the image in pixels.
         decoded: whether it could be decoded.
         format: of the file, by its content; empty for pixels.
         frames: how many images, pages or frames are in the file.
@@ -37,7 +38,8 @@ class Inspected:
 
     problem: Problem | None
     digest: bytes | None = None
-    look: Look | None = None
+    grey: Image.Image | None = None
+    size: tuple[int, int] = (0, 0)
     decoded: bool = False
     format: str = ""
     frames: int = 1
@@ -64,14 +66,16 @@ def inspect_file(file: ImageFile, white: White, max_pixels: int = MAX_PIXELS) ->
         return reduction(width, height)
 
     try:
-        pixels = decode_pixels(content, file.name, 3, shrink, white, max_pixels)
+        pixels = decode_pixels(content, file.name, 1, shrink, white, max_pixels, luma=True)
+        size = sizes[-1] if sizes else (pixels.shape[1], pixels.shape[0])  # only JPEGs are decoded smaller
+        if min(size) < SMALLEST_GREY:  # whether it is grey decides there
+            pixels = decode_pixels(content, file.name, 3, None, white, max_pixels)
     except DataError as error:
         return Inspected(_refused(file, error), digest, format=kind or "unknown")
-    size = sizes[-1] if sizes else (pixels.shape[1], pixels.shape[0])  # only JPEGs are decoded smaller
     count = 1
     with contextlib.suppress(Exception):  # metadata that other programs refuse, which decoding passes over
         count = frames(opened(content, file.name, max_pixels)) if kind not in ("JPEG", "BMP", "Netpbm") else 1
-    return Inspected(_odd(file, content, kind), digest, look(pixels, size), True, kind or "unknown", count)
+    return Inspected(_odd(file, content, kind), digest, grey_of(pixels, size), size, True, kind or "unknown", count)
 
 
 def inspect_array(images: ImageSource, index: int, channels: int, where: str) -> Inspected:
@@ -87,8 +91,8 @@ def inspect_array(images: ImageSource, index: int, channels: int, where: str) ->
         pixels = images.array(index, channels)
     except DataError as error:
         return Inspected(Problem("unreadable", where, error.what))
-    height, width = pixels.shape[:2]
-    return Inspected(None, hashlib.sha256(pixels.tobytes()).digest(), look(pixels, (width, height)), True)
+    size = (pixels.shape[1], pixels.shape[0])
+    return Inspected(None, hashlib.sha256(pixels.tobytes()).digest(), grey_of(pixels, size), size, True)
 
 
 def _refused(file: ImageFile, error: DataError) -> Problem:

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from podium.data.check_report import CheckReport
-from podium.data.near_duplicates import can_hash, hashes
+from podium.data.near_duplicates import hashes
 
 SIDE = 256  # pixels of the short side on which brightness and sharpness are measured
 SMALLEST, SMALLEST_GREY = 32, 64  # pixels of a short side; smaller images look alike too often to be compared
@@ -36,7 +36,7 @@ class Look:
         light: their 99th percentile.
         spread: their standard deviation.
         laplacian: variance of the Laplacian.
-        hashes: (2, 4) uint64, of the image and of its mirror image; None where it is flat, or ImageHash is not installed.
+        hashes: (2, 4) uint64, of the image and of its mirror image; None where it is flat.
     """
 
     width: int
@@ -53,13 +53,12 @@ def reduction(width: int, height: int) -> int:
     return next((times for times in (8, 4, 2) if min(width, height) >= times * SIDE), 1)
 
 
-def look(pixels: np.ndarray, size: tuple[int, int], hashed: bool = True) -> Look | None:
-    """Measure an image; None for one that is smaller than 32 pixels, or than 64 pixels and grey.
+def grey_of(pixels: np.ndarray, size: tuple[int, int]) -> Image.Image | None:
+    """The grey image that is measured, of a short side of at most 256 pixels; None for images too small to be compared.
 
     Args:
         pixels: (H, W, 1 or 3) uint8, possibly smaller than the image.
-        size: (width, height) of the image.
-        hashed: whether to compute its hashes, which needs ImageHash.
+        size: (width, height) of the image; below 32 pixels, or 64 of grey, it is too small.
     """
     side = min(size)
     if side < SMALLEST or (side < SMALLEST_GREY and int(np.ptp(pixels, axis=2).max()) <= GREY):
@@ -69,17 +68,29 @@ def look(pixels: np.ndarray, size: tuple[int, int], hashed: bool = True) -> Look
     times = min(grey.size) / SIDE
     if times > 1:
         grey = grey.resize((round(grey.width / times), round(grey.height / times)), Image.Resampling.BOX)
+    return grey
+
+
+def look(grey: Image.Image, size: tuple[int, int]) -> Look:
+    """Measure an image.
+
+    Args:
+        grey: as `grey_of` returns it.
+        size: (width, height) of the image.
+    """
     levels = np.asarray(grey)
     counts = np.array(grey.histogram())
     mean = float(counts @ np.arange(256)) / levels.size
     spread = float(np.sqrt(max(0.0, counts @ np.square(np.arange(256) - mean) / levels.size)))
     light = float(np.searchsorted(np.cumsum(counts), 0.99 * levels.size))
-    return Look(*size, mean, light, spread, _laplacian(levels), hashes(grey) if hashed and can_hash() else None)
+    return Look(*size, mean, light, spread, _laplacian(levels), hashes(grey))
 
 
 def _laplacian(levels: np.ndarray) -> float:
     a = levels.astype(np.int16)
-    response = 4 * a[1:-1, 1:-1] - a[:-2, 1:-1] - a[2:, 1:-1] - a[1:-1, :-2] - a[1:-1, 2:]
+    response = a[1:-1, 1:-1] << 2
+    for neighbour in (a[:-2, 1:-1], a[2:, 1:-1], a[1:-1, :-2], a[1:-1, 2:]):
+        response -= neighbour
     flat = response.ravel().astype(np.float32)
     return float(flat @ flat / flat.size - flat.mean() ** 2)
 

@@ -1,0 +1,145 @@
+"""Does a pretrained start beat random weights, and does the linear probe rank networks as fine-tuning does?
+
+    python benchmarks/standins.py pretrain [NAME ...]    # weights at 64 px on CIFAR-10 and CIFAR-100; goes on where it was stopped
+    python benchmarks/standins.py flowers                # pretrained against scratch, three seeds, by the paired test
+    python benchmarks/standins.py ranking                # Kendall's tau over eight networks, three seeds
+
+Official weights of one network only can be read without the internet, so we pretrain stand-ins for the others: on the 70,000
+training images of CIFAR-10 and of the part of CIFAR-100 beside the repository, over 110 classes. The runs stay in `--out`, out of
+the repository; the file of results has their accuracies. All photos of flowers-500 are seen at 64 px, as the stand-ins were.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from record import ROOT, SHARED, arguments, record
+from scipy.stats import kendalltau
+
+import podium
+from podium.comparison.statistics import Answers
+from podium.data.dataset import Dataset, Split
+from podium.data.images import ArrayImages
+from podium.runs.folder import RunFolder
+
+SIZE = 64
+FLOWERS = SHARED / "data" / "flowers" / "flowers-500.tar"
+WEIGHTS = SHARED / "data" / "weights"
+# Epochs of each pretraining: the first three take up to an hour each on two cores, the small ones fill the ranking.
+EPOCHS = {"resnet18": 8, "mobilenet_v1": 8, "googlenet": 8, "mobilenet_v1_050": 4, "mobilenet_v1_025": 2}
+# Weights that others trained: of ImageNet at 224 px, and of CIFAR-10 at 32 px.
+FOREIGN = {
+    "mobilenet_v1_075": f"keras:MobileNet_0.75={WEIGHTS / 'mobilenet_7_5_224_tf.h5'}",
+    "resnet20": str(WEIGHTS / "resnet20-12fca82f.th"),
+    "resnet56": str(WEIGHTS / "resnet56-4bfd9763.th"),
+}
+SCRATCH_EPOCHS = 60  # four times those of the recipe `finetune`: random weights need more
+
+
+def both() -> Dataset:
+    """CIFAR-10 and the part of CIFAR-100 as one data set of 110 classes."""
+    sets = [podium.load_data(SHARED / "data" / name, val=None) for name in ("cifar10", "cifar100")]
+    splits = {}
+    for name in ("train", "test"):
+        pixels = np.concatenate([data.splits[name].pixels for data in sets])
+        labels = [data.splits[name].labels + shift for data, shift in zip(sets, (0, 10), strict=True)]
+        splits[name] = Split(np.concatenate(labels), ArrayImages(pixels))
+    classes = (*sets[0].classes, *(f"{name} (100)" for name in sets[1].classes))
+    values = splits["train"].images.pixels.reshape(-1, 3)[::16].astype(np.float32) / 255
+    mean, std = (tuple(float(one) for one in found) for found in (values.mean(0), values.std(0)))
+    return Dataset("cifar10-and-100", classes, splits, 3, 32, True, mean, std, source="cifar10-and-100")
+
+
+def pretrain(out: Path, names: list[str]) -> dict[str, Any]:
+    """Train the stand-ins that are not finished, and say how good they are."""
+    data, rows = both(), {}
+    for name in names or EPOCHS:
+        folder = out / name
+        started = (folder / "settings.yaml").is_file()
+        if not (folder / "result.json").is_file():
+            epochs = EPOCHS[name]
+            given: dict[str, Any] = {"epochs": epochs, "image_size": SIZE, "small": False, "label_smoothing": 0.1}
+            podium.train(name, data, folder, resume=started, **({} if started else given))
+        result = RunFolder(folder).result
+        rows[name] = {"epochs": EPOCHS[name], **{key: result[key] for key in ("top1", "loss", "n", "seconds", "seed")}}
+        print(json.dumps({name: rows[name]}), flush=True)
+    return rows
+
+
+def answers(runs: list[RunFolder]) -> np.ndarray:
+    """The images that the runs of a network have right, (S, N) bool."""
+    predictions = [run.predictions for run in runs]
+    return np.stack([logits.argmax(1) == labels for logits, labels in predictions])
+
+
+def flowers(out: Path, seeds: int) -> dict[str, Any]:
+    """Each stand-in and the same network from random weights, on the same photos."""
+    rows: dict[str, Any] = {}
+    for name in ("resnet18", "mobilenet_v1", "googlenet"):
+        ways: dict[str, dict[str, Any]] = {
+            "pretrained": {"recipe": "finetune", "weights": str(out / name)},
+            "scratch": {"recipe": "quick", "epochs": SCRATCH_EPOCHS},
+        }
+        runs: dict[str, list[RunFolder]] = {}
+        for way, settings in ways.items():
+            for seed in range(seeds):
+                folder = out / "flowers" / f"{name}-{way}-{seed}"
+                if not (folder / "result.json").is_file():
+                    podium.train(name, FLOWERS, folder, seed=seed, image_size=SIZE, **settings)
+                runs.setdefault(way, []).append(RunFolder(folder))
+        judged = Answers([answers(each) for each in runs.values()])
+        gain = judged.difference(0, 1)
+        rows[name] = {
+            **{way: [run.result["top1"] for run in each] for way, each in runs.items()},
+            **{f"seconds_{way}": [run.result["seconds"] for run in each] for way, each in runs.items()},
+            "gain": gain.by,
+            "half_of_95_percent_interval": gain.half,
+            "clear": gain.clear,
+        }
+        print(json.dumps({name: rows[name]}), flush=True)
+    return rows
+
+
+def ranking(out: Path, seeds: int) -> dict[str, Any]:
+    """The linear probe and the fine-tuned accuracy of eight networks, in one comparison."""
+    starts = {**{name: str(out / name) for name in EPOCHS}, **FOREIGN}
+    board = podium.compare(
+        list(starts),
+        FLOWERS,
+        out / "ranking",
+        seeds=seeds,
+        recipe="finetune",
+        weights=",".join(starts.values()),
+        image_size=SIZE,
+    )
+    rows = {row["model"]: {key: row[key] for key in ("linear_probe", "top1")} for row in board.ranked}
+    tau = kendalltau(*([row[key] for row in rows.values()] for key in ("linear_probe", "top1")))
+    return {"networks": rows, "kendall_tau": float(tau.statistic), "p": float(tau.pvalue)}
+
+
+def main() -> None:
+    """Measure one part and keep it beside the others."""
+    parser = arguments(str(__doc__).splitlines()[0])
+    parser.add_argument("part", choices=("pretrain", "flowers", "ranking"))
+    parser.add_argument("names", nargs="*", help="networks to pretrain [all]")
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "runs" / "standins", help="folder of the runs [runs/standins]"
+    )
+    given = parser.parse_args()
+    file = ROOT / "benchmarks" / "results" / "standins.json"
+    earlier = json.loads(file.read_text()) if file.is_file() else {}
+    kept = {part: earlier[part] for part in ("pretrain", "flowers", "ranking") if part in earlier}
+    if given.part == "pretrain":
+        found = {**kept.get("pretrain", {}), **pretrain(given.out, given.names)}
+    else:
+        found = (flowers if given.part == "flowers" else ranking)(given.out, given.runs)
+    record("standins", {**kept, given.part: found})
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parent))
+    main()
