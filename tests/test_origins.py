@@ -210,9 +210,27 @@ def test_what_an_operation_decides_is_refused():
         with pytest.raises(UsageError, match=f"{key}: 'runs/a' does nothing here"):
             refuse_decided(settings_of(None, None, {key: "runs/a"}), operation)
     data = library.load_data("digits")
-    for key, value in (("val", 0.1), ("resize", "pad"), ("on_bad", "skip"), ("channels", 3)):
-        with pytest.raises(UsageError, match=f"{key}: .* load_data"):
-            refuse_decided(settings_of(None, None, {key: value}), "train", data)
+    given = {"val": 0.1, "resize": "pad", "on_bad": "skip", "channels": 3, "max_pixels": 10, "label_column": "kind"}
+    for key, value in given.items():
+        for operation in ("train", "compare", "prune", "slim", "distill"):
+            with pytest.raises(UsageError, match=f"{key}: .* load_data"):
+                refuse_decided(settings_of(None, None, {key: value}), operation, data)
+
+
+@pytest.mark.parametrize("operation", ["train", "compare", "prune", "slim", "distill"])
+def test_how_a_loaded_data_set_is_read_is_said_to_load_data(run, tmp_path, operation):
+    data, out = library.load_data("digits"), tmp_path / "out"
+    calls = {
+        "train": lambda **more: library.train("lenet5", data, out, **more),
+        "compare": lambda **more: library.compare(["lenet5"], data, out, **more),
+        "prune": lambda **more: library.prune(run.path, data, out, macs=0.5, **more),
+        "slim": lambda **more: library.slim("lenet5", data, out, width=0.5, **more),
+        "distill": lambda **more: library.distill(run.path, "lenet5", data, out, **more),
+    }
+    for given in ({"max_pixels": 10}, {"class_from": "(.)"}, {"on_bad": "skip"}):
+        with pytest.raises(UsageError, match="does nothing here: the data set is loaded already: give it to load_data"):
+            calls[operation](**given)
+    assert not out.exists()
 
 
 def test_an_origin_is_a_text():

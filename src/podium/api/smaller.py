@@ -77,7 +77,7 @@ def prune(
     how = Options(
         _target({"speedup": speedup, "macs": macs, "latency": latency, "size": size}), depth, controls, tolerance
     )
-    refuse_decided(merged, "prune")
+    refuse_decided(merged, "prune", loaded(data))
     parent = os.fspath(run)
     out = out or Path("runs") / f"{Path(parent.partition('=')[0]).name.replace(':', '-')}-pruned"
     s, images = as_parent(merged, parent, loaded(data))
@@ -141,7 +141,7 @@ def slim(
     """
     given = {"data": source_of(data), **settings}
     merged = settings_of(recipe, Path(config) if config is not None else None, given)
-    refuse_decided(merged, "slim")
+    refuse_decided(merged, "slim", loaded(data))
     images = loaded(data) or data_of(merged.settings)
     with training_progress(progress, named=True) as watch:
         run = run_slim(name, images, out, merged.settings, width=width, depth=depth, origin=merged.origin, watch=watch)
@@ -181,7 +181,7 @@ def distill(
     """
     given = {"data": source_of(data), **settings}
     merged = settings_of(recipe, Path(config) if config is not None else None, given)
-    refuse_decided(merged, "distill")
+    refuse_decided(merged, "distill", loaded(data))
     s, images = as_parent(merged, teacher, loaded(data))
     refuse_resize(merged, "distill", images.resize)
     start = student if Path(student).exists() else None  # what the student has learned from does not evaluate it either

@@ -73,10 +73,19 @@ USES: tuple[tuple[str, Use], ...] = (
 )
 
 
+# Settings that say how a data set is read, with what they are where nothing is said; one that is loaded has been read already.
+READ: dict[str, Any] = {
+    **{
+        name: FIELDS[name].default
+        for name in ("val", "split_seed", "group_from", "group_column", "on_bad", "max_pixels")
+    },
+    **dict.fromkeys(NAMES),
+}
+LOADED = "the data set is loaded already: give it to load_data"
 IN_PARENT = dict.fromkeys(("group_from", "group_column", "folds", "fold"))  # settings that a parent's split decides
 # For each operation the settings that it decides itself, with their values, and why they cannot be set.
 DECIDED: dict[str, tuple[dict[str, Any], str]] = {
-    "train": ({}, "the data set is loaded already: give it to load_data"),
+    "train": ({}, ""),
     "compare": ({"model": "", "fold": None}, "a comparison is given its networks and its data"),
     "prune": (
         {"model": "", "weights": "the run's", "teacher": "the run", **IN_PARENT},
@@ -105,23 +114,13 @@ def refuse_decided(merged: Origins, operation: str, loaded: Dataset | None = Non
         UsageError: names the setting, why it has no effect, and the mend.
     """
     decided, why = DECIDED[operation]
-    if loaded is not None:
-        read = {
-            "val": None,
-            "split_seed": None,
-            "on_bad": "error",
-            "group_from": None,
-            "group_column": None,
-            "resize": loaded.resize,
-            "channels": loaded.channels,
-            **dict.fromkeys(NAMES),
-        }
-        decided = decided | read
+    read = {} if loaded is None else {**READ, "resize": loaded.resize, "channels": loaded.channels}
     s = merged.settings
     whole = s.replace(**{key: value for key, value in decided.items() if value})
-    for key, value in decided.items():
+    reasons = dict.fromkeys(read, LOADED) | dict.fromkeys(decided, why)
+    for key, value in (read | decided).items():
         if getattr(s, key) != value:
-            _refuse(merged, key, why)
+            _refuse(merged, key, reasons[key])
     for key, use in USES:
         if not use.acts(whole):
             _refuse(merged, key, use.why.format(**vars(whole)), use.mend)
