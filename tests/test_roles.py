@@ -260,7 +260,7 @@ def test_all_seeds_of_a_comparison_hold_the_same_images_out(photos, tmp_path):
     from podium.training import images
     from podium.training.recipes.named import settings_of
 
-    data = images_for(second, None, model)
+    data = images_for(model, None)
     assert told(data.splits["val"].contents()) == held
     merged = settings_of("shrink", None, {"data": str(photos)})
     _, data = images.as_parent(merged, second, None)

@@ -39,7 +39,7 @@ def export(
         NumericError: an answer differs by more than 1e-4; no file is left.
     """
     model = bundle_of(run)
-    return exports.export(model, out, images_for(run, data, model), format=format, preprocessing=preprocessing)
+    return exports.export(model, out, images_for(model, data), format=format, preprocessing=preprocessing)
 
 
 @public
@@ -84,7 +84,7 @@ def quantize(
     with training_progress(progress, named=True) as watch:
         return quantizing.quantize(
             model,
-            images_for(run, data, model),
+            images_for(model, data),
             out,
             engine=engine,
             tolerance=tolerance,

@@ -8,17 +8,16 @@ from typing import Any
 from podium.compression.shrink import Shrunk
 from podium.data.dataset import Dataset
 from podium.data.folds import in_roles
-from podium.data.reading import recorded as recorded_reading
+from podium.data.reading import as_recorded
 from podium.data.roles import described, without_learned
 from podium.data.sources import load_stored
 from podium.deployment.runtime import Exported
 from podium.errors import DataError, UsageError
 from podium.runs import bundle
 from podium.runs.bundle import Bundle
-from podium.runs.folder import SETTINGS, RunFolder
+from podium.runs.folder import RunFolder
 from podium.runs.recommended import run_of
-from podium.settings import read_file
-from podium.training.images import images_of, known_to
+from podium.training.images import images_of, known_to, settings_in
 
 Run = str | Path | RunFolder | Shrunk | Bundle  # everything that names a trained network
 
@@ -34,13 +33,13 @@ def folder_of(run: str | Path | RunFolder | Shrunk) -> Path:
     return run_of(run.path if isinstance(run, RunFolder) else run)
 
 
-def images_for(run: Run, data: str | Path | Dataset | None, model: Bundle | Exported) -> Dataset:
+def images_for(model: Bundle | Exported, data: str | Path | Dataset | None) -> Dataset:
     """The data set that the caller gives, or the one that a run was trained on, with the run's own split.
 
     Args:
-        run: the run, whose settings name its data.
+        model: the network of the run, opened; the settings beside it name its data. Images that it was trained on are never
+            among the others.
         data: the data set; None takes the run's own.
-        model: the network of the run, opened. Images that it was trained on are never among the others.
 
     Raises:
         UsageError: no data set is given, and the run does not name one.
@@ -48,9 +47,8 @@ def images_for(run: Run, data: str | Path | Dataset | None, model: Bundle | Expo
     """
     p = model.preprocessing
     p.check_channels()
-    recorded: dict[str, Any] = {"val": None, "seed": 0, "split_seed": None, "on_bad": "error"}
-    settings = None if isinstance(run, Bundle) else folder_of(run) / SETTINGS
-    own = read_file(settings) if settings is not None and settings.is_file() else {}
+    recorded: dict[str, Any] = {"val": None, "seed": 0, "split_seed": None}
+    own = settings_in(model.folder if isinstance(model, Bundle) else None)
     if data is None:
         if not own:
             raise UsageError("no data: a bundle does not say which images it was made for", "give some with --data")
@@ -58,7 +56,7 @@ def images_for(run: Run, data: str | Path | Dataset | None, model: Bundle | Expo
         data = recorded["data"]
     record = None
     if not isinstance(data, Dataset):
-        how: dict[str, Any] = {"on_bad": recorded["on_bad"], "reading": recorded_reading(own, data)}
+        how = as_recorded(own, data)
         if isinstance(model, Bundle):
             stored = images_of(model, data, **how)
         else:

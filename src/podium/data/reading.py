@@ -78,6 +78,11 @@ def from_keywords(caller: str, keywords: ReadingFields, others: Sequence[str]) -
     return Reading(**keywords)
 
 
+def is_own(settings: Mapping[str, Any], source: str | Path) -> bool:
+    """Whether `source` is the data that a run with these settings was trained on."""
+    return bool(settings.get("data")) and Path(settings["data"]).resolve() == Path(source).resolve()
+
+
 def recorded(settings: Mapping[str, Any], source: str | Path) -> Reading:
     """How a run read its data, where `source` is the same data; of another table, the columns; else nothing is said.
 
@@ -85,6 +90,17 @@ def recorded(settings: Mapping[str, Any], source: str | Path) -> Reading:
         settings: of the run.
         source: of the data now.
     """
-    if settings.get("data") and Path(settings["data"]).resolve() == Path(source).resolve():
+    if is_own(settings, source):
         return Reading.of(settings)
     return replace(Reading.of(settings), class_from=None) if is_table(Path(source)) else FOUND
+
+
+def as_recorded(settings: Mapping[str, Any], source: str | Path) -> dict[str, Any]:
+    """How a run read its data, as keywords of `load_stored`; of other data, an image that cannot be read is an error.
+
+    Args:
+        settings: of the run.
+        source: of the data now.
+    """
+    on_bad = settings.get("on_bad", "error") if is_own(settings, source) else "error"
+    return {"reading": recorded(settings, source), "on_bad": on_bad}

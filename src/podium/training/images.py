@@ -13,7 +13,7 @@ import numpy as np
 from podium.data.dataset import Dataset
 from podium.data.folds import in_roles
 from podium.data.groups import with_groups
-from podium.data.reading import NAMES, Reading, recorded
+from podium.data.reading import NAMES, Reading, as_recorded, is_own, recorded
 from podium.data.roles import (
     HELD_OUT,
     Record,
@@ -204,8 +204,8 @@ def evaluated_on(
     if isinstance(data, Dataset):
         stored = data
     else:
-        how = reading if reading is not None else recorded(_settings_of(model.folder), data)
-        stored = images_of(model, data, progress=progress, reading=how)
+        how = as_recorded(settings_in(model.folder), data) | ({"reading": reading} if reading is not None else {})
+        stored = images_of(model, data, progress=progress, **how)
     if seed is None:
         record = known_to(model, stored)
         split = for_evaluation(stored, record)
@@ -217,11 +217,11 @@ def evaluated_on(
         raise UsageError(f"split_seed: {seed}, but the run has its split on record", "leave --split-seed out")
     if set(stored.splits) != {"train"}:
         raise UsageError(f"split_seed: {seed}, but {stored.name} has splits of its own", "leave --split-seed out")
-    settings = _settings_of(model.folder)
+    settings = settings_in(model.folder)
     return hold_out(stored, settings.get("val") or HELD_OUT, seed, together=False)
 
 
-def _settings_of(folder: Path | None) -> dict[str, Any]:
+def settings_in(folder: Path | None) -> dict[str, Any]:
     """The settings of a run; empty where a folder has none."""
     return read_file(folder / SETTINGS) if folder is not None and (folder / SETTINGS).is_file() else {}
 
@@ -240,10 +240,12 @@ def as_parent(merged: Origins, run: str | Path, data: Dataset | None) -> tuple[S
         before |= vars(recorded(before, s.data))
         kept = ["val", "seed", "split_seed", "group_from", "group_column", *NAMES]
         kept += ["folds", "fold"] if data is None else []
+        kept += ["on_bad"] if is_own(before, s.data) else []
         s = s.replace(**{key: before[key] for key in kept if key in before and not merged.origin[key].asked})
     if data is None:
         p = model.preprocessing
         s = s.replace(resize=p.resize, channels=s.channels or p.channels)
+        s = s if merged.origin["max_pixels"].asked else s.replace(max_pixels=p.max_pixels)
         decided = merged.settings.split_seed is not None
         data = _in_roles(s, lambda stored: known_to(model, stored, decided))
         if Path(s.data).exists():
