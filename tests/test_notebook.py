@@ -10,6 +10,7 @@ import pytest
 import podium
 from command import inside, one_error
 from podium import bars
+from podium.comparison.rows import LinearProbeOnly
 from podium.data.dataset import Dataset, Split
 from podium.data.images import ArrayImages
 from podium.runs.folder import RunFolder
@@ -143,6 +144,15 @@ def test_a_leaderboard_shows_the_verdict_and_the_table(compared):
     assert rows[0][0] == "model"
     assert {row[0] for row in rows[1:]} == {"lenet5", "lenet5_modern"}
     assert next(page.iter("p")).text == compared.verdict()
+
+
+def test_a_leaderboard_shows_the_networks_that_were_not_trained():
+    tried = LinearProbeOnly("resnet18", "ImageNet (torchvision:resnet18)", 0.8125, 400)
+    page = whole(podium.Leaderboard([], untrained=[tried], linear_probe_images=400)._repr_html_())
+    rows = [[cell.text or "" for cell in row] for row in page.iter("tr")]
+    shown = dict(zip(rows[0], rows[1], strict=True))
+    assert (shown["model"], shown["start"]) == ("resnet18", "torchvision:resnet18")
+    assert (shown["probe %"], shown["top-1 %"]) == ("81.2", "not trained")
 
 
 # podium help

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.metrics import balanced_accuracy_score, f1_score
 from sklearn.metrics import log_loss as sklearn_log_loss
 
@@ -55,6 +56,30 @@ def test_the_same_network_is_not_behind_itself(answers):
     for name in SCORES:
         first, second = rank(name, [[large], [large]], labels)
         assert (first.behind, second.behind, second.behind_95) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_images_of_a_group_count_as_one_draw(answers, name):
+    """Four copies of an image are no more evidence than the image; only Student's t of few groups makes it a little less."""
+    labels, *logits = (array[:60] for array in answers)
+    wide = (60 / 59) ** 0.5 * stats.t.ppf(0.975, 59) / stats.norm.ppf(0.975)
+    alone = rank(name, [[one] for one in logits], labels)
+    copied, groups = [[np.repeat(one, 4, 0)] for one in logits], np.repeat(np.arange(60), 4)
+    grouped = rank(name, copied, np.repeat(labels, 4), groups)
+    for one, four in zip(alone, grouped, strict=True):
+        assert four.value == pytest.approx(one.value, abs=1e-6)
+        assert four.value - four.low == pytest.approx(wide * (one.value - one.low), rel=1e-3)
+        assert four.behind_95 == pytest.approx(wide * one.behind_95, rel=1e-3)
+    each = rank(name, copied, np.repeat(labels, 4))
+    assert all(four.behind_95 <= 0.7 * one.behind_95 for one, four in zip(alone, each, strict=True))
+
+
+def test_one_group_says_nothing_of_others(answers):
+    labels, large, fair = answers
+    first, second = rank("macro-f1", [[large], [fair]], labels, np.zeros(len(labels)))
+    assert (first.low, first.high, first.learned) == (0.0, 1.0, False)
+    assert first.behind <= first.behind_95
+    assert second.behind <= second.behind_95
 
 
 @pytest.mark.slow

@@ -121,7 +121,7 @@ class Leaderboard:
         self.enough = Answers([np.ones((1, len(labels)), bool)], answers.groups).above(0, frequent).clear
         rows = list(enumerate(network.row(answers, number, frequent) for number, network in enumerate(networks)))
         if self.rank_by != "top1":
-            rows = list(enumerate(_scored(self.rank_by, networks, [row for _, row in rows], labels)))
+            rows = list(enumerate(_scored(self.rank_by, networks, [row for _, row in rows], labels, answers.groups)))
         rows.sort(key=lambda pair: (not pair[1].learned, pair[1].behind, -pair[1].top1, pair[1].loss))
         first, best = rows[0]
         for number, row in rows:
@@ -195,8 +195,9 @@ class Leaderboard:
         """The verdict and the table, as a notebook shows them."""
         columns = [column for column in SHOWN if column not in self._useless()]
         rows = [[row.model, *(SHOWN[column](row) for column in columns)] for row in self.networks]
+        untrained = [[row.model, *(_cells(row).get(column, "") for column in columns)] for row in self.untrained]
         failed = [[row.model, "failed", *[""] * (len(columns) - 1)] for row in self.failed]
-        return html.paragraph(self.verdict()) + html.table(["model", *columns], rows + failed)
+        return html.paragraph(self.verdict()) + html.table(["model", *columns], rows + untrained + failed)
 
     def _table(self, left_out: Sequence[str]) -> Any:
         from rich.box import SIMPLE_HEAD
@@ -216,9 +217,7 @@ class Leaderboard:
         for row in self.networks:
             shown.add_row(row.model, *(SHOWN[column](row) for column in columns))
         for other in self.untrained:
-            share = "" if other.linear_probe is None else f"{100 * other.linear_probe:.1f}"
-            cells = {"start": short_start(other.start), "probe %": share, "top-1 %": "not trained"}
-            shown.add_row(other.model, *(cells.get(column, "") for column in columns))
+            shown.add_row(other.model, *(_cells(other).get(column, "") for column in columns))
         for failed in self.failed:
             shown.add_row(failed.model, "failed")
         return shown
@@ -266,7 +265,9 @@ def short_start(start: str | None) -> str:
     return "" if start is None else start.partition("(")[2].removesuffix(")") or start
 
 
-def _scored(by: str, networks: Sequence[Trials], rows: Sequence[Row], labels: np.ndarray) -> list[Row]:
+def _scored(
+    by: str, networks: Sequence[Trials], rows: Sequence[Row], labels: np.ndarray, groups: np.ndarray | None
+) -> list[Row]:
     """The rows with the score that ranks them, and whether they have learned by that score."""
     logits = [
         [run.folder.predictions[0][:, : len(run.result["classes"])] for run in network.runs] for network in networks
@@ -282,8 +283,14 @@ def _scored(by: str, networks: Sequence[Trials], rows: Sequence[Row], labels: np
             behind_95=found.behind_95,
             learned=found.learned,
         )
-        for row, found in zip(rows, rank(by, logits, labels), strict=True)
+        for row, found in zip(rows, rank(by, logits, labels, groups), strict=True)
     ]
+
+
+def _cells(row: LinearProbeOnly) -> dict[str, str]:
+    """What is shown of a network that was not trained, by the names of the columns."""
+    share = "" if row.linear_probe is None else f"{100 * row.linear_probe:.1f}"
+    return {"start": short_start(row.start), "probe %": share, "top-1 %": "not trained"}
 
 
 def _spread(row: Row) -> str:

@@ -7,10 +7,13 @@ at twice the images.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+
+from podium.comparison.ranking import resamples, wider
 
 SHARES = (0.25, 0.5, 1.0)
 TIMES = 2.0  # how far the law is read beyond the images there are
@@ -79,25 +82,29 @@ def nested_shares(labels: np.ndarray, keys: np.ndarray, shares: tuple[float, ...
     return chosen
 
 
-def fit(model: str, images: list[int], right: list[np.ndarray]) -> Curve:
+def fit(model: str, images: list[int], right: list[np.ndarray], groups: np.ndarray | None = None) -> Curve:
     """Fit the power law, with the interval of a bootstrap over the images that all points are evaluated on.
 
     Args:
         model: the name of the network.
         images: training images of each point, ascending.
         right: for each point (M,): of the same M images, the share of its runs that classify each correctly.
+        groups: (M,) which group each of these belongs to; None where images have no groups.
     """
     scores = np.stack(right)  # (points, M)
     count, more = scores.shape[1], round(TIMES * images[-1])
-    draw = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), RESAMPLES)  # (resamples, M)
-    wrong = (1 - scores) @ draw.T  # (points, resamples)
+    draw = np.concatenate([*resamples(count, RESAMPLES, np.random.default_rng(0), groups)])  # (resamples, M)
+    wrong = (1 - scores) @ draw.T * (count / draw.sum(1))  # (points, resamples); groups differ in size
     read = _read_at(np.array(images), wrong, count, more)
-    low, high = np.quantile(1 - read, (0.025, 0.975))
-    gain = wrong[-1] / count - read
+    gain, times = wrong[-1] / count - read, wider(groups)
     expected = 1 - float(_read_at(np.array(images), (1 - scores).sum(1, keepdims=True), count, more)[0])
     top1 = tuple(scores.mean(1).tolist())
-    clear = bool(np.quantile(gain, 0.025) > 0) and len(images) > 1
-    return Curve(model, tuple(images), top1, more, expected, float(low), float(high), clear)
+    if math.isinf(times):  # one group says nothing of others
+        return Curve(model, tuple(images), top1, more, expected, 0.0, 1.0, False)
+    low, high = expected + times * (np.quantile(1 - read, (0.025, 0.975)) - expected)
+    least = (expected - top1[-1]) + times * (np.quantile(gain, 0.025) - (expected - top1[-1]))
+    clear = bool(least > 0) and len(images) > 1
+    return Curve(model, tuple(images), top1, more, expected, max(0.0, float(low)), min(1.0, float(high)), clear)
 
 
 def _read_at(images: np.ndarray, wrong: np.ndarray, count: int, more: int) -> np.ndarray:

@@ -46,7 +46,7 @@ def measure(model: str, runs: list[Path], data: Dataset, out: Path, progress: He
             logits, labels = run.predictions
             answered.append(logits.argmax(1) == labels)
         right.append(np.mean(answered, axis=0))
-    return fit(model, [len(chosen) for chosen in rows], right)
+    return fit(model, [len(chosen) for chosen in rows], right, RunFolder(runs[0]).groups)
 
 
 def _train(whole: RunFolder, folder: Path, data: Dataset, share: float, progress: Progress) -> RunFolder:

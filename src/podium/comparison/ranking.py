@@ -1,12 +1,14 @@
 """Ranking networks by another score than top-1: macro-F1, balanced accuracy or log-loss, with intervals over the images.
 
 These scores are no means over images of something that is right or wrong, so their intervals are those of a bootstrap: the
-images are drawn anew with replacement, for all networks alike, and every score is computed again.
+images are drawn anew with replacement, for all networks alike, and every score is computed again. Images of one patient, video
+or burst are alike, so where images have groups, whole groups are drawn [Davison and Hinkley 1997, section 3.8].
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,7 +75,7 @@ class Ranked:
 
     Args:
         value: mean over its seeds.
-        low, high: its 95 % interval, over the images.
+        low, high: its 95 % interval, over the images, or over their groups.
         behind: how much worse it is than the best; 0 of the best itself.
         behind_95: half of the 95 % interval of that.
         learned: whether it is clearly better than an answer that looks at no image: the classes' shares as probabilities.
@@ -87,13 +89,54 @@ class Ranked:
     learned: bool
 
 
-def rank(by: str, logits: Sequence[Sequence[np.ndarray]], labels: np.ndarray) -> list[Ranked]:
+def resamples(
+    count: int, most: int, draw: np.random.Generator, groups: np.ndarray | None = None
+) -> Iterator[np.ndarray]:
+    """Draw images anew with replacement, or whole groups of images where they have some.
+
+    Args:
+        count: images N.
+        most: resamples in all.
+        draw: a generator of random numbers.
+        groups: (N,) which group each image belongs to; None where images have no groups.
+
+    Yields:
+        (R, N) float32, how often each image was drawn in each of R resamples; blocks of at most `AT_A_TIME` numbers.
+    """
+    which = np.arange(count) if groups is None else np.unique(groups, return_inverse=True)[1]
+    units = int(which.max()) + 1
+    while most:
+        rows = min(most, max(1, AT_A_TIME // count))
+        yield draw.multinomial(units, np.full(units, 1 / units), rows).astype(np.float32)[:, which]
+        most -= rows
+
+
+def wider(groups: np.ndarray | None) -> float:
+    """How many times as wide as a bootstrap's an interval has to be: few groups need Student's t; infinite for a single one.
+
+    Args:
+        groups: (N,) which group each image belongs to; None where images have no groups, which are many.
+    """
+    if groups is None:
+        return 1.0
+    count = len(np.unique(groups))
+    if count < 2:
+        return math.inf
+    from scipy.special import stdtrit
+
+    return math.sqrt(count / (count - 1)) * float(stdtrit(count - 1, 0.975)) / Z95
+
+
+def rank(
+    by: str, logits: Sequence[Sequence[np.ndarray]], labels: np.ndarray, groups: np.ndarray | None = None
+) -> list[Ranked]:
     """Score networks on the same images.
 
     Args:
         by: one of `SCORES`.
         logits: for each network, for each of its seeds (N, K).
         labels: (N,).
+        groups: (N,) which group each image belongs to; None where images have no groups.
 
     Returns:
         For each network, in the order given.
@@ -101,13 +144,8 @@ def rank(by: str, logits: Sequence[Sequence[np.ndarray]], labels: np.ndarray) ->
     score, count = SCORES[by], len(labels)
     shares = np.bincount(labels, minlength=logits[0][0].shape[1]) / count
     blind = np.broadcast_to(np.log(np.maximum(shares, 1e-9)), logits[0][0].shape)
-    draw = np.random.default_rng(0)
-    blocks = [np.ones((1, count), np.float32)]  # the images as they are
-    left = RESAMPLES
-    while left:
-        rows = min(left, max(1, AT_A_TIME // count))
-        blocks.append(draw.multinomial(count, np.full(count, 1 / count), rows).astype(np.float32))
-        left -= rows
+    as_they_are = np.ones((1, count), np.float32)
+    blocks = [as_they_are, *resamples(count, RESAMPLES, np.random.default_rng(0), groups)]
     found = np.stack(
         [
             np.concatenate([np.mean([score.of(one, labels, block) for one in runs], axis=0) for block in blocks])
@@ -118,14 +156,17 @@ def rank(by: str, logits: Sequence[Sequence[np.ndarray]], labels: np.ndarray) ->
     sign = 1 if score.more else -1
     best = (sign * found[:, 0]).argmax()
     behind, above = sign * (found[best] - found), sign * (found - guess)
-    low, high = np.quantile(found[:, 1:], (0.025, 0.975), axis=1)
-    half = Z95 * behind[:, 1:].std(1)
-    learned = above[:, 0] > Z95 * above[:, 1:].std(1)
+    value, most, times = found[:, 0], 1.0 if score.more else math.inf, wider(groups)
+    if math.isinf(times):  # one group says nothing of others
+        return [Ranked(float(value[i]), 0.0, most, float(behind[i, 0]), math.inf, False) for i in range(len(found))]
+    low, high = value + times * (np.quantile(found[:, 1:], (0.025, 0.975), axis=1) - value)
+    half = times * Z95 * behind[:, 1:].std(1)
+    learned = above[:, 0] > times * Z95 * above[:, 1:].std(1)
     return [
         Ranked(
-            value=float(found[i, 0]),
-            low=float(low[i]),
-            high=float(high[i]),
+            value=float(value[i]),
+            low=float(max(0.0, low[i])),
+            high=float(min(most, high[i])),
             behind=float(behind[i, 0]),
             behind_95=float(half[i]),
             learned=bool(learned[i]),

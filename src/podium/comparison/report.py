@@ -49,6 +49,7 @@ COLUMNS: tuple[Column, ...] = (
     ("linear_probe", "linear probe %", lambda v: f"{100 * v:.2f}", True),
     ("top5", "top-5 %", lambda v: f"{100 * v:.2f}", True),
     ("macro_f1", "macro F1", lambda v: f"{v:.3f}", True),
+    ("balanced_accuracy", "balanced accuracy %", lambda v: f"{100 * v:.2f}", True),
     ("loss", "loss", lambda v: f"{v:.3f}", False),
     ("ece", "ECE", lambda v: f"{v:.3f}", False),
     ("params", "parameters", lambda v: f"{v:,}", False),
@@ -168,10 +169,11 @@ def _coverage(trial: Path, result: dict[str, Any], colour: str) -> dict[str, Any
 
 
 def _is_shown(column: Column, board: Leaderboard) -> bool:
-    """Whether the table has a column: some network has a value, and top-5 says more than top-1."""
+    """Whether the table has a column: some network has a value, top-5 says more than top-1, and balanced accuracy ranks."""
     key = column[0]
     known = any(getattr(row, key) is not None for row in board.networks)
-    return known and (key != "top5" or board.classes >= TOP5_FROM)
+    needless = {"top5": board.classes < TOP5_FROM, "balanced_accuracy": board.rank_by != "balanced-accuracy"}
+    return known and not needless.get(key, False)
 
 
 def _cells(row: Row, board: Leaderboard, columns: Sequence[Column]) -> dict[str, Any]:
