@@ -254,6 +254,8 @@ def test_a_comparison_with_a_budget_says_first_what_it_will_take(tmp_path, monke
     words = ("compare", "digits", "-m", "lenet5_modern,lenet5,alexnet", "-o", tmp_path / "board")
     monkeypatch.setattr(schedule, "allowance", lambda trained: trained / 10)
     assert "6 runs of 2m: 12 min 00 s, and up to 1 min 12 s" in inside(*words, "--seeds", 2, "--budget", "2m").stderr
+    more = inside(*words, "--seeds", 2, "--budget", "2m", "--learning-curve").stderr
+    assert "the learning curve of the best network takes 3 min 00 s more" in more, "a quarter and a half, of two seeds"
     assert "runs of" not in inside(*words, "--epochs", "3").stderr
 
 

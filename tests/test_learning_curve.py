@@ -1,11 +1,14 @@
 """Whether more photos would help: what the fitted law says, how often its interval holds, and what is trained for it."""
 
 import hashlib
+import json
 
 import numpy as np
 import pytest
 
 import podium
+from command import inside
+from podium.comparison import outlook
 from podium.comparison.learning_curve import fit, nested_shares
 from podium.runs.folder import RunFolder
 
@@ -49,6 +52,19 @@ def test_the_interval_holds_about_as_often_as_it_says(c):
     assert held >= 52, "95 % of 60 are 57; fewer than 52 come by chance once in a hundred times"
 
 
+def test_images_of_a_group_count_as_one_draw():
+    images, draw = [100, 200, 400], np.random.default_rng(0)
+    single = drawn(images, lambda n: 0.4 * (n / 100) ** -0.4, 100, draw)
+    alone = fit("net", images, single)
+    copied = [np.repeat(one, 9) for one in single]
+    grouped, each = fit("net", images, copied, np.repeat(np.arange(100), 9)), fit("net", images, copied)
+    assert grouped.top1 == pytest.approx(alone.top1)
+    assert grouped.high - grouped.low == pytest.approx(alone.high - alone.low, rel=0.15)
+    assert each.high - each.low == pytest.approx((alone.high - alone.low) / 3, rel=0.3)
+    one = fit("net", images, copied, np.zeros(900))
+    assert (one.low, one.high, one.clear) == (0.0, 1.0, False)
+
+
 def test_no_error_at_all_is_no_certainty():
     curve = fit("net", [25, 50, 100], [np.ones(30)] * 3)
     assert curve.expected < 1
@@ -83,6 +99,20 @@ def test_the_best_network_is_trained_on_shares_and_the_verdict_says_what_more_wo
     assert board.curve.sentence() in board.verdict()
     steps = [RunFolder(path).result["steps"] for path in sorted((out / "learning-curve").iterdir())]
     assert steps == [10, 20]
+
+
+def test_a_plan_counts_the_runs_of_the_curve(tmp_path, monkeypatch):
+    monkeypatch.setattr(outlook, "forecast", lambda plan: {"seconds": 8.0, "memory_mb": {"peak": 1.0}})
+    words = ("compare", "digits", "-m", "lenet5,lenet5_modern", "--seeds", "2", "--plan", "-o", tmp_path / "out")
+    found = json.loads(inside(*words, "--learning-curve", "--json").stdout)
+    assert (found["learning_curve"], found["runs"]) == (True, 2 * 2 + 2 * 2)
+    assert (found["seconds_after"], found["seconds"]) == (2 * 8 * (0.25 + 0.5), 4 * 8 + 12)
+    assert (
+        "in all 8 runs, the last of them the best network on parts of the images: 44"
+        in inside(*words, "--learning-curve").stdout
+    )
+    found = json.loads(inside(*words, "--json").stdout)
+    assert (found["runs"], found["seconds"]) == (4, 32)
 
 
 def test_the_same_again_trains_nothing(compared):

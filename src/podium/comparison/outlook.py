@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from podium.comparison.candidates import Candidate, spec_of
+from podium.comparison.learning_curve import SHARES
 from podium.comparison.study import Study
 from podium.data.dataset import Dataset
 from podium.errors import PodiumError
@@ -25,9 +26,10 @@ def outlook(study: Study) -> dict[str, Any]:
 
     Returns:
         networks [{model, start, runs, seconds_each, seconds, peak_mb; or model, start and error}], folds, seeds, finetune,
-        runs and seconds in all, and seconds_after: of the network that is trained once more after the folds, at most; 0
-        without folds. The start is the source of the weights, None for random ones. With finetune, which networks are
-        trained is not known yet, and the seconds in all are at most so many.
+        learning_curve, runs and seconds in all, and seconds_after: of what is trained once the networks are ranked, at most:
+        the best one on all images after folds, or on parts of the images for its learning curve; else 0. The start is the
+        source of the weights, None for random ones. With finetune, which networks are trained is not known yet, and the
+        seconds in all are at most so many.
 
     Raises:
         DataError: the data cannot be read, or a class has too few images for the folds.
@@ -42,11 +44,22 @@ def outlook(study: Study) -> dict[str, Any]:
     networks = [_foreseen(candidate, s, data, runs) for candidate in study.candidates]
     known = sorted((row for row in networks if "seconds" in row), key=lambda row: -row["seconds"])
     trained = known[:finetune]
-    after = max((row["seconds_each"] for row in trained), default=0.0) if s.folds else 0.0
+    later, share = _after(study) if trained else (0, 0.0)
+    after = round(share * max((row["seconds_each"] for row in trained), default=0.0), 1)
     total = sum(row["seconds"] for row in trained) + after
-    count = runs * len(trained) + bool(s.folds and trained)
-    sums = {"folds": s.folds, "seeds": study.seeds, "finetune": finetune, "runs": count}
+    choices = {"finetune": finetune, "learning_curve": study.choice.learning_curve}
+    sums = {"folds": s.folds, "seeds": study.seeds, **choices, "runs": runs * len(trained) + later}
     return {"networks": networks, **sums, "seconds": round(total, 1), "seconds_after": after}
+
+
+def _after(study: Study) -> tuple[int, float]:
+    """How many runs of the best network follow the ranking, and how many times as long as one of its runs all of them take."""
+    if study.merged.settings.folds is not None:
+        return 1, 1.0
+    if study.choice.learning_curve:
+        parts = SHARES[:-1]
+        return study.seeds * len(parts), study.seeds * sum(parts)
+    return 0, 0.0
 
 
 def _foreseen(candidate: Candidate, s: Settings, data: Dataset, runs: int) -> dict[str, Any]:
@@ -79,6 +92,7 @@ def format_outlook(found: dict[str, Any]) -> list[str]:
         lines.append(f"{name}: {times} each, {format_seconds(row['seconds'])}; peak memory {row['peak_mb']:,.0f} MB")
     runs, folds = found["runs"], found["folds"]
     how = f" in {folds} folds, the last of them the recommended network on all images" if folds else ""
+    how += ", the last of them the best network on parts of the images" if found["learning_curve"] else ""
     count = found["finetune"]
     best = "network" if count == 1 else f"{count} networks"
     most = f" of the {best} with the best linear probe, at most" if count else ""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from podium.comparison.candidates import Candidate
 from podium.comparison.cross_validation import final_folder, fold_folder
+from podium.comparison.learning_curve import SHARES
 from podium.evaluation.speed import allowance
 from podium.runs.folder import SPEED, RunFolder
 from podium.settings import Settings
@@ -91,11 +92,12 @@ class Schedule:
         same = (other.path for other in self.parts() if other.candidate.name == part.candidate.name)
         return next((path for path in same if path != part.path and RunFolder(path).started), None)
 
-    def expected(self, most: int | None = None) -> str | None:
+    def expected(self, most: int | None = None, curve: bool = False) -> str | None:
         """How many runs are left, and how long they will take where their duration is a time; None where neither is to say.
 
         Args:
             most: the most networks that are trained; None: all.
+            curve: whether the best network is trained on parts of the images too.
         """
         s = self.settings
         value, unit = parse_duration("duration", s.duration)
@@ -114,4 +116,6 @@ class Schedule:
         untimed = sum(not (trial.path / SPEED).is_file() for trial in self.trials())
         timed = untimed if most is None else min(untimed, self.seeds * most)
         training, timing = format_seconds(count * value), format_seconds(timed * allowance(value))
-        return f"{each}: {training}, and up to {timing} to measure their speed at the end"
+        more = format_seconds(self.seeds * sum(SHARES[:-1]) * value)
+        after = f"; the learning curve of the best network takes {more} more" if curve else ""
+        return f"{each}: {training}, and up to {timing} to measure their speed at the end{after}"

@@ -123,7 +123,8 @@ class Study:
         self.settle(data)
         self._fetch(progress)
         claim(self.out, self.merged, self._places(data))
-        for line in filter(None, (self.schedule.expected(self.choice.finetune), *data.notes, *self._forms(data))):
+        takes = self.schedule.expected(self.choice.finetune, self.choice.learning_curve)
+        for line in filter(None, (takes, *data.notes, *self._forms(data))):
             say(line)
         untrained = self._enter(data, progress, say) if self.pretrained else []
         self._train_all(progress)
