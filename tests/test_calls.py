@@ -70,8 +70,11 @@ WRONG = [  # function, arguments, keywords, words of the error, words of the men
     ("load", (3,), {}, "path: 3", "a path"),
     ("verify", (None,), {}, "path: None", "a path"),
     ("check", (3,), {}, "source: 3", "folder"),
+    ("check", ("photos",), {"lables": True}, "'lables'", "did you mean labels"),
+    ("check", ("photos",), {"max_pixel": 9}, "'max_pixel'", "did you mean max_pixels"),
     ("import_weights", (3,), {}, "source: 3", ""),
     ("import_weights", ("torchvision:resnet18", 4), {}, "path: 4", "a path"),
+    ("import_weights", ("torchvision:resnet18",), {"class_order": "natural"}, "does nothing here", "classes=DATA"),
     ("list_models", (3,), {}, "pattern: 3", "a text"),
     ("architecture", (None,), {}, "name: None", "a text"),
 ]

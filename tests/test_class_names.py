@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 import podium as library
 from podium.data.class_names import read_class_names
-from podium.errors import DataError
+from podium.errors import DataError, UsageError
 from test_wrappers import SOURCE, weights
 
 PETS = ("cat", "dog", "eel")
@@ -114,6 +114,13 @@ def test_data_give_the_order_of_imagefolder_which_is_said_and_can_be_chosen(fold
     assert "natural order is 1, 2, 3" in notes
     assert "--class-order natural" in notes
     assert read_class_names(folders, "natural").names == tuple(map(str, range(1, 13)))
+
+
+def test_an_order_of_folders_beside_names_that_have_one_is_refused(tmp_path):
+    (tmp_path / "names.txt").write_text("1\n10\n2\n")
+    for names, giver in ((tmp_path / "names.txt", "names.txt"), (["1", "10", "2"], "a list")):
+        with pytest.raises(UsageError, match=f"'natural' does nothing here: {giver}"):
+            read_class_names(names, "natural")
 
 
 def test_an_order_that_is_no_guess_is_not_called_one(tmp_path):

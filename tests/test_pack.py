@@ -207,7 +207,8 @@ def test_the_verb_says_what_it_made(podium, photos, tmp_path):
     said = podium("pack", photos, "-o", "p", "--side", 32, "--json")
     assert said.code == 0
     size = sum((tmp_path / "p" / name).stat().st_size for name in ("images.bin", "index.npy", "contents.npy"))
-    assert json.loads(said.out) == {"pack": "p", "images": 16, "bytes": size, "classes": ["cat", "dog"]}
+    made = {"pack": "p", "images": 16, "bytes": size, "classes": ["cat", "dog"], "left_out": [], "notes": []}
+    assert json.loads(said.out) == made
     assert [entry.name for entry in tmp_path.iterdir()] == ["p"]
     again = podium("pack", photos, "-o", "p")
     assert again.code == 2

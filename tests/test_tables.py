@@ -175,6 +175,12 @@ def test_rows_without_an_image_or_a_label_stop_and_are_named(photos):
     one_error(done, 3, "line 8", "--on-bad skip")
     kinds = [(problem.kind, problem.detail) for problem in check(path).problems]
     assert ("row", "no image 'gone.png'") in kinds
+    done = inside("check", path, "--list", photos / "list.csv")
+    assert done.returncode == 3, done.stderr
+    with (photos / "list.csv").open(newline="") as file:
+        listed = {row["path"]: row for row in csv.DictReader(file) if row["problem"] == "row"}
+    assert sorted(listed) == [f"labels.csv, line {number}" for number in (8, 9)]
+    assert all("take it out" in row["suggestion"] for row in listed.values())
     with pytest.raises(DataError, match="more than 1 %"):
         load_data(path, on_bad="skip")
 
@@ -532,13 +538,16 @@ def test_every_verb_reads_a_table(tmp_path):
     done = inside("eval", out, path, "--json")
     assert done.returncode == 0, done.stderr
     assert {row["class"] for row in json.loads(done.stdout)["per_class"]} == {"a", "b"}
-    assert images_for(out, None, bundle_of(out)).classes == ("a", "b"), "as export and quantize load them"
+    assert images_for(bundle_of(out), None).classes == ("a", "b"), "as export and quantize load them"
     moved = shutil.move(root, tmp_path / "moved")
     for more in ((), ("--label-column", "side")):
         done = inside("eval", out, f"{moved}/labels.csv", *more, "--json")
         assert json.loads(done.stdout)["n"] == 12, "the images that the run held out"
-    pack = inside("pack", f"{moved}/labels.csv", "--label-column", "kind", "-o", tmp_path / "packed", "--json")
-    assert json.loads(pack.stdout)["classes"] == ["x", "y", "z"]
+    words = ("pack", f"{moved}/labels.csv", "--label-column", "kind", "-o")
+    pack = json.loads(inside(*words, tmp_path / "packed", "--json").stdout)
+    assert pack["classes"] == ["x", "y", "z"]
+    assert any("images by id, classes by kind" in note for note in pack["notes"])
+    assert pack["notes"][0] in inside(*words, tmp_path / "again").stderr
     assert inside("check", f"{moved}/labels.csv", "--label-column", "kind").returncode == 0
 
 

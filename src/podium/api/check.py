@@ -14,7 +14,7 @@ from podium.data.check import check as check_images
 from podium.data.check_report import Checked, CheckReport
 from podium.data.label_errors import Features, add_label_errors
 from podium.data.opening import MAX_PIXELS
-from podium.data.reading import ReadingFields
+from podium.data.reading import ReadingFields, from_keywords
 from podium.errors import UsageError
 
 
@@ -46,6 +46,7 @@ def check(
         DataError: there is nothing to check.
         UsageError: there are weights, but labels are not to be checked.
     """
+    from_keywords("check", reading, ["source", "progress", "labels", "weights", "max_pixels"])
     if weights is not None and not labels:
         raise UsageError("weights: they are used to check labels only", "give --labels too, or leave them out")
     features = _network_features(weights) if weights is not None else None

@@ -42,12 +42,15 @@ def import_weights(
         The bundle: network, class names, preprocessing and card.
 
     Raises:
-        UsageError: the library or network is unknown, or `out` holds something already.
+        UsageError: the library or network is unknown, an order has no effect, or `out` holds something already.
         ModelFileError: the file does not hold the weights of that network.
         DataError: the class names cannot be read, occur twice, or are not as many as the classes.
     """
     if class_order not in ORDERS:
         raise UsageError(f"class_order: {class_order!r}", f"give {' or '.join(ORDERS)}")
+    if class_order != ORDERS[0] and classes is None:
+        what = f"class_order: {class_order!r} does nothing here: it is the order of the class folders of a data set"
+        raise UsageError(what, "give --classes DATA, or leave it out")
     if out is not None and Path(out).exists() and any(Path(out).iterdir()):
         raise UsageError(f"{out}: exists already", "name another folder with -o")
     names = read_class_names(classes, class_order) if classes is not None else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from podium.cli import console, flags, shared
@@ -61,11 +62,16 @@ def run(arguments: argparse.Namespace) -> int:
             card = write_pack(data, arguments.out, arguments.side or 256, progress)
             size = sum(file["bytes"] for file in card["files"].values())
     images = sum(card["splits"].values())
+    left_out = [{"file": name, "why": why} for name, why in card["skipped"]]
+    notes = [note for note in data.notes if not note.startswith("skipped: ")]  # which `left_out` has
     if arguments.json:
         more = {"shards": len(card["shards"])} if arguments.shards else {}
-        print_json({"pack": str(arguments.out), "images": images, "bytes": size, "classes": card["classes"], **more})
+        made = {"pack": str(arguments.out), "images": images, "bytes": size, "classes": card["classes"], **more}
+        print_json({**made, "left_out": left_out, "notes": notes})
     else:
-        for name, why in card["skipped"]:
-            print(f"left out: {name}  {why}")
+        for note in notes:
+            print(console.one_line(note), file=sys.stderr)
+        for each in left_out:
+            print(f"left out: {each['file']}  {each['why']}")
         print(f"pack: {arguments.out}: {images:,} images of {len(card['classes'])} classes, {size / 1e6:,.1f} MB")
     return 0

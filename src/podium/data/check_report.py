@@ -18,6 +18,7 @@ SUGGESTIONS = {
     "truncated": "copy it again, or drop it",
     "unreadable": "copy it again, or drop it",
     "denied": "mend its permissions",
+    "row": "mend this entry, or take it out of the data",
     "too-large": "scale it down",
     "root-image": "move it into a class folder",
     "ignored": "move it out of the data",

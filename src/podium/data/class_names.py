@@ -17,7 +17,7 @@ from typing import Any
 
 from podium.data.names import show
 from podium.data.sources import listed, read_stored
-from podium.errors import DataError
+from podium.errors import DataError, UsageError
 from podium.natural import natural
 
 ORDERS = ("text", "natural")
@@ -53,14 +53,24 @@ def read_class_names(source: str | Path | Sequence[str], order: str = "text") ->
 
     Raises:
         DataError: it cannot be read, a name is empty or occurs twice, or the numbers are not 0, 1, 2, ...
+        UsageError: an order of class folders is given, and the names have one already.
     """
     if not isinstance(source, str | Path):
+        _refuse_order(order, "a list")
         return ClassNames(_checked(list(source), "classes"), [])
     path = Path(source)
     if path.is_file() and path.suffix.lower() in FILES:
+        _refuse_order(order, show(path.name))
         names, how = _from_file(path)
         return ClassNames(names, [f"classes of {show(path.name)}, in {how}: {_shown(names)}"])
     return _from_data(source, order)
+
+
+def _refuse_order(order: str, giver: str) -> None:
+    """Refuse an order of class folders beside names that are in an order already."""
+    if order != ORDERS[0]:
+        what = f"class_order: {order!r} does nothing here: {giver} has the names in the order of the outputs"
+        raise UsageError(what, "leave it out, or give the data set whose class folders are to be put in order")
 
 
 def _from_data(source: str | Path, order: str) -> ClassNames:
