@@ -62,6 +62,34 @@ def test_delimiters_and_byte_order_marks(photos, delimiter, encoding):
     assert split_classes(data) == CATS_DOGS
 
 
+def test_what_spreadsheets_and_pandas_write_is_read_as_it_is_meant(tmp_path):
+    root = pictures(tmp_path / "set", *(f"{n}.png" for n in range(6)))
+    rows = [f'{n}.0, "{"cat" if n % 2 else "dog"}", "two\nlines"' for n in range(6)]
+    (root / "labels.csv").write_text("\n".join(["sep=,", "id, label, text", *rows]))
+    data = read(root / "labels.csv")
+    assert classes_of(data) == {f"{n}.png": "cat" if n % 2 else "dog" for n in range(6)}
+    rows[3] = '9.0, "cat", ""'
+    (root / "labels.csv").write_text("\n".join(["sep=,", "id, label, text", *rows]))
+    with pytest.raises(ImageError, match=r"labels\.csv, line 9: no image '9'"):  # the rows above have two lines each
+        read(root / "labels.csv")
+
+
+@pytest.mark.parametrize("written", ["nan", "NaN", "NULL", "<NA>", "#N/A"])
+def test_a_missing_label_is_no_class_however_it_is_written(photos, written):
+    rows = [(name, written if name == "c.png" else label) for name, label in LABELS.items()]
+    with pytest.raises(ImageError, match=r"line 4: no label for 'c\.png'"):
+        read(table(photos / "labels.csv", rows))
+    numbers = [(name, written if name == "c.png" else float(label == "dog")) for name, label in LABELS.items()]
+    with pytest.raises(ImageError, match=r"line 4: no label for 'c\.png'"):
+        read(table(photos / "labels.csv", numbers))
+
+
+def test_a_list_of_mxnet(photos):
+    rows = [(n, f"{int(label == 'dog')}.000000", name) for n, (name, label) in enumerate(LABELS.items())]
+    data = read(table(photos / "train.lst", rows, None, delimiter="\t"))
+    assert classes_of(data) == {name: str(int(label == "dog")) for name, label in LABELS.items()}
+
+
 def test_old_windows_text_is_decoded_and_said(photos):
     rows = [(name, {"cat": "Käfer", "dog": "Mücke"}[label]) for name, label in LABELS.items()]
     data = read(table(photos / "labels.csv", rows, encoding="cp1252"))
@@ -259,6 +287,12 @@ def test_a_number_beside_a_name_is_the_same_class(photos):
     assert read(table(photos / "meta.csv", rows, ("image", "label", "label_name"))).classes == ("cat", "dog")
 
 
+def test_measures_are_no_classes(photos):
+    rows = [(name, f"{0.37 * n:.2f}") for n, name in enumerate(LABELS)]
+    with pytest.raises(DataError, match="target holds numbers with fractions, one for nearly each image"):
+        read(table(photos / "labels.csv", rows, ("image", "target")))
+
+
 def test_numbers_are_classes_in_natural_order(photos):
     rows = [(name, f"{n}.0") for name, n in zip(LABELS, (0, 1, 2, 10, 9, 10), strict=True)]
     assert read(table(photos / "labels.csv", rows)).classes == ("0", "1", "2", "9", "10")
@@ -294,6 +328,10 @@ def test_one_hot_columns_are_classes(photos):
     path = table(photos / "train.csv", rows, ("image_id", "cat", "dog"))
     assert classes_of(read(path)) == LABELS
     assert classes_of(load_data(path, label_column="cat,dog")) == LABELS
+    true_false = [
+        (name, bool(cat), bool(dog), False) for name, cat, dog in rows
+    ]  # as pandas writes; no image is of UNK
+    assert classes_of(read(table(photos / "train.csv", true_false, ("image", "cat", "dog", "UNK")))) == LABELS
     rows[3] = (*rows[3][:1], 0, 0)
     with pytest.raises(ImageError, match="line 5: no label"):
         read(table(photos / "train.csv", rows, ("image_id", "cat", "dog")))
@@ -307,6 +345,14 @@ MULTI = {
     "bars": ["Effusion", "Mass|Effusion", "None", "Mass", "None", "None"],
     "commas": ["red,round", "red", "round", "red", "red", "round"],
     "lists": ["['a', 'b']", "['a']", "['b']", "['a']", "['b']", "['a']"],
+    "lists without quotes": ["[a, b]", "[a]", "[b]", "[a]", "[b]", "[a]"],
+    "arrays of numpy": ["['a' 'b']", "['a']", "['b']", "['a']", "['b']", "['a']"],
+    "vectors of numpy": ["[1 0]", "[0 1]", "[1 0]", "[0 1]", "[1 1]", "[0 1]"],
+    "sets": ["{a,b}", "{a}", "{b}", "{a}", "{b}", "{a}"],
+    "choices of Label Studio": ['{"choices":["a","b"]}', "a", "b", "a", "b", "a"],
+    "slashes": ["a/b", "a", "b", "a", "b", "a"],
+    "plus signs": ["a+b", "a", "b", "a", "b", "a"],
+    "ampersands": ["a & b", "a", "b", "a", "b", "a"],
 }
 
 
@@ -329,6 +375,22 @@ def test_rows_that_repeat_images_with_other_labels_are_refused(photos):
         read(table(photos / "labels.csv", rows))
 
 
+def test_numbered_columns_of_labels_are_multi_label(photos):
+    rows = [(name, label, "bird") for name, label in LABELS.items()]
+    with pytest.raises(DataError, match=r"label_1, label_2 each hold labels, so this is multi-label data") as caught:
+        read(table(photos / "labels.csv", rows, ("image", "label_1", "label_2")))
+    assert "--label-column label_1" in caught.value.fix or "label_column" in caught.value.fix
+
+
+def test_records_name_no_class(photos):
+    records = [
+        {"file_name": name, "objects": {"bbox": [[1, 2, 3, 4]], "categories": [n % 2]}} for n, name in enumerate(LABELS)
+    ]
+    (photos / "metadata.jsonl").write_text("\n".join(map(json.dumps, records)))
+    with pytest.raises(DataError, match=r"line 1: objects holds records \(bbox, categories\), which name no class"):
+        read(photos)
+
+
 def test_lists_in_json_are_refused(photos):
     records = [{"image": name, "labels": ["x", "y"][: 1 + (name == "c.png")]} for name in LABELS]
     (photos / "labels.jsonl").write_text("\n".join(map(json.dumps, records)))
@@ -343,6 +405,9 @@ def test_lists_in_json_are_refused(photos):
         ["Portland, Oregon", "Salem, Oregon", "Boise, Idaho"],
         ["small red circle", "large red circle", "small blue square"],
         ["tench, Tinca tinca", "goldfish, Carassius auratus", "hen"],
+        ["dog/beagle", "dog/poodle", "cat/siamese"],
+        ["A+", "A-", "B+"],
+        ["[a]", "(b)", "{c}"],
     ],
 )
 def test_a_class_of_several_words_is_one_class(photos, labels):
@@ -351,6 +416,16 @@ def test_a_class_of_several_words_is_one_class(photos, labels):
 
 
 # --- folders with tables
+
+
+def test_roboflow_s_table_in_the_folder_of_each_split(tmp_path):
+    root = tmp_path / "set"
+    for split, n in (("train", 4), ("valid", 2), ("test", 2)):
+        pictures(root, *(f"{split}/{split}{k}.jpg" for k in range(n)))
+        rows = [(f"{split}{k}.jpg", f" {k % 2 == 0:d}", f" {k % 2:d}") for k in range(n)]
+        table(root / split / "_classes.csv", rows, ("filename", " cat", " dog"))
+    expected = {split: {"cat": n, "dog": n} for split, n in (("train", 2), ("val", 1), ("test", 1))}
+    assert split_classes(read(root)) == expected
 
 
 def test_kaggle_s_train_csv_beside_its_images(tmp_path):
@@ -494,6 +569,22 @@ def test_parquet_of_paths(photos, arrow):
         arrow.table({"image": list(LABELS), "label": list(LABELS.values())}), photos / "set.parquet"
     )
     assert classes_of(read(photos / "set.parquet")) == LABELS
+
+
+def test_images_in_lists_and_previews_beside_parquet(tmp_path, arrow):
+    import pyarrow.parquet
+
+    cells = [[{"bytes": picture(), "path": f"{n}.png"}] for n in range(4)]
+    path = tmp_path / "set/data/train-00000-of-00001.parquet"
+    path.parent.mkdir(parents=True)
+    pyarrow.parquet.write_table(arrow.table({"images": cells, "label": ["cat", "dog"] * 2}), path)
+    pictures(tmp_path / "set", "preview.png")
+    data = read(tmp_path / "set")
+    assert split_classes(data) == {"train": {"cat": 2, "dog": 2}}
+    assert any("1 images in" in note and "left alone" in note for note in data.notes)
+    pyarrow.parquet.write_table(arrow.table({"images": [cells[0] * 2], "label": ["cat"]}), path)
+    with pytest.raises(DataError, match="row 1: 2 images in images"):
+        read(tmp_path / "set")
 
 
 def test_lists_in_parquet_are_refused(photos, arrow):

@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from podium.data.columns import several
 from podium.data.finder import Finder
 from podium.data.image_file import ImageFile
 from podium.data.layout import Left, Listing
 from podium.data.names import show, split_named
-from podium.data.rows import Row, arrange_rows
+from podium.data.rows import Row, arrange_rows, noted_rest
+from podium.data.several_labels import several
 from podium.errors import DataError
 
 Entries = list[tuple[PurePosixPath, ImageFile | Left]]
@@ -154,7 +154,7 @@ def arrange_coco(files: list[PurePosixPath], entries: Entries, root: Path) -> Li
     bases = [root, *(root / path.parent for path in files), *(root / kind for kind in ("images", "train", "val"))]
     listing = arrange_rows(rows, Finder(root, bases, entries))
     listing.notes.append("note: read as the objects of COCO: each image has one category, and its boxes are not used")
-    return listing
+    return noted_rest(listing, entries, ", ".join(show(path.name) for path in files), root)
 
 
 def _coco_rows(path: Path, split: str) -> Iterator[Row]:
@@ -167,12 +167,15 @@ def _coco_rows(path: Path, split: str) -> Iterator[Row]:
         raise DataError(f"{show(path)}: not annotations of COCO ({error})", "export them again") from None
     found: dict[Any, Any] = {}
     for image, category in pairs:
+        if category not in names:
+            what = f"{show(path)}: an object of category {category}, which its categories do not name"
+            raise DataError(what, "export them again")
         if found.setdefault(image, category) != category:
-            shown = f"{names.get(found[image], found[image])} and {names.get(category, category)}"
+            shown = f"{names[found[image]]} and {names[category]}"
             raise several(show(path), f"{images.get(image, image)} has objects of {shown}")
     for image, name in images.items():
         category = found.get(image)
-        label = "" if category is None else names.get(category, str(category))
+        label = "" if category is None else names[category]
         yield Row(name, label, f"{show(path)}, image {image}", split)
 
 

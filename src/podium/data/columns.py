@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import re
+import reprlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from podium.data.names import MORE_SPLIT_NAMES, show, split_named
 from podium.data.reading import Reading
+from podium.data.several_labels import refuse_several, several
 from podium.data.table_files import Table, cell_text
 from podium.errors import DataError, UsageError, closest
 
@@ -28,7 +28,6 @@ FLAGS = {  # names of 0/1 columns -> the splits of 0 and 1
 }
 BITS = {"0": 0, "1": 1, "false": 0, "true": 1, "0.0": 0, "1.0": 1, "-1": 0, "-1.0": 0}
 TRIED = 100  # rows by which the column of images is found
-ONE_LABEL = "and Podium trains networks that give each image one class"
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,8 @@ def _images(table: Table, found: Callable[[str], bool]) -> str:
     best: tuple[float, int, int] = (0.0, 0, 0)
     column = ""
     for name in table.columns:
-        texts = [cell_text(table.columns[name][row]) for row in rows]
+        every = table.texts(name)
+        texts = [every[row] for row in rows]
         share = sum(bool(text) and found(text) for text in texts) / len(rows)
         word = plain(name)
         rank = -IMAGES.index(word) if word in IMAGES else -len(IMAGES)
@@ -144,8 +144,8 @@ def _images(table: Table, found: Callable[[str], bool]) -> str:
     if not column:
         likely = next((name for wanted in IMAGES for name in table.columns if plain(name) == wanted), None)
         name = likely or next(iter(table.columns))
-        cell = cell_text(table.columns[name][0])
-        what = f"{show(table.path)}: no column names images that are there ({show(name)} has {cell!r}, for example)"
+        cell = reprlib.repr(cell_text(table.columns[name][0]))
+        what = f"{show(table.path)}: no column names images that are there ({show(name)} has {cell}, for example)"
         fix = "put the images beside the table or below it, or write their paths into it; --image-column NAME says which column"
         raise DataError(what, fix)
     return column
@@ -193,9 +193,14 @@ def _labels(table: Table, names: Sequence[str]) -> tuple[str, ...]:
     if len(known) != 1:
         known = [name for wanted in LABELS for name in names if plain(name) == wanted]
     known = known or [name for name in names if re.search("label|class|categor", plain(name))]
+    if known and all(_measures(table, name) and len(set(table.texts(name))) > len(table) // 2 for name in known):
+        what = f"{show(table.path)}: {_listed(known)} {'holds' if len(known) == 1 else 'hold'} numbers with fractions, one for nearly each image, and no classes"
+        raise NoLabels(
+            what, "Podium classifies and predicts no numbers; name a column of classes with --label-column NAME"
+        )
     if known:
         return (_same(table, known),)
-    bits = [name for name in names if set(table.texts(name)) <= BITS.keys() | {""}]
+    bits = [name for name in names if {text.lower() for text in table.texts(name)} <= BITS.keys() | {""}]
     if len(bits) > 1 and _looks_one_hot(table, bits):
         return tuple(bits)
     most = max(2, len(table) // 2)
@@ -222,6 +227,10 @@ def _same(table: Table, known: list[str]) -> str:
 
 
 def _several_columns(table: Table, names: list[str]) -> DataError:
+    headed = not all(re.fullmatch(r"column \d+", name) for name in names)
+    if headed and len({re.sub(r"\d+", "", plain(name)) for name in names}) == 1:
+        mend = f"keep the images that have one label, and one column of labels; to take one of these: --label-column {show(names[0])}"
+        return several(show(table.path), f"{_listed(names)} each hold labels", mend)
     what = f"{show(table.path)}: {_listed(names)} could each be the classes"
     others = f" (or {', '.join(map(show, names[1:5]))})" if names[1:] else ""
     return DataError(what, f"say which: --label-column {show(names[0])}{others}")
@@ -233,9 +242,11 @@ def _measures(table: Table, name: str) -> bool:
 
 
 def _looks_one_hot(table: Table, names: Sequence[str]) -> bool:
-    """Whether 0/1 columns are classes: each is set somewhere, and most rows have one at least."""
+    """Whether 0/1 columns are classes: most rows have one at least, and each is set somewhere, unless all rows have just one."""
     bits = [[BITS.get(text.lower(), 0) for text in table.texts(name)] for name in names]
     ones = [sum(row) for row in zip(*bits, strict=True)]
+    if all(count == 1 for count in ones):  # a column of a class without images, as UNK of ISIC 2019
+        return sum(map(any, bits)) > 1
     return all(map(any, bits)) and sum(count >= 1 for count in ones) >= 0.5 * len(ones)
 
 
@@ -253,73 +264,10 @@ def _one_hot(table: Table, names: Sequence[str]) -> list[str]:
                 what = f"{show(table.path)}, {table.where(row)}: {text!r} in column {show(name)} is neither 0 nor 1"
                 raise DataError(what, "write 0 or 1, or name a column of classes with --label-column")
             if bit and labels[row]:
-                raise several(f"{show(table.path)}, {table.where(row)}", f"has both {labels[row]} and {name}")
+                mend = "keep the rows that have one; if some of these columns are no classes, name those that are, with commas between: --label-column NAMES"
+                raise several(f"{show(table.path)}, {table.where(row)}", f"has both {labels[row]} and {name}", mend)
             labels[row] = name if bit else labels[row]
     return labels
-
-
-# --- several labels an image
-
-
-def several(where: str, why: str) -> DataError:
-    """The refusal of multi-label data.
-
-    Args:
-        where: the file and line where it shows.
-        why: what is there.
-    """
-    fix = (
-        "keep the images that have one label; if it is one class, write its name without spaces and commas: fire_truck"
-    )
-    return DataError(f"{where}: {why}, so this is multi-label data, {ONE_LABEL}", fix)
-
-
-def refuse_several(table: Table, column: str) -> None:
-    """Refuse a column of which some cells hold several labels.
-
-    Raises:
-        DataError: names the first such cell.
-    """
-    cells = table.columns[column]
-    parts = [_list_of(cell) for cell in cells]
-    if not any(part is not None and len(part) > 1 for part in parts):
-        parts = _split_cells([cell_text(cell) for cell in cells])
-    row = next((row for row, part in enumerate(parts) if part is not None and len(part) > 1), None)
-    if row is not None:
-        shown = ", ".join(map(repr, (parts[row] or [])[:5]))
-        raise several(f"{show(table.path)}, {table.where(row)}", f"{show(column)} holds several labels ({shown})")
-
-
-def _list_of(cell: Any) -> list[str] | None:
-    """The labels of a cell that is a list, also one written as text; None for other cells."""
-    if isinstance(cell, str) and cell.strip()[:1] == "[" and cell.strip()[-1:] == "]":
-        try:
-            cell = ast.literal_eval(cell.strip())
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            return None
-    return [cell_text(each) for each in cell] if isinstance(cell, list | tuple) else None
-
-
-def _split_cells(texts: list[str]) -> list[list[str] | None]:
-    """The labels in each cell where cells hold several, separated by |, a semicolon, a comma or a space; else None for all.
-
-    A separator divides labels where two of its parts are labels by themselves in other cells, or where the cells have far more
-    combinations than parts. So "golden retriever" and "Portland, Oregon" stay one label.
-    """
-    distinct = sorted(set(texts) - {""})
-    for separator in "|;, ":
-        parts = {text: [part.strip() for part in text.split(separator) if part.strip()] for text in distinct}
-        compound = [text for text in distinct if len(parts[text]) > 1]
-        single = {text for text in distinct if len(parts[text]) == 1}
-        alone = [text for text in compound if len(single.intersection(parts[text])) > 1]
-        kinds = {part for text in compound for part in parts[text]}
-        lengths = {len(parts[text]) for text in distinct}
-        many = len(lengths) > 1 and len(distinct) >= (2 if separator in "|;" else 4) * len(kinds)
-        if (alone and 2 * len(alone) >= len(compound)) or (compound and many):
-            return [parts.get(text) for text in texts]
-        if separator == "|" and len(compound) > 1 and len(kinds) < sum(len(parts[text]) for text in compound):
-            return [parts.get(text) for text in texts]  # a bar is in no name
-    return [None] * len(texts)
 
 
 def plain(name: str) -> str:

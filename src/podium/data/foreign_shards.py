@@ -11,6 +11,7 @@ from pathlib import Path
 
 from podium.data.archives import member_path, opened_tar
 from podium.data.image_file import ImageFile
+from podium.data.imagenet import WORDNET
 from podium.data.layout import Listing
 from podium.data.names import EXTENSIONS, SPLIT_NAMES, UNREAD, show
 from podium.errors import DataError
@@ -54,6 +55,8 @@ def read_headers(folder: Path) -> Listing:
         for key, file in images.items():
             if key not in labels:
                 mend = "a shard holds KEY.cls, or KEY.json with a label, beside KEY.jpg"
+                if WORDNET.fullmatch(shard.stem):
+                    mend = "of ImageNet's tars, each of which is a class, unpack each into a folder of its own name, and give the folder around them"
                 raise DataError(f"{file.name}: has no label", mend)
             found.setdefault(split, {}).setdefault(labels[key], []).append(file)
     unnamed = "" if set(found) == {""} else "train"  # beside shards of a split, those of none are for training

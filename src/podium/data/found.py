@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from podium.data.archives import ARCHIVES
 from podium.data.folders import walk
+from podium.data.foreign import table_above
 from podium.data.layout import FOLDER, LAYOUT
 from podium.data.names import EXTENSIONS, UNREAD, hidden, show, split_named, suffix
 from podium.natural import natural
@@ -57,6 +58,8 @@ def nearest_layout(folder: Path) -> str:
             data, classes = above
             names = ", ".join(map(show, classes[:5])) + (", ..." if len(classes) > 5 else "")
             return f"if it is one class, give {_shell(data)}, which has the class folders {names}; else {LAYOUT}"
+        if (table := table_above(folder)) is not None and all(len(path.parts) == 1 for path in pictures):
+            return f"give {_shell(table)} if their labels stand in it; else {LAYOUT}"
         if len({path.parent for path in pictures}) == 1 and len(pictures[0].parts) > 1:
             only = show(str(pictures[0].parent))
             return f"all images lie in {only}; {LAYOUT}, with a folder for each of at least two classes"

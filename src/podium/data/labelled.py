@@ -10,11 +10,13 @@ from podium.data.annotations import arrange_coco, arrange_yolo, coco_files, coco
 from podium.data.archives import archive_entries
 from podium.data.file_names import arrange_by_name, propose
 from podium.data.folders import find_archive, walk
+from podium.data.foreign import arrow_files, foreign_labels, mask_notes, masks_beside, segmentation
 from podium.data.image_file import ImageFile
-from podium.data.imagenet import arrange_imagenet, has_labels, is_imagenet
+from podium.data.imagenet import KIT, arrange_imagenet, has_labels, is_imagenet
 from podium.data.layout import Left, Listing, arrange
 from podium.data.names import show
 from podium.data.reading import Reading
+from podium.data.rows import noted_rest
 from podium.data.table_files import is_table
 from podium.data.tabled import contradict, list_parquets, list_table, list_tables, parquet_in, tables_in, usual_tables
 from podium.data.unread import without_companions
@@ -54,7 +56,7 @@ def list_labelled(path: Path, reading: Reading) -> Listing:
 def _folder(entries: Entries, root: Path, reading: Reading) -> Listing:
     """List a folder by the first layout that fits it."""
     packed, tables = parquet_in(entries, root), tables_in(entries, root)
-    if packed and (listing := list_parquets(packed, reading)) is not None:
+    if packed and not _pictures(entries) and (listing := list_parquets(packed, reading)) is not None:
         return listing
     if reading.columns:
         if not tables:
@@ -67,18 +69,27 @@ def _folder(entries: Entries, root: Path, reading: Reading) -> Listing:
         return arrange_imagenet(entries, root)
     if is_yolo(entries):
         return arrange_yolo(entries, root)
-    listing = arrange(entries, show(root))
-    if _has_classes(listing):
+    listing, pair = arrange(entries, show(root)), masks_beside(_pictures(entries))
+    if pair is None and _has_classes(listing):
         for path, other in _others(entries, tables, root):
             if contradict(listing, other):
                 what = f"{show(root)}: {show(path.name)} has other labels than the folders of the images"
                 raise DataError(what, f"move {show(path)} out of the data, or {_instead(path, tables, root)}")
+        listing.notes += mask_notes(listing)
         return listing
     if (annotations := coco_files(entries, root)) and _pictures(entries):
         return arrange_coco(annotations, entries, root)
+    if packed and (listing := list_parquets(packed, reading)) is not None:  # the images beside them are previews
+        return noted_rest(listing, entries, ", ".join(show(path.name) for path in packed[:5]), root)
+    error = foreign_labels(entries, root) or arrow_files(entries, root)
+    error = error or (segmentation(pair, show(root)) if pair is not None else None)
     if tables:
-        return list_tables(tables, entries, root, reading)
-    if error := _named(entries, root):
+        try:
+            return list_tables(tables, entries, root, reading)
+        except DataError:
+            if error is None:
+                raise
+    if error := error or _named(entries, root):
         raise error
     return listing
 
@@ -101,7 +112,12 @@ def _archived(entries: Entries, path: Path, where: str, reading: Reading) -> Lis
     if reading.columns:
         name, value = next(iter(reading.columns.items()))
         raise UsageError(f"{name}: {value!r}, but {where} is an archive", "unpack it, and give the folder or its table")
-    listing = arrange(entries, where)
+    if is_imagenet(entries):
+        what = f"{where}: the validation images of ImageNet lie flat, and labels are not read from archives"
+        raise DataError(what, f"unpack it, and put beside the images {KIT}")
+    listing, pair = arrange(entries, where), masks_beside(_pictures(entries))
+    if pair is not None:
+        raise segmentation(pair, where)
     if _has_classes(listing):
         return listing
     beside = [entry for entry in path.iterdir() if is_table(entry)] if path.is_dir() else []

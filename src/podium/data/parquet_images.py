@@ -43,6 +43,8 @@ def _holds_bytes(kind: Any) -> bool:
     if types.is_struct(kind):
         inner = {field.name: field.type for field in kind}
         return "bytes" in inner and _holds_bytes(inner["bytes"])
+    if types.is_list(kind) or types.is_large_list(kind):
+        return _holds_bytes(kind.value_type)
     return types.is_binary(kind) or types.is_large_binary(kind)
 
 
@@ -115,6 +117,12 @@ def _images(table: Table, column: str, path: Path, root: Path) -> Iterator[Image
     """Yield the image of each row, or its path where the table holds no bytes of it."""
     mtime, stem = path.stat().st_mtime_ns, path.relative_to(root).with_suffix("").as_posix()
     for number, cell in enumerate(table.columns[column], 1):
+        if isinstance(cell, list) and len(cell) > 1:
+            what = (
+                f"{show(path)}, row {number}: {len(cell)} images in {show(column)}, and Podium classifies single ones"
+            )
+            raise DataError(what, "write a row for each image")
+        cell = cell[0] if isinstance(cell, list) and cell else cell
         content, name = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (cell, None)
         if not content:
             yield name or ""

@@ -6,13 +6,13 @@ import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from podium.data.columns import several
 from podium.data.finder import Finder
 from podium.data.image_file import ImageFile
 from podium.data.layout import Cells, Left, Listing
 from podium.data.names import show, split_named
+from podium.data.several_labels import several
 from podium.natural import natural
 
 MANY = 0.1  # the share of images with several labels from which they are no mistakes
@@ -107,6 +107,27 @@ def arrange_rows(rows: Iterable[Row], finder: Finder) -> Listing:
     if finder.by_name is not None:
         name, path = finder.by_name
         listing.notes.append(f"note: images are found by their names: {show(name)} is {show(path)}")
+    return listing
+
+
+def noted_rest(
+    listing: Listing, entries: list[tuple[PurePosixPath, ImageFile | Left]], names: str, root: Path
+) -> Listing:
+    """Note how many images of a folder are in no row.
+
+    Args:
+        listing: of the rows.
+        entries: what lies below the folder.
+        names: of what has the rows, for the note.
+        root: the folder.
+
+    Returns:
+        The same listing.
+    """
+    used = {file.path for classes in listing.files.values() for files in classes.values() for file in files}
+    rest = sum(isinstance(file, ImageFile) and file.path not in used for _, file in entries)
+    if rest:
+        listing.notes.append(f"note: {rest:,} images in {show(root)} are left alone: no row of {names} names them")
     return listing
 
 

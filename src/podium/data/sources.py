@@ -18,6 +18,7 @@ from podium.data.dataset import SPLITS, Dataset, Split
 from podium.data.decode import RESIZES, decode
 from podium.data.depth import ANY
 from podium.data.folders import find_archive
+from podium.data.foreign import foreign_file
 from podium.data.formats import VIDEO, counted, fixes
 from podium.data.found import nearest_layout
 from podium.data.groups import folders_are_groups, with_groups
@@ -26,7 +27,7 @@ from podium.data.image_file import SPECIAL, ImageFile
 from podium.data.images import ArrayImages, FileImages, Progress
 from podium.data.labelled import list_labelled
 from podium.data.layout import LAYOUT, OUTSIDE, Listing, not_utf8
-from podium.data.names import hidden, look_alike, look_alikes, show, suffix
+from podium.data.names import hidden, look_alike, look_alikes, show
 from podium.data.opening import MAX_PIXELS
 from podium.data.pack import is_pack, read_pack
 from podium.data.readers import Readers
@@ -196,8 +197,8 @@ def read_arrays(source: str) -> Dataset | None:
     if path.is_file():
         if is_table(path):
             return None
-        if suffix(path.name) in (".xlsx", ".xls", ".ods"):
-            raise DataError(f"{show(path)}: a spreadsheet, which is not read", "save it as CSV, and give that")
+        if (error := foreign_file(path)) is not None:
+            raise error
         if not is_archive(path):
             kinds = f"({', '.join(ARCHIVES)}) nor a table ({', '.join(TABLES)})"
             raise DataError(f"{show(path)}: neither a folder nor an archive {kinds}", LAYOUT)
@@ -347,7 +348,10 @@ def explain(listing: Listing, path: Path | str, on_bad: str = "error") -> tuple[
         packed = [name for name, _ in listing.strays if name.lower().endswith(ARCHIVES)]
         if packed and not roots:
             what = f"{where}: holds no images, but {len(packed)} archives ({', '.join(packed[:5])})"
-            return what, "give one of them, or unpack them into one folder and give that"
+            return (
+                what,
+                "unpack each into a folder of its own name, which is the class if they are classes, and give the folder around them",
+            )
         what = f"{where}: {roots} images, but none in a class folder" if roots else f"{where}: holds no images"
         return what, nearest_layout(Path(path))
     for name, mend in not_utf8(listing).items():

@@ -6,6 +6,7 @@ import codecs
 import csv
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -23,6 +24,9 @@ PARQUET = ".parquet"
 TABLES = (*TEXTS, *JSONS, PARQUET)
 DELIMITERS = ",\t;|"
 SAMPLED = 200  # rows from which the delimiter is found
+NONE = frozenset(("nan", "null", "<na>", "#n/a", "nat"))  # how programs write a missing value as text
+WHOLE = re.compile(r"-?\d+\.0+")  # a whole number, as programs write it that keep numbers as fractions
+SEPARATOR = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # the first line by which Excel is told the delimiter
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
@@ -62,8 +66,8 @@ class Table:
                 c if not isinstance(c, int) else names[c] if 0 <= c < len(names) else None for c in cells
             ]  # -1 is none
         texts = [cell_text(cell) for cell in cells]
-        whole = all(text.endswith(".0") and text[:-2].lstrip("-").isdigit() for text in texts if text)
-        return [text.removesuffix(".0") for text in texts] if whole else texts
+        whole = all(WHOLE.fullmatch(text) for text in texts if text)
+        return [text.partition(".")[0] for text in texts] if whole else texts
 
     @property
     def all_texts(self) -> dict[str, list[str]]:
@@ -72,7 +76,7 @@ class Table:
 
 
 def _is_bytes(cell: Any) -> bool:
-    return isinstance(cell, bytes | dict)
+    return isinstance(cell, bytes | dict) or (isinstance(cell, list) and any(map(_is_bytes, cell)))
 
 
 def is_table(path: Path) -> bool:
@@ -81,12 +85,13 @@ def is_table(path: Path) -> bool:
 
 
 def cell_text(cell: Any) -> str:
-    """A cell as text without spaces around it; empty where there is no value."""
+    """A cell as text without spaces around it; empty where there is no value, also where a program wrote that as "NaN"."""
     if cell is None or cell != cell:  # a missing number of pandas is not equal to itself
         return ""
     if isinstance(cell, list | tuple) and len(cell) == 1:
         return cell_text(cell[0])
-    return str(cell).strip()
+    text = str(cell).strip()
+    return "" if text.lower() in NONE else text
 
 
 def read_table(path: Path, columns: list[str] | None = None) -> Table:
@@ -181,21 +186,27 @@ def _is_bare(rows: list[list[str]]) -> bool:
 
 def _fields(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
     """Yield (line on which it begins, fields) of each row that is not empty."""
-    delimiter = _delimiter(text, suffix(path.name))
+    opening, _, rest = text.partition("\n")
+    skipped = 0
+    if said := SEPARATOR.fullmatch(opening):
+        delimiter, text, skipped = said[1], rest, 1
+    else:
+        delimiter = _delimiter(text, suffix(path.name))
     if delimiter == " ":  # a list of paths, which may hold spaces, and labels
         for number, line in enumerate(text.splitlines(), 1):
             if line.strip():
                 yield number, line.strip().rsplit(None, 1)
         return
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    begin = 1
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    begin = skipped + 1
     try:
         for row in reader:
             if any(cell.strip() for cell in row):
                 yield begin, row
-            begin = reader.line_num + 1
+            begin = skipped + reader.line_num + 1
     except csv.Error as error:
-        raise DataError(f"{show(path)}, line {reader.line_num}: {error}", "write the table anew, as CSV") from None
+        last = skipped + reader.line_num
+        raise DataError(f"{show(path)}, line {last}: {error}", "write the table anew, as CSV") from None
 
 
 def _delimiter(text: str, ending: str) -> str:
@@ -203,9 +214,8 @@ def _delimiter(text: str, ending: str) -> str:
     best, found = (0.0, 1), ""
     for delimiter in DELIMITERS:
         try:
-            rows = [
-                row for row in islice(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), SAMPLED) if row
-            ]
+            reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+            rows = [row for row in islice(reader, SAMPLED) if row]
         except csv.Error:
             continue
         width = len(rows[0]) if rows else 0

@@ -9,12 +9,13 @@ from pathlib import Path, PurePosixPath
 
 from podium.data.columns import LABELS, Columns, NoLabels, choose, labels_of, plain, splits_of
 from podium.data.finder import Finder
+from podium.data.foreign import foreign_file
 from podium.data.image_file import ImageFile
 from podium.data.layout import Left, Listing
 from podium.data.names import show, split_named
 from podium.data.parquet_images import image_columns, list_parquet
 from podium.data.reading import Reading
-from podium.data.rows import Row, arrange_rows
+from podium.data.rows import Row, arrange_rows, noted_rest
 from podium.data.table_files import PARQUET, TEXTS, Table, is_table, read_table
 from podium.errors import DataError, PodiumError, UsageError
 
@@ -61,7 +62,10 @@ def list_table(path: Path, reading: Reading) -> Listing:
         return list_parquet([path], folder, reading)
     root = folder.parent if folder.name.lower() in BESIDE else folder
     finder = Finder(root, [folder, root])
-    return _arranged([_source(path, reading, finder)], finder)
+    try:
+        return _arranged([_source(path, reading, finder)], finder)
+    except DataError as error:
+        raise foreign_file(path) or error from None
 
 
 def tables_in(entries: Entries, root: Path) -> list[Path]:
@@ -79,9 +83,7 @@ def tables_in(entries: Entries, root: Path) -> list[Path]:
 
 
 def parquet_in(entries: Entries, root: Path) -> list[Path]:
-    """The Parquet files of a folder, where it has no image files."""
-    if any(isinstance(file, ImageFile) or file.kind == "unread" for _, file in entries):
-        return []
+    """The Parquet files of a folder."""
     return [root / path for path, _ in entries if path.suffix.lower() == PARQUET]
 
 
@@ -136,12 +138,7 @@ def list_tables(files: list[Path], entries: Entries, root: Path, reading: Readin
         raise DataError(what, f"give one of them: {show(usable[0].table.path)}")
     listing = _arranged(usable, finder)
     listing.notes += notes
-    used = {file.path for classes in listing.files.values() for files in classes.values() for file in files}
-    rest = sum(isinstance(file, ImageFile) and file.path not in used for _, file in entries)
-    if rest:
-        names = ", ".join(show(source.table.path.name) for source in usable)
-        listing.notes.append(f"note: {rest:,} images in {show(root)} are left alone: no row of {names} names them")
-    return listing
+    return noted_rest(listing, entries, ", ".join(show(source.table.path.name) for source in usable), root)
 
 
 def usual_tables(files: list[Path], entries: Entries, root: Path) -> Iterator[tuple[Path, Listing]]:
@@ -164,11 +161,9 @@ def contradict(folders: Listing, other: Listing) -> bool:
 
 
 def _split(path: Path, root: Path) -> str:
-    """The split that a table's name means, or for metadata the folder in which it lies."""
-    if path.name in METADATA:
-        folders = reversed(path.relative_to(root).parts[:-1])
-        return next((kind for part in folders if (kind := split_named(part)[0])), "")
-    return split_named(path.stem)[0]
+    """The split that a table's name means, or else the folder in which it lies, as train/_classes.csv of Roboflow."""
+    folders = reversed(path.relative_to(root).parts[:-1])
+    return next((kind for part in (path.stem, *folders) if (kind := split_named(part)[0])), "")
 
 
 def _source(path: Path, reading: Reading, finder: Finder, split: str = "") -> Source:
