@@ -18,9 +18,9 @@ from record import arguments, record
 
 from podium.data.augment import Augment
 from podium.data.dataset import Split
-from podium.data.decode import Preprocessing
 from podium.data.images import ArrayImages
 from podium.data.loader import Loader
+from podium.data.preprocessing import Preprocessing
 
 IMAGES, BATCH = 60_000, 128
 CASES = {"28x28 grey": (28, 1), "32x32 colour": (32, 3)}

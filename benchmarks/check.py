@@ -17,7 +17,7 @@ from pathlib import Path
 from PIL import Image
 from record import SHARED, arguments, record
 
-from podium.data.check import check
+from podium.api.check import check
 
 COPIES, LARGE = 4, 24  # copies of the small photos, each changed by one byte of a comment; number of large ones
 SIDES = 4000, 3000

@@ -24,8 +24,8 @@ from record import ROOT, SHARED, arguments, record
 
 import podium
 from podium.compression.int8 import openvino_int8
-from podium.data.decode import Preprocessing
-from podium.deployment import bench
+from podium.data.preprocessing import Preprocessing
+from podium.deployment import engine_speed, engines
 from podium.deployment.export import card_of, onnx_bytes, save_ir, squares
 from podium.deployment.graph import graph_of
 from podium.evaluation.cost import count_net
@@ -93,7 +93,8 @@ def prepare(net: str, data: Any, folder: Path) -> None:
         "classes": len(np.unique(logits.argmax(1))),
         "margin": {str(q): round(float(np.quantile(best[:, -1] - best[:, -2], q)), 3) for q in (0, 0.01, 0.5)},
         "agreement": {
-            f"{r.engine}, {r.dtype}": bench.agreement(r.call, photos, logits.argmax(1)) for r in from_files(folder)
+            f"{r.engine}, {r.dtype}": engine_speed.agreement(r.call, photos, logits.argmax(1))
+            for r in from_files(folder)
         },
     }
     np.save(folder / "photos.npy", photos[:32])
@@ -101,14 +102,13 @@ def prepare(net: str, data: Any, folder: Path) -> None:
     print(net, json.dumps(facts))
 
 
-def from_files(folder: Path) -> Iterator[bench.Runner]:
+def from_files(folder: Path) -> Iterator[engines.Runner]:
     """The prepared files in their engines."""
-    engines = ("onnxruntime", "openvino")
     made = itertools.chain(
-        bench.file_runners(folder / "float.onnx", engines, cores()),
-        bench.file_runners(folder / "int8.xml", ("openvino",), cores()),
+        engines.file_runners(folder / "float.onnx", ("onnxruntime", "openvino"), cores()),
+        engines.file_runners(folder / "int8.xml", ("openvino",), cores()),
     )
-    return (runner for runner in made if isinstance(runner, bench.Runner))
+    return (runner for runner in made if isinstance(runner, engines.Runner))
 
 
 def peer_rates(python: Path, net: str, batch: int, seconds: float) -> dict[str, float]:
@@ -122,20 +122,21 @@ def peer_rates(python: Path, net: str, batch: int, seconds: float) -> dict[str, 
 def measured(net: str, options: Any, folder: Path) -> dict[str, Any]:
     """The peer, then the network in every engine, in turn; medians over the runs."""
     facts, images = json.loads((folder / "facts.json").read_text()), np.load(folder / "photos.npy")
-    timing = bench.Timing(options.seconds, batches=(options.batch,))
+    timing = engine_speed.Timing(options.seconds, batches=(options.batch,))
     runners = list(from_files(folder))
     bundle = Bundle(podium.create_model(OURS[net]).eval(), (), Preprocessing(images.shape[1], 3), {})
-    torch_ways = (
-        ("compiled",) if net in PEERS else ("eager", "compiled")
-    )  # of fresh weights: rows to compare, never picked
-    runners += [runner for runner in bench.runners(bundle, torch_ways, cores()) if isinstance(runner, bench.Runner)]
+    # Of fresh weights: rows to compare, never picked.
+    in_torch = ("compiled",) if net in PEERS else ("eager", "compiled")
+    runners += [
+        runner for runner in engines.runners_of(bundle, in_torch, cores()) if isinstance(runner, engines.Runner)
+    ]
     peers, ours = [], []
     for _ in range(options.runs):
         if options.peer and net in PEERS:
             peers.append(peer_rates(options.peer, net, options.batch, options.seconds))
-        found = bench.bench(net, iter(runners), images, None, facts["macs"], timing)
-        ours.append([row for row in found if isinstance(row, bench.EngineRow) and row.batch == options.batch])
-    rows: list[bench.EngineRow] = []
+        found = engine_speed.time_engines(net, iter(runners), images, None, facts["macs"], timing)
+        ours.append([row for row in found if isinstance(row, engine_speed.EngineRow) and row.batch == options.batch])
+    rows: list[engine_speed.EngineRow] = []
     runs: dict[str, list[float]] = {}
     for same in zip(*ours, strict=True):
         row = sorted(same, key=lambda row: row.images_per_second)[(len(same) - 1) // 2]
@@ -144,7 +145,7 @@ def measured(net: str, options: Any, folder: Path) -> dict[str, Any]:
         rate = round(statistics.median(runs[key]), 1)
         rows.append(replace(row, images_per_second=rate, agreement=facts["agreement"].get(key)))
     peer = {key: round(statistics.median(p[key] for p in peers), 1) for key in (peers[0] if peers else ())}
-    picked = bench.pick([row for row in rows if row.dtype != "int8"], None)
+    picked = engine_speed.pick([row for row in rows if row.dtype != "int8"], None)
     rates = {(row.engine, row.dtype): row.images_per_second for row in rows}
     top, eager = picked.images_per_second if picked else 0.0, peer.get("eager") or rates["eager", "float32"]
     ratios = {"picked_to_eager": round(top / eager, 3), "asked_for": BARS.get(net)}

@@ -20,9 +20,10 @@ from record import SHARED, arguments, peer, record
 
 from podium.data.augment import Augment
 from podium.data.dataset import Split
-from podium.data.decode import Preprocessing, decode, decode_pixels
+from podium.data.decode import decode, decode_pixels
 from podium.data.loader import Loader
 from podium.data.pack import write_pack
+from podium.data.preprocessing import Preprocessing
 from podium.data.sources import load_data, read
 
 SIDE, BATCH, WORKERS, SECONDS = 224, 64, 2, 10

@@ -36,12 +36,12 @@ def record(name: str, figures: dict[str, Any]) -> None:
     """Print the figures and keep them in `benchmarks/results`, with the command and the machine."""
     import torch
 
-    from podium.evaluation.speed import processor
+    from podium.platform import processor_name
 
     content = {
         "command": re.sub(r"(?<=--peer )\S+", "PYTHON", " ".join(["python", f"benchmarks/{name}.py", *sys.argv[1:]])),
         "date": time.strftime("%Y-%m-%d"),
-        "machine": {"processor": processor(), "threads": torch.get_num_threads()},
+        "machine": {"processor": processor_name(), "threads": torch.get_num_threads()},
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
         **figures,
     }

@@ -38,7 +38,7 @@ def main() -> None:
     from PIL import Image
 
     import podium
-    from podium.data.decode import Preprocessing
+    from podium.data.preprocessing import Preprocessing
     from podium.deployment.export import card_of, onnx_bytes
     from podium.deployment.graph import graph_of
     from podium.runs.bundle import Bundle

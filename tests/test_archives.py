@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from command import inside, one_error
-from podium.data.check import check
+from podium.api.check import check
 from podium.data.encodings import readable
 from podium.data.shards import CARD, INDEX, list_shards, write_shards
 from podium.data.sources import load_data, read

@@ -14,10 +14,10 @@ from command import podium
 from podium.data.augment import Augment
 from podium.data.balanced import balanced_order, times_drawn
 from podium.data.dataset import Split
-from podium.data.decode import Preprocessing
 from podium.data.image_file import ImageFile
 from podium.data.images import ArrayImages, FileImages
 from podium.data.loader import Loader
+from podium.data.preprocessing import Preprocessing
 from podium.evaluation.metrics import summarize
 from podium.training.losses import class_weights, criterion, cross_entropy
 

@@ -8,8 +8,8 @@ import torch
 
 import podium as library
 from conftest import sampled
-from podium.data.decode import Preprocessing
-from podium.deployment import bench
+from podium.data.preprocessing import Preprocessing
+from podium.deployment import engine_speed, engines
 from podium.evaluation.speed import fewest_to_train
 from podium.models.convnet import meta
 from podium.runs import bundle
@@ -41,7 +41,7 @@ def exported(run, other, tmp_path_factory):
 @pytest.mark.parametrize("data", [(), ("--data", "digits")])
 @pytest.mark.slow
 def test_targets_of_different_sizes_are_each_timed_at_their_own(podium, run, other, exported, data, monkeypatch):
-    monkeypatch.setattr(bench, "onnx_bytes", lambda *_: 1 / 0)  # to export each once more would take its time
+    monkeypatch.setattr(engines, "onnx_bytes", lambda *_: 1 / 0)  # to export each once more would take its time
     targets = [exported[1], "lenet5_modern", run.path, exported[0], "lenet5", *([other] if data else [])]
     said = podium("bench", *targets, "--engines", "eager,onnxruntime", *BRIEF, "--batch", 2, *data, "--json")
     assert said.code == 0, said.err
@@ -124,7 +124,7 @@ def compiled(monkeypatch, works):
     folders = []
 
     def fake(graph, **_):
-        folders.append(os.environ.get(bench.CACHE))
+        folders.append(os.environ.get(engines.CACHE))
 
         def call(x):
             if not works(folders[-1], len(x)):
@@ -147,25 +147,25 @@ def test_what_a_cut_file_in_the_compilers_cache_spoils_is_compiled_again_without
     podium, run, monkeypatch, tmp_path, many
 ):
     """At the first pass, or at the first of a batch of 8, which is compiled by itself."""
-    monkeypatch.setenv(bench.CACHE, str(tmp_path))
+    monkeypatch.setenv(engines.CACHE, str(tmp_path))
     folders = compiled(monkeypatch, lambda folder, batch: folder != str(tmp_path) or batch < many)
     said = podium("bench", run.path, "--engines", "eager,compiled", *BRIEF, "--json")
     assert said.code == 0
     assert engines_of(said) == {("eager", "float32"), ("compiled", "float32"), ("compiled", "bfloat16")}
     assert not any("missing" in r for r in said.json)
     assert folders[0] == str(tmp_path) != folders[1]
-    assert os.environ[bench.CACHE] == str(tmp_path)
+    assert os.environ[engines.CACHE] == str(tmp_path)
     assert not os.path.exists(folders[1])
 
 
 def test_an_engine_that_cannot_compile_loses_its_rows_with_the_reason(podium, run, monkeypatch):
-    monkeypatch.delenv(bench.CACHE, raising=False)
+    monkeypatch.delenv(engines.CACHE, raising=False)
     folders = compiled(monkeypatch, lambda *_: False)
     words = ["bench", run.path, "--engines", "eager,compiled", *BRIEF]
     said = podium(*words, "--json")
     assert said.code == 0
     assert len(folders) == 2  # once more, and no more
-    assert bench.CACHE not in os.environ
+    assert engines.CACHE not in os.environ
     missing = [(r["engine"], r["missing"]) for r in said.json if "missing" in r and r["engine"] == "compiled"]
     assert missing == [("compiled", "OSError: cp.main.so: file too short")]
     assert ("eager", "float32") in engines_of(said)
@@ -177,7 +177,7 @@ def test_an_engine_that_cannot_compile_loses_its_rows_with_the_reason(podium, ru
 @pytest.mark.parametrize("broken", ["onnxruntime", "openvino"])
 def test_an_engine_that_fails_costs_its_rows_only(podium, run, monkeypatch, when, broken):
     pytest.importorskip(broken)
-    real = bench.load_exported
+    real = engines.load_exported
 
     def load(path, *, engine, **how):
         if engine != broken:
@@ -188,7 +188,7 @@ def test_an_engine_that_fails_costs_its_rows_only(podium, run, monkeypatch, when
         object.__setattr__(made, "call", lambda x: 1 / 0)
         return made
 
-    monkeypatch.setattr(bench, "load_exported", load)
+    monkeypatch.setattr(engines, "load_exported", load)
     said = podium("bench", run.path, "--engines", "eager,onnxruntime,openvino", *BRIEF, "--json")
     assert said.code == 0
     here = {engine for engine, _ in engines_of(said)}
@@ -202,7 +202,7 @@ def test_a_network_that_cannot_be_exported_keeps_its_rows_in_torch(podium, run, 
     def fails(*_):
         raise RuntimeError("unsupported")
 
-    monkeypatch.setattr(bench, "onnx_bytes", fails)
+    monkeypatch.setattr(engines, "onnx_bytes", fails)
     said = podium("bench", run.path, "--engines", "eager,onnxruntime", *BRIEF, "--json")
     assert engines_of(said) == {("eager", "float32")}
     assert [r["missing"] for r in said.json if "missing" in r] == ["not exported: RuntimeError: unsupported"]
@@ -213,8 +213,8 @@ def test_ctrl_c_ends_all_engines():
         raise KeyboardInterrupt
 
     images = np.zeros((2, 8, 8, 1), np.uint8)
-    runners = iter([bench.Runner("eager", "float32", stop), bench.Runner("compiled", "float32", lambda x: (x, x))])
+    runners = iter([engines.Runner("eager", "float32", stop), engines.Runner("compiled", "float32", lambda x: (x, x))])
     threads = torch.get_num_threads()
     with pytest.raises(KeyboardInterrupt):
-        bench.bench("net", runners, images, None, None, bench.Timing(0.01, threads=1))
+        engine_speed.time_engines("net", runners, images, None, None, engine_speed.Timing(0.01, threads=1))
     assert torch.get_num_threads() == threads

@@ -15,7 +15,7 @@ from safetensors.torch import save as serialize
 
 import podium
 from command import inside
-from podium.data.decode import Preprocessing
+from podium.data.preprocessing import Preprocessing
 from podium.errors import DataError, MachineError, ModelFileError, PodiumError, UsageError
 from podium.runs import bundle
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from command import inside
-from podium.data.check import check
+from podium.api.check import check
 from podium.errors import DataError
 
 COUNTS = {"train": {"ant": 4, "bee": 4}, "val": {"ant": 2, "bee": 2}}

@@ -13,7 +13,7 @@ from podium.errors import ModelFileError, UsageError
 from podium.evaluation.calibration import calibration_error, enough_for, fit_temperature, keeping, risk_coverage
 from podium.evaluation.evaluate import Outputs
 from podium.runs.answers import Rule
-from podium.settings_checks import parse_recall
+from podium.settings import parse_recall
 from podium.training.confidence import fit_confidence, format_confidence, measure_confidence, not_fitted
 
 

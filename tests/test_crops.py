@@ -13,10 +13,10 @@ from torch import nn
 import podium
 from command import inside, one_error
 from podium.data.dataset import Split
-from podium.data.decode import Preprocessing
 from podium.data.image_file import ImageFile
 from podium.data.images import ArrayImages, FileImages
 from podium.data.loader import Loader
+from podium.data.preprocessing import Preprocessing
 from podium.errors import DataError, UsageError
 from podium.evaluation.crops import averaged, boxes, views
 from podium.evaluation.evaluate import evaluate

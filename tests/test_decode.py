@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from podium.data.decode import MAX_PIXELS, Preprocessing, decode, decode_pixels, fit
+from podium.data.decode import MAX_PIXELS, decode, decode_pixels
+from podium.data.preprocessing import Preprocessing, fit
 from podium.errors import DataError
 
 PHOTO = np.random.Generator(np.random.PCG64(0)).integers(0, 256, (40, 60, 3), np.uint8)

@@ -10,10 +10,11 @@ from PIL import Image
 
 import podium
 from command import inside
-from podium.data.decode import Preprocessing, decode
+from podium.data.decode import decode
 from podium.data.depth import find_white
 from podium.data.image_file import ImageFile
 from podium.data.pack import read_pack, write_pack
+from podium.data.preprocessing import Preprocessing
 from podium.data.sources import load_data, read
 from podium.runs import bundle
 

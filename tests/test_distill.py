@@ -70,7 +70,7 @@ def test_what_cannot_be_meant_is_refused(tmp_path, setting, word):
 
 def test_a_teacher_of_other_classes_is_refused(tmp_path):
     net = create_model("lenet5_modern", num_classes=7)
-    from podium.data.decode import Preprocessing
+    from podium.data.preprocessing import Preprocessing
     from podium.runs import bundle
 
     bundle.save(tmp_path / "teacher", net, tuple("abcdefg"), Preprocessing(32, 1), {})

@@ -164,8 +164,6 @@ def test_a_command_that_podium_does_not_take_is_found():
 EVERYWHERE = [r"the way back to the (first )?weights"]  # of a chain of digests, not of gradients
 PLAIN = {
     "CONTRIBUTING.md": [r"\| [^|]+ \| [^|]+ \| everywhere \|"],  # the glossary itself
-    "docs/lineage.md": ["for next to no arithmetic"],  # multiplications and additions
-    "docs/performance.md": [r"benchmarks/(results/)?arithmetic\.\w+", r"results/arithmetic\.json"],
     "docs/reliability.md": [r"`test_\w+`"],
 }
 

@@ -12,7 +12,7 @@ import pytest
 from podium.errors import MachineError, ModelFileError, UsageError
 from podium.weights import download
 from podium.weights.download import by_hand, cached, official
-from podium.weights.official import find_record
+from podium.weights.official import find_official
 
 CONTENT = bytes(range(256)) * 1200  # 307,200 bytes
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -111,8 +111,8 @@ def server(monkeypatch, tmp_path):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("PODIUM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PODIUM_MIRROR", f"{server.address}/mirror/")
-    record = dataclasses.replace(find_record(SOURCE), sha256=SHA256)
-    monkeypatch.setattr(download, "find_record", lambda source: record)
+    record = dataclasses.replace(find_official(SOURCE), sha256=SHA256)
+    monkeypatch.setattr(download, "find_official", lambda source: record)
     yield server
     server.gate.set()
     server.shutdown()
@@ -158,8 +158,8 @@ def test_a_part_that_lacks_nothing_is_taken(server, tmp_path):
 
 
 def test_a_file_without_a_published_digest_begins_anew_and_is_no_web_page(server, tmp_path, monkeypatch, caplog):
-    record = find_record("keras:MobileNet_0.75")
-    monkeypatch.setattr(download, "find_record", lambda source: record)
+    record = find_official("keras:MobileNet_0.75")
+    monkeypatch.setattr(download, "find_official", lambda source: record)
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "mobilenet_7_5_224_tf.h5.part").write_bytes(b"of an older file")
     server.plans = ["html_as_a_file"]
@@ -250,8 +250,8 @@ def test_a_file_in_the_cache_that_was_changed_is_refused(server):
 
 def test_keras_files_are_checked_by_their_md5(server, monkeypatch):
     md5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
-    record = dataclasses.replace(find_record("keras:Xception"), md5=md5)
-    monkeypatch.setattr(download, "find_record", lambda source: record)
+    record = dataclasses.replace(find_official("keras:Xception"), md5=md5)
+    monkeypatch.setattr(download, "find_official", lambda source: record)
     assert official("keras:Xception").read_bytes() == CONTENT
     assert server.asked[-1][0].startswith("/mirror/tensorflow/keras-applications/xception/")
     by_hand(record).write_bytes(b"other")
@@ -291,7 +291,7 @@ def hub(monkeypatch, tmp_path):
 
 
 def test_timms_files_come_from_the_hub_into_its_own_cache(hub, tmp_path):
-    said, record = [], find_record("timm:resnet18.a1_in1k")
+    said, record = [], find_official("timm:resnet18.a1_in1k")
     assert cached(record) is None
     path = official("timm:resnet18.a1_in1k", lambda done, total: said.append((done, total)))
     assert path.read_bytes() == CONTENT
@@ -307,7 +307,7 @@ def test_a_file_of_the_hub_that_is_not_its_digest_is_refused(hub):
     hub.etag = "0" * 64
     with pytest.raises(ModelFileError, match="not the official file"):
         official("timm:resnet18")
-    assert cached(find_record("timm:resnet18")) is None
+    assert cached(find_official("timm:resnet18")) is None
 
 
 def test_a_hub_that_cannot_be_reached_says_where_the_file_goes(hub, tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from torch import nn
 
 import podium
 from conftest import FEW, sampled
-from podium.data.decode import Preprocessing
+from podium.data.preprocessing import Preprocessing
 from podium.deployment import export as exports
 from podium.deployment.graph import answer, folded, graph_of
 from podium.deployment.runtime import load_exported

@@ -293,7 +293,7 @@ def test_a_finished_run_serves_everything_without_a_checkpoint(finished, tmp_pat
 def test_pruning_goes_on_with_its_controls(finished, tmp_path, monkeypatch):
     pytest.importorskip("torch_pruning", reason="needs the extra `prune`")
     monkeypatch.setattr(shrink, "SECONDS", 0.01)
-    monkeypatch.setattr(shrink, "ENGINES", ())
+    monkeypatch.setattr(shrink, "FILE_ENGINES", ())
     out, how = tmp_path / "half", {"macs": 0.6, "steps": 2, "tolerance": 0.99}
     first = library.prune(finished, "digits", out, **how)
     assert checkpoints(out) == []

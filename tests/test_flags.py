@@ -227,7 +227,7 @@ def test_on_bad_skip_says_what_it_would_take(podium, picture, tmp_path):
     words = ("train", "lenet5", "photos", "--on-bad", "skip", "--steps", 1, "--image-size", 32, "-o", "run")
     said = podium(*words)
     said.refused(
-        3, "3 of 15 images cannot be read", "fix: delete or mend 2 or more of them", "bad0.png", "podium check"
+        3, "3 of 15 images cannot be read", "fix: delete or replace 2 or more of them", "bad0.png", "podium check"
     )
     for number in range(2):
         (tmp_path / "photos" / "cat" / f"bad{number}.png").unlink()

@@ -15,10 +15,11 @@ import pytest
 from PIL import Image
 
 from conftest import ROOT
-from podium.data.check import check
-from podium.data.decode import Preprocessing, decode, decode_pixels
+from podium.api.check import check
+from podium.data.decode import decode, decode_pixels
 from podium.data.depth import look_at
 from podium.data.image_file import ImageFile
+from podium.data.preprocessing import Preprocessing
 from podium.data.sources import load_data
 from podium.errors import DataError
 from test_decode import UPRIGHT, encoded, waves
@@ -422,7 +423,7 @@ def test_fractions_beside_whole_numbers_are_refused_unless_of_one_range(tmp_path
 
 
 def test_fractions_are_refused_by_a_network_that_has_seen_none():
-    with pytest.raises(DataError, match="no value is known to be white"):
+    with pytest.raises(DataError, match="which value is white"):
         decode(tiff(np.array([[0, 0.9]], np.float32)), "it.tif", 3)
 
 

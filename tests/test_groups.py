@@ -14,7 +14,7 @@ from podium.comparison.statistics import Answers
 from podium.data.folds import in_roles
 from podium.data.groups import with_groups
 from podium.data.image_columns import with_column
-from podium.data.roles import read_record
+from podium.data.record import read_record
 from podium.data.sources import load_data, load_stored
 from podium.errors import DataError, UsageError
 
@@ -100,7 +100,7 @@ def test_images_without_a_group_stop_the_run_and_are_named(photos, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "says"), [("(p", "no regular expression"), (r"p\d+", "has no group"), ("(?P<a>.)(?P<b>.)", "a, b")]
+    ("pattern", "says"), [("(p", "not a regular expression"), (r"p\d+", "has no group"), ("(?P<a>.)(?P<b>.)", "a, b")]
 )
 def test_an_expression_that_finds_nothing_is_refused_before_anything_is_read(tmp_path, pattern, says):
     out = tmp_path / "r"

@@ -18,7 +18,7 @@ pytest.importorskip("torch_pruning", reason="needs the extra `prune`")
 def brief(monkeypatch):
     """The times in the tables are not looked at."""
     monkeypatch.setattr(shrink, "SECONDS", 0.01)
-    monkeypatch.setattr(shrink, "ENGINES", ())
+    monkeypatch.setattr(shrink, "FILE_ENGINES", ())
 
 
 class Clock:

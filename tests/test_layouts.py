@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from command import inside, one_error
-from podium.data.check import check
+from podium.api.check import check
 from podium.data.folders import images_below
 from podium.data.names import look_alikes, split_named
 from podium.data.sources import load_data, read

@@ -11,10 +11,10 @@ from PIL import Image, ImageOps
 from podium.data import augment as aug
 from podium.data.augment import Augment
 from podium.data.dataset import Split
-from podium.data.decode import Preprocessing
 from podium.data.image_file import ImageFile
 from podium.data.images import ArrayImages, FileImages
 from podium.data.loader import Loader
+from podium.data.preprocessing import Preprocessing
 from podium.data.sources import load_data
 from podium.errors import DataError
 
@@ -144,7 +144,7 @@ def test_pixels_are_normalised_and_nothing_else(arrays):
 
 
 def test_photos_are_resized_as_the_preprocessing_says(photos):
-    from podium.data.decode import fit
+    from podium.data.preprocessing import fit
 
     for how in ("crop", "pad", "stretch"):
         (batch,) = loader(photos, augment=None, batch_size=99, resize=how, mean=(0.0,) * 3, std=(1.0,) * 3).epoch()

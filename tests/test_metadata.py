@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
-from podium.data.check import check, damaged_metadata
+from podium.api.check import check
 from podium.data.decode import decode, decode_pixels
 from podium.data.formats import recognised
+from podium.data.inspection import damaged_metadata
 from podium.data.metadata import orientation, without_metadata
 from podium.errors import DataError
 

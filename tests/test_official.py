@@ -10,11 +10,11 @@ from podium.errors import UsageError
 from podium.imagenet import class_names, wordnet_ids
 from podium.models import list_models
 from podium.weights import official
-from podium.weights.official import best_source, find_record, pixels_of, recognised
+from podium.weights.official import best_source, find_official, pixels_of, recognised
+from podium.weights.official_files import official_files
 from podium.weights.peers import find_peer
-from podium.weights.records import records
 
-EVERY = [record for own in records().values() for record in own]
+EVERY = [record for own in official_files().values() for record in own]
 
 
 @pytest.mark.parametrize(
@@ -45,14 +45,14 @@ def test_the_best_known_weights_are_of_exactly_this_network(model):
     source = best_source(model)
     if source is not None:
         assert find_peer(source).model == model
-        assert find_record(source).peer == source
-        assert "nc" not in find_record(source).licence, "what is taken by default may be used for anything"
+        assert find_official(source).peer == source
+        assert "nc" not in find_official(source).licence, "what is taken by default may be used for anything"
 
 
 def test_every_official_file_can_be_read_and_has_an_address():
     for record in EVERY:
         assert find_peer(record.peer) == find_peer(record.source)
-        assert find_record(record.source) == record
+        assert find_official(record.source) == record
         assert record.address.startswith("https://")
     for one in ("source", "address", "cached_as"):
         values = [getattr(record, one) for record in EVERY]
@@ -60,21 +60,21 @@ def test_every_official_file_can_be_read_and_has_an_address():
 
 
 def test_a_tag_names_one_of_several_files():
-    assert find_record("torchvision:resnet50.v2").address.endswith("/models/resnet50-11ad3fa6.pth")
-    assert find_record("torchvision:resnet50.v1") == find_record("torchvision:resnet50")
-    assert find_record("timm:resnet50.tv2_in1k").repository == "timm/resnet50.tv2_in1k"
-    assert find_record("keras:MobileNet_0.75").cached_as == "mobilenet_7_5_224_tf.h5"
-    assert find_record("torchvision:resnext101_32x4d") is None, "torchvision has the network, and no weights of it"
+    assert find_official("torchvision:resnet50.v2").address.endswith("/models/resnet50-11ad3fa6.pth")
+    assert find_official("torchvision:resnet50.v1") == find_official("torchvision:resnet50")
+    assert find_official("timm:resnet50.tv2_in1k").repository == "timm/resnet50.tv2_in1k"
+    assert find_official("keras:MobileNet_0.75").cached_as == "mobilenet_7_5_224_tf.h5"
+    assert find_official("torchvision:resnext101_32x4d") is None, "torchvision has the network, and no weights of it"
     with pytest.raises(UsageError, match=r"torchvision:resnet50 has no weights 'v3'\nfix: .*v2"):
-        find_record("torchvision:resnet50.v3")
+        find_official("torchvision:resnet50.v3")
     with pytest.raises(UsageError, match="has no weights 'x'"):
-        find_record("keras:Xception.x")
+        find_official("keras:Xception.x")
 
 
 # torchvision's second weights, which it resizes to 232 pixels before it cuts 224 out; and the one network whose only weights
 # are of that recipe too.
 SECOND = [record for record in EVERY if record.library == "torchvision" and record.tag == "v2"]
-LATER = [*SECOND, find_record("torchvision:resnext101_64x4d")]
+LATER = [*SECOND, find_official("torchvision:resnext101_64x4d")]
 
 
 def test_torchvision_has_second_weights_of_seven_networks():
@@ -105,9 +105,9 @@ def test_a_file_is_known_by_its_content_whatever_its_name(tmp_path, monkeypatch)
     file.write_bytes(b"weights")
     own = tuple(
         dataclasses.replace(r, sha256=hashlib.sha256(b"weights").hexdigest()[:8]) if r.tag == "v2" else r
-        for r in records()["torchvision:resnet50"]
+        for r in official_files()["torchvision:resnet50"]
     )
-    monkeypatch.setattr(official, "records", lambda: {**records(), "torchvision:resnet50": own})
+    monkeypatch.setattr(official, "official_files", lambda: {**official_files(), "torchvision:resnet50": own})
     for source in ("torchvision:resnet50", "timm:resnet50", "torchvision:resnet50.v1"):
         pixels, found, notes = pixels_of(source, file)
         assert (found.source, pixels["crop_pct"]) == ("torchvision:resnet50.v2", 224 / 232)
@@ -197,7 +197,7 @@ def test_the_verb_lists_what_is_on_record(podium, monkeypatch, tmp_path):
     said = podium("weights", "keras:*")
     assert said.code == 0
     assert "keras:MobileNet_0.75 *" in said.out
-    assert "nobody publishes a digest" in said.out
+    assert "no digest is published" in said.out
     podium("weights", "lenet5").refused(2, "no official weights of 'lenet5'", "lists those that are")
     podium("weights", "resnet51").refused(2, "resnet51", "did you mean")
 

@@ -63,7 +63,7 @@ def test_the_later_of_two_sources_is_used_recorded_and_shown(tmp_path, name, bel
     shown = {"recipe": "recipe quick", "file": str(file), "flag": "flag"}[above]
     assert getattr(merged.settings, name) == upper
     assert merged.origin[name] == shown
-    assert merged.origin[name].asked == (above in ("file", "flag"))
+    assert merged.origin[name].given == (above in ("file", "flag"))
     write_file(tmp_path / "settings.yaml", merged.settings, merged.origin)
     assert read_file(tmp_path / "settings.yaml")[name] == upper
     (line,) = [text for text in (tmp_path / "settings.yaml").read_text().splitlines() if text.startswith(f"{name}:")]
@@ -235,5 +235,5 @@ def test_how_a_loaded_data_set_is_read_is_said_to_load_data(run, tmp_path, opera
 
 def test_an_origin_is_a_text():
     assert Origin("flag") == "flag"
-    assert FLAG.asked
-    assert not Origin("recipe x").asked
+    assert FLAG.given
+    assert not Origin("recipe x").given

@@ -12,11 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
+from podium.api.check import check
 from podium.data.augment import Augment
-from podium.data.check import check
-from podium.data.decode import Preprocessing
 from podium.data.loader import Loader
 from podium.data.pack import write_pack
+from podium.data.preprocessing import Preprocessing
 from podium.data.sources import load_data, read
 from podium.errors import DataError, UsageError
 

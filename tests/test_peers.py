@@ -19,7 +19,7 @@ from podium.errors import MachineError, ModelFileError, UsageError
 from podium.weights import download
 from podium.weights.create import create_model
 from podium.weights.load import adapt_channels, import_weights
-from podium.weights.official import find_record
+from podium.weights.official import find_official
 from podium.weights.peers import find_peer
 
 # Networks that amplify rounding with these made-up weights: float64 gives logits that differ by so much from float32's, and
@@ -179,8 +179,8 @@ def test_an_official_file_is_fetched_once_and_checked(host, monkeypatch, resnet1
     with pytest.raises(ModelFileError, match=r"not the official file \(its sha256 starts with \w{8}, not f37072fd\)"):
         create_model("resnet18", weights="torchvision:resnet18")
     digest = hashlib.sha256(resnet18.read_bytes()).hexdigest()[:8]
-    record = dataclasses.replace(find_record("torchvision:resnet18"), sha256=digest, bytes=None)
-    monkeypatch.setattr(download, "find_record", lambda source: record)
+    record = dataclasses.replace(find_official("torchvision:resnet18"), sha256=digest, bytes=None)
+    monkeypatch.setattr(download, "find_official", lambda source: record)
     net = create_model("resnet18", weights="torchvision:resnet18", num_classes=5)
     assert net.spec["num_classes"] == 5
     host.shutdown()

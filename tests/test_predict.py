@@ -18,8 +18,8 @@ import torch
 from PIL import Image
 
 import podium as library
-from podium.data.decode import Preprocessing
 from podium.data.image_file import ImageFile
+from podium.data.preprocessing import Preprocessing
 from podium.errors import STARVED, DataError, ImageError, MachineError, UsageError
 from podium.runs import bundle, predictor
 

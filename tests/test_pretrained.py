@@ -15,7 +15,7 @@ from command import inside, one_error
 from command import podium as process
 from podium.comparison import candidates
 from podium.comparison.leaderboard import Leaderboard
-from podium.comparison.outlook import format_outlook
+from podium.comparison.outlook import Foreseen, Outlook
 from podium.data.dataset import Dataset, Split
 from podium.data.groups import GROUP
 from podium.data.images import ArrayImages
@@ -106,7 +106,7 @@ def arrays(labels, pixels):
 
 
 def found_on(data):
-    from podium.data.decode import Preprocessing
+    from podium.data.preprocessing import Preprocessing
 
     torch.manual_seed(0)
     net = create_model("resnet20", num_classes=len(data.classes))
@@ -472,7 +472,7 @@ def test_a_plan_needs_no_weights_and_covers_them(photos, tmp_path, monkeypatch):
     assert [row["start"] for row in found["networks"]] == ["keras:MobileNet_0.25", "keras:MobileNet_0.50"]
     assert (found["runs"], found["finetune"]) == (3, 1)
     assert found["seconds"] == pytest.approx(max(row["seconds"] for row in found["networks"]), abs=0.2)
-    lines = format_outlook(found)
+    lines = Outlook(**{**found, "networks": tuple(Foreseen(**row) for row in found["networks"])}).lines()
     assert lines[0].startswith("mobilenet_v1_025 from keras:MobileNet_0.25: 3 runs of ")
     assert lines[-1].startswith("in all 3 runs of the network with the best linear probe, at most: ")
     assert not (tmp_path / "out").exists()

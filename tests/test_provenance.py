@@ -28,7 +28,7 @@ def card_in(folder: Path) -> dict:
 def test_every_step_from_fine_tuning_to_export_names_the_weights_it_came_from(run, tmp_path, monkeypatch):
     pytest.importorskip("torch_pruning", reason="needs the extra `prune`")
     monkeypatch.setattr(shrink, "SECONDS", 0.01)
-    monkeypatch.setattr(shrink, "ENGINES", ())
+    monkeypatch.setattr(shrink, "FILE_ENGINES", ())
     tuned, pruned, small, file = (tmp_path / name for name in ("tuned", "pruned", "int8", "rose.onnx"))
     library.train("lenet5_modern", "digits", tuned, weights=str(run.path), recipe="finetune", steps=2)
     library.prune(tuned, "digits", pruned, macs=0.7, steps=2, controls=False, tolerance=0.99)

@@ -15,7 +15,7 @@ from podium.compression.channels import macs, prune_channels, removable, size_by
 from podium.compression.gate import Gate
 from podium.compression.prune import Target
 from podium.compression.slim import slim_network, slim_spec, slim_to
-from podium.data.decode import Preprocessing
+from podium.data.preprocessing import Preprocessing
 from podium.errors import ModelFileError, UsageError
 from podium.evaluation.metrics import paired
 from podium.models.convnet import meta
@@ -52,7 +52,7 @@ def brief():
     """Here the times in the tables are not looked at."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shrink, "SECONDS", 0.01)
-        patch.setattr(shrink, "ENGINES", ())
+        patch.setattr(shrink, "FILE_ENGINES", ())
         yield
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import podium
 from podium.compression import int8, quantize
-from podium.deployment import bench
+from podium.deployment import engine_speed, engines
 from podium.errors import UsageError
 
 
@@ -140,23 +140,23 @@ def test_every_engine_is_timed_and_the_fastest_that_agrees_is_picked(podium, run
 
 def test_the_fastest_is_not_picked_if_it_answers_otherwise():
     def row(engine, batch, rate, agreement):
-        return bench.EngineRow("net", engine, "float32", 1, batch, 5, {}, rate, None, agreement)
+        return engine_speed.EngineRow("net", engine, "float32", 1, batch, 5, {}, rate, None, agreement)
 
     rows = [
         row("a", 1, 10.0, 1.0),
         row("b", 1, 90.0, 0.994),
         row("c", 1, 20.0, 0.995),
         row("d", 32, 99.0, 1.0),
-        bench.MissingRow("net", "e", "no compiler"),
+        engine_speed.MissingRow("net", "e", "no compiler"),
     ]
-    assert bench.pick(rows).engine == "c"
-    assert bench.pick(rows, None).engine == "d"
-    assert bench.pick(rows[1:2]) is None
+    assert engine_speed.pick(rows).engine == "c"
+    assert engine_speed.pick(rows, None).engine == "d"
+    assert engine_speed.pick(rows[1:2]) is None
 
 
 def test_an_engine_that_is_none_or_is_not_here_is_named(podium, run, monkeypatch):
     podium("bench", run.path, "--engines", "tensorrt").refused(2, "--engines tensorrt", "openvino")
-    monkeypatch.setattr(bench, "is_here", lambda package: False)
+    monkeypatch.setattr(engines, "is_here", lambda package: False)
     said = podium("bench", run.path, "--engines", "onnxruntime", "--json")
     assert said.code == 0
     assert [(r["engine"], r["missing"]) for r in said.json] == [
@@ -165,7 +165,7 @@ def test_an_engine_that_is_none_or_is_not_here_is_named(podium, run, monkeypatch
 
 
 def test_without_a_compiler_torch_compile_says_so(podium, run, monkeypatch):
-    monkeypatch.setattr(bench, "_compiled", lambda *_: 1 / 0)
+    monkeypatch.setattr(engines, "_compiled", lambda *_: 1 / 0)
     monkeypatch.setattr("torch._inductor.cpp_builder.get_cpp_compiler", lambda: 1 / 0)
     said = podium("bench", run.path, "--engines", "compiled", "--threads", 1)
     assert said.code == 0

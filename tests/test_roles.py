@@ -14,7 +14,8 @@ from command import inside
 from podium.data.dataset import Dataset, Split
 from podium.data.identity import INDEX, content_key
 from podium.data.images import ArrayImages
-from podium.data.roles import RECORD, hold_out, read_record
+from podium.data.record import RECORD, read_record
+from podium.data.roles import hold_out
 from podium.data.sources import load_data, load_stored
 from podium.errors import DataError, UsageError
 

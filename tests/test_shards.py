@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from podium.data.check import check
+from podium.api.check import check
 from podium.data.image_file import ImageFile
 from podium.data.shards import write_shards
 from podium.data.sources import load_data, read

@@ -9,7 +9,7 @@ from PIL import Image
 
 import podium as library
 from command import inside, one_error
-from podium.comparison.slices import accuracy_by, describe
+from podium.comparison.slices import accuracy_by
 from podium.data.image_columns import with_column
 from podium.data.sources import load_stored
 from podium.runs.folder import RunFolder
@@ -88,7 +88,11 @@ def test_a_comparison_has_them_and_another_slice_trains_nothing_again(photos, tm
 
 @pytest.mark.parametrize(
     ("wanted", "code", "says"),
-    [("camera", 2, "no column 'camera'"), ("(x", 2, "no regular expression"), ("(leica)", 3, "the path of no image")],
+    [
+        ("camera", 2, "no column 'camera'"),
+        ("(x", 2, "not a regular expression"),
+        ("(leica)", 3, "the path of no image"),
+    ],
 )
 def test_what_slices_nothing_is_refused(run, photos, tmp_path, wanted, code, says):
     one_error(inside("eval", run, photos, "--slice", wanted), code, says)
@@ -109,11 +113,11 @@ def test_the_worst_is_called_clear_only_where_it_is():
     values = np.repeat([f"v{i}" for i in range(10)], 100)
     draw, false_alarms = np.random.default_rng(0), 0
     for _ in range(400):  # ten values that are alike: the worst of them is one by chance
-        false_alarms += accuracy_by(draw.random(1000) < 0.8, values, "camera")["clear"]
+        false_alarms += accuracy_by(draw.random(1000) < 0.8, values, "camera").clear
     assert false_alarms <= 0.05 * 400
     right = draw.random(1000) < np.where(values == "v3", 0.5, 0.8)
     found = accuracy_by(right, values, "camera")
-    assert (found["worst"], found["clear"]) == ("v3", True)
-    assert "clearly below" in describe(found)
+    assert (found.worst, found.clear) == ("v3", True)
+    assert "clearly below" in found.sentence()
     alike = accuracy_by(np.ones(1000, bool), values, "camera")
-    assert (alike["worst"], describe(alike)) == (None, "")
+    assert (alike.worst, alike.sentence()) == (None, "")

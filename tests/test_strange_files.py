@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 import podium as library
 from conftest import sampled
-from podium.data.decode import Preprocessing
+from podium.data.preprocessing import Preprocessing
 from podium.errors import ModelFileError, NumericError
 from podium.evaluation.layers import summary
 from podium.files import without_folders

@@ -9,8 +9,8 @@ import pytest
 
 import podium
 from command import Running, inside, one_error
+from podium.api.check import check
 from podium.api.run_images import bundle_of, images_for
-from podium.data.check import check
 from podium.data.dataset import Dataset, Split
 from podium.data.images import ArrayImages
 from podium.data.sources import load_data, read
@@ -244,7 +244,7 @@ def test_a_name_of_several_images_is_refused(tmp_path):
 
 def test_an_address_is_no_file(photos):
     rows = [*LABELS.items(), ("https://example.org/a.png", "cat")]
-    with pytest.raises(ImageError, match="addresses are not read"):
+    with pytest.raises(ImageError, match="images are not downloaded"):
         read(table(photos / "labels.csv", rows))
 
 

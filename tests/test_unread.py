@@ -11,8 +11,8 @@ from PIL import Image
 
 import podium as library
 from command import inside, one_error
+from podium.api.check import check
 from podium.data import formats
-from podium.data.check import check
 from podium.data.pack import read_pack, write_pack
 from podium.data.shards import write_shards
 from podium.data.sources import load_data, read

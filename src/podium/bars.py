@@ -41,7 +41,14 @@ def training_progress(wanted: Callable[..., None] | bool | None, *, named: bool 
 
 @contextmanager
 def comparison_progress(wanted: Callable[..., None] | bool | None) -> Iterator[Callable[..., None]]:
-    """The same for a comparison, whose function takes the number of the run, runs in all, network and seed before the rest."""
+    """What a call from Python shows while it compares networks.
+
+    Args:
+        wanted: as for `training_progress`. A function takes the number of the run, runs in all, network and seed before the rest.
+
+    Yields:
+        A function to call after each step of a run.
+    """
     if callable(wanted):
         yield wanted
         return
@@ -63,7 +70,15 @@ def comparison_bar(bar: Callable[..., None], several_seeds: bool) -> Callable[..
 def counting_progress(
     wanted: Callable[[int, int], None] | bool | None, label: str
 ) -> Iterator[Callable[[int, int], None]]:
-    """The same for what counts files or images."""
+    """What a call from Python shows while it counts files or images.
+
+    Args:
+        wanted: as for `training_progress`. A function takes how many are done, and how many there are.
+        label: what stands before the bar.
+
+    Yields:
+        A function to call as often as something is done.
+    """
     if callable(wanted):
         yield wanted
         return

@@ -195,6 +195,8 @@ _LISTS = (list, tuple, collections.abc.Sequence)
 
 
 def _kinds(hint: Any) -> list[Any]:
+    if typing.get_origin(hint) is typing.Literal:  # which of the words are known is told by the function itself
+        return list(dict.fromkeys(map(type, typing.get_args(hint))))
     union = typing.get_origin(hint) in (typing.Union, types.UnionType)
     return [kind for part in typing.get_args(hint) for kind in _kinds(part)] if union else [hint]
 

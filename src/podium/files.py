@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from podium.errors import MachineError
-from podium.platform import lock
+from podium.platform import SHARED, lock, process_lives
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 UNSYNCED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)  # what file systems answer that cannot sync
 UNFINISHED = ".tmp-"  # how the name begins of a file or folder that is being written; a process id follows
-SHARED = Path("/dev/shm")  # noqa: S108 - where Linux has what processes share
 SHARED_LEAST = 1 << 20  # bytes of it below which it counts as full
 
 
@@ -150,7 +149,7 @@ def scratch_folder(place: Path) -> Iterator[Path]:
     for old in beside.parent.glob(f"{UNFINISHED}*"):
         number, _, name = old.name.removeprefix(UNFINISHED).partition("-")
         process = number.partition(".")[0]
-        if process.isdigit() and name == beside.name and not _lives(int(process)) and old.is_dir():
+        if process.isdigit() and name == beside.name and not process_lives(int(process)) and old.is_dir():
             with _held(old) as free:
                 if free:
                     shutil.rmtree(old, ignore_errors=True)
@@ -178,19 +177,6 @@ def _held(folder: Path) -> Iterator[bool]:
         yield bool(lock(handle))
     finally:
         os.close(handle)
-
-
-def _lives(process: int) -> bool:
-    """Whether another process of this number runs on this machine."""
-    if process == os.getpid() or os.name != "posix":
-        return False
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # it belongs to somebody else
-        return True
-    return True
 
 
 def disk_error(error: OSError, path: Path, needed: int) -> MachineError:

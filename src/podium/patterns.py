@@ -34,25 +34,33 @@ class Pattern:
         return (found[self.part] or "") if found is not None else ""
 
 
+EXAMPLES = {
+    "class_from": "put parentheses around the class, such as '([a-z]+)[.]' for cat.0.jpg",
+    "": "put parentheses around the part that is wanted, such as '(patient[0-9]+)'",
+}
+
+
 @lru_cache(maxsize=32)
-def parse_pattern(setting: str, text: str) -> Pattern:
-    """Read a regular expression. Its one named group is what it finds, or else its first group.
+def parse_pattern(setting: str, text: str, group: str | None = None) -> Pattern:
+    """Read a regular expression that finds a part of a path.
 
     Args:
         setting: what a message calls it.
-        text: the expression.
+        text: the expression. What it finds is its named group, or else its first group.
+        group: the only name of a group that means something; with None there may be one of any name.
 
     Raises:
-        UsageError: it is none, or has no group, or several named ones.
+        UsageError: the text is not a regular expression, or has no group, or has several named ones where any name counts.
     """
-    example = "put what names them into parentheses, such as '(patient[0-9]+)'"
+    fix = EXAMPLES.get(setting, EXAMPLES[""])
     try:
         expression = re.compile(text)
     except (re.error, RecursionError, OverflowError) as error:
-        raise UsageError(f"{setting}: {text!r} is no regular expression ({error})", example) from None
+        raise UsageError(f"{setting}: {text!r} is not a regular expression ({error})", fix) from None
     if not expression.groups:
-        raise UsageError(f"{setting}: {text!r} has no group", example)
-    named = list(expression.groupindex)
+        raise UsageError(f"{setting}: {text!r} has no group", fix)
+    named = [name for name in expression.groupindex if group in (None, name)]
     if len(named) > 1:
-        raise UsageError(f"{setting}: {text!r} has {len(named)} named groups ({', '.join(named)})", "name one of them")
+        what = f"{setting}: {text!r} has {len(named)} named groups ({', '.join(named)})"
+        raise UsageError(what, "keep the name of the one that is wanted")
     return Pattern(text, expression, named[0] if named else 1)

@@ -10,7 +10,10 @@ import os
 import signal
 import sys
 from pathlib import Path
+from platform import machine, processor
 from typing import BinaryIO
+
+SHARED = Path("/dev/shm")  # noqa: S108 - where Linux has what processes share
 
 # Parameters of mallopt, from glibc's malloc.h.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8
@@ -95,6 +98,97 @@ def address_limit() -> int | None:
         return None
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     return None if limit == resource.RLIM_INFINITY else limit
+
+
+def memory_of_process(reset: bool = False) -> tuple[int, int]:
+    """The bytes that this process has in use now, and at their peak; the peak for both where the system says no more.
+
+    Args:
+        reset: count the peak from here on, where the system allows it.
+    """
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        most = peak_memory() or 0
+        return most, most
+    if reset:
+        trim_freed_memory()  # what was freed is not in use
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")
+    lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    now, peak = (1024 * int(lines[key].split()[0]) for key in ("VmRSS", "VmHWM"))
+    return now, peak
+
+
+def memory_left_here() -> int | None:
+    """The bytes that this process may still take of the machine, its container and its address space; None where it is not known."""
+    if not hasattr(os, "sysconf"):
+        return None
+    left = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        left.append(1024 * int(fields["MemAvailable"].split()[0]))
+    left += container_left(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
+    if (limit := address_limit()) is not None:
+        with contextlib.suppress(OSError, ValueError):
+            pages = int(Path("/proc/self/statm").read_text().split()[0])
+            left.append(limit - pages * os.sysconf("SC_PAGE_SIZE"))
+    return max(0, min(left))
+
+
+def container_left(own: Path, root: Path) -> list[int]:
+    """The bytes that each control group around this process leaves it; cached pages of files count as free.
+
+    Args:
+        own: the file /proc/self/cgroup of version 1 or 2, with a line "number:controllers:path" for each hierarchy.
+        root: where the control groups are mounted.
+    """
+    left: list[int] = []
+    try:
+        lines = own.read_text().splitlines()
+    except OSError:
+        return left
+    for controllers, path in (line.split(":", 2)[1:] for line in lines if line.count(":") >= 2):
+        if controllers not in ("", "memory"):
+            continue
+        names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if controllers else ("memory.max", "memory.current")
+        group = root / controllers / path.strip("/")
+        for folder in (group, *group.parents):
+            with contextlib.suppress(OSError, ValueError, IndexError):  # absent, as within a container, or "max"
+                limit, used = (int((folder / name).read_text()) for name in names)
+                rows = dict(row.split() for row in (folder / "memory.stat").read_text().splitlines())
+                left.append(limit - used + int(rows.get("inactive_file", 0)))
+            if folder == root / controllers:
+                break
+    return left
+
+
+def process_lives(process: int) -> bool:
+    """Whether another process of this number runs on this machine; False where the system cannot tell."""
+    if process == os.getpid() or os.name != "posix":
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it belongs to somebody else
+        return True
+    return True
+
+
+def processor_name() -> str:
+    """The processor's name, as the system gives it."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return processor() or machine()
+
+
+def processor_features() -> frozenset[str]:
+    """The instruction sets that the processor has, as Linux calls them; none where the system does not list them."""
+    with contextlib.suppress(OSError):
+        return frozenset(Path("/proc/cpuinfo").read_text().split())
+    return frozenset()
 
 
 def keep_freed_memory() -> None:

@@ -48,7 +48,7 @@ def parse_duration(name: str, text: str) -> tuple[float, str]:
     if unit not in _SECONDS:
         return value, unit
     if value <= 0:
-        raise UsageError(f"{name}: {text!r}", "give more than no time, such as 90s")
+        raise UsageError(f"{name}: {text!r}", "give a time above 0, such as 90s")
     return value * _SECONDS[unit], "s"
 
 

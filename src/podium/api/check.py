@@ -9,9 +9,9 @@ from typing import Unpack
 import numpy as np
 
 from podium.calls import public
-from podium.data.check import Progress
-from podium.data.check import check as check_images
+from podium.data.check import check_images
 from podium.data.check_report import Checked, CheckReport
+from podium.data.images import Progress
 from podium.data.label_errors import Features, add_label_errors
 from podium.data.opening import MAX_PIXELS
 from podium.data.reading import ReadingFields, from_keywords
@@ -49,8 +49,9 @@ def check(
     from_keywords("check", reading, ["source", "progress", "labels", "weights", "max_pixels"])
     if weights is not None and not labels:
         raise UsageError("weights: they are used to check labels only", "give --labels too, or leave them out")
+    how = from_keywords("check", reading, ["source", "progress", "labels", "weights", "max_pixels"])
     features = _network_features(weights) if weights is not None else None
-    report = check_images(source, progress, max_pixels=max_pixels, **reading)
+    report = check_images(source, progress, max_pixels, how)
     if labels:
         add_label_errors(report, features)
     return report

@@ -11,6 +11,7 @@ from podium.bars import comparison_progress
 from podium.calls import public
 from podium.comparison.candidates import Choice
 from podium.comparison.leaderboard import Leaderboard
+from podium.comparison.ranking import RankBy
 from podium.comparison.study import Study
 from podium.data.dataset import Dataset
 from podium.training.images import loaded, source_of
@@ -26,7 +27,7 @@ def compare(
     seeds: int = 1,
     pretrained: bool | None = None,
     finetune: int | None = None,
-    rank_by: str = "top1",
+    rank_by: RankBy = "top1",
     learning_curve: bool = False,
     recipe: str | None = None,
     config: str | Path | None = None,
@@ -56,6 +57,12 @@ def compare(
 
     Returns:
         The leaderboard: `.rows`, `.verdict()`, and `.best`, the recommended run, which is None if no network has learned.
+        A network that fails is its last row, with the error, and stops no other.
+
+    Raises:
+        UsageError: a name or setting is wrong, or `out` holds runs of other settings or images.
+        DataError: the data cannot be read.
+        MachineError: official weights cannot be downloaded; says which file is missing, its address, and where to put it.
     """
     given = {"data": source_of(data), **settings}
     file = Path(config) if config is not None else None

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from podium.api.run_images import Run, bundle_of, images_for
 from podium.bars import training_progress
 from podium.calls import public
 from podium.compression import quantize as quantizing
-from podium.compression.shrink import Watch
+from podium.compression.shrink import NamedProgress
 from podium.data.dataset import Dataset
 from podium.deployment import export as exports
+from podium.deployment.runtime import Engine
 
 
 @public
@@ -19,8 +21,8 @@ def export(
     out: str | Path,
     *,
     data: str | Path | Dataset | None = None,
-    format: str | None = None,
-    preprocessing: str = "inside",
+    format: Literal["onnx", "openvino", "torch"] | None = None,
+    preprocessing: Literal["inside", "beside"] = "inside",
 ) -> exports.Parity:
     """Write a run as one file that gives the run's answers. `podium.load` reads it, without torch if it is ONNX or OpenVINO.
 
@@ -48,14 +50,14 @@ def quantize(
     data: str | Path | Dataset | None,
     out: str | Path,
     *,
-    engine: str = "onnxruntime",
+    engine: Engine = "onnxruntime",
     tolerance: float = 0.005,
     limit: int = quantizing.EVALUATED,
     seconds: float = 1.0,
     qat: bool = True,
     epochs: int | None = None,
     say: quantizing.Say = lambda _: None,
-    progress: Watch | bool | None = None,
+    progress: NamedProgress | bool | None = None,
 ) -> quantizing.Quantized:
     """Write a run in 8-bit integers, as a new folder that `podium.load` reads.
 
@@ -81,7 +83,7 @@ def quantize(
         NumericError: more of the top-1 accuracy is lost than `tolerance` allows; no model is left.
     """
     model = bundle_of(run)
-    with training_progress(progress, named=True) as watch:
+    with training_progress(progress, named=True) as heard:
         return quantizing.quantize(
             model,
             images_for(model, data),
@@ -93,5 +95,5 @@ def quantize(
             qat=qat,
             epochs=epochs,
             say=say,
-            watch=watch,
+            progress=heard,
         )

@@ -70,7 +70,7 @@ def evaluate(
     Returns:
         split, crops, notes (what was left out), of several crops mirrored (whether half of the views were), of one crop
         confidence (what the card's temperature and thresholds are worth here), of a slice slices (see
-        `comparison.slices.accuracy_by`), and what `metrics.summarize` returns: top1, top5, loss, ece, n, per_class, ...
+        `comparison.slices.Slices`), and what `metrics.summarize` returns: top1, top5, loss, ece, n, per_class, ...
 
     Raises:
         DataError: the data set has classes that the network does not know, or no image that it was not trained on.
@@ -110,7 +110,7 @@ def _reading(given: ReadingFields, data: str | Path | Dataset) -> Reading | None
 def _slices(images: Split, outputs: Outputs, column: str) -> dict[str, Any]:
     """The accuracy for each value of a column."""
     right = outputs.logits.argmax(1) == outputs.labels
-    return {"slices": accuracy_by(right, images.columns[column], column, group_keys(images))}
+    return {"slices": accuracy_by(right, images.columns[column], column, group_keys(images)).to_dict()}
 
 
 def _confidence(model: Bundle, outputs: Outputs, split: str) -> dict[str, Any]:
@@ -131,14 +131,14 @@ def _notes(data: Dataset, split: str) -> list[str]:
     return [*kept, "note: a network learned from its train images; how well it knows them says nothing of other images"]
 
 
-def _split_to_evaluate(asked: str | None, data: Dataset) -> str:
+def _split_to_evaluate(given: str | None, data: Dataset) -> str:
     """The split that the caller names, else "test" or "val".
 
     Raises:
         DataError: every image was trained on.
         UsageError: the data set has no such split.
     """
-    name = asked or next((s for s in ("test", "val") if s in data.splits), None)
+    name = given or next((s for s in ("test", "val") if s in data.splits), None)
     if name is None:
         what = f"{data.name}: the network was trained on all {len(data.splits['train']):,} images"
         raise DataError(what, "give images that it has not seen, or say --split train")

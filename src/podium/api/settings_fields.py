@@ -4,6 +4,19 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+from podium.settings.fields import (
+    Amp,
+    ClassWeights,
+    Crop,
+    LrScale,
+    MemoryFormat,
+    OnBad,
+    Optimizer,
+    Resize,
+    Sampler,
+    Schedule,
+)
+
 
 class DistillFields(TypedDict, total=False):
     """The settings that every operation takes as keywords, and three words for the length of training.
@@ -39,7 +52,7 @@ class DistillFields(TypedDict, total=False):
     image_size: int | None
     small: bool | None
     channels: int | None
-    resize: str
+    resize: Resize
     val: float | None
     split_seed: int | None
     group_from: str | None
@@ -47,12 +60,12 @@ class DistillFields(TypedDict, total=False):
     slice: str | None
     folds: int | None
     fold: int | None
-    on_bad: str
+    on_bad: OnBad
     max_pixels: int
     workers: int
 
     # Augmentation
-    crop: str
+    crop: Crop
     crop_padding: float
     crop_range: tuple[float, ...]
     flip: bool | None
@@ -64,9 +77,9 @@ class DistillFields(TypedDict, total=False):
     # Optimisation
     batch_size: int | str | None
     accumulate: int
-    optimizer: str
+    optimizer: Optimizer
     lr: float | None
-    lr_scale: str
+    lr_scale: LrScale
     lr_batch: int | None
     momentum: float
     nesterov: bool
@@ -75,15 +88,15 @@ class DistillFields(TypedDict, total=False):
     decay_all: bool
     layer_decay: float
     clip: float
-    schedule: str
+    schedule: Schedule
     warmup: str
     milestones: tuple[float, ...]
     gamma: float
     decay_every: str
     label_smoothing: float
     ema: float
-    class_weights: str
-    sampler: str
+    class_weights: ClassWeights
+    sampler: Sampler
     patience: int
 
     # What the trained network answers
@@ -91,11 +104,11 @@ class DistillFields(TypedDict, total=False):
 
     # The machine
     device: str
-    amp: str
+    amp: Amp
     devices: int | None
     threads: int | None
     sync_batch_norm: bool
-    memory_format: str
+    memory_format: MemoryFormat
     grad_checkpointing: bool
     on_nan: str
     checkpoint_every: str | None
@@ -104,6 +117,6 @@ class DistillFields(TypedDict, total=False):
 
 
 class SettingsFields(DistillFields, total=False):
-    """The same for the other operations, which have no argument `teacher` of their own."""
+    """The settings as keywords of all other operations, which have no argument `teacher` of their own."""
 
     teacher: str | None

@@ -11,9 +11,9 @@ from podium.bars import training_progress
 from podium.calls import public
 from podium.comparison.report import report_run
 from podium.compression.distill import distill as run_distillation
-from podium.compression.prune import Options, Target
+from podium.compression.prune import Kind, Options, Target
 from podium.compression.prune import prune as run_pruning
-from podium.compression.shrink import Shrunk, Watch
+from podium.compression.shrink import NamedProgress, Shrunk
 from podium.compression.slim import slim as run_slim
 from podium.data.dataset import Dataset
 from podium.data.roles import without_learned
@@ -40,7 +40,7 @@ def prune(
     depth: bool = False,
     controls: bool = True,
     tolerance: float = 0.005,
-    progress: Watch | bool | None = None,
+    progress: NamedProgress | bool | None = None,
     recipe: str | None = None,
     config: str | Path | None = None,
     **settings: Unpack[SettingsFields],
@@ -83,22 +83,22 @@ def prune(
     s, images = as_parent(merged, parent, loaded(data))
     refuse_resize(merged, "prune", images.resize)
     origin = moved(merged.origin, merged.settings, s, "the run that it starts from")
-    with computing_with(_threads_given(origin, s.threads)), training_progress(progress, named=True) as watch:
-        shrunk = run_pruning(parent, images, out, s, how, origin=origin, watch=watch)
+    with computing_with(_threads_given(origin, s.threads)), training_progress(progress, named=True) as heard:
+        shrunk = run_pruning(parent, images, out, s, how, origin=origin, progress=heard)
     report_run(shrunk.run, images)
     return shrunk
 
 
-def _target(asked: dict[str, str | float | None]) -> Target:
+def _target(named: dict[Kind, str | float | None]) -> Target:
     """The one target of a pruning.
 
     Raises:
         UsageError: none or several are given, or its value cannot be meant.
     """
-    given = [(key, value) for key, value in asked.items() if value is not None]
+    given = [(key, value) for key, value in named.items() if value is not None]
     if len(given) != 1:
-        named = " and ".join(key for key, _ in given) or "no target"
-        raise UsageError(f"{named} given", "give one of speedup, macs, latency, size")
+        keys = " and ".join(key for key, _ in given) or "no target"
+        raise UsageError(f"{keys} given", "give one of speedup, macs, latency, size")
     kind, value = given[0]
     parse = {"latency": parse_milliseconds, "size": parse_bytes}.get(kind)
     return Target(kind, float(value) if parse is None else parse(kind, value))
@@ -106,7 +106,7 @@ def _target(asked: dict[str, str | float | None]) -> Target:
 
 def _threads_given(origin: dict[str, Origin], threads: int | None) -> int | None:
     """The number of threads if a person gave it: the smaller network is timed by as many as it is trained by."""
-    return threads if origin.get("threads", DEFAULT).asked else None
+    return threads if origin.get("threads", DEFAULT).given else None
 
 
 @public
@@ -117,7 +117,7 @@ def slim(
     *,
     width: float,
     depth: tuple[int, ...] | None = None,
-    progress: Watch | bool | None = None,
+    progress: NamedProgress | bool | None = None,
     recipe: str | None = None,
     config: str | Path | None = None,
     **settings: Unpack[SettingsFields],
@@ -138,13 +138,19 @@ def slim(
 
     Returns:
         The finished run.
+
+    Raises:
+        UsageError: `width` or `depth` does not suit the network, or a setting is wrong or has no effect.
+        DataError: the data cannot be read.
     """
     given = {"data": source_of(data), **settings}
     merged = settings_of(recipe, Path(config) if config is not None else None, given)
     refuse_decided(merged, "slim", loaded(data))
     images = loaded(data) or data_of(merged.settings)
-    with training_progress(progress, named=True) as watch:
-        run = run_slim(name, images, out, merged.settings, width=width, depth=depth, origin=merged.origin, watch=watch)
+    with training_progress(progress, named=True) as heard:
+        run = run_slim(
+            name, images, out, merged.settings, width=width, depth=depth, origin=merged.origin, progress=heard
+        )
     report_run(run, images)
     return run
 
@@ -157,7 +163,7 @@ def distill(
     out: str | Path,
     *,
     controls: bool = True,
-    progress: Watch | bool | None = None,
+    progress: NamedProgress | bool | None = None,
     recipe: str | None = None,
     config: str | Path | None = None,
     **settings: Unpack[DistillFields],
@@ -188,7 +194,7 @@ def distill(
     if (learned := inherited(s.replace(teacher=os.fspath(teacher), weights=start), images)) is not None:
         images = without_learned(images, learned)
     origin = moved(merged.origin, merged.settings, s, "the teacher's run")
-    with computing_with(_threads_given(origin, s.threads)), training_progress(progress, named=True) as watch:
-        shrunk = run_distillation(teacher, student, images, out, s, controls=controls, origin=origin, watch=watch)
+    with computing_with(_threads_given(origin, s.threads)), training_progress(progress, named=True) as heard:
+        shrunk = run_distillation(teacher, student, images, out, s, controls=controls, origin=origin, progress=heard)
     report_run(shrunk.run, images)
     return shrunk

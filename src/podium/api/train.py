@@ -14,7 +14,8 @@ from podium.calls import public
 from podium.comparison.page import check_packages
 from podium.comparison.report import REPORT, report_run
 from podium.data.dataset import Dataset
-from podium.data.roles import Record, read_record, without_learned
+from podium.data.record import Record, read_record
+from podium.data.roles import without_learned
 from podium.errors import DataError, UsageError
 from podium.models import ConvNet
 from podium.runs import bundle
@@ -28,7 +29,7 @@ from podium.training.loop import Callbacks
 from podium.training.loop import train as run_training
 from podium.training.plan import Plan
 from podium.training.recipes.named import settings_of
-from podium.training.run import Progress
+from podium.training.run import StepProgress
 
 logger = logging.getLogger("podium")
 
@@ -43,7 +44,7 @@ def train(
     config: str | Path | None = None,
     resume: bool = False,
     elastic: bool = False,
-    progress: Progress | bool | None = None,
+    progress: StepProgress | bool | None = None,
     announce: Callable[[Plan], None] | None = None,
     **settings: Unpack[SettingsFields],
 ) -> RunFolder:
@@ -92,7 +93,7 @@ def train_and_report(
     merged: Origins,
     out: str | Path,
     *,
-    progress: Progress | None = None,
+    progress: StepProgress | None = None,
     announce: Callable[[Plan], None] | None = None,
     reading: Callable[[int, int], None] | None = None,
     **more: Any,

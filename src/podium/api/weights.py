@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from podium.calls import public
-from podium.data.class_names import ORDERS, read_class_names
+from podium.data.class_names import ORDERS, Order, read_class_names
 from podium.errors import UsageError
 from podium.runs import bundle
 from podium.runs.bundle import Bundle
@@ -21,7 +21,7 @@ def import_weights(
     num_classes: int | None = None,
     in_chans: int | None = None,
     classes: str | Path | Sequence[str] | None = None,
-    class_order: str = "text",
+    class_order: Order = "text",
     ema: bool = False,
 ) -> Bundle:
     """Turn another library's checkpoint into a bundle.

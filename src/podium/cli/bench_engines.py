@@ -13,7 +13,7 @@ from podium.cli.shared import print_json
 if TYPE_CHECKING:
     import numpy as np
 
-    from podium.deployment.bench import Rows, Timing
+    from podium.deployment.engine_speed import Rows, Timing
     from podium.runs.bundle import Bundle
 
 COMPARED = 256  # the number of images on which the engines' answers are compared
@@ -22,25 +22,25 @@ COLUMNS = ["model", "engine", "dtype", "batch", "images/s", "p50 ms", "p95 ms", 
 
 def bench_engines(arguments: argparse.Namespace) -> int:
     """Time each target in every engine that runs it; returns the exit code."""
-    from podium.deployment import bench as engines
+    from podium.deployment import engine_speed, engines
     from podium.deployment.runtime import is_exported
     from podium.platform import cores
 
     a = arguments
     chosen = engines.engines_of(a.engines or "all")
-    timing = engines.Timing(
+    timing = engine_speed.Timing(
         a.seconds or 2.0,
         a.threads or cores(),
-        engines.BATCHES if a.batch in (None, 1) else (a.batch,),
+        engine_speed.BATCHES if a.batch in (None, 1) else (a.batch,),
         (lambda _: None) if a.json else (lambda text: print(text, file=sys.stderr, flush=True)),
     )
-    timed: engines.Rows = []
-    same_network: dict[str, engines.Rows] = {}  # a network's rows, its own and its exported files', by its target
+    timed: engine_speed.Rows = []
+    same_network: dict[str, engine_speed.Rows] = {}  # a network's rows, its own and its exported files', by its target
     for target in a.targets:
         network, own = (_bench_file if is_exported(target) else _bench_network)(target, a, chosen, timing)
         timed += own
         same_network.setdefault(network, []).extend(own)
-    picked = [engines.pick(own, 1 if a.batch in (None, 1) else None) for own in same_network.values()]
+    picked = [engine_speed.pick(own, 1 if a.batch in (None, 1) else None) for own in same_network.values()]
     rows = [{**row.to_dict(), "picked": any(row is best for best in picked)} for row in timed]
     if a.json:
         print_json(rows)
@@ -52,9 +52,9 @@ def bench_engines(arguments: argparse.Namespace) -> int:
 def _bench_network(target: str, a: argparse.Namespace, chosen: tuple[str, ...], timing: Timing) -> tuple[str, Rows]:
     """Time a run, bundle or named network in every chosen engine, on images of its own size."""
     from podium.api.run_images import images_for
-    from podium.data.decode import Preprocessing
+    from podium.data.preprocessing import Preprocessing
     from podium.data.sources import load_data
-    from podium.deployment import bench as engines
+    from podium.deployment import engine_speed
     from podium.deployment.export import squares
     from podium.models.forms import small_without_data
     from podium.runs import bundle
@@ -69,7 +69,7 @@ def _bench_network(target: str, a: argparse.Namespace, chosen: tuple[str, ...], 
         names = tuple(map(str, range(net.spec["num_classes"])))
         model = bundle.Bundle(net, names, Preprocessing(side, channels), {})
         images = squares(load_data(a.data, channels=channels), model, COMPARED)[0] if a.data else _noise(side, channels)
-    return target, engines.bench_bundle(target, model, chosen, images, timing)
+    return target, engine_speed.time_bundle(target, model, chosen, images, timing)
 
 
 def _bench_file(target: str, a: argparse.Namespace, chosen: tuple[str, ...], timing: Timing) -> tuple[str, Rows]:
@@ -78,7 +78,7 @@ def _bench_file(target: str, a: argparse.Namespace, chosen: tuple[str, ...], tim
     If the network that the file was made from is a target too, the file's answers are compared with that network's.
     """
     from podium.api.run_images import images_for
-    from podium.deployment import bench as engines
+    from podium.deployment import engine_speed, engines
     from podium.deployment.export import squares
     from podium.deployment.graph import answer
     from podium.deployment.load import load
@@ -96,7 +96,7 @@ def _bench_file(target: str, a: argparse.Namespace, chosen: tuple[str, ...], tim
     if parent is not None:
         reference = answer(parent, images)[0].argmax(1)
     runners = engines.file_runners(file_of(Path(target)), chosen, timing.threads)
-    return network, engines.bench(target, runners, images, reference, None, timing)
+    return network, engine_speed.time_engines(target, runners, images, reference, None, timing)
 
 
 def _parent(card: dict[str, Any], file: str, targets: list[str]) -> tuple[str, Bundle | None]:

@@ -13,7 +13,7 @@ from podium.cli.shared import print_json
 if TYPE_CHECKING:
     from podium.data.check_report import CheckReport, Problem
 
-HELP = "find what is wrong with a data set before it costs a night"
+HELP = "find what is wrong with a data set before training"
 EXAMPLE = "podium check photos/ -o check.html"
 SHOWN = 10  # problems of a kind that are printed
 

@@ -26,7 +26,7 @@ EXAMPLE = """podium compare photos/
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments to its parser."""
-    parser.add_argument("data", help="a named set, a folder, or an archive")
+    parser.add_argument("data", help="a named set, a folder, an archive, or a table")
     parser.add_argument(
         "-m",
         "--models",
@@ -114,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
                 "best": str(board.best.path) if board.best else None,
                 "report": str(board.report) if board.report else None,
                 "notes": list(study.data.notes) if study.data is not None else [],
-                **({"slices": study.slices} if study.slices else {}),
+                **({"slices": {name: s.to_dict() for name, s in study.slices.items()}} if study.slices else {}),
                 **({"learning_curve": board.curve.to_dict()} if board.curve is not None else {}),
             }
         )
@@ -128,13 +128,13 @@ def _say(line: str) -> None:
 
 
 def _show_plan(study: Study, json: bool) -> int:
-    from podium.comparison.outlook import format_outlook, outlook
+    from podium.comparison.outlook import outlook
 
     found = outlook(study)
     if json:
-        print_json(found)
+        print_json(found.to_dict())
     else:
-        print("\n".join(format_outlook(found)))
+        print("\n".join(found.lines()))
     return 0
 
 
@@ -155,12 +155,11 @@ def _study(arguments: argparse.Namespace) -> Study:
 
 
 def _show(board: Leaderboard, study: Study) -> None:
-    from podium.comparison.slices import describe
     from podium.training.confidence import format_confidence
 
     board.table()
     print(board.verdict())
-    for sentence in filter(None, (describe(found) for found in list(study.slices.values())[:1])):
+    for sentence in filter(None, (found.sentence() for found in list(study.slices.values())[:1])):
         print(f"{board.networks[0].model}: {sentence}")
     if board.report:
         print(f"leaderboard: {study.out / 'leaderboard.csv'}\nreport: {board.report}")

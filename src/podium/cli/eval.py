@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from podium import tables
 from podium.cli import console, flags, shared
 from podium.cli.shared import print_json
 
+if TYPE_CHECKING:
+    from podium.comparison.slices import Slices
+
 HELP = "evaluate a run or bundle on a data set"
-EXAMPLE = "podium eval runs/a ../cifar10"
+EXAMPLE = "podium eval runs/a photos/"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -70,6 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _show(scores: dict[str, Any]) -> None:
+    from podium.comparison.slices import Slices
     from podium.evaluation.metrics import TOP5_FROM
     from podium.training.confidence import format_confidence
 
@@ -82,7 +86,7 @@ def _show(scores: dict[str, Any]) -> None:
     ]
     tables.table("", columns, rows, set(columns[1:]))
     if "slices" in scores:
-        _show_slices(scores["slices"])
+        _show_slices(Slices.read(scores["slices"]))
     top5 = f", top-5 {100 * scores['top5']:.2f} %" if len(scores["per_class"]) >= TOP5_FROM else ""
     print(
         f"{scores['split']}: top-1 {100 * scores['top1']:.2f} %{top5}, loss {scores['loss']:.4f}, "
@@ -93,22 +97,22 @@ def _show(scores: dict[str, Any]) -> None:
         print(line)
 
 
-def _show_slices(found: dict[str, Any]) -> None:
+def _show_slices(found: Slices) -> None:
     """The table of slices, the worst first, and a sentence on the worst."""
-    from podium.comparison.slices import SHOWN, describe
+    from podium.comparison.slices import SHOWN
 
-    columns = [found["column"], "images", "top-1 %", "95 % interval"]
+    columns = [found.column, "images", "top-1 %", "95 % interval"]
     rows = [
         [
-            row["value"],
-            str(row["n"]),
-            f"{100 * row['top1']:.2f}",
-            f"{100 * row['top1_low']:.2f}-{100 * row['top1_high']:.2f}",
+            one.value,
+            str(one.n),
+            f"{100 * one.top1:.2f}",
+            f"{100 * one.top1_low:.2f}-{100 * one.top1_high:.2f}",
         ]
-        for row in found["values"][:SHOWN]
+        for one in found.values[:SHOWN]
     ]
     tables.table("", columns, rows, set(columns[1:]))
-    if (more := len(found["values"]) - SHOWN) > 0:
+    if (more := len(found.values) - SHOWN) > 0:
         print(f"and {more:,} more (--json has all)")
-    if sentence := describe(found):
+    if sentence := found.sentence():
         print(sentence)

@@ -14,9 +14,9 @@ def fetch(source: str, quiet: bool = False) -> Path:
     """
     from podium.cli.console import download_bar
     from podium.weights.download import cached, official
-    from podium.weights.official import find_record
+    from podium.weights.official import find_official
 
-    record = find_record(source)
+    record = find_official(source)
     if record is None or cached(record):
         return official(source)
     with download_bar(record.cached_as, quiet) as progress:

@@ -35,7 +35,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb; returns the exit code."""
     from podium.evaluation.layers import summary
-    from podium.models.structure import by
+    from podium.models.structure import format_sizes
 
     a = arguments
     facts = summary(network_of(a.target, image_size=a.image_size, num_classes=a.num_classes, small=a.small))
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         print_json(facts)
         return 0
     spec = facts["spec"]
-    image = by((spec["in_chans"], spec["image_size"], spec["image_size"]))
+    image = format_sizes((spec["in_chans"], spec["image_size"], spec["image_size"]))
     form = ", small form" if spec["small"] else ""
     title = f"{facts['name']}{form}: image {image}, {spec['num_classes']} classes"
     tables.table(title, COLUMNS, _layer_cells(facts["layers"]), set(COLUMNS[3:]))
@@ -54,20 +54,20 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _layer_cells(layers: list[dict[str, Any]]) -> list[list[str]]:
     """The rows of the table: each part of the network with its sums, and below it the part's layers."""
-    from podium.models.structure import by
+    from podium.models.structure import format_sizes
 
     cells: list[list[str]] = []
     for part, group in itertools.groupby(layers, lambda layer: layer["part"]):
         own = list(group)
         params, macs = (f"{sum(layer[key] for layer in own):,}" for key in ("params", "macs"))
         only = " (in training only)" if own[0]["training_only"] else ""
-        cells.append([part + only, "", by(own[-1]["shape"]), params, macs, ""])
+        cells.append([part + only, "", format_sizes(own[-1]["shape"]), params, macs, ""])
         for layer in own:
             name = layer["name"].removeprefix("stages.").removeprefix(part).removeprefix(".") or part
             field = layer["receptive_field"]
-            seen = "all" if field is None else str(field[0]) if field[0] == field[1] else by(field)
+            seen = "all" if field is None else str(field[0]) if field[0] == field[1] else format_sizes(field)
             numbers = (f"{layer[key]:,}" if layer[key] else "" for key in ("params", "macs"))
-            cells.append([f"    {name}", layer["type"], by(layer["shape"]), *numbers, seen])
+            cells.append([f"    {name}", layer["type"], format_sizes(layer["shape"]), *numbers, seen])
     return cells
 
 

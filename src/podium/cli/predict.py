@@ -14,7 +14,7 @@ from podium.cli.shared import print_json
 from podium.errors import DataError, NumericError, PodiumError, UsageError
 from podium.files import write_atomic
 
-HELP = "name what is on images"
+HELP = "name what images show"
 EXAMPLE = """podium predict runs/a rose.jpg tulip.jpg --top 3
          podium predict runs/a new/ "other/*.jpg" --min-confidence 0.8 --csv answers.csv"""
 

@@ -66,13 +66,13 @@ def run(arguments: argparse.Namespace) -> int:
         if not a.json:
             print(text, file=sys.stderr, flush=True)
 
-    def watch(name: str, step: int, steps: int, shown: dict[str, Any]) -> None:
+    def progress(name: str, step: int, steps: int, shown: dict[str, Any]) -> None:
         if "event" in shown:  # a line each epoch and no bar, which would disturb the timings
             say(f"{name}  {console.epoch_line(shown)}")
 
     options = {key: getattr(a, key) for key in ("engine", "tolerance", "limit", "seconds", "qat", "epochs")}
     with same_command_continues(a.command):
-        made = quantize(a.run_folder, a.data, a.out, **options, say=say, progress=watch)
+        made = quantize(a.run_folder, a.data, a.out, **options, say=say, progress=progress)
     if a.json:
         print_json({"run": str(made.path), "gate": made.gate, "rows": made.rows})
     else:

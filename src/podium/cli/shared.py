@@ -58,5 +58,5 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
 
 
 def reading_given(arguments: argparse.Namespace) -> dict[str, str]:
-    """Those of the flags of `add_reading` that were given."""
+    """The flags of `add_reading` that were given, by the names of their settings."""
     return {name: value for name in READING if (value := getattr(arguments, name)) is not None}

@@ -51,11 +51,13 @@ def _list(pattern: str, as_json: bool) -> int:
     cells = [[_marked(r), r["model"], _size(r), _top1(r), r["licence"] or "not stated", _place(r)] for r in rows]
     columns = ["source", "network", "MB", "top-1 %", "licence", "in the cache"]
     tables.table("", columns, cells, right={"MB", "top-1 %"})
-    print("*: what the network's bare name stands for; top-1 as published, by sizes of images that --json names")
+    print(
+        "*: the file that the network's bare name stands for. Top-1 is as published; --json has the size of the images."
+    )
     unknown = sum(not (r["sha256"] or r["md5"] or r["address"].count("/resolve/")) for r in rows)
     if unknown:
         print(
-            f"of {unknown} of these nobody publishes a digest, so only their length is checked: md5 and sha256 in --json"
+            f"For {unknown} of these no digest is published, so only their size is checked; --json has the others' md5 and sha256."
         )
     return 0
 

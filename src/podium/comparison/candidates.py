@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from podium.comparison.ranking import RANKS
+from podium.comparison.ranking import RANKS, RankBy
 from podium.data.dataset import Dataset
 from podium.data.stored import stored_size
 from podium.errors import MachineError, UsageError, closest
@@ -18,7 +18,7 @@ from podium.models.registry import architecture
 from podium.settings import Origins, Settings
 from podium.training.prepare import form_for
 from podium.weights.download import cached, official
-from podium.weights.official import best_source, find_record
+from podium.weights.official import best_source, find_official
 from podium.weights.peers import find_peer
 
 MODELS = ("lenet5", "lenet5_modern", "alexnet", "vgg11_bn", "plain20", "resnet20")
@@ -28,11 +28,11 @@ PRETRAINED = ("mobilenet_v1_050", "mobilenet_v1", "googlenet_tv", "resnet18", "r
 
 @dataclass(frozen=True)
 class Choice:
-    """How a person wants the networks of a comparison to start and to be ranked.
+    """What a person decided about a comparison: how networks start, and how they are ranked.
 
     Args:
         pretrained: from pretrained weights or from random ones; None: photos from pretrained ones, other data from random ones.
-        finetune: how many networks are trained, those with the best linear probe; None: all.
+        finetune: how many networks are trained, the ones with the best linear probe; None: all.
         settings: those that hold where networks start from pretrained weights; None: the same as where they do not.
         rank_by: the score that networks are ranked by, one of `ranking.RANKS`.
         learning_curve: whether the best network is trained on shares of the images too.
@@ -41,28 +41,28 @@ class Choice:
     pretrained: bool | None = None
     finetune: int | None = None
     settings: Origins | None = None
-    rank_by: str = "top1"
+    rank_by: RankBy = "top1"
     learning_curve: bool = False
 
     def refuse(self, s: Settings) -> None:
-        """Refuse what makes no sense.
+        """Refuse values that are not possible, alone or together with the settings.
 
         Args:
             s: settings of the comparison.
 
         Raises:
-            UsageError: a number or a score is none, or folds leave no images for what is wanted.
+            UsageError: a number or a score is not possible, or does not go with folds.
         """
         if self.finetune is not None and self.finetune < 1:
             raise UsageError(f"finetune: {self.finetune}", "give at least 1")
         if self.finetune is not None and s.folds is not None:
-            what = f"finetune: {self.finetune}, but with folds every image reports, so none may choose networks"
+            what = f"finetune: {self.finetune}, but with folds every image evaluates networks, so none is left to choose which are trained"
             raise UsageError(what, "leave one of the two out, or name fewer networks with -m")
         if self.rank_by not in RANKS:
             hint = closest(self.rank_by, RANKS) or f"one of {', '.join(RANKS)}"
             raise UsageError(f"rank_by: {self.rank_by!r}", hint)
         if self.learning_curve and s.folds is not None:
-            what = "learning_curve: with folds there is no run on all images to begin with"
+            what = "learning_curve: it begins with runs on all training images, which folds do not have"
             raise UsageError(what, "leave one of the two out")
 
 
@@ -209,7 +209,7 @@ def fetch(
         try:
             official(str(candidate.source), partial(progress, candidate) if progress is not None else None)
         except MachineError as error:
-            records = [find_record(str(other.source)) for other in wanted[number + 1 :]]
+            records = [find_official(str(other.source)) for other in wanted[number + 1 :]]
             missing = [record.peer for record in records if record is not None and cached(record) is None]
             also = f"; missing too: {', '.join(missing)}" if missing else ""
             scratch = "" if "--scratch" in str(error.fix) else "; or train from random weights: --scratch"

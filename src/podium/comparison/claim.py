@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from podium.data.dataset import Dataset
-from podium.data.roles import RECORD, read_record
+from podium.data.record import RECORD, read_record
 from podium.errors import ModelFileError, UsageError
 from podium.runs import bundle
 from podium.runs.folder import SETTINGS
@@ -67,7 +67,7 @@ def _refuse_others(out: Path, pattern: str, data: Dataset) -> None:
 
 
 def absolute(merged: Origins) -> Origins:
-    """The same settings with the whole path of data that lie in a file or folder."""
+    """Return the settings with the absolute path of their data, where these lie in a file or folder."""
     if not Path(merged.settings.data).exists():
         return merged
     return Origins(merged.settings.replace(data=str(Path(merged.settings.data).resolve())), merged.origin)

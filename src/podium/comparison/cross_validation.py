@@ -19,7 +19,8 @@ from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.rows import Row
 from podium.data.dataset import Dataset, Split
 from podium.data.folds import in_roles
-from podium.data.roles import Record, described
+from podium.data.record import Record
+from podium.data.roles import described
 from podium.errors import ModelFileError
 from podium.evaluation.evaluate import Outputs
 from podium.evaluation.metrics import summarize

@@ -13,7 +13,7 @@ import numpy as np
 
 from podium import html, tables
 from podium.comparison.learning_curve import Curve
-from podium.comparison.ranking import rank
+from podium.comparison.ranking import RankBy, rank
 from podium.comparison.rows import Failed, LinearProbeOnly, Row, Trials, answers_of
 from podium.comparison.sizes import one_size
 from podium.comparison.statistics import Answers
@@ -70,7 +70,7 @@ class Leaderboard:
     groups: int | None = None
     names: dict[Path, str] = field(default_factory=dict)
     linear_probe_images: int = 0
-    rank_by: str = "top1"
+    rank_by: RankBy = "top1"
     curve: Curve | None = None
 
     @classmethod
@@ -80,7 +80,7 @@ class Leaderboard:
         failed: dict[str, str] | None = None,
         linear_probes: Mapping[Path, LinearProbe] | None = None,
         untrained: Sequence[LinearProbeOnly] = (),
-        rank_by: str = "top1",
+        rank_by: RankBy = "top1",
     ) -> Leaderboard:
         """Rank finished run folders; runs of one network from one start with several seeds become one row.
 
@@ -223,7 +223,14 @@ class Leaderboard:
         return shown
 
     def save(self, path: str | Path) -> None:
-        """Write the table (.csv), or a copy of the report (.html)."""
+        """Write the table, or a copy of the report.
+
+        Args:
+            path: of the file: .csv for the table, .html for the report, which there is after a comparison.
+
+        Raises:
+            UsageError: another ending, or there is no report.
+        """
         path = Path(path)
         if path.suffix == ".csv":
             self.to_csv(path)
@@ -231,7 +238,8 @@ class Leaderboard:
             write_atomic(path, self.report.read_bytes())
         else:
             raise UsageError(
-                f"{path}: nothing to save so", "give a name that ends in .csv, or in .html after a comparison"
+                f"{path}: a leaderboard is not saved in this format",
+                "give a name that ends in .csv, or in .html after a comparison",
             )
 
     def to_csv(self, path: Path) -> None:

@@ -14,7 +14,7 @@ from podium.runs.folder import SETTINGS, RunFolder
 from podium.settings import FIELDS, Origin, Settings, read_file
 from podium.training.interrupt import Stopped
 from podium.training.loop import Callbacks, train
-from podium.training.run import Progress
+from podium.training.run import StepProgress
 from podium.units import parse_duration
 
 CURVE = "learning-curve"  # folder of these runs
@@ -49,7 +49,7 @@ def measure(model: str, runs: list[Path], data: Dataset, out: Path, progress: He
     return fit(model, [len(chosen) for chosen in rows], right, RunFolder(runs[0]).groups)
 
 
-def _train(whole: RunFolder, folder: Path, data: Dataset, share: float, progress: Progress) -> RunFolder:
+def _train(whole: RunFolder, folder: Path, data: Dataset, share: float, progress: StepProgress) -> RunFolder:
     """Train as a run was trained, on a share of its images, for as many epochs."""
     settings = Settings(**read_file(whole / SETTINGS))
     steps, _ = parse_duration("duration", settings.duration)

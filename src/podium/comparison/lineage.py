@@ -141,8 +141,8 @@ STORY = (
     Chapter(
         "SENet",
         "senet154",
-        "Each map is weighed by a gate that two small layers compute from the means of all: ResNet-50 comes close to 101 for "
-        "next to no arithmetic.",
+        "Each map is weighed by a gate that two small layers compute from the means of all: ResNet-50 comes close to 101 with "
+        "hardly more multiply-adds.",
     ),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from podium.comparison.candidates import Candidate, spec_of
@@ -16,20 +17,87 @@ from podium.training.prepare import prepare
 from podium.training.threads import computing_with
 
 
-def outlook(study: Study) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Foreseen:
+    """What a network will take.
+
+    Args:
+        model: its name.
+        start: the source of its weights; None: random ones.
+        runs: one for each seed and fold.
+        seconds_each, seconds: of one run, and of all.
+        peak_mb: peak memory of a run, in megabytes.
+    """
+
+    model: str
+    start: str | None
+    runs: int
+    seconds_each: float
+    seconds: float
+    peak_mb: float
+
+
+@dataclass(frozen=True)
+class Untrainable:
+    """A network that cannot be trained on these images, and why."""
+
+    model: str
+    start: str | None
+    error: str
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a comparison will take.
+
+    Args:
+        networks: in the order of the comparison.
+        folds, seeds, finetune, learning_curve: as they were given.
+        runs: in all.
+        seconds: in all; at most so many with `finetune`, since which networks are trained is not known yet.
+        seconds_after: of what is trained once the networks are ranked, at most: the best one on all images after folds, or on
+            parts of the images for its learning curve; else 0.
+    """
+
+    networks: tuple[Foreseen | Untrainable, ...]
+    folds: int | None
+    seeds: int
+    finetune: int | None
+    learning_curve: bool
+    runs: int
+    seconds: float
+    seconds_after: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The values by name, for JSON."""
+        return {**asdict(self), "networks": [asdict(network) for network in self.networks]}
+
+    def lines(self) -> list[str]:
+        """A line for each network and one for the sum, for people."""
+        lines = [_line(network) for network in self.networks]
+        how = f" in {self.folds} folds, the last of them the recommended network on all images" if self.folds else ""
+        how += ", the last of them the best network on parts of the images" if self.learning_curve else ""
+        best = "network" if self.finetune == 1 else f"{self.finetune} networks"
+        most = f" of the {best} with the best linear probe, at most" if self.finetune else ""
+        time = f"{format_seconds(self.seconds)}, and their timing"
+        return [*lines, f"in all {self.runs} run{'s' if self.runs != 1 else ''}{how}{most}: {time}"]
+
+
+def _line(network: Foreseen | Untrainable) -> str:
+    name = network.model if network.start is None else f"{network.model} from {network.start.partition('=')[0]}"
+    if isinstance(network, Untrainable):
+        return f"{name}: cannot be trained: {network.error}"
+    times = f"{network.runs} run{'s' if network.runs > 1 else ''} of {format_seconds(network.seconds_each)}"
+    return f"{name}: {times} each, {format_seconds(network.seconds)}; peak memory {network.peak_mb:,.0f} MB"
+
+
+def outlook(study: Study) -> Outlook:
     """Forecast what a comparison will take on this machine, by some training steps of each network.
 
     Nothing is written, and no official weights are downloaded: the steps are those of the same network with random weights.
 
     Args:
         study: the comparison; runs that are finished in its folder are counted as if they were not.
-
-    Returns:
-        networks [{model, start, runs, seconds_each, seconds, peak_mb; or model, start and error}], folds, seeds, finetune,
-        learning_curve, runs and seconds in all, and seconds_after: of what is trained once the networks are ranked, at most:
-        the best one on all images after folds, or on parts of the images for its learning curve; else 0. The start is the
-        source of the weights, None for random ones. With finetune, which networks are trained is not known yet, and the
-        seconds in all are at most so many.
 
     Raises:
         DataError: the data cannot be read, or a class has too few images for the folds.
@@ -42,14 +110,14 @@ def outlook(study: Study) -> dict[str, Any]:
         data, s = study.folds.parts[0], s.replace(fold=1)
     runs, finetune = study.seeds * (s.folds or 1), study.choice.finetune
     networks = [_foreseen(candidate, s, data, runs) for candidate in study.candidates]
-    known = sorted((row for row in networks if "seconds" in row), key=lambda row: -row["seconds"])
+    known = sorted((one for one in networks if isinstance(one, Foreseen)), key=lambda one: -one.seconds)
     trained = known[:finetune]
     later, share = _after(study) if trained else (0, 0.0)
-    after = round(share * max((row["seconds_each"] for row in trained), default=0.0), 1)
-    total = sum(row["seconds"] for row in trained) + after
-    choices = {"finetune": finetune, "learning_curve": study.choice.learning_curve}
-    sums = {"folds": s.folds, "seeds": study.seeds, **choices, "runs": runs * len(trained) + later}
-    return {"networks": networks, **sums, "seconds": round(total, 1), "seconds_after": after}
+    after = round(share * max((one.seconds_each for one in trained), default=0.0), 1)
+    total = sum(one.seconds for one in trained) + after
+    count = runs * len(trained) + later
+    given = s.folds, study.seeds, finetune, study.choice.learning_curve
+    return Outlook(tuple(networks), *given, count, round(total, 1), after)
 
 
 def _after(study: Study) -> tuple[int, float]:
@@ -62,9 +130,8 @@ def _after(study: Study) -> tuple[int, float]:
     return 0, 0.0
 
 
-def _foreseen(candidate: Candidate, s: Settings, data: Dataset, runs: int) -> dict[str, Any]:
+def _foreseen(candidate: Candidate, s: Settings, data: Dataset, runs: int) -> Foreseen | Untrainable:
     """The forecast of one network."""
-    row: dict[str, Any] = {"model": candidate.model, "start": candidate.source}
     s, net = s.replace(model=candidate.model, weights=None), None
     try:
         if candidate.source is not None and (spec := spec_of(candidate, s, data)) is not None:
@@ -74,27 +141,6 @@ def _foreseen(candidate: Candidate, s: Settings, data: Dataset, runs: int) -> di
         with computing_with(s.threads):
             foreseen = forecast(prepare(s, data, net))
     except PodiumError as error:
-        return {**row, "error": error.what}
-    each = foreseen["seconds"]
-    times = {"runs": runs, "seconds_each": each, "seconds": round(runs * each, 1)}
-    return {**row, **times, "peak_mb": foreseen["memory_mb"]["peak"]}
-
-
-def format_outlook(found: dict[str, Any]) -> list[str]:
-    """A line for each network, and one for the sum."""
-    lines = []
-    for row in found["networks"]:
-        name = row["model"] if row["start"] is None else f"{row['model']} from {row['start'].partition('=')[0]}"
-        if "error" in row:
-            lines.append(f"{name}: cannot be trained: {row['error']}")
-            continue
-        times = f"{row['runs']} run{'s' if row['runs'] > 1 else ''} of {format_seconds(row['seconds_each'])}"
-        lines.append(f"{name}: {times} each, {format_seconds(row['seconds'])}; peak memory {row['peak_mb']:,.0f} MB")
-    runs, folds = found["runs"], found["folds"]
-    how = f" in {folds} folds, the last of them the recommended network on all images" if folds else ""
-    how += ", the last of them the best network on parts of the images" if found["learning_curve"] else ""
-    count = found["finetune"]
-    best = "network" if count == 1 else f"{count} networks"
-    most = f" of the {best} with the best linear probe, at most" if count else ""
-    time = f"{format_seconds(found['seconds'])}, and their timing"
-    return [*lines, f"in all {runs} run{'s' if runs != 1 else ''}{how}{most}: {time}"]
+        return Untrainable(candidate.model, candidate.source, error.what)
+    each, peak = foreseen["seconds"], foreseen["memory_mb"]["peak"]
+    return Foreseen(candidate.model, candidate.source, runs, each, round(runs * each, 1), peak)

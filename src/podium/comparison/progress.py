@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from podium.comparison.candidates import Candidate
-from podium.training.run import Progress
+from podium.training.run import StepProgress
 
 Heard = Callable[..., None] | None  # called as `Study.run` says
 
@@ -35,12 +35,12 @@ def while_downloading(
     )
 
 
-def while_computing(progress: Progress) -> Callable[[int, int], None]:
+def while_computing(progress: StepProgress) -> Callable[[int, int], None]:
     """What is called with (images done, images in all) while frozen features are computed."""
     return lambda done, count: progress(done, count, {"features": True})
 
 
-def for_run(progress: Heard, number: int, count: int, label: str, seed: int) -> Progress:
+def for_run(progress: Heard, number: int, count: int, label: str, seed: int) -> StepProgress:
     """What one run calls with (step, steps, what to show)."""
     if progress is None:
         return lambda *_: None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -66,7 +67,8 @@ SCORES = {
     "balanced-accuracy": Score("balanced accuracy", balanced_accuracy),
     "log-loss": Score("log-loss", log_loss, more=False),
 }
-RANKS = ("top1", *SCORES)
+RankBy = Literal["top1", "macro-f1", "balanced-accuracy", "log-loss"]
+RANKS: tuple[str, ...] = get_args(RankBy)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from podium.comparison.cross_validation import fold_folders
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.page import write_page
 from podium.comparison.rows import Row
-from podium.comparison.slices import SHOWN, describe, slices_of
+from podium.comparison.slices import SHOWN, slices_of
 from podium.data.dataset import Dataset, Split
 from podium.data.names import show
 from podium.evaluation.calibration import risk_coverage
@@ -33,7 +33,7 @@ from podium.evaluation.metrics import (
     probabilities,
     worst_mistakes,
 )
-from podium.evaluation.speed import processor
+from podium.platform import processor_name
 from podium.runs.answers import CONFIDENCE, Rule
 from podium.runs.folder import COMPRESSION, SETTINGS, RunFolder
 from podium.settings import read_file
@@ -101,7 +101,7 @@ def write_report(
         trial = next(t for t in trials if results[t]["model"] == row.model)
         details = _details(f"network-{number}", row, trial, results[trial], data)
         if slice is not None:
-            details |= {"slices": (found := slices_of(RunFolder(trial), data, slice)), "worst_slice": describe(found)}
+            details["slices"] = slices_of(RunFolder(trial), data, slice)
         drawn |= _own_charts(details, trial, style[row.model][0])
         networks.append({**details, "colour": style[row.model][0]})
     columns = [column for column in COLUMNS if _is_shown(column, board)]
@@ -245,7 +245,7 @@ def _facts(data: Dataset, training: str) -> dict[str, str]:
     return {
         "Data": f"{data.name}: {sizes} images, {len(data.classes)} classes",
         "Training": training,
-        "Machine": f"{processor()}, {threads} thread{'s' if threads > 1 else ''}",
+        "Machine": f"{processor_name()}, {threads} thread{'s' if threads > 1 else ''}",
         "Versions": f"torch {torch.__version__}, Python {platform.python_version()}",
         "Date": time.strftime("%Y-%m-%d"),
     }

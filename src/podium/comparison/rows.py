@@ -210,7 +210,7 @@ class Trials:
         speeds = [speed for run in self.runs if (speed := _speed(run.folder)) is not None]
         image_size, small = _form(best)
         low, high = answers.interval(number)
-        averages: dict[str, Any] = {field: statistics.fmean(r[key] for r in results) for field, key in AVERAGED.items()}
+        means: dict[str, Any] = {field: statistics.fmean(r[key] for r in results) for field, key in AVERAGED.items()}
         medians: dict[str, Any] = {field: _median(speeds, keys) for field, keys in MEASURED.items()}
         return Row(
             model=self.model,
@@ -229,7 +229,7 @@ class Trials:
             top1_high=high,
             folds=first.get("cross_validation", {}).get("folds"),
             balanced_accuracy=_mean_of(results, "balanced_accuracy"),
-            **averages,
+            **means,
             **medians,
         )
 

@@ -28,7 +28,7 @@ from podium.comparison.report import REPORT, write_report
 from podium.comparison.rows import LinearProbeOnly
 from podium.comparison.schedule import Part, Schedule
 from podium.comparison.sizes import cost_of, different_sizes, one_size
-from podium.comparison.slices import slices_of
+from podium.comparison.slices import Slices, slices_of
 from podium.comparison.starts import Starts
 from podium.data.dataset import Dataset
 from podium.data.image_columns import with_slices
@@ -46,12 +46,10 @@ from podium.training.images import data_of, inherited, split_seed, stored_of
 from podium.training.interrupt import Stopped
 from podium.training.loop import Callbacks, train
 from podium.training.resume import NOT_COMPARED
-from podium.training.run import Progress
+from podium.training.run import StepProgress
 
 ITS_OWN = (UsageError, NumericError, ModelFileError)  # errors of one network; any other stops them all
-NO_LINEAR_PROBE = (
-    "no linear probes are made: in a cross-validation every image reports, so none is left that may choose networks"
-)
+NO_LINEAR_PROBE = "no linear probes are made: in a cross-validation every image evaluates networks, so none is left to choose which are trained"
 
 
 class Study:
@@ -95,7 +93,7 @@ class Study:
         self.folds: Folds | None = None
         self.report = out / REPORT
         self.failed: dict[str, PodiumError] = {}
-        self.slices: dict[str, dict[str, Any]] = {}
+        self.slices: dict[str, Slices] = {}
 
     @property
     def schedule(self) -> Schedule:
@@ -227,7 +225,7 @@ class Study:
             if (name := schedule.name(part)) not in self.failed:
                 self._attempt(part, name, for_run(progress, number, len(parts), schedule.label(part), part.seed))
 
-    def _attempt(self, part: Part, name: str, progress: Progress) -> bool:
+    def _attempt(self, part: Part, name: str, progress: StepProgress) -> bool:
         """Train a run; an error of its own is kept under its name, and anything else stops the comparison."""
         try:
             self._train(part, progress)
@@ -239,7 +237,7 @@ class Study:
             return False
         return True
 
-    def _train(self, part: Part, progress: Progress) -> None:
+    def _train(self, part: Part, progress: StepProgress) -> None:
         s, path, candidate = self.merged.settings, part.path, part.candidate
         source = None
         if self.pretrained:
@@ -329,7 +327,7 @@ class Study:
         return {**{str(fold_folder(Path("*"), n)): part for n, part in numbered}, "*-final": self.folds.whole}
 
 
-def _time(path: Path, timed: Path, progress: Progress) -> None:
+def _time(path: Path, timed: Path, progress: StepProgress) -> None:
     """Measure the speed of a finished run and keep it.
 
     Args:

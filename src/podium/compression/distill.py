@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from podium.calls import public
-from podium.compression.shrink import CONTROLS, Shrunk, Watch, compared, trained
+from podium.compression.shrink import CONTROLS, NamedProgress, Shrunk, compared, trained
 from podium.data.dataset import Dataset
 from podium.models.registry import architecture
 from podium.settings import Origin, Settings, moved
@@ -23,7 +23,7 @@ def distill(
     *,
     controls: bool = True,
     origin: dict[str, Origin] | None = None,
-    watch: Watch = lambda *_: None,
+    progress: NamedProgress = lambda *_: None,
 ) -> Shrunk:
     """Train a student with a teacher [Hinton et al. 2015], and without one, for as long.
 
@@ -42,12 +42,12 @@ def distill(
         s = s.replace(weights=start.pinned, model=start.bundle.model.spec["model"])
     else:
         s = s.replace(model=architecture(student).name)
-    run = trained(s, out, data, "student", watch, moved(origin or {}, settings, s, "podium distill"))
+    run = trained(s, out, data, "student", progress, moved(origin or {}, settings, s, "podium distill"))
     others = {}
     if controls:
         size = source.bundle.preprocessing.image_size
         alone = s.replace(teacher=None, image_size=s.image_size or size, duration=f"{run.result['steps']}it")
-        others["student alone"] = trained(alone, out / CONTROLS / "alone", data, "alone", watch, {})
+        others["student alone"] = trained(alone, out / CONTROLS / "alone", data, "alone", progress, {})
     made = source.bundle
     reorder(made.model, [made.classes.index(c) for c in data.classes], str(teacher))
     preprocessing = dataclasses.replace(made.preprocessing, resize=data.resize)

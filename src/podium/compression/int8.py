@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from podium.platform import processor_features
+
 BATCH = 8  # images the ranges are measured on at once
 # What is computed in integers; all else stays float32 between them.
 QUANTIZED = ["Conv", "Gemm", "MatMul", "Add", "Mul", "Relu", "Clip", "Sigmoid", "Concat", "MaxPool", "AveragePool", "GlobalAveragePool"]  # fmt: skip
@@ -37,10 +39,7 @@ class Rounding:
 
 def has_vnni() -> bool:
     """Whether this processor adds products of 8 bits in 32."""
-    with contextlib.suppress(OSError):
-        words = set(Path("/proc/cpuinfo").read_text().split())
-        return bool(words & {"avx512_vnni", "avx_vnni", "asimddp", "i8mm"})
-    return False
+    return bool(processor_features() & {"avx512_vnni", "avx_vnni", "asimddp", "i8mm"})
 
 
 def roundings(vnni: bool) -> tuple[Rounding, ...]:

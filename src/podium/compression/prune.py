@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -21,11 +21,11 @@ from podium.compression.channels import (
     without,
 )
 from podium.compression.latency import MARGIN, latency
-from podium.compression.shrink import Shrunk, Watch, begin, compared, control, epochs_of, trained
+from podium.compression.shrink import NamedProgress, Shrunk, begin, compared, control, epochs_of, trained
 from podium.compression.slim import fresh, slim_to
 from podium.data.dataset import Dataset
-from podium.data.decode import Preprocessing
 from podium.data.loader import Loader
+from podium.data.preprocessing import Preprocessing
 from podium.devices import pick_device
 from podium.errors import UsageError
 from podium.models.convnet import ConvNet
@@ -34,7 +34,8 @@ from podium.settings import Origin, Settings, moved, read_file
 from podium.training.losses import cross_entropy
 from podium.training.transfer.source import adapted, read_source
 
-KINDS = {"speedup": macs, "macs": macs, "latency": latency, "size": size_bytes}
+Kind = Literal["speedup", "macs", "latency", "size"]
+KINDS: dict[Kind, Callable[[ConvNet], float]] = {"speedup": macs, "macs": macs, "latency": latency, "size": size_bytes}
 CONTROL_TITLES = {
     "scratch": "from scratch",
     "slim": "slim, from scratch",
@@ -52,7 +53,7 @@ class Target:
         value: of it.
     """
 
-    kind: str
+    kind: Kind
     value: float
 
     def __post_init__(self) -> None:
@@ -150,7 +151,7 @@ def prune(
     how: Options,
     *,
     origin: dict[str, Origin] | None = None,
-    watch: Watch = lambda *_: None,
+    progress: NamedProgress = lambda *_: None,
 ) -> Shrunk:
     """Make a trained network smaller, fine-tune it, and compare it with the original and two controls.
 
@@ -163,7 +164,7 @@ def prune(
         settings: of the fine-tuning.
         how: the target, and the other options.
         origin: where each setting came from.
-        watch: see `Watch`.
+        progress: see `NamedProgress`.
 
     Raises:
         UsageError: the target cannot be met, or `out` holds something else.
@@ -192,13 +193,13 @@ def prune(
         teacher=source.pinned,
         resize=data.resize,
     )
-    run = trained(s, out, data, "pruned", watch, moved(origin or {}, settings, s, "podium prune"))
+    run = trained(s, out, data, "pruned", progress, moved(origin or {}, settings, s, "podium prune"))
     notes, others = [], {}
     if how.controls:
         steps, note = _total_steps(run, epochs_of(source.pinned), len(data.splits["train"]))
         notes.append(note)
         for name, title in CONTROL_TITLES.items():
-            others[title] = control(name, functools.partial(fresh, specs[name], s.seed), s, steps, run, data, watch)
+            others[title] = control(name, functools.partial(fresh, specs[name], s.seed), s, steps, run, data, progress)
     original, limit = ("original", whole, preprocessing), target.value if target.kind == "latency" else None
     return compared(run, original, others, data, how.tolerance, notes, limit)
 

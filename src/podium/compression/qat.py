@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 from pathlib import Path
 
-from podium.compression.shrink import Watch, begin, trained
+from podium.compression.shrink import NamedProgress, begin, trained
 from podium.data.dataset import Dataset
-from podium.data.decode import Preprocessing
+from podium.data.preprocessing import Preprocessing
 from podium.models.convnet import ConvNet
 from podium.runs.bundle import Bundle, load
 from podium.settings import moved
@@ -17,7 +17,7 @@ from podium.training.transfer.source import reorder
 RECIPE = "qat"
 
 
-def fine_tuned(bundle: Bundle, data: Dataset, out: Path, epochs: int | None, watch: Watch) -> Bundle:
+def fine_tuned(bundle: Bundle, data: Dataset, out: Path, epochs: int | None, progress: NamedProgress) -> Bundle:
     """Fine-tune a network with int8's rounding of weights and activations [Jacob et al. 2018, arXiv:1712.05877].
 
     A fine-tuning that was stopped is resumed.
@@ -42,6 +42,6 @@ def fine_tuned(bundle: Bundle, data: Dataset, out: Path, epochs: int | None, wat
     merged = settings_of(RECIPE, None, {"data": data.source or data.name, "epochs": epochs, "resize": data.resize})
     s = merged.settings.replace(model=bundle.model.spec["model"], weights=start, teacher=start)
     origin = moved(merged.origin, merged.settings, s, "podium quantize")
-    tuned = load(trained(s, out, data, "int8", watch, origin).path)
+    tuned = load(trained(s, out, data, "int8", progress, origin).path)
     reorder(tuned.model, [tuned.classes.index(name) for name in bundle.classes], str(out))
     return Bundle(tuned.model, bundle.classes, tuned.preprocessing, tuned.card)

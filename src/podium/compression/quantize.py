@@ -16,18 +16,17 @@ from podium.calls import from_keywords, public
 from podium.compression import int8
 from podium.compression.gate import Gate
 from podium.compression.qat import fine_tuned
-from podium.compression.shrink import Watch
+from podium.compression.shrink import NamedProgress
 from podium.data.dataset import Dataset
-from podium.deployment import bench
+from podium.deployment import engine_speed, engines
 from podium.deployment.export import card_of, onnx_model, save_ir, sealed_bytes, squares
 from podium.deployment.graph import answer, graph_of
-from podium.deployment.runtime import MODEL, MODEL_IR, Exported, load_exported
+from podium.deployment.runtime import FILE_ENGINES, MODEL, MODEL_IR, Engine, Exported, load_exported
 from podium.errors import DataError, NumericError, UsageError
 from podium.evaluation.metrics import paired
 from podium.files import scratch_folder, write_json
 from podium.runs.bundle import CARD, Bundle
 
-ENGINES = ("onnxruntime", "openvino")
 CALIBRATION, EVALUATED = 256, 2000  # images that ranges are measured on, and that it is evaluated on at most
 REPORT, QAT = "quantize.json", "qat"
 BATCHES = (1, 32)
@@ -51,7 +50,7 @@ class Options:
         UsageError: a value is out of its range.
     """
 
-    engine: str = "onnxruntime"
+    engine: Engine = "onnxruntime"
     tolerance: float = 0.005
     limit: int = EVALUATED
     seconds: float = 1.0
@@ -59,8 +58,8 @@ class Options:
     epochs: int | None = None
 
     def __post_init__(self) -> None:
-        if self.engine not in ENGINES:
-            raise UsageError(f"engine: {self.engine!r}", f"give {' or '.join(ENGINES)}")
+        if self.engine not in FILE_ENGINES:
+            raise UsageError(f"engine: {self.engine!r}", f"give {' or '.join(FILE_ENGINES)}")
         if not 0 <= self.tolerance < 1:
             raise UsageError(f"tolerance: {self.tolerance}", "give a fraction such as 0.005")
         if not 0 <= self.seconds < 3600:
@@ -76,7 +75,7 @@ class Quantized:
     Args:
         path: the folder.
         decision: whether it keeps the run's accuracy.
-        rows: before and after, in each engine: top1, error (95 %), size_bytes, and the fields of `bench.EngineRow`.
+        rows: before and after, in each engine: top1, error (95 %), size_bytes, and the fields of `engine_speed.EngineRow`.
     """
 
     path: Path
@@ -96,7 +95,7 @@ def quantize(
     out: str | Path,
     *,
     say: Say = lambda _: None,
-    watch: Watch = lambda *_: None,
+    progress: NamedProgress = lambda *_: None,
     **options: Any,
 ) -> Quantized:
     """Write a run's network in int8 as a new folder: the model, `card.json` that names the parent, and the table.
@@ -107,7 +106,7 @@ def quantize(
             are none.
         out: a new folder, or one whose fine-tuning was stopped.
         say: called with a line for people at each step.
-        watch: called after every step of the fine-tuning.
+        progress: called after every step of the fine-tuning.
         options: the fields of `Options`.
 
     Raises:
@@ -134,7 +133,7 @@ def quantize(
         if how.qat and not gate.passed and set(data.classes) == set(bundle.classes):
             say(f"{gate}. Fine-tuning with int8's rounding: {out / QAT}")
             plain, fix = gate.to_dict(), f"{fix}, --epochs fine-tunes longer (with another -o)"
-            tuned = fine_tuned(bundle, data, out / QAT, how.epochs, watch)
+            tuned = fine_tuned(bundle, data, out / QAT, how.epochs, progress)
             card, gate = work.attempt(tuned, _float(tuned))
         if not gate.passed:
             raise NumericError(f"int8 loses too much: {gate}", fix)
@@ -222,7 +221,7 @@ def _float(bundle: Bundle) -> Any:
     return onnx_model(graph_of(bundle, True), p.image_size, p.channels)
 
 
-def _int8(bundle: Bundle, model: Any, data: Dataset, engine: str, folder: Path) -> tuple[Exported, dict[str, Any]]:
+def _int8(bundle: Bundle, model: Any, data: Dataset, engine: Engine, folder: Path) -> tuple[Exported, dict[str, Any]]:
     """A network in int8 as a file in a folder, and its card."""
     calibration, _ = squares(data, bundle, CALIBRATION, "train")
     made = {"by": "quantize", "engine": engine, "calibration_images": len(calibration)}
@@ -261,25 +260,25 @@ def _table(bundle: Bundle, before: Path, after: Path, evaluated: _Evaluated, how
         evaluated, how: the images and the options.
     """
     made = after / (MODEL_IR if how.engine == "openvino" else MODEL)
-    here = tuple(e for e in ENGINES if bench.is_here(e))
-    timing = bench.Timing(how.seconds, batches=BATCHES)
+    here = tuple(e for e in FILE_ENGINES if engines.is_here(e))
+    timing = engine_speed.Timing(how.seconds, batches=BATCHES)
     images, labels = evaluated.images, evaluated.labels
     shown = images[:256]
     reference = evaluated.logits[: len(shown)].argmax(1)
     rows = []
     for name, runners, files in (
-        ("before", bench.runners(bundle, ("eager",), timing.threads), [before]),
-        ("before", bench.file_runners(before, here, timing.threads), [before]),
-        ("after", bench.file_runners(made, (how.engine,), timing.threads), [made, made.with_suffix(".bin")]),
+        ("before", engines.runners_of(bundle, ("eager",), timing.threads), [before]),
+        ("before", engines.file_runners(before, here, timing.threads), [before]),
+        ("after", engines.file_runners(made, (how.engine,), timing.threads), [made, made.with_suffix(".bin")]),
     ):
         size = sum(path.stat().st_size for path in files if path.exists())
         for runner in runners:
-            if isinstance(runner, bench.Absent):
+            if isinstance(runner, engines.Absent):
                 continue
             got = np.concatenate([runner.call(images[i : i + 16])[0] for i in range(0, len(images), 16)])
             share = float((got.argmax(1) == labels).mean())
             error = 1.96 * (share * (1 - share) / len(labels)) ** 0.5
             accuracy = {"name": name, "top1": share, "error": error, "n": len(labels), "size_bytes": size}
-            timed = bench.bench(name, iter([runner]), shown, reference, None, timing)
-            rows += [{**accuracy, **row.to_dict()} for row in timed if isinstance(row, bench.EngineRow)]
+            timed = engine_speed.time_engines(name, iter([runner]), shown, reference, None, timing)
+            rows += [{**accuracy, **row.to_dict()} for row in timed if isinstance(row, engine_speed.EngineRow)]
     return rows

@@ -14,11 +14,11 @@ import numpy as np
 from podium.compression import latency
 from podium.compression.gate import Gate
 from podium.data.dataset import Dataset
-from podium.data.decode import Preprocessing
 from podium.data.loader import Loader
-from podium.deployment import bench
+from podium.data.preprocessing import Preprocessing
+from podium.deployment import engine_speed, engines
 from podium.deployment.export import squares
-from podium.deployment.runtime import ENGINES
+from podium.deployment.runtime import FILE_ENGINES
 from podium.devices import pick_device
 from podium.errors import UsageError
 from podium.evaluation.cost import count_net
@@ -38,7 +38,7 @@ SECONDS = 0.5  # of timing each network, in each engine, with one image and with
 MANY = 32  # images a pass of those engines, beside one
 SHOWN = 64  # images on which they are compared with torch
 # Called after every step with (which network, steps done, steps in all, what to show).
-Watch = Callable[[str, int, int, dict[str, Any]], None]
+NamedProgress = Callable[[str, int, int, dict[str, Any]], None]
 
 
 @dataclass
@@ -103,7 +103,7 @@ def begin(out: Path, made: dict[str, Any], make: Callable[[], tuple[ConvNet, Dat
 
 
 def trained(
-    settings: Settings, out: Path, data: Dataset, name: str, watch: Watch, origin: dict[str, Origin]
+    settings: Settings, out: Path, data: Dataset, name: str, progress: NamedProgress, origin: dict[str, Origin]
 ) -> RunFolder:
     """Train the network in `out`/start, or resume its training; a finished run is left as it is."""
     return train(
@@ -112,12 +112,18 @@ def trained(
         origin=origin,
         resume=RunFolder(out).started,
         data=data,
-        callbacks=Callbacks(lambda step, steps, shown: watch(name, step, steps, shown)),
+        callbacks=Callbacks(lambda step, steps, shown: progress(name, step, steps, shown)),
     )
 
 
 def control(
-    name: str, spec_of: Callable[[], ConvNet], s: Settings, steps: int, main: RunFolder, data: Dataset, watch: Watch
+    name: str,
+    spec_of: Callable[[], ConvNet],
+    s: Settings,
+    steps: int,
+    main: RunFolder,
+    data: Dataset,
+    progress: NamedProgress,
 ) -> RunFolder:
     """A network with fresh weights, trained for as many steps, with the same settings and without a teacher."""
     out = main.path / CONTROLS / name
@@ -125,7 +131,7 @@ def control(
     like = bundle.load(main / START)
     start = begin(out, made, lambda: (spec_of(), data, like.preprocessing))
     settings = s.replace(weights=str(start), teacher=None, freeze=None, unfreeze=None, duration=f"{steps}it")
-    return trained(settings, out, data, name, watch, {"duration": Origin("by the total budget")})
+    return trained(settings, out, data, name, progress, {"duration": Origin("by the total budget")})
 
 
 def row(name: str, net: ConvNet, folder: Path | None, logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
@@ -155,19 +161,19 @@ def in_engines(name: str, model: Bundle, data: Dataset, split: str, notes: list[
 
     An engine that fails is named in the notes, and costs nothing of what was trained before.
     """
-    here = tuple(filter(bench.is_here, ENGINES)) if bench.is_here("onnxscript") else ()
+    here = tuple(filter(engines.is_here, FILE_ENGINES)) if engines.is_here("onnxscript") else ()
     if not here:
         return []
     model.model.cpu()  # where exported files run
     try:
         images, _ = squares(data, model, SHOWN, split)
-        found = bench.bench_bundle(name, model, here, images, bench.Timing(SECONDS, batches=(1, MANY)))
+        found = engine_speed.time_bundle(name, model, here, images, engine_speed.Timing(SECONDS, batches=(1, MANY)))
     except Exception as error:  # each engine has its own
         said = ": ".join([type(error).__name__, *str(error).splitlines()[:1]])  # some say nothing
         notes.append(f"{name}: not timed in {', '.join(here)} ({said})")
         return []
-    notes += [f"{name}: not timed in {r.engine} ({r.missing})" for r in found if isinstance(r, bench.MissingRow)]
-    rows = [r for r in found if isinstance(r, bench.EngineRow)]
+    notes += [f"{name}: not timed in {r.engine} ({r.missing})" for r in found if isinstance(r, engine_speed.MissingRow)]
+    rows = [r for r in found if isinstance(r, engine_speed.EngineRow)]
     best = {(r.engine, r.dtype): r for r in rows}  # the last of each is the one of the higher rate
     return [
         {

@@ -10,10 +10,10 @@ import torch
 
 from podium.calls import public
 from podium.compression.channels import MOST, prune_channels, smallest_change
-from podium.compression.shrink import Watch, begin, trained
+from podium.compression.shrink import NamedProgress, begin, trained
 from podium.data import augment as aug
 from podium.data.dataset import Dataset
-from podium.data.decode import Preprocessing
+from podium.data.preprocessing import Preprocessing
 from podium.errors import UsageError
 from podium.models.convnet import ConvNet, meta
 from podium.models.registry import architecture, rebuild
@@ -106,7 +106,7 @@ def slim(
     width: float,
     depth: tuple[int, ...] | None = None,
     origin: dict[str, Origin] | None = None,
-    watch: Watch = lambda *_: None,
+    progress: NamedProgress = lambda *_: None,
 ) -> RunFolder:
     """Train the uniform smaller variant of a network, as `podium train` would.
 
@@ -126,4 +126,4 @@ def slim(
         return slim_network(plan.net.spec, width, depth, s.seed), data, plan.preprocessing
 
     s = s.replace(weights=str(begin(out, made, make)))
-    return trained(s, out, data, "slim", watch, moved(origin or {}, settings, s, "podium slim"))
+    return trained(s, out, data, "slim", progress, moved(origin or {}, settings, s, "podium slim"))

@@ -11,24 +11,19 @@ from typing import Any
 
 from podium.data.finder import Finder
 from podium.data.image_file import ImageFile
-from podium.data.layout import Left, Listing
-from podium.data.names import show, split_named
+from podium.data.layout import Entries, Listing
+from podium.data.names import first_split, show
 from podium.data.rows import Row, arrange_rows, noted_rest
 from podium.data.several_labels import several
 from podium.errors import DataError
 
-Entries = list[tuple[PurePosixPath, ImageFile | Left]]
 LARGEST = 1 << 30  # bytes of a file of annotations
 NOT_LABELS = frozenset({"classes.txt", "labels.txt", "notes.txt", "readme.txt"})
 
 
 def _kind(path: PurePosixPath) -> str:
     """The split that the folders and then the name of a file mean."""
-    for part in (*reversed(path.parts[:-1]), path.stem):
-        kind = split_named(part)[0]
-        if kind:
-            return kind
-    return ""
+    return first_split((*reversed(path.parts[:-1]), path.stem))
 
 
 # --- YOLO: images/train/1.jpg with labels/train/1.txt, or train/images/1.jpg with train/labels/1.txt

@@ -19,7 +19,7 @@ from typing import Literal
 from podium.data.encodings import readable
 from podium.data.formats import HEAD
 from podium.data.image_file import ImageFile
-from podium.data.layout import FOLDER, Left
+from podium.data.layout import FOLDER, Entries, Left
 from podium.data.names import hidden, hidden_image, show
 from podium.data.unread import kind_of_file, without_companions
 from podium.errors import DataError
@@ -62,7 +62,7 @@ def is_archive(path: Path) -> bool:
     return named or head.startswith((b"PK\3\4", b"PK\5\6", *PACKED)) or head[257:262] == b"ustar"
 
 
-def archive_entries(path: Path) -> tuple[list[tuple[PurePosixPath, ImageFile | Left]], list[str]]:
+def archive_entries(path: Path) -> tuple[Entries, list[str]]:
     """Find what an archive holds, with each path from its root; and notes on its names.
 
     Raises:
@@ -289,9 +289,7 @@ def _linked(archive: Path, entries: dict[PurePosixPath, Entry]) -> dict[PurePosi
     return found
 
 
-def _below(
-    found: dict[PurePosixPath, ImageFile | Left], target: PurePosixPath
-) -> list[tuple[PurePosixPath, ImageFile | Left]]:
+def _below(found: dict[PurePosixPath, ImageFile | Left], target: PurePosixPath) -> Entries:
     """The file or the entries of the folder at `target`: (path from there, entry)."""
     if target in found and found[target] != FOLDER:
         return [(PurePosixPath(), found[target])]

@@ -1,4 +1,4 @@
-"""Checking a data set before training: everything that is wrong with it is listed, and only an empty set is an error."""
+"""Checking the images of a data set before training: every problem is listed, and only an empty set is an error."""
 
 from __future__ import annotations
 
@@ -6,60 +6,41 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Unpack
 
 import numpy as np
 
-from podium.calls import public
-from podium.data.check_report import Checked, CheckReport, Problem
+from podium.data.check_report import Checked, CheckReport
 from podium.data.dataset import Dataset
 from podium.data.depth import look_at
 from podium.data.formats import READ, fixes
 from podium.data.found import describe_folder, nearest_layout
-from podium.data.images import FileImages
-from podium.data.inspection import Inspected, damaged_metadata, inspect_array, inspect_file
+from podium.data.images import FileImages, Progress
+from podium.data.inspection import Inspected, inspect_array, inspect_file
 from podium.data.layout import LAYOUT, OUTSIDE, Listing, not_utf8
 from podium.data.looks import Look, add_outliers, look
 from podium.data.names import look_alike, look_alikes, show
 from podium.data.near_duplicates import near_pairs, stacked
-from podium.data.opening import MAX_PIXELS
 from podium.data.readers import Readers
-from podium.data.reading import Reading, ReadingFields, from_keywords
-from podium.data.sources import listed, nested, read_stored
+from podium.data.reading import Reading
+from podium.data.refusals import nested
+from podium.data.sources import listed, read_stored
 from podium.errors import DataError
 
 IMBALANCE = 10  # the largest class over the smallest from which imbalance is reported
 
-__all__ = ["CheckReport", "Problem", "check", "damaged_metadata"]
 
-Progress = Callable[[int, int], None]
-
-
-@public
-def check(
-    source: str | Path,
-    progress: Progress | None = None,
-    *,
-    max_pixels: int = MAX_PIXELS,
-    **reading: Unpack[ReadingFields],
-) -> CheckReport:
-    """Check every image of a data set: decode it (in a pack, verify its checksum), and compare it with all others.
+def check_images(source: str | Path, progress: Progress | None, max_pixels: int, reading: Reading) -> CheckReport:
+    """Decode every image of a data set (in a pack, verify its checksum), and compare it with all others.
 
     Args:
-        source: as for `load_data`.
-        progress: called with (images checked, images in all).
-        max_pixels: the largest width times height of an image that is opened; a larger one is a problem.
-        reading: image_column=, label_column=, split_column= and class_from=, as for `load_data`.
-
-    Returns:
-        The problems and the counts.
+        source, progress, max_pixels: as for `podium.check`.
+        reading: where a person says that the labels stand.
 
     Raises:
         DataError: there is nothing to check.
     """
-    report, how = CheckReport(str(source)), from_keywords("check", reading, ["source", "progress", "max_pixels"])
-    data = read_stored(source, how)
-    images, inspected = _stored(report, data) if data is not None else _files(report, source, how, max_pixels)
+    report, data = CheckReport(str(source)), read_stored(source, reading)
+    images, inspected = _stored(report, data) if data is not None else _files(report, source, reading, max_pixels)
     _inspect(report, images, inspected, progress)
     report.sort()
     return report

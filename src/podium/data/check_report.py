@@ -17,8 +17,8 @@ SUGGESTIONS = {
     "zero-byte": "copy it again, or drop it",
     "truncated": "copy it again, or drop it",
     "unreadable": "copy it again, or drop it",
-    "denied": "mend its permissions",
-    "row": "mend this entry, or take it out of the data",
+    "denied": "change its permissions",
+    "row": "correct this entry, or take it out of the data",
     "too-large": "scale it down",
     "root-image": "move it into a class folder",
     "ignored": "move it out of the data",
@@ -114,7 +114,7 @@ class CheckReport:
 
     @property
     def faults(self) -> list[Problem]:
-        """The problems that should be mended before training."""
+        """The problems that should be fixed before training."""
         return [problem for problem in self.problems if not problem.suspect]
 
     @property

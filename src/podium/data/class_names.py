@@ -13,14 +13,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from podium.data.names import show
 from podium.data.sources import listed, read_stored
 from podium.errors import DataError, UsageError
 from podium.natural import natural
 
-ORDERS = ("text", "natural")
+Order = Literal["text", "natural"]
+ORDERS: tuple[str, ...] = get_args(Order)
 FILES = (".txt", ".names", ".labels", ".json", ".yaml", ".yml", ".csv", ".tsv")
 LISTED = 6  # names that a note lists
 # Keys of files that hold more than names: Hugging Face's config.json, timm's, YOLO's data.yaml.
@@ -44,11 +45,11 @@ class ClassNames:
     notes: list[str]
 
 
-def read_class_names(source: str | Path | Sequence[str], order: str = "text") -> ClassNames:
+def read_class_names(source: str | Path | Sequence[str], order: Order = "text") -> ClassNames:
     """Read the names of classes.
 
     Args:
-        source: the names themselves; a file with a name a line, a list or numbers (JSON, YAML, CSV); or a data set.
+        source: the names themselves; a file with one name a line, a list or numbers (JSON, YAML, CSV); or a data set.
         order: of the class folders of a data set, "text" or "natural".
 
     Raises:
@@ -73,7 +74,7 @@ def _refuse_order(order: str, giver: str) -> None:
         raise UsageError(what, "leave it out, or give the data set whose class folders are to be put in order")
 
 
-def _from_data(source: str | Path, order: str) -> ClassNames:
+def _from_data(source: str | Path, order: Order) -> ClassNames:
     """The classes of a data set, in the order in which another program would have numbered its folders."""
     if (stored := read_stored(source)) is not None:
         return ClassNames(stored.classes, [f"classes of {show(source)}, in its own order: {_shown(stored.classes)}"])
@@ -124,7 +125,7 @@ def _parsed(content: str, ending: str, where: str) -> Any:
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         line = " ".join(str(error).split())
         raise DataError(
-            f"{where}: cannot be read ({line})", "save it as JSON or YAML, or as text with a name a line"
+            f"{where}: cannot be read ({line})", "save it as JSON or YAML, or as text with one name a line"
         ) from None
 
 
@@ -169,7 +170,7 @@ def _numbers(values: Any) -> list[int]:
 
 
 def _from_lines(content: str, where: str) -> tuple[list[str], str]:
-    """A name a line; where every line begins with a number, as "0 cat" or "0: cat", the numbers give the order."""
+    """One name a line; where every line begins with a number, as "0 cat" or "0: cat", the numbers give the order."""
     lines = [line.strip() for line in content.splitlines()]
     while lines and not lines[-1]:
         lines.pop()

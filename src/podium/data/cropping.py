@@ -12,7 +12,8 @@ from torch import Tensor
 from podium.data import augment as aug
 from podium.data.augment import Augment
 from podium.data.dataset import Split
-from podium.data.decode import Preprocessing
+from podium.data.decode import reduction
+from podium.data.preprocessing import Preprocessing
 
 
 class Cropper:
@@ -51,7 +52,7 @@ class Cropper:
             nonlocal times
             left, top, right, bottom = aug.crop_boxes(self.augment, self.drawn[:, index], width, height)
             spare = min(right - left, bottom - top) / p.image_size
-            times = next((n for n in (8, 4, 2) if n <= spare), 1)
+            times = reduction(spare)
             shape[:] = width, height
             return times
 
@@ -66,7 +67,7 @@ class Cropper:
             yield aug.resized(region, p.image_size, p.interpolation, bool(self.mirrored[index]))
 
     def _read_flat(self, part: list[int], flat: Tensor) -> Iterator[Tensor]:
-        """The same crops out of a memory map, where a region is a view."""
+        """Crops out of a memory map, where a region is a view: the same pixels as `_read` gives."""
         p, (start, height, width) = (
             self.preprocessing,
             self.split.images.places([draw % len(self.split) for draw in part]),

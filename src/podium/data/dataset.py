@@ -18,6 +18,7 @@ from podium.data.depth import Depth, White, look_at
 from podium.data.image_file import ImageFile
 from podium.data.images import ImageSource, Progress, Shrink
 from podium.data.names import show
+from podium.data.preprocessing import Resize
 
 if TYPE_CHECKING:
     from podium.data.mirror import Mirroring
@@ -129,7 +130,7 @@ class Dataset:
     mirror: bool | None
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    resize: str = "crop"
+    resize: Resize = "crop"
     crop_pct: float = 1.0
     source: str = ""
     skipped: tuple[tuple[str, str], ...] = ()

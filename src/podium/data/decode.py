@@ -1,4 +1,4 @@
-"""Decoding image files to uint8 pixels, by content and never by extension, and making them square. Without torch."""
+"""Decoding image files to upright images of 8 bits a channel, by content and never by extension. Without torch."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ import math
 import re
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any, Self, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from PIL import Image
 
-from podium.data.depth import OTHER_BYTE, WHITE, White, as_white, deep_colour, is_deep, is_white, raw_mode, scaled
+from podium.data.depth import OTHER_BYTE, WHITE, White, deep_colour, is_deep, raw_mode, scaled
 from podium.data.formats import recognised
 from podium.data.metadata import ORIENTATION, orientation, without_metadata
 from podium.data.opening import MAX_PIXELS, SAVE_AGAIN, check_size, opened, own_orientation
@@ -26,9 +25,6 @@ from podium.errors import STARVED, ImageError, MachineError, PodiumError, UsageE
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
-RESIZES = ("crop", "pad", "stretch")
-INTERPOLATIONS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-CHANNEL_ORDERS = ("rgb", "bgr")
 JPEGS = ("JPEG", "MPO")  # as Pillow names them
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -39,6 +35,11 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+
+def reduction(spare: float) -> int:
+    """How many times smaller a JPEG may be decoded, 1, 2, 4 or 8, where its sides are `spare` times as long as they need be."""
+    return next((times for times in (8, 4, 2) if times <= spare), 1)
 
 
 Decoder = TypeVar("Decoder", bound=Callable[..., Any])
@@ -186,7 +187,7 @@ def decode_pixels(
                 min_width=math.ceil(image.width / times),
                 min_factor=times,
             )
-    return _pixels(decode(data, name, channels, shrink, white, max_pixels))
+    return as_pixels(decode(data, name, channels, shrink, white, max_pixels))
 
 
 def upright_of(
@@ -234,8 +235,10 @@ def _from_deep(image: Image.Image, white: White, name: str) -> Image.Image:
         ImageError: fractions, where the data set that a network learned from had none to tell what is white.
     """
     if image.mode == "F" and not isinstance(white, tuple):
-        what = f"{name}: floating-point pixels, of which no value is known to be white"
-        raise ImageError(what, "save it with 8 or 16 bits; only images like it in the training set tell its range")
+        what = (
+            f"{name}: floating-point pixels, and the network was trained on none that would tell which value is white"
+        )
+        raise ImageError(what, "save it with 8 or 16 bits a channel")
     eight = scaled(np.asarray(image), white)
     return Image.fromarray(255 - eight if image.info.get("white_is_zero") else eight)
 
@@ -250,134 +253,6 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return image if image.mode in ("L", "RGB") else image.convert("RGB")
 
 
-def fit(image: Image.Image, size: int, how: str, crop_pct: float = 1.0, interpolation: str = "bilinear") -> np.ndarray:
-    """Make an image square by one antialiased resize.
-
-    Args:
-        image: of mode "L" or "RGB".
-        size: side of the square.
-        how: "crop": the central square of `crop_pct` of the short side; "pad": the whole image, centred on black; "stretch":
-            the whole image, distorted.
-        crop_pct: share of the short side, for "crop".
-        interpolation: "bilinear" or "bicubic".
-
-    Returns:
-        uint8 (size, size, C).
-    """
-    width, height = image.size
-    if how == "crop":
-        side = min(width, height) * crop_pct
-        left, top = (width - side) / 2, (height - side) / 2
-        return resized_crop(image, (size, size), (left, top, left + side, top + side), interpolation)
-    if how == "stretch":
-        return resized_crop(image, (size, size), (0, 0, width, height), interpolation)
-    scale = size / max(width, height)
-    inner = max(1, round(width * scale)), max(1, round(height * scale))
-    canvas = Image.new(image.mode, (size, size))
-    small = image.resize(inner, INTERPOLATIONS[interpolation])
-    canvas.paste(small, ((size - inner[0]) // 2, (size - inner[1]) // 2))
-    return _pixels(canvas)
-
-
-def resized_crop(
-    image: Image.Image, size: tuple[int, int], box: tuple[float, ...], interpolation: str = "bilinear"
-) -> np.ndarray:
-    """Resize a box (left, top, right, bottom), in pixels, to a size (width, height): uint8 (height, width, C)."""
-    whole = box == (0, 0, *image.size) and image.size == size
-    left, top, right, bottom = box
-    box = (max(0.0, left), max(0.0, top), min(float(image.width), right), min(float(image.height), bottom))
-    return _pixels(image if whole else image.resize(size, INTERPOLATIONS[interpolation], box=box))
-
-
-def _pixels(image: Image.Image) -> np.ndarray:
+def as_pixels(image: Image.Image) -> np.ndarray:
+    """The pixels of an image of mode "L" or "RGB", (H, W, C) uint8."""
     return np.asarray(image).reshape(image.height, image.width, -1)
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How an image is prepared for a network.
-
-    Args:
-        image_size: side of the square, in pixels.
-        channels: 1 or 3.
-        resize, crop_pct: as in `fit`.
-        mean, std: a number a channel, in units of pixel/255 and in the network's order of channels.
-        interpolation: "bilinear" or "bicubic".
-        channel_order: "rgb", or "bgr" for networks that came from Caffe.
-        white: the value that is white in images of more than 8 bits a channel, or those that are black and white.
-        max_pixels: the largest width times height of an image that is opened.
-    """
-
-    image_size: int
-    channels: int
-    resize: str = "crop"
-    crop_pct: float = 1.0
-    mean: tuple[float, ...] = (0.5,)
-    std: tuple[float, ...] = (0.5,)
-    interpolation: str = "bilinear"
-    channel_order: str = "rgb"
-    white: White = WHITE
-    max_pixels: int = MAX_PIXELS
-
-    def __post_init__(self) -> None:
-        counts = (1, self.channels)  # one number for all, or one each
-        possible = {
-            "image_size": isinstance(self.image_size, int) and self.image_size >= 1,
-            "channels": self.channels >= 1,
-            "resize": self.resize in RESIZES,
-            "crop_pct": 0 < self.crop_pct <= 1,
-            "mean": len(self.mean) in counts and all(map(math.isfinite, self.mean)),
-            "std": len(self.std) in counts and all(0 < s < math.inf for s in self.std),
-            "interpolation": self.interpolation in INTERPOLATIONS,
-            "channel_order": self.channel_order in CHANNEL_ORDERS,
-            "white": is_white(self.white),
-            "max_pixels": isinstance(self.max_pixels, int) and self.max_pixels >= 1,
-        }
-        for name, fits in possible.items():
-            if not fits:
-                raise ValueError(f"{name}: {getattr(self, name)!r}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for a card; `white` and `max_pixels` are left out where they are the usual ones."""
-        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-        return {k: v for k, v in plain.items() if (k, v) not in (("white", WHITE), ("max_pixels", MAX_PIXELS))}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Read what `to_dict` wrote; fields that an older card lacks get their defaults."""
-        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        if "white" in plain:
-            plain["white"] = as_white(plain["white"])
-        return cls(**plain)
-
-    def scale_and_offset(self) -> tuple[np.ndarray, np.ndarray]:
-        """The numbers that normalise pixels: `pixel * scale + offset` is (pixel / 255 - mean) / std.
-
-        Returns:
-            Two float32 arrays, each of one number a channel, in the network's order of channels, or of one for all.
-        """
-        mean, std = np.asarray(self.mean, np.float32), np.asarray(self.std, np.float32)
-        return 1 / (255 * std), -mean / std
-
-    def check_channels(self) -> None:
-        """Refuse to read image files for a network that takes neither grey nor colour.
-
-        Raises:
-            UsageError: the network takes another number of channels.
-        """
-        if self.channels not in (1, 3):
-            what = f"the network sees {self.channels} channels, and image files have 1 (grey) or 3 (colour)"
-            raise UsageError(what, "call its .model with such images in Python, or import it without --in-chans")
-
-    def decode(self, data: bytes, name: str) -> Image.Image:
-        """Decode an image file as the network's images were: "L" or "RGB", upright."""
-        return decode(data, name, self.channels, white=self.white, max_pixels=self.max_pixels)
-
-    def square(self, image: Image.Image) -> np.ndarray:
-        """Make a decoded image square: uint8 (size, size, C), in RGB."""
-        return fit(image, self.image_size, self.resize, self.crop_pct, self.interpolation)
-
-    def pixels(self, data: bytes, name: str) -> np.ndarray:
-        """Decode an image file and make it square: uint8 (size, size, C), in the network's order of channels."""
-        rgb = self.square(self.decode(data, name))
-        return rgb if self.channel_order == "rgb" else np.ascontiguousarray(rgb[..., ::-1])

@@ -9,12 +9,12 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 
 from podium.data.image_file import ImageFile
-from podium.data.layout import Left, Listing
+from podium.data.layout import Entries, Left, Listing
 from podium.data.names import show, split_named
-from podium.errors import DataError, UsageError
+from podium.errors import DataError
 from podium.natural import natural
+from podium.patterns import parse_pattern
 
-Entries = list[tuple[PurePosixPath, ImageFile | Left]]
 # What is tried on flat folders, the strictest first: each has to find a class in every name, and several names in each class.
 # A class begins with a letter, and what follows or precedes it is a number or a code with a digit.
 PATTERNS = (
@@ -33,25 +33,6 @@ LEAST = 2.0  # images a class that a proposed pattern must find
 GENERIC = "img image images photo photos pic picture dsc dscn dscf pxl frame scan screenshot test sample"
 
 
-def compiled(pattern: str) -> re.Pattern[str]:
-    """Compile the pattern of `class_from`.
-
-    Raises:
-        UsageError: it is no regular expression, or has no group.
-    """
-    example = "such as '([a-z]+)[.]' for cat.0.jpg"
-    try:
-        regex = re.compile(pattern)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise UsageError(
-            f"class_from: {pattern!r} is not a regular expression ({error})", f"write one {example}"
-        ) from None
-    if not regex.groups:
-        what = f"class_from: {pattern!r} has no group"
-        raise UsageError(what, f"put parentheses around the class, {example}")
-    return regex
-
-
 def arrange_by_name(found: Entries, pattern: str, where: str) -> Listing:
     """Sort images into classes by a regular expression on their paths below the data.
 
@@ -61,17 +42,15 @@ def arrange_by_name(found: Entries, pattern: str, where: str) -> Listing:
         where: the name of the data in messages.
 
     Raises:
-        UsageError: the pattern is none, or has no group.
+        UsageError: the pattern is not a regular expression, or has no group.
         DataError: it finds no class in some paths; says how many.
     """
-    regex, listing = compiled(pattern), Listing(labels_in="names")
-    group: int | str = "class" if "class" in regex.groupindex else 1
+    expression, listing = parse_pattern("class_from", pattern, "class"), Listing(labels_in="names")
     images = [(path, file) for path, file in found if isinstance(file, ImageFile) or file.kind == "unread"]
     splits = _splits([path for path, _ in images])
     missed = []
     for path, file in sorted(images, key=lambda each: natural(str(each[0]))):
-        match = regex.search(str(path))
-        label = (match[group] or "").strip() if match else ""
+        label = expression.find(str(path)).strip()
         if not label:
             missed.append(show(str(path)))
             continue
@@ -112,7 +91,7 @@ def propose(paths: Iterable[PurePosixPath]) -> tuple[str, list[str]] | None:
 
 
 def _generic(labels: Iterable[str]) -> set[str]:
-    """Those of some classes that are the names which cameras and programs give."""
+    """The labels among these that are names which cameras and programs give, such as img."""
     return {label for label in labels if label.lower() in GENERIC.split()}
 
 

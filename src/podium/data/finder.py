@@ -6,11 +6,11 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from podium.data.folders import MISSING, describe, walk
 from podium.data.image_file import ImageFile
-from podium.data.layout import FOLDER, Left
+from podium.data.layout import FOLDER, Entries, Left
 from podium.data.names import show, split_named
 
 Found = ImageFile | Left | str  # the image; why it is not read; or why there is none
@@ -25,9 +25,7 @@ class Finder:
         entries: what lies below `root`, where it was listed already.
     """
 
-    def __init__(
-        self, root: Path, bases: Iterable[Path], entries: list[tuple[PurePosixPath, ImageFile | Left]] | None = None
-    ) -> None:
+    def __init__(self, root: Path, bases: Iterable[Path], entries: Entries | None = None) -> None:
         self.root, self.bases, self._entries = root, list(dict.fromkeys(bases)), entries
         self.by_name: tuple[str, str] | None = None  # the first name that was no path, and what it stood for
 
@@ -58,7 +56,7 @@ class Finder:
             The image, or a reason why there is none.
         """
         if "://" in name:
-            return f"{name!r} is an address, and addresses are not read"
+            return f"{name!r} is a web address, and images are not downloaded"
         parts = _parts(name)
         direct = self._by_path(parts, name, base)
         if isinstance(direct, ImageFile):

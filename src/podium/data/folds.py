@@ -17,7 +17,8 @@ import numpy as np
 from podium.data.dataset import Dataset, Split
 from podium.data.groups import GROUP, refuse_divided, units
 from podium.data.names import show
-from podium.data.roles import Record, apart, hold_out, with_roles
+from podium.data.record import Record
+from podium.data.roles import apart, hold_out, with_roles
 from podium.errors import DataError, UsageError
 
 HELD_OUT_IN_FOLDS = 0.1  # share of the images beside a fold that choose the epoch, where `val` is not given
@@ -49,7 +50,7 @@ def in_roles(
         folds, fold = record.made.get("folds"), record.made.get("fold")
     if folds is None:
         if fold is not None:
-            raise UsageError(f"fold: {fold}, but not of how many", "add --folds 5")
+            raise UsageError(f"fold: {fold} without folds", "add --folds 5")
         return with_roles(data, val, seed, record)
     if fold is not None and fold > folds:
         raise UsageError(f"fold: {fold} of {folds}", f"give 1 to {folds}")

@@ -51,7 +51,7 @@ def with_groups(
     count, images = sum(int(rows.sum()) for rows in without.values()), sum(map(len, data.splits.values()))
     if count and strict:
         what = f"{show(data.name)}: {count:,} of {images:,} images have no group by {setting} {value!r}: "
-        fix = "mend the expression so that it matches all of them" if group_from is not None else "fill in the column"
+        fix = "change the expression so that it matches all of them" if group_from is not None else "fill in the column"
         raise DataError(what + example_path(data, without), f"{fix}, or move these images out of the data")
     note = _described(values, images)
     if count:

@@ -123,7 +123,7 @@ def with_slices(data: Dataset, wanted: str) -> tuple[Dataset, str]:
     values = from_paths(data, "slice", wanted)
     if not any((found != "").any() for found in values.values()):
         raise DataError(
-            f"slice: {wanted!r} matches the path of no image, such as {example_path(data)}", "mend the expression"
+            f"slice: {wanted!r} matches the path of no image, such as {example_path(data)}", "change the expression"
         )
     name = parse_pattern("slice", wanted).name or wanted
     return with_column(data, name, values), name

@@ -11,15 +11,14 @@ import csv
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from podium.data.image_file import ImageFile
-from podium.data.layout import Left, Listing
+from podium.data.layout import Entries, Left, Listing
 from podium.data.names import show
 from podium.errors import DataError
 from podium.natural import natural
 
-Entries = list[tuple[PurePosixPath, ImageFile | Left]]
 FLAT = re.compile(r"ILSVRC2012_val_(\d{8})\.\w+", re.IGNORECASE)
 WORDNET = re.compile(r"n\d{8}")
 TRUTH, SOLUTION = "ilsvrc2012_validation_ground_truth.txt", "loc_val_solution.csv"
@@ -99,7 +98,7 @@ def _labels(entries: Entries, root: Path, most: int) -> tuple[dict[int, str], st
         return _of_kit(files, files[TRUTH], dict(enumerate(numbers, 1)))
     if (listed := next((files[name] for name in LISTS if name in files), None)) is not None:
         return _of_list(files, listed, entries)
-    what = f"{show(root)}: the validation images of ImageNet lie flat, and nothing says what they show"
+    what = f"{show(root)}: the validation images of ImageNet lie in no class folders, and no file has their labels"
     raise DataError(what, f"put beside them {KIT}")
 
 

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from podium.data.decode import Preprocessing, upright_of
+from podium.data.decode import upright_of
 from podium.data.folders import images_below
 from podium.data.image_file import ImageFile
 from podium.data.names import show
+from podium.data.preprocessing import Preprocessing
 from podium.errors import DataError, PodiumError, UsageError
 from podium.natural import natural
 

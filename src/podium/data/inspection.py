@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from PIL import Image, UnidentifiedImageError
 
 from podium.data.check_report import Problem
-from podium.data.decode import JPEGS, decode_pixels
+from podium.data.decode import JPEGS, decode_pixels, reduction
 from podium.data.depth import White
 from podium.data.formats import FORMATS, HEAD, PILLOW, recognised
 from podium.data.image_file import ImageFile
 from podium.data.images import ImageSource
-from podium.data.looks import SMALLEST_GREY, grey_of, reduction
+from podium.data.looks import SMALLEST_GREY, grey_of, spare
 from podium.data.metadata import blocks, orientation, without_metadata
 from podium.data.names import EXTENSIONS, suffix
 from podium.data.opening import MAX_PIXELS, frames, opened
@@ -63,7 +63,7 @@ def inspect_file(file: ImageFile, white: White, max_pixels: int = MAX_PIXELS) ->
 
     def shrink(width: int, height: int) -> int:
         sizes.append((width, height))
-        return reduction(width, height)
+        return reduction(spare(width, height))
 
     try:
         pixels = decode_pixels(content, file.name, 1, shrink, white, max_pixels, luma=True)

@@ -22,7 +22,7 @@ FOLDS = 5
 STRENGTH = 7.0  # C of scikit-learn's logistic regression times the number of features, which have variance 1
 ITERATIONS, TOLERANCE = 60, 1e-3  # of its solver
 IMPOSSIBLE = 0.03  # the probability of an image's own label below which the label is doubted
-WEAK = 0.6  # the share of images that the probe classifies right below which its doubts say little
+WEAK = 0.6  # where the probe classifies a smaller share of the images correctly, its doubts say little
 CELLS = 4  # a side, of the grid of mean colours
 FILTERS_FROM = 5000  # images from which filters are made
 
@@ -70,8 +70,10 @@ def add_label_errors(report: CheckReport, features: Features | None = None) -> N
     labels = np.array([number[image.label] for image in images])
     probabilities = out_of_fold((features or pixel_features)(images), labels)
     right = float(np.mean(probabilities.argmax(1) == labels))
-    weak = "; that is little, so look twice, or give --weights" if right < WEAK else ""
-    report.notes.append(f"labels: a linear probe classifies {100 * right:.0f} % of {len(images):,} images right{weak}")
+    weak = "; that is few, so check its doubts with care, or give --weights" if right < WEAK else ""
+    report.notes.append(
+        f"labels: a linear probe classifies {100 * right:.0f} % of {len(images):,} images correctly{weak}"
+    )
     for doubt in doubtful(labels, probabilities):
         own, other = images[doubt.row].label, names[doubt.other]
         detail = f"labelled {own!r} ({100 * doubt.given:.1f} %), looks like {other!r} ({100 * doubt.chance:.0f} %)"

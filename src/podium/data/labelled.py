@@ -13,7 +13,7 @@ from podium.data.folders import find_archive, walk
 from podium.data.foreign import arrow_files, foreign_labels, mask_notes, masks_beside, segmentation
 from podium.data.image_file import ImageFile
 from podium.data.imagenet import KIT, arrange_imagenet, has_labels, is_imagenet
-from podium.data.layout import Left, Listing, arrange
+from podium.data.layout import Entries, Listing, arrange
 from podium.data.names import show
 from podium.data.reading import Reading
 from podium.data.rows import noted_rest
@@ -21,8 +21,6 @@ from podium.data.table_files import is_table
 from podium.data.tabled import contradict, list_parquets, list_table, list_tables, parquet_in, tables_in, usual_tables
 from podium.data.unread import without_companions
 from podium.errors import DataError, PodiumError, UsageError
-
-Entries = list[tuple[PurePosixPath, ImageFile | Left]]
 
 
 def list_labelled(path: Path, reading: Reading) -> Listing:

@@ -42,6 +42,7 @@ class Left:
 
 
 FOLDER = Left("folder")
+Entries = list[tuple[PurePosixPath, ImageFile | Left]]  # the path of each entry below the data, and what it is
 
 
 @dataclass
@@ -69,7 +70,7 @@ class Listing:
     faults: list[tuple[str, str]] = field(default_factory=list)
     nested: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
     cells: dict[tuple[str, str], Cells] = field(default_factory=dict)
-    labels_in: str = "folders"
+    labels_in: Literal["folders", "rows", "names"] = "folders"
     problem: tuple[str, str] | None = None
     alike: bool = False
     notes: list[str] = field(default_factory=list)

@@ -17,8 +17,8 @@ from podium.data.augment import Augment
 from podium.data.balanced import balanced_order, times_drawn
 from podium.data.cropping import Cropper, channels_first, flat_pixels
 from podium.data.dataset import Split
-from podium.data.decode import Preprocessing
 from podium.data.memory import keep_freed_memory
+from podium.data.preprocessing import Preprocessing
 from podium.data.readers import Readers
 from podium.errors import DataError, UsageError
 

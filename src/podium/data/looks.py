@@ -48,9 +48,9 @@ class Look:
     hashes: np.ndarray | None
 
 
-def reduction(width: int, height: int) -> int:
-    """How many times smaller a JPEG of this size may be decoded to be looked at."""
-    return next((times for times in (8, 4, 2) if min(width, height) >= times * SIDE), 1)
+def spare(width: int, height: int) -> float:
+    """How many times as many pixels the short side of an image has as are looked at."""
+    return min(width, height) / SIDE
 
 
 def grey_of(pixels: np.ndarray, size: tuple[int, int]) -> Image.Image | None:

@@ -100,6 +100,11 @@ def split_named(name: str) -> tuple[str, bool]:
     return found.pop(), all(BESIDE_SPLITS.fullmatch(word.lower()) for word in other)
 
 
+def first_split(names: Iterable[str]) -> str:
+    """The split that the first of some names means, of those that mean one; empty where none does."""
+    return next((kind for name in names if (kind := split_named(name)[0])), "")
+
+
 def _split_word(word: str) -> str:
     """The split that one word means, such as "train" for "train", "trainset" and "trainimages"; empty for others."""
     longest = sorted(MORE_SPLIT_NAMES, key=len, reverse=True)

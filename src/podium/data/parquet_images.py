@@ -11,7 +11,7 @@ from podium.data.columns import IMAGES, NoLabels, choose, labels_of, plain, spli
 from podium.data.finder import Finder
 from podium.data.image_file import ImageFile
 from podium.data.layout import Listing
-from podium.data.names import EXTENSIONS, show, split_named, suffix
+from podium.data.names import EXTENSIONS, first_split, show, suffix
 from podium.data.reading import Reading
 from podium.data.rows import Row, arrange_rows
 from podium.data.table_files import Table, arrow, damaged, read_table
@@ -139,7 +139,7 @@ def _split_of(path: Path, root: Path) -> str:
     """The split that a file's name means, or the folder in which it lies."""
     name = SHARD.sub(r"\1", path.stem)
     folders = reversed(path.relative_to(root).parts[:-1])
-    return next((kind for part in (name, *folders) if (kind := split_named(part)[0])), "")
+    return first_split((name, *folders))
 
 
 def _complete(files: list[Path]) -> None:

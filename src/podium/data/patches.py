@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from podium.data.dataset import Split
+from podium.data.decode import reduction
 from podium.data.images import ImageSource
 from podium.errors import DataError
 
@@ -21,14 +22,10 @@ CONTRAST = 100.0  # variance that counts as flat, in grey levels squared
 def small_image(images: Split | ImageSource, row: int) -> np.ndarray | None:
     """A whole image on SIDE x SIDE pixels; None where it cannot be read, which training reports."""
     try:
-        pixels = images.array(row, 3, lambda width, height: _times(min(width, height)))
+        pixels = images.array(row, 3, lambda width, height: reduction(min(width, height) / SIDE))
     except DataError:
         return None
     return np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BILINEAR))
-
-
-def _times(side: int) -> int:
-    return next((times for times in (8, 4, 2) if side >= times * SIDE), 1)
 
 
 def _windows(images: np.ndarray) -> np.ndarray:

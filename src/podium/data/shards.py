@@ -82,7 +82,7 @@ class Member(ImageFile):
             content = self.store(str(self.path), self.offset, self.size)
         except OSError as error:
             what = f"{self.name}: cannot be read ({error.strerror or error})"
-            raise DataError(what, "check the shard, and the way to it") from None
+            raise DataError(what, "check the shard, and the disk or network that it is read from") from None
         if self.checked is not None and not self.checked[self.row]:
             if zlib.crc32(content) != self.crc:
                 raise DataError(f"{self.name}: is not what was packed (its CRC-32 is another)", PACK_AGAIN)

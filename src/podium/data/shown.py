@@ -18,7 +18,7 @@ MANY = 20  # classes, from which on a table would be longer than a screen
 
 
 def describe(data: Dataset) -> str:
-    """Name, images of each split, classes and channels, in one line."""
+    """Describe a data set in one line: its name, the images of each split, classes and channels."""
     images = ", ".join(f"{len(split):,} {name}" for name, split in data.splits.items())
     names = ", ".join(data.classes[:3]) + (", ..." if len(data.classes) > 3 else "")
     kind = {1: "grey", 3: "colour"}.get(data.channels, f"{data.channels} channels")
@@ -26,7 +26,7 @@ def describe(data: Dataset) -> str:
 
 
 def as_html(data: Dataset) -> str:
-    """The same line, the images of each class and split, and six pictures of as many classes as there are."""
+    """What a notebook shows of a data set: `describe`, the images of each class and split, and six pictures of different classes."""
     names = list(data.splits)
     counts = [
         [int((split.labels == label).sum()) for split in data.splits.values()] for label in range(len(data.classes))

@@ -4,51 +4,44 @@ from __future__ import annotations
 
 import os
 import stat
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 import numpy as np
 
+from podium import imagenet
 from podium.calls import public
 from podium.data import arrays
 from podium.data.archives import ARCHIVES, is_archive
 from podium.data.dataset import SPLITS, Dataset, Split
-from podium.data.decode import RESIZES, decode
+from podium.data.decode import decode
 from podium.data.depth import ANY
-from podium.data.folders import find_archive
 from podium.data.foreign import foreign_file
-from podium.data.formats import VIDEO, counted, fixes
-from podium.data.found import nearest_layout
 from podium.data.groups import folders_are_groups, with_groups
 from podium.data.image_columns import cells_of
 from podium.data.image_file import SPECIAL, ImageFile
 from podium.data.images import ArrayImages, FileImages, Progress
 from podium.data.labelled import list_labelled
-from podium.data.layout import LAYOUT, OUTSIDE, Listing, not_utf8
-from podium.data.names import hidden, look_alike, look_alikes, show
+from podium.data.layout import LAYOUT, Listing
+from podium.data.names import hidden, show
 from podium.data.opening import MAX_PIXELS
 from podium.data.pack import is_pack, read_pack
+from podium.data.preprocessing import RESIZES, Resize
 from podium.data.readers import Readers
 from podium.data.reading import FOUND, Reading, ReadingFields, from_keywords
+from podium.data.refusals import faulty_rows, notes_on, problem_of
 from podium.data.roles import described, with_roles
 from podium.data.shards import is_shards, list_shards
 from podium.data.table_files import TABLES, is_table
 from podium.data.unread import without_unread
-from podium.errors import DataError, ImageError, UsageError, closest
+from podium.errors import DataError, UsageError, closest
 
 NAMED = {
     "mnist": "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte",
     "fashion-mnist": "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte",
     "cifar10": "data_batch_1 ... data_batch_5, test_batch, batches.meta",
     "cifar100": "train, test, meta",
-}
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-ALIKE = {  # what has the labels -> how to mend classes that one split does not have, and classes that look alike
-    "folders": ("rename the folders alike in every split", "put their images into one folder"),
-    "rows": ("write the labels alike in every split", "write their labels alike in every row"),
-    "names": ("rename the files alike in every split", "rename their files alike"),
 }
 PHOTO_SIZE, PHOTO_CROP = 224, 0.875
 LIKE = 0.7  # how alike two names are, from 0 to 1, for one to be suggested
@@ -61,8 +54,8 @@ def load_data(
     *,
     val: float | None = None,
     seed: int = 0,
-    resize: str = "crop",
-    on_bad: str = "error",
+    resize: Resize = "crop",
+    on_bad: Literal["error", "skip"] = "error",
     channels: int | None = None,
     max_pixels: int = MAX_PIXELS,
     group_from: str | None = None,
@@ -120,8 +113,8 @@ def load_data(
 def load_stored(
     source: str | Path,
     *,
-    resize: str = "crop",
-    on_bad: str = "error",
+    resize: Resize = "crop",
+    on_bad: Literal["error", "skip"] = "error",
     channels: int | None = None,
     max_pixels: int = MAX_PIXELS,
     group_from: str | None = None,
@@ -143,7 +136,7 @@ def load_stored(
 
 def read(
     source: str | Path,
-    on_bad: str = "error",
+    on_bad: Literal["error", "skip"] = "error",
     max_pixels: int = MAX_PIXELS,
     reading: Reading = FOUND,
     group_from: str | None = None,
@@ -258,10 +251,10 @@ def _beside(path: Path) -> list[str]:
 def _photos(source: str | Path, on_bad: str, max_pixels: int, reading: Reading, group_from: str | None) -> Dataset:
     listing, path = listed(source, reading), Path(source)
     if listing.faults and on_bad == "error":
-        raise _faulty_rows(listing, str(source))
+        raise faulty_rows(listing, str(source))
     if listing.alike and group_from is not None and folders_are_groups(listing.files, group_from):
         listing.problem = None
-    problem = explain(listing, str(source), on_bad)
+    problem = problem_of(listing, str(source), on_bad)
     if problem:
         raise DataError(*problem)
     classes = listing.classes
@@ -274,7 +267,7 @@ def _photos(source: str | Path, on_bad: str, max_pixels: int, reading: Reading, 
             columns = cells_of(listing.cells.get((name, file.below)) for file, _ in pairs)
             labels = np.array([label for _, label in pairs], np.int64)
             splits[name or "train"] = Split(labels, images, columns=columns)
-    mean, std = IMAGENET
+    mean, std = imagenet.MEAN, imagenet.STD
     return Dataset(
         show(path.name or str(path)),
         tuple(classes),
@@ -290,112 +283,8 @@ def _photos(source: str | Path, on_bad: str, max_pixels: int, reading: Reading, 
             *((name, f"{name}: {kind}, which cannot be read here") for name, kind in listing.unread),
             *((name, f"{name}: {why}") for name, why in listing.faults),
         ),
-        notes=tuple(_notes(listing, splits, classes, str(source))),
+        notes=tuple(notes_on(listing, splits, classes, str(source))),
     )
-
-
-def _notes(listing: Listing, splits: dict[str, Split], classes: list[str], source: str) -> list[str]:
-    """Notes on what is left out or looks odd, but does not prevent training."""
-    notes = list(listing.notes)
-    for name, split in splits.items():
-        counts = np.bincount(split.labels, minlength=len(classes))
-        missing = [c for c, count in zip(classes, counts, strict=True) if count == 0]
-        if missing:
-            notes.append(f"note: {name} has no images of {', '.join(missing)}")
-        single = [c for c, count in zip(classes, counts, strict=True) if count == 1]
-        if single and name == "train":
-            notes.append(f"note: {', '.join(map(show, single))}: 1 training image only, which is too few to learn from")
-    notes += [f"note: {line}" for line in nested(listing, source)]
-    if listing.strays:
-        reasons = "; ".join(f"{why} ({count})" for why, count in Counter(why for _, why in listing.strays).items())
-        notes.append(
-            f"note: {len(listing.strays)} files are not images of a class and are left alone (`podium check` lists them): {reasons}"
-        )
-    return notes
-
-
-def nested(listing: Listing, source: str) -> list[str]:
-    """One line for each class that has sub-folders, and how to use the sub-folders as classes."""
-    where = Path(source)
-    packed = where.is_file() or (where.is_dir() and find_archive(where) is not None)
-    lines = []
-    for name, (path, subs) in listing.nested.items():
-        named = ", ".join(map(show, subs[:10])) + (", ..." if len(subs) > 10 else "")
-        give = f"unpack it and give {show(path)}" if packed else f"give {show(where / path)}"
-        lines.append(f"class {show(name)} has sub-folders {named}; {give} for those classes")
-    return lines
-
-
-def explain(listing: Listing, path: Path | str, on_bad: str = "error") -> tuple[str, str] | None:
-    """What prevents a listing from being a data set, and what to do about it; None where nothing does."""
-    where = show(path)
-    if listing.denied:
-        name, why = listing.denied[0]
-        more = f", and {len(listing.denied) - 1} more" if len(listing.denied) > 1 else ""
-        return f"{where}: {name} cannot be read ({why}){more}", "check its permissions, or move it out of the data"
-    if listing.problem is not None:
-        return listing.problem
-    train = listing.files.get("train", listing.files.get(""))
-    every: dict[str, list[ImageFile]] = {}
-    for classes in listing.files.values():
-        for name, files in classes.items():
-            every.setdefault(name, []).extend(files)
-    counts = {name: len(files) for name, files in (train if train is not None else every).items()}
-    if listing.unread and (on_bad == "error" or not any(counts.values())):
-        return _unread_formats(listing, where)
-    if not any(counts.values()):
-        roots = sum(why == OUTSIDE for _, why in listing.strays)
-        packed = [name for name, _ in listing.strays if name.lower().endswith(ARCHIVES)]
-        if packed and not roots:
-            what = f"{where}: holds no images, but {len(packed)} archives ({', '.join(packed[:5])})"
-            return (
-                what,
-                "unpack each into a folder of its own name, which is the class if they are classes, and give the folder around them",
-            )
-        what = f"{where}: {roots} images, but none in a class folder" if roots else f"{where}: holds no images"
-        return what, nearest_layout(Path(path))
-    for name, mend in not_utf8(listing).items():
-        return f"{where}: the name of class {show(name)} is not UTF-8, which no card or report can hold", mend
-    listed = ", ".join(f"{show(name)} {count}" for name, count in list(counts.items())[:20])
-    if not all(counts.values()):
-        empty = ", ".join(show(name) for name, count in counts.items() if not count)
-        return (
-            f"{where}: no images of class {empty} (training images: {listed})",
-            "add images, or take the folders without images out of the data",
-        )
-    return _odd_classes(listing, list(counts), where)
-
-
-def _faulty_rows(listing: Listing, source: str) -> ImageError:
-    """The error for rows of a table that cannot be used; verbs that have --on-bad add it to the fix."""
-    shown = "; ".join(f"{where}: {why}" for where, why in listing.faults[:3])
-    several = f"{len(listing.faults):,} images cannot be used" if len(listing.faults) > 1 else "1 image cannot be used"
-    more = f", and {len(listing.faults) - 3:,} more" if len(listing.faults) > 3 else ""
-    return ImageError(f"{show(source)}: {several} ({shown}{more})", "mend these entries, or take them out of the data")
-
-
-def _unread_formats(listing: Listing, where: str) -> tuple[str, str]:
-    kinds = [kind for _, kind in listing.unread]
-    count = f"{len(kinds)} files" if VIDEO in kinds else f"{len(kinds)} images"
-    what = f"{where}: {count} of formats that cannot be read here ({counted(kinds)}): {listing.unread[0][0]}"
-    return what, fixes(dict.fromkeys(kinds))
-
-
-def _odd_classes(listing: Listing, known: list[str], where: str) -> tuple[str, str] | None:
-    """Classes without training images, and pairs of classes that differ only in case, spaces or Unicode form."""
-    strange = []
-    for split in ("val", "test"):
-        for name, files in listing.files.get(split, {}).items():
-            if files and name not in known:
-                like = look_alike(name, known)
-                strange.append(f"{split}/{name!r}" + (f" (looks like train/{like!r})" if like else ""))
-    if strange:
-        what = f"{where}: classes that train does not have: {', '.join(strange[:10])}"
-        return what, f"{ALIKE[listing.labels_in][0]} (mind case, spaces at the end, composed letters)"
-    for one, other in look_alikes(listing.classes):
-        what = f"{where}: the classes {one!r} and {other!r} differ in case, spaces or Unicode form only"
-        return what, f"{ALIKE[listing.labels_in][1]} if they are one class; else give them names that differ more"
-    return None
 
 
 def _with_channels(data: Dataset, channels: int) -> Dataset:
@@ -435,15 +324,15 @@ def _without_bad(data: Dataset) -> Dataset:
         enough = next(k for k in range(bad) if bad - k <= max(1, TOLERATED * (total - k)))
         what = f"{data.name}: {len(skipped)} of {total} images cannot be read, more than 1 %: {skipped[0][1]}"
         first = ", ".join(show(name) for name, _ in skipped[:5]) + (", ..." if len(skipped) > 5 else "")
-        fix = f"delete or mend {enough} or more of them: {first} (`podium check {data.source}` lists all)"
+        fix = f"delete or replace {enough} or more of them: {first} (`podium check {data.source}` lists all)"
         raise DataError(what, fix)
     for name, split in splits.items():
         if len(split) == 0:
             what = f"{data.name}: no {name} image can be read: {skipped[0][1]}"
-            raise DataError(what, f"mend them, or take the {name} folder away")
+            raise DataError(what, f"replace them, or take the {name} folder away")
     left = set(splits["train"].labels.tolist()) if "train" in splits else set(range(len(data.classes)))
     if skipped and (gone := [name for label, name in enumerate(data.classes) if label not in left]):
         what = f"{data.name}: no images of class {', '.join(gone)} are left, of what can be read: {skipped[0][1]}"
-        raise DataError(what, "mend them, or delete the class's folder in every split")
+        raise DataError(what, "replace them, or delete the class's folder in every split")
     notes = (*data.notes, *(f"skipped: {why}" for _, why in skipped))
     return replace(data, splits=splits, skipped=tuple(skipped), notes=notes)

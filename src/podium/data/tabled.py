@@ -5,21 +5,19 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from podium.data.columns import LABELS, Columns, NoLabels, choose, labels_of, plain, splits_of
 from podium.data.finder import Finder
 from podium.data.foreign import foreign_file
-from podium.data.image_file import ImageFile
-from podium.data.layout import Left, Listing
-from podium.data.names import show, split_named
+from podium.data.layout import Entries, Left, Listing
+from podium.data.names import first_split, show, split_named
 from podium.data.parquet_images import image_columns, list_parquet
 from podium.data.reading import Reading
 from podium.data.rows import Row, arrange_rows, noted_rest
 from podium.data.table_files import PARQUET, TEXTS, Table, is_table, read_table
 from podium.errors import DataError, PodiumError, UsageError
 
-Entries = list[tuple[PurePosixPath, ImageFile | Left]]
 BESIDE = (
     "labels",
     "annotations",
@@ -162,8 +160,7 @@ def contradict(folders: Listing, other: Listing) -> bool:
 
 def _split(path: Path, root: Path) -> str:
     """The split that a table's name means, or else the folder in which it lies, as train/_classes.csv of Roboflow."""
-    folders = reversed(path.relative_to(root).parts[:-1])
-    return next((kind for part in (path.stem, *folders) if (kind := split_named(part)[0])), "")
+    return first_split((path.stem, *reversed(path.relative_to(root).parts[:-1])))
 
 
 def _source(path: Path, reading: Reading, finder: Finder, split: str = "") -> Source:

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 from podium.data.formats import ENDINGS, FORMATS, HEAD, RAW, VIDEO, recognised, unread_kind
 from podium.data.image_file import ImageFile
-from podium.data.layout import Left, Listing
+from podium.data.layout import Entries, Left, Listing
 from podium.data.names import EXTENSIONS, UNREAD, suffix
 
 LOOKED_AT = (
@@ -48,7 +48,7 @@ def kind_of_file(name: str, head: Callable[[], bytes]) -> Left | None:
 
 def without_companions(
     entries: Iterable[tuple[PurePosixPath, ImageFile | Left]],
-) -> list[tuple[PurePosixPath, ImageFile | Left]]:
+) -> Entries:
     """Mark what accompanies an image of the same name: the video of a Live Photo, and the camera's raw file."""
     entries = list(entries)
     if not any(isinstance(file, Left) and file.why in WITH_IMAGE for _, file in entries):

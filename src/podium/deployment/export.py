@@ -16,7 +16,7 @@ import torch
 
 from podium import __version__
 from podium.data.dataset import Dataset
-from podium.data.decode import Preprocessing
+from podium.data.preprocessing import Preprocessing
 from podium.data.sampling import stratified
 from podium.deployment.graph import Graph, answer, graph_of
 from podium.deployment.runtime import Exported, load_exported

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from podium.data.decode import Preprocessing
+from podium.data.preprocessing import Preprocessing
 from podium.runs.bundle import Bundle
 
 

@@ -8,20 +8,21 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from podium.calls import public
-from podium.data.decode import Preprocessing
 from podium.data.names import is_text, show
+from podium.data.preprocessing import Preprocessing
 from podium.deployment.sealed import read_ir, read_onnx
 from podium.errors import EXTRAS, MachineError, ModelFileError, UsageError, no_answer
 from podium.platform import cores, trim_freed_memory
 from podium.runs.answers import Rule
 from podium.runs.predictor import Predictor
 
-ENGINES = ("onnxruntime", "openvino")
+Engine = Literal["onnxruntime", "openvino"]
+FILE_ENGINES: tuple[str, ...] = get_args(Engine)
 DTYPES = {"float32": "f32", "bfloat16": "bf16"}  # in which OpenVINO may compute what is float32 in the file
 MODEL, MODEL_IR = "model.onnx", "model.xml"  # in a folder that `podium quantize` made
 
@@ -102,7 +103,7 @@ def file_of(path: Path) -> Path:
 
 @public
 def load_exported(
-    path: str | Path, *, engine: str | None = None, dtype: str = "float32", threads: int | None = None
+    path: str | Path, *, engine: Engine | None = None, dtype: str = "float32", threads: int | None = None
 ) -> Exported:
     """Read an exported file.
 
@@ -123,8 +124,8 @@ def load_exported(
             f"{name}: a program of torch, which torch opens by pickle", "load the run, or export it as .onnx"
         )
     engine = engine or ("openvino" if kind == ".xml" or not _there("onnxruntime") else "onnxruntime")
-    if engine not in ENGINES or (kind == ".xml" and engine != "openvino"):
-        raise UsageError(f"engine: {engine!r} for {name}", f"one of {', '.join(ENGINES)}; .xml is OpenVINO's")
+    if engine not in FILE_ENGINES or (kind == ".xml" and engine != "openvino"):
+        raise UsageError(f"engine: {engine!r} for {name}", f"one of {', '.join(FILE_ENGINES)}; .xml is OpenVINO's")
     if dtype not in DTYPES or (dtype != "float32" and engine != "openvino"):
         raise UsageError(f"dtype: {dtype!r} with {engine}", "float32; or bfloat16, with openvino")
     before = _state(path)

@@ -13,7 +13,7 @@ from podium.diagrams.layout import Box, Chain, Detour, Fork, Piece, Repeat, chai
 from podium.diagrams.svg import COLOURS, FAINT, SIZE, Canvas, text_width
 from podium.models.convnet import ConvNet
 from podium.models.modules import Branches, Grid, Residual, SqueezeExcitation
-from podium.models.structure import Node, by, describe, trace
+from podium.models.structure import Node, describe, format_sizes, trace
 
 MARGIN = 24
 BETWEEN = 40  # from one part to the next; the shape of the map is written there
@@ -60,7 +60,7 @@ def pieces(node: Node) -> list[Piece]:
     unchanged = isinstance(module, Grid | nn.AdaptiveAvgPool2d) and node.inputs[-2:] == _grid(node)
     if unchanged or isinstance(module, nn.Identity | nn.Flatten):
         return []
-    return [_box(f"avg pool to {by(_grid(node))}" if isinstance(module, Grid) else describe(module))]
+    return [_box(f"avg pool to {format_sizes(_grid(node))}" if isinstance(module, Grid) else describe(module))]
 
 
 def _grid(node: Node) -> tuple[int, ...]:
@@ -247,7 +247,7 @@ def diagram(net: ConvNet, title: str, *notes: str) -> str:
     y = _legend(canvas, columns, y + 18, wide) + MARGIN
     end = y + BETWEEN + max(column.height for column in columns)
     x: float = MARGIN
-    image = by((net.spec["in_chans"], net.spec["image_size"], net.spec["image_size"]))
+    image = format_sizes((net.spec["in_chans"], net.spec["image_size"], net.spec["image_size"]))
     canvas.text(x + columns[0].left + 7, y + 14, f"image {image}", anchor="start", fill=FAINT)
     canvas.line((x + columns[0].left, y), (x + columns[0].left, y + BETWEEN))
     for column, following in itertools.zip_longest(columns, columns[1:]):
@@ -272,7 +272,7 @@ def _parts(net: ConvNet) -> list[Part]:
         if name.startswith("auxiliary.") or not body.pieces:
             continue
         side = nodes.get(f"auxiliary.{name}")
-        shape = f"{node.shape[0]} classes" if name == "head" else by(node.shape)
+        shape = f"{node.shape[0]} classes" if name == "head" else format_sizes(node.shape)
         part = Part((name,), body, shape, chain(pieces(side)) if side else None)
         if parts and replace(parts[-1], names=(name,)) == replace(part, auxiliary=None):
             part = replace(part, names=(*parts.pop().names, name))

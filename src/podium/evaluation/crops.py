@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from podium.data.decode import Preprocessing, resized_crop
 from podium.data.loader import Batch, Loader
+from podium.data.preprocessing import Preprocessing, resized_crop
 from podium.errors import DataError, UsageError
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom, in pixels
@@ -44,7 +44,7 @@ def corners_and_centre(within: Box, side: float) -> list[Box]:
     return [(a, b, a + side, b + side) for a, b in firsts]
 
 
-def squares(width: int, height: int) -> list[Box]:
+def three_squares(width: int, height: int) -> list[Box]:
     """The left, centre and right square of an image, or the top, centre and bottom one of an upright image."""
     side = min(width, height)
     x, y = width - side, height - side
@@ -72,7 +72,7 @@ def boxes(crops: int, width: int, height: int, part: float = ALEXNET) -> list[Bo
     return [
         box
         for scale in GOOGLENET
-        for square in squares(width, height)
+        for square in three_squares(width, height)
         for box in (*corners_and_centre(square, min(width, height) * scale), square)
     ]
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import platform
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -210,12 +207,3 @@ def many_within(left: float, one: float, map_bytes: int) -> int:
     """
     most = min(MANY, left / (10 * max(one, 1e-6)), MAP_BYTES / max(1, map_bytes))
     return 1 << (max(1, int(most)).bit_length() - 1)
-
-
-def processor() -> str:
-    """The processor's name, as the system gives it."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()

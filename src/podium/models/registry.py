@@ -122,13 +122,26 @@ def _architectures() -> dict[str, Architecture]:
 
 @public
 def list_models(pattern: str = "*") -> list[str]:
-    """Names that match a shell pattern, in natural order (resnet20 before resnet110)."""
+    """List the names of networks.
+
+    Args:
+        pattern: a shell pattern, such as "resnet*".
+
+    Returns:
+        The names that match, in natural order: resnet20 before resnet110.
+    """
     return sorted(fnmatch.filter(_architectures(), pattern), key=natural)
 
 
 @public
 def architecture(name: str) -> Architecture:
-    """The facts about one network.
+    """Look up a network.
+
+    Args:
+        name: of the network, as `list_models` has it.
+
+    Returns:
+        What is known of it without building it: its family, year, input size, published errors and arguments.
 
     Raises:
         UsageError: no network has this name; the closest three are named.

@@ -92,7 +92,7 @@ def pair(value: int | tuple[int, ...]) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (value[0], value[1])
 
 
-def by(sizes: tuple[int, ...]) -> str:
+def format_sizes(sizes: tuple[int, ...]) -> str:
     """A shape, or the size of a kernel, as text: 64x56x56."""
     return "x".join(map(str, sizes))
 
@@ -126,17 +126,17 @@ def describe(module: nn.Module) -> str:
     if isinstance(layer, Grid):
         return "flatten"
     if isinstance(module, nn.AdaptiveAvgPool2d):
-        return "global avg pool" if layer.output_size == 1 else f"avg pool to {by(pair(layer.output_size))}"
+        return "global avg pool" if layer.output_size == 1 else f"avg pool to {format_sizes(pair(layer.output_size))}"
     name = type(layer).__name__
     words = WORDS.get(name) or re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
     groups = getattr(layer, "groups", 1)
     if groups > 1 and groups == layer.in_channels:
         words, groups = "depthwise conv", 1
     if hasattr(layer, "kernel_size"):
-        words += f" {by(pair(layer.kernel_size))}"
+        words += f" {format_sizes(pair(layer.kernel_size))}"
     stride = pair(getattr(layer, "stride", 1))
     if stride != (1, 1):
-        words += f"/{stride[0] if stride[0] == stride[1] else by(stride)}"
+        words += f"/{stride[0] if stride[0] == stride[1] else format_sizes(stride)}"
     for width in ("out_channels", "out_features", "outputs"):
         if hasattr(layer, width):
             words += f", {getattr(layer, width)}"

@@ -124,7 +124,7 @@ class RadialBasis(nn.Module):
         return -(x.unsqueeze(1) - self.codes).square().sum(2)
 
     def to_dense(self) -> nn.Module:
-        """The same at every position of a map, (N, 84, h, w) -> (N, K, h, w)."""
+        """Compute the same distances at every position of a map, (N, 84, h, w) -> (N, K, h, w)."""
         return DenseRadialBasis(self.codes)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from podium.data.decode import Preprocessing
+from podium.data.preprocessing import Preprocessing
 from podium.errors import DataError, ModelFileError, NumericError
 from podium.files import json_text, not_finite, seal, shell_word, without_folders, write_together
 from podium.imagenet import CLASSES, class_names
@@ -26,8 +26,8 @@ from podium.runs.tensors import safetensors_parts, sha256
 from podium.weights.download import official
 from podium.weights.load import load_state, read_weights, statistics
 from podium.weights.official import pixels_of
+from podium.weights.official_files import LIBRARIES
 from podium.weights.peers import find_peer
-from podium.weights.records import LIBRARIES
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
 SEAL = "card_sha256"  # in a card: the digest of all else in it

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from podium.calls import public
-from podium.data.decode import Preprocessing
 from podium.data.inputs import Input, inputs
+from podium.data.preprocessing import Preprocessing
 from podium.errors import DataError, PodiumError, UsageError, no_answer
 from podium.runs.answers import Rule, row_of
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def describe(run: RunFolder) -> str:
-    """Folder, network and score, in one line; of a run that has not ended, that it has not."""
+    """Describe a run in one line: its folder, network and score, or that it is not finished."""
     try:
         result = run.result
         score = f"{result['split']} top-1 {100 * result['top1']:.2f} %"
@@ -22,7 +22,7 @@ def describe(run: RunFolder) -> str:
 
 
 def as_html(run: RunFolder) -> str:
-    """The same line, the scores, and top-1 after each epoch."""
+    """What a notebook shows of a run: `describe`, the scores, and a curve of top-1 after each epoch."""
     line = html.heading(describe(run).strip("<>"))
     epochs = run.epochs
     split = epochs[-1]["split"] if epochs else ""

@@ -10,7 +10,8 @@ from contextlib import suppress
 from podium.data.dataset import Dataset
 from podium.data.groups import group_keys
 from podium.data.loader import Loader
-from podium.data.roles import Record, read_record, without_learned
+from podium.data.record import Record, read_record
+from podium.data.roles import without_learned
 from podium.devices import pick_device
 from podium.errors import ModelFileError, UsageError
 from podium.evaluation.cost import count_net

@@ -134,7 +134,7 @@ def refuse_resize(merged: Origins, operation: str, resize: str) -> None:
 
 def _refuse(merged: Origins, key: str, why: str, mend: str | None = None) -> None:
     s, value, source = merged.settings, getattr(merged.settings, key), merged.origin[key]
-    if not source.asked or value is None:
+    if not source.given or value is None:
         return
     what = f"{key}: {value!r} does nothing here: {why}"
     if source == FLAG:

@@ -13,18 +13,11 @@ import numpy as np
 from podium.data.dataset import Dataset
 from podium.data.folds import in_roles
 from podium.data.groups import with_groups
+from podium.data.images import Progress
 from podium.data.reading import NAMES, Reading, as_recorded, is_own, recorded
-from podium.data.roles import (
-    HELD_OUT,
-    Record,
-    described,
-    for_evaluation,
-    hold_out,
-    merged,
-    read_record,
-    without_learned,
-)
-from podium.data.sources import Progress, load_stored
+from podium.data.record import Record, merged, read_record
+from podium.data.roles import HELD_OUT, described, for_evaluation, hold_out, without_learned
+from podium.data.sources import load_stored
 from podium.errors import DataError, UsageError
 from podium.runs.bundle import CARD, Bundle
 from podium.runs.folder import SETTINGS
@@ -241,7 +234,7 @@ def as_parent(merged: Origins, run: str | Path, data: Dataset | None) -> tuple[S
         kept = ["val", "seed", "split_seed", "group_from", "group_column", *NAMES]
         kept += ["folds", "fold"] if data is None else []
         kept += ["on_bad"] if is_own(before, s.data) else []
-        s = s.replace(**{key: before[key] for key in kept if key in before and not merged.origin[key].asked})
+        s = s.replace(**{key: before[key] for key in kept if key in before and not merged.origin[key].given})
     if data is None:
         p = model.preprocessing
         s = s.replace(resize=p.resize, channels=s.channels or p.channels)

@@ -16,7 +16,7 @@ from podium.data.dataset import Dataset
 from podium.data.groups import group_keys
 from podium.data.loader import Batch
 from podium.data.memory import release_freed_memory
-from podium.data.roles import read_record
+from podium.data.record import read_record
 from podium.errors import DataError, NumericError
 from podium.evaluation.metrics import summarize
 from podium.files import fault, shell_word
@@ -39,7 +39,7 @@ from podium.training.plan import Plan
 from podium.training.prepare import prepare
 from podium.training.result import confidence_of, evaluate_together, facts, rehearse, write_result
 from podium.training.resume import changes, continued, recorded_settings, refuse_changes, refuse_devices
-from podium.training.run import Progress, Run
+from podium.training.run import Run, StepProgress
 from podium.training.step import forward_backward
 from podium.training.threads import computing_with, decide_threads
 from podium.training.transfer.features import TrainedPart, trained_part
@@ -51,12 +51,12 @@ class Callbacks:
     """What a caller wants to hear of a run; with several processes only rank 0 calls them.
 
     Args:
-        progress: called after every step and every epoch, see `Progress`.
+        progress: called after every step and every epoch, see `StepProgress`.
         announce: called with the plan before the first step.
         reading: called with (files read, files to read) while image files are read for the first time.
     """
 
-    progress: Progress | None = None
+    progress: StepProgress | None = None
     announce: Callable[[Plan], None] | None = None
     reading: Callable[[int, int], None] | None = None
 
@@ -162,7 +162,7 @@ def _with_processes(
     """Check the number of processes, decide that of threads, and compute with so many from now on."""
     devices = recorded.get("devices", 1) if recorded else None
     refuse_devices(settings.devices, devices, ranks.world, request.elastic)
-    requested = request.settings.threads if request.origin.get("threads", DEFAULT).asked and not restarted() else None
+    requested = request.settings.threads if request.origin.get("threads", DEFAULT).given and not restarted() else None
     threads = decide_threads(requested, recorded.get("threads"), settings.device, ranks, request.elastic, folder)
     torch.set_num_threads(threads)
     return settings.replace(threads=threads)

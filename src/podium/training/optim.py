@@ -94,13 +94,13 @@ class EMA:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Move the averages towards the network's present weights, after a step (counted from 1)."""
+        """Move the EMA towards the network's present weights, after a step (counted from 1)."""
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(list(self.values.values()), list(self.present.values()), 1 - decay)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Give the network the averaged weights within this context, and its own again afterwards."""
+        """Give the network the EMA of its weights within this context, and its own again afterwards."""
         own = {name: tensor.clone() for name, tensor in self.present.items()}
         self._put(self.values)
         try:

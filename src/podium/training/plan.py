@@ -8,9 +8,9 @@ from functools import cached_property
 import torch
 
 from podium.data.dataset import Dataset
-from podium.data.decode import Preprocessing
 from podium.data.loader import Loader
-from podium.data.roles import Record
+from podium.data.preprocessing import Preprocessing
+from podium.data.record import Record
 from podium.evaluation.cost import Cost
 from podium.models.convnet import ConvNet
 from podium.settings import Settings

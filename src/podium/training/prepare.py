@@ -16,11 +16,12 @@ from torch import nn
 from podium.data import augment as aug
 from podium.data.augment import Augment
 from podium.data.dataset import Dataset
-from podium.data.decode import Preprocessing
 from podium.data.folds import in_roles, is_fold
 from podium.data.image_columns import with_slices
 from podium.data.loader import Loader
-from podium.data.roles import Record, without_learned
+from podium.data.preprocessing import Preprocessing
+from podium.data.record import Record
+from podium.data.roles import without_learned
 from podium.data.stored import stored_size
 from podium.devices import pick_device
 from podium.errors import UsageError

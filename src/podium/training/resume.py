@@ -38,7 +38,7 @@ def continued(requested: Settings, recorded: dict[str, Any], origin: dict[str, O
         recorded: of the run.
         origin: of the settings given now.
     """
-    changed = {key for key in (*NOT_COMPARED, "threads") if origin.get(key, DEFAULT).asked}
+    changed = {key for key in (*NOT_COMPARED, "threads") if origin.get(key, DEFAULT).given}
     return requested.replace(**{key: value for key, value in recorded.items() if key not in changed})
 
 
@@ -69,7 +69,7 @@ def refuse_changes(
     """
     for key, source in origin.items():
         value, old = getattr(requested, key), recorded.get(key)
-        if key in (*NOT_COMPARED, "threads") or value == "auto" or not source.asked or (value is None and key in OPEN):
+        if key in (*NOT_COMPARED, "threads") or value == "auto" or not source.given or (value is None and key in OPEN):
             continue
         if key == "duration":
             if length not in (None, value) and value != old:

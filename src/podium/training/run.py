@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from podium.data.loader import Batch
-from podium.data.roles import read_record, record_of
+from podium.data.record import read_record, record_of
 from podium.errors import UsageError
 from podium.evaluation.evaluate import Outputs
 from podium.models.convnet import ConvNet
@@ -29,7 +29,7 @@ from podium.units import to_steps
 from podium.weights.load import load_state
 
 # Called after every step with (steps done, steps in all, what to show) and after every epoch with its log row.
-Progress = Callable[[int, int, dict[str, Any]], None]
+StepProgress = Callable[[int, int, dict[str, Any]], None]
 
 logger = logging.getLogger("podium")
 
@@ -43,10 +43,10 @@ class Run:
         plan: of the run.
         part: what takes the steps.
         folder: of the run.
-        progress: see `Progress`.
+        progress: see `StepProgress`.
     """
 
-    def __init__(self, plan: Plan, part: TrainedPart, folder: RunFolder, progress: Progress) -> None:
+    def __init__(self, plan: Plan, part: TrainedPart, folder: RunFolder, progress: StepProgress) -> None:
         self.plan, self.settings, self.ranks = plan, plan.settings, plan.ranks
         self.net, self.part = plan.net, part
         self.folder, self.progress = folder, progress
@@ -106,7 +106,7 @@ class Run:
         return self.objective
 
     def averaged(self) -> AbstractContextManager[None]:
-        """Give the network its averaged weights within this context, where the run has an EMA."""
+        """Give the network the EMA of its weights within this context, where the run has one."""
         return self.ema.applied() if self.ema is not None else nullcontext()
 
     # What lies on disk

@@ -83,7 +83,7 @@ def _nothing_fits(source: str, known: Peer, every: list[_Found], path: Path) -> 
     for found in sorted(every, key=lambda f: -len(f.view.tensors)):
         if other := fitting(source, found.view.tensors):
             return ModelFileError(what, f"these are the weights of {other}: give that name")
-    return ModelFileError(what, "name the architecture they are of")
+    return ModelFileError(what, "name the network that they belong to")
 
 
 def _same(one: Match, other: Match) -> bool:

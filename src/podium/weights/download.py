@@ -19,20 +19,20 @@ from urllib.parse import urlsplit
 
 from podium.errors import MachineError, ModelFileError, UsageError
 from podium.files import FULL, cache_folder, disk_error
-from podium.weights.official import find_record
-from podium.weights.records import Record, split_tag
+from podium.weights.official import find_official
+from podium.weights.official_files import OfficialFile, split_tag
 
 TIMEOUT = 30.0  # seconds to wait for the next bytes
 CHUNK = 1 << 20
 
-Progress = Callable[[int, int | None], None]  # bytes that are there, and bytes in all where the server says so
+ByteProgress = Callable[[int, int | None], None]  # bytes that are there, and bytes in all where the server says so
 
 
 class _BrokenOffError(Exception):
     """A download that ended early; what came is on the disk."""
 
 
-def official(source: str, progress: Progress | None = None) -> Path:
+def official(source: str, progress: ByteProgress | None = None) -> Path:
     """The path of an official weight file, downloaded where it is not in the cache yet.
 
     Args:
@@ -44,7 +44,7 @@ def official(source: str, progress: Progress | None = None) -> Path:
         MachineError: the download fails; says from where the file can be had and where to put it.
         ModelFileError: what is in the cache, or what the server sent, is not the official file.
     """
-    record = find_record(source)
+    record = find_official(source)
     if record is None:
         raise UsageError(
             f"no official file of {source} is known here", "download it yourself, and give its path after the name"
@@ -55,7 +55,7 @@ def official(source: str, progress: Progress | None = None) -> Path:
     return _from_hub(record, progress) if record.repository else _from_host(record, progress)
 
 
-def cached(record: Record) -> Path | None:
+def cached(record: OfficialFile) -> Path | None:
     """Where an official file lies on this machine; None where it must be downloaded."""
     if (path := by_hand(record)).is_file():
         return path
@@ -67,12 +67,12 @@ def cached(record: Record) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
-def by_hand(record: Record) -> Path:
+def by_hand(record: OfficialFile) -> Path:
     """Where a person may put an official file that was downloaded elsewhere."""
     return cache_folder() / record.cached_as
 
 
-def address_of(record: Record) -> str:
+def address_of(record: OfficialFile) -> str:
     """Where an official file is fetched from: its own host, or the mirror that is named for it.
 
     Raises:
@@ -87,7 +87,7 @@ def address_of(record: Record) -> str:
     return mirror.rstrip("/") + urlsplit(record.address).path
 
 
-def check(record: Record, path: Path, where: str, fix: str) -> None:
+def check(record: OfficialFile, path: Path, where: str, fix: str) -> None:
     """Refuse a file that is not the official one, as far as its size and digests are on record.
 
     Args:
@@ -125,7 +125,7 @@ def _digest_in_name(path: Path) -> str:
     return path.name if re.fullmatch(r"[0-9a-f]{64}", path.name) else ""
 
 
-def _from_host(record: Record, progress: Progress | None) -> Path:
+def _from_host(record: OfficialFile, progress: ByteProgress | None) -> Path:
     """Download a file of torchvision or Keras into the cache, completely or not at all; other processes wait for it."""
     from filelock import FileLock
 
@@ -148,7 +148,7 @@ def _from_host(record: Record, progress: Progress | None) -> Path:
     return path
 
 
-def _download(record: Record, address: str, part: Path, progress: Progress | None) -> None:
+def _download(record: OfficialFile, address: str, part: Path, progress: ByteProgress | None) -> None:
     """Download a file whole, and check it; where a part was there already and the whole is wrong, once more from its beginning."""
     had = part.exists()
     _receive(record, address, part, progress)
@@ -167,7 +167,7 @@ def _download(record: Record, address: str, part: Path, progress: Progress | Non
             raise
 
 
-def _receive(record: Record, address: str, part: Path, progress: Progress | None) -> None:
+def _receive(record: OfficialFile, address: str, part: Path, progress: ByteProgress | None) -> None:
     """Download until everything is there, going on after each interruption as long as some bytes came."""
     came = idle = refused = 0
     while True:
@@ -193,7 +193,7 @@ def _receive(record: Record, address: str, part: Path, progress: Progress | None
             part.unlink()  # it is no part of the file that is there now
 
 
-def _whole(record: Record, part: Path) -> bool:
+def _whole(record: OfficialFile, part: Path) -> bool:
     """Whether the digest on record says that everything is there."""
     try:
         check(record, part, "", "")
@@ -202,7 +202,7 @@ def _whole(record: Record, part: Path) -> bool:
     return bool(record.sha256 or record.md5)
 
 
-def _continue(address: str, part: Path, have: int, progress: Progress | None) -> None:
+def _continue(address: str, part: Path, have: int, progress: ByteProgress | None) -> None:
     """Append what is missing of a file to its part; a server that sends everything again starts it anew.
 
     Raises:
@@ -244,7 +244,7 @@ def _read(answer: http.client.HTTPResponse) -> bytes:
         raise _BrokenOffError(str(error) or type(error).__name__) from None
 
 
-def _from_hub(record: Record, progress: Progress | None) -> Path:
+def _from_hub(record: OfficialFile, progress: ByteProgress | None) -> Path:
     """Download a file of timm into the cache of the Hugging Face Hub, whose entry tells the digest."""
     from huggingface_hub import hf_hub_download
     from tqdm.std import tqdm
@@ -285,7 +285,7 @@ def _from_hub(record: Record, progress: Progress | None) -> Path:
     return path
 
 
-def _refuse_unreachable(record: Record, address: str) -> None:
+def _refuse_unreachable(record: OfficialFile, address: str) -> None:
     """Raise at once where no connection is possible, of which the hub's client would make many attempts."""
     request = urllib.request.Request(address, headers={"User-Agent": "podium"}, method="HEAD")  # noqa: S310 - http(s) only, by `address_of`
     try:
@@ -296,13 +296,13 @@ def _refuse_unreachable(record: Record, address: str) -> None:
         raise _cannot(record, address, str(getattr(error, "reason", error)) or type(error).__name__) from None
 
 
-def _cannot(record: Record, address: str, reason: str) -> MachineError:
+def _cannot(record: OfficialFile, address: str, reason: str) -> MachineError:
     """The error for a file that cannot be fetched."""
     what = f"{record.cached_as} of {split_tag(record.source)[0]} cannot be downloaded from {address} ({reason})"
     return MachineError(what, _otherwise(record, address))
 
 
-def _otherwise(record: Record, address: str) -> str:
+def _otherwise(record: OfficialFile, address: str) -> str:
     """What to do without the download."""
     variable = "HF_ENDPOINT" if record.repository else "PODIUM_MIRROR"
     return (

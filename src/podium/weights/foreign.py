@@ -38,7 +38,7 @@ _READ_PICKLE = _CHILD.format(
     read="from podium.weights.pickled import read_pickled; tensors, beside = read_pickled(path)"
 )
 _READ_KERAS = _CHILD.format(
-    read="from podium.weights.keras_files import read_keras, to_torch; tensors = to_torch(read_keras(path))"
+    read="from podium.weights.keras_files import read_keras; from podium.weights.keras_layers import to_torch; tensors = to_torch(read_keras(path))"
 )
 PATIENCE = 300.0  # seconds that the child process may take
 

@@ -13,61 +13,35 @@ import re
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import count, takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from podium.errors import MachineError, ModelFileError
 from podium.natural import natural
+from podium.weights.keras_layers import CLASSES_BY_NAME, TORCH, KerasLayer, Weights, auto_name
 
 if TYPE_CHECKING:
     import h5py
 
-Weights = dict[str, np.ndarray]
-
-# Keras's names of weights, and PyTorch's.
-_TORCH = {
-    "kernel": "weight", "depthwise_kernel": "weight", "pointwise_kernel": "weight", "bias": "bias",
-    "gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var",
-}  # fmt: skip
-
 # Keras 2 and 3 write "conv1/kernel:0". Keras 1 wrote "block1_conv1_W_1:0", and the official files of VGG and Xception are
 # still of Keras 1. Its `running_std` is a variance.
 _OLD_WEIGHT = re.compile(
-    rf"(?:(?:(.*)/)?({'|'.join(_TORCH)})"
+    rf"(?:(?:(.*)/)?({'|'.join(TORCH)})"
     r"|(.*)_(W|b|gamma|beta|running_mean|running_std|depthwise_kernel|pointwise_kernel))(?:_\d+)?(?::\d+)?"
 )
 _KERAS_1 = {"W": "kernel", "b": "bias", "running_mean": "moving_mean", "running_std": "moving_variance"}
 _RANDOM_STATE = re.compile(r"(.*/)?StateVar(_\d+)?(:\d+)?")  # of augmentation layers inside a model
 _NOT_THE_NETWORK = re.compile(r"_?(optimizer|metrics|compiled?_(metrics|loss))/|(.*/)?random_\w+/")
 
-# The classes whose weights are read, as Keras spells them in automatic names of layers.
-_CLASSES = ["conv1d", "conv2d", "conv3d", "conv2d_transpose", "depthwise_conv2d", "separable_conv2d", "dense"]
-_CLASSES_BY_NAME = {name: name for name in [*_CLASSES, "batch_normalization"]} | {
-    "convolution2d": "conv2d", "separableconvolution2d": "separable_conv2d",
-    "batchnormalization": "batch_normalization", "batch_normalization_v1": "batch_normalization",
-}  # fmt: skip
-
 # What h5py, zipfile and json raise on damaged files; the SystemError is a bug of h5py.
 _DAMAGE = (
     OSError, EOFError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, MemoryError, SystemError,
     zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
-
-
-class KerasLayer(NamedTuple):
-    """A layer's name in the file, and its weights as float32 in Keras's layout, such as (H, W, in, out).
-
-    The weights are called kernel, bias, gamma, beta, moving_mean, moving_variance, depthwise_kernel, pointwise_kernel.
-    """
-
-    name: str
-    weights: Weights
 
 
 def read_keras(path: Path) -> list[KerasLayer]:
@@ -83,7 +57,9 @@ def read_keras(path: Path) -> list[KerasLayer]:
     try:
         import h5py  # noqa: F401 - only to report a missing package first
     except ImportError:
-        raise MachineError(f"{path}: a file of Keras needs h5py, not installed", "pip install podium[keras]") from None
+        raise MachineError(
+            f"{path}: h5py, which reads Keras's files, is not installed", 'pip install "podium[keras]"'
+        ) from None
     if not path.is_file():
         raise ModelFileError(f"{path}: no such file", "give the path of a downloaded weight file")
     try:
@@ -93,32 +69,6 @@ def read_keras(path: Path) -> list[KerasLayer]:
     except _DAMAGE as error:
         why = error.__cause__ or error
         raise ModelFileError(f"{path}: damaged, or not a file of Keras ({why})", "download or save it again") from None
-
-
-def to_torch(layers: Sequence[KerasLayer], flattened: Mapping[str, tuple[int, int]] | None = None) -> dict[str, Tensor]:
-    """The weights in PyTorch's layouts, as "LAYER.weight", "LAYER.bias", "LAYER.running_mean", "LAYER.running_var".
-
-    A separable convolution is "LAYER.depthwise.weight" and "LAYER.pointwise.weight". A batch norm without gamma or beta
-    gets ones or zeros. Layers with automatic names are counted from 0 in the order in which they were made: the `conv2d_94`
-    and `conv2d_95` of the second model in a session become `conv2d_0` and `conv2d_1`, as those of the first model.
-
-    Args:
-        layers: what `read_keras` gives.
-        flattened: by the name of a dense layer in the result, the height and width of the maps that it reads flattened.
-            Keras flattens channels last, PyTorch channels first.
-
-    Raises:
-        ModelFileError: a dense layer that cannot have seen maps of that size.
-    """
-    names = _counted([layer.name for layer in layers])
-    state = {}
-    for layer in layers:
-        name = names[layer.name]
-        maps = (flattened or {}).get(name)
-        weights = layer.weights | {"kernel": _channels_first(layer, *maps)} if maps else layer.weights
-        for key, array in _torch_layout(weights):
-            state[f"{name}.{key}"] = torch.from_numpy(np.ascontiguousarray(array))
-    return state
 
 
 def _read(path: Path) -> list[KerasLayer]:
@@ -207,7 +157,7 @@ def _named_layers(root: h5py.Group, config: Any) -> Iterator[tuple[str, Weights]
             # For the second conv1 of a session TensorFlow 1 numbers the path and not the layer: conv1/conv1_1/kernel:0.
             own = len(found) == 1 and (not owner or re.search(rf"(^|/){re.escape(group_name)}(_\d+)?$", owner))
             name = group_name if own else owner.rsplit("/", 1)[-1]
-            yield name, _name_depthwise(weights, kinds.get(name) or _auto_name(name)[0])
+            yield name, _name_depthwise(weights, kinds.get(name) or auto_name(name)[0])
 
 
 def _numbered_layers(
@@ -229,7 +179,7 @@ def _numbered_layers(
                 f"does not say what the layer at {path!r} is called, as Keras before 3.6 did not",
                 "save the model as .keras or .h5, or load the file and save it with a newer Keras",
             )
-        kind = _kind(entry) if entry else _auto_name(path.rsplit("/", 1)[-1])[0] or _auto_name(name)[0]
+        kind = _kind(entry) if entry else auto_name(path.rsplit("/", 1)[-1])[0] or auto_name(name)[0]
         arrays = [_array(variables[path][i]) for i in range(len(variables[path]))]
         affine: Literal["gamma", "beta"] = "gamma" if settings.get("center") is False else "beta"
         leaves = _leaves(kind, [array.ndim for array in arrays], affine)
@@ -277,55 +227,6 @@ def _name_depthwise(weights: Weights, kind: str) -> Weights:
     return {"depthwise_kernel" if leaf == "kernel" else leaf: array for leaf, array in weights.items()}
 
 
-def _torch_layout(weights: Weights) -> Iterator[tuple[str, np.ndarray]]:
-    """One layer's arrays in PyTorch's layouts, by PyTorch's names."""
-    if "moving_mean" in weights:
-        mean = weights["moving_mean"]
-        weights = {"gamma": np.ones_like(mean), "beta": np.zeros_like(mean)} | weights
-    for leaf, array in weights.items():
-        key = _TORCH[leaf]
-        if "pointwise_kernel" in weights:
-            key = f"depthwise.{key}" if leaf == "depthwise_kernel" else f"pointwise.{key}"
-        if leaf == "depthwise_kernel":  # (H, W, C, M) -> (C·M, 1, H, W)
-            array = np.moveaxis(array, (-2, -1), (0, 1)).reshape(-1, 1, *array.shape[:-2])
-        elif leaf.endswith("kernel"):  # (H, W, in, out) -> (out, in, H, W), and (in, out) -> (out, in)
-            array = np.moveaxis(array, (-1, -2), (0, 1))
-        yield key, array
-
-
-def _channels_first(layer: KerasLayer, height: int, width: int) -> np.ndarray:
-    """A dense kernel (H·W·C, out) with its inputs reordered to C·H·W."""
-    kernel = layer.weights.get("kernel", np.empty(0))
-    if kernel.ndim != 2 or kernel.shape[0] % (height * width):
-        raise ModelFileError(
-            f"the layer {layer.name!r}, of shape {kernel.shape}, has not seen maps of {height} x {width}",
-            "name the architecture that the file is of",
-        )
-    maps = kernel.reshape(height, width, -1, kernel.shape[1])
-    return maps.transpose(2, 0, 1, 3).reshape(kernel.shape)
-
-
-def _counted(names: Sequence[str]) -> dict[str, str]:
-    """The new name of every layer: automatic names are numbered again from 0 within their class, others stay.
-
-    Their numbers follow the order of creation, which is the same in every session; the order in the file is not.
-    """
-    counted = {name: name for name in names}
-    seen: Counter[str] = Counter()
-    for name in sorted(names, key=lambda name: _auto_name(name)[1]):
-        kind, _ = _auto_name(name)
-        if kind:
-            counted[name] = f"{kind}_{seen[kind]}"
-            seen[kind] += 1
-    return counted
-
-
-def _auto_name(name: str) -> tuple[str, int]:
-    """The class and the number in an automatic name of Keras; an empty class for other names."""
-    match = re.fullmatch(r"(.+?)(?:_(\d{1,9}))?", name)
-    return (_CLASSES_BY_NAME.get(match[1], ""), int(match[2] or 0)) if match else ("", 0)
-
-
 def _configured(config: Any, prefix: str = "") -> dict[str, dict[str, Any]]:
     """The configuration of every layer, nested ones included, by the path where Keras 3 stores its weights."""
     inside = {} if config is None else config["config"]
@@ -341,7 +242,7 @@ def _configured(config: Any, prefix: str = "") -> dict[str, dict[str, Any]]:
 
 def _kind(entry: Mapping[str, Any]) -> str:
     """The class of a configured layer; empty for classes whose weights are not read here."""
-    return _CLASSES_BY_NAME.get(_snake(entry["class_name"]), "")
+    return CLASSES_BY_NAME.get(_snake(entry["class_name"]), "")
 
 
 def _snake(name: str) -> str:

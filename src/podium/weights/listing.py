@@ -9,9 +9,9 @@ from podium.calls import public
 from podium.errors import UsageError, closest
 from podium.models.registry import architecture, list_models
 from podium.weights.download import address_of, by_hand, cached
-from podium.weights.official import best_source, find_record, recorded_pixels
+from podium.weights.official import best_source, find_official, recorded_pixels
+from podium.weights.official_files import OfficialFile, official_files
 from podium.weights.peers import find_peer
-from podium.weights.records import Record, records
 
 
 @public
@@ -26,7 +26,7 @@ def official_weights(pattern: str = "*") -> list[dict[str, Any]]:
         classes, preprocessing, licence, published top-1 accuracy in percent, whether the bare name of the network stands for
         it (`best`), and where it lies on this machine (None where it must be downloaded). In the order of libraries.
     """
-    rows = [_row(record, record is own[0]) for own in records().values() for record in own]
+    rows = [_row(record, record is own[0]) for own in official_files().values() for record in own]
     return [
         row
         for row in rows
@@ -36,7 +36,7 @@ def official_weights(pattern: str = "*") -> list[dict[str, Any]]:
     ]
 
 
-def _row(record: Record, first: bool) -> dict[str, Any]:
+def _row(record: OfficialFile, first: bool) -> dict[str, Any]:
     known, path = find_peer(record.peer), cached(record)
     model = known.model
     return {
@@ -71,7 +71,7 @@ def official_name(name: str) -> str:
     """
     if ":" in name:
         find_peer(name)
-        if find_record(name) is None:
+        if find_official(name) is None:
             raise UsageError(f"no official file of {name} is on record", "`podium weights` lists those that are")
         return name
     source = best_source(name)

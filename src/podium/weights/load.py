@@ -28,7 +28,7 @@ def load_state(net: ConvNet, state: dict[str, Tensor], origin: str) -> None:
     """
     if wrong := mismatches(net.state_dict(), state):
         raise ModelFileError(
-            f"{origin}: not the weights of {net.spec['model']} ({wrong})", "name the architecture they are of"
+            f"{origin}: not the weights of {net.spec['model']} ({wrong})", "name the network that they belong to"
         )
     refuse_not_finite(state, origin)
     net.load_state_dict(state, strict=False)

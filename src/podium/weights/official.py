@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from podium.weights.official_files import LIBRARIES, OfficialFile, official_files, split_tag
 from podium.weights.peers import find_peer, peers
-from podium.weights.records import LIBRARIES, Record, records, split_tag
 
 DIGEST_IN_NAME = re.compile(r"(?<![0-9a-z])[0-9a-f]{8}(?![0-9a-z])")
 ENDING = re.compile(r"\.(safetensors|bin|pth|pt|th)$")
 
 
-def find_record(source: str) -> Record | None:
+def find_official(source: str) -> OfficialFile | None:
     """The official file that a source names; None for a network whose weights can be read but of which no file is on record.
 
     Args:
@@ -26,7 +26,7 @@ def find_record(source: str) -> Record | None:
         UsageError: no file of this network has the tag; those there are are named.
     """
     peer, tag = split_tag(source)
-    return next((record for record in records().get(peer, ()) if tag in ("", record.tag)), None)
+    return next((record for record in official_files().get(peer, ()) if tag in ("", record.tag)), None)
 
 
 def best_source(model: str) -> str | None:
@@ -42,14 +42,14 @@ def best_source(model: str) -> str | None:
     known = peers()
     sources = [
         (len(known[library, name].arguments), LIBRARIES.index(library), source)
-        for source in records()
+        for source in official_files()
         for library, _, name in [source.partition(":")]
         if known[library, name].model == model
     ]
     return min(sources)[2] if sources else None
 
 
-def recognised(source: str, path: Path) -> Record | None:
+def recognised(source: str, path: Path) -> OfficialFile | None:
     """The official file that a file is, by the digest in its name, its name, or its content; None where it is none on record.
 
     Args:
@@ -57,7 +57,7 @@ def recognised(source: str, path: Path) -> Record | None:
         path: of the file, which need not be readable.
     """
     model = find_peer(source).model
-    own = [record for each in records().values() for record in each if find_peer(record.peer).model == model]
+    own = [record for each in official_files().values() for record in each if find_peer(record.peer).model == model]
     own.sort(key=lambda record: record.peer != split_tag(source)[0])  # the library that was named comes first
     digests = set(DIGEST_IN_NAME.findall(path.name))
     names = {ENDING.sub("", part).rpartition("--")[2] for part in path.parts[-4:]}  # as the hub's cache has them
@@ -75,7 +75,7 @@ def recognised(source: str, path: Path) -> Record | None:
     return next((record for record in own if record.sha256 and content.startswith(record.sha256)), None)
 
 
-def pixels_of(source: str, path: Path) -> tuple[dict[str, Any], Record | None, list[str]]:
+def pixels_of(source: str, path: Path) -> tuple[dict[str, Any], OfficialFile | None, list[str]]:
     """The preprocessing of a weight file.
 
     Args:
@@ -85,30 +85,30 @@ def pixels_of(source: str, path: Path) -> tuple[dict[str, Any], Record | None, l
     Returns:
         Fields of `Preprocessing`, the official file that it is, and a line for what was overruled or had to be assumed.
     """
-    found, named = recognised(source, path), find_record(source)
+    found, named = recognised(source, path), find_official(source)
     if found is not None:
         overruled = split_tag(source)[1] and named is not None and recorded_pixels(found) != recorded_pixels(named)
         note = f"{path.name} is {found.source}, not {source}: it has the preprocessing of the former"
         return recorded_pixels(found), found, [note] if overruled else []
     if named is None:
         return dict(find_peer(source).pixels), None, []
-    others = [each for each in records()[named.peer] if recorded_pixels(each) != recorded_pixels(named)]
+    others = [each for each in official_files()[named.peer] if recorded_pixels(each) != recorded_pixels(named)]
     if split_tag(source)[1] or not others:
         return recorded_pixels(named), None, []
     note = (
-        f"{path.name} is no official file on record, so the weights it began with are unknown: it has the preprocessing of "
+        f"{path.name} is no official file on record, so it is assumed to need the preprocessing of "
         f"{named.source} ({_shown(named)}); give {others[0].source} ({_shown(others[0])}) "
-        f"{'or another ' if len(others) > 1 else ''}in place of {source} if it is of that"
+        f"{'or another ' if len(others) > 1 else ''}in place of {source} if it was trained from that"
     )
     return recorded_pixels(named), None, [note]
 
 
-def recorded_pixels(record: Record) -> dict[str, Any]:
+def recorded_pixels(record: OfficialFile) -> dict[str, Any]:
     """The preprocessing of an official file, as fields of `Preprocessing`."""
     return {**find_peer(record.peer).pixels, **record.pixels}
 
 
-def _shown(record: Record) -> str:
+def _shown(record: OfficialFile) -> str:
     """How images are cut and scaled for a file's weights, in a few words."""
     pixels: Mapping[str, Any] = recorded_pixels(record)
     return f"the central {100 * pixels['crop_pct']:.3g} %, {pixels.get('interpolation', 'bilinear')}"

@@ -15,8 +15,9 @@ from typing import Any
 
 from torch import nn
 
+from podium import imagenet
 from podium.errors import UsageError, closest
-from podium.weights.records import split_tag
+from podium.weights.official_files import split_tag
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class InOrder:
 Rules = tuple[tuple[str, str | Callable[[re.Match[str]], str] | InOrder], ...]
 
 # How peers' images are prepared: mean and standard deviation of pixels in [0, 1], and the share of the short side that is kept.
-IMAGENET_PIXELS: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "crop_pct": 0.875}
+IMAGENET_PIXELS: dict[str, Any] = {"mean": imagenet.MEAN, "std": imagenet.STD, "crop_pct": 0.875}
 INCEPTION_PIXELS: dict[str, Any] = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5), "crop_pct": 0.875}
 BICUBIC = {"interpolation": "bicubic"}  # of most of timm's default weights, which its names stand for here
 CAFFE_PIXELS: dict[str, Any] = {  # 0 to 255, blue first
@@ -102,11 +103,11 @@ def find_peer(source: str) -> Peer:
     libraries = sorted({theirs for theirs, _ in known})
     if library not in libraries:
         hint = closest(library, libraries) or f"give LIBRARY:NAME, with a library of {', '.join(libraries)}"
-        raise UsageError(f"no rules for weights of {library!r}", hint)
+        raise UsageError(f"weights of {library!r} cannot be read", hint)
     if (library, name) not in known:
         names = [network for theirs, network in known if theirs == library]
         hint = closest(name, names) or f"there are {', '.join(names)}"
-        raise UsageError(f"no rules for the weights of {library}'s {name!r}", hint)
+        raise UsageError(f"weights of {library}'s {name!r} cannot be read", hint)
     return known[library, name]
 
 

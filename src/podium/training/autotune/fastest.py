@@ -2,7 +2,7 @@
 
 bfloat16 halves the bytes and doubles the multiply-adds a second of processors that have it, but small networks do not gain
 what its conversions cost. Channels last suits most convolutions, but neither narrow ones in bfloat16 nor those of many
-groups: `benchmarks/arithmetic.py` measures it.
+groups: `benchmarks/precision.py` measures it.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import Any
 import torch
 
 from podium.errors import MachineError
-from podium.evaluation.speed import processor
 from podium.files import cache_folder, write_atomic
 from podium.models.convnet import ConvNet
+from podium.platform import processor_name
 from podium.settings import Settings
 from podium.training.autotune.trial import Trial
 
@@ -60,8 +60,8 @@ def fastest_setting(
         seconds: times a step of a candidate with so many images; by default `step_seconds`.
         cache: the file that remembers the fastest; by default in the user's cache folder.
     """
-    amps = [s.amp] if s.amp != "auto" else ["off", "bf16"] if native_bf16(device) else ["off"]
-    formats = [s.memory_format] if s.memory_format != "auto" else list(FORMATS)
+    amps: list[str] = [s.amp] if s.amp != "auto" else ["off", "bf16"] if native_bf16(device) else ["off"]
+    formats: list[str] = [s.memory_format] if s.memory_format != "auto" else list(FORMATS)
     candidates: list[Candidate] = list(itertools.product(amps, formats))
     if len(candidates) == 1 or macs < SMALLEST_MACS or steps < FEWEST_STEPS:
         return _rule(amps, formats, s, macs)
@@ -130,7 +130,7 @@ def native_bf16(device: torch.device) -> bool:
 
 
 def _machine(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} {processor()}"
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} {processor_name()}"
 
 
 def _remembered(cache: Path) -> dict[str, Any]:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from podium.data.loader import Batch
+from podium.errors import MachineError
 from podium.models.convnet import ConvNet
-from podium.platform import address_limit, peak_memory, trim_freed_memory
+from podium.platform import memory_left_here, memory_of_process
 from podium.settings import Settings
 from podium.training.distributed.parallel import ALONE, Ranks
 from podium.training.losses import Criterion, cross_entropy
@@ -83,33 +82,6 @@ class Trial:
         return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 
-def container_left(own: Path, root: Path) -> list[int]:
-    """Return the bytes that each control group around this process leaves it; cached pages of files count as free.
-
-    Args:
-        own: the file /proc/self/cgroup of version 1 or 2, with a line "number:controllers:path" for each hierarchy.
-        root: where the control groups are mounted.
-    """
-    left: list[int] = []
-    try:
-        lines = own.read_text().splitlines()
-    except OSError:
-        return left
-    for controllers, path in (line.split(":", 2)[1:] for line in lines if line.count(":") >= 2):
-        if controllers not in ("", "memory"):
-            continue
-        names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if controllers else ("memory.max", "memory.current")
-        group = root / controllers / path.strip("/")
-        for folder in (group, *group.parents):
-            with contextlib.suppress(OSError, ValueError, IndexError):  # absent, as within a container, or "max"
-                limit, used = (int((folder / name).read_text()) for name in names)
-                rows = dict(row.split() for row in (folder / "memory.stat").read_text().splitlines())
-                left.append(limit - used + int(rows.get("inactive_file", 0)))
-            if folder == root / controllers:
-                break
-    return left
-
-
 @contextlib.contextmanager
 def denormals_flushed() -> Iterator[None]:
     """Round numbers below 1e-38 to zero within this context, where the processor can.
@@ -146,31 +118,20 @@ def memory_in_use(device: torch.device, *, reset: bool = False) -> tuple[int, in
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device), torch.cuda.max_memory_allocated(device)
-    status = Path("/proc/self/status")
-    if not status.is_file():
-        most = peak_memory() or 0
-        return most, most
-    if reset:
-        trim_freed_memory()  # what was freed is not in use
-        with contextlib.suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")
-    lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
-    now, peak = (1024 * int(lines[key].split()[0]) for key in ("VmRSS", "VmHWM"))
-    return now, peak
+    return memory_of_process(reset)
 
 
 def memory_left(device: torch.device) -> int:
-    """Return the bytes that this process may still take: of a GPU, or of the machine, its container and its address space."""
+    """Return the bytes that this process may still take: of a GPU, or of the machine, its container and its address space.
+
+    Raises:
+        MachineError: the system does not say it.
+    """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    left = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-        left.append(1024 * int(fields["MemAvailable"].split()[0]))
-    left += container_left(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
-    if (limit := address_limit()) is not None:
-        with contextlib.suppress(OSError, ValueError):
-            pages = int(Path("/proc/self/statm").read_text().split()[0])
-            left.append(limit - pages * os.sysconf("SC_PAGE_SIZE"))
-    return max(0, min(left))
+    if (left := memory_left_here()) is None:
+        raise MachineError(
+            "batch_size: auto needs the memory that is left, which this system does not say", "give --batch-size N"
+        )
+    return left

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from podium.errors import MachineError
-from podium.files import SHARED, shell_word
-from podium.platform import hangup_ignored, processors
+from podium.files import shell_word
+from podium.platform import SHARED, hangup_ignored, processors
 from podium.training.interrupt import exit_code
 
 LAUNCHED = "PODIUM_LAUNCHED"  # set for the processes that `launch` starts

@@ -127,7 +127,7 @@ PAPERS: dict[str, Recipe] = {
     ),
     "googlenet-2014": Recipe(
         "Szegedy et al. 2014, section 6: momentum 0.9, the rate falling by 4 % every 8 epochs, crops of 8-100 % of the area, "
-        "averaged weights; batch, rate, weight decay and length as in Caffe's replica (models/bvlc_googlenet/solver.prototxt)",
+        "EMA of the weights; batch, rate, weight decay and length as in Caffe's replica (models/bvlc_googlenet/solver.prototxt)",
         {
             **_AREA_CROPS,
             "duration": "250ep",
@@ -191,13 +191,13 @@ PAPERS: dict[str, Recipe] = {
     ),
     "inception-2016": Recipe(
         "Szegedy et al. 2015, sections 7 and 8, and 2016, section 4: RMSProp of decay 0.9 and eps 1.0, batches of 32, 0.045 times "
-        "0.94 every 2 epochs, gradients clipped at 2.0, label smoothing, averaged weights; momentum and weight decay as in slim",
+        "0.94 every 2 epochs, gradients clipped at 2.0, label smoothing, EMA of the weights; momentum and weight decay as in slim",
         {**_INCEPTION_RMSPROP, "label_smoothing": 0.1},
         differs="one worker, not 50 (v4: 20) side by side; the norm of all gradients is clipped; eps is added to the root and "
         "not under it; no photometric noise",
     ),
     "xception-2017": Recipe(
-        "Chollet 2016, section 4: SGD of momentum 0.9, 0.045 times 0.94 every 2 epochs, weight decay 1e-5, averaged weights",
+        "Chollet 2016, section 4: SGD of momentum 0.9, 0.045 times 0.94 every 2 epochs, weight decay 1e-5, EMA of the weights",
         {
             **_AREA_CROPS,
             **_EVERY_2_EPOCHS,

@@ -39,7 +39,7 @@ def trained_part(plan: Plan) -> TrainedPart:
     if whole and train.augment is not None and same_every_epoch(train.augment, plan.settings):
         loaders = cache_features(net, train, evaluation, evaluation.batch_size)
         if loaders is not None:
-            return TrainedPart(linear_probe(net), *loaders)
+            return TrainedPart(head_alone(net), *loaders)
     return TrainedPart(net, train, evaluation)
 
 
@@ -100,8 +100,8 @@ def _pooled(net: ConvNet, loader: Loader) -> Tensor:
     return out
 
 
-def linear_probe(net: ConvNet) -> ConvNet:
-    """Return the head alone, as a network on features (N, F) that shares the head's weights."""
-    probe = ConvNet(nn.Identity(), [], Head(nn.Identity(), net.head.classifier, net.head.hidden))
-    probe.spec = net.spec
-    return probe
+def head_alone(net: ConvNet) -> ConvNet:
+    """Return the head as a network of its own that takes features (N, F) and shares the head's weights."""
+    classifier = ConvNet(nn.Identity(), [], Head(nn.Identity(), net.head.classifier, net.head.hidden))
+    classifier.spec = net.spec
+    return classifier

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 
 from podium.data.dataset import Dataset, Split
-from podium.data.decode import Preprocessing
 from podium.data.groups import GROUP, units
 from podium.data.loader import Loader
+from podium.data.preprocessing import Preprocessing
 from podium.devices import pick_device
 from podium.errors import NumericError
 from podium.evaluation.cost import count_net
@@ -56,7 +56,7 @@ class LinearProbe:
 
     @classmethod
     def read(cls, values: dict[str, Any]) -> Self:
-        """The same from a dictionary, as `to_dict` makes it."""
+        """Read what `to_dict` wrote."""
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:

@@ -10,9 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from podium import imagenet
 from podium.data import augment as aug
 from podium.data.dataset import Dataset
-from podium.data.decode import Preprocessing
+from podium.data.preprocessing import Preprocessing
 from podium.errors import ModelFileError, UsageError
 from podium.files import PIN, content_digest
 from podium.models.convnet import ConvNet
@@ -24,12 +25,11 @@ from podium.settings import Settings
 from podium.units import to_steps
 from podium.weights.download import official
 from podium.weights.load import adapt_channels, statistics
-from podium.weights.official import find_record
+from podium.weights.official import find_official
 from podium.weights.sharded import files_of
 
 NAMED = 3  # classes that a note lists
 RANDOM, GIVEN = "random weights", "a network given in Python"
-IMAGENET = 1000  # classes of its challenge, by which the files of other libraries are recognised
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,9 @@ def origin_of(source: Source) -> str:
     """Return what weights were trained on, where that is known, and their name: "ImageNet (torchvision:resnet18)"."""
     card, classes = source.bundle.card, source.bundle.classes
     name = str(card.get("origin") or Path(source.pinned.partition(PIN)[0]).name)
-    if (official := card.get("official")) and ((meant := find_record(name)) is None or meant.source != official):
+    if (official := card.get("official")) and ((meant := find_official(name)) is None or meant.source != official):
         name = str(official)  # the file is known by its digest, and is not the one that the name stands for
-    images = card.get("data") or ("ImageNet" if len(classes) == IMAGENET else None)
+    images = card.get("data") or ("ImageNet" if len(classes) == imagenet.CLASSES else None)
     if images is None and classes == bundle.CIFAR10_CLASSES:
         images = "CIFAR-10"
     return f"{images} ({name})" if images else name

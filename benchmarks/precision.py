@@ -71,7 +71,7 @@ def main() -> None:
         ways = runs[0]["milliseconds"]
         median = {way: statistics.median(run["milliseconds"][way] for run in runs) for way in ways}
         figures[case] = {"image_size": side, "batch_size": images, "median_milliseconds": median, "runs": runs}
-    record("arithmetic", figures)
+    record("precision", figures)
 
 
 if __name__ == "__main__":

@@ -1,49 +1,56 @@
-"""The settings of a training run: their defaults, reading and merging, and where each value came from. Imports nothing heavy."""
+"""The settings of a training run: what each is for, its default, and what values it may have."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import numbers
-import os
 import types
 import typing
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
-from podium.calls import meant
 from podium.errors import UsageError
-from podium.files import write_text
-from podium.settings_checks import RANGES, check, check_range, check_sense
-from podium.settings_checks import parse_recall as parse_recall
-from podium.settings_checks import skips as skips
-from podium.settings_origin import DEFAULT as DEFAULT
-from podium.settings_origin import FLAG as FLAG
-from podium.settings_origin import Origin as Origin
+from podium.settings.checks import check, check_sense
+
+# The words that a setting may have.
+Resize = Literal["crop", "pad", "stretch"]
+OnBad = Literal["error", "skip"]
+Crop = Literal["none", "pad", "scale", "area"]
+Optimizer = Literal["sgd", "adam", "adamw", "rmsprop"]
+LrScale = Literal["none", "linear", "sqrt"]
+Schedule = Literal["constant", "step", "cosine", "one-cycle", "exponential"]
+ClassWeights = Literal["none", "inverse", "sqrt", "effective"]
+Sampler = Literal["shuffle", "balanced"]
+Amp = Literal["auto", "bf16", "off"]
+MemoryFormat = Literal["auto", "channels_last", "contiguous"]
 
 
 def option(
     default: Any,
     help: str,
     *,
-    choices: tuple[str, ...] = (),
+    choices: Any = None,
     at_least: float | None = None,
     below: float | None = None,
     at_most: float | None = None,
     word: str | None = None,
 ) -> Any:
-    """A field of the settings with what `--help` says of it and the values it may have.
+    """Make a field of the settings with its help text and the values it may have.
 
     Args:
-        default, help: of it.
-        choices: all the values that a text may have.
+        default: of the setting.
+        help: what `--help` says of it.
+        choices: the Literal of all values that a text may have.
         at_least, below: bounds of a number.
         at_most: a bound for values that are given now; a run of an older version may have a larger one on record.
-        word: a text beside the numbers.
+        word: a text that may stand in place of a number, such as "auto".
     """
-    bounds = {"choices": choices, "at_least": at_least, "below": below, "at_most": at_most, "word": word}
+    bounds = {
+        "choices": typing.get_args(choices),
+        "at_least": at_least,
+        "below": below,
+        "at_most": at_most,
+        "word": word,
+    }
     return field(default=default, metadata={"help": help, **bounds})
 
 
@@ -52,9 +59,9 @@ class Settings:
     """All settings of a training run. Every field is a flag of `podium train` and a key of a settings file."""
 
     model: str = option("", "name of the network (`podium models`)")
-    data: str = option("", "a named set, a folder, or an archive")
+    data: str = option("", "a named set, a folder, an archive, or a table")
     recipe: str = option("quick", "named settings to start from (`podium recipes`)")
-    seed: int = option(0, "of all randomness", at_least=0, at_most=2**63 - 1)
+    seed: int = option(0, "seed of all randomness", at_least=0, at_most=2**63 - 1)
     duration: str = option("20ep", "how long to train: 30ep, 5000it, or a time budget such as 90s, 10m, 2h")
 
     # Where the labels of images stand
@@ -73,7 +80,8 @@ class Settings:
     )
     freeze: str | None = option(None, "train only what follows this part: stem, a stage's name, or features")
     unfreeze: str | None = option(
-        None, "20%%, 2ep or 400it: thaw from then on, from the top, until all is trained at twice that (default: never)"
+        None,
+        "when frozen parts begin to thaw, the top one first: 20%%, 2ep or 400it; at twice that time all is trained (default: never)",
     )
     teacher: str | None = option(
         None, "a run or bundle whose probabilities are learned too (knowledge distillation, Hinton et al. 2015)"
@@ -83,7 +91,7 @@ class Settings:
         4.0, "teacher: what logits are divided by before they are compared", at_least=0.01, at_most=1000
     )
     qat: bool = option(
-        False, "round weights and activations as int8 will, so that the weights get used to it (Jacob et al. 2018)"
+        False, "quantisation-aware training: round weights and activations as int8 will (Jacob et al. 2018)"
     )
 
     # What the network sees
@@ -97,7 +105,7 @@ class Settings:
         None, "the network's form for small images (default: for images that are stored up to 64 px)"
     )
     channels: int | None = option(None, "1 for grey, 3 for colour (default: the data's own)", at_least=1, at_most=3)
-    resize: str = option("crop", "how an image becomes square", choices=("crop", "pad", "stretch"))
+    resize: Resize = option("crop", "how an image becomes square", choices=Resize)
     val: float | None = option(
         None, "fraction of the training images held out to choose the best weights", at_least=0.0, below=1.0
     )
@@ -121,9 +129,7 @@ class Settings:
     fold: int | None = option(
         None, "the part that tests this run, from 1 (default: none; all train but a tenth for validation)", at_least=1
     )
-    on_bad: str = option(
-        "error", "an unreadable image stops the run, or is left out and listed", choices=("error", "skip")
-    )
+    on_bad: OnBad = option("error", "an unreadable image stops the run, or is left out and listed", choices=OnBad)
     max_pixels: int = option(
         50_000_000,
         "the largest image that is opened, as width times height; a larger one is unreadable",
@@ -133,10 +139,10 @@ class Settings:
     workers: int = option(2, "threads that decode images", at_least=0, at_most=256)
 
     # Augmentation
-    crop: str = option(
+    crop: Crop = option(
         "none",
         "random crops: shifted by padding, by scale (VGG), or by area and aspect (Inception)",
-        choices=("none", "pad", "scale", "area"),
+        choices=Crop,
     )
     crop_padding: float = option(0.125, "pad: largest shift, as a fraction of the side", at_least=0.0, below=1.0)
     crop_range: tuple[float, ...] = option(
@@ -172,22 +178,22 @@ class Settings:
         at_least=1,
         at_most=10**9,
     )
-    optimizer: str = option("sgd", "how weights move", choices=("sgd", "adam", "adamw", "rmsprop"))
+    optimizer: Optimizer = option("sgd", "optimiser", choices=Optimizer)
     lr: float | None = option(
         None, "learning rate at its highest (default: by optimiser; a tenth for deep nets without norms)", at_least=0.0
     )
-    lr_scale: str = option(
+    lr_scale: LrScale = option(
         "none",
         "how lr follows the batch size: in proportion to it (Goyal et al. 2017), to its square root, or not",
-        choices=("none", "linear", "sqrt"),
+        choices=LrScale,
     )
     lr_batch: int | None = option(
         None, "images a step that lr is meant for (default: the recipe's, or 128)", at_least=1, at_most=10**9
     )
-    momentum: float = option(0.9, "of SGD and RMSProp", at_least=0.0, below=1.0)
+    momentum: float = option(0.9, "momentum of SGD and RMSProp", at_least=0.0, below=1.0)
     nesterov: bool = option(True, "Nesterov momentum, for SGD")
-    eps: float = option(1e-8, "of Adam and RMSProp", at_least=0.0, at_most=1000)
-    weight_decay: float = option(5e-4, "of weights", at_least=0.0, at_most=1000)
+    eps: float = option(1e-8, "epsilon of Adam and RMSProp", at_least=0.0, at_most=1000)
+    weight_decay: float = option(5e-4, "weight decay", at_least=0.0, at_most=1000)
     decay_all: bool = option(False, "let norms and biases decay too, as the papers did")
     layer_decay: float = option(
         1.0,
@@ -196,9 +202,7 @@ class Settings:
         at_most=1,
     )
     clip: float = option(0.0, "largest norm of the gradient; 0 is off", at_least=0.0)
-    schedule: str = option(
-        "cosine", "of the learning rate", choices=("constant", "step", "cosine", "one-cycle", "exponential")
-    )
+    schedule: Schedule = option("cosine", "schedule of the learning rate", choices=Schedule)
     warmup: str = option("0it", "linear rise of the learning rate: 5ep, 400it or 10%%")
     milestones: tuple[float, ...] = option((0.5, 0.75), "step: where the rate falls, as fractions of the run")
     gamma: float = option(0.1, "step, exponential: factor of a fall", at_least=0.0, at_most=1)
@@ -210,15 +214,13 @@ class Settings:
         at_least=0.0,
         below=1.0,
     )
-    class_weights: str = option(
+    class_weights: ClassWeights = option(
         "none",
         "weight of each class in the loss: one over its number of images, over the root of it, or over its effective number "
         "(Cui et al. 2019)",
-        choices=("none", "inverse", "sqrt", "effective"),
+        choices=ClassWeights,
     )
-    sampler: str = option(
-        "shuffle", "images of an epoch: each once, or as many of each class", choices=("shuffle", "balanced")
-    )
+    sampler: Sampler = option("shuffle", "images of an epoch: each once, or as many of each class", choices=Sampler)
     patience: int = option(
         0, "stop after so many epochs without a better validation score; 0 is off", at_least=0, at_most=10**9
     )
@@ -226,16 +228,16 @@ class Settings:
     # What the trained network answers
     recall: str | None = option(
         None,
-        "CLASS=SHARE,...: an operating point for each of these classes, a threshold of its own at which validation images say "
-        "that so much of the class is found: defect=0.99",
+        "CLASS=SHARE,...: give each of these classes a threshold of its own, fitted on validation images, at which this share "
+        "of the class is found: defect=0.99",
     )
 
     # The machine
     device: str = option("auto", "auto, cpu, cuda or mps")
-    amp: str = option(
+    amp: Amp = option(
         "auto",
         "bfloat16 precision: where the hardware has it and it is faster, always, or never",
-        choices=("auto", "bf16", "off"),
+        choices=Amp,
     )
     devices: int | None = option(
         None,
@@ -249,10 +251,10 @@ class Settings:
         at_least=1,
     )
     sync_batch_norm: bool = option(False, "batch norm over all of a step's images, not over those of each device")
-    memory_format: str = option(
+    memory_format: MemoryFormat = option(
         "auto",
         "memory format of the feature maps: auto takes the faster one",
-        choices=("auto", "channels_last", "contiguous"),
+        choices=MemoryFormat,
     )
     grad_checkpointing: bool = option(
         False,
@@ -296,8 +298,7 @@ class Settings:
 
 FIELDS = {spec.name: spec for spec in dataclasses.fields(Settings)}
 TYPES = typing.get_type_hints(Settings)
-LENGTHS = ("epochs", "steps", "budget")  # other words for the duration, but in a file
-UNKNOWN = "`podium train --help` lists them"
+UNKNOWN = "`podium train --help` lists them"  # the fix for a name that no setting has
 
 
 def base_type(name: str) -> tuple[type, bool]:
@@ -305,6 +306,8 @@ def base_type(name: str) -> tuple[type, bool]:
     hint = TYPES[name]
     if isinstance(hint, types.UnionType):
         return next(t for t in typing.get_args(hint) if t is not type(None)), True
+    if typing.get_origin(hint) is Literal:
+        return str, False
     return typing.get_origin(hint) or hint, False
 
 
@@ -316,135 +319,6 @@ def check_value(name: str, value: Any) -> None:
 
 
 def check_given(name: str, value: Any) -> None:
-    """As `check_value`, and refuse what makes no sense; a run of an older version may have such a value on record."""
+    """Check a value that a person gives now: as `check_value`, and refuse what makes no sense, which older runs may have on record."""
     check_value(name, value)
     check_sense(name, value, FIELDS[name].metadata)
-
-
-@dataclass(frozen=True)
-class Origins:
-    """Settings and, for each, where its value came from."""
-
-    settings: Settings
-    origin: dict[str, Origin]
-
-
-def moved(origin: Mapping[str, Origin], before: Settings, after: Settings, by: str) -> dict[str, Origin]:
-    """The origins after an operation has decided some of the values: those that changed are "by" it."""
-    changed = [key for key in FIELDS if key != "data" and getattr(before, key) != getattr(after, key)]
-    return {**origin, **dict.fromkeys(changed, Origin(f"by {by}"))}
-
-
-def merge(
-    recipe: Mapping[str, Any],
-    recipe_name: str,
-    file: Path | None,
-    flags: Mapping[str, Any],
-    named: Origin = DEFAULT,
-) -> Origins:
-    """Defaults < recipe < file < flags.
-
-    Args:
-        recipe, recipe_name: the settings to start from.
-        file: over them.
-        flags: over the file; what is None was not given.
-        named: where the name of the recipe came from; it is recorded even where the file names another.
-
-    Raises:
-        UsageError: an unknown or mistyped key; names the file and line, and the closest keys.
-    """
-    found: dict[str, Any] = {spec.name: spec.default for spec in FIELDS.values()}
-    origin = dict.fromkeys(found, DEFAULT)
-    layers: list[tuple[Origin, Mapping[str, Any]]] = [(Origin(f"recipe {recipe_name}"), recipe)]
-    if file is not None:
-        layers.append((Origin.file(file), read_file(file, check_given)))
-    layers.append((FLAG, {k: v for k, v in flags.items() if v is not None}))
-    for source, layer in layers:
-        if layer.get("crop", found["crop"]) != found["crop"]:  # a range is of one kind of crop
-            found["crop_range"], origin["crop_range"] = RANGES.get(layer["crop"], RANGES["area"]), DEFAULT
-        for key, value in layer.items():
-            if key not in FIELDS:
-                raise UsageError(f"no setting is called {key!r}", meant(key, [*FIELDS, *LENGTHS], UNKNOWN))
-            found[key], origin[key] = plain(key, value), source
-            if source.asked:
-                check_given(key, found[key])
-    found["recipe"], origin["recipe"] = recipe_name, named
-    if origin["crop_range"].asked:
-        check_range(found["crop"], found["crop_range"])
-    return Origins(Settings(**found), origin)
-
-
-def plain(name: str, value: Any) -> Any:
-    """A value as a settings file has it: a path as text, numpy's numbers as Python's, a list as a tuple."""
-    if isinstance(value, os.PathLike) and base_type(name)[0] is str:
-        return os.fspath(value)
-    if isinstance(value, numbers.Number) and hasattr(value, "item"):
-        return value.item()
-    return tuple(value) if isinstance(value, list) else value
-
-
-def read_file(path: Path, check: Callable[[str, Any], None] = check_value) -> dict[str, Any]:
-    """The settings in a YAML file: one `key: value` a line, nothing nested.
-
-    Args:
-        path: of the file.
-        check: of each value.
-
-    Raises:
-        UsageError: no such file, not YAML, an unknown, doubled or mistyped key; names the line.
-    """
-    import yaml
-
-    if not path.is_file():
-        raise UsageError(f"{path}: no such settings file", "give the path of a .yaml file")
-    if path.stat().st_size > 1 << 20:
-        raise UsageError(f"{path}: larger than 1 MB", "a settings file has some lines")
-    try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not YAML ({' '.join(str(error).split())})", "write `key: value` lines") from None
-    if root is None:
-        return {}
-    if not isinstance(root, yaml.MappingNode):
-        raise UsageError(f"{path}: not a list of settings", "write `key: value` lines")
-    out: dict[str, Any] = {}
-    for key_node, value_node in root.value:
-        where = f"{path}, line {key_node.start_mark.line + 1}"
-        key = str(key_node.value)
-        if key not in FIELDS:
-            raise UsageError(f"{where}: no setting is called {key!r}", meant(key, FIELDS, UNKNOWN))
-        if key in out:
-            raise UsageError(f"{where}: {key!r} stands here a second time", "keep one of the two")
-        nodes = value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]
-        if not all(isinstance(node, yaml.ScalarNode) for node in nodes):
-            raise UsageError(f"{where}: {key!r} holds something nested", "give one value, or a list of numbers")
-        try:
-            value = yaml.safe_load(yaml.serialize(value_node))
-        except yaml.YAMLError:
-            raise UsageError(f"{where}: {key!r} has a value that cannot be read", "give a plain value") from None
-        value = tuple(value) if isinstance(value, list) else value
-        if base_type(key)[0] is float and isinstance(value, str):
-            with contextlib.suppress(ValueError):  # YAML 1.1 takes 1e-3, without a point, for a text
-                value = float(value)
-        try:
-            check(key, value)
-        except UsageError as error:
-            raise UsageError(f"{where}: {error.what}", error.fix) from None
-        out[key] = value
-    return out
-
-
-_END = "...\n"  # what YAML puts after a bare value
-
-
-def write_file(path: Path, settings: Settings, comments: Mapping[str, str] | None = None) -> None:
-    """Write settings to a file that `read_file` reads back to the same values, each with a comment on where it came from."""
-    import yaml
-
-    lines = []
-    for key, value in settings.to_dict().items():
-        plain = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=10**6)
-        text = f"{key}: {plain.removesuffix(_END).strip()}"
-        comment = " ".join((comments or {}).get(key, "").split())
-        lines.append(f"{text}  # {comment}" if comment else text)
-    write_text(path, "\n".join(lines) + "\n")

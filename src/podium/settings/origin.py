@@ -11,15 +11,15 @@ class Origin(str):
 
     Args:
         text: as `settings.yaml` and `--dry-run` show it.
-        asked: whether a file, a flag or a keyword gave it, not a default, a recipe or the operation that starts the run.
+        given: whether a file, a flag or a keyword gave it, not a default, a recipe or the operation that starts the run.
     """
 
-    asked: bool
+    given: bool
 
-    def __new__(cls, text: str, asked: bool = False) -> Self:
-        """As any text."""
+    def __new__(cls, text: str, given: bool = False) -> Self:
+        """Make a text that knows whether a person gave the value."""
         made = super().__new__(cls, text)
-        made.asked = asked
+        made.given = given
         return made
 
     @classmethod
@@ -28,7 +28,7 @@ class Origin(str):
         text = str(path)
         if text in (DEFAULT, FLAG) or text.startswith(("recipe ", "by ")):
             text = f"./{text}"
-        return cls(text if text.isprintable() else repr(text), asked=True)
+        return cls(text if text.isprintable() else repr(text), given=True)
 
 
-DEFAULT, FLAG = Origin("default"), Origin("flag", asked=True)
+DEFAULT, FLAG = Origin("default"), Origin("flag", given=True)

@@ -93,7 +93,7 @@ def check_sense(name: str, value: Any, meta: Mapping[str, Any]) -> None:
         if unit == "%" and share > 100:
             raise UsageError(f"{name}: {value!r}", "give at most 100%")
     if name == "decay_every" and parse_duration(name, value)[0] == 0:
-        raise UsageError(f"{name}: {value!r}", "give more than no time, such as 2ep")
+        raise UsageError(f"{name}: {value!r}", "give a time above 0, such as 2ep")
 
 
 def check_range(crop: str, between: tuple[float, ...]) -> None:

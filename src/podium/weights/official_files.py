@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+from podium import imagenet
 from podium.errors import UsageError, closest
 
 # Where each library keeps its files; timm's lie in one repository a file, "timm/NAME.TAG" on the Hugging Face Hub.
@@ -21,11 +22,10 @@ HOSTS = {
     "keras": "https://storage.googleapis.com/tensorflow/keras-applications/",
 }
 LIBRARIES = ("torchvision", "timm", "keras")
-IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 
 @dataclass(frozen=True)
-class Record:
+class OfficialFile:
     """One official weight file.
 
     Args:
@@ -89,9 +89,9 @@ class Record:
 
 
 @functools.cache
-def records() -> Mapping[str, tuple[Record, ...]]:
+def official_files() -> Mapping[str, tuple[OfficialFile, ...]]:
     """The official files of each network, by "LIBRARY:NAME"; the first is the one that this name stands for."""
-    found: dict[str, list[Record]] = {}
+    found: dict[str, list[OfficialFile]] = {}
     for library in LIBRARIES:
         text = resources.files("podium.weights").joinpath(f"{library}.csv").read_text(encoding="utf-8")
         for row in csv.DictReader(text.splitlines()):
@@ -100,7 +100,7 @@ def records() -> Mapping[str, tuple[Record, ...]]:
     return {peer: tuple(own) for peer, own in found.items()}
 
 
-def _record(library: str, row: dict[str, str]) -> Record:
+def _record(library: str, row: dict[str, str]) -> OfficialFile:
     """A row of a table as a record."""
     pixels: dict[str, Any] = {}
     if row["crop"]:
@@ -109,8 +109,8 @@ def _record(library: str, row: dict[str, str]) -> Record:
     if row["interpolation"]:
         pixels["interpolation"] = row["interpolation"]
     if row["statistics"]:
-        pixels |= IMAGENET
-    return Record(
+        pixels |= {"mean": imagenet.MEAN, "std": imagenet.STD}
+    return OfficialFile(
         library,
         row["name"],
         row["tag"],
@@ -136,9 +136,9 @@ def split_tag(source: str) -> tuple[str, str]:
         UsageError: no file of this network has the tag; those there are are named.
     """
     peer, _, tag = source.partition(".")
-    if source in records() or not tag or peer not in records():
+    if source in official_files() or not tag or peer not in official_files():
         return source, ""
-    tags = [record.tag for record in records()[peer]]
+    tags = [record.tag for record in official_files()[peer]]
     if tag not in tags:
         hint = closest(tag, tags) or f"{peer} has {', '.join(each or 'one file, without a tag' for each in tags)}"
         raise UsageError(f"{peer} has no weights {tag!r}", hint)
