@@ -122,7 +122,7 @@ def test_a_list_that_may_count_from_0_or_from_1_cannot_be_known(val):
 
 
 def test_no_labels_at_all(val):
-    with pytest.raises(DataError, match=r"nothing says what they show(.|\n)*LOC_val_solution.csv"):
+    with pytest.raises(DataError, match=r"no file has their labels(.|\n)*LOC_val_solution.csv"):
         read(val)
 
 

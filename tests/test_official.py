@@ -121,7 +121,7 @@ def test_an_unknown_file_says_that_its_preprocessing_is_assumed(tmp_path):
     file.write_bytes(b"of somebody")
     pixels, found, (note,) = pixels_of("torchvision:resnet50", file)
     assert (pixels["crop_pct"], found) == (0.875, None)
-    for word in ("best.pth", "unknown", "torchvision:resnet50.v1", "give torchvision:resnet50.v2"):
+    for word in ("best.pth", "is assumed", "torchvision:resnet50.v1", "give torchvision:resnet50.v2"):
         assert word in note
     assert pixels_of("torchvision:resnet50.v2", file) == ({**pixels, "crop_pct": 224 / 232}, None, []), "what it says"
     for source in ("torchvision:resnet18", "keras:Xception", "akamaster:resnet20"):
