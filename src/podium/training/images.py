@@ -238,7 +238,7 @@ def as_parent(merged: Origins, run: str | Path, data: Dataset | None) -> tuple[S
     if data is None:
         p = model.preprocessing
         s = s.replace(resize=p.resize, channels=s.channels or p.channels)
-        s = s if merged.origin["max_pixels"].asked else s.replace(max_pixels=p.max_pixels)
+        s = s if merged.origin["max_pixels"].given else s.replace(max_pixels=p.max_pixels)
         decided = merged.settings.split_seed is not None
         data = _in_roles(s, lambda stored: known_to(model, stored, decided))
         if Path(s.data).exists():
