@@ -182,7 +182,8 @@ def test_a_progressive_jpeg_cut_after_its_first_scans_is_an_error():
     ("data", "says"),
     [
         pytest.param(b"", "empty file", id="zero bytes"),
-        pytest.param(b"<html>404 not found</html>", "not an image", id="html"),
+        pytest.param(b"<!DOCTYPE html>\n<html>404 not found</html>", "a web page in place of the image", id="html"),
+        pytest.param(b"version https://git-lfs.github.com/spec/v1\noid", "a pointer of Git LFS", id="Git LFS"),
         pytest.param(b"\x89PNG\r\n\x1a\n", "not an image|truncated|damaged", id="a signature alone"),
         pytest.param(b"\xff\xd8\xff\xe0" + bytes(50), "not an image|truncated|damaged", id="JPEG's start alone"),
         pytest.param(encoded(PHOTO, "TGA"), "not an image of JPEG, PNG", id="TGA"),
@@ -195,7 +196,9 @@ def test_a_progressive_jpeg_cut_after_its_first_scans_is_an_error():
 def test_what_is_no_image_is_refused(data, says):
     with pytest.raises(DataError, match=f"^cat\\.jpg: .*({says})") as caught:
         decode(data, "cat.jpg", 3)
-    assert re.search("copy it again|copy the file again|save it as JPEG or PNG", caught.value.fix)
+    mends = "copy it again|copy the file again|save (it|them) as JPEG or PNG|download the image again|git lfs pull"
+    assert re.search(mends, caught.value.fix)
+    assert "nothing in Podium" not in caught.value.fix
     assert "\n" not in caught.value.what
 
 

@@ -356,6 +356,8 @@ def test_dicom_without_a_window_has_the_range_of_its_set(tmp_path):
     twelve = dicom(np.array([[0, 2048, 4095]], np.uint16), bits=12)
     assert pixels(twelve, 1, white=4095).tolist() == [[0, 128, 255]]
     assert pixels(dicom(np.array([[0, 4095]], np.uint16), "MONOCHROME1", 12), 1, white=4095).tolist() == [[255, 0]]
+    empty = dicom(np.array([[0, 2048, 4095]], np.uint16), bits=12, center="", width="")  # the elements without a value
+    assert pixels(empty, 1, white=4095).tolist() == [[0, 128, 255]]
 
 
 @pytest.mark.parametrize(

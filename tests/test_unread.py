@@ -112,6 +112,10 @@ def test_content_decides_where_the_reader_is_missing(tmp_path, nothing_installed
         ("lies.png", MOVIE, "video", "move them out of the data"),
         ("lies.tif", RAW, "camera raw", "develop"),
         ("no_ending", b"8BPS" + bytes(99), "Photoshop", "save them as JPEG or PNG"),
+        ("volume.nii.gz", b"\x1f\x8b" + bytes(99), "NIfTI", "save them as JPEG or PNG"),
+        ("x.pam", b"P7\nWIDTH 2\n", "Netpbm of another kind", "save them as JPEG or PNG"),
+        ("x.jxr", b"II\xbc\1" + bytes(99), "JPEG XR", "save them as JPEG or PNG"),
+        ("lies.bmp", b"SIMPLE  =                    T", "FITS", "save them as JPEG or PNG"),
     ],
 )
 @pytest.mark.parametrize("place", ["folder", "tar", "zip"])

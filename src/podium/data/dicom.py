@@ -92,7 +92,8 @@ def _as_image(read: Any, values: np.ndarray) -> Image.Image:
         return Image.fromarray((values >> max(0, bits - 8)).astype(np.uint8) if deep else values.astype(np.uint8))
     inverted = kind == "MONOCHROME1"
     units = apply_modality_lut(values, read)
-    if kind in GREY and ("VOILUTSequence" in read or ("WindowCenter" in read and "WindowWidth" in read)):
+    windowed = all(read.get(name) not in (None, "") for name in ("WindowCenter", "WindowWidth"))  # an empty one is none
+    if kind in GREY and (read.get("VOILUTSequence") or windowed):
         low, high = _shown_range(read)
         grey = (apply_voi_lut(units, read).astype(np.float64) - low) * (255 / max(high - low, 1e-9))
         eight = np.floor(np.clip(grey, 0, 255) + 0.5).astype(np.uint8)

@@ -78,12 +78,23 @@ NOT_READ = (
     Format("QOI", (".qoi",), rb"qoif"),
     Format("DDS", (".dds",), rb"DDS \x7c"),
     Format("NIfTI", (".nii",), rb"\x5c\x01\0\0.{340}(n\+1|ni1)\0|.{344}(n\+1|ni1)\0"),
-    *(Format(name, (f".{name.lower()}",), rb"(?!)") for name in ("TGA", "PCX")),
+    Format("JPEG XR", (".jxr", ".wdp", ".hdp"), rb"II\xbc[\0\x01]"),
+    Format("FITS", (".fits", ".fit", ".fts"), rb"SIMPLE  ="),
+    Format("NRRD", (".nrrd", ".nhdr"), rb"NRRD000"),
+    Format("MetaImage", (".mha", ".mhd"), rb"(ObjectType|NDims) *="),
+    Format("GIMP", (".xcf",), rb"gimp xcf"),
+    Format("Netpbm of another kind", (".pam",), rb"P7\n|PF\s+\d+\s+\d+\s"),
+    *(Format(name, (f".{name.lower()}",), begins) for name, begins in (("SGI", rb"\x01\xda[\0\x01][\x01\x02]\0[\x01-\x03]"), ("ICNS", rb"icns"), ("BPG", rb"BPG\xfb"), ("FLIF", rb"FLIF"), ("DjVu", rb"AT&TFORM"), ("WMF", rb"\xd7\xcd\xc6\x9a"), ("EMF", rb"\x01\0\0\0.{36} EMF"), ("TGA", rb"(?!)"), ("PCX", rb"(?!)"))),
 )  # fmt: skip
 FORMATS = {each.name: each for each in (*READ, *NOT_READ)}
 PILLOW = tuple(name for each in READ for name in each.pillow)
 ENDINGS = {ending: each.name for each in FORMATS.values() for ending in each.endings}
-DOCUMENT = rb"%PDF"  # named in errors, but a document may lie beside photos
+# What may lie beside photos, and is named where it is given as one: how it begins, what it is, what to do
+OTHERS = (
+    (rb"%PDF", "PDF", "save it as JPEG or PNG"),
+    (rb"version https://git-lfs", "a pointer of Git LFS in place of the image", "fetch the images: git lfs pull"),
+    (rb"\s*<(!doctype html|html)", "a web page in place of the image", "download the image again"),
+)
 # DICOM's compressed transfer syntaxes -> their names, the packages that are needed besides pydicom, and what to install
 SYNTAXES = {
     **dict.fromkeys((".57", ".70"), ("JPEG Lossless", ("libjpeg", "gdcm"), "pip install pylibjpeg pylibjpeg-libjpeg")),

@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from podium.data.formats import DOCUMENT, FORMATS, HEAD, PILLOW, RAW, READ, fixes, recognised, unread_kind
+from podium.data.formats import FORMATS, HEAD, OTHERS, PILLOW, RAW, READ, fixes, recognised, unread_kind
 from podium.errors import ImageError
 from podium.platform import quiet_libtiff
 
@@ -107,12 +107,12 @@ def too_large(name: str, size: str, max_pixels: int) -> ImageError:
 
 def not_read(data: bytes, name: str) -> ImageError:
     """The error for a file that is not an image, or one of a format that is not read here."""
-    kind = unread_kind(data[:HEAD]) or ("PDF" if re.match(DOCUMENT, data) else "")
-    formats = ", ".join(each.name for each in READ)
-    if kind == "PDF":
-        return ImageError(f"{name}: PDF, not an image of {formats}", SAVE_AGAIN)
+    kind, formats = unread_kind(data[:HEAD]), ", ".join(each.name for each in READ)
+    for begins, what, mend in OTHERS:
+        if not kind and re.match(begins, data, re.IGNORECASE):
+            return ImageError(f"{name}: {what}, not an image of {formats}", mend)
     if kind in FORMATS and not FORMATS[kind].has_reader:
-        return ImageError(f"{name}: {kind}, not an image of {formats}", f"{SAVE_AGAIN}, or {fixes([kind])}")
+        return ImageError(f"{name}: {kind}, not an image of {formats}", FORMATS[kind].fix)
     if kind:
         return ImageError(f"{name}: {kind}, whose reader is not installed", fixes([kind]))
     return ImageError(f"{name}: not an image of {formats}", "copy it again, or delete it")

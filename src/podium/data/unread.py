@@ -35,7 +35,7 @@ def kind_of_file(name: str, head: Callable[[], bytes]) -> Left | None:
         name: its last part decides, where its ending is known.
         head: reads the first bytes, where it is not.
     """
-    ending = suffix(name)
+    ending = ".nii" if name.lower().endswith(".nii.gz") else suffix(name)
     if ending in EXTENSIONS:
         return None
     if ending in UNREAD:
