@@ -28,6 +28,10 @@ from podium.fixes import for_the_command_line, in_words_of_the_caller
         ("--tolerance allows more", "tolerance allows more"),
         ("go on with: podium train --resume -o runs/x", "go on with: podium train --resume -o runs/x"),
         ("make one with `podium pack DATA --shards -o DIR`", "make one with `podium pack DATA --shards -o DIR`"),
+        (
+            "develop them (exiftool -b -JpgFromRaw), or --on-bad skip",
+            'develop them (exiftool -b -JpgFromRaw), or on_bad="skip"',
+        ),
         ("give a half-open range", "give a half-open range"),
     ],
 )

@@ -150,6 +150,21 @@ def test_what_is_no_image_is_refused_with_how_to_make_one(colour, wrong, says, m
         assert mend in refused.value.fix
 
 
+def test_nothing_is_no_image_and_an_archive_says_to_unpack_it(colour, photo, tmp_path):
+    model = library.load(colour)
+    with pytest.raises(ImageError, match="image: an image of 0 x 9 pixels"):
+        model.predict(Image.new("RGB", (0, 9)))
+    with pytest.raises(DataError, match="an empty path"):
+        model.predict("")
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new/photo.png").write_bytes(encoded(photo))
+    for form in ("tar", "gztar", "bztar", "xztar", "zip"):
+        made = shutil.make_archive(str(tmp_path / "photos"), form, tmp_path, "new")
+        with pytest.raises(ImageError, match="an archive, not an image") as refused:
+            model.predict(made)
+        assert refused.value.fix == "unpack it, and give the folder"
+
+
 def test_what_is_no_image_is_refused_before_the_first_is_read(colour, photo):
     with pytest.raises(UsageError, match=r"images\[1\]: 3, no image"):
         library.load(colour).predict(["missing.png", 3])

@@ -12,6 +12,7 @@ from podium.data.reading import Reading
 from podium.data.several_labels import refuse_several, several
 from podium.data.table_files import Table, cell_text
 from podium.errors import DataError, UsageError, closest
+from podium.files import shell_word
 
 USUAL = {  # names of columns, without spaces, dashes and underscores; the likeliest first
     "images": "filename filenames filepath filepaths file files image images img imagepath imgpath path paths imagename "
@@ -229,11 +230,11 @@ def _same(table: Table, known: list[str]) -> str:
 def _several_columns(table: Table, names: list[str]) -> DataError:
     headed = not all(re.fullmatch(r"column \d+", name) for name in names)
     if headed and len({re.sub(r"\d+", "", plain(name)) for name in names}) == 1:
-        mend = f"keep the images that have one label, and one column of labels; to take one of these: --label-column {show(names[0])}"
+        mend = f"keep the images that have one label, and one column of labels; to take one of these: --label-column {shell_word(names[0])}"
         return several(show(table.path), f"{_listed(names)} each hold labels", mend)
     what = f"{show(table.path)}: {_listed(names)} could each be the classes"
-    others = f" (or {', '.join(map(show, names[1:5]))})" if names[1:] else ""
-    return DataError(what, f"say which: --label-column {show(names[0])}{others}")
+    others = f" (or {', '.join(map(shell_word, names[1:5]))})" if names[1:] else ""
+    return DataError(what, f"say which: --label-column {shell_word(names[0])}{others}")
 
 
 def _measures(table: Table, name: str) -> bool:

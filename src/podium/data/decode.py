@@ -207,6 +207,8 @@ def upright_of(
         UsageError: a colour image of 16 bits, of which Pillow has dropped the lower 8, for a network that needs them.
     """
     check_size(image.size, name, max_pixels)
+    if 0 in image.size:
+        raise ImageError(f"{name}: an image of {image.width} x {image.height} pixels", "give one that has pixels")
     if white != WHITE and raw_mode(image) in OTHER_BYTE:
         raise UsageError(f"{name}: Pillow keeps 8 of its 16 bits a channel", "give the file's path or its bytes")
     try:

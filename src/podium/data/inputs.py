@@ -145,6 +145,8 @@ def _of_text(text: str | bytes) -> Iterator[Input]:
         yield _failed(text[:20], DataError(what, "give its bytes: base64.b64decode(text.partition(',')[2])"))
     elif SCHEME.match(text):
         yield _url(text)
+    elif not text:
+        yield _failed("''", DataError("'': an empty path", "give the path of an image"))
     elif "\0" in text:
         yield _failed(text, DataError(f"{text!r}: no path has a zero byte in it", "check the path"))
     elif os.path.isdir(text):

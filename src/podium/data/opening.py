@@ -109,7 +109,7 @@ def not_read(data: bytes, name: str) -> ImageError:
     """The error for a file that is not an image, or one of a format that is not read here."""
     kind, formats = unread_kind(data[:HEAD]), ", ".join(each.name for each in READ)
     for begins, what, mend in OTHERS:
-        if not kind and re.match(begins, data, re.IGNORECASE):
+        if not kind and re.match(begins, data, re.IGNORECASE | re.DOTALL):
             return ImageError(f"{name}: {what}, not an image of {formats}", mend)
     if kind in FORMATS and not FORMATS[kind].has_reader:
         return ImageError(f"{name}: {kind}, not an image of {formats}", FORMATS[kind].fix)
