@@ -11,7 +11,7 @@ from PIL import Image
 
 from command import inside
 from podium.api.check import check
-from podium.errors import DataError
+from podium.errors import DataError, UsageError
 
 COUNTS = {"train": {"ant": 4, "bee": 4}, "val": {"ant": 2, "bee": 2}}
 
@@ -212,3 +212,43 @@ def test_the_command(folder):
     assert said.stderr == ""
     (folder / "train/bee/2.jpg").unlink()
     assert inside("check", folder).returncode == 0
+
+
+def test_groups_in_two_splits_and_images_without_one_are_problems(folder):
+    for place in ("train/ant/p1_a.jpg", "train/bee/p1_b.jpg", "val/ant/p1_c.jpg"):
+        Image.fromarray(np.random.default_rng(len(place)).integers(0, 255, (40, 40, 3), np.uint8)).save(folder / place)
+    report = check(folder, group_from=r"/(p\d+)_")
+    kinds = [(p.kind, p.path.removeprefix(f"{folder}/"), p.detail) for p in report.problems]
+    assert ("group-leak", "p1", "a group that lies in several splits (train 2, val 1)") in kinds
+    assert sum(kind == "no-group" for kind, _, _ in kinds) == 12
+    done = inside("check", folder, "--group-from", r"/(p\d+)_")
+    assert done.returncode == 3
+    assert "group-leak: p1" in done.stdout
+
+
+def test_sub_folders_of_patients_are_groups_and_no_layout_problem(tmp_path):
+    draw = np.random.default_rng(0)
+    for label, patients in (("benign", ("p1", "p2")), ("malignant", ("p1", "p2", "p3"))):
+        for patient in patients:
+            for n in range(2):
+                place = tmp_path / label / patient / f"{n}.png"
+                place.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(draw.integers(0, 255, (40, 40, 3), np.uint8)).save(place)
+    assert any(p.kind == "layout" for p in check(tmp_path).problems)
+    report = check(tmp_path, group_from="([^/]+)/[^/]+$")
+    assert report.faults == []
+    assert "note: 10 images in 3 groups of 2 to 4" in report.notes
+
+
+def test_a_column_of_groups_is_checked(tmp_path):
+    draw = np.random.default_rng(0)
+    rows = ["file,label,patient"]
+    for n in range(6):
+        Image.fromarray(draw.integers(0, 255, (40, 40, 3), np.uint8)).save(tmp_path / f"{n}.png")
+        rows.append(f"{n}.png,{'ant' if n % 2 else 'bee'},{'p1' if n % 2 else f'p{n}'}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    problems = check(tmp_path / "labels.csv", group_column="patient").faults
+    assert [(p.kind, p.path) for p in problems] == [("few-groups", "ant")]
+    with pytest.raises(UsageError, match="there is no column 'patients'") as refused:
+        check(tmp_path / "labels.csv", group_column="patients")
+    assert "did you mean patient?" in refused.value.fix

@@ -26,6 +26,8 @@ def check(
     labels: bool = False,
     weights: str | None = None,
     max_pixels: int = MAX_PIXELS,
+    group_from: str | None = None,
+    group_column: str | None = None,
     **reading: Unpack[ReadingFields],
 ) -> CheckReport:
     """Check every image of a data set: whether it can be read, and how it compares with all others.
@@ -37,6 +39,7 @@ def check(
         weights: of a trained network, as `train` takes them: labels are checked by its features. None: by features that need
             no network, which suit small images.
         max_pixels: the largest width times height of an image that is opened; a larger one is a problem.
+        group_from, group_column: as for `load_data`; groups in two splits and images without one are problems then.
         reading: image_column=, label_column=, split_column= and class_from=, as for `load_data`.
 
     Returns:
@@ -46,12 +49,12 @@ def check(
         DataError: there is nothing to check.
         UsageError: there are weights, but labels are not to be checked.
     """
-    from_keywords("check", reading, ["source", "progress", "labels", "weights", "max_pixels"])
+    known = ["source", "progress", "labels", "weights", "max_pixels", "group_from", "group_column"]
+    how = from_keywords("check", reading, known)
     if weights is not None and not labels:
         raise UsageError("weights: they are used to check labels only", "give --labels too, or leave them out")
-    how = from_keywords("check", reading, ["source", "progress", "labels", "weights", "max_pixels"])
     features = _network_features(weights) if weights is not None else None
-    report = check_images(source, progress, max_pixels, how)
+    report = check_images(source, progress, max_pixels, how, group_from, group_column)
     if labels:
         add_label_errors(report, features)
     return report

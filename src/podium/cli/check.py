@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from podium import tables
 from podium.cli import console, flags, shared
 from podium.cli.shared import print_json
+from podium.settings import FIELDS
 
 if TYPE_CHECKING:
     from podium.data.check_report import CheckReport, Problem
 
 HELP = "find what is wrong with a data set before training"
 EXAMPLE = "podium check photos/ -o check.html"
+GROUPING = ("group_from", "group_column")
 SHOWN = 10  # problems of a kind that are printed
 
 
@@ -33,6 +35,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     flags.add_max_pixels(parser)
     shared.add_reading(parser)
+    for name in GROUPING:
+        parser.add_argument(f"--{name.replace('_', '-')}", metavar="TEXT", help=FIELDS[name].metadata["help"])
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -45,7 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
         if path is not None:
             check_target(path)
     with console.counting_bar("checking", quiet=arguments.json) as progress:
-        how = {"max_pixels": arguments.max_pixels, **shared.reading_given(arguments)}
+        grouping = {name: getattr(arguments, name) for name in GROUPING}
+        how = {"max_pixels": arguments.max_pixels, **grouping, **shared.reading_given(arguments)}
         report = check(arguments.data, progress, labels=arguments.labels, weights=arguments.weights, **how)
     if page is not None:
         write_check_page(page, report)

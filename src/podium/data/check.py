@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from podium.data.check_groups import Groups, add_group_problems, groups_of
 from podium.data.check_report import Checked, CheckReport
 from podium.data.dataset import Dataset
 from podium.data.depth import look_at
 from podium.data.formats import READ, fixes
 from podium.data.found import describe_folder, nearest_layout
+from podium.data.groups import with_groups
 from podium.data.images import FileImages, Progress
 from podium.data.inspection import Inspected, inspect_array, inspect_file
 from podium.data.layout import LAYOUT, OUTSIDE, Listing, not_utf8
@@ -29,18 +31,30 @@ from podium.errors import DataError
 IMBALANCE = 10  # the largest class over the smallest from which imbalance is reported
 
 
-def check_images(source: str | Path, progress: Progress | None, max_pixels: int, reading: Reading) -> CheckReport:
+def check_images(
+    source: str | Path,
+    progress: Progress | None,
+    max_pixels: int,
+    reading: Reading,
+    group_from: str | None = None,
+    group_column: str | None = None,
+) -> CheckReport:
     """Decode every image of a data set (in a pack, verify its checksum), and compare it with all others.
 
     Args:
         source, progress, max_pixels: as for `podium.check`.
         reading: where a person says that the labels stand.
+        group_from, group_column: as for `podium.check`.
 
     Raises:
         DataError: there is nothing to check.
     """
     report, data = CheckReport(str(source)), read_stored(source, reading)
-    images, inspected = _stored(report, data) if data is not None else _files(report, source, reading, max_pixels)
+    if data is not None:
+        images, inspected = _stored(report, with_groups(data, group_from, group_column))
+    else:
+        listing = listed(source, reading)
+        images, inspected = _files(report, listing, groups_of(listing, group_from, group_column), max_pixels)
     _inspect(report, images, inspected, progress)
     report.sort()
     return report
@@ -62,10 +76,19 @@ def _stored(report: CheckReport, data: Dataset) -> tuple[list[Checked], Iterator
 
 
 def _files(
-    report: CheckReport, source: str | Path, how: Reading, max_pixels: int
+    report: CheckReport, listing: Listing, groups: Groups, max_pixels: int
 ) -> tuple[list[Checked], Iterator[Inspected]]:
-    """List and count image files; they are inspected while the result is iterated over."""
-    listing = listed(source, how)
+    """Count image files; they are inspected while the result is iterated over.
+
+    Args:
+        report: of the check.
+        listing: what there is.
+        groups: of the images.
+        max_pixels: the largest size that is opened.
+    """
+    if len(set(groups.values())) > len(listing.classes):  # sub-folders that classes share are groups, as for training
+        listing.nested = {}
+        listing.problem = None if listing.alike else listing.problem
     report.formats = dict(Counter(kind for _, kind in listing.unread))
     _layout(report, listing)
     for name, mend in not_utf8(listing).items():
@@ -77,7 +100,8 @@ def _files(
         for file in held
     ]
     if not entries and not report.problems:
-        raise DataError(f"{show(str(source))}: holds no images", LAYOUT)
+        raise DataError(f"{show(report.source)}: holds no images", LAYOUT)
+    add_group_problems(report, listing, groups)
     splits = list(dict.fromkeys(split or "train" for split in listing.files))
     if entries:
         _count(report, [(split, name) for split, name, _ in entries], listing.classes, splits)

@@ -10,6 +10,7 @@ from podium.data.images import ImageSource
 
 # What can be done about a file with a problem of a kind; problems of a class or of the whole set have no line here.
 SUGGESTIONS = {
+    "no-group": "mend the expression or the column, or move it out of the data",
     "near-leak": "drop it from its split, or move both into one",
     "near-conflict": "keep one of the two, in the right class",
     "leak": "drop it from its split",
@@ -44,7 +45,8 @@ class Problem:
     Args:
         kind: near-leak, near-conflict, leak, conflicting-label, unreadable, truncated, zero-byte, too-large, metadata,
             duplicate, empty-class, missing-class, extra-class, few-images, look-alike, nested-class, imbalance,
-            extension-lies, unread-format, denied, layout, row, ignored, root-image, not-utf-8; or one of `SUSPECTS`.
+            extension-lies, unread-format, denied, layout, row, ignored, root-image, not-utf-8, no-group, group-leak, few-groups;
+            or one of `SUSPECTS`.
         path: the file or class.
         detail: the problem in words.
         other: the file that it is compared with; empty where there is none.
@@ -136,7 +138,7 @@ class CheckReport:
 
     def sort(self) -> None:
         """Put what two splits or two classes share first, and the suspects last; else the order stays."""
-        first = {"near-leak": 0, "near-conflict": 1, "leak": 2, "conflicting-label": 2}
+        first = {"near-leak": 0, "near-conflict": 1, "leak": 2, "conflicting-label": 2, "group-leak": 2}
         self.problems.sort(key=lambda p: first.get(p.kind, 3 + p.suspect))
 
     def to_dict(self) -> dict[str, Any]:

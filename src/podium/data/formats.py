@@ -92,7 +92,11 @@ ENDINGS = {ending: each.name for each in FORMATS.values() for ending in each.end
 # What may lie beside photos, and is named where it is given as one: how it begins, what it is, what to do
 OTHERS = (
     (rb"%PDF", "PDF", "save it as JPEG or PNG"),
-    (rb"PK\x03\x04|\x1f\x8b|BZh|\xfd7zXZ\0|Rar!|7z\xbc\xaf|.{257}ustar", "an archive", "unpack it, and give the folder"),
+    (
+        rb"PK\x03\x04|\x1f\x8b|BZh|\xfd7zXZ\0|Rar!|7z\xbc\xaf|.{257}ustar",
+        "an archive",
+        "unpack it, and give the folder",
+    ),
     (rb"version https://git-lfs", "a pointer of Git LFS in place of the image", "fetch the images: git lfs pull"),
     (rb"\s*<(!doctype html|html)", "a web page in place of the image", "download the image again"),
 )
