@@ -1,12 +1,16 @@
 """What a network costs: counted against sums done by hand, and timed into fields that hold together."""
 
+import os
+from unittest.mock import Mock
+
 import pytest
 import torch
 from torch import nn
 
 from podium.evaluation.cost import count, count_net
-from podium.evaluation.speed import allowance, measure, speed
+from podium.evaluation.speed import allowance, measure, share_waited, speed
 from podium.models.convnet import ConvNet, Head
+from podium.platform import seconds_waited
 from podium.weights.create import create_model
 
 
@@ -78,6 +82,16 @@ def test_speed_has_the_latency_of_one_image_and_the_rate_of_many_and_says_of_how
     assert set(timed["latency_ms"]) == {"p50", "p95", "mean", "sd"}
     assert timed["images_per_second"] > 0
     assert timed["threads"] == torch.get_num_threads()
+    assert timed["waited"] is None or 0 <= timed["waited"] <= 1
+
+
+def test_the_time_waited_for_a_processor_is_a_share_of_the_time_that_threads_wanted_one(monkeypatch):
+    assert share_waited(10.0, 13.0, 1.0) == 0.75
+    assert share_waited(10.0, 10.0, 2.0) == 0.0
+    assert share_waited(10.0, 9.5, 2.0) == 0.0  # of a thread that has ended
+    assert share_waited(None, None, 2.0) is None
+    monkeypatch.setattr(os, "listdir", Mock(side_effect=FileNotFoundError))  # a system without /proc
+    assert seconds_waited() is None
 
 
 class Slow:

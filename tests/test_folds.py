@@ -13,6 +13,7 @@ from command import inside, one_error, podium
 from podium.comparison.cross_validation import fold_folders
 from podium.data.folds import in_roles
 from podium.data.groups import with_groups
+from podium.data.record import read_record
 from podium.data.sources import load_data, load_stored
 from podium.errors import DataError, UsageError
 from podium.runs import bundle
@@ -224,6 +225,17 @@ def test_a_fold_alone_is_the_run_of_the_comparison_and_resumes(board, photos, tm
     assert done.returncode == 0, done.stderr
     theirs = out / "lenet5_modern-seed0" / "fold2" / "model.safetensors"
     assert (tmp_path / "alone" / "model.safetensors").read_bytes() == theirs.read_bytes()
+
+
+def test_a_fold_is_evaluated_on_its_own_test_images_and_not_on_those_that_chose_its_epoch(board, photos):
+    run = board[0] / "lenet5_modern-seed0" / "fold2"
+    result, found = json.loads((run / "result.json").read_text()), {}
+    for split in ("test", "val"):
+        found[split] = json.loads(inside("eval", run, photos, "--split", split, "--json").stdout)
+    assert [found["test"][key] for key in ("n", "top1")] == [result["n"], result["top1"]]
+    assert json.loads(inside("eval", run, photos, "--json").stdout)["split"] == "test"
+    record = read_record(run)
+    assert found["val"]["n"] == len(record.roles["val"])
 
 
 @pytest.mark.slow

@@ -46,7 +46,7 @@ def test_a_class_whose_name_is_not_utf8_is_refused_before_the_first_step_and_the
     assert set(named) == {repr("caf\udce9"), repr("it's\udcff")}
     refused = inside("train", "lenet5_modern", data, *WORDS, "-o", tmp_path / "run")
     one_error(refused, 3, "caf\\udce9", "not UTF-8", "fix: mv ")
-    assert not RunFolder(tmp_path / "run").started
+    assert not (tmp_path / "run").exists()
     while (done := inside("train", "lenet5_modern", data, *WORDS, "-o", tmp_path / "run")).returncode:
         mend = next(line for line in done.stderr.splitlines() if line.startswith("fix: mv ")).removeprefix("fix: ")
         subprocess.run(["bash", "-c", mend], check=True)  # one class a time: there are two

@@ -160,7 +160,7 @@ def test_a_diverging_run_stops_with_exit_code_5(tmp_path):
 def test_other_settings_on_resume_are_refused_by_name(photos, run12):
     one_error(podium("train", "--resume", "-o", run12, "--batch-size", "64"), 2, "batch_size", "128")
     one_error(podium("train", "resnet20", photos, "--resume", "-o", run12), 2, "model")
-    one_error(podium("train", "lenet5_modern", "digits", "--resume", "-o", run12), 2, "data")
+    one_error(podium("train", "lenet5_modern", "digits", "--resume", "-o", run12), 3, "data")
     one_error(podium("train", "--resume", "-o", run12, "--seed", "3"), 2, "seed")
     one_error(podium("train", "--resume", "-o", run12, "--recipe", "modern"), 2, "recipe", "'quick'")
     one_error(podium("train", "--resume", "-o", run12, "--steps", "24"), 2, "duration", "'23it'", "'24it'", "--weights")
@@ -171,7 +171,9 @@ def test_other_images_on_resume_are_refused(photos, tmp_path):
     shutil.copytree(photos, copy)
     begin(copy, out, "kill@step:3")
     (copy / "train" / "dark" / "7.png").rename(copy / "train" / "light" / "700.png")
-    one_error(podium("train", "--resume", "-o", out), 2, "data: the images of photos are not those the run began with")
+    one_error(podium("train", "--resume", "-o", out), 3, "data: the images of photos are not those the run began with")
+    Image.new("RGB", (40, 40)).save(copy / "train" / "dark" / "more.png")
+    one_error(podium("train", "--resume", "-o", out), 3, "(1 are new, 0 are gone)", "fix: take out what is new, or")
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from podium.data.images import ArrayImages
 from podium.data.record import RECORD, read_record
 from podium.data.roles import hold_out
 from podium.data.sources import load_data, load_stored
-from podium.errors import DataError, UsageError
+from podium.errors import DataError
 
 CLASSES = ("circle", "line", "square")
 
@@ -106,6 +106,19 @@ def test_of_a_folder_that_has_grown_old_training_images_are_left_out(run, photos
     assert told(before.roles["val"]) <= told(after.roles["val"])
     assert not told(before.roles["train"]) & told(after.roles["val"])
     assert len(after.roles["val"]) == 6 + 3  # a fifth of the new ones, of each class at least one
+
+
+def test_a_folder_of_test_images_or_of_one_class_is_enough_to_compare_an_export_by(run, tmp_path):
+    tested, one = (
+        noise(tmp_path / "tested/test", dict.fromkeys(CLASSES, 2), 500),
+        noise(tmp_path / "one", {"line": 3}, 600),
+    )
+    for data, count in ((tested.parent, 6), (one, 3)):
+        assert library.export(run, tmp_path / "x.onnx", data=data).images == count
+        timed = inside("bench", run, "--engines", "eager", "--seconds", "0.01", "--data", data, "--json")
+        assert timed.returncode == 0, timed.stderr
+    done = inside("quantize", run, tested.parent, "-o", tmp_path / "q")  # which needs training images
+    assert (done.returncode, "put training images into" in done.stderr) == (3, True)
 
 
 def test_training_images_among_those_of_a_test_folder_are_left_out_and_counted(run, photos, tmp_path):
@@ -415,7 +428,7 @@ def test_a_relative_path_is_resumed_and_data_that_moved_too(tmp_path, monkeypatc
     assert "podium train lenet5_modern DATA --resume -o run" in gone.stderr
     noise(tmp_path / "moved", {"circle": 1}, start=600)
     changed = inside("train", "lenet5_modern", "moved", "--resume", "-o", "run")
-    assert changed.returncode == 2
+    assert changed.returncode == 3
     assert "1 are new, 0 are gone" in changed.stderr
     (tmp_path / "moved/circle/600.png").unlink()
     done = inside("train", "lenet5_modern", "moved", "--resume", "-o", "run")
@@ -433,7 +446,7 @@ def test_data_that_moved_are_compared_and_pruned_on(tmp_path, monkeypatch, photo
     os.rename("shapes", "moved")
     done = inside("compare", "moved", "-m", "lenet5_modern,lenet5", *more)
     assert done.returncode == 0, done.stderr
-    with pytest.raises(UsageError, match="other images"):
+    with pytest.raises(DataError, match="other images"):
         library.compare(
             ["lenet5_modern"],
             noise(tmp_path / "others", dict.fromkeys(CLASSES, 9), start=40),

@@ -195,8 +195,11 @@ def test_a_card_with_a_number_that_is_none_is_refused_by_the_numbers_name(run, t
     section, key = where
     card.setdefault(section, {})[key] = ["HERE"] if section == "preprocessing" else "HERE"
     (tmp_path / "run" / "card.json").write_text(json.dumps(card).replace('"HERE"', text))
-    with pytest.raises(ModelFileError, match=rf"{section}\.{key}"):
+    with pytest.raises(ModelFileError, match=rf"{section}\.{key}") as caught:
         library.load(tmp_path / "run")
+    assert caught.value.fix is not None
+    assert "copy it again" in caught.value.fix
+    assert f"podium train --config {tmp_path / 'run' / 'settings.yaml'} -o NEW" in caught.value.fix
 
 
 def test_a_checkpoint_to_resume_from_is_refused_too(tmp_path):

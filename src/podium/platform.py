@@ -31,6 +31,18 @@ def cores() -> int:
     return processors()
 
 
+def seconds_waited() -> float | None:
+    """Seconds that the threads of this process have waited for a processor so far, as Linux counts them; None elsewhere."""
+    waited = 0
+    try:
+        for thread in os.listdir("/proc/self/task"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+                waited += int(Path(f"/proc/self/task/{thread}/schedstat").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+    return waited / 1e9
+
+
 def stop_signals() -> list[signal.Signals]:
     """The signals that ask a process to stop: Ctrl-C, SIGTERM, a scheduler's SIGUSR1, and SIGHUP unless `nohup` ignores it."""
     wanted = ["SIGINT", "SIGTERM", "SIGUSR1", *([] if hangup_ignored() else ["SIGHUP"])]

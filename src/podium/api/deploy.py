@@ -41,7 +41,9 @@ def export(
         NumericError: an answer differs by more than 1e-4; no file is left.
     """
     model = bundle_of(run)
-    return exports.export(model, out, images_for(model, data), format=format, preprocessing=preprocessing)
+    return exports.export(
+        model, out, images_for(model, data, to_train=False), format=format, preprocessing=preprocessing
+    )
 
 
 @public

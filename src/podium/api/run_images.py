@@ -9,7 +9,7 @@ from podium.compression.shrink import Shrunk
 from podium.data.dataset import Dataset
 from podium.data.folds import in_roles
 from podium.data.reading import as_recorded
-from podium.data.roles import described, without_learned
+from podium.data.roles import described, for_evaluation, without_learned
 from podium.data.sources import load_stored
 from podium.deployment.runtime import Exported
 from podium.errors import DataError, UsageError
@@ -33,13 +33,14 @@ def folder_of(run: str | Path | RunFolder | Shrunk) -> Path:
     return run_of(run.path if isinstance(run, RunFolder) else run)
 
 
-def images_for(model: Bundle | Exported, data: str | Path | Dataset | None) -> Dataset:
+def images_for(model: Bundle | Exported, data: str | Path | Dataset | None, to_train: bool = True) -> Dataset:
     """The data set that the caller gives, or the one that a run was trained on, with the run's own split.
 
     Args:
         model: the network of the run, opened; the settings beside it name its data. Images that it was trained on are never
             among the others.
         data: the data set; None takes the run's own.
+        to_train: whether training images are needed too; otherwise a folder of test images, or of one class, will do.
 
     Raises:
         UsageError: no data set is given, and the run does not name one.
@@ -63,7 +64,8 @@ def images_for(model: Bundle | Exported, data: str | Path | Dataset | None) -> D
             stored = load_stored(data, resize=p.resize, channels=p.channels, max_pixels=p.max_pixels, **how)
         record = known_to(model, stored) if isinstance(model, Bundle) else None
         seed = recorded["seed"] if recorded["split_seed"] is None else recorded["split_seed"]
-        data = described(in_roles(stored, recorded["val"], seed, record))
+        split = in_roles(stored, recorded["val"], seed, record) if to_train else for_evaluation(stored, record)
+        data = described(split)
     elif isinstance(model, Bundle) and (record := known_to(model, data)) is not None:
         data = without_learned(data, record)
     if not set(data.classes) & set(model.classes):

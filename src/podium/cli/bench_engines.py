@@ -62,7 +62,7 @@ def _bench_network(target: str, a: argparse.Namespace, chosen: tuple[str, ...], 
 
     if Path(target).exists():
         model = bundle.load(target)
-        images, _ = squares(images_for(model, a.data), model, COMPARED)
+        images, _ = squares(images_for(model, a.data, to_train=False), model, COMPARED)
     else:
         net = create_model(target, image_size=a.image_size, small=small_without_data(a.image_size)).eval()
         side, channels = net.spec["image_size"], net.spec["in_chans"]
@@ -88,9 +88,9 @@ def _bench_file(target: str, a: argparse.Namespace, chosen: tuple[str, ...], tim
     network, parent = _parent(made.card, target, a.targets)
     reference = None
     if a.data:
-        images, _ = squares(images_for(made, a.data), made, COMPARED)
+        images, _ = squares(images_for(made, a.data, to_train=False), made, COMPARED)
     elif parent is not None:
-        images, _ = squares(images_for(parent, None), parent, COMPARED)
+        images, _ = squares(images_for(parent, None, to_train=False), parent, COMPARED)
     else:
         images = _noise(made.preprocessing.image_size, made.preprocessing.channels)
     if parent is not None:

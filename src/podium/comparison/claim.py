@@ -8,7 +8,7 @@ from pathlib import Path
 
 from podium.data.dataset import Dataset
 from podium.data.record import RECORD, read_record
-from podium.errors import ModelFileError, UsageError
+from podium.errors import DataError, ModelFileError, UsageError
 from podium.runs import bundle
 from podium.runs.folder import SETTINGS
 from podium.runs.recommended import REQUEST
@@ -28,6 +28,7 @@ def claim(out: Path, merged: Origins, places: Mapping[str, Dataset]) -> None:
 
     Raises:
         UsageError: names the setting that differs, or the folder that holds something else.
+        DataError: names the run that was trained on other images.
         ModelFileError: the card of a run is damaged.
     """
     note, given = out / REQUEST, merged.settings
@@ -59,11 +60,11 @@ def _refuse_others(out: Path, pattern: str, data: Dataset) -> None:
         except (ValueError, KeyError, TypeError):
             raise ModelFileError(f"{card}: damaged", f"delete {card.parent} to train it again") from None
         if not data.is_what(trained_on):
-            raise UsageError(f"{card.parent}: was trained on other images than {data.name} has now", AGAIN)
+            raise DataError(f"{card.parent}: was trained on other images than {data.name} has now", AGAIN)
     for path in out.glob(f"{pattern}/{RECORD}"):  # of runs that are not finished
         record = read_record(path.parent)
         if record is not None and record.made.get("fingerprint") != data.fingerprint():
-            raise UsageError(f"{path.parent}: was begun on other images than {data.name} has now", AGAIN)
+            raise DataError(f"{path.parent}: was begun on other images than {data.name} has now", AGAIN)
 
 
 def absolute(merged: Origins) -> Origins:

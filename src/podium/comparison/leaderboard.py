@@ -204,6 +204,7 @@ class Leaderboard:
         from rich.table import Table
 
         about = f"evaluated on {self.n:,} {self.split} images; latency of one image; * on the Pareto front"
+        about += "; ~ on a busy machine" if any(row.busy for row in self.networks) else ""
         if "probe %" not in left_out:
             about += "; probe: of frozen features, out of fold on training images"
         caption = about if self.networks else None
@@ -306,7 +307,9 @@ def _spread(row: Row) -> str:
 
 
 def _latency(row: Row) -> str:
-    return "" if row.latency_p50_ms is None else f"{row.latency_p50_ms:.2f}{'*' if row.pareto else ' '}"
+    if row.latency_p50_ms is None:
+        return ""
+    return f"{'~' if row.busy else ''}{row.latency_p50_ms:.2f}{'*' if row.pareto else ' '}"
 
 
 # What is printed of a row, and which columns a narrow screen goes without, the first first.

@@ -37,7 +37,9 @@ MEASURED = {
     "latency_passes": ("n",),
     "batch_passes": ("batches",),
     "threads": ("threads",),
+    "waited": ("waited",),
 }
+BUSY = 0.1  # share of the time waited for a processor above which a machine was busy
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ class Row:
         balanced_accuracy: mean recall of the classes; None for runs of Podium 0.1.0.
         ranked_by: the score that networks are ranked by where it is not top1; `score`, `score_low` and `score_high` are its
             value and 95 % interval then.
+        waited: the share of the time that it waited for a processor while its speed was measured; None where that is not on
+            record.
     """
 
     model: str
@@ -107,10 +111,16 @@ class Row:
     score: float | None = None
     score_low: float | None = None
     score_high: float | None = None
+    waited: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The row as JSON and CSV have it."""
         return dataclasses.asdict(self)
+
+    @property
+    def busy(self) -> bool:
+        """Whether its speed was measured while other programs had the processors, so that it is slower than it would be."""
+        return self.waited is not None and self.waited > BUSY
 
     def dominates(self, other: Row) -> bool:
         """Whether this network is at least as accurate and as fast as another, and better in one of them."""

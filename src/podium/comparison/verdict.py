@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from podium.comparison.ranking import SCORES
 from podium.comparison.sizes import different_sizes
+from podium.runs.folder import SPEED
 
 if TYPE_CHECKING:
     from podium.comparison.leaderboard import Leaderboard
@@ -20,6 +21,7 @@ def verdict(board: Leaderboard) -> str:
     sentences = _nothing_learned(board) if winner is None else _won(board, winner)
     if different := different_sizes({row.model: row.image_size for row in board.networks}):
         sentences += [different, board.one_size]
+    sentences += _busy(board)
     if board.curve is not None:
         sentences.append(board.curve.sentence())
     if board.untrained:
@@ -73,6 +75,17 @@ def _faster(equal: list[Row], best: Row) -> list[str]:
     latency, model = min(timed, key=lambda pair: pair[0])
     ratio = best.latency_p50_ms / latency
     return [f"{model} answers {ratio:.1f}x faster."] if latency < best.latency_p50_ms / 1.1 else []
+
+
+def _busy(board: Leaderboard) -> list[str]:
+    """Whose speed was measured while other programs had the processors, and how to measure it again."""
+    busy = [row for row in board.networks if row.busy]
+    if not busy:
+        return []
+    most = max(row.waited or 0.0 for row in busy)
+    what = f"Measured on a busy machine, so slower than on a quiet one: {', '.join(row.model for row in busy)}"
+    again = f"delete {SPEED} in their folders, and run the same comparison again on a quiet machine"
+    return [f"{what} (up to {100 * most:.0f} % of the time they waited for a processor). To measure again: {again}."]
 
 
 def _nothing_learned(board: Leaderboard) -> list[str]:

@@ -62,11 +62,15 @@ class Record:
 
     def held_out(self, split: Split) -> np.ndarray:
         """Which images were held out, or belong to a group that was, and were not learned from, (N,) bool."""
-        groups, known = group_keys(split), np.isin(split.contents(), self.held)
+        others = [self.held_as(name, split) for name in self.roles if name != "train"]
+        return np.logical_or.reduce([*others, np.zeros(len(split), bool)]) & ~self.learned_from(split)
+
+    def held_as(self, name: str, split: Split) -> np.ndarray:
+        """Which images, or others of their group, had the role "val" or "test", (N,) bool."""
+        known, groups = np.isin(split.contents(), self.roles.get(name, self.earlier[:0])), group_keys(split)
         if groups is not None:
-            others = [keys for name, keys in self.groups.items() if name not in ("train", "earlier")]
-            known |= np.isin(groups, np.concatenate([self.earlier[:0], *others])) & (groups != 0)
-        return known & ~self.learned_from(split)
+            known |= np.isin(groups, self.groups.get(name, self.earlier[:0])) & (groups != 0)
+        return known
 
     def with_groups_of(self, data: Dataset) -> Dataset:
         """The images with their groups named as those of the record are; as they are where either has none to name."""

@@ -224,7 +224,8 @@ def for_evaluation(data: Dataset, record: Record | None) -> Dataset:
     """Prepare a data set for the evaluation of a run: nothing is split anew, and what the run learned from is kept apart.
 
     Of a set without splits, the images from which the run learned become "train". The rest becomes "val" where the run held
-    some of it out, and "test" where the run had none of it.
+    some of it out, and "test" where the run had none of it. Of a run that had validation and test images, such as a fold of a
+    cross-validation, the validation images become "val" and the rest "test".
     """
     if record is None:
         return data if set(data.splits) != {"train"} else replace(data, splits={"test": data.splits["train"]})
@@ -237,9 +238,10 @@ def for_evaluation(data: Dataset, record: Record | None) -> Dataset:
     train = data.splits["train"]
     learned = record.learned_from(train)
     others = learned & ~np.isin(train.contents(), record.learned)
-    rest = "val" if record.held_out(train).any() else "test"
-    parts = {"train": np.flatnonzero(learned), rest: np.flatnonzero(~learned)}
-    splits = {name: train.select(rows) for name, rows in parts.items() if len(rows)}
+    held = record.held_as("val", train) if "test" in record.roles else record.held_out(train).any()
+    val = ~learned & held
+    parts = {"train": learned, "val": val, "test": ~learned & ~val}
+    splits = {name: train.select(np.flatnonzero(rows)) for name, rows in parts.items() if rows.any()}
     notes = data.notes
     if learned.any():
         same = f", or on others of their groups ({others.sum():,})" if others.any() else ""

@@ -15,7 +15,7 @@ import numpy as np
 from podium.calls import public
 from podium.data.names import is_text, show
 from podium.data.preprocessing import Preprocessing
-from podium.deployment.sealed import read_ir, read_onnx
+from podium.deployment.sealed import FIX, read_ir, read_onnx
 from podium.errors import EXTRAS, MachineError, ModelFileError, UsageError, no_answer
 from podium.platform import cores, trim_freed_memory
 from podium.runs.answers import Rule
@@ -140,7 +140,7 @@ def load_exported(
         Rule.of_card(card, classes)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         what = f"{name}: not a card of Podium ({type(error).__name__}: {error})"
-        raise ModelFileError(what, "without classes and preprocessing a prediction would be a guess") from None
+        raise ModelFileError(what, FIX) from None
     threads = threads or cores()
     del content, weights  # the engines read the file themselves: they would keep these bytes
     call = _openvino(name, path, dtype, threads) if engine == "openvino" else _onnx(name, path, threads)

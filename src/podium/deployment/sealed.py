@@ -127,7 +127,7 @@ def _checked(name: str, said: bytes, actual: str, card: bytes) -> dict[str, Any]
     try:
         content = json.loads(card)
         if where := not_finite(content):
-            raise ValueError(f"{where} is not a finite number")
+            raise ModelFileError(f"{name}: {where} in its card is not a finite number", FIX)
         if content["format"] > FORMAT:
             raise ModelFileError(f"{name}: made by a newer Podium (format {content['format']})", "update podium")
     except (ValueError, KeyError, TypeError, RecursionError) as error:

@@ -11,6 +11,7 @@ import torch
 
 from podium.evaluation.cost import count_net
 from podium.models.convnet import ConvNet
+from podium.platform import seconds_waited
 
 BURN_IN, BATCHES, FEWEST = 10, 100, 20  # batches left out, counted, and counted whatever they take
 LEAST = 3  # passes that `speed` counts whatever they take
@@ -160,10 +161,11 @@ def speed(net: ConvNet, seconds: float = 2.0, tick: Callable[[str, int, int], No
         tick: called as tick(what is timed, passes done, passes in all) after each pass, between the timings.
 
     Returns:
-        {latency_ms: {p50, p95, mean, sd}, n, images_per_second, batch, batches, threads, dtype, engine}: `n` is the number of
-        passes of one image, `batches` of those of `batch` images that the rate is the median of.
+        {latency_ms: {p50, p95, mean, sd}, n, images_per_second, batch, batches, waited, threads, dtype, engine}: `n` is the
+        number of passes of one image, `batches` of those of `batch` images that the rate is the median of, and `waited` is as
+        of `share_waited`.
     """
-    begun = time.perf_counter()
+    begun, waited, computed = time.perf_counter(), seconds_waited(), time.process_time()
     measure(net, 1, batches=1, fewest=1, burn_in=1)  # the first pass prepares
 
     def passes(batch: int, left: float) -> dict[str, Any]:
@@ -182,8 +184,25 @@ def speed(net: ConvNet, seconds: float = 2.0, tick: Callable[[str, int, int], No
         "images_per_second": many["images_per_second"],
         "batch": many["batch"],
         "batches": many["n"],
+        "waited": share_waited(waited, seconds_waited(), time.process_time() - computed),
         **{key: single[key] for key in ("threads", "dtype", "engine")},
     }
+
+
+def share_waited(before: float | None, after: float | None, computed: float) -> float | None:
+    """The share of their time that threads waited for a processor, which others had: a quiet machine has next to none.
+
+    Args:
+        before, after: seconds waited so far, from `platform.seconds_waited`.
+        computed: seconds of processor time between the two.
+
+    Returns:
+        From 0 to 1; None where the system does not say.
+    """
+    if before is None or after is None:
+        return None
+    waited = max(0.0, after - before)  # a thread that has ended takes its seconds with it
+    return round(waited / max(waited + computed, 1e-9), 3)
 
 
 def passes_within(left: float, one: float) -> int:

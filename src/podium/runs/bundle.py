@@ -94,7 +94,8 @@ def save(
         **without_folders(facts),
     }
     if where := not_finite(card):
-        raise NumericError(f"{folder / CARD}: {where} is not a finite number", "the network was not saved")
+        what = f"{folder / CARD}: {where} is not a finite number, so the network was not saved"
+        raise NumericError(what, "train it again at a lower learning rate (lr)")
     card = json.loads(json.dumps(card))  # as it will be read
     card[SEAL] = seal(card, SEAL)
     write_together(folder, {WEIGHTS: weights, CARD: [json_text(card, indent=1).encode()]})
@@ -132,7 +133,7 @@ def load(path: str | os.PathLike[str]) -> Bundle:
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
         if where := not_finite(card):
-            raise ValueError(f"{where} is not a finite number")
+            raise ModelFileError(f"{folder / CARD}: {where} is not a finite number", _repair(folder))
         if card["format"] > FORMAT:
             raise ModelFileError(f"{folder / CARD}: made by a newer Podium (format {card['format']})", "update podium")
         if SEAL in card and card[SEAL] != seal(card, SEAL):
@@ -149,19 +150,25 @@ def load(path: str | os.PathLike[str]) -> Bundle:
         net = rebuild(spec)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         what = f"{folder / CARD}: not a card of Podium ({type(error).__name__}: {error})"
-        raise ModelFileError(what, "without classes and preprocessing a prediction would be a guess") from None
+        raise ModelFileError(what, _repair(folder)) from None
     content = (folder / WEIGHTS).read_bytes()
     actual = hashlib.sha256(content).hexdigest()
     if actual != expected:
         what = f"{folder / WEIGHTS}: damaged (sha256 {actual[:12]}, the card says {str(expected)[:12]})"
-        again = f", or train it again: podium train --config {shell_word(folder / 'settings.yaml')} -o NEW"
-        raise ModelFileError(what, f"copy it again{again if (folder / 'settings.yaml').is_file() else ''}")
+        raise ModelFileError(what, _repair(folder))
     try:
         state = deserialize(content)
     except SafetensorError as error:
         raise ModelFileError(f"{folder / WEIGHTS}: not a safetensors file ({error})", "copy it again") from None
     load_state(net, state, str(folder / WEIGHTS))
     return Bundle(net.eval(), classes, preprocessing, card, folder)
+
+
+def _repair(folder: Path) -> str:
+    """What to do about a damaged file of a run or bundle."""
+    settings = folder / "settings.yaml"  # a run has them, and can be trained once more
+    again = f", or train it again: podium train --config {shell_word(settings)} -o NEW" if settings.is_file() else ""
+    return f"copy it again from where it is whole{again}"
 
 
 def from_peer(

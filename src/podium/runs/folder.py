@@ -211,6 +211,26 @@ class RunFolder:
                 logger.warning(f"{stray} was not written to its end, and is removed")
             yield
 
+    @contextmanager
+    def begun(self) -> Iterator[None]:
+        """Make the folder and lock it; where an error comes before a run has begun in it, remove what was made.
+
+        Raises:
+            UsageError, MachineError: as `create` and `locked` do.
+        """
+        missing = [path for path in (self.path, *self.path.parents) if not path.exists()]
+        self.create()
+        with self.locked():
+            try:
+                yield
+            except BaseException:
+                if not self.started:
+                    with suppress(OSError):  # something else lies there
+                        (self / ".lock").unlink()
+                        for path in missing:
+                            path.rmdir()
+                raise
+
     def log(self, row: dict[str, Any]) -> None:
         """Append a row to the log."""
         line = f"{json_text(row)}\n".encode()

@@ -13,7 +13,7 @@ from podium.data.loader import Loader
 from podium.data.record import Record, read_record
 from podium.data.roles import without_learned
 from podium.devices import pick_device
-from podium.errors import ModelFileError, UsageError
+from podium.errors import DataError, ModelFileError
 from podium.evaluation.cost import count_net
 from podium.evaluation.evaluate import evaluation_batch
 from podium.evaluation.metrics import summarize
@@ -67,7 +67,7 @@ def make_again(
         reading: called with (files read, files to read) while image files are read for the first time.
 
     Raises:
-        UsageError: the images are not those of the run.
+        DataError: the images are not those of the run.
         ModelFileError: the weights are damaged.
     """
     model, end, own = bundle.load(folder.path), folder.end, read_record(folder.path)
@@ -80,7 +80,7 @@ def make_again(
         refuse_other_images(own, data)
     elif not data.is_what(model.card["data_sha256"]):
         what = f"data: the images of {data.name} are not those the run was trained on"
-        raise UsageError(what, "put them back, or train another run with -o")
+        raise DataError(what, "put them back, or train another run with -o")
     device = pick_device(s.device)
     net = set_memory_format(model.model.to(device), s.memory_format)
     batch = evaluation_batch(count_net(net))

@@ -256,7 +256,7 @@ def refuse_other_images(own: Record, data: Dataset) -> None:
         data: the images now.
 
     Raises:
-        UsageError: the images differ; says how many are new and how many are gone.
+        DataError: the images differ; says how many are new and how many are gone.
     """
     if own.made.get("fingerprint") == data.fingerprint():
         return
@@ -264,7 +264,8 @@ def refuse_other_images(own: Record, data: Dataset) -> None:
     now = np.concatenate([split.contents() for split in data.splits.values()])
     fresh, gone = len(np.setdiff1d(now, before)), len(np.setdiff1d(before, now))
     how = f"{fresh:,} are new, {gone:,} are gone" if fresh or gone else "their names or classes are others"
-    raise UsageError(
+    back = " and ".join(["put back what is gone"] * (gone > 0) + ["take out what is new"] * (fresh > 0))
+    raise DataError(
         f"data: the images of {data.name} are not those the run began with ({how})",
-        "put them back, or start another run with -o",
+        f"{back or 'name and sort them as they were'}, or start another run with -o",
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,10 +133,11 @@ def _train(request: _Request, folder: RunFolder, ranks: Ranks) -> None:
         if ranks.leads:  # it may have been killed before it did
             drop_checkpoints(folder, settings.keep_checkpoint)
         return
-    if ranks.leads and not begun:
-        folder.create()
     settings = _with_processes(request, settings, recorded, folder, ranks)
-    with folder.locked() if ranks.leads else nullcontext(), denormals_flushed():
+    held: AbstractContextManager[None] = (
+        nullcontext() if not ranks.leads else folder.locked() if begun else folder.begun()
+    )
+    with held, denormals_flushed():
         if begun:
             _refuse_missing_data(request, settings, folder)
             if only_weights_left(folder):

@@ -14,7 +14,7 @@ from torch import nn
 
 from podium.data.loader import Batch
 from podium.data.record import read_record, record_of
-from podium.errors import UsageError
+from podium.errors import DataError
 from podium.evaluation.evaluate import Outputs
 from podium.models.convnet import ConvNet
 from podium.runs import bundle, checkpoint
@@ -119,7 +119,7 @@ class Run:
             given: whether the network was handed in: its weights cannot be drawn again, so they are saved at once.
 
         Raises:
-            UsageError: the data are not those the run began with.
+            DataError: the data are not those the run began with.
             ModelFileError: every checkpoint is damaged.
             MachineError: the disk has not enough room for the run.
         """
@@ -149,7 +149,7 @@ class Run:
             logger.warning(f"{line}; going on from the one before it")
         if not self.plan.data.is_what(values["images"]):
             what = f"data: the images of {self.plan.data.name} are not those the run began with"
-            raise UsageError(what, "put them back, or start another run with -o")
+            raise DataError(what, "put them back, or start another run with -o")
         weights = {k.removeprefix("net."): v for k, v in tensors.items() if k.startswith("net.")}
         load_state(self.net, weights, str(self.folder.path))
         checkpoint.restore_optimizer(self.optimizer, tensors)
