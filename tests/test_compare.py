@@ -13,7 +13,7 @@ from scipy import stats
 import podium as library
 from command import inside, one_error, podium
 from podium.comparison.statistics import wilson
-from podium.errors import UsageError
+from podium.errors import DataError, UsageError
 from podium.runs import checkpoint as state
 from podium.runs.folder import RunFolder
 from podium.settings import Settings, write_file
@@ -119,7 +119,7 @@ def test_another_length_or_other_images_are_refused(comparison, tmp_path):
     one_error(inside("compare", "digits", "-m", "lenet5", "--epochs", "2", "-o", comparison), 2, "duration", "'2ep'")
     data = library.load_data("digits")
     fewer = dataclasses.replace(data, splits={**data.splits, "train": data.splits["train"].select(range(1000))})
-    with pytest.raises(UsageError, match="other images"):
+    with pytest.raises(DataError, match="other images"):
         library.compare(["lenet5"], fewer, comparison, epochs=1)
 
 

@@ -238,7 +238,7 @@ def for_evaluation(data: Dataset, record: Record | None) -> Dataset:
     train = data.splits["train"]
     learned = record.learned_from(train)
     others = learned & ~np.isin(train.contents(), record.learned)
-    held = record.held_as("val", train) if "test" in record.roles else record.held_out(train).any()
+    held = record.held_as("val", train) if "test" in record.roles else np.full(len(train), record.held_out(train).any())
     val = ~learned & held
     parts = {"train": learned, "val": val, "test": ~learned & ~val}
     splits = {name: train.select(np.flatnonzero(rows)) for name, rows in parts.items() if rows.any()}
