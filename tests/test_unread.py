@@ -139,7 +139,7 @@ def test_an_image_that_would_be_lost_stops_the_run(tmp_path, name, content, kind
             if name == "no_ending":
                 archive.write(data / "a" / name, f"a/{name}")
     with pytest.raises(
-        DataError, match=rf"1 (images|files) of formats that cannot be read here \(1 {kind}\): .*{name}"
+        DataError, match=rf"1 (image|file) of a format that cannot be read here \(1 {kind}\): .*{name}"
     ) as caught:
         load_data(source)
     assert fix in caught.value.fix
@@ -147,18 +147,35 @@ def test_an_image_that_would_be_lost_stops_the_run(tmp_path, name, content, kind
     assert [kind in why for _, why in skipped.skipped] == [True]
 
 
-@pytest.mark.parametrize(
-    "name", ["0.MOV", "0.mp4", "0.jpg.mov", "0.CR2", "0.dng", "0.xmp", "0.AAE", "notes.txt", "labels.json", "info.pdf"]
-)
-def test_what_accompanies_a_photo_is_a_note(tmp_path, name):
+def six_photos_and(root, name):
+    """Two classes of three photos, and one more file with this name among them."""
     for label in ("a", "b"):
-        (tmp_path / label).mkdir()
+        (root / label).mkdir()
         for number in range(3):
-            photo(number + 10 * ord(label)).save(tmp_path / label / f"{number}.jpg")
-    (tmp_path / "a" / name).write_bytes(RAW if name.lower().endswith(("cr2", "dng")) else MOVIE)
-    data = load_data(tmp_path)
+            photo(number + 10 * ord(label)).save(root / label / f"{number}.jpg")
+    (root / "a" / name).write_bytes(RAW if name.lower().endswith(("cr2", "dng")) else MOVIE)
+    return root
+
+
+@pytest.mark.parametrize("name", ["0.MOV", "0.mp4", "0.jpg.mov", "0.CR2", "0.dng", "0.xmp", "0.jpg.xmp", "0.AAE"])
+def test_what_accompanies_a_photo_is_a_note_and_no_problem(tmp_path, name):
+    data = load_data(six_photos_and(tmp_path, name))
     assert total(data) == 6
-    assert any("1 files are not images of a class" in note for note in data.notes)
+    (note,) = (note for note in data.notes if "left alone" in note)
+    assert note.startswith("note: 1 file accompanies an image and is left alone: ")
+    report = check(tmp_path)
+    assert report.problems == []  # nobody has to move the videos of a telephone out of the way
+    assert note in report.notes
+    assert report.summary == "nothing wrong was found"
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "labels.json", "info.pdf", "9.xmp", "9.AAE"])
+def test_what_accompanies_no_photo_is_a_note_and_a_problem_of_the_check(tmp_path, name):
+    data = load_data(six_photos_and(tmp_path, name))
+    assert total(data) == 6
+    assert any("1 file is not an image of a class and is left alone" in note for note in data.notes)
+    (problem,) = check(tmp_path).problems
+    assert (problem.kind, problem.detail) == ("ignored", "not an image by its name; left alone")
 
 
 def test_a_folder_without_endings_is_read_by_content(tmp_path):

@@ -13,7 +13,7 @@ from podium.data.check_groups import Groups, add_group_problems, groups_of
 from podium.data.check_report import Checked, CheckReport
 from podium.data.dataset import Dataset
 from podium.data.depth import look_at
-from podium.data.formats import READ, fixes
+from podium.data.formats import fixes
 from podium.data.found import describe_folder, nearest_layout
 from podium.data.groups import with_groups
 from podium.data.images import FileImages, Progress
@@ -26,6 +26,7 @@ from podium.data.readers import Readers
 from podium.data.reading import Reading
 from podium.data.refusals import nested
 from podium.data.sources import listed, read_stored
+from podium.data.unread import COMPANIONS, format_companions
 from podium.errors import DataError
 
 IMBALANCE = 10  # the largest class over the smallest from which imbalance is reported
@@ -208,13 +209,13 @@ def _layout(report: CheckReport, listing: Listing) -> None:
         what = f"{outside} images, but none in a class folder" if outside else "holds no images"
         report.add("layout", report.source, f"{what}{f' ({lies})' if lies else ''}; {nearest_layout(folder)}")
         return
+    if companions := format_companions(listing.strays):
+        report.notes.append(companions)
     for name, why in listing.strays:
-        outside = why == OUTSIDE
-        report.add(
-            "root-image" if outside else "ignored",
-            name if outside else _below(report.source, name),
-            why if outside else f"{why}; left alone (images are {', '.join(each.name for each in READ)})",
-        )
+        if why == OUTSIDE:
+            report.add("root-image", name, why)
+        elif why not in COMPANIONS:
+            report.add("ignored", _below(report.source, name), f"{why}; left alone")
 
 
 def _by_format(listing: Listing) -> dict[str, list[str]]:

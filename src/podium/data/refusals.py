@@ -15,6 +15,7 @@ from podium.data.found import nearest_layout
 from podium.data.image_file import ImageFile
 from podium.data.layout import OUTSIDE, Listing, not_utf8
 from podium.data.names import look_alike, look_alikes, show
+from podium.data.unread import COMPANIONS, format_companions
 from podium.errors import ImageError
 
 ALIKE = {  # what has the labels -> what to do about classes that one split does not have, and classes that look alike
@@ -64,8 +65,9 @@ def problem_of(listing: Listing, path: Path | str, on_bad: str = "error") -> tup
 
 def _unread_formats(listing: Listing, where: str) -> tuple[str, str]:
     kinds = [kind for _, kind in listing.unread]
-    count = f"{len(kinds)} files" if VIDEO in kinds else f"{len(kinds)} images"
-    what = f"{where}: {count} of formats that cannot be read here ({counted(kinds)}): {listing.unread[0][0]}"
+    noun = f"{'file' if VIDEO in kinds else 'image'}{'s' * (len(kinds) > 1)}"
+    formats = f"{'formats' if len(kinds) > 1 else 'a format'} that cannot be read here ({counted(kinds)})"
+    what = f"{where}: {len(kinds)} {noun} of {formats}: {listing.unread[0][0]}"
     return what, fixes(dict.fromkeys(kinds))
 
 
@@ -108,10 +110,13 @@ def notes_on(listing: Listing, splits: dict[str, Split], classes: list[str], sou
         if single and name == "train":
             notes.append(f"note: {', '.join(map(show, single))}: 1 training image only, which is too few to learn from")
     notes += [f"note: {line}" for line in nested(listing, source)]
-    if listing.strays:
-        reasons = "; ".join(f"{why} ({count})" for why, count in Counter(why for _, why in listing.strays).items())
+    if companions := format_companions(listing.strays):
+        notes.append(companions)
+    if strays := [why for _, why in listing.strays if why not in COMPANIONS]:
+        reasons = "; ".join(f"{why} ({count})" for why, count in Counter(strays).items())
+        several = f"{len(strays):,} files are not images" if len(strays) > 1 else "1 file is not an image"
         notes.append(
-            f"note: {len(listing.strays)} files are not images of a class and are left alone (`podium check` lists them): {reasons}"
+            f"note: {several} of a class and {'are' if len(strays) > 1 else 'is'} left alone (`podium check` lists them): {reasons}"
         )
     return notes
 

@@ -6,6 +6,7 @@ be meant as one, either is read or is counted by its format and stops the run.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import PurePosixPath
 
@@ -22,10 +23,14 @@ NO_IMAGE = Left("other", "not an image by its name")
 BESIDE = frozenset(
     (".txt", ".json", ".csv", ".tsv", ".xml", ".xmp", ".aae", ".html", ".htm", ".md", ".yaml", ".yml", ".log", ".ini", ".db", ".pdf", ".py", ".ipynb", ".doc", ".docx", ".xls", ".xlsx", ".npy", ".npz", ".mat", ".pkl", ".parquet", ".pt", ".pth", ".h5", ".onnx", ".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".cls", ".lnk", ".url", ".bak", ".tmp", ".thm")
 )  # fmt: skip
+# What accompanies an image of the same name, by its format or by its ending: the reason why it is left alone.
 WITH_IMAGE = {
     RAW: "the camera's raw file of an image beside it",
     VIDEO: "the video of a Live Photo, whose image is beside it",
+    ".aae": "the edits of an image beside it",
+    ".xmp": "the edits of an image beside it",
 }
+COMPANIONS = frozenset(WITH_IMAGE.values())
 
 
 def kind_of_file(name: str, head: Callable[[], bytes]) -> Left | None:
@@ -49,9 +54,9 @@ def kind_of_file(name: str, head: Callable[[], bytes]) -> Left | None:
 def without_companions(
     entries: Iterable[tuple[PurePosixPath, ImageFile | Left]],
 ) -> Entries:
-    """Mark what accompanies an image of the same name: the video of a Live Photo, and the camera's raw file."""
+    """Mark what accompanies an image of the same name: the video of a Live Photo, the camera's raw file, and lists of edits."""
     entries = list(entries)
-    if not any(isinstance(file, Left) and file.why in WITH_IMAGE for _, file in entries):
+    if not any(_as_companion(path, file) for path, file in entries):
         return entries
     images = {
         (path.parent, name.lower())
@@ -61,13 +66,32 @@ def without_companions(
     }
 
     def marked(path: PurePosixPath, file: ImageFile | Left) -> ImageFile | Left:
-        if isinstance(file, Left) and file.kind == "unread" and file.why in WITH_IMAGE:
-            names = (path.stem.lower(), path.name.lower())  # IMG_1.MOV beside IMG_1.HEIC, IMG_1.MP beside IMG_1.MP.jpg
-            if any((path.parent, name) in images for name in names):
-                return Left("other", WITH_IMAGE[file.why])
-        return file
+        why = _as_companion(path, file)
+        names = (path.stem.lower(), path.name.lower())  # IMG_1.MOV beside IMG_1.HEIC, IMG_1.MP beside IMG_1.MP.jpg
+        return Left("other", why) if why and any((path.parent, name) in images for name in names) else file
 
     return [(path, marked(path, file)) for path, file in entries]
+
+
+def _as_companion(path: PurePosixPath, file: ImageFile | Left) -> str:
+    """The reason why a file is left alone if an image of its name is beside it; empty where that would be none."""
+    if not isinstance(file, Left) or file.kind not in ("unread", "other"):
+        return ""
+    return WITH_IMAGE.get(file.why if file.kind == "unread" else suffix(path.name), "")
+
+
+def format_companions(strays: Iterable[tuple[str, str]]) -> str:
+    """A note on the files that only accompany an image, which nobody has to move; empty where there are none.
+
+    Args:
+        strays: (name, reason) of files that are left alone.
+    """
+    counts = Counter(why for _, why in strays if why in COMPANIONS)
+    if not counts:
+        return ""
+    several = f"{counts.total():,} files accompany" if counts.total() > 1 else "1 file accompanies"
+    reasons = "; ".join(f"{why} ({count:,})" for why, count in counts.items())
+    return f"note: {several} an image and {'are' if counts.total() > 1 else 'is'} left alone: {reasons}"
 
 
 def without_unread(listing: Listing) -> Listing:
