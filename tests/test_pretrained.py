@@ -316,12 +316,16 @@ def test_what_cannot_start_is_refused_before_anything_is_written(photos, tmp_pat
     assert not (tmp_path / "out").exists()
 
 
-def test_without_network_and_cache_one_error_names_file_address_place_and_scratch(photos, tmp_path, monkeypatch):
+def test_without_network_and_cache_one_error_names_all_files_addresses_places_and_scratch(
+    photos, tmp_path, monkeypatch
+):
     monkeypatch.setenv("PODIUM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PODIUM_MIRROR", "http://127.0.0.1:9")  # where nothing answers
-    done = inside("compare", photos, "-m", "resnet18,resnet50", "-o", tmp_path / "out")
-    place = str(tmp_path / "cache" / "resnet18-f37072fd.pth")
-    one_error(done, 6, "http://127.0.0.1:9/models/resnet18-f37072fd.pth", place, "torchvision:resnet50", "--scratch")
+    done = inside("compare", photos, "-m", "resnet18,resnet50,keras:MobileNet", "-o", tmp_path / "out")
+    paths = ("models/resnet18-f37072fd.pth", "models/resnet50-0676ba61.pth")
+    paths += ("tensorflow/keras-applications/mobilenet/mobilenet_1_0_224_tf.h5",)
+    places = (f"http://127.0.0.1:9/{path} at {tmp_path / 'cache' / path.rpartition('/')[2]}" for path in paths)
+    one_error(done, 6, *places, "torchvision:resnet50", "--scratch")
     assert not (tmp_path / "out").exists()
 
 

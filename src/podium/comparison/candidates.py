@@ -17,7 +17,7 @@ from podium.models.forms import SMALL_UP_TO
 from podium.models.registry import architecture
 from podium.settings import Origins, Settings
 from podium.training.prepare import form_for
-from podium.weights.download import cached, official
+from podium.weights.download import cached, official, without_download
 from podium.weights.official import best_source, find_official
 from podium.weights.peers import find_peer
 
@@ -209,8 +209,10 @@ def fetch(
         try:
             official(str(candidate.source), partial(progress, candidate) if progress is not None else None)
         except MachineError as error:
-            records = [find_official(str(other.source)) for other in wanted[number + 1 :]]
-            missing = [record.peer for record in records if record is not None and cached(record) is None]
-            also = f"; missing too: {', '.join(missing)}" if missing else ""
-            scratch = "" if "--scratch" in str(error.fix) else "; or train from random weights: --scratch"
-            raise MachineError(f"{error.what}{also}", f"{error.fix}{scratch}") from None
+            record, *others = (find_official(str(other.source)) for other in wanted[number:])
+            missing = [other for other in others if other is not None and cached(other) is None]
+            also = f"; missing too: {', '.join(other.peer for other in missing)}" if missing else ""
+            fix = str(error.fix)
+            if record is not None and fix == without_download([record]):
+                fix = without_download([record, *missing])
+            raise MachineError(f"{error.what}{also}", f"{fix}; or train from random weights, by --scratch") from None

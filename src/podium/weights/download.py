@@ -13,7 +13,7 @@ import os
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -152,7 +152,7 @@ def _download(record: OfficialFile, address: str, part: Path, progress: ByteProg
     """Download a file whole, and check it; where a part was there already and the whole is wrong, once more from its beginning."""
     had = part.exists()
     _receive(record, address, part, progress)
-    fix = f"try another mirror, or {_otherwise(record, address)}"
+    fix = f"try another mirror, or {without_download([record])}"
     try:
         check(record, part, address, fix)
     except ModelFileError:
@@ -277,7 +277,7 @@ def _from_hub(record: OfficialFile, progress: ByteProgress | None) -> Path:
         reason = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
         raise _cannot(record, address, reason[0]) from None
     try:
-        check(record, path, address, f"run the same again, or {_otherwise(record, address)}")
+        check(record, path, address, f"run the same again, or {without_download([record])}")
     except ModelFileError:
         path.resolve().unlink()
         path.unlink(missing_ok=True)
@@ -299,13 +299,23 @@ def _refuse_unreachable(record: OfficialFile, address: str) -> None:
 def _cannot(record: OfficialFile, address: str, reason: str) -> MachineError:
     """The error for a file that cannot be fetched."""
     what = f"{record.cached_as} of {split_tag(record.source)[0]} cannot be downloaded from {address} ({reason})"
-    return MachineError(what, _otherwise(record, address))
+    return MachineError(what, without_download([record]))
 
 
-def _otherwise(record: OfficialFile, address: str) -> str:
-    """What to do without the download."""
-    variable = "HF_ENDPOINT" if record.repository else "PODIUM_MIRROR"
-    return (
-        f"download {address} on another machine and put it at {by_hand(record)}; or name a mirror by {variable}; "
-        "or train and compare from fresh weights, by --scratch"
+def without_download(records: Sequence[OfficialFile]) -> str:
+    """What to do where official files cannot be downloaded, for all of them at once.
+
+    Args:
+        records: of the files.
+
+    Raises:
+        UsageError: PODIUM_MIRROR or HF_ENDPOINT is not an address.
+    """
+    places = "; ".join(f"{address_of(record)} at {by_hand(record)}" for record in records)
+    variables = " and ".join(
+        dict.fromkeys("HF_ENDPOINT" if record.repository else "PODIUM_MIRROR" for record in records)
     )
+    one = len(records) == 1
+    download = f"download {address_of(records[0])} on another machine and put it at {by_hand(records[0])}"
+    each = f"download these {len(records)} files on another machine and put each where it is looked for: {places}"
+    return f"{download if one else each}; or name a mirror by {variables}"
