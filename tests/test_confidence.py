@@ -229,6 +229,7 @@ def test_the_card_the_result_and_eval_say_the_same(fitted, podium):
     page = (fitted / "report.html").read_text()
     assert "network-0-coverage" in page
     assert "for a recall of 0.9" in page
+    assert "The diamond is the threshold" in page
 
 
 def test_probabilities_have_the_temperature_and_the_answer_has_the_thresholds(fitted, photos):

@@ -291,7 +291,7 @@ def test_less_than_the_least_confidence_is_unknown(podium, run, picture):
 
 
 def test_every_verb_names_the_run_that_it_takes_of_a_comparison(podium, comparison, picture):
-    note = f"note: of {comparison} its first network, {comparison}"
+    note = f"note: {comparison} stands for its first network, {comparison}"
     for words in (
         ["predict", comparison, picture("a.png")],
         ["eval", comparison, "digits", "--limit", 20],

@@ -15,12 +15,14 @@ from command import inside, one_error
 from command import podium as process
 from podium.comparison import candidates
 from podium.comparison.leaderboard import Leaderboard
-from podium.comparison.outlook import Foreseen, Outlook
+from podium.comparison.outlook import Foreseen, Outlook, outlook
+from podium.comparison.study import Study
 from podium.data.dataset import Dataset, Split
 from podium.data.groups import GROUP
 from podium.data.images import ArrayImages
 from podium.errors import UsageError
 from podium.settings import Settings, read_file
+from podium.training.recipes.named import settings_of
 from podium.training.transfer.linear_probe import FOLDS, linear_probe_of, parts_of
 from podium.training.transfer.source import adapted, read_source
 from podium.weights.create import create_model
@@ -462,6 +464,18 @@ def test_seeds_and_folds_of_a_network_take_as_many_steps_as_its_first_has_measur
     assert {read_file(path)["duration"] for path in settings.values()} == {"2it"}
     line = settings["lenet5-seed1/fold2"].read_text().partition("duration: ")[2].splitlines()[0]
     assert line == "2it  # by the steps of lenet5-seed0/fold1"
+
+
+def test_a_plan_says_which_networks_are_timed(tmp_path):
+    """Timing takes some seconds for each network, in which a person would see nothing."""
+    settings = settings_of("quick", None, {"data": "digits", "duration": "2it"})
+    calls = []
+    found = outlook(
+        Study(["lenet5", "lenet5_modern"], settings, tmp_path / "out", seeds=1), lambda *call: calls.append(call)
+    )
+    assert calls == [(1, 2), (2, 2)]
+    assert found.lines()[0].startswith("lenet5: 1 run of ")
+    assert " each" not in found.lines()[0]
 
 
 @pytest.mark.slow

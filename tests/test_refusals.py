@@ -99,6 +99,27 @@ def test_what_is_no_bundle_is_refused_as_a_model_file(podium, picture, tmp_path,
     podium(verb, "folder", *last).refused(4, "folder", "no run or bundle")
 
 
+@pytest.mark.parametrize("verb", ["predict", "eval", "export", "verify"])
+def test_a_run_that_is_not_there_is_said_to_be_not_there(podium, run, picture, verb):
+    last = {"predict": [picture()], "eval": ["digits"], "export": ["-o", "it.onnx"], "verify": []}[verb]
+    podium(verb, f"{run.path}x", *last).refused(4, f"{run.path}x: no such file or folder")
+    assert podium("predict", f"{run.path}x", picture()).err.endswith(f"did you mean {run.path}?\n")
+
+
+def test_a_file_in_the_place_of_a_run_is_called_a_file(podium, picture):
+    podium("predict", picture("a.png"), "b.png").refused(4, "a file, and no run or bundle")
+
+
+def test_a_path_in_the_place_of_a_networks_name_is_called_a_path(podium, tmp_path):
+    podium("train", f"{tmp_path}/", "resnet18").refused(2, f"{tmp_path}/ is a path, not a name")
+    podium("info", "runs/nothing").refused(2, "runs/nothing is no file or folder either")
+
+
+def test_a_flag_before_the_verb_is_to_be_written_after_it(podium):
+    podium("--plan", "compare", "digits").refused(2, "before the verb", "podium compare digits --plan")
+    podium("-m", "lenet5", "compare", "digits").refused(2, "before the verb", "podium compare digits -m lenet5")
+
+
 @pytest.mark.parametrize("damage", ["flipped", "cut", "other classes", "no card", "not json"])
 def test_a_damaged_bundle_is_refused(podium, run, picture, tmp_path, damage):
     copy = tmp_path / "copy"

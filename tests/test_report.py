@@ -81,6 +81,12 @@ def text(compared):
     return (compared[0] / "report.html").read_text(encoding="utf-8")
 
 
+def test_a_threshold_is_drawn_only_where_there_is_one(text, charts):
+    assert "no threshold is fitted" in text
+    assert "diamond is" not in text
+    assert charts["network-0-coverage"]["data"][1]["x"] == []
+
+
 @pytest.fixture(scope="module")
 def page(text):
     return Page(text)

@@ -109,7 +109,8 @@ def _bundle(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     folder = path.parent if path.name in (bundle.WEIGHTS, bundle.CARD) else path
     checkpoints = list(checkpoint.newest(folder))
     if not (folder / bundle.CARD).is_file() and not checkpoints:
-        raise ModelFileError(f"{folder}: no run, bundle or exported file", "give the folder of a run")
+        what = "no run, bundle or exported file" if folder.exists() else "no such file or folder"
+        raise ModelFileError(f"{folder}: {what}", "give the folder of a run, or an exported file")
     rows = []
     if (folder / bundle.CARD).is_file():
         problem = _error_of(lambda: bundle.load(folder))

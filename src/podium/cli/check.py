@@ -23,7 +23,7 @@ SHOWN = 10  # problems of a kind that are printed
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments to its parser."""
     parser.add_argument(
-        "data", help="a named set, a folder of class folders, an archive, or a table of paths and labels"
+        "data", help="a named set (digits, mnist, ...), a folder, an archive, or a table of paths and labels"
     )
     parser.add_argument("-o", "--out", metavar="FILE.html", help="write a page with the pictures")
     parser.add_argument(

@@ -26,7 +26,9 @@ EXAMPLE = """podium compare photos/
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments to its parser."""
-    parser.add_argument("data", help="a named set, a folder, an archive, or a table")
+    parser.add_argument(
+        "data", help="a named set (digits, mnist, ...), a folder, an archive, or a table of paths and labels"
+    )
     parser.add_argument(
         "-m",
         "--models",
@@ -130,7 +132,8 @@ def _say(line: str) -> None:
 def _show_plan(study: Study, json: bool) -> int:
     from podium.comparison.outlook import outlook
 
-    found = outlook(study)
+    with console.counting_bar("timing networks", quiet=json) as progress:
+        found = outlook(study, progress)
     if json:
         print_json(found.to_dict())
     else:

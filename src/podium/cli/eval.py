@@ -20,7 +20,9 @@ EXAMPLE = "podium eval runs/a photos/"
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments to its parser."""
     parser.add_argument("run_folder", metavar="RUN", help="a run folder or bundle")
-    parser.add_argument("data", help="a named set, a folder, an archive, or a table")
+    parser.add_argument(
+        "data", help="a named set (digits, mnist, ...), a folder, an archive, or a table of paths and labels"
+    )
     parser.add_argument("--split", help="train, val or test [test if there is one, else the images the run held out]")
     parser.add_argument(
         "--split-seed",

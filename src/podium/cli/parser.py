@@ -80,8 +80,8 @@ VERBS: tuple[Verb, ...] = (
     help_,
 )
 
-EXIT_CODES = """exit codes: 0 done, 2 a flag, name or setting, 3 data, 4 model file, 5 numbers not finite, 6 disk, device or lock,
-130 Ctrl-C, 143 SIGTERM (both leave a run that --resume goes on with exactly)"""
+EXIT_CODES = """exit codes: 0 done, 2 a flag, name or setting, 3 data, 4 model file, 5 numbers not finite or a target missed,
+6 disk, device or lock, 130 Ctrl-C, 143 SIGTERM (both leave a run that --resume goes on with exactly)"""
 
 
 class Parser(argparse.ArgumentParser):
@@ -139,6 +139,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """
     parser = build_parser()
     verbs: dict[str, Any] = next(a.choices for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    place = next((number for number, word in enumerate(argv) if word in verbs), 0)
+    for word in argv[:place]:
+        if word.startswith("-") and word not in parser._option_string_actions:
+            command = " ".join(map(shell_word, ["podium", *argv[place:], *argv[:place]]))
+            raise UsageError(f"{word} stands before the verb", f"write it after the verb: {command}")
     first = next((word for word in argv if not word.startswith("-")), None)
     if first is not None and first not in verbs:
         raise UsageError(f"no verb is called {first!r}", closest(first, list(verbs)) or f"one of {', '.join(verbs)}")

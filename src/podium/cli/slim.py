@@ -22,7 +22,9 @@ EXAMPLE = "podium slim resnet18 photos/ --width 0.5 --depth 1,1,1,1 -o runs/slim
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments to its parser."""
     parser.add_argument("model", help="name of the full network (`podium models`)")
-    parser.add_argument("data", help="a named set, a folder, or an archive")
+    parser.add_argument(
+        "data", help="a named set (digits, mnist, ...), a folder, an archive, or a table of paths and labels"
+    )
     parser.add_argument("--width", type=flags.width, default=1.0, metavar="X", help="factor of all channel counts [1]")
     parser.add_argument("--depth", metavar="N,N,...", help="blocks of each stage [the network's]")
     add_shrinking(parser, controls=False)

@@ -29,7 +29,9 @@ EXAMPLE = """podium train resnet20 ../cifar10 --epochs 30 -o runs/a
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments to its parser."""
     parser.add_argument("model", nargs="?", help="name of the network (`podium models`)")
-    parser.add_argument("data", nargs="?", help="a named set (digits, mnist, ...), a folder, or an archive")
+    parser.add_argument(
+        "data", nargs="?", help="a named set (digits, mnist, ...), a folder, an archive, or a table of paths and labels"
+    )
     parser.add_argument("-o", "--out", type=Path, metavar="DIR", help="run folder [runs/MODEL-DATA]")
     parser.add_argument(
         "--resume", action="store_true", help="go on with the run in DIR, exactly; a finished one is left as it is"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -79,7 +80,7 @@ class Outlook:
         how += ", the last of them the best network on parts of the images" if self.learning_curve else ""
         best = "network" if self.finetune == 1 else f"{self.finetune} networks"
         most = f" of the {best} with the best linear probe, at most" if self.finetune else ""
-        time = f"{format_seconds(self.seconds)}, and their timing"
+        time = f"{format_seconds(self.seconds)}, and the time to measure their speed"
         return [*lines, f"in all {self.runs} run{'s' if self.runs != 1 else ''}{how}{most}: {time}"]
 
 
@@ -87,17 +88,20 @@ def _line(network: Foreseen | Untrainable) -> str:
     name = network.model if network.start is None else f"{network.model} from {network.start.partition('=')[0]}"
     if isinstance(network, Untrainable):
         return f"{name}: cannot be trained: {network.error}"
-    times = f"{network.runs} run{'s' if network.runs > 1 else ''} of {format_seconds(network.seconds_each)}"
-    return f"{name}: {times} each, {format_seconds(network.seconds)}; peak memory {network.peak_mb:,.0f} MB"
+    times = f"1 run of {format_seconds(network.seconds)}"
+    if network.runs > 1:
+        times = f"{network.runs} runs of {format_seconds(network.seconds_each)} each, {format_seconds(network.seconds)}"
+    return f"{name}: {times}; peak memory {network.peak_mb:,.0f} MB"
 
 
-def outlook(study: Study) -> Outlook:
+def outlook(study: Study, progress: Callable[[int, int], None] | None = None) -> Outlook:
     """Forecast what a comparison will take on this machine, by some training steps of each network.
 
     Nothing is written, and no official weights are downloaded: the steps are those of the same network with random weights.
 
     Args:
         study: the comparison; runs that are finished in its folder are counted as if they were not.
+        progress: called with (networks that are timed, networks in all), as timing takes some seconds for each.
 
     Raises:
         DataError: the data cannot be read, or a class has too few images for the folds.
@@ -109,7 +113,11 @@ def outlook(study: Study) -> Outlook:
     if study.folds is not None:
         data, s = study.folds.parts[0], s.replace(fold=1)
     runs, finetune = study.seeds * (s.folds or 1), study.choice.finetune
-    networks = [_foreseen(candidate, s, data, runs) for candidate in study.candidates]
+    networks: list[Foreseen | Untrainable] = []
+    for done, candidate in enumerate(study.candidates, 1):
+        networks.append(_foreseen(candidate, s, data, runs))
+        if progress is not None:
+            progress(done, len(study.candidates))
     known = sorted((one for one in networks if isinstance(one, Foreseen)), key=lambda one: -one.seconds)
     trained = known[:finetune]
     later, share = _after(study) if trained else (0, 0.0)

@@ -12,6 +12,7 @@ import typing
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -149,6 +150,9 @@ def architecture(name: str) -> Architecture:
     known = _architectures()
     if name not in known:
         hint = closest(name, list(known)) or "`podium models` lists them all"
+        if "/" in name or "\\" in name:  # the path of a run or of data
+            there = "is a path, not a name" if Path(name).exists() else "is no file or folder either"
+            hint = f"`podium models` lists them all; {name} {there}"
         raise UsageError(f"no network is called {name!r}", hint)
     return known[name]
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from podium.data.preprocessing import Preprocessing
-from podium.errors import DataError, ModelFileError, NumericError
+from podium.errors import DataError, ModelFileError, NumericError, closest
 from podium.files import json_text, not_finite, seal, shell_word, without_folders, write_together
 from podium.imagenet import CLASSES, class_names
 from podium.models.convnet import ConvNet
@@ -116,6 +116,18 @@ def amend(folder: Path, facts: dict[str, Any]) -> None:
         write_together(folder, {CARD: [json_text(changed, indent=1).encode()]})
 
 
+def _no_bundle(path: Path, missing: str) -> ModelFileError:
+    """The error for a path at which there is no run or bundle."""
+    fix = "give the folder of a finished run"
+    if path.is_file():
+        more = "; `podium predict`, `bench` and `verify` take exported files too"
+        return ModelFileError(f"{path}: a file, and no run or bundle", fix + more)
+    if not path.exists():
+        beside = [str(other) for other in path.parent.iterdir() if other.is_dir()] if path.parent.is_dir() else []
+        return ModelFileError(f"{path}: no such file or folder", closest(str(path), beside, cutoff=0.8) or fix)
+    return ModelFileError(f"{path}: no run or bundle ({missing} is missing)", fix)
+
+
 def load(path: str | os.PathLike[str]) -> Bundle:
     """Read a run folder or a bundle; for a comparison's folder, the run that it recommends.
 
@@ -129,7 +141,7 @@ def load(path: str | os.PathLike[str]) -> Bundle:
     folder = folder.parent if folder.name in (WEIGHTS, CARD) else folder
     for name in (WEIGHTS, CARD):
         if not (folder / name).is_file():
-            raise ModelFileError(f"{folder}: no run or bundle ({name} is missing)", "give the folder of a finished run")
+            raise _no_bundle(folder, name)
     try:
         card = json.loads((folder / CARD).read_text(encoding="utf-8"))
         if where := not_finite(card):

@@ -65,7 +65,7 @@ def run_of(path: str | os.PathLike[str]) -> Path:
     found = recommended(path)
     if found is None:
         return Path(path)
-    logger.info(f"of {path} its first network, {found.path}")
+    logger.info(f"{path} stands for its first network, {found.path}")
     if not found.learned:
         logger.warning("it is not clearly better than the most frequent class every time")
     return found.path
