@@ -57,7 +57,12 @@ def comparison_progress(wanted: Callable[..., None] | bool | None) -> Iterator[C
 
 
 def comparison_bar(bar: Callable[..., None], several_seeds: bool) -> Callable[..., None]:
-    """A training bar as a comparison calls it, with the number and name of the run as its label."""
+    """Turn a training bar into what a comparison calls, with the number and name of the run as its label.
+
+    Args:
+        bar: as `training_bar` yields it.
+        several_seeds: whether the label names the seed.
+    """
 
     def progress(number: int, count: int, model: str, seed: int, step: int, steps: int, shown: dict[str, Any]) -> None:
         label = f"{number + 1}/{count} {model}" + (f" seed {seed}" if several_seeds else "")

@@ -26,7 +26,12 @@ def paragraph(text: str) -> str:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table; the first column is of names, the others are of numbers."""
+    """Make a table.
+
+    Args:
+        columns: their headings.
+        rows: of as many cells; the first is a name, the others are numbers.
+    """
     head = "".join(f"<th>{escape(column)}</th>" for column in columns)
     body = "".join(
         "<tr>" + "".join(f'<td style="text-align:{"right" if i else "left"}">{escape(cell)}</td>' for i, cell in enumerate(row))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from podium.comparison.learning_curve import SHARES, Curve, fit, nested_shares
-from podium.comparison.progress import Heard, for_run
+from podium.comparison.progress import StudyProgress, for_run
 from podium.data.dataset import Dataset
 from podium.runs.folder import SETTINGS, RunFolder
 from podium.settings import FIELDS, Origin, Settings, read_file
@@ -20,7 +20,7 @@ from podium.units import parse_duration
 CURVE = "learning-curve"  # folder of these runs
 
 
-def measure(model: str, runs: list[Path], data: Dataset, out: Path, progress: Heard) -> Curve:
+def measure(model: str, runs: list[Path], data: Dataset, out: Path, progress: StudyProgress) -> Curve:
     """Train a network on shares of the training images, and fit the curve; what is finished is not trained again.
 
     Args:

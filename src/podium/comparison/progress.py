@@ -1,4 +1,4 @@
-"""What a comparison tells of its progress: one function hears of reading, downloads, features, training and timing."""
+"""The progress of a comparison: one function is called while it reads, downloads, computes features, trains and times."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Callable, Sequence
 from podium.comparison.candidates import Candidate
 from podium.training.run import StepProgress
 
-Heard = Callable[..., None] | None  # called as `Study.run` says
+StudyProgress = Callable[..., None] | None  # called as `Study.run` says
 
 
-def while_reading(progress: Heard) -> Callable[[int, int], None] | None:
-    """What is called with (files read, files to read)."""
+def while_reading(progress: StudyProgress) -> Callable[[int, int], None] | None:
+    """Return what reading calls with (files read, files to read); None where nobody wants to know."""
     if progress is None:
         return None
     return lambda done, count: progress(0, 0, "", 0, done, count, {"reading": True})
 
 
 def while_downloading(
-    progress: Heard, candidates: Sequence[Candidate]
+    progress: StudyProgress, candidates: Sequence[Candidate]
 ) -> Callable[[Candidate, int, int | None], None] | None:
-    """What is called with (candidate, bytes that came, bytes in all)."""
+    """Return what a download calls with (candidate, bytes that came, bytes in all); None where nobody wants to know."""
     if progress is None:
         return None
     numbers = {candidate.name: number for number, candidate in enumerate(candidates)}
@@ -36,12 +36,20 @@ def while_downloading(
 
 
 def while_computing(progress: StepProgress) -> Callable[[int, int], None]:
-    """What is called with (images done, images in all) while frozen features are computed."""
+    """Return what the computation of frozen features calls with (images done, images in all)."""
     return lambda done, count: progress(done, count, {"features": True})
 
 
-def for_run(progress: Heard, number: int, count: int, label: str, seed: int) -> StepProgress:
-    """What one run calls with (step, steps, what to show)."""
+def for_run(progress: StudyProgress, number: int, count: int, label: str, seed: int) -> StepProgress:
+    """Return what one run calls with (step, steps, what to show).
+
+    Args:
+        progress: of the comparison.
+        number: of the run, from 0.
+        count: runs in all.
+        label: the name of the run.
+        seed: of the run.
+    """
     if progress is None:
         return lambda *_: None
     return lambda step, steps, shown: progress(number, count, label, seed, step, steps, shown)

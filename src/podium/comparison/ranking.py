@@ -44,20 +44,20 @@ def _counts(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> tupl
 
 
 def macro_f1(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The mean of the classes' F1, over the classes that were drawn."""
+    """Compute macro-F1, the mean of the F1 of the classes that were drawn; arguments and result as `Score.of` has them."""
     right, there, predicted = _counts(logits, labels, weights)
     f1 = 2 * right / np.maximum(there + predicted, 1)
     return np.asarray((f1 * (there > 0)).sum(1) / (there > 0).sum(1))
 
 
 def balanced_accuracy(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The mean of the classes' recall, over the classes that were drawn."""
+    """Compute the mean recall of the classes that were drawn; arguments and result as `Score.of` has them."""
     right, there, _ = _counts(logits, labels, weights)
     return np.asarray((right / np.maximum(there, 1)).sum(1) / (there > 0).sum(1))
 
 
 def log_loss(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The mean cross-entropy, in nats."""
+    """Compute the mean cross-entropy in nats; arguments and result as `Score.of` has them."""
     likely = probabilities(logits)[np.arange(len(labels)), labels]
     return np.asarray(weights @ -np.log(np.clip(likely, np.finfo(np.float64).tiny, 1)) / weights.sum(1))
 

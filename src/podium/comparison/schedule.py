@@ -48,7 +48,7 @@ class Schedule:
     candidates: list[Candidate]
 
     def trials(self) -> list[Part]:
-        """What is ranked: every network and seed; all networks once before any a second time."""
+        """List what is ranked, every network with every seed: each network once before any of them a second time."""
         first = self.settings.seed
         return [
             Part(candidate, seed, None, self.out / f"{candidate.name}-seed{seed}")
@@ -57,7 +57,7 @@ class Schedule:
         ]
 
     def parts(self) -> list[Part]:
-        """What is trained: the trials; with folds, of each seed the first fold of every network before any second one."""
+        """List what is trained: the trials; with folds, for each seed the first fold of every network before the second of any."""
         if self.settings.folds is None:
             return self.trials()
         first = self.settings.seed
@@ -74,11 +74,11 @@ class Schedule:
         return Part(candidate, self.settings.seed, None, final_folder(self.out, candidate.name))
 
     def name(self, part: Part) -> str:
-        """What a run's network and seed are called where they fail."""
+        """The name of a run's network and seed in errors."""
         return f"{part.candidate.name} seed {part.seed}" if self.seeds > 1 else part.candidate.name
 
     def label(self, part: Part) -> str:
-        """What a bar shows of a run."""
+        """The label of a run beside its progress bar."""
         name = part.candidate.name
         return name if part.fold is None else f"{name} fold {part.fold}/{self.settings.folds}"
 

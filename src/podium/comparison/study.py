@@ -23,7 +23,7 @@ from podium.comparison.cross_validation import Folds, complete, fold_folder, poo
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.learning_runs import CURVE, measure
 from podium.comparison.page import check_packages
-from podium.comparison.progress import Heard, for_run, while_computing, while_downloading, while_reading
+from podium.comparison.progress import StudyProgress, for_run, while_computing, while_downloading, while_reading
 from podium.comparison.report import REPORT, write_report
 from podium.comparison.rows import LinearProbeOnly
 from podium.comparison.schedule import Part, Schedule
@@ -100,7 +100,7 @@ class Study:
         """The runs, as far as the networks are decided."""
         return Schedule(self.out, self.merged.settings, self.seeds, self.candidates)
 
-    def run(self, progress: Heard = None, announce: Callable[[str], None] | None = None) -> Leaderboard:
+    def run(self, progress: StudyProgress = None, announce: Callable[[str], None] | None = None) -> Leaderboard:
         """Train what is unfinished, measure speed, rank, report.
 
         Args:
@@ -134,7 +134,7 @@ class Study:
                 _time(trial.path, timed, for_run(progress, number, len(trials), trial.candidate.name, trial.seed))
         return self._ranked(data, finished, untrained, progress)
 
-    def images(self, progress: Heard = None) -> Dataset:
+    def images(self, progress: StudyProgress = None) -> Dataset:
         """Read the images, and return those that the report shows; those of each fold are kept in `folds`.
 
         What the runs and bundles that the networks start from have learned from does not evaluate them.
@@ -185,13 +185,13 @@ class Study:
             self.candidates = with_sources(self.candidates, self.starts.sources)
             self.starts.refuse_others(self.candidates)
 
-    def _fetch(self, progress: Heard) -> None:
+    def _fetch(self, progress: StudyProgress) -> None:
         """Download the official weights that are not in the cache, of networks that are not on record."""
         if self.pretrained:
             missing = [candidate for candidate in self.candidates if candidate.name not in self.starts]
             fetch(missing, while_downloading(progress, missing))
 
-    def _enter(self, data: Dataset, progress: Heard, say: Callable[[str], None]) -> list[LinearProbeOnly]:
+    def _enter(self, data: Dataset, progress: StudyProgress, say: Callable[[str], None]) -> list[LinearProbeOnly]:
         """Put on record what each network starts from, with its linear probe, and train the best of it first.
 
         Returns:
@@ -217,7 +217,7 @@ class Study:
         self.candidates = [c for c in ranked if c in first or any(self.out.glob(f"{c.name}-seed*/{SETTINGS}"))]
         return [starts.untrained(candidate) for candidate in ranked if candidate not in self.candidates]
 
-    def _train_all(self, progress: Heard) -> None:
+    def _train_all(self, progress: StudyProgress) -> None:
         """Train every run that is not finished; a network that fails is not trained on its other folds."""
         schedule = self.schedule
         parts = schedule.parts()
@@ -270,7 +270,7 @@ class Study:
         return True
 
     def _ranked(
-        self, data: Dataset, finished: list[Part], untrained: list[LinearProbeOnly], progress: Heard
+        self, data: Dataset, finished: list[Part], untrained: list[LinearProbeOnly], progress: StudyProgress
     ) -> Leaderboard:
         """Rank what is finished, train what is handed over after folds, and write the table and the report."""
         s, paths = self.merged.settings, [trial.path for trial in finished]
@@ -293,7 +293,7 @@ class Study:
             self.slices = {row.model: slices_of(runs[row.model], data, s.slice) for row in board.networks}
         return board
 
-    def _hand_over(self, board: Leaderboard, candidate: Candidate, progress: Heard) -> None:
+    def _hand_over(self, board: Leaderboard, candidate: Candidate, progress: StudyProgress) -> None:
         """Train the network that ranks first on all images, and write its cross-validated accuracy into its card."""
         part, label = self.schedule.final(candidate), f"{candidate.name} on all images"
         if self._attempt(part, label, for_run(progress, 0, 1, label, part.seed)):

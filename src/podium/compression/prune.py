@@ -36,10 +36,8 @@ from podium.training.transfer.source import adapted, read_source
 
 Kind = Literal["speedup", "macs", "latency", "size"]
 KINDS: dict[Kind, Callable[[ConvNet], float]] = {"speedup": macs, "macs": macs, "latency": latency, "size": size_bytes}
-CONTROL_TITLES = {
-    "scratch": "from scratch",
-    "slim": "slim, from scratch",
-}  # folder of a control -> its name in the table
+# Folder of a control -> its name in the table.
+CONTROL_TITLES = {"scratch": "from scratch", "slim": "slim, from scratch"}
 RANKING_IMAGES, RANKING_BATCH = 1024, 256  # training images that blocks are ranked by
 
 

@@ -49,6 +49,10 @@ def _image_of(label: PurePosixPath) -> PurePosixPath:
 def arrange_yolo(entries: Entries, root: Path) -> Listing:
     """Read a detection data set of YOLO as classification.
 
+    Args:
+        entries: what lies below the root.
+        root: the folder.
+
     Raises:
         DataError: an image has objects of several categories (multi-label data), or a label file is damaged.
     """
@@ -134,6 +138,11 @@ def _seems_coco(path: Path) -> bool:
 
 def arrange_coco(files: list[PurePosixPath], entries: Entries, root: Path) -> Listing:
     """Read a detection data set of COCO as classification.
+
+    Args:
+        files: of annotations, one for each split, below the root.
+        entries: what lies below the root.
+        root: the folder.
 
     Raises:
         DataError: an image has objects of several categories (multi-label data), or a file is damaged.

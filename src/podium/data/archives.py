@@ -266,9 +266,8 @@ def _linked(archive: Path, entries: dict[PurePosixPath, Entry]) -> dict[PurePosi
     links = {path: link for path, link in entries.items() if isinstance(link, Link)}
     most, shown = 1000 + 20 * len(entries), show(archive)
     while links:
-        around = {
-            folder for path in links for folder in (path, *path.parents)
-        }  # a folder that holds links is resolved after them
+        # A folder that holds links is resolved after them.
+        around = {folder for path in links for folder in (path, *path.parents)}
         done = []
         for path, link in links.items():
             target = PurePosixPath(link.target if link.target is not None else "/")

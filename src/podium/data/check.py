@@ -125,11 +125,8 @@ def _inspect(
 ) -> None:
     """Report what is wrong with each image, and compare the images with one another."""
     stored, several = list[tuple[Checked, bytes]](), 0
-    seen, looks, digests = (
-        list[Checked](),
-        list[Look](),
-        set[bytes](),
-    )  # copies are reported already, so the first is looked at
+    # Copies are reported already, so the first is looked at.
+    seen, looks, digests = list[Checked](), list[Look](), set[bytes]()
     for done, (image, found) in enumerate(zip(images, inspected, strict=True), 1):
         if found.problem is not None:
             report.problems.append(found.problem)

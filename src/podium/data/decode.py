@@ -64,9 +64,8 @@ def starving(decoder: Decoder) -> Decoder:
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether a decoder's error means that memory ran out; Pillow and libjpeg may report that only in the text."""
-    said = (
-        re.search(r"\bmemory\b(?!.*(MAX_TEXT|limit|Invalid))", str(error), re.IGNORECASE) is not None
-    )  # the limits of Pillow on texts, and of libheif on everything, are no lack of memory
+    # The limits of Pillow on texts, and of libheif on everything, are no lack of memory.
+    said = re.search(r"\bmemory\b(?!.*(MAX_TEXT|limit|Invalid))", str(error), re.IGNORECASE) is not None
     return isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM or said
 
 

@@ -13,9 +13,8 @@ SYLLABLES = frozenset(
 )
 ASCII, ODD = 1 / 60, 1e-7  # the probability of a character of ASCII, and of one that the language does not use
 
-Chance = Callable[
-    [str, bool], float
-]  # from a character, and whether it stands alone among ASCII letters, to its probability
+# From a character, and whether it stands alone among ASCII letters, to its probability.
+Chance = Callable[[str, bool], float]
 
 
 def readable(names: Sequence[str | bytes]) -> tuple[list[str], str]:

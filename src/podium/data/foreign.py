@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from podium.data.image_file import ImageFile
-from podium.data.layout import Left, Listing
+from podium.data.layout import Entries, Left, Listing
 from podium.data.names import show
 from podium.errors import DataError
 
-Entries = list[tuple[PurePosixPath, ImageFile | Left]]
 HEAD = 4096  # bytes of a file by which its form is recognised
 LOOKED_AT = 20  # files of an ending
 BOXES = "export them as COCO or YOLO, whose sets with one category an image are read"

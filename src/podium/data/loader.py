@@ -114,9 +114,8 @@ class Loader:
         if pixels.shape[1:] != (size, size, channels):
             with Readers(max(1, self.workers)) as pool:
                 pixels = np.stack(list(pool.map(self._square, range(len(pixels)))))
-        return self._padded(
-            torch.tensor(pixels, device=self.device)
-        )  # a copy: arrays that were read from files are not writable
+        # A copy: arrays that were read from files are not writable.
+        return self._padded(torch.tensor(pixels, device=self.device))
 
     def _padded(self, pixels: Tensor) -> Tensor:
         p = self.padding

@@ -55,9 +55,8 @@ def blocks(data: bytes) -> tuple[bytes, bytes]:
             elif kind in (b"tEXt", b"zTXt", b"iTXt"):
                 name, text = _text(kind, data[start + 8 : end - 4])
                 xmp = text if name == b"XML:com.adobe.xmp" else xmp
-                legacy = (
-                    text if name == b"Raw profile type exif" else legacy
-                )  # written by ImageMagick, in hexadecimal digits
+                # Written by ImageMagick, in hexadecimal digits.
+                legacy = text if name == b"Raw profile type exif" else legacy
     elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         for kind, start, end in _riff(data):
             exif = data[start + 8 : end] if kind == b"EXIF" else exif

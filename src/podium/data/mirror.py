@@ -20,16 +20,11 @@ from podium.data.readers import Readers
 
 IMAGES = 1200  # in the sample at most
 BYTES = 256 << 20  # of files read, at most
-FOLDS, FEW, RIDGE = (
-    5,
-    400,
-    0.3,
-)  # of fewer than FEW images there are twice as many folds, so that each classifier sees more of them
+# Of fewer than FEW images there are twice as many folds, so that each classifier sees more of them.
+FOLDS, FEW, RIDGE = 5, 400, 0.3
 SURE = 0.01  # a loss counts where chance gives one as large with less than this probability
-COST, PAIR_COST = (
-    0.02,
-    0.1,
-)  # mirroring is harmless where it costs at most this share of all images, and of each pair's, at 95 %
+# Mirroring is harmless where it costs at most this share of all images, and of each pair's, at 95 %.
+COST, PAIR_COST = 0.02, 0.1
 TOLD_APART = 0.6  # the classifier decides on two classes where it classifies this share of their images right, at 95 %
 GREY = 8  # the largest difference between the channels of a grey image
 

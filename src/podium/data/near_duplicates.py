@@ -19,9 +19,8 @@ from scipy.fftpack import dct
 SIDE, BITS = 32, 16  # pixels of the image that is hashed; bits a side
 LOW = 8  # a side, of the bits that are compared first
 NEAR, NEAR_LOW = 30, 12  # bits that may differ, of all and of those that are compared first
-MIRROR = np.where(
-    np.arange(BITS) % 2, -1.0, 1.0
-)  # mirroring an image changes the sign of its odd horizontal frequencies
+# Mirroring an image changes the sign of its odd horizontal frequencies.
+MIRROR = np.where(np.arange(BITS) % 2, -1.0, 1.0)
 FLAT = 8.0  # standard deviation of grey levels below which an image has no structure to compare
 ROWS, COLUMNS = 128, 8192  # of a block
 

@@ -26,7 +26,13 @@ ALIKE = {  # what has the labels -> what to do about classes that one split does
 
 
 def problem_of(listing: Listing, path: Path | str, on_bad: str = "error") -> tuple[str, str] | None:
-    """What prevents a listing from being a data set, and what to do about it; None where nothing does."""
+    """Return what prevents a listing from being a data set, and what to do about it; None where nothing does.
+
+    Args:
+        listing: the images, and what was found beside them.
+        path: of the data, as it was given.
+        on_bad: "error", or "skip" to let images pass of formats that cannot be read.
+    """
     where = show(path)
     if listing.denied:
         name, why = listing.denied[0]
@@ -99,7 +105,14 @@ def faulty_rows(listing: Listing, source: str) -> ImageError:
 
 
 def notes_on(listing: Listing, splits: dict[str, Split], classes: list[str], source: str) -> list[str]:
-    """Notes on what is left out or looks odd, but does not prevent training."""
+    """Return notes on what is left out or looks odd, but does not prevent training.
+
+    Args:
+        listing: the images, and what was found beside them.
+        splits: the same images by their splits.
+        classes: names, in the order of the labels.
+        source: of the data, as it was given.
+    """
     notes = list(listing.notes)
     for name, split in splits.items():
         counts = np.bincount(split.labels, minlength=len(classes))
@@ -122,7 +135,7 @@ def notes_on(listing: Listing, splits: dict[str, Split], classes: list[str], sou
 
 
 def nested(listing: Listing, source: str) -> list[str]:
-    """One line for each class that has sub-folders, and how to use the sub-folders as classes."""
+    """Return a line for each class that has sub-folders, with how to use the sub-folders as classes."""
     where = Path(source)
     packed = where.is_file() or (where.is_dir() and find_archive(where) is not None)
     lines = []

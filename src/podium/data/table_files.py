@@ -62,9 +62,8 @@ class Table:
         names = self.names.get(column)
         cells = self.columns[column]
         if names is not None:
-            cells = [
-                c if not isinstance(c, int) else names[c] if 0 <= c < len(names) else None for c in cells
-            ]  # -1 is none
+            # -1 is none.
+            cells = [c if not isinstance(c, int) else names[c] if 0 <= c < len(names) else None for c in cells]
         texts = [cell_text(cell) for cell in cells]
         whole = all(WHOLE.fullmatch(text) for text in texts if text)
         return [text.partition(".")[0] for text in texts] if whole else texts

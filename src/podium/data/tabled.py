@@ -18,17 +18,8 @@ from podium.data.rows import Row, arrange_rows, noted_rest
 from podium.data.table_files import PARQUET, TEXTS, Table, is_table, read_table
 from podium.errors import DataError, PodiumError, UsageError
 
-BESIDE = (
-    "labels",
-    "annotations",
-    "csv",
-    "csvs",
-    "meta",
-    "metadata",
-    "tables",
-    "lists",
-    "splits",
-)  # folders beside the images
+# Folders beside the images.
+BESIDE = ("labels", "annotations", "csv", "csvs", "meta", "metadata", "tables", "lists", "splits")
 METADATA = tuple(f"metadata{ending}" for ending in (".csv", ".jsonl", ".parquet"))  # Hugging Face's ImageFolder
 FOUND = (".csv", ".tsv", ".jsonl", ".ndjson", PARQUET)  # endings of tables that are looked for in a folder
 
@@ -140,7 +131,13 @@ def list_tables(files: list[Path], entries: Entries, root: Path, reading: Readin
 
 
 def usual_tables(files: list[Path], entries: Entries, root: Path) -> Iterator[tuple[Path, Listing]]:
-    """Yield the images by each table whose columns have usual names, one after the other; other tables are passed over."""
+    """Yield each table whose columns have usual names, with the images that it lists; other tables are passed over.
+
+    Args:
+        files: the tables.
+        entries: what lies below the root.
+        root: the folder.
+    """
     for path in files:
         finder = Finder(root, [path.parent, root], entries)
         with contextlib.suppress(PodiumError):  # it is no table of these images
@@ -150,7 +147,12 @@ def usual_tables(files: list[Path], entries: Entries, root: Path) -> Iterator[tu
 
 
 def contradict(folders: Listing, other: Listing) -> bool:
-    """Whether two sources of labels divide the same images into other classes, where one names half of the other's or more."""
+    """Whether other labels divide the images of class folders into other classes.
+
+    Args:
+        folders: the images by their folders.
+        other: images by other labels; it has no say where it names fewer than half of the images in the folders.
+    """
     classes = {file.path: name for held in folders.files.values() for name, files in held.items() for file in files}
     named = [(file.path, name) for held in other.files.values() for name, files in held.items() for file in files]
     pairs = {(classes[path], name) for path, name in named if path in classes}

@@ -191,7 +191,15 @@ def pick(rows: Rows, batch: int | None = 1) -> EngineRow | None:
 
 
 def time_bundle(name: str, bundle: Bundle, engines: tuple[str, ...], images: np.ndarray, timing: Timing) -> Rows:
-    """Every engine's rows of a run, bundle or fresh network; see `time_engines`."""
+    """Time a run, bundle or fresh network in engines of this machine.
+
+    Args:
+        name: of the network, for the rows.
+        bundle: the network.
+        engines: some of `engines.ENGINES`.
+        images: (N, S, S, C) uint8, on which answers are compared with those of eager float32.
+        timing: how long and with which batches.
+    """
     reference = answer(bundle, images)[0].argmax(1)
     macs = count_net(bundle.model).macs
     return time_engines(name, runners_of(bundle, engines, timing.threads), images, reference, macs, timing)

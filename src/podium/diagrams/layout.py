@@ -139,10 +139,8 @@ class Fork:
     branches: tuple[Chain, ...]
     join: str | None = "concat"
     arrow = False
-    lead, near = (
-        20,
-        20,
-    )  # from the entry to the branches; largest distance of a branch from the middle to have the entry above it
+    # From the entry to the branches; largest distance of a branch from the middle to have the entry above it.
+    lead, near = 20, 20
 
     @cached_property
     def width(self) -> float:  # noqa: D102

@@ -111,14 +111,8 @@ def summary(net: ConvNet) -> dict[str, Any]:
     }
 
 
-FORM = (
-    "model",
-    "num_classes",
-    "in_chans",
-    "image_size",
-    "small",
-    "ones",
-)  # of a spec: what leaves a network the paper's
+# Of a spec: what leaves a network the paper's.
+FORM = ("model", "num_classes", "in_chans", "image_size", "small", "ones")
 
 
 def _paper_form(net: ConvNet) -> ConvNet | None:

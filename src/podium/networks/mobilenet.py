@@ -12,11 +12,8 @@ from podium.networks.blocks import conv, global_average, he_init
 
 # Table 1: widths of the 1x1 convolutions; the first block of each stage but the first halves the size.
 STAGES = ((64,), (128, 128), (256, 256), (512,) * 6, (1024, 1024))
-WIDTHS = (
-    0.25,
-    0.5,
-    0.75,
-)  # section 3.3: the multipliers below 1 that the paper trained; mobilenet_v1_025 has the first
+# Section 3.3: the multipliers below 1 that the paper trained; mobilenet_v1_025 has the first.
+WIDTHS = (0.25, 0.5, 0.75)
 
 
 class MobileNet(ConvNet):

@@ -67,7 +67,13 @@ def read_file(path: Path, check: Callable[[str, Any], None] = check_value) -> di
 
 
 def write_file(path: Path, settings: Settings, comments: Mapping[str, str] | None = None) -> None:
-    """Write settings to a file that `read_file` reads back to the same values, each with a comment on where it came from."""
+    """Write settings to a file that `read_file` reads back to the same values.
+
+    Args:
+        path: of the file.
+        settings: all of them are written.
+        comments: setting -> a comment behind its value, such as where it came from.
+    """
     import yaml
 
     lines = []

@@ -28,7 +28,13 @@ class Origins:
 
 
 def moved(origin: Mapping[str, Origin], before: Settings, after: Settings, by: str) -> dict[str, Origin]:
-    """The origins after an operation has decided some of the values: those that changed are "by" it."""
+    """Return the origins after an operation has decided some of the values.
+
+    Args:
+        origin: setting -> where its value came from.
+        before, after: the settings; a value that differs has the origin "by" the operation.
+        by: the operation, such as "podium prune".
+    """
     changed = [key for key in FIELDS if key != "data" and getattr(before, key) != getattr(after, key)]
     return {**origin, **dict.fromkeys(changed, Origin(f"by {by}"))}
 
@@ -40,12 +46,12 @@ def merge(
     flags: Mapping[str, Any],
     named: Origin = DEFAULT,
 ) -> Origins:
-    """Defaults < recipe < file < flags.
+    """Merge settings: a file has precedence over the recipe, and flags over both.
 
     Args:
         recipe, recipe_name: the settings to start from.
-        file: over them.
-        flags: over the file; what is None was not given.
+        file: a settings file, or None.
+        flags: of the command line, or keywords; what is None was not given.
         named: where the name of the recipe came from; it is recorded even where the file names another.
 
     Raises:
@@ -73,7 +79,7 @@ def merge(
 
 
 def plain(name: str, value: Any) -> Any:
-    """A value as a settings file has it: a path as text, numpy's numbers as Python's, a list as a tuple."""
+    """Return the value of a setting as `Settings` has it: a path as text, numpy's numbers as Python's, a list as a tuple."""
     if isinstance(value, os.PathLike) and base_type(name)[0] is str:
         return os.fspath(value)
     if isinstance(value, numbers.Number) and hasattr(value, "item"):

@@ -46,9 +46,8 @@ def choose(
         UsageError: there are no EMA weights.
     """
     every = [_Found(view, match(known, view.tensors, num_classes, view.around)) for view in views(held.tensors)]
-    fit = sorted(
-        (f for f in every if not f.match.wrong), key=lambda f: not f.match.has_head
-    )  # stable: shortest prefix first
+    # Stable: shortest prefix first.
+    fit = sorted((f for f in every if not f.match.wrong), key=lambda f: not f.match.has_head)
     averaged, plain = [f for f in fit if f.view.ema], [f for f in fit if not f.view.ema]
     if not fit:
         raise _nothing_fits(source, known, every, path)

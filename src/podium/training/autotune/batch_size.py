@@ -81,9 +81,8 @@ def largest_batch(net: ConvNet, s: Settings, most: int, amp: bool) -> int | None
         if not out_of_memory(error):
             raise
         saved = float(room)
-    weights = 4 * sum(
-        p.nbytes for p in net.parameters()
-    )  # of the copy: itself, its gradient and two values an optimiser keeps
+    # Of the copy: itself, its gradient and two values an optimiser keeps.
+    weights = 4 * sum(p.nbytes for p in net.parameters())
     found = largest_power(attempt, room, int((room - weights) / (OVER_SAVED * max(1.0, saved))), most)
     if device.type == "cuda":
         torch.cuda.empty_cache()

@@ -18,15 +18,8 @@ from podium.training.interrupt import exit_code
 
 LAUNCHED = "PODIUM_LAUNCHED"  # set for the processes that `launch` starts
 GONE = 75  # exit code of a process that stopped because another one was gone
-FINAL = (
-    0,
-    2,
-    3,
-    4,
-    5,
-    130,
-    143,
-)  # exit codes after which starting again is of no use: success, errors to mend, stopped
+# Exit codes after which starting again is of no use: success, errors to mend, stopped.
+FINAL = (0, 2, 3, 4, 5, 130, 143)
 
 
 def started_together() -> bool:
