@@ -84,7 +84,7 @@ def test_an_engine_that_fails_costs_its_rows_and_nothing_else(run, podium, tmp_p
     def refused(*_, **__):
         raise RuntimeError("no such operator\nand more")
 
-    monkeypatch.setattr(shrink.bench, "bench_bundle", refused)
+    monkeypatch.setattr(shrink.engine_speed, "time_bundle", refused)
     words = [
         "distill",
         run.path,
