@@ -77,6 +77,12 @@ def test_the_class_is_a_group_of_that_name_or_the_first(tmp_path):
     assert load_data(root, class_from=r"^(\w+)/").classes == ("mon", "tue")
 
 
+def test_a_pattern_that_makes_each_image_a_class_is_said(tmp_path):
+    root = pictures(tmp_path / "flat", *(f"cat_{n}.png" for n in range(4)))
+    with pytest.raises(DataError, match="too few images to hold any out: each of the 4 classes has one image only"):
+        load_data(root, class_from=r"(\w+)[.]")
+
+
 def test_split_folders_of_flat_images_are_splits(tmp_path):
     names = [f"{split}/{label}.{n}.png" for split in ("train", "test") for label in ("cat", "dog") for n in range(3)]
     data = load_data(pictures(tmp_path / "flat", *names), class_from=r"([a-z]+)\.\d")

@@ -287,6 +287,16 @@ def test_a_number_beside_a_name_is_the_same_class(photos):
     assert read(table(photos / "meta.csv", rows, ("image", "label", "label_name"))).classes == ("cat", "dog")
 
 
+@pytest.mark.parametrize("name", ["classes.txt", "label_num_to_disease_map.json", "class_names.csv", "obj.names"])
+def test_a_file_with_the_names_of_numbered_classes_is_said(photos, name):
+    rows = [(image, int(label == "dog")) for image, label in LABELS.items()]
+    path = table(photos / "train.csv", rows)
+    assert not any("may have their names" in note for note in read(path).notes)
+    (photos / name).write_text('{"0": "cat", "1": "dog"}' if name.endswith("json") else "cat\ndog\n")
+    for source in (path, photos):
+        assert sum(f"the classes are numbers; {name} may have their names" in note for note in read(source).notes) == 1
+
+
 def test_measures_are_no_classes(photos):
     rows = [(name, f"{0.37 * n:.2f}") for n, name in enumerate(LABELS)]
     with pytest.raises(DataError, match="target holds numbers with fractions, one for nearly each image"):
@@ -585,6 +595,20 @@ def test_images_in_lists_and_previews_beside_parquet(tmp_path, arrow):
     pyarrow.parquet.write_table(arrow.table({"images": [cells[0] * 2], "label": ["cat"]}), path)
     with pytest.raises(DataError, match="row 1: 2 images in images"):
         read(tmp_path / "set")
+
+
+def test_parquet_with_times_beyond_python_s_and_with_a_name_twice(photos, arrow):
+    import pyarrow.parquet
+
+    late = arrow.array([2**62] * 6).cast(arrow.timestamp("us"))
+    fine = arrow.array([1] * 6).cast(arrow.timestamp("ns", tz="UTC"))
+    columns = {"image": list(LABELS), "label": list(LABELS.values()), "taken": late, "stored": fine}
+    pyarrow.parquet.write_table(arrow.table(columns), photos / "labels.parquet")
+    assert classes_of(read(photos / "labels.parquet")) == LABELS
+    twice = arrow.Table.from_arrays([list(LABELS), list(LABELS.values())] * 2, ["image", "label"] * 2)
+    pyarrow.parquet.write_table(twice, photos / "labels.parquet")
+    with pytest.raises(DataError, match="several columns are called image"):
+        read(photos / "labels.parquet")
 
 
 def test_lists_in_parquet_are_refused(photos, arrow):

@@ -32,7 +32,7 @@ def image_columns(path: Path) -> list[str]:
     parquet = arrow()
     try:
         schema = parquet.read_schema(path)
-    except (ValueError, KeyError, OSError) as error:
+    except Exception as error:  # pyarrow raises anything
         raise damaged(path, error) from None
     return [field.name for field in schema if _holds_bytes(field.type)]
 
@@ -45,7 +45,7 @@ def _holds_bytes(kind: Any) -> bool:
         return "bytes" in inner and _holds_bytes(inner["bytes"])
     if types.is_list(kind) or types.is_large_list(kind):
         return _holds_bytes(kind.value_type)
-    return types.is_binary(kind) or types.is_large_binary(kind)
+    return types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind)
 
 
 def list_parquet(files: list[Path], root: Path, reading: Reading) -> Listing:

@@ -87,7 +87,9 @@ def hold_out(data: Dataset, share: float, seed: int, together: bool = True) -> D
         what = f"{data.name}: too few {'groups' if grouped else 'images'} to hold any out" + (
             f", {copies:,} of {len(val):,} are copies" * (copies > 0)
         )
-        raise DataError(what, "add images, or give val and test folders")
+        if not grouped and len(val) == len(data.classes):
+            what += f": each of the {len(val):,} classes has one image only"
+        raise DataError(what, f"add images{' of other groups' * grouped}, or give val and test folders")
     how = "stratified, by group" if grouped else "stratified"
     notes = [f"note: {val.sum():,} of {len(val):,} training images are held out for validation (seed {seed}, {how})"]
     if copies:

@@ -16,7 +16,7 @@ from typing import Any
 
 from podium.data.encodings import readable
 from podium.data.names import EXTENSIONS, UNREAD, show, suffix
-from podium.errors import DataError, MachineError
+from podium.errors import DataError, MachineError, PodiumError
 
 TEXTS = (".csv", ".tsv", ".txt", ".lst")  # one row a line
 JSONS = (".jsonl", ".ndjson", ".json")
@@ -312,11 +312,23 @@ def _parquet(path: Path, columns: list[str] | None) -> Table:
     try:
         with parquet.ParquetFile(path) as file:
             schema = file.schema_arrow
+            _check_names(path, schema.names)
             table = file.read(columns=columns)
-    except (ValueError, KeyError, OSError) as error:  # pyarrow's own errors are kinds of these
+        named = (name or f"column {n}" for n, name in enumerate(table.column_names, 1))
+        found = {name: _cells(column) for name, column in zip(named, table.columns, strict=True)}
+    except (PodiumError, MemoryError):
+        raise
+    except Exception as error:  # pyarrow raises anything
         if isinstance(error, OSError) and error.strerror:
             raise
         raise damaged(path, error) from None
-    found = {name: table.column(name).to_pylist() for name in table.column_names}
     known = {name: names for name, names in class_names(schema).items() if name in found}
     return Table(path, found, list(range(1, table.num_rows + 1)), "row", known)
+
+
+def _cells(column: Any) -> list[Any]:
+    """The cells of a column as plain values. Times become text, since Python has none of nanoseconds, nor of the year 10000."""
+    from pyarrow import string, types
+
+    cells: list[Any] = (column.cast(string()) if types.is_temporal(column.type) else column).to_pylist()
+    return cells

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from podium.errors import DataError, PodiumError, UsageError
 # Folders beside the images.
 BESIDE = ("labels", "annotations", "csv", "csvs", "meta", "metadata", "tables", "lists", "splits")
 METADATA = tuple(f"metadata{ending}" for ending in (".csv", ".jsonl", ".parquet"))  # Hugging Face's ImageFolder
+NAMES = re.compile(r"(class|label|categor|species|names).*[.](txt|json|csv|names|ya?ml)$|[.]names$", re.IGNORECASE)
 FOUND = (".csv", ".tsv", ".jsonl", ".ndjson", PARQUET)  # endings of tables that are looked for in a folder
 
 
@@ -52,9 +54,10 @@ def list_table(path: Path, reading: Reading) -> Listing:
     root = folder.parent if folder.name.lower() in BESIDE else folder
     finder = Finder(root, [folder, root])
     try:
-        return _arranged([_source(path, reading, finder)], finder)
+        listing = _arranged([_source(path, reading, finder)], finder)
     except DataError as error:
         raise foreign_file(path) or error from None
+    return _with_names_noted(listing, folder.iterdir(), [path])
 
 
 def tables_in(entries: Entries, root: Path) -> list[Path]:
@@ -127,7 +130,9 @@ def list_tables(files: list[Path], entries: Entries, root: Path, reading: Readin
         raise DataError(what, f"give one of them: {show(usable[0].table.path)}")
     listing = _arranged(usable, finder)
     listing.notes += notes
-    return noted_rest(listing, entries, ", ".join(show(source.table.path.name) for source in usable), root)
+    read = [source.table.path for source in usable]
+    listing = _with_names_noted(listing, [root / path for path, _ in entries if len(path.parts) < 3], read)
+    return noted_rest(listing, entries, ", ".join(show(path.name) for path in read), root)
 
 
 def usual_tables(files: list[Path], entries: Entries, root: Path) -> Iterator[tuple[Path, Listing]]:
@@ -158,6 +163,22 @@ def contradict(folders: Listing, other: Listing) -> bool:
     pairs = {(classes[path], name) for path, name in named if path in classes}
     one, two = {pair[0] for pair in pairs}, {pair[1] for pair in pairs}
     return 2 * len(named) >= len(classes) and not len(pairs) == len(one) == len(two)
+
+
+def _with_names_noted(listing: Listing, files: Iterable[Path], tables: Iterable[Path]) -> Listing:
+    """Note a file beside the tables that seems to have the names of classes that are numbers; returns the same listing.
+
+    Args:
+        listing: of the tables.
+        files: what lies beside them.
+        tables: those that were read.
+    """
+    if listing.classes and all(name.isdigit() for name in listing.classes):
+        beside = sorted(path for path in files if NAMES.search(path.name) and path not in set(tables))
+        if beside:
+            note = f"note: the classes are numbers; {show(beside[0].name)} may have their names, and is not read: write names into the table to have them"
+            listing.notes.append(note)
+    return listing
 
 
 def _split(path: Path, root: Path) -> str:
