@@ -196,7 +196,7 @@ def test_a_progressive_jpeg_cut_after_its_first_scans_is_an_error():
 def test_what_is_no_image_is_refused(data, says):
     with pytest.raises(DataError, match=f"^cat\\.jpg: .*({says})") as caught:
         decode(data, "cat.jpg", 3)
-    mends = "copy it again|copy the file again|save (it|them) as JPEG or PNG|download the image again|git lfs pull"
+    mends = "copy it again|copy the file again|save (it|them) as JPEG or PNG|download the image itself|git lfs pull"
     assert re.search(mends, caught.value.fix)
     assert "nothing in Podium" not in caught.value.fix
     assert "\n" not in caught.value.what

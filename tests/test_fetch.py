@@ -206,7 +206,7 @@ def test_predict_answers_a_url_as_the_file_and_names_what_is_none(podium, run, s
     first, last = ({row["class"]: row["probability"] for row in each["top"]} for each in said.json)
     assert first == pytest.approx(last)
     errors = [line for line in said.err.splitlines() if line.startswith("error: ")]
-    assert f"{page}: not an image" in errors[0]
+    assert f"{page}: a web page in place of the image" in errors[0]
     assert "not an https URL" in errors[1]
     (row,) = load(run.path).predict(good)
     assert json.dumps(row["file"]) == json.dumps(good)

@@ -98,7 +98,11 @@ OTHERS = (
         "unpack it, and give the folder",
     ),
     (rb"version https://git-lfs", "a pointer of Git LFS in place of the image", "fetch the images: git lfs pull"),
-    (rb"\s*<(!doctype html|html)", "a web page in place of the image", "download the image again"),
+    (
+        rb"\s*<(!doctype html|html)",
+        "a web page in place of the image",
+        "download the image itself, not a page that shows it",
+    ),
 )
 # DICOM's compressed transfer syntaxes -> their names, the packages that are needed besides pydicom, and what to install
 SYNTAXES = {
