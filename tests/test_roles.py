@@ -281,6 +281,24 @@ def test_all_seeds_of_a_comparison_hold_the_same_images_out(photos, tmp_path):
     assert told(data.splits["val"].contents()) == held
 
 
+def test_beside_test_images_too_what_a_run_held_out_stays_held_out(tmp_path):
+    """Of data with test images no validation images are held out by themselves; `podium quantize RUN DATA` keeps the run's."""
+    from podium.api.run_images import images_for
+
+    data = noise(tmp_path / "data" / "train", dict.fromkeys(CLASSES, 20)).parent
+    noise(data / "test", dict.fromkeys(CLASSES, 4), start=20)
+    model = library.load(train(data, tmp_path / "run", "--val", "0.2"))
+    record = read_record(model.folder)
+    moved = shutil.copytree(data, tmp_path / "moved")
+    noise(tmp_path / "other" / "train", dict.fromkeys(CLASSES, 6), start=50)
+    noise(tmp_path / "other" / "test", dict.fromkeys(CLASSES, 2), start=60)
+    for source in (None, data, moved):
+        images = images_for(model, source)
+        for name in ("train", "val", "test"):
+            assert told(images.splits[name].contents()) == told(record.roles[name]), source
+    assert set(images_for(model, tmp_path / "other").splits) == {"train", "test"}
+
+
 # --- copies
 
 

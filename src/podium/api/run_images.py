@@ -9,7 +9,7 @@ from podium.compression.shrink import Shrunk
 from podium.data.dataset import Dataset
 from podium.data.folds import in_roles
 from podium.data.reading import as_recorded
-from podium.data.roles import described, for_evaluation, without_learned
+from podium.data.roles import Record, described, for_evaluation, without_learned
 from podium.data.sources import load_stored
 from podium.deployment.runtime import Exported
 from podium.errors import DataError, UsageError
@@ -64,7 +64,8 @@ def images_for(model: Bundle | Exported, data: str | Path | Dataset | None, to_t
             stored = load_stored(data, resize=p.resize, channels=p.channels, max_pixels=p.max_pixels, **how)
         record = known_to(model, stored) if isinstance(model, Bundle) else None
         seed = recorded["seed"] if recorded["split_seed"] is None else recorded["split_seed"]
-        split = in_roles(stored, recorded["val"], seed, record) if to_train else for_evaluation(stored, record)
+        share = _share(recorded["val"], stored, record)
+        split = in_roles(stored, share, seed, record) if to_train else for_evaluation(stored, record)
         data = described(split)
     elif isinstance(model, Bundle) and (record := known_to(model, data)) is not None:
         data = without_learned(data, record)
@@ -72,3 +73,10 @@ def images_for(model: Bundle | Exported, data: str | Path | Dataset | None, to_t
         what = f"{data.name} has none of the network's classes"
         raise DataError(what, f"it knows {', '.join(model.classes[:10])}")
     return data
+
+
+def _share(val: float | None, data: Dataset, record: Record | None) -> float | None:
+    """The share of training images to hold out: of data that have images which a run held out, as many as it did."""
+    if val is not None or record is None or "val" in data.splits or "train" not in data.splits:
+        return val
+    return record.made.get("share") if record.held_out(data.splits["train"]).any() else None
