@@ -14,6 +14,7 @@ from PIL import Image, ImageFilter, ImageOps
 
 from conftest import ROOT
 from podium.api.check import check
+from podium.api.train import train
 from podium.data.label_errors import doubtful, out_of_fold
 from podium.data.near_duplicates import NEAR, hashes, near_pairs
 from podium.errors import DataError, UsageError
@@ -211,6 +212,12 @@ def test_labels_need_images_and_weights_need_labels(photos, tmp_path):
 def test_labels_by_the_features_of_a_network(run):
     report = check("digits", labels=True, weights=str(run.path))
     assert any(re.search(r"linear probe classifies 9\d %", note) for note in report.notes)
+
+
+def test_labels_by_a_network_whose_pooled_features_are_a_map(tmp_path):
+    run = train("lenet5", "digits", tmp_path / "run", steps=30, progress=False)
+    report = check("digits", labels=True, weights=str(run.path))
+    assert any(re.search(r"linear probe classifies [89]\d %", note) for note in report.notes)
 
 
 # --- the page and the list

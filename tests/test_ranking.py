@@ -56,6 +56,7 @@ def test_the_same_network_is_not_behind_itself(answers):
     for name in SCORES:
         first, second = rank(name, [[large], [large]], labels)
         assert (first.behind, second.behind, second.behind_95) == (0, 0, 0)
+        assert str(first.behind) == "0.0", "as JSON and CSV have it"
 
 
 @pytest.mark.parametrize("name", SCORES)

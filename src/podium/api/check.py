@@ -79,7 +79,8 @@ def _network_features(weights: str) -> Features:
                 x = np.stack(pixels)
                 x = (x if preprocessing.channel_order == "rgb" else x[..., ::-1]) * scale + offset
                 batch = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2), np.float32))
-                rows.append(net.head.pool(net.forward_features(batch)).float().numpy())
+                pooled = net.head.pool(net.forward_features(batch))  # of LeNet a map, which its hidden layers make flat
+                rows.append(net.head.hidden(pooled).float().numpy())
         return np.concatenate(rows)
 
     return features

@@ -157,7 +157,7 @@ def rank(
     found, guess = found[:-1], found[-1]
     sign = 1 if score.more else -1
     best = (sign * found[:, 0]).argmax()
-    behind, above = sign * (found[best] - found), sign * (found - guess)
+    behind, above = sign * (found[best] - found) + 0.0, sign * (found - guess)  # 0.0 makes zeros of minus zeros
     value, most, times = found[:, 0], 1.0 if score.more else math.inf, wider(groups)
     if math.isinf(times):  # one group says nothing of others
         return [Ranked(float(value[i]), 0.0, most, float(behind[i, 0]), math.inf, False) for i in range(len(found))]
