@@ -58,6 +58,40 @@ def test_a_loaded_run_is_exported_with_its_own_images(run, tmp_path):
     assert podium.export(podium.load(run.path), tmp_path / "a.pt2").images == run.result["n"]
 
 
+@pytest.fixture(scope="module")
+def of_loaded(data, tmp_path_factory):
+    """A run on a data set that was loaded before."""
+    how = {"label_column": "side", "max_pixels": 900, "on_bad": "skip", "val": 0.3, "seed": 5}
+    loaded = podium.load_data(data, **how)
+    out = tmp_path_factory.mktemp("runs") / "loaded"
+    return podium.train("lenet5_modern", loaded, out, seed=2, image_size=28, steps=2, progress=False)
+
+
+def test_how_a_data_set_was_loaded_is_on_record(of_loaded, data):
+    text = (of_loaded.path / "settings.yaml").read_text()
+    for line in ("label_column: side", "max_pixels: 900", "on_bad: skip", "val: 0.3", "split_seed: 5"):
+        assert f"{line}  # as the data set was loaded\n" in text
+    assert images_for(podium.load(of_loaded.path), None).is_what(podium.load(of_loaded.path).card["data_sha256"])
+    assert podium.evaluate(of_loaded.path, data)["top1"] == of_loaded.result["top1"]
+
+
+def test_the_settings_of_a_run_on_a_loaded_data_set_run_it_again(of_loaded, tmp_path):
+    done = inside("train", "--config", of_loaded.path / "settings.yaml", "-o", tmp_path / "again")
+    assert done.returncode == 0, done.stderr
+    first, second = (podium.load(path).card for path in (of_loaded.path, tmp_path / "again"))
+    assert second["data_sha256"] == first["data_sha256"]
+    assert second["sha256"] == first["sha256"], "the same weights to the bit"
+
+
+def test_folds_of_a_loaded_data_set_are_the_run_s(data, tmp_path):
+    loaded = podium.load_data(data, label_column="side", seed=5)
+    how = {"folds": 3, "fold": 1, "image_size": 28, "steps": 1, "progress": False}
+    run = podium.train("lenet5_modern", loaded, tmp_path / "run", **how)
+    text = (run.path / "settings.yaml").read_text()
+    assert "label_column: side" in text
+    assert "split_seed: null" in text
+
+
 @pytest.mark.parametrize("asked", [{}, {"max_pixels": 1000}])
 def test_a_smaller_network_is_made_of_the_same_images(run, data, asked):
     merged = settings_of("shrink", None, {"data": str(data), **asked})

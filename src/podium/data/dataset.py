@@ -120,6 +120,7 @@ class Dataset:
         white: the value that is white in images of more than 8 bits a channel, or those that are black and white; None: the
             images decide (`depth`).
         grouping: the setting that named the groups of images, and its value; None where there are no groups.
+        loaded_with: the settings of a run that reads the set in the same way; empty where `load_data` did not read it.
     """
 
     name: str
@@ -138,6 +139,7 @@ class Dataset:
     held_out: dict[str, Any] | None = None
     white: White | None = None
     grouping: dict[str, str] | None = None
+    loaded_with: dict[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return shown.describe(self)

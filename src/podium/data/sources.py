@@ -92,22 +92,13 @@ def load_data(
     """
     if val is not None and not 0 <= val < 1:
         raise UsageError(f"val: {val}", "give a fraction from 0 to 1, such as 0.2")
-    known = [
-        "source",
-        "val",
-        "seed",
-        "resize",
-        "on_bad",
-        "channels",
-        "max_pixels",
-        "group_from",
-        "group_column",
-        "progress",
-    ]
-    how: dict[str, Any] = {"resize": resize, "on_bad": on_bad, "channels": channels, "max_pixels": max_pixels}
-    found = from_keywords("load_data", reading, known)
-    stored = load_stored(source, progress=progress, reading=found, group_from=group_from, **how)
-    return described(with_roles(with_groups(stored, group_from, group_column), val, seed))
+    how: dict[str, Any] = {"on_bad": on_bad, "max_pixels": max_pixels, "group_from": group_from}
+    others = {**how, "group_column": group_column, "val": val}
+    found = from_keywords("load_data", reading, ["source", "seed", "resize", "channels", "progress", *others])
+    stored = load_stored(source, resize=resize, channels=channels, progress=progress, reading=found, **how)
+    data = described(with_roles(with_groups(stored, group_from, group_column), val, seed))
+    drawn = {"split_seed": seed} if data.held_out is not None else {}
+    return replace(data, loaded_with={**others, **drawn, **vars(found)})
 
 
 def load_stored(

@@ -25,6 +25,8 @@ from podium.runs.recommended import REQUEST, run_of
 from podium.settings import Origins, Settings, read_file
 from podium.training.transfer.source import PIN, read_source
 
+AS_LOADED = "as the data set was loaded"
+
 
 def source_of(data: str | Path | Dataset) -> str:
     """Return what settings call a data set: its path or name."""
@@ -34,6 +36,21 @@ def source_of(data: str | Path | Dataset) -> str:
 def loaded(data: str | Path | Dataset) -> Dataset | None:
     """Return the data set itself where it was loaded already; None for a path or name."""
     return data if isinstance(data, Dataset) else None
+
+
+def as_loaded(s: Settings, data: Dataset) -> tuple[Settings, dict[str, str]]:
+    """Return settings that say how a data set was loaded, by which its run goes on and is evaluated.
+
+    Args:
+        s: the settings of the run.
+        data: its data set; where it was not loaded before, the settings say how it was read already.
+
+    Returns:
+        The settings, and the origin of each that has changed.
+    """
+    own = ("val", "split_seed") if s.folds is not None else ()  # the folds of a loaded data set are drawn by the run
+    found = {key: value for key, value in data.loaded_with.items() if key not in own and value != getattr(s, key)}
+    return s.replace(**found), dict.fromkeys(found, AS_LOADED)
 
 
 def split_seed(s: Settings) -> int:

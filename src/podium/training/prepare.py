@@ -37,7 +37,7 @@ from podium.training.distributed.parallel import ALONE, Ranks
 from podium.training.distributed.sync_norm import synchronize
 from podium.training.fake_int8 import fake_int8
 from podium.training.fitting import fit_to_machine
-from podium.training.images import data_of, inherited, refuse_other_images, split_seed
+from podium.training.images import as_loaded, data_of, inherited, refuse_other_images, split_seed
 from podium.training.losses import Criterion, class_weights, criterion
 from podium.training.plan import Plan
 from podium.training.transfer.source import (
@@ -103,7 +103,7 @@ def prepare(
     device = pick_device(settings.device)
     data, earlier = _images(settings, data, own, reading)
     start = _start(settings, data, net, device)
-    s, net = start.settings, start.net
+    (s, loaded), net = as_loaded(start.settings, data), start.net
     evaluation_split, monitor = _evaluated_splits(s, data)
     check_recall(s.recall, data.classes, monitor != evaluation_split, how_to_have_both(evaluation_split))
     cost = count_net(net)
@@ -134,7 +134,7 @@ def prepare(
         parents=start.parents,
         earlier=earlier,
         start=start.words,
-        decided=decided,
+        decided=decided | loaded,
     )
     plan.notes = [*start.notes, *_notes(settings, plan)]
     return plan
@@ -308,7 +308,7 @@ def _notes(requested: Settings, plan: Plan) -> list[str]:
         *plan.data.notes,
         *_without_effect(requested, plan.settings, len(plan.data.splits["train"])),
         *filter(None, (plan.data.values.note, plan.data.values.several)),
-        *(f"mirroring {why}" for why in plan.decided.values()),
+        *(f"mirroring {plan.decided[key]}" for key in ("flip",) if key in plan.decided),
         *_sharing(plan.settings, plan.train.batch_size, plan.net, plan.ranks),
     ]
 
