@@ -20,7 +20,10 @@ FILES = {
     "windows.txt": "\ufeffcat\r\ndog\r\neel\r\n\r\n",
     "numbered.txt": "0 cat\n1 dog\n2 eel\n",  # Teachable Machine's labels.txt
     "colons.txt": "2: eel\n0: cat\n1: dog\n",
+    "behind.txt": "eel: 2\ncat: 0\ndog: 1\n",
+    "tabs.txt": "cat\t0\ndog\t1\neel\t2\n",
     "list.json": json.dumps(PETS),
+    "imagenet_class_index.json": json.dumps({"0": ["n02121808", "cat"], "2": ["n01443537", "eel"], "1": ["n02084071", "dog"]}),
     "by_number.json": json.dumps({"2": "eel", "0": "cat", "1": "dog"}),
     "class_to_idx.json": json.dumps({"eel": 2, "cat": 0, "dog": 1}),
     "texts.json": json.dumps({"cat": "0", "dog": "1", "eel": "2"}),
@@ -56,7 +59,13 @@ def test_names_that_are_numbers_are_told_from_numbers(tmp_path):
     (tmp_path / "b.json").write_text(json.dumps({"0": "1", "1": "10", "2": "2"}))
     assert read_class_names(tmp_path / "b.json").names == ("1", "10", "2")
     (tmp_path / "c.txt").write_text("3 stripes\n5 stars\nplain\n")
-    assert read_class_names(tmp_path / "c.txt").names == ("3 stripes", "5 stars", "plain")
+    for name, lines in {
+        "c.txt": ("3 stripes", "5 stars", "plain"),
+        "d.txt": ("class 0", "class 1"),
+        "e.txt": ("Boeing 737", "Boeing 747"),
+    }.items():
+        (tmp_path / name).write_text("\n".join(lines))
+        assert read_class_names(tmp_path / name).names == lines
 
 
 REFUSED = {
@@ -71,6 +80,11 @@ REFUSED = {
     "gap.json": (json.dumps({"cat": 0, "dog": 2}), "not numbered 0 to 1"),
     "both.json": (json.dumps({"0": "1", "1": "0"}), "cannot be told apart"),
     "nested.json": (json.dumps([["n01", "cat"], ["n02", "dog"]]), "is not the name of a class"),
+    "null.json": (json.dumps({"0": None, "1": "dog"}), "None is not the name of a class"),
+    "objects.json": (json.dumps({"0": {"name": "cat"}, "1": {"name": "dog"}}), "is not the name of a class"),
+    "key_twice.json": ('{"0": "cat", "1": "dog", "1": "eel"}', "'1' occurs more than once"),
+    "key_twice.yaml": ("names:\n  0: cat\n  1: dog\n  1: eel\n", "1 occurs more than once"),
+    "words.yaml": ("yes: 0\nno: 1\n", "True is not the name of a class"),
     "number.json": ("7", "holds no names"),
     "broken.json": ("{", "cannot be read"),
     "ragged.csv": ("0,cat\n1,dog,x\n", "different numbers of columns"),
@@ -121,6 +135,14 @@ def test_an_order_of_folders_beside_names_that_have_one_is_refused(tmp_path):
     for names, giver in ((tmp_path / "names.txt", "names.txt"), (["1", "10", "2"], "a list")):
         with pytest.raises(UsageError, match=f"'natural' does nothing here: {giver}"):
             read_class_names(names, "natural")
+
+
+def test_a_run_or_bundle_gives_its_own_classes(tmp_path):
+    save_file(weights(0, 3), tmp_path / "w.safetensors")
+    library.import_weights(SOURCE, tmp_path / "w.safetensors", tmp_path / "first", classes=["eel", "cat", "dog"])
+    made = library.import_weights(SOURCE, tmp_path / "w.safetensors", classes=tmp_path / "first")
+    assert made.classes == ("eel", "cat", "dog")
+    assert "in the order of its outputs: eel, cat, dog" in "".join(made.card["notes"])
 
 
 def test_an_order_that_is_no_guess_is_not_called_one(tmp_path):

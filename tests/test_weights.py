@@ -1,5 +1,6 @@
 """Somebody else's checkpoint gives here the accuracy it has there, and a file that is not one is refused without running it."""
 
+import gzip
 import io
 import os
 import pickle
@@ -10,6 +11,7 @@ import sys
 import tarfile
 import zipfile
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -214,14 +216,26 @@ def archive(kind):
     return out.getvalue()
 
 
+def arrays():
+    out = io.BytesIO()
+    np.savez(out, conv1=np.zeros(2))
+    return out.getvalue()
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
         pytest.param(None, "no such file", id="missing"),
-        pytest.param(b"", "not a model file", id="empty"),
-        pytest.param(b"<!DOCTYPE html><title>404</title>", "not a model file", id="html"),
-        pytest.param(archive("tar"), "not a model file", id="tar"),
-        pytest.param(archive("zip"), "damaged or not a checkpoint", id="a zip of something else"),
+        pytest.param(b"", "not a model file, but an empty file", id="empty"),
+        pytest.param(b"<!DOCTYPE html><title>404</title>", "not a model file, but a web page", id="html"),
+        pytest.param(archive("tar"), "not a model file, but an archive", id="tar"),
+        pytest.param(arrays(), "not a model file, but arrays of numpy", id="npz"),
+        pytest.param(b"\x08\x0a\x12\x07pytorch\x1a\x051.13.1", "not a model file, but of ONNX", id="onnx"),
+        pytest.param(
+            b"version https://git-lfs.github.com/spec/v1\n", "not a model file, but a pointer of Git LFS", id="lfs"
+        ),
+        pytest.param(gzip.compress(bytes(50)), "not a model file, but packed by gzip", id="gzip"),
+        pytest.param(archive("zip"), "not a model file, but an archive", id="a zip of something else"),
         pytest.param(pickle.dumps([1, 2, 3]), "damaged or not a checkpoint|holds more", id="a pickled list"),
         pytest.param(b"\x80\x02" + b"x" * 50, "damaged or not a checkpoint|holds more", id="pickle's start"),
         pytest.param(b"\x05" + bytes(7) + b"{bad:1", "a damaged safetensors", id="a broken safetensors"),
@@ -242,6 +256,22 @@ def test_a_cut_download_is_refused(checkpoints, tmp_path):
     (tmp_path / "cut.th").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ModelFileError, match=r"cut\.th: damaged or not a checkpoint"):
         read_foreign(tmp_path / "cut.th")
+
+
+def test_one_damaged_byte_is_refused_and_a_file_without_checksums_is_read(tmp_path):
+    file, values = tmp_path / "w.pt", torch.arange(1000.0)
+    torch.save({"w": values}, file)
+    content = bytearray(file.read_bytes())
+    content[content.index(values.numpy().tobytes()) + 2000] ^= 1
+    (tmp_path / "damaged.pt").write_bytes(content)
+    with pytest.raises(ModelFileError, match=r"damaged\.pt: damaged: .*/data/0 in it is not what its checksum says"):
+        read_foreign(tmp_path / "damaged.pt")
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({"w": values}, file)
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert torch.equal(read_foreign(file)["w"], values)
 
 
 @pytest.mark.parametrize("wrapped", [None, "state_dict", "model"])

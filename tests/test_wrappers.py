@@ -99,6 +99,12 @@ WRAPPED = {
     "both": ({"net": under("module._orig_mod.")}, "'net'"),
     "three deep": ({"checkpoint": {"model": {"state": under("net.module.")}}}, "'checkpoint.model.state.net'"),
     "weights": ({"weights": PLAIN}, "'weights'"),
+    "weights and optimiser in a tuple": ((PLAIN, {"state": {0: {"exp_avg": torch.zeros(3)}}}), "under '0'"),
+    "in a list": ({"folds": [PLAIN]}, "'folds.0'"),
+    "beside the optimiser's means": (
+        {"model": PLAIN, "optimizer": {"exp_avg": {k: v * 0 for k, v in PLAIN.items()}}},
+        "left out, beside the weights: optimizer",
+    ),
     "a part of a larger module": (
         {"model": under("backbone.") | {"criterion.weight": torch.ones(10)}},
         "left out, beside the weights: model.criterion",
@@ -123,6 +129,14 @@ class Mine:
     def __init__(self):
         self.rate = 0.1
 
+    @classmethod
+    def made(cls, _):
+        return cls()
+
+
+class Nothing:
+    """The same, without attributes."""
+
 
 @pytest.mark.parametrize("how", ["zip", "old", "protocol 4"])
 def test_plain_data_beside_the_weights_does_no_harm(how, tmp_path):
@@ -141,6 +155,9 @@ def test_plain_data_beside_the_weights_does_no_harm(how, tmp_path):
         "history": collections.defaultdict(list, {"loss": [1.0]}),
         "space": types.SimpleNamespace(a={1, 2}),
         "config": Mine(),
+        "no arguments": argparse.Namespace(),
+        "nothing": Nothing(),
+        "of a method": Call(Mine.made, 1),
         "dtype": torch.float16,
     }
     more = {"old": {"_use_new_zipfile_serialization": False}, "protocol 4": {"pickle_protocol": 4}}.get(how, {})
@@ -266,6 +283,37 @@ def two_layers():
     return body | {key: torch.ones(shape) for key, shape in shapes.items()}
 
 
+def test_a_head_of_the_networks_own_name_may_lack_a_bias_too(tmp_path):
+    net, notes = read({k: v for k, v in PLAIN.items() if k != "linear.bias"}, tmp_path)
+    assert net.head.classifier.bias.tolist() == [0.0] * 10
+    assert "the head has no bias: zeros take its place" in notes
+
+
+def test_the_second_layer_of_a_head_is_no_head_though_its_width_fits(tmp_path):
+    """fastai's: features pooled twice, then two layers, of which the second reads as many values as the network gives."""
+    body = {k: v for k, v in PLAIN.items() if not k.startswith("linear.")}
+    two = {"head.0.weight": torch.ones(64, 128), "head.2.weight": torch.ones(12, 64)}
+    with pytest.raises(ModelFileError, match="has no classifier that fits"):
+        read(under("body.", body) | two, tmp_path)
+
+
+def test_layers_that_are_numbered_as_the_children_of_a_resnet(tmp_path):
+    """`nn.Sequential(*net.children())`, the body of fastai and of many others."""
+    parts = ["conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool", "fc"]
+    named, numbered = {}, {}
+    for key, value in create_model("resnet18", num_classes=7).state_dict().items():
+        for ours, theirs in (("stem.", ""), ("stages.stage", "layer"), ("head.classifier.", "fc."), (".residual.", "."),
+                             (".shortcut.conv1.", ".downsample.0."), (".shortcut.bn1.", ".downsample.1.")):  # fmt: skip
+            key = key.replace(ours, theirs)
+        first, _, rest = key.partition(".")
+        named[key], numbered[f"{parts.index(first)}.{rest}"] = value, value
+    torch.save(named, tmp_path / "named.pth")
+    torch.save({"model": under("0.", numbered)}, tmp_path / "numbered.pth")
+    nets = [import_weights("torchvision:resnet18", tmp_path / f"{name}.pth")[0] for name in ("named", "numbered")]
+    first, second = (net.state_dict() for net in nets)
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
 def test_several_heads_are_refused_by_their_names(tmp_path):
     body = {k: v for k, v in PLAIN.items() if not k.startswith("linear.")}
     two = body | {f"{name}.weight": torch.ones(3, 64) for name in ("colour", "shape")}
@@ -294,6 +342,7 @@ def test_a_head_of_two_layers_or_one_output_is_replaced_where_a_fresh_one_is_wan
 def test_without_a_head_that_fits_it_says_what_to_do_and_that_works(content, tmp_path):
     with pytest.raises(ModelFileError, match=r"missing: head\.classifier\.weight") as caught:
         read(content, tmp_path)
+    assert ("its head is not one linear layer that fits: fc.0, fc.3" in caught.value.what) == ("fc.0.weight" in content)
     assert "--num-classes" in caught.value.fix
     assert "--weights" in caught.value.fix
     nets = [read(content, tmp_path, num_classes=5) for _ in range(2)]

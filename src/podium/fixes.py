@@ -20,7 +20,7 @@ _FLAG = re.compile(
     r"(?<![\w-])--?(?P<no>no-)?(?P<name>[a-z][a-z-]*)"
     r"(?: (?P<value>\d[\w.%]*(?:-\d+)?|[A-Z]+\b|(?!(?:out|too|or|and)\b)[a-z_]\w*(?=$|[,;:)]| or )))?"
 )
-_COMMAND = re.compile(r"`[^`]*`|\b(?:podium|pip|mount|docker|torchrun) .*?(?=;|$)|\b(?:exiftool|ffmpeg) [^;)]*")
+_COMMAND = re.compile(r"`[^`]*`|\b(?:podium|pip|mount|docker|torchrun|python) .*?(?=;|$)|\b(?:exiftool|ffmpeg) [^;)]*")
 
 
 @contextlib.contextmanager

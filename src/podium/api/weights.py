@@ -33,7 +33,7 @@ def import_weights(
         num_classes: the size of a fresh classifier that replaces the checkpoint's own.
         in_chans: the number of input channels that the first convolution is adapted to.
         classes: the names of the classes in the order of the network's outputs; or a file of them (text with a name a line,
-            JSON, YAML or CSV); or the data set that the network was trained on, whose class folders are then put in order.
+            JSON, YAML or CSV); or a run or bundle that has the same; or the data set that the network was trained on, whose class folders are then put in order.
         class_order: how class folders are ordered: "text" (1, 10, 2), as torchvision's ImageFolder and Keras number them, or
             "natural" (1, 2, 10), as Podium does.
         ema: take the EMA weights of a checkpoint that has both.

@@ -37,7 +37,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--classes",
         metavar="FILE|DATA",
-        help="names of the classes: text with one name a line, JSON, YAML or CSV; or the data it was trained on",
+        help="names of the classes: text with one name a line, JSON, YAML or CSV; a run that has them; or the data it was trained on",
     )
     parser.add_argument(
         "--class-order",

@@ -10,7 +10,7 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -22,6 +22,7 @@ from podium.natural import natural
 
 Order = Literal["text", "natural"]
 ORDERS: tuple[str, ...] = get_args(Order)
+CARD = "card.json"  # in a run folder or bundle
 FILES = (".txt", ".names", ".labels", ".json", ".yaml", ".yml", ".csv", ".tsv")
 LISTED = 6  # names that a note lists
 # Keys of files that hold more than names: Hugging Face's config.json, timm's, YOLO's data.yaml.
@@ -49,7 +50,8 @@ def read_class_names(source: str | Path | Sequence[str], order: Order = "text") 
     """Read the names of classes.
 
     Args:
-        source: the names themselves; a file with one name a line, a list or numbers (JSON, YAML, CSV); or a data set.
+        source: the names themselves; a file with one name a line, a list or numbers (JSON, YAML, CSV); a run or bundle, for the
+            classes that it has; or a data set.
         order: of the class folders of a data set, "text" or "natural".
 
     Raises:
@@ -64,6 +66,9 @@ def read_class_names(source: str | Path | Sequence[str], order: Order = "text") 
         _refuse_order(order, show(path.name))
         names, how = _from_file(path)
         return ClassNames(names, [f"classes of {show(path.name)}, in {how}: {_shown(names)}"])
+    if (path / CARD).is_file():
+        names, _ = _from_file(path / CARD)
+        return ClassNames(names, [f"classes of {show(str(path))}, in the order of its outputs: {_shown(names)}"])
     return _from_data(source, order)
 
 
@@ -120,8 +125,19 @@ def _text(path: Path) -> str:
 def _parsed(content: str, ending: str, where: str) -> Any:
     import yaml
 
+    def once(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+        if twice := [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]:
+            raise DataError(f"{where}: {twice[0]!r} occurs more than once", "give every class its own number and name")
+        return dict(pairs)
+
+    class Loader(yaml.SafeLoader):
+        """Of plain data, in which no key occurs twice."""
+
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            return once([(self.construct_object(k, True), self.construct_object(v, True)) for k, v in node.value])
+
     try:
-        return json.loads(content) if ending == ".json" else yaml.safe_load(content)
+        return json.loads(content, object_pairs_hook=once) if ending == ".json" else yaml.load(content, Loader)  # noqa: S506 - a safe one
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         line = " ".join(str(error).split())
         raise DataError(
@@ -135,7 +151,7 @@ def _from_tree(content: Any, where: str) -> tuple[list[Any], str]:
         key = next((key for key in _KEYS if isinstance(content.get(key), list | dict)), None)
         content = content[key] if key is not None else content
     if isinstance(content, list):
-        return content, "the order of its list"
+        return [_without_id(name) for name in content], "the order of its list"
     if not isinstance(content, dict) or not content:
         raise DataError(
             f"{where}: holds no names of classes", 'give a list, or a dictionary such as {"0": "cat", "1": "dog"}'
@@ -155,7 +171,13 @@ def _from_tree(content: Any, where: str) -> tuple[list[Any], str]:
     pairs = pairs or (zip(content.keys(), by_value, strict=True) if by_value else None)
     if pairs is None:
         raise DataError(f"{where}: its {len(content)} classes are not numbered 0 to {len(content) - 1}", NUMBER_FROM_0)
-    return [str(name) for name, _ in sorted(pairs, key=lambda pair: pair[1])], "the order of its numbers"
+    return [_without_id(name) for name, _ in sorted(pairs, key=lambda pair: pair[1])], "the order of its numbers"
+
+
+def _without_id(entry: Any) -> Any:
+    """The name in a pair of WordNet id and name, as in `imagenet_class_index.json`; anything else as it is."""
+    pair = isinstance(entry, list) and len(entry) == 2 and all(isinstance(part, str) for part in entry)
+    return entry[1] if pair and re.fullmatch(r"n\d{8}", entry[0]) else entry
 
 
 def _whole(values: Any) -> bool:
@@ -170,21 +192,28 @@ def _numbers(values: Any) -> list[int]:
 
 
 def _from_lines(content: str, where: str) -> tuple[list[str], str]:
-    """One name a line; where every line begins with a number, as "0 cat" or "0: cat", the numbers give the order."""
+    """One name a line; where every line begins or ends with a number, as "0 cat" or "cat: 0", the numbers give the order."""
     lines = [line.strip() for line in content.splitlines()]
     while lines and not lines[-1]:
         lines.pop()
     if "" in lines:
         raise DataError(f"{where}, line {lines.index('') + 1}: an empty name", "write a name on every line")
-    numbered = [re.fullmatch(r"(\d{1,9})(?:\s*[:,;]\s*|\s+)(\S.*)", line) for line in lines]
-    pairs = [(int(found[1]), found[2]) for found in numbered if found]
-    if not pairs or len(pairs) < len(lines):
+    before = (re.fullmatch(r"(?P<number>\d{1,9})(?:\s*[:,;=]\s*|\s+)(?P<name>\S.*)", line) for line in lines)
+    behind = (re.fullmatch(r"(?P<name>.*?\S)(?:\s*[:,;=]\s*|\s+)(?P<number>\d{1,9})", line) for line in lines)
+    pairs = _pairs(before) or _pairs(behind)
+    if len(pairs) < len(lines) or len({name for _, name in pairs}) < len(pairs):  # no numbers, or they are of the names
         return lines, "the order of its lines"
     if sorted(number for number, _ in pairs) == list(range(len(pairs))):
         return [name for _, name in sorted(pairs)], "the order of its numbers"
     if sorted(number for number, _ in pairs) == list(range(1, len(pairs) + 1)):
         raise DataError(f"{where}: numbers its {len(pairs)} lines from 1", NUMBER_FROM_0)
     return lines, "the order of its lines"
+
+
+def _pairs(found: Iterable[re.Match[str] | None]) -> list[tuple[int, str]]:
+    """The number and the name of each line; nothing where some line has no number."""
+    matches = list(found)
+    return [(int(match["number"]), match["name"]) for match in matches if match] if all(matches) else []
 
 
 def _from_table(content: str, where: str) -> tuple[list[str], str]:
@@ -225,8 +254,8 @@ def _below_a_title(rows: list[list[str]]) -> bool:
 
 def _checked(names: Sequence[Any], where: str) -> tuple[str, ...]:
     """The names, all of them texts that are not empty and differ."""
-    if odd := next((name for name in names if not isinstance(name, str | int | float) or isinstance(name, bool)), None):
-        raise DataError(f"{where}: {odd!r} is not the name of a class", "give texts")
+    if odd := [name for name in names if not isinstance(name, str | int | float) or isinstance(name, bool)]:
+        raise DataError(f"{where}: {odd[0]!r} is not the name of a class", "give texts")
     texts = [str(name).strip() for name in names]
     if "" in texts:
         raise DataError(f"{where}: the name of class {texts.index('')} is empty", "give every class a name")

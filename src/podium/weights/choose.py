@@ -16,7 +16,7 @@ from podium.weights.peers import Peer
 from podium.weights.wrappers import COUNTS, View, views
 
 LISTED = 8  # names of what is left out that a note lists
-NO_HEAD = "--num-classes N puts a fresh one on it, and podium train --weights needs none"
+NO_HEAD = "--num-classes N puts a fresh classifier on it, and podium train --weights needs none"
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,9 @@ def _nothing_fits(source: str, known: Peer, every: list[_Found], path: Path) -> 
     what = f"{path}: not the weights of {known.model} ({best.match.wrong})"
     bare = match(known, best.view.tensors, ANY_HEAD, best.view.around)
     if not bare.wrong and not bare.has_head:
-        return ModelFileError(what, "; ".join([*bare.notes, f"it has no classifier that fits: {NO_HEAD}"]))
+        odd = ", ".join(bare.odd_head[:LISTED])
+        lacking = f"its head is not one linear layer that fits: {odd}" if odd else "it has no classifier that fits"
+        return ModelFileError(f"{what}: {lacking}", NO_HEAD)
     for found in sorted(every, key=lambda f: -len(f.view.tensors)):
         if other := fitting(source, found.view.tensors):
             return ModelFileError(what, f"these are the weights of {other}: give that name")

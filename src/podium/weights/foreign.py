@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 from dataclasses import dataclass
@@ -41,6 +42,18 @@ _READ_KERAS = _CHILD.format(
     read="from podium.weights.keras_files import read_keras; from podium.weights.keras_layers import to_torch; tensors = to_torch(read_keras(path))"
 )
 PATIENCE = 300.0  # seconds that the child process may take
+
+# What else people give, by how it begins: what it is, and what to do.
+_OTHERS = (
+    (b"", "an empty file", "download or save it again"),
+    (b"version https://", "a pointer of Git LFS, not the file itself", "fetch the file: git lfs pull"),
+    (b"<", "a web page or XML", "download the file itself"),
+    (b"\x93NUMPY", "an array of numpy", "save all weights by their names, by torch.save or safetensors"),
+    (b"\x1f\x8b", "packed by gzip", "unpack it, and give what is inside"),
+    (b"\x28\xb5\x2f\xfd", "packed by zstd", "unpack it, and give what is inside"),
+    (b"\xfd7zXZ", "packed by xz", "unpack it, and give what is inside"),
+    (b"\x08", "of ONNX or TensorFlow, a graph whose weights have lost their names", "give the checkpoint that it was made from"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -102,7 +115,18 @@ def _read(path: Path) -> Checkpoint:
         return _in_a_child(_READ_KERAS, path)
     if head.startswith((b"PK\x03\x04", b"\x80")):
         return _in_a_child(_READ_PICKLE, path)
-    raise ModelFileError(f"{path}: not a model file (it starts with {head!r})", "download it again")
+    raise _other(path, head)
+
+
+def _other(path: Path, head: bytes) -> ModelFileError:
+    """The refusal of a file of another kind."""
+    for start, what, fix in _OTHERS:
+        if head == start or (start and head.lstrip().startswith(start)):
+            return ModelFileError(f"{path}: not a model file, but {what}", fix)
+    if tarfile.is_tarfile(path):
+        return ModelFileError(f"{path}: not a model file, but an archive", "unpack it, and give what is inside")
+    what = f"{path}: not a model file (it starts with {head!r})"
+    return ModelFileError(what, "give a file of torch.save, safetensors or Keras, or download it again")
 
 
 def _is_keras(path: Path) -> bool:

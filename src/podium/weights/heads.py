@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -26,9 +26,11 @@ def with_head(
     Returns:
         The tensors with the head under our names, lines on what was guessed, and what is wrong: several such layers.
     """
-    if HEAD in named:
-        return named, [], ""
     width = own[HEAD].shape[1]
+    if HEAD in named:
+        if BIAS in named or BIAS not in own or not may_be_head(named[HEAD], width):
+            return named, [], ""
+        return named | {BIAS: _zeros(named[HEAD])}, ["the head has no bias: zeros take its place"], ""
     inside = {their: our for our, their in zip(named, theirs, strict=True) if our not in own}
     places = [{their: named[our] for their, our in inside.items()}, *around]
     for number, place in enumerate(places):
@@ -39,13 +41,13 @@ def with_head(
         if layers:
             (layer,) = layers
             more = place.keys() - {f"{layer}.weight", f"{layer}.bias"}
-            if _feeds(place[f"{layer}.weight"], [place[name] for name in more]) or (more and not number):
-                return named, [], ""  # the first of several layers
+            if _is_one_of_several(place[f"{layer}.weight"], [place[name] for name in more]) or (more and not number):
+                return named, [], ""
             weight, bias = place[f"{layer}.weight"], place.get(f"{layer}.bias")
             notes = [f"the head is {layer}, for {len(weight)} classes"]
             if bias is None:
                 notes.append(f"the head {layer} has no bias: zeros take its place")
-                bias = torch.zeros(len(weight), dtype=weight.dtype)
+                bias = _zeros(weight)
             used = () if number else (inside[f"{layer}.weight"], inside.get(f"{layer}.bias", ""))
             rest = {key: value for key, value in named.items() if key not in used}
             return rest | {HEAD: weight.flatten(1), BIAS: bias}, notes, ""
@@ -58,32 +60,39 @@ def may_be_head(value: Tensor, width: int) -> bool:
     return linear and value.shape[0] > 1 and value.shape[1] == width
 
 
-def _feeds(weight: Tensor, others: Sequence[Tensor]) -> bool:
-    """Whether another linear layer reads as many values as this one gives."""
-    return any(other.ndim == 2 and other.shape[1] == weight.shape[0] for other in others)
+def _is_one_of_several(weight: Tensor, others: Sequence[Tensor]) -> bool:
+    """Whether another linear layer reads as many values as this one gives, or gives as many as this one reads."""
+    linear = [other.shape for other in others if other.ndim == 2]
+    return any(reads == weight.shape[0] or gives == weight.shape[1] for gives, reads in linear)
 
 
-def without_head(named: dict[str, Tensor], own: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+def _zeros(weight: Tensor) -> Tensor:
+    return torch.zeros(len(weight), dtype=weight.dtype)
+
+
+def without_head(
+    named: dict[str, Tensor], own: Mapping[str, Tensor], theirs: Mapping[str, str]
+) -> tuple[dict[str, Tensor], list[str]]:
     """Leave out a head that does not fit the network, such as one of two layers, where a fresh one takes its place.
 
     Args:
         named: tensors by our names.
         own: the network's tensors, of which only names and shapes count.
+        theirs: from our names to those in the file.
 
     Returns:
-        The other tensors, and a line that names the layers that were left out.
+        The other tensors, and the names in the file of the layers that were left out.
     """
     odd = {k: v for k, v in named.items() if not _fits(k, v, own) and not k.startswith((*BODY, "auxiliary."))}
     if not odd or any(value.ndim > 2 for value in odd.values()):  # a convolution is of no head
         return named, []
-    layers = list(dict.fromkeys(_layers(odd)))
-    note = f"left out: the file's head, which is not one linear layer that fits ({', '.join(layers[:LISTED])})"
-    return {key: value for key, value in named.items() if key not in odd}, [note]
+    layers = list(dict.fromkeys(_layers(theirs.get(name, name) for name in odd)))
+    return {key: value for key, value in named.items() if key not in odd}, layers
 
 
 def _fits(key: str, value: Tensor, own: Mapping[str, Tensor]) -> bool:
     return key in own and own[key].shape == value.shape
 
 
-def _layers(names: Mapping[str, Tensor]) -> Iterator[str]:
+def _layers(names: Iterable[str]) -> Iterator[str]:
     return (name.rpartition(".")[0] or name for name in names)

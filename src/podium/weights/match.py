@@ -35,6 +35,7 @@ class Match:
         wrong: what does not fit, in words; empty where everything does.
         fitting: how many tensors have the name and the shape of one of the network's.
         notes: a line for each tensor that was guessed or left out.
+        odd_head: the layers in the file of a head that does not fit, where a fresh one takes its place.
     """
 
     state: dict[str, Tensor]
@@ -44,6 +45,7 @@ class Match:
     wrong: str
     fitting: int
     notes: tuple[str, ...]
+    odd_head: tuple[str, ...] = ()
 
 
 def match(
@@ -63,6 +65,7 @@ def match(
     arguments = dict(known.arguments)
     net = _blank(known.model, **arguments)
     named = rename(state, known.rules, net)
+    theirs = dict(zip(named, state, strict=True))
     named, notes, wrong = with_head(named, list(state), net.state_dict(), around)
     if net.auxiliary and not any(key.startswith("auxiliary.") for key in named):
         arguments["aux"] = False  # published files often have none
@@ -83,20 +86,23 @@ def match(
         named = {key: value for key, value in named.items() if not key.startswith("auxiliary.")}
         notes.append("left out: the auxiliary classifiers, which are for another number of classes than the head")
         net = _blank(known.model, **(arguments := {**arguments, "aux": False}))
-    own = net.state_dict()
+    own, odd = net.state_dict(), list[str]()
     for key, value in named.items():
         # A fully connected layer that was saved as a convolution, or the other way round.
         if key in own and {value.ndim, own[key].ndim} == {2, 4} and value.flatten(1).shape == own[key].flatten(1).shape:
             named[key] = value.reshape(own[key].shape)
     if fresh:
-        named, more = without_head(named, own)
-        notes, wrong = [*notes, *more], ""
+        named, odd = without_head(named, own, theirs)
+        wrong = ""
+        if odd:
+            layers = ", ".join(odd[:LISTED])
+            notes.append(f"left out: the file's head, which is not one linear layer that fits ({layers})")
     expected = {
         key: value for key, value in own.items() if not (fresh and key.startswith("head.") and key not in named)
     }
     fits = sum(key in named and named[key].shape == value.shape for key, value in own.items())
     wrong = "; ".join(filter(None, (wrong, mismatches(expected, named))))
-    return Match(named, net, arguments, head is not None, wrong, fits, tuple(notes))
+    return Match(named, net, arguments, head is not None, wrong, fits, tuple(notes), tuple(odd))
 
 
 @functools.lru_cache(256)

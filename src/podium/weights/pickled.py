@@ -7,11 +7,14 @@ it is given and does nothing.
 
 from __future__ import annotations
 
+import _compat_pickle
 import io
 import json
 import pickle
 import sys
 import types
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -32,19 +35,24 @@ _REBUILD = {
 # The standard library's plain data. A pickle that names anything else of the standard library, such as a function that runs
 # a command, was made to do something: it is refused, though it could do nothing here.
 _PLAIN = {"argparse", "collections", "datetime", "decimal", "enum", "fractions", "functools", "logging", "numbers", "pathlib",
-          "re", "time", "types", "typing", "uuid", "_codecs", "copyreg", "copy_reg"}  # fmt: skip
-_PLAIN_BUILTINS = {"set", "frozenset", "bytearray", "complex", "slice", "range", "xrange", "object", "list", "dict", "tuple", "int",
-                   "long", "float", "str", "unicode", "bytes", "bool", "type", "getattr"}  # fmt: skip
+          "re", "time", "types", "typing", "uuid", "_codecs", "copyreg"}  # fmt: skip
+_PLAIN_BUILTINS = {"set", "frozenset", "bytearray", "complex", "slice", "range", "object", "list", "dict", "tuple", "int", "float",
+                   "str", "bytes", "bool", "type", "getattr", *_compat_pickle.PYTHON2_EXCEPTIONS}  # fmt: skip
+LISTED = 8  # names that a message lists
 
 
 class StandIn(dict[Any, Any]):
     """In the place of an object of any class or the result of any function: it keeps items and attributes, and does nothing."""
 
     origin = ""  # MODULE.NAME in the file
+    state: Any = None  # of the class, since unpickling need not call `__init__`
 
     def __init__(self, *_: Any, **__: Any) -> None:
         super().__init__()
-        self.state: Any = None
+
+    def __call__(self, *_: Any, **__: Any) -> StandIn:
+        """Stand in for the result too, where the object is a function or a method."""
+        return StandIn()
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
@@ -66,7 +74,8 @@ class _Unpickler(pickle.Unpickler):
     """Finds what rebuilds tensors; every other name is a class of stand-ins."""
 
     def find_class(self, module: str, name: str) -> Any:
-        module = "builtins" if module == "__builtin__" else module  # of Python 2
+        module, name = _compat_pickle.NAME_MAPPING.get((module, name), (module, name))  # of Python 2
+        module = _compat_pickle.IMPORT_MAPPING.get(module, module)
         if name in _REBUILD.get(module, ()):
             return getattr(sys.modules[module], name)
         if module in ("torch", "torch.cuda", "torch.storage") and name.endswith("Storage"):
@@ -79,7 +88,7 @@ class _Unpickler(pickle.Unpickler):
             return _from_bytes
         root = module.partition(".")[0]
         plain = name in _PLAIN_BUILTINS if module == "builtins" else root in _PLAIN
-        if root in {*sys.stdlib_module_names, "__builtin__"} and not plain:
+        if root in sys.stdlib_module_names and not plain:
             what = f"holds more than weights ({module}.{name}), and opening it elsewhere could run code"
             raise ModelFileError(what, "take a checkpoint from a source that you trust")
         return type(name, (StandIn,), {"origin": f"{module}.{name}"})
@@ -105,10 +114,46 @@ def _content(file: BinaryIO) -> Any:
         first = _load(file, **options)
         if first != torch.serialization.MAGIC_NUMBER:
             return first
-    elif "constants.pkl" in torch._C.PyTorchFileReader(file).get_all_records():
-        raise _TorchScript
+    else:
+        _refuse_damaged(file)
+        if "constants.pkl" in torch._C.PyTorchFileReader(file).get_all_records():
+            raise _TorchScript
     file.seek(0)
     return torch.load(file, map_location="cpu", pickle_module=_MODULE, weights_only=False, **options)
+
+
+def _refuse_damaged(file: BinaryIO) -> None:
+    """Refuse an archive with a part that is not what it was when it was written; torch does not look.
+
+    A file that was saved with `torch.serialization.set_crc32_options(False)` has no checksum that holds.
+    """
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        _refuse_others([member.filename for member in members])
+        wrong = [member.filename for member in members if not _is_whole(archive, member)]
+    if 0 < len(wrong) < len(members):
+        raise ModelFileError(f"damaged: {wrong[0]} in it is not what its checksum says", "download it again")
+    file.seek(0)
+
+
+def _refuse_others(names: list[str]) -> None:
+    """Refuse a zip archive that `torch.save` did not write."""
+    if any(name.endswith(("data.pkl", "constants.pkl")) for name in names):
+        return
+    if names and all(name.endswith(".npy") for name in names):
+        fix = "save them as torch tensors by the same names, by torch.save or safetensors"
+        raise ModelFileError("not a model file, but arrays of numpy", fix)
+    raise ModelFileError("not a model file, but an archive", "unpack it, and give what is inside")
+
+
+def _is_whole(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
+    try:
+        with archive.open(member) as part:
+            while part.read(1 << 20):
+                pass
+    except (zipfile.BadZipFile, zlib.error, EOFError):
+        return False
+    return True
 
 
 def _from_bytes(content: bytes) -> Any:
@@ -134,9 +179,10 @@ def read_pickled(path: Path) -> tuple[dict[str, Tensor], list[str]]:
             content = _content(file)
     except _TorchScript:
         raise _whole(path, "a TorchScript archive", "torch.jit.load({file}).state_dict()") from None
-    if not isinstance(content, dict):
+    save = "save the weights by torch.save(model.state_dict(), FILE), and give that"
+    if not isinstance(content, dict | list | tuple):
         what = f"damaged or not a checkpoint (a {type(content).__name__}, not a dictionary of tensors)"
-        raise ModelFileError(what, "save the weights by torch.save(model.state_dict(), FILE), and give that")
+        raise ModelFileError(what, save)
     tensors: dict[str, Tensor] = {}
     for name, tensor in _tensors(content, ""):
         while name in tensors:  # {"a.b": x, "a": {"b": y}}
@@ -145,15 +191,20 @@ def read_pickled(path: Path) -> tuple[dict[str, Tensor], list[str]]:
     networks = dict(_networks(content))
     if networks and not any(value.ndim > 1 for value in tensors.values()):
         inside, kind = next(iter(networks.items()))
-        held = f"[{json.dumps(inside)}]" if inside else ""
+        held = f"[{json.dumps(inside) if isinstance(content, dict) else inside}]" if inside else ""
         raise _whole(path, f"a whole network ({kind})", f"torch.load({{file}}, weights_only=False){held}.state_dict()")
     beside = [str(key) for key, value in _items(content) if not _has_tensors(value)]
+    if not tensors:
+        inside = f", but {', '.join(beside[:LISTED])}" if beside else ""
+        raise ModelFileError(f"damaged or not a checkpoint (no tensors that have names{inside})", save)
     return tensors, beside
 
 
 def _items(content: Any) -> Iterator[tuple[Any, Any]]:
-    """The entries of a dictionary, also of one of a class that is not here."""
-    if isinstance(content, dict) and not (isinstance(content, StandIn) and content.is_network):
+    """The entries of a dictionary, also of one of a class that is not here; of a list or a tuple those that have entries, by number."""
+    if isinstance(content, list | tuple):
+        yield from ((str(i), value) for i, value in enumerate(content) if isinstance(value, dict | list | tuple))
+    elif isinstance(content, dict) and not (isinstance(content, StandIn) and content.is_network):
         yield from content.items()
 
 

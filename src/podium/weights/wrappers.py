@@ -19,6 +19,8 @@ from torch import Tensor
 _INSERTED = re.compile(r"(?:^|(?<=\.))(module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 # Words in the names of EMA weights and of other means over training: model_ema, state_dict_ema, ema.shadow, teacher, momentum_encoder.
 _EMA = re.compile(r"(?:^|[._])(ema|averaged?|avg|swa|shadow|polyak|teacher|momentum)(?=[._]|$)", re.IGNORECASE)
+# What an optimiser keeps of each weight, by the weight's name and of its shape; it is no network.
+_MOMENT = re.compile(r"(?:^|\.)(exp_avg(_sq)?|max_exp_avg_sq|momentum_buffer|square_avg|exp_inf)\.")
 COUNTS = ("total_ops", "total_params")  # which the package thop leaves in every layer
 _SHARE = 8  # a prefix is looked at if at least one in so many names begins with it
 
@@ -71,7 +73,9 @@ def views(tensors: Mapping[str, Tensor]) -> list[View]:
         tensors: by their names in the file.
     """
     counts = Counter(prefix for name in tensors for prefix in _prefixes(name))
-    likely = [prefix for prefix, count in counts.items() if _SHARE * count >= len(tensors)]
+    likely = [
+        prefix for prefix, count in counts.items() if _SHARE * count >= len(tensors) and not _MOMENT.search(prefix)
+    ]
     return [_view(tensors, prefix) for prefix in ["", *sorted(likely, key=len)]]
 
 

@@ -9,7 +9,15 @@ AKAMASTER: Rules = (
     (r"^layer(\d)\.(\d+)\.", r"stages.stage\1.\2.residual."),
     (r"^linear\.", "head.classifier."),
 )
+# `nn.Sequential(*net.children())`, which people and fastai take as a body, numbers torchvision's parts instead of naming them.
+CHILDREN: Rules = (
+    (r"^0\.(?=weight$)", "conv1."),
+    (r"^1\.(?=[a-z_]+$)", "bn1."),
+    (r"^([4-7])\.(?=\d+\.)", lambda m: f"layer{int(m[1]) - 3}."),
+    (r"^9\.", "fc."),
+)
 TORCHVISION: Rules = (
+    *CHILDREN,
     (r"^(conv1|bn1)\.", r"stem.\1."),
     (r"^layer(\d)\.(\d+)\.downsample\.0\.", r"stages.stage\1.\2.shortcut.conv1."),
     (r"^layer(\d)\.(\d+)\.downsample\.1\.", r"stages.stage\1.\2.shortcut.bn1."),
