@@ -83,7 +83,7 @@ REFUSED = {
     "null.json": (json.dumps({"0": None, "1": "dog"}), "None is not the name of a class"),
     "objects.json": (json.dumps({"0": {"name": "cat"}, "1": {"name": "dog"}}), "is not the name of a class"),
     "key_twice.json": ('{"0": "cat", "1": "dog", "1": "eel"}', "'1' occurs more than once"),
-    "key_twice.yaml": ("names:\n  0: cat\n  1: dog\n  1: eel\n", "1 occurs more than once"),
+    "key_twice.yaml": ("names:\n  0: cat\n  1: dog\n  1: eel\n", "'1' occurs more than once"),
     "words.yaml": ("yes: 0\nno: 1\n", "True is not the name of a class"),
     "number.json": ("7", "holds no names"),
     "broken.json": ("{", "cannot be read"),

@@ -125,19 +125,25 @@ def _text(path: Path) -> str:
 def _parsed(content: str, ending: str, where: str) -> Any:
     import yaml
 
-    def once(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
-        if twice := [key for key, count in Counter(key for key, _ in pairs).items() if count > 1]:
+    def once(keys: Sequence[Any]) -> None:
+        if twice := [key for key, count in Counter(keys).items() if count > 1]:
             raise DataError(f"{where}: {twice[0]!r} occurs more than once", "give every class its own number and name")
+
+    def pairs_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        once([key for key, _ in pairs])
         return dict(pairs)
 
     class Loader(yaml.SafeLoader):
         """Of plain data, in which no key occurs twice."""
 
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-            return once([(self.construct_object(k, True), self.construct_object(v, True)) for k, v in node.value])
+            once([key.value for key, _ in node.value])
+            return super().construct_mapping(node, deep)
 
     try:
-        return json.loads(content, object_pairs_hook=once) if ending == ".json" else yaml.load(content, Loader)  # noqa: S506 - a safe one
+        if ending == ".json":
+            return json.loads(content, object_pairs_hook=pairs_once)
+        return Loader(content).get_single_data()
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         line = " ".join(str(error).split())
         raise DataError(
