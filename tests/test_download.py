@@ -78,6 +78,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.head(200, 8)
         self.wfile.write(b"ABCDEFGH")
 
+    def answer_nothing(self, start):
+        self.head(200, 0)
+
     def answer_html(self, start):
         page = b"<html>Please log in to the hotel's network</html>"
         self.head(200, len(page), Content_Type="text/html; charset=utf-8")
@@ -157,7 +160,13 @@ def test_a_part_that_lacks_nothing_is_taken(server, tmp_path):
     assert len(server.asked) == 1
 
 
+# A file of Keras as far as its header says: HDF5's superblock, which has the length of the whole.
+KERAS = b"\x89HDF\r\n\x1a\n" + bytes((0, 0, 0, 0, 0, 8, 8, 0)) + bytes(24) + len(CONTENT).to_bytes(8, "little")
+KERAS += CONTENT[len(KERAS) :]
+
+
 def test_a_file_without_a_published_digest_begins_anew_and_is_no_web_page(server, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("test_download.CONTENT", KERAS)
     record = find_official("keras:MobileNet_0.75")
     monkeypatch.setattr(download, "find_official", lambda source: record)
     (tmp_path / "cache").mkdir()
@@ -169,6 +178,24 @@ def test_a_file_without_a_published_digest_begins_anew_and_is_no_web_page(server
     assert official("keras:MobileNet_0.75").read_bytes() == CONTENT
     assert [asked for _, asked in server.asked] == [None, None, "bytes=100000-"]
     assert "no digest of mobilenet_7_5_224_tf.h5 is published" in caplog.text
+
+
+@pytest.mark.parametrize("plan", ["promises_less", "other", "nothing"])
+def test_without_a_digest_too_a_cut_file_or_another_never_gets_into_the_cache(server, tmp_path, monkeypatch, plan):
+    monkeypatch.setattr("test_download.CONTENT", KERAS)
+    record = find_official("keras:MobileNet_0.75")
+    monkeypatch.setattr(download, "find_official", lambda source: record)
+    server.plans = [plan]
+    with pytest.raises(ModelFileError, match="it is cut, or no file of Keras"):
+        official("keras:MobileNet_0.75")
+    assert left(tmp_path) == []
+    server.plans = ["promises_more"]
+    assert official("keras:MobileNet_0.75").read_bytes() == KERAS
+
+
+def test_the_file_of_keras_that_is_at_hand_has_its_own_length(shared):
+    path = shared / "data/weights/mobilenet_7_5_224_tf.h5"
+    assert download._length_inside(path) == path.stat().st_size == 10_588_352
 
 
 def test_a_part_of_something_else_is_thrown_away(server, tmp_path):

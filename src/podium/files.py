@@ -182,7 +182,7 @@ def _held(folder: Path) -> Iterator[bool]:
 def disk_error(error: OSError, path: Path, needed: int) -> MachineError:
     """The error to raise when a file could not be written."""
     free = shutil.disk_usage(path.parent).free if path.parent.is_dir() else 0
-    need_have = f"need {needed / 1e6:.1f} MB, have {free / 1e6:.1f} MB"
+    need_have = f"{f'need {needed / 1e6:.1f} MB, ' if needed else ''}have {free / 1e6:.1f} MB"
     if error.errno in FULL:
         return MachineError(
             f"disk full: {need_have} at {path} ({error.strerror})", "free some space, then go on with --resume"

@@ -67,6 +67,7 @@ def read_class_names(source: str | Path | Sequence[str], order: Order = "text") 
         names, how = _from_file(path)
         return ClassNames(names, [f"classes of {show(path.name)}, in {how}: {_shown(names)}"])
     if (path / CARD).is_file():
+        _refuse_order(order, show(str(path)))
         names, _ = _from_file(path / CARD)
         return ClassNames(names, [f"classes of {show(str(path))}, in the order of its outputs: {_shown(names)}"])
     return _from_data(source, order)

@@ -79,7 +79,7 @@ def address_of(record: OfficialFile) -> str:
         UsageError: PODIUM_MIRROR or HF_ENDPOINT is not an address.
     """
     variable = "HF_ENDPOINT" if record.repository else "PODIUM_MIRROR"
-    mirror = os.environ.get(variable)
+    mirror = os.environ.get(variable, "").strip()
     if not mirror:
         return record.address
     if not re.match(r"https?://[^/]+", mirror):
@@ -111,8 +111,18 @@ def check(record: OfficialFile, path: Path, where: str, fix: str) -> None:
         wrong = f"its md5 is {md5}, not {record.md5}"
     elif record.bytes is not None and size != record.bytes:
         wrong = f"it has {size:,} bytes, not {record.bytes:,}"
+    elif record.library == "keras" and not (known or record.md5) and size != _length_inside(path):
+        wrong = "it is cut, or no file of Keras"
     if wrong:
         raise ModelFileError(f"{where}: not the official file ({wrong})", fix)
+
+
+def _length_inside(path: Path) -> int | None:
+    """The length that a file of Keras has by its own header, the superblock of HDF5; None for a file of another kind."""
+    with path.open("rb") as file:
+        head = file.read(48)
+    keras = head.startswith(b"\x89HDF\r\n\x1a\n\0") and len(head) == 48 and head[13] == 8
+    return int.from_bytes(head[40:48], "little") if keras else None
 
 
 def _digest(path: Path, kind: str) -> str:
@@ -199,7 +209,7 @@ def _whole(record: OfficialFile, part: Path) -> bool:
         check(record, part, "", "")
     except ModelFileError:
         return False
-    return bool(record.sha256 or record.md5)
+    return bool(record.sha256 or record.md5 or record.library == "keras")
 
 
 def _continue(address: str, part: Path, have: int, progress: ByteProgress | None) -> None:
@@ -298,6 +308,7 @@ def _refuse_unreachable(record: OfficialFile, address: str) -> None:
 
 def _cannot(record: OfficialFile, address: str, reason: str) -> MachineError:
     """The error for a file that cannot be fetched."""
+    reason = " ".join(reason.split())
     what = f"{record.cached_as} of {split_tag(record.source)[0]} cannot be downloaded from {address} ({reason})"
     return MachineError(what, without_download([record]))
 
