@@ -53,6 +53,8 @@ WRONG = [  # function, arguments, keywords, words of the error, words of the men
     ("compare", (["resnet20"], "digits", "x"), {"seeds": "3"}, "seeds: '3'", "seeds=3"),
     ("compare", (["resnet20", 3], "digits", "x"), {}, "models: ", "list of texts"),
     ("compare", ([], "digits", "x"), {}, "none given", "give the names of some"),
+    ("compare", (["resnet20"], "digits", "x"), {"rank_by": 3}, "rank_by: 3", "a text"),
+    ("compare", (["resnet20"], "digits", "x"), {"rank_by": "macro-f2"}, "rank_by: 'macro-f2'", "macro-f1"),
     ("evaluate", ("runs/a", 42), {}, "data: 42", "folder"),
     ("evaluate", ("runs/a", "digits"), {"splt": "val"}, "'splt'", "did you mean split"),
     ("evaluate", ("runs/a", "digits"), {"limit": "5"}, "limit: '5'", "limit=5"),

@@ -8,10 +8,12 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import podium
 from podium import platform
+from podium.training.autotune.trial import memory_left
 
 # Takes from this process what Windows does not have, before anything of Podium is imported.
 WITHOUT = """
@@ -63,6 +65,15 @@ def test_an_exported_file_predicts_where_unix_is_missing(run, picture, tmp_path)
 def test_bundles_are_imported_where_unix_is_missing():
     script = "import json, podium, podium.runs.bundle\nprint(json.dumps(podium.__version__))"
     assert said(script) == podium.__version__
+
+
+def test_where_the_memory_that_is_left_is_not_known_a_batch_size_is_wanted(monkeypatch):
+    assert platform.memory_left_here() > 0
+    monkeypatch.delattr(os, "sysconf")
+    assert platform.memory_left_here() is None
+    with pytest.raises(podium.PodiumError, match="batch_size: auto") as caught:
+        memory_left(torch.device("cpu"))
+    assert "--batch-size" in caught.value.fix
 
 
 def test_a_part_of_a_file_is_read_with_and_without_pread(tmp_path, monkeypatch):

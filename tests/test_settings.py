@@ -103,6 +103,12 @@ def test_unknown_recipe_names_the_closest():
         settings_of("resnet2015", None, {})
 
 
+def test_the_words_of_a_setting_are_those_of_its_type():
+    literal = {name: typing.get_args(kind) for name, kind in TYPES.items() if typing.get_origin(kind) is typing.Literal}
+    assert {"optimizer", "crop", "sampler"} <= literal.keys()
+    assert literal == {name: spec.metadata["choices"] for name, spec in FIELDS.items() if spec.metadata["choices"]}
+
+
 def test_the_keywords_that_editors_complete_are_the_settings():
     lengths = {"epochs": float, "steps": int, "budget": str}
     own = {"model", "data", "recipe"}  # arguments that every operation has beside its settings
