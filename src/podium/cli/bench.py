@@ -51,7 +51,9 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds", type=flags.seconds, metavar="X", help="time passes for no longer than this, but 20 passes at least"
     )
-    parser.add_argument("--backward", action="store_true", help="time forward and backward too, as in training")
+    parser.add_argument(
+        "--backward", action="store_true", help="time the forward and the backward pass, as in training"
+    )
     parser.add_argument("--image-size", type=flags.image_size, metavar="N", help="side of the input, for a name")
 
 

@@ -44,7 +44,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--slice",
         metavar="COLUMN|REGEX",
-        help="also the accuracy for each value of this column, or of what the group of a regular expression finds in the path",
+        help="also report the accuracy for each value of this column, or of what the group of a regular expression finds in the path",
     )
     shared.add_reading(parser)
     parser.add_argument("--workers", type=flags.workers, default=2, metavar="N", help="threads that decode images [2]")

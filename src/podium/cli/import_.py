@@ -43,7 +43,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--class-order",
         choices=("text", "natural"),
         default="text",
-        help="of the class folders of DATA: text (1, 10, 2), as ImageFolder and Keras number them, or natural (1, 2, 10) [text]",
+        help="order of the class folders of DATA: text (1, 10, 2), as ImageFolder and Keras number them, or natural (1, 2, 10) [text]",
     )
     parser.add_argument("--ema", action="store_true", help="take the averaged (EMA) weights of a file that has both")
 

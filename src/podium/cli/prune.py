@@ -10,7 +10,7 @@ from podium.cli.shared import same_command_continues
 from podium.cli.shrinking import add_shrinking, label_first, show_shrunk
 
 HELP = "make a trained network smaller, fine-tune it with the original as its teacher, and compare it with its controls"
-EXAMPLE = "podium prune runs/a ../cifar10 --macs 0.5 --epochs 10 -o runs/a-half"
+EXAMPLE = "podium prune runs/a cifar10 --macs 0.5 --epochs 10 -o runs/a-half"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

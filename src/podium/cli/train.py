@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from podium.training.plan import Plan
 
 HELP = "train one network; killed at any moment, --resume ends with the same weights"
-EXAMPLE = """podium train resnet20 ../cifar10 --epochs 30 -o runs/a
+EXAMPLE = """podium train resnet20 cifar10 --epochs 30 -o runs/a
          podium train --resume -o runs/a                # stopped or killed: go on with it
-         podium train resnet20 ../cifar10 --weights runs/a --epochs 10 -o runs/b    # finished: train it longer"""
+         podium train resnet20 cifar10 --weights runs/a --epochs 10 -o runs/b    # finished: train it longer"""
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -44,10 +44,16 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "copy, and stop",
     )
     parser.add_argument(
-        "--max-restarts", type=flags.restarts, default=0, metavar="N", help="resumes after a lost process [0]"
+        "--max-restarts",
+        type=flags.restarts,
+        default=0,
+        metavar="N",
+        help="how often the run is resumed by itself after a process was lost [0]",
     )
     parser.add_argument(
-        "--elastic", action="store_true", help="--resume with other --devices: not comparable to the bit"
+        "--elastic",
+        action="store_true",
+        help="let --resume go on with another number of devices; the result is then not the same to the bit",
     )
     add_length(parser)
     add_settings(parser, {"model", "data", "recipe", "duration"})

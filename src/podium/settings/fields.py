@@ -86,7 +86,7 @@ class Settings:
     teacher: str | None = option(
         None, "a run or bundle whose probabilities are learned too (knowledge distillation, Hinton et al. 2015)"
     )
-    alpha: float = option(0.9, "teacher: its share of the loss, beside the labels'", at_least=0.0)
+    alpha: float = option(0.9, "teacher: its share of the loss; the labels have the rest", at_least=0.0)
     temperature: float = option(
         4.0, "teacher: what logits are divided by before they are compared", at_least=0.01, at_most=1000
     )
@@ -102,7 +102,7 @@ class Settings:
         at_most=16384,
     )
     small: bool | None = option(
-        None, "the network's form for small images (default: for images that are stored up to 64 px)"
+        None, "the network's form for small images (default: for images that are stored with up to 64 px)"
     )
     channels: int | None = option(None, "1 for grey, 3 for colour (default: the data's own)", at_least=1, at_most=3)
     resize: Resize = option("crop", "how an image becomes square", choices=Resize)
@@ -115,7 +115,9 @@ class Settings:
         "regular expression whose group finds the patient, video or burst in an image's path: its images are never in two "
         "splits",
     )
-    group_column: str | None = option(None, "column of the table that names the patient, video or burst, for the same")
+    group_column: str | None = option(
+        None, "column of the table that names the patient, video or burst, in place of --group-from"
+    )
     slice: str | None = option(
         None,
         "also report the accuracy for each value of this column, or of what a regular expression finds in the path",
@@ -205,7 +207,7 @@ class Settings:
     schedule: Schedule = option("cosine", "schedule of the learning rate", choices=Schedule)
     warmup: str = option("0it", "linear rise of the learning rate: 5ep, 400it or 10%%")
     milestones: tuple[float, ...] = option((0.5, 0.75), "step: where the rate falls, as fractions of the run")
-    gamma: float = option(0.1, "step, exponential: factor of a fall", at_least=0.0, at_most=1)
+    gamma: float = option(0.1, "step, exponential: factor by which the rate falls", at_least=0.0, at_most=1)
     decay_every: str = option("2ep", "exponential: time between falls")
     label_smoothing: float = option(0.0, "share of the target spread over all classes", at_least=0.0, below=1.0)
     ema: float = option(
@@ -220,7 +222,9 @@ class Settings:
         "(Cui et al. 2019)",
         choices=ClassWeights,
     )
-    sampler: Sampler = option("shuffle", "images of an epoch: each once, or as many of each class", choices=Sampler)
+    sampler: Sampler = option(
+        "shuffle", "images of an epoch: each once (shuffle), or equally many of each class (balanced)", choices=Sampler
+    )
     patience: int = option(
         0, "stop after so many epochs without a better validation score; 0 is off", at_least=0, at_most=10**9
     )
@@ -270,7 +274,7 @@ class Settings:
     keep_checkpoint: bool = option(
         False, "keep the last checkpoint of a finished run, with the optimiser's state, though no run resumes from it"
     )
-    grace: str = option("30s", "time that a step may take to its end, and saving, after Ctrl-C or SIGTERM")
+    grace: str = option("30s", "time that the current step and saving may take after Ctrl-C or SIGTERM")
 
     def __post_init__(self) -> None:
         for spec in dataclasses.fields(self):
