@@ -7,6 +7,7 @@ import pytest
 import podium
 from command import one_error
 from command import podium as command
+from podium.data.formats import ENDINGS, fixes
 from podium.fixes import for_the_command_line, in_words_of_the_caller
 
 
@@ -33,6 +34,9 @@ from podium.fixes import for_the_command_line, in_words_of_the_caller
             'develop them (exiftool -b -JpgFromRaw), or on_bad="skip"',
         ),
         ("give a half-open range", "give a half-open range"),
+        ("mv -- a 'b --seed 3; c)'; or give --val 0.1", "mv -- a 'b --seed 3; c)'; or give val=0.1"),
+        ("raise it (ulimit -u), or take fewer --workers", "raise it (ulimit -u), or take fewer workers"),
+        ('run python -c "import x; x.f()" --fast; --resume', 'run python -c "import x; x.f()" --fast; resume=True'),
     ],
 )
 def test_flags_become_keywords_and_commands_stay(fix, python):
@@ -40,6 +44,11 @@ def test_flags_become_keywords_and_commands_stay(fix, python):
     assert in_words_of_the_caller(python) == python
     with for_the_command_line():
         assert in_words_of_the_caller(fix) == fix
+
+
+@pytest.mark.parametrize("kind", ENDINGS.values())
+def test_commands_of_other_programs_stay_as_they_are_typed(kind):
+    assert in_words_of_the_caller(fixes([kind])) == fixes([kind])
 
 
 def test_a_folder_that_exists_is_said_to_each_in_its_words(tmp_path):

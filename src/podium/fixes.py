@@ -20,7 +20,10 @@ _FLAG = re.compile(
     r"(?<![\w-])--?(?P<no>no-)?(?P<name>[a-z][a-z-]*)"
     r"(?: (?P<value>\d[\w.%]*(?:-\d+)?|[A-Z]+\b|(?!(?:out|too|or|and)\b)[a-z_]\w*(?=$|[,;:)]| or )))?"
 )
-_COMMAND = re.compile(r"`[^`]*`|\b(?:podium|pip|mount|docker|torchrun|python) .*?(?=;|$)|\b(?:exiftool|ffmpeg) [^;)]*")
+# A whole command, to the end of its clause or parenthesis; what it quotes may hold anything.
+_COMMAND = re.compile(
+    r"`[^`]*`|\b(?:podium|pip|python|torchrun|mount|docker|mv|ulimit|exiftool|ffmpeg) (?:'[^']*'|\"[^\"]*\"|[^;)'\"])*"
+)
 
 
 @contextlib.contextmanager
