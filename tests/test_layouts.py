@@ -87,6 +87,13 @@ def paths(*parts):
         pytest.param(paths(CATS_DOGS), {"train": {"cat": 3, "dog": 3}}, id="class folders"),
         pytest.param(paths("pets", CATS_DOGS), {"train": {"cat": 3, "dog": 3}}, id="wrapped"),
         pytest.param(paths("a", "b", "pets", CATS_DOGS), {"train": {"cat": 3, "dog": 3}}, id="wrapped three times"),
+        pytest.param(["pets", *paths("pets", CATS_DOGS)], {"train": {"cat": 3, "dog": 3}}, id="wrapped with previews"),
+        pytest.param(["train", "test", *paths(("train", "test"), CATS_DOGS)], BOTH, id="previews in splits"),
+        pytest.param(
+            ["pets/train/all", "pets/test/all", *paths("pets", ("train", "test"), "all", CATS_DOGS)],
+            BOTH,
+            id="previews in wrapped splits",
+        ),
         pytest.param(
             [*paths("pets", CATS_DOGS), "empty/", "__MACOSX/"], {"train": {"cat": 3, "dog": 3}}, id="empty beside"
         ),

@@ -185,13 +185,17 @@ def _tree(paths: Iterable[Parts]) -> dict[str, list[Parts]]:
 
 
 def _wrapper(paths: list[Parts]) -> Parts:
-    """The folders that lie around everything else."""
+    """The folders that lie around everything else.
+
+    Single images beside several class folders, such as a preview, leave the folder that holds them a wrapper: it would be
+    the only class.
+    """
     root: Parts = ()
     while True:
         tree = _tree(p[len(root) :] for p in paths if p[: len(root)] == root)
         top = next(iter(tree), "")
         inside = _tree(tree.get(top, []))
-        if len(tree) != 1 or any(len(p) < 2 for p in tree[top]):
+        if len(tree) != 1 or (len(inside) < 2 and any(len(p) < 2 for p in tree[top])):
             return root
         if split_named(top)[1] and not (len(inside) > 1 and _splits(inside)):
             return root
