@@ -7,7 +7,9 @@ import json
 import shlex
 import statistics
 
+import numpy as np
 import pytest
+from PIL import Image
 from scipy import stats
 
 import podium as library
@@ -321,3 +323,22 @@ def test_python_and_the_command_line_compare_alike(comparison, tmp_path):
     assert (tmp_path / "copy.html").read_bytes() == (comparison / "report.html").read_bytes()
     with pytest.raises(UsageError, match=r"copy\.doc"):
         board.save(tmp_path / "copy.doc")
+
+
+def test_what_the_images_decide_is_said_by_a_comparison_as_by_a_run(tmp_path):
+    """Mirroring and the range of values are of the data: said once for all networks, and in the JSON."""
+    for number, name in enumerate(("dark", "light")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for i in range(10):
+            pixels = np.full((32, 32), 100 + 3000 * number + 99 * i, np.uint16)
+            pixels[i, 3] = 4000
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{i}.png")
+    words = ("--steps", "1", "--workers", "1")
+    alone = inside("train", "lenet5", tmp_path / "photos", *words, "-o", tmp_path / "run").stderr.splitlines()
+    lines = [line for line in alone if line.startswith(("mirroring off: grey images", "note: 16-bit images"))]
+    assert len(lines) == 2
+    words = ("compare", tmp_path / "photos", "-m", "lenet5,lenet5_modern", *words, "-o")
+    said = inside(*words, tmp_path / "board").stderr.splitlines()
+    assert [said.count(line) for line in lines] == [1, 1]
+    noted = json.loads(inside(*words, tmp_path / "json", "--json").stdout)["notes"]
+    assert [noted.count(line) for line in lines] == [1, 1]

@@ -35,6 +35,13 @@ def while_downloading(
     )
 
 
+def while_downloading_one(progress: StepProgress | None) -> Callable[[Candidate, int, int | None], None] | None:
+    """The same for a run that has to fetch its weights once more."""
+    if progress is None:
+        return None
+    return lambda candidate, done, count: progress(done, count or 0, {"downloading": str(candidate.source)})
+
+
 def while_computing(progress: StepProgress) -> Callable[[int, int], None]:
     """Return what the computation of frozen features calls with (images done, images in all)."""
     return lambda done, count: progress(done, count, {"features": True})

@@ -23,7 +23,14 @@ from podium.comparison.cross_validation import Folds, complete, fold_folder, poo
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.learning_runs import CURVE, measure
 from podium.comparison.page import check_packages
-from podium.comparison.progress import StudyProgress, for_run, while_computing, while_downloading, while_reading
+from podium.comparison.progress import (
+    StudyProgress,
+    for_run,
+    while_computing,
+    while_downloading,
+    while_downloading_one,
+    while_reading,
+)
 from podium.comparison.report import REPORT, write_report
 from podium.comparison.rows import LinearProbeOnly
 from podium.comparison.schedule import Part, Schedule
@@ -45,6 +52,7 @@ from podium.training.idle import refuse_decided
 from podium.training.images import data_of, inherited, split_seed, stored_of
 from podium.training.interrupt import Stopped
 from podium.training.loop import Callbacks, train
+from podium.training.plan import Plan
 from podium.training.resume import NOT_COMPARED
 from podium.training.run import StepProgress
 
@@ -93,6 +101,7 @@ class Study:
         self.folds: Folds | None = None
         self.report = out / REPORT
         self.failed: dict[str, PodiumError] = {}
+        self.notes: list[str] = []  # of the runs' plans: mirroring, the range of values, weights that were read
         self.slices: dict[str, Slices] = {}
 
     @property
@@ -125,7 +134,7 @@ class Study:
         for line in filter(None, (takes, *data.notes, *self._forms(data))):
             say(line)
         untrained = self._enter(data, progress, say) if self.pretrained else []
-        self._train_all(progress)
+        self._train_all(progress, say)
         trials = self.schedule.trials()
         finished = [trial for trial in trials if self._finished(trial)]
         for number, trial in enumerate(trials):  # after all training: nothing else runs beside it
@@ -217,18 +226,18 @@ class Study:
         self.candidates = [c for c in ranked if c in first or any(self.out.glob(f"{c.name}-seed*/{SETTINGS}"))]
         return [starts.untrained(candidate) for candidate in ranked if candidate not in self.candidates]
 
-    def _train_all(self, progress: StudyProgress) -> None:
+    def _train_all(self, progress: StudyProgress, say: Callable[[str], None]) -> None:
         """Train every run that is not finished; a network that fails is not trained on its other folds."""
         schedule = self.schedule
         parts = schedule.parts()
         for number, part in enumerate(parts):
             if (name := schedule.name(part)) not in self.failed:
-                self._attempt(part, name, for_run(progress, number, len(parts), schedule.label(part), part.seed))
+                self._attempt(part, name, for_run(progress, number, len(parts), schedule.label(part), part.seed), say)
 
-    def _attempt(self, part: Part, name: str, progress: StepProgress) -> bool:
+    def _attempt(self, part: Part, name: str, progress: StepProgress, say: Callable[[str], None] = lambda _: None) -> bool:
         """Train a run; an error of its own is kept under its name, and anything else stops the comparison."""
         try:
-            self._train(part, progress)
+            self._train(part, Callbacks(progress, lambda plan: self._note(plan, part.candidate.name, say)))
         except Stopped as stopped:
             stopped.fix = "go on with the same comparison: what is finished is kept"
             raise
@@ -237,13 +246,21 @@ class Study:
             return False
         return True
 
-    def _train(self, part: Part, progress: StepProgress) -> None:
+    def _note(self, plan: Plan, name: str, say: Callable[[str], None]) -> None:
+        """Keep the notes of a run's plan beside those of the data, and say each of them once."""
+        for line in plan.notes:
+            note = f"{name}: {line}" if line.startswith("weights:") else line
+            if line not in plan.data.notes and note not in self.notes:
+                self.notes.append(note)
+                say(note)
+
+    def _train(self, part: Part, heard: Callbacks) -> None:
         s, path, candidate = self.merged.settings, part.path, part.candidate
         source = None
         if self.pretrained:
             source = self.starts.source(candidate.name)
             if not (self.starts.is_there(candidate.name) or RunFolder(path).finished):  # it has gone from the cache
-                fetch([candidate], lambda _, done, count: progress(done, count or 0, {"downloading": candidate.source}))
+                fetch([candidate], while_downloading_one(heard.progress))
         # All runs have the same images held out, or the same folds.
         decided = {"seed": part.seed, "split_seed": split_seed(s), "fold": part.fold, "weights": source}
         settings = s.replace(model=candidate.model, **decided)
@@ -257,7 +274,7 @@ class Study:
         data = self.data
         if self.folds is not None:
             data = self.folds.whole if part.fold is None else self.folds.parts[part.fold - 1]
-        train(settings, path, origin=origin, resume=True, data=data, callbacks=Callbacks(progress))
+        train(settings, path, origin=origin, resume=True, data=data, callbacks=heard)
 
     def _finished(self, trial: Part) -> bool:
         """Whether a network and seed are to be ranked; the answers of its folds are pooled first."""
