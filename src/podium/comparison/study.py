@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -298,6 +299,8 @@ class Study:
         if self.choice.learning_curve and board.best is not None:
             of_best = [path for path in paths if board.names[path] == board.networks[0].model]
             board.curve = measure(board.networks[0].model, of_best, data, self.out / CURVE, progress)
+        elif self.choice.learning_curve:
+            logging.getLogger("podium").info("no learning curve is trained: no network has clearly learned")
         if self.folds is not None and board.best is not None:
             first = next(trial for trial in finished if board.names[trial.path] == board.networks[0].model)
             self._hand_over(board, first.candidate, progress)
