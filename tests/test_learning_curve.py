@@ -1,7 +1,6 @@
 """Whether more photos would help: what the fitted law says, how often its interval holds, and what is trained for it."""
 
 import hashlib
-import json
 
 import numpy as np
 import pytest

@@ -233,6 +233,44 @@ def test_how_a_loaded_data_set_is_read_is_said_to_load_data(run, tmp_path, opera
     assert not out.exists()
 
 
+IDLE_ON_ARRAYS = {"--max-pixels": 99, "--on-bad": "skip", "--workers": 3, "--resize": "pad", "--split-seed": 0}
+
+
+def test_a_setting_that_does_nothing_with_these_data_is_named(podium, picture, tmp_path):
+    flags = [word for pair in IDLE_ON_ARRAYS.items() for word in pair]
+    for words in (("train", "lenet5_modern", "digits", "-o", "run"), ("compare", "digits", "-m", "lenet5", "-o", "all")):
+        said = podium(*words, "--steps", 0, *flags)
+        assert said.code == 0, said.err
+        for flag, value in IDLE_ON_ARRAYS.items():
+            name = flag[2:].replace("-", "_")
+            lines = said.err.splitlines()
+            assert sum(line.startswith(f"note: {name}: {value!r} does nothing here: ") for line in lines) == 1
+    (tmp_path / "mine.yaml").write_text("workers: 3\nmax_pixels: 50000000\n")
+    said = podium("train", "lenet5_modern", "digits", "--steps", 0, "--config", "mine.yaml", "-o", "file")
+    assert "workers: 3 does nothing here: the images are in memory" in said.err
+    assert "max_pixels" not in said.err
+    for number, name in enumerate("ab" * 5):
+        picture(f"photos/{name}/{number}.png", (20, 30))
+    said = podium("train", "lenet5_modern", "photos", "--steps", 0, *flags, "--max-pixels", 9999, "-o", "photo")
+    assert said.code == 0, said.err
+    assert "does nothing" not in said.err
+
+
+def test_a_split_that_an_earlier_run_made_is_kept_and_that_is_said(podium, picture):
+    for number, name in enumerate("ab" * 5):
+        picture(f"photos/{name}/{number}.png", (20, 30))
+    assert podium("train", "lenet5_modern", "photos", "--steps", 0, "-o", "run").code == 0
+    more = ("--steps", 0, "--split-seed", 5, "--val", 0.4)
+    for words in (
+        ("train", "lenet5_modern", "photos", "--weights", "run", "-o", "more"),
+        ("distill", "run", "lenet5_modern", "photos", "--no-controls", "-o", "student"),
+    ):
+        said = podium(*words, *more)
+        assert said.code == 0, said.err
+        assert "split_seed: 5 does nothing here" in said.err
+        assert "val: 0.4 does nothing here" in said.err
+
+
 def test_an_origin_is_a_text():
     assert Origin("flag") == "flag"
     assert FLAG.given

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,9 @@ from podium.runs.bundle import Bundle
 from podium.runs.folder import COMPRESSION, RunFolder, source_on_record
 from podium.settings import Origin, Settings
 from podium.training.loop import Callbacks, train
+from podium.training.plan import Plan
+
+logger = logging.getLogger("podium")
 
 START, CONTROLS = "start", "controls"
 SECONDS = 0.5  # of timing each network, in each engine, with one image and with many
@@ -112,8 +116,13 @@ def trained(
         origin=origin,
         resume=RunFolder(out).started,
         data=data,
-        callbacks=Callbacks(lambda step, steps, shown: progress(name, step, steps, shown)),
+        callbacks=Callbacks(lambda step, steps, shown: progress(name, step, steps, shown), _tell),
     )
+
+
+def _tell(plan: Plan) -> None:
+    for note in plan.notes:
+        logger.info(note.removeprefix("note: "))
 
 
 def control(

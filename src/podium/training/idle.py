@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from podium.data.reading import NAMES
 from podium.errors import UsageError
-from podium.settings import FIELDS, FLAG, Origins, Settings
+from podium.settings import DEFAULT, FIELDS, FLAG, Origins, Settings
 from podium.training.distributed.launch import started_together
 from podium.training.recipes.named import RECIPES
 
@@ -124,6 +124,48 @@ def refuse_decided(merged: Origins, operation: str, loaded: Dataset | None = Non
     for key, use in USES:
         if not use.acts(whole):
             _refuse(merged, key, use.why.format(**vars(whole)), use.mend)
+
+
+# Settings that act on some data only: whether a value acts on these, and why it does not.
+WITH_DATA: dict[str, tuple[Callable[[Any, Dataset], bool], str]] = {
+    "max_pixels": (lambda _, data: _has_files(data), "the images are pixels already"),
+    "on_bad": (lambda _, data: _has_files(data), "the images are pixels already"),
+    "workers": (lambda _, data: not _in_memory(data), "the images are in memory"),
+    "resize": (lambda _, data: not (_in_memory(data) and _square(data)), "the images are square"),
+    "val": (lambda share, data: not share or (data.held_out or {}).get("share") == share, "the split of an earlier run is kept"),
+    "split_seed": (
+        lambda seed, data: (data.held_out or {}).get("seed") == seed,
+        "the data have a split of their own, or keep that of an earlier run",
+    ),
+}
+
+
+def idle_with(merged: Origins, data: Dataset) -> list[str]:
+    """Return a note for each setting that a person gave and that does nothing with these data.
+
+    Args:
+        merged: the settings and their origins.
+        data: the images in their roles.
+    """
+    lines = []
+    for key, (acts, why) in WITH_DATA.items():
+        value, source = getattr(merged.settings, key), merged.origin.get(key, DEFAULT)
+        if source.asked and value != FIELDS[key].default and not acts(value, data):
+            lines.append(f"note: {key}: {value!r} does nothing here: {why}")
+    return lines
+
+
+def _has_files(data: Dataset) -> bool:
+    return any(split.files is not None for split in data.splits.values())
+
+
+def _in_memory(data: Dataset) -> bool:
+    return all(split.pixels is not None for split in data.splits.values())
+
+
+def _square(data: Dataset) -> bool:
+    shapes = [split.pixels.shape for split in data.splits.values() if split.pixels is not None]
+    return all(shape[1] == shape[2] for shape in shapes)
 
 
 def refuse_resize(merged: Origins, operation: str, resize: str) -> None:

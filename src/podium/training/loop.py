@@ -24,7 +24,7 @@ from podium.models.convnet import ConvNet
 from podium.runs import bundle
 from podium.runs.answers import CONFIDENCE
 from podium.runs.folder import SETTINGS, RunFolder
-from podium.settings import DEFAULT, Origin, Settings, skips, write_file
+from podium.settings import DEFAULT, Origin, Origins, Settings, skips, write_file
 from podium.training.autotune.fastest import set_memory_format
 from podium.training.autotune.forecast import steps_of
 from podium.training.autotune.trial import denormals_flushed
@@ -33,6 +33,7 @@ from podium.training.distributed.parallel import Ranks, ranks_here
 from podium.training.fake_int8 import exact
 from podium.training.finished import drop_checkpoints, make_again, only_weights_left
 from podium.training.fitting import within_memory
+from podium.training.idle import idle_with
 from podium.training.interrupt import StopFlag, Stopped, stop_signals
 from podium.training.optim import set_learning_rate
 from podium.training.plan import Plan
@@ -147,6 +148,8 @@ def _train(request: _Request, folder: RunFolder, ranks: Ranks) -> None:
                 return
         own = read_record(folder.path) if begun else None
         plan = prepare(settings, request.data, request.net, ranks, own, request.callbacks.reading)
+        if not begun:
+            plan.notes += idle_with(Origins(request.settings, request.origin), plan.data)
         if ranks.leads:
             rehearse(plan)
         part = within_memory(plan, lambda: trained_part(plan))
