@@ -17,6 +17,7 @@ from typing import Any, ParamSpec, TypeVar
 from podium.errors import PodiumError, UsageError, closest
 from podium.fixes import in_words_of_the_caller
 
+EXACT = 2**53  # below this every float that is whole is the integer that was written
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -238,11 +239,11 @@ def _format_kind(kind: Any) -> str:
 
 
 def number_of(text: str, whole: bool) -> int | float | None:
-    """Read a number from a text, a percentage as a fraction; None where it holds none."""
+    """Read a number from a text, a percentage as a fraction; None where it holds none. A whole number is an int: "3" is 3."""
     try:
         number = float(text.strip().removesuffix("%")) / (100 if text.strip().endswith("%") else 1)
     except ValueError:
         return None
     if not math.isfinite(number) or (whole and number != int(number)):
         return None
-    return int(number) if whole else number
+    return int(number) if whole or (number.is_integer() and abs(number) < EXACT) else number

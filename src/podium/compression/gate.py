@@ -37,5 +37,5 @@ class Gate:
     def __str__(self) -> str:
         p = self.pair
         change = f"top-1 {100 * p.before:.2f} % -> {100 * p.after:.2f} % on the same {p.n:,} images"
-        loss = f"a loss of {100 * p.drop:.2f} ± {100 * 1.96 * p.standard_error:.2f} points"
+        loss = f"a loss of {100 * p.drop:.2f} ± {100 * p.half:.2f} points"
         return f"{change}: {loss} ({p.lost} images lost, {p.won} won); tolerance {100 * self.tolerance:g}"

@@ -23,7 +23,7 @@ from podium.deployment.export import card_of, onnx_model, save_ir, sealed_bytes,
 from podium.deployment.graph import answer, graph_of
 from podium.deployment.runtime import FILE_ENGINES, MODEL, MODEL_IR, Engine, Exported, load_exported
 from podium.errors import DataError, NumericError, UsageError
-from podium.evaluation.metrics import paired
+from podium.evaluation.metrics import half_wilson, paired
 from podium.files import scratch_folder, write_json
 from podium.runs.bundle import CARD, Bundle
 
@@ -277,7 +277,7 @@ def _table(bundle: Bundle, before: Path, after: Path, evaluated: _Evaluated, how
                 continue
             got = np.concatenate([runner.call(images[i : i + 16])[0] for i in range(0, len(images), 16)])
             share = float((got.argmax(1) == labels).mean())
-            error = 1.96 * (share * (1 - share) / len(labels)) ** 0.5
+            error = half_wilson(share, len(labels))
             accuracy = {"name": name, "top1": share, "error": error, "n": len(labels), "size_bytes": size}
             timed = engine_speed.time_engines(name, iter([runner]), shown, reference, None, timing)
             rows += [{**accuracy, **row.to_dict()} for row in timed if isinstance(row, engine_speed.EngineRow)]

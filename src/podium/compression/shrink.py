@@ -24,7 +24,7 @@ from podium.devices import pick_device
 from podium.errors import UsageError
 from podium.evaluation.cost import count_net
 from podium.evaluation.evaluate import evaluate, evaluation_batch
-from podium.evaluation.metrics import paired
+from podium.evaluation.metrics import half_wilson, paired
 from podium.evaluation.speed import speed
 from podium.files import PIN, without_folders
 from podium.models.convnet import ConvNet
@@ -151,7 +151,7 @@ def row(name: str, net: ConvNet, folder: Path | None, logits: np.ndarray, labels
     return {
         "name": name,
         "top1": share,
-        "error": 1.96 * (share * (1 - share) / n) ** 0.5,
+        "error": half_wilson(share, n),
         "n": n,
         "macs": cost.macs,
         "params": cost.params,

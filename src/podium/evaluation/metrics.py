@@ -149,6 +149,12 @@ class Paired:
     drop: float
     standard_error: float
 
+    @property
+    def half(self) -> float:
+        """Half of the 95 % interval of the drop [Bonett and Price 2012, adjusted Wald]; not 0 where no image differs."""
+        lost, won, n = self.lost + 1, self.won + 1, self.n + 2
+        return Z95 * math.sqrt(lost + won - (lost - won) ** 2 / n) / n
+
 
 def paired(before: np.ndarray, after: np.ndarray, labels: np.ndarray) -> Paired:
     """Compare two networks on the same images [the paired difference of McNemar 1947].
@@ -179,3 +185,9 @@ def wilson(share: float, n: float, z: float = Z95) -> tuple[float, float]:
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(max(0.0, share * (1 - share)) / n + z * z / (4 * n * n))
     return centre - half, centre + half
+
+
+def half_wilson(share: float, n: int) -> float:
+    """Half the width of `wilson`, for a table that shows share ± half: not 0 where every image is right."""
+    low, high = wilson(share, n)
+    return (high - low) / 2
