@@ -252,3 +252,7 @@ def test_a_column_of_groups_is_checked(tmp_path):
     with pytest.raises(UsageError, match="there is no column 'patients'") as refused:
         check(tmp_path / "labels.csv", group_column="patients")
     assert "did you mean patient?" in refused.value.fix
+
+
+def test_a_limit_that_does_nothing_with_pixels_is_named():
+    assert any("max_pixels: 9 does nothing here" in note for note in check("digits", max_pixels=9).notes)

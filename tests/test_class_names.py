@@ -210,3 +210,15 @@ def test_a_file_that_does_not_name_its_classes_is_said_to(tmp_path):
     made = library.import_weights(SOURCE, tmp_path / "best.safetensors")
     assert "does not name its 12 classes" in made.card["notes"][-1]
     assert "podium import --classes" in made.card["notes"][-1]
+
+
+def test_a_flag_of_import_that_changes_nothing_is_refused_or_named(podium, tmp_path):
+    save_file(weights(0, 12), tmp_path / "best.safetensors")
+    (tmp_path / "names.txt").write_text("\n".join(AS_TEXT))
+    words = ("import", SOURCE, tmp_path / "best.safetensors", "-o", "net")
+    for more in ((), ("--classes", "names.txt"), ("--classes", "digits")):
+        podium(*words, *more, "--class-order", "natural").refused(2, "class_order: 'natural' does nothing here")
+    said = podium(*words, "--num-classes", 12, "--in-chans", 3)
+    assert said.code == 0, said.err
+    assert "the classifier has 12 classes already" in said.err
+    assert "reads 3 channels already" in said.err

@@ -51,6 +51,8 @@ def check_images(
         DataError: there is nothing to check.
     """
     report, data = CheckReport(str(source)), read_stored(source, reading)
+    if data is not None and max_pixels != MAX_PIXELS:
+        report.notes.append(f"max_pixels: {max_pixels} does nothing here: the images are pixels already")
     if data is not None:
         images, inspected = _stored(report, with_groups(data, group_from, group_column))
     else:

@@ -83,6 +83,7 @@ def _refuse_order(order: str, giver: str) -> None:
 def _from_data(source: str | Path, order: Order) -> ClassNames:
     """The classes of a data set, in the order in which another program would have numbered its folders."""
     if (stored := read_stored(source)) is not None:
+        _refuse_order(order, show(str(source)))
         return ClassNames(stored.classes, [f"classes of {show(source)}, in its own order: {_shown(stored.classes)}"])
     names = list(dict.fromkeys(listed(source).classes))
     if not names:

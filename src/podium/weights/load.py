@@ -110,10 +110,14 @@ def read_weights(
         if in_chans is not None and in_chans != had:
             notes.append(f"the first convolution is adapted from {had} to {in_chans} channels")
             adapt_channels(net, in_chans, *(statistics(known.pixels, channels) for channels in (had, in_chans)))
+        elif in_chans is not None:
+            notes.append(f"the first convolution reads {had} channels already, and stays as it is")
         replaced = num_classes is not None and num_classes != net.spec["num_classes"]
         if num_classes is not None and replaced:
             notes.append(f"the classifier is fresh: {num_classes} classes, not {net.spec['num_classes']}")
             net.reset_head(num_classes)
+        elif num_classes is not None and found.has_head:
+            notes.append(f"the classifier has {num_classes} classes already, and stays as it is")
     drawn = "" if found.has_head else f"the file has no classifier: a fresh one for {fresh} classes"
     return Imported(net, notes, found.has_head and not replaced, drawn)
 
