@@ -238,7 +238,10 @@ IDLE_ON_ARRAYS = {"--max-pixels": 99, "--on-bad": "skip", "--workers": 3, "--res
 
 def test_a_setting_that_does_nothing_with_these_data_is_named(podium, picture, tmp_path):
     flags = [word for pair in IDLE_ON_ARRAYS.items() for word in pair]
-    for words in (("train", "lenet5_modern", "digits", "-o", "run"), ("compare", "digits", "-m", "lenet5", "-o", "all")):
+    for words in (
+        ("train", "lenet5_modern", "digits", "-o", "run"),
+        ("compare", "digits", "-m", "lenet5", "-o", "all"),
+    ):
         said = podium(*words, "--steps", 0, *flags)
         assert said.code == 0, said.err
         for flag, value in IDLE_ON_ARRAYS.items():

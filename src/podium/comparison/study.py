@@ -235,7 +235,9 @@ class Study:
             if (name := schedule.name(part)) not in self.failed:
                 self._attempt(part, name, for_run(progress, number, len(parts), schedule.label(part), part.seed), say)
 
-    def _attempt(self, part: Part, name: str, progress: StepProgress, say: Callable[[str], None] = lambda _: None) -> bool:
+    def _attempt(
+        self, part: Part, name: str, progress: StepProgress, say: Callable[[str], None] = lambda _: None
+    ) -> bool:
         """Train a run; an error of its own is kept under its name, and anything else stops the comparison."""
         try:
             self._train(part, Callbacks(progress, lambda plan: self._note(plan, part.candidate.name, say)))

@@ -132,7 +132,10 @@ WITH_DATA: dict[str, tuple[Callable[[Any, Dataset], bool], str]] = {
     "on_bad": (lambda _, data: _has_files(data), "the images are pixels already"),
     "workers": (lambda _, data: not _in_memory(data), "the images are in memory"),
     "resize": (lambda _, data: not (_in_memory(data) and _square(data)), "the images are square"),
-    "val": (lambda share, data: not share or (data.held_out or {}).get("share") == share, "the split of an earlier run is kept"),
+    "val": (
+        lambda share, data: not share or (data.held_out or {}).get("share") == share,
+        "the split of an earlier run is kept",
+    ),
     "split_seed": (
         lambda seed, data: (data.held_out or {}).get("seed") == seed,
         "the data have a split of their own, or keep that of an earlier run",
