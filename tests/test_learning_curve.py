@@ -1,6 +1,7 @@
 """Whether more photos would help: what the fitted law says, how often its interval holds, and what is trained for it."""
 
 import hashlib
+import json
 
 import numpy as np
 import pytest
@@ -98,6 +99,31 @@ def test_the_best_network_is_trained_on_shares_and_the_verdict_says_what_more_wo
     assert board.curve.sentence() in board.verdict()
     steps = [RunFolder(path).result["steps"] for path in sorted((out / "learning-curve").iterdir())]
     assert steps == [10, 20]
+
+
+def test_a_plan_counts_the_runs_of_the_curve(tmp_path, monkeypatch):
+    monkeypatch.setattr(outlook, "forecast", lambda plan: {"seconds": 8.0, "memory_mb": {"peak": 1.0}})
+    words = ("compare", "digits", "-m", "lenet5,lenet5_modern", "--seeds", "2", "--plan", "-o", tmp_path / "out")
+    found = json.loads(inside(*words, "--learning-curve", "--json").stdout)
+    assert (found["learning_curve"], found["runs"]) == (True, 2 * 2 + 2 * 2)
+    assert (found["seconds_after"], found["seconds"]) == (2 * 8 * (0.25 + 0.5), 4 * 8 + 12)
+    assert (
+        "in all 8 runs, the last of them the best network on parts of the images: 44"
+        in inside(*words, "--learning-curve").stdout
+    )
+    found = json.loads(inside(*words, "--json").stdout)
+    assert (found["runs"], found["seconds"]) == (4, 32)
+
+
+def test_the_same_again_trains_nothing(compared):
+    out, board = compared
+    files = sorted(out.rglob("model.safetensors"))
+    before = [(path.stat().st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files]
+    again = podium.compare(["lenet5", "lenet5_modern"], "digits", out, steps=40, learning_curve=True, progress=False)
+    assert again.curve == board.curve
+    after = [(path.stat().st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files]
+    assert after == before
+    assert again.best.path == board.best.path
 
 
 def test_where_no_network_has_learned_there_is_no_curve_and_that_is_said(tmp_path, caplog):

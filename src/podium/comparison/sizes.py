@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
-from podium.evaluation.cost import Cost, count, short
+from podium.comparison.candidates import Candidate, spec_of
+from podium.data.dataset import Dataset
+from podium.errors import UsageError
+from podium.evaluation.cost import Cost, count, format_cost, short
 from podium.models.registry import architecture
+from podium.settings import Settings
 
 NAMED = 4  # networks whose cost at another size is named
 Spec = Mapping[str, Any]
@@ -22,6 +27,23 @@ def cost_of(spec: Spec) -> Cost:
 @cache
 def _cost(text: str) -> Cost:
     return count(json.loads(text))
+
+
+def forms(candidates: Sequence[Candidate], settings: Settings, data: Dataset) -> list[str]:
+    """Return each network's form, size and cost, a line each, and what one size for all would do.
+
+    Args:
+        candidates: the networks.
+        settings: of the comparison.
+        data: its images.
+    """
+    specs: list[dict[str, Any]] = []
+    for spec in filter(None, (spec_of(candidate, settings, data) for candidate in candidates)):
+        with suppress(UsageError):  # it will be said when it fails
+            cost_of(spec)
+            specs.append(spec)
+    sizes = different_sizes({spec["model"]: spec["image_size"] for spec in specs})
+    return [*(format_cost(spec, cost_of(spec)) for spec in specs), *filter(None, (sizes, one_size(specs)))]
 
 
 def different_sizes(sizes: Mapping[str, int | None]) -> str:

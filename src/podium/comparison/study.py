@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from podium.comparison.candidates import (
     MODELS,
@@ -15,7 +13,6 @@ from podium.comparison.candidates import (
     Choice,
     candidates_of,
     fetch,
-    spec_of,
     start_pretrained,
     with_sources,
 )
@@ -35,14 +32,13 @@ from podium.comparison.progress import (
 from podium.comparison.report import REPORT, write_report
 from podium.comparison.rows import LinearProbeOnly
 from podium.comparison.schedule import Part, Schedule
-from podium.comparison.sizes import cost_of, different_sizes, one_size
+from podium.comparison.sizes import forms
 from podium.comparison.slices import Slices, slices_of
 from podium.comparison.starts import Starts
 from podium.data.dataset import Dataset
 from podium.data.image_columns import with_slices
 from podium.data.roles import without_learned
 from podium.errors import ModelFileError, NumericError, PodiumError, UsageError
-from podium.evaluation.cost import format_cost
 from podium.evaluation.speed import allowance, speed
 from podium.runs import bundle
 from podium.runs.folder import SETTINGS, SPEED, RunFolder
@@ -132,7 +128,7 @@ class Study:
         self._fetch(progress)
         claim(self.out, self.merged, self._places(data))
         takes = self.schedule.expected(self.choice.finetune, self.choice.learning_curve)
-        for line in filter(None, (takes, *data.notes, *self._forms(data))):
+        for line in filter(None, (takes, *data.notes, *forms(self.candidates, self.merged.settings, data))):
             say(line)
         untrained = self._enter(data, progress, say) if self.pretrained else []
         self._train_all(progress, say)
@@ -329,17 +325,6 @@ class Study:
         seeds = f"{self.seeds} seed{'s' if self.seeds > 1 else ''} from {s.seed}"
         folds = f", {s.folds} folds; the network that ranks first once more on all images" if s.folds else ""
         return f"recipe {s.recipe}, {s.duration} each, {seeds}{folds}"
-
-    def _forms(self, data: Dataset) -> list[str]:
-        """Each network's form, size and cost, a line each, and what one size for all would do."""
-        found = (spec_of(candidate, self.merged.settings, data) for candidate in self.candidates)
-        specs: list[dict[str, Any]] = []
-        for spec in filter(None, found):
-            with suppress(UsageError):  # it will be said when it fails
-                cost_of(spec)
-                specs.append(spec)
-        sizes = different_sizes({spec["model"]: spec["image_size"] for spec in specs})
-        return [*(format_cost(spec, cost_of(spec)) for spec in specs), *filter(None, (sizes, one_size(specs)))]
 
     def _places(self, data: Dataset) -> dict[str, Dataset]:
         """The images that the runs in the comparison's folder were trained on, by the pattern of their folders."""

@@ -22,6 +22,7 @@ from podium.data.layout import LAYOUT, OUTSIDE, Listing, not_utf8
 from podium.data.looks import Look, add_outliers, look
 from podium.data.names import look_alike, look_alikes, show
 from podium.data.near_duplicates import near_pairs, stacked
+from podium.data.opening import MAX_PIXELS
 from podium.data.readers import Readers
 from podium.data.reading import Reading
 from podium.data.refusals import nested

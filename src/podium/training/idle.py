@@ -153,7 +153,7 @@ def idle_with(merged: Origins, data: Dataset) -> list[str]:
     lines = []
     for key, (acts, why) in WITH_DATA.items():
         value, source = getattr(merged.settings, key), merged.origin.get(key, DEFAULT)
-        if source.asked and value != FIELDS[key].default and not acts(value, data):
+        if source.given and value != FIELDS[key].default and not acts(value, data):
             lines.append(f"note: {key}: {value!r} does nothing here: {why}")
     return lines
 
