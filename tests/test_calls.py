@@ -55,7 +55,7 @@ WRONG = [  # function, arguments, keywords, words of the error, words of the men
     ("compare", ("resnet20", "digits", "x"), {}, "models: 'resnet20'", "models=['resnet20']"),
     ("compare", (["resnet20"], "digits", "x"), {"seeds": "3"}, "seeds: '3'", "seeds=3"),
     ("compare", (["resnet20", 3], "digits", "x"), {}, "models: ", "list of texts"),
-    ("compare", ([], "digits", "x"), {}, "none given", "give the names of some"),
+    ("compare", ([], "digits", "x"), {}, "none given", "give the names of some with models=, such as"),
     ("compare", (["resnet20"], "digits", "x"), {"rank_by": 3}, "rank_by: 3", "a text"),
     ("compare", (["resnet20"], "digits", "x"), {"rank_by": "macro-f2"}, "rank_by: 'macro-f2'", "macro-f1"),
     ("evaluate", ("runs/a", 42), {}, "data: 42", "folder"),

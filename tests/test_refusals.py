@@ -20,7 +20,7 @@ from podium.cli import models
         ("train lenet5_modern digits --epocs=3", ["'--epocs=3'", "--epochs"]),
         ("compare digits -m lenet5_modern,resnet2O", ["'resnet2O'", "resnet20"]),
         ("compare digits --seed 1 --sedes 2", ["'--sedes'", "--seeds"]),
-        ("compare digits -m ,", ["none given", "give the names of some"]),
+        ("compare digits -m ,", ["none given", "give the names of some with -m, such as"]),
         ("compare digits --seeds 0", ["seeds: 0", "at least 1"]),
         ("train lenet5_modern digits --recipe modrn", ["'modrn'", "modern"]),
         ("train lenet5_modern digits --optimizer sdg", ["'sdg'", "adamw"]),

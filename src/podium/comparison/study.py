@@ -81,7 +81,7 @@ class Study:
     ) -> None:
         self.choice = choice or Choice()
         if models is not None and not models:
-            raise UsageError("models: none given", "give the names of some, such as lenet5_modern and resnet20")
+            raise UsageError("models: none given", "give the names of some with -m, such as lenet5_modern and resnet20")
         if seeds < 1:
             raise UsageError(f"seeds: {seeds}", "give at least 1")
         self.choice.refuse(merged.settings)
