@@ -103,6 +103,18 @@ def test_kaggle_s_solution(val):
     assert classes_of(read(val)) == EXPECTED
 
 
+def test_inception_s_list_of_ids(val):
+    listed = val / "imagenet_2012_validation_synset_labels.txt"
+    listed.write_text("\n".join(FIRST))
+    assert classes_of(read(val)) == EXPECTED
+    listed.write_text("\n".join(FIRST[:-1]))
+    with pytest.raises(DataError, match=f"{len(FIRST) - 1} lines for {len(FIRST)} images"):
+        read(val)
+    listed.write_text("\n".join([*FIRST[:-1], "65"]))
+    with pytest.raises(DataError, match=f"line {len(FIRST)}: no WordNet id"):
+        read(val)
+
+
 def test_caffe_s_list_counts_sorted_ids(val):
     lines = [f"{name} {n}" for name, n in zip(NAMES, SORTED, strict=True)]
     (val / "val.txt").write_text("\n".join([*lines, "ILSVRC2012_val_00000006.JPEG 0"]))

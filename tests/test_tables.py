@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -174,6 +175,20 @@ def test_a_name_finds_its_image_however_it_is_written(tmp_path, kind):
     assert data.fingerprint() == plain.fingerprint(), "the same images, however they are named"
 
 
+@pytest.mark.parametrize(("stored", "written"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_names_in_the_two_unicode_forms_are_the_same(tmp_path, stored, written):
+    names = [f"Blüte {n}.png" for n in range(4)]
+    root = pictures(tmp_path / "set", *(f"images/{normalize(stored, name)}" for name in names))
+    rows = [(normalize(written, name), "ab"[n % 2]) for n, name in enumerate(names)]
+    expected = {normalize(stored, name): "ab"[n % 2] for n, name in enumerate(names)}
+    assert classes_of(read(table(root / "labels.csv", rows))) == expected
+
+
+def test_a_file_address_is_a_path(photos):
+    rows = [(f"file://{photos / name}", label) for name, label in LABELS.items()]
+    assert classes_of(read(table(photos / "labels.csv", rows))) == LABELS
+
+
 def test_images_outside_of_the_table_s_folder(tmp_path):
     root = pictures(tmp_path / "photos", *LABELS)
     path = table(tmp_path / "elsewhere" / "set.csv", [(root / name, label) for name, label in LABELS.items()])
@@ -324,6 +339,13 @@ def test_split_columns(photos, header, values, expected):
     data = read(table(photos / "meta.csv", rows, ("image", "label", header)))
     assert {name: len(split) for name, split in data.splits.items()} == expected
     assert any(f"splits by {header}" in note for note in data.notes)
+
+
+@pytest.mark.parametrize("odd", ["", "extra"])
+def test_a_row_without_a_split_beside_others_that_have_one_stops(photos, odd):
+    rows = [(*row, odd if n == 4 else "train" if n < 3 else "val") for n, row in enumerate(LABELS.items())]
+    with pytest.raises(DataError, match=f"line 6: '{odd}' in column split is not a split"):
+        read(table(photos / "labels.csv", rows, ("image", "label", "split")))
 
 
 def test_paths_in_split_folders_are_splits(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import cached_property
@@ -31,11 +32,11 @@ class Finder:
 
     @cached_property
     def index(self) -> dict[str, list[tuple[tuple[str, ...], ImageFile | Left]]]:
-        """Name, with and without its ending, in lower case -> the images that are called so, with their path's parts."""
+        """Name, with and without its ending, as `_plain` has it -> the images that are called so, with their path's parts."""
         index: dict[str, list[tuple[tuple[str, ...], ImageFile | Left]]] = defaultdict(list)
         for path, file in self._entries if self._entries is not None else walk(self.root):
             if isinstance(file, ImageFile) or file.kind == "unread":
-                name = path.name.lower()
+                name = _plain(path.name)
                 for key in {name, name.rpartition(".")[0] or name}:
                     index[key].append((path.parts, file))
         return dict(index)
@@ -55,7 +56,7 @@ class Finder:
         Returns:
             The image, or a reason why there is none.
         """
-        if "://" in name:
+        if "://" in name.removeprefix("file://"):
             return f"{name!r} is a web address, and images are not downloaded"
         parts = _parts(name)
         direct = self._by_path(parts, name, base)
@@ -93,7 +94,7 @@ class Finder:
         """The images whose paths end as much like this one as any does."""
         if not parts:
             return []
-        matches = self.index.get(parts[-1].lower(), [])
+        matches = self.index.get(_plain(parts[-1]), [])
         if any(path[-1] == parts[-1] for path, _ in matches):
             matches = [match for match in matches if match[0][-1] == parts[-1]]
         most = max((_shared(path, parts) for path, _ in matches), default=0)
@@ -102,6 +103,11 @@ class Finder:
             inside = [match for match in matches if any(split_named(part)[0] == split for part in match[0][:-1])]
             return inside or matches
         return matches
+
+
+def _plain(name: str) -> str:
+    """A name in lower case, with composed letters: macOS writes an umlaut as two characters, and tables as one."""
+    return unicodedata.normalize("NFC", name).lower()
 
 
 def _parts(name: str) -> tuple[str, ...]:
@@ -115,7 +121,7 @@ def _shared(path: tuple[str, ...], parts: tuple[str, ...]) -> int:
     """How many folders before the name are the same in both."""
     count = 0
     for one, other in zip(reversed(path[:-1]), reversed(parts[:-1]), strict=False):
-        if one.lower() != other.lower():
+        if _plain(one) != _plain(other):
             break
         count += 1
     return count

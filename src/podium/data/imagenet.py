@@ -22,6 +22,7 @@ from podium.natural import natural
 FLAT = re.compile(r"ILSVRC2012_val_(\d{8})\.\w+", re.IGNORECASE)
 WORDNET = re.compile(r"n\d{8}")
 TRUTH, SOLUTION = "ilsvrc2012_validation_ground_truth.txt", "loc_val_solution.csv"
+IDS = "synset_labels.txt"  # how the list of WordNet ids ends that comes with Inception: imagenet_2012_validation_synset_labels.txt
 LISTS = ("val.txt", "val_list.txt", "val_map.txt")  # of names and numbers
 KIT = "the development kit (ILSVRC2012_devkit_t12, with data/meta.mat and the ground truth), or LOC_val_solution.csv of Kaggle"
 
@@ -36,7 +37,8 @@ def is_imagenet(entries: Entries) -> bool:
 
 def has_labels(entries: Entries) -> bool:
     """Whether a file says what the validation images show."""
-    return any(path.name.lower() in (SOLUTION, TRUTH, *LISTS) for path, _ in entries)
+    names = [path.name.lower() for path, _ in entries]
+    return any(name in (SOLUTION, TRUTH, *LISTS) or name.endswith(IDS) for name in names)
 
 
 def arrange_imagenet(entries: Entries, root: Path) -> Listing:
@@ -96,6 +98,13 @@ def _labels(entries: Entries, root: Path, most: int) -> tuple[dict[int, str], st
             what = f"{show(files[TRUTH])}: {len(numbers):,} lines, but there is a validation image {most:,}"
             raise DataError(what, "download it again")
         return _of_kit(files, files[TRUTH], dict(enumerate(numbers, 1)))
+    if (ids := next((files[name] for name in sorted(files) if name.endswith(IDS)), None)) is not None:
+        lines = _lines(ids)
+        odd = next((number for number, line in enumerate(lines, 1) if not WORDNET.fullmatch(line)), None)
+        if odd is not None or len(lines) < most:
+            why = f", line {odd}: no WordNet id" if odd is not None else f": {len(lines):,} lines for {most:,} images"
+            raise DataError(f"{show(ids)}{why}", "download it again")
+        return dict(enumerate(lines, 1)), f"note: labels of the validation images are those of {show(ids)}"
     if (listed := next((files[name] for name in LISTS if name in files), None)) is not None:
         return _of_list(files, listed, entries)
     what = f"{show(root)}: the validation images of ImageNet lie in no class folders, and no file has their labels"
