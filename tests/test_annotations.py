@@ -111,7 +111,7 @@ def test_detection_of_coco_with_several_is_refused(tmp_path):
 def test_images_without_annotations_and_categories_without_a_name_are_said(tmp_path):
     root = pictures(tmp_path / "set", *(f"images/{name}" for name, _ in ONE), "images/more.png")
     (root / "result.json").write_text(coco(ONE, NAMES))
-    assert any("1 images in" in note and "no row of result.json" in note for note in read(root).notes)
+    assert any("1 image is left alone" in note and "no row of result.json" in note for note in read(root).notes)
     (root / "result.json").write_text(coco(ONE, {7: "cat"}))
     with pytest.raises(DataError, match=r"result\.json: an object of category 9, which its categories do not name"):
         read(root)

@@ -104,7 +104,7 @@ def test_a_table_has_the_labels_of_images_beside_masks(tmp_path):
     (root / "labels.csv").write_text("file,label\n" + "".join(f"images/{n}.png,{'ab'[n % 2]}\n" for n in range(4)))
     data = read(root)
     assert split_classes(data) == {"train": {"a": 2, "b": 2}}
-    assert any("4 images in" in note and "left alone" in note for note in data.notes)
+    assert any("4 images are left alone" in note and "left alone" in note for note in data.notes)
 
 
 def test_masks_among_the_images_of_a_class_are_said(tmp_path):

@@ -154,6 +154,6 @@ def test_the_whole_of_kaggle_s_download(tmp_path):
     (root / "LOC_val_solution.csv").write_text("\n".join(["ImageId,PredictionString", *rows]))
     data = read(root)
     assert split_classes(data) == {"train": dict.fromkeys(FIRST[:2], 3), "val": dict.fromkeys(FIRST[:2], 1)}
-    assert any("1 files" in note and "WordNet" in note for note in data.notes)
+    assert any("1 file " in note and "WordNet" in note for note in data.notes)
     done = inside("check", root, "--json")
     assert json.loads(done.stdout)["classes"][FIRST[0]] == {"train": 3, "val": 1}

@@ -613,7 +613,7 @@ def test_images_in_lists_and_previews_beside_parquet(tmp_path, arrow):
     pictures(tmp_path / "set", "preview.png")
     data = read(tmp_path / "set")
     assert split_classes(data) == {"train": {"cat": 2, "dog": 2}}
-    assert any("1 images in" in note and "left alone" in note for note in data.notes)
+    assert any("1 image is left alone" in note and "left alone" in note for note in data.notes)
     pyarrow.parquet.write_table(arrow.table({"images": [cells[0] * 2], "label": ["cat"]}), path)
     with pytest.raises(DataError, match="row 1: 2 images in images"):
         read(tmp_path / "set")

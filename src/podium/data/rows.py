@@ -127,7 +127,8 @@ def noted_rest(
     used = {file.path for classes in listing.files.values() for files in classes.values() for file in files}
     rest = sum(isinstance(file, ImageFile) and file.path not in used for _, file in entries)
     if rest:
-        listing.notes.append(f"note: {rest:,} images in {show(root)} are left alone: no row of {names} names them")
+        several, them = (f"{rest:,} images are", "them") if rest > 1 else ("1 image is", "it")
+        listing.notes.append(f"note: {several} left alone in {show(root)}: no row of {names} names {them}")
     return listing
 
 
