@@ -5,8 +5,9 @@ import pytest
 
 import podium
 from podium.calls import meant
-from podium.errors import UsageError
+from podium.errors import PodiumError, UsageError
 from podium.settings import FIELDS
+from podium.training.recipes.named import settings_of
 
 NAN = float("nan")
 WRONG = [  # function, arguments, keywords, words of the error, words of the mend
@@ -47,6 +48,9 @@ WRONG = [  # function, arguments, keywords, words of the error, words of the men
     ("load_data", ("digits",), {"seed": "1"}, "seed: '1'", "seed=1"),
     ("load_data", ("digits",), {"validation_split": 0.2}, "'validation_split'", "did you mean val?"),
     ("load_data", ("digits",), {"val": NAN}, "val: nan", "finite"),
+    ("load_data", ("digits",), {"seed": -1}, "seed: -1", "at least 0"),
+    ("load_data", ("digits",), {"max_pixels": 0}, "max_pixels: 0", "at least 1"),
+    ("check", ("digits",), {"max_pixels": -1}, "max_pixels: -1", "at least 1"),
     ("create_model", ("resnet18",), {"pretrained": True}, "'pretrained'", 'weights="torchvision:'),
     ("create_model", ("resnet18",), {"num_classes": "10"}, "num_classes: '10'", "num_classes=10"),
     ("create_model", ("resnet18",), {"classes": 10}, "'classes'", "did you mean num_classes?"),
@@ -125,9 +129,20 @@ def test_quantize_and_prune_refuse_before_they_begin(run, tmp_path, keywords):
     assert not (tmp_path / "out").exists()
 
 
-def test_numbers_of_numpy_lists_and_paths_are_taken(tmp_path):
-    from podium.training.recipes.named import settings_of
+@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize(
+    "value", [object(), [], {}, {1}, b"x", NAN, -1, True, (1, "a"), [None], 1j, 10**30, np.ones(1)]
+)
+def test_no_value_of_a_setting_is_a_fault_of_podiums_own(name, value):
+    said = []
+    try:
+        settings_of(None, None, {name: value})
+    except PodiumError as error:
+        said.append(error)
+    assert all(error.fix and len(str(error).splitlines()) == 2 for error in said)
 
+
+def test_numbers_of_numpy_lists_and_paths_are_taken(tmp_path):
     asked = {"seed": np.int64(3), "lr": np.float32(0.5), "milestones": [0.5, 0.75], "weights": tmp_path}
     s = settings_of(None, None, asked).settings
     assert (s.seed, s.lr, s.milestones, s.weights) == (3, 0.5, (0.5, 0.75), str(tmp_path))

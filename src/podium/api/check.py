@@ -13,7 +13,7 @@ from podium.data.check import check_images
 from podium.data.check_report import Checked, CheckReport
 from podium.data.images import Progress
 from podium.data.label_errors import Features, add_label_errors
-from podium.data.opening import MAX_PIXELS
+from podium.data.opening import MAX_PIXELS, check_max_pixels
 from podium.data.reading import ReadingFields, from_keywords
 from podium.errors import UsageError
 
@@ -49,6 +49,7 @@ def check(
         DataError: there is nothing to check.
         UsageError: there are weights, but labels are not to be checked.
     """
+    check_max_pixels(max_pixels)
     known = ["source", "progress", "labels", "weights", "max_pixels", "group_from", "group_column"]
     how = from_keywords("check", reading, known)
     if weights is not None and not labels:

@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from podium.data.formats import FORMATS, HEAD, OTHERS, PILLOW, RAW, READ, fixes, recognised, unread_kind
-from podium.errors import ImageError
+from podium.errors import ImageError, UsageError
 from podium.platform import quiet_libtiff
 
 MAX_PIXELS = 50_000_000  # by the header, before anything is decoded
@@ -85,6 +85,12 @@ def own_orientation(image: Image.Image) -> int:
         return 1
     said = image.getexif().get(ORIENTATION, 1)  # Pillow puts the container's rotation and mirroring here
     return said if isinstance(said, int) and 2 <= said <= 8 else 1
+
+
+def check_max_pixels(most: int) -> None:
+    """Raise a UsageError for a limit that no image keeps."""
+    if most < 1:
+        raise UsageError(f"max_pixels: {most}", "give at least 1")
 
 
 def check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:

@@ -25,7 +25,7 @@ from podium.data.images import ArrayImages, FileImages, Progress
 from podium.data.labelled import list_labelled
 from podium.data.layout import LAYOUT, Listing
 from podium.data.names import hidden, show
-from podium.data.opening import MAX_PIXELS
+from podium.data.opening import MAX_PIXELS, check_max_pixels
 from podium.data.pack import is_pack, read_pack
 from podium.data.preprocessing import RESIZES, Resize
 from podium.data.readers import Readers
@@ -92,6 +92,8 @@ def load_data(
     """
     if val is not None and not 0 <= val < 1:
         raise UsageError(f"val: {val}", "give a fraction from 0 to 1, such as 0.2")
+    if seed < 0:
+        raise UsageError(f"seed: {seed}", "give at least 0")
     how: dict[str, Any] = {"on_bad": on_bad, "max_pixels": max_pixels, "group_from": group_from}
     others = {**how, "group_column": group_column, "val": val}
     found = from_keywords("load_data", reading, ["source", "seed", "resize", "channels", "progress", *others])
@@ -135,6 +137,7 @@ def read(
     """Read a data set with the splits it was given; takes the arguments of `load_data`."""
     if on_bad not in ("error", "skip"):
         raise UsageError(f"on_bad: {on_bad!r}", "give error or skip")
+    check_max_pixels(max_pixels)
     data = read_stored(source, reading)
     if data is None:
         data = _photos(source, on_bad, max_pixels, reading, group_from)

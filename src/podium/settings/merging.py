@@ -64,7 +64,8 @@ def merge(
         layers.append((Origin.file(file), read_file(file, check_given)))
     layers.append((FLAG, {k: v for k, v in flags.items() if v is not None}))
     for source, layer in layers:
-        if layer.get("crop", found["crop"]) != found["crop"]:  # a range is of one kind of crop
+        crop = layer.get("crop", found["crop"])
+        if isinstance(crop, str) and crop != found["crop"]:  # a range is of one kind of crop
             found["crop_range"], origin["crop_range"] = RANGES.get(layer["crop"], RANGES["area"]), DEFAULT
         for key, value in layer.items():
             if key not in FIELDS:
