@@ -290,6 +290,23 @@ def test_data_that_is_loaded_already_is_divided_as_the_path_is(photos, tmp_path)
         library.compare(["lenet5_modern"], data, tmp_path / "c", fold=1, **given)
 
 
+def test_an_operating_point_after_folds_needs_test_images_and_that_is_said_before_training(photos, tmp_path):
+    flags = [*NETS, *FOLDS, "--recall", "circle=0.9"]
+    said = inside("compare", photos, *flags, "-o", tmp_path / "c")
+    assert said.returncode == 2
+    assert "recall: circle=0.9 needs validation images besides those the result reports" in said.stderr
+    assert "give a test folder beside train, whose images stay out of the folds" in said.stderr
+    assert not (tmp_path / "c").exists()
+
+
+def test_the_network_that_is_handed_over_says_why_it_has_no_threshold(board):
+    out, _ = board
+    (card,) = out.glob("*-final/card.json")
+    (note,) = json.loads(card.read_text())["confidence"]["notes"]
+    assert "trained on the images of all folds but the val images" in note
+    assert note.endswith("to have them, give a test folder beside train, whose images stay out of the folds")
+
+
 def test_where_nothing_has_learned_none_is_handed_over(photos, tmp_path):
     out = tmp_path / "c"
     done = inside("compare", photos, "-m", "lenet5_modern", *SHORT[:-2], "--folds", "2", "--lr", "0", "-o", out)

@@ -8,12 +8,17 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
+from safetensors.torch import save_file
 
+import podium
 from command import inside
 from podium.data.sources import read
 from podium.errors import DataError
+from podium.imagenet import class_names, wordnet_ids
 from test_layouts import picture, split_classes
 from test_tables import classes_of
+from test_wrappers import SOURCE, weights
 
 FIRST = ("n01751748", "n09193705", "n02105855", "n04263257", "n03125729")
 ILSVRC, SORTED = (490, 361, 171, 822, 297), (65, 970, 230, 809, 516)
@@ -157,3 +162,25 @@ def test_the_whole_of_kaggle_s_download(tmp_path):
     assert any("1 file " in note and "WordNet" in note for note in data.notes)
     done = inside("check", root, "--json")
     assert json.loads(done.stdout)["classes"][FIRST[0]] == {"train": 3, "val": 1}
+
+
+def test_class_folders_of_wordnet_ids_are_evaluated_by_a_network_that_knows_names_and_the_other_way_round(tmp_path):
+    names = dict(zip(wordnet_ids(), class_names(), strict=True))
+    save_file(weights(0, 1000), tmp_path / "w.safetensors")
+    for i, wnid in enumerate(FIRST[:3]):
+        for folder in (tmp_path / "ids" / wnid, tmp_path / "names" / names[wnid]):
+            folder.mkdir(parents=True)
+            for n in range(2):
+                pixels = np.random.default_rng([i, n]).integers(0, 256, (32, 32, 3), np.uint8)
+                Image.fromarray(pixels).save(folder / f"{n}.png")
+    for classes in (class_names(), wordnet_ids()):
+        made = podium.import_weights(SOURCE, tmp_path / "w.safetensors", classes=classes)
+        plain, other = (podium.evaluate(made, tmp_path / kind) for kind in ("names", "ids"))
+        assert plain["loss"] == pytest.approx(other["loss"])
+        assert plain["top1"] == other["top1"]
+        assert plain["per_class"] == other["per_class"]
+        said = [sum("class folders are ImageNet's" in note for note in found["notes"]) for found in (plain, other)]
+        assert said == ([0, 1] if classes == class_names() else [1, 0])
+    (tmp_path / "ids" / FIRST[0]).rename(tmp_path / "ids" / "n99999999")
+    with pytest.raises(DataError, match="n99999999"):
+        podium.evaluate(made.__class__(made.model, class_names(), made.preprocessing, made.card), tmp_path / "ids")

@@ -358,6 +358,13 @@ def test_weights_of_runs_are_given_one_for_each_network(photos, files, tmp_path)
     assert read_file(out / "resnet20-seed0" / "settings.yaml")["recipe"] == "finetune"
 
 
+def test_a_file_alone_does_not_say_whose_names_its_weights_have(files):
+    path = files["resnet20"].partition("=")[2]
+    with pytest.raises(UsageError, match="a file, and no run or bundle") as caught:
+        read_source(path)
+    assert f"LIBRARY:NAME={path}" in caught.value.fix
+
+
 # The length of the runs of one network
 
 

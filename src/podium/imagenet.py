@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from importlib import resources
 
 CLASSES = 1000
@@ -24,6 +25,23 @@ def class_names() -> tuple[str, ...]:
     cranes are "crane bird" and "crane machine", and of the two that are called "maillot" one is "tank suit".
     """
     return tuple(line.partition(" ")[2] for line in _lines())
+
+
+def in_other_words(classes: Sequence[str], known: Sequence[str]) -> tuple[str, ...] | None:
+    """ImageNet's classes by their names where they are given as WordNet ids, or the other way round.
+
+    Args:
+        classes: all of them WordNet ids, or all of them names.
+        known: the classes of a network.
+
+    Returns:
+        The classes as the network knows them; None where they are no such classes, or it knows them as they are.
+    """
+    names = dict(zip(wordnet_ids(), class_names(), strict=True))
+    for words in (names, {name: number for number, name in names.items()}):
+        if all(words.get(c) in known for c in classes) and not all(c in known for c in classes):
+            return tuple(words[c] for c in classes)
+    return None
 
 
 def _lines() -> list[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
 
+from podium import imagenet
 from podium.bars import counting_progress
 from podium.calls import public
 from podium.comparison.slices import accuracy_by
@@ -84,6 +86,7 @@ def evaluate(
         data = evaluated_on(model, data, split_seed, shown, how)
         name = _split_to_evaluate(split, data)
         data, column = with_slices(data, slice) if slice is not None else (data, "")
+        data = _in_words_of(model, data)
         _check_classes(data, model)
         images = _limited(data.splits[name], limit)
         loader = Loader(images, model.preprocessing, batch_size=250, device=pick_device("auto"), workers=workers)
@@ -145,6 +148,15 @@ def _split_to_evaluate(given: str | None, data: Dataset) -> str:
     if name not in data.splits:
         raise UsageError(f"split: {data.name} has no {name!r}", f"it has {', '.join(data.splits)}")
     return name
+
+
+def _in_words_of(model: Bundle, data: Dataset) -> Dataset:
+    """A data set of ImageNet's classes by the network's own words for them: names, or WordNet ids."""
+    classes = imagenet.in_other_words(data.classes, model.classes)
+    if classes is None:
+        return data
+    note = f"note: the class folders are ImageNet's: {data.classes[0]} is {classes[0]} of the network, and so on"
+    return replace(data, classes=classes, notes=(*data.notes, note))
 
 
 def _check_classes(data: Dataset, model: Bundle) -> None:

@@ -18,6 +18,7 @@ from podium.evaluation.metrics import wilson
 from podium.runs.answers import Rule
 from podium.settings import parse_recall
 
+OUTSIDE = ", whose images stay out of the folds"
 KEPT = 0.95  # share of the right answers that the threshold for unknown images keeps
 
 
@@ -47,13 +48,18 @@ def how_to_have_both(evaluation_split: str) -> str:
     return "add --val 0.1" if evaluation_split == "test" else "give a test folder beside train"
 
 
-def not_fitted(evaluation_split: str) -> dict[str, Any]:
-    """What a card says of confidence where there are no validation images besides those that the result reports."""
-    note = (
-        f"no temperature and no threshold is fitted: there are no validation images besides the {evaluation_split} images "
-        f"that the result reports; to have them, {how_to_have_both(evaluation_split)}"
-    )
-    return {"notes": [note]}
+def not_fitted(evaluation_split: str, after_folds: bool = False) -> dict[str, Any]:
+    """What a card says of confidence where there are no validation images besides those that the result reports.
+
+    Args:
+        evaluation_split: that the result reports.
+        after_folds: whether the run is the one that a cross-validation hands over.
+    """
+    why = f"there are no validation images besides the {evaluation_split} images that the result reports"
+    if after_folds:
+        why = f"this network was trained on the images of all folds but the {evaluation_split} images, which the result reports"
+    fix = f"{how_to_have_both(evaluation_split)}{OUTSIDE if after_folds else ''}"
+    return {"notes": [f"no temperature and no threshold is fitted: {why}; to have them, {fix}"]}
 
 
 def fit_confidence(

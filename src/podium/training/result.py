@@ -114,7 +114,8 @@ def confidence_of(plan: Plan, net: ConvNet, reported: Outputs) -> dict[str, Any]
         reported: its outputs for the images that the result reports.
     """
     if not plan.selects:
-        return not_fitted(plan.evaluation_split)
+        s = plan.settings
+        return not_fitted(plan.evaluation_split, after_folds=s.folds is not None and s.fold is None)
     validation = evaluate_together(net, plan.loaders[plan.monitor], plan.ranks)
     splits = plan.monitor, plan.evaluation_split
     return fit_confidence(validation, reported, plan.data.classes, parse_recall(plan.settings.recall), splits)

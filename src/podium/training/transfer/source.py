@@ -58,6 +58,9 @@ def read_source(name: str, setting: str = "weights") -> Source:
     """
     what, _, pin = name.partition(PIN)
     if Path(what).exists():
+        if Path(what).is_file() and Path(what).name not in (bundle.WEIGHTS, bundle.CARD):
+            fix = f"say whose names its weights have: LIBRARY:NAME={what}, such as torchvision:resnet18={what}"
+            raise UsageError(f"{setting}: {what}: a file, and no run or bundle", fix)
         what = str(run_of(what))  # for a comparison its recommended run, since it may recommend another one later
         made = bundle.load(what)
         where, digest = str(Path(what).resolve()), str(made.card["sha256"])
