@@ -28,6 +28,7 @@ from podium.runs import bundle
 from podium.runs.folder import RESULT, RunFolder
 from podium.runs.recommended import FOLD
 from podium.settings import Settings
+from podium.training.confidence import OUTSIDE, check_recall, how_to_have_both
 from podium.training.images import split_seed
 from podium.training.result import write_result
 
@@ -73,10 +74,14 @@ class Folds:
 
         Raises:
             DataError: a class has too few images for so many folds, or the weights were trained on some of the images.
+            UsageError: an operating point is wanted, which nothing could fit for the network that is handed over.
         """
         count, seed = s.folds or 1, split_seed(s)
         parts = [in_roles(data, s.val, seed, earlier, count, number) for number in range(1, count + 1)]
-        return cls(parts, described(in_roles(data, s.val, seed, earlier, count)))
+        whole = described(in_roles(data, s.val, seed, earlier, count))
+        # The run that is handed over would refuse this, after all the others.
+        check_recall(s.recall, whole.classes, "test" in whole.splits, f"{how_to_have_both('val')}{OUTSIDE}")
+        return cls(parts, whole)
 
     @property
     def shown(self) -> Dataset:

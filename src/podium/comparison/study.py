@@ -44,7 +44,6 @@ from podium.runs import bundle
 from podium.runs.folder import SETTINGS, SPEED, RunFolder
 from podium.runs.recommended import TABLE
 from podium.settings import Origin, Origins, moved, read_file
-from podium.training.confidence import OUTSIDE, check_recall, how_to_have_both
 from podium.training.distributed.launch import started_together
 from podium.training.idle import refuse_decided
 from podium.training.images import data_of, inherited, split_seed, stored_of
@@ -151,8 +150,6 @@ class Study:
         if s.folds is not None:
             data = stored_of(s, while_reading(progress)) if data is None else data
             self.folds = Folds.of(data, s, inherited(s, data, runs))
-            whole = self.folds.whole  # of the run that is handed over, which would refuse this after all the others
-            check_recall(s.recall, whole.classes, "test" in whole.splits, f"{how_to_have_both('val')}{OUTSIDE}")
             data = self.folds.shown
         elif data is None:
             data = data_of(s, None, while_reading(progress), starts=runs)
