@@ -87,7 +87,6 @@ def evaluate(
         name = _split_to_evaluate(split, data)
         data, column = with_slices(data, slice) if slice is not None else (data, "")
         data = _in_words_of(model, data)
-        _check_classes(data, model)
         images = _limited(data.splits[name], limit)
         loader = Loader(images, model.preprocessing, batch_size=250, device=pick_device("auto"), workers=workers)
         answers = run_network(model.model.to(loader.device), loader, shown, crops, mirrored)
@@ -151,9 +150,10 @@ def _split_to_evaluate(given: str | None, data: Dataset) -> str:
 
 
 def _in_words_of(model: Bundle, data: Dataset) -> Dataset:
-    """A data set of ImageNet's classes by the network's own words for them: names, or WordNet ids."""
+    """A data set whose classes the network knows; those of ImageNet by its own words for them: names, or WordNet ids."""
     classes = imagenet.in_other_words(data.classes, model.classes)
     if classes is None:
+        _check_classes(data, model)
         return data
     note = f"note: the class folders are ImageNet's: {data.classes[0]} is {classes[0]} of the network, and so on"
     return replace(data, classes=classes, notes=(*data.notes, note))
