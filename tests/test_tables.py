@@ -407,6 +407,31 @@ def test_rows_that_repeat_images_with_other_labels_are_refused(photos):
         read(table(photos / "labels.csv", rows))
 
 
+@pytest.mark.parametrize("form", ["columns", "a cell", "a list"])
+def test_pixels_as_numbers_are_said(tmp_path, form):
+    numbers = [str(n % 256) for n in range(64)]
+    if form == "a list":
+        path = tmp_path / "train.jsonl"
+        path.write_text("\n".join(json.dumps({"label": n % 2, "image": [[1] * 8] * 8}) for n in range(4)))
+    else:
+        header = ["label", *(f"pixel{n}" for n in range(64))] if form == "columns" else ["emotion", "pixels"]
+        row = numbers if form == "columns" else [" ".join(numbers)]
+        path = table(tmp_path / "train.csv", [(n % 2, *row) for n in range(4)], header)
+    with pytest.raises(DataError, match="has the pixels of images as numbers"):
+        read(path)
+
+
+def test_an_index_does_not_name_images_by_accident(tmp_path):
+    root = pictures(tmp_path / "set", *(f"{n}.png" for n in range(6)))
+    rows = [(n, 5 - n, "ab"[n % 2]) for n in range(6)]
+    meant = {f"{5 - n}.png": "ab"[n % 2] for n in range(6)}
+    assert classes_of(read(table(root / "labels.csv", rows, ("", "image_id", "label")))) == meant
+    path = table(root / "labels.csv", rows, ("id", "number", "label"))
+    with pytest.raises(DataError, match="id, number could each name the images"):
+        read(path)
+    assert classes_of(load_data(path, image_column="number")) == meant
+
+
 def test_numbered_columns_of_labels_are_multi_label(photos):
     rows = [(name, label, "bird") for name, label in LABELS.items()]
     with pytest.raises(DataError, match=r"label_1, label_2 each hold labels, so this is multi-label data") as caught:

@@ -6,6 +6,7 @@ import re
 import reprlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from podium.data.names import MORE_SPLIT_NAMES, show, split_named
 from podium.data.reading import Reading
@@ -28,6 +29,8 @@ FLAGS = {  # names of 0/1 columns -> the splits of 0 and 1
     **dict.fromkeys(("istrain", "istraining", "istrainingimage"), ("test", "train")),
 }
 BITS = {"0": 0, "1": 1, "false": 0, "true": 1, "0.0": 0, "1.0": 1, "-1": 0, "-1.0": 0}
+NAMES_OF_FILES = IMAGES[: IMAGES.index("picture")]  # of columns that are meant to name images, unlike "id" and "name"
+PIXELS = 49  # numbers from which they are the pixels of an image, as of 7 x 7
 TRIED = 100  # rows by which the column of images is found
 
 
@@ -132,24 +135,56 @@ def _given(table: Table, setting: str, name: str | None) -> str | None:
 def _images(table: Table, found: Callable[[str], bool]) -> str:
     """The column whose cells name images that are there; of several the one with more different cells, or the likelier name."""
     rows = sorted({round(k * (len(table) - 1) / TRIED) for k in range(TRIED + 1)})
-    best: tuple[float, int, int] = (0.0, 0, 0)
-    column = ""
+    found_as: dict[str, tuple[float, int, int]] = {}
+    cells: dict[str, list[str]] = {}
     for name in table.columns:
         every = table.texts(name)
         texts = [every[row] for row in rows]
         share = sum(bool(text) and found(text) for text in texts) / len(rows)
         word = plain(name)
         rank = -IMAGES.index(word) if word in IMAGES else -len(IMAGES)
-        if share and (share, len(set(texts)), rank) > best:
-            best, column = (share, len(set(texts)), rank), name
-    if not column:
+        if share:
+            found_as[name], cells[name] = (share, len(set(texts)), rank), texts
+    if not found_as:
+        _refuse_pixels(table)
         likely = next((name for wanted in IMAGES for name in table.columns if plain(name) == wanted), None)
         name = likely or next(iter(table.columns))
         cell = reprlib.repr(cell_text(table.columns[name][0]))
         what = f"{show(table.path)}: no column names images that are there ({show(name)} has {cell}, for example)"
         fix = "put the images beside the table or below it, or write their paths into it; --image-column NAME says which column"
         raise DataError(what, fix)
+    column = max(found_as, key=lambda name: found_as[name])
+    # Numbers from 0 name images that are called by numbers, whether or not they are meant to, as those of an index.
+    equal = [name for name in found_as if found_as[name][:2] == found_as[column][:2] and cells[name] != cells[column]]
+    if equal and plain(column) not in NAMES_OF_FILES and all(text.isdigit() for text in cells[column]):
+        what = f"{show(table.path)}: {_listed([column, *equal])} could each name the images"
+        others = ", ".join(map(shell_word, equal[:4]))
+        raise DataError(what, f"say which: --image-column {shell_word(column)} (or {others})")
     return column
+
+
+def _refuse_pixels(table: Table) -> None:
+    """Refuse a table that has the pixels of images as numbers, in many columns or in the cells of one.
+
+    Raises:
+        DataError: it has.
+    """
+    numbered = [name for name in table.columns if re.fullmatch(r"(pixel|px|p)?_?\d+(x\d+)?", name.lower())]
+    inside = [name for name, cells in table.columns.items() if _is_pixels(cells[0])]
+    if len(numbered) >= PIXELS or inside:
+        where = show(inside[0]) if inside else f"{show(numbered[0])} to {show(numbered[-1])}"
+        what = f"{show(table.path)}: has the pixels of images as numbers ({where}), and no names of image files"
+        raise DataError(what, "save each row as a PNG file in a folder of its class, or all of them as IDX files")
+
+
+def _is_pixels(cell: Any) -> bool:
+    """Whether a cell holds many numbers, as a list, in rows, or as text with spaces or commas between them."""
+    while isinstance(cell, list) and cell and isinstance(cell[0], list):
+        cell = [value for row in cell for value in row]
+    values = (
+        cell if isinstance(cell, list) else re.split(r"[\s,]+", str(cell).strip("[] ")) if isinstance(cell, str) else []
+    )
+    return len(values) >= PIXELS and all(re.fullmatch(r"-?\d+(\.\d+)?", str(value)) for value in values)
 
 
 # --- splits
