@@ -184,3 +184,23 @@ def test_class_folders_of_wordnet_ids_are_evaluated_by_a_network_that_knows_name
     (tmp_path / "ids" / FIRST[0]).rename(tmp_path / "ids" / "n99999999")
     with pytest.raises(DataError, match="n99999999"):
         podium.evaluate(made.__class__(made.model, class_names(), made.preprocessing, made.card), tmp_path / "ids")
+
+
+def test_tiny_imagenet_as_it_is_downloaded(tmp_path):
+    root = tmp_path / "tiny-imagenet-200"
+    places = [f"train/{wnid}/images/{wnid}_{n}.JPEG" for wnid in FIRST[:2] for n in range(3)]
+    places += [f"val/images/val_{n}.JPEG" for n in range(4)] + ["test/images/test_0.JPEG"]
+    for place in places:
+        (root / place).parent.mkdir(parents=True, exist_ok=True)
+        (root / place).write_bytes(picture())
+    lines = [f"val_{n}.JPEG\t{FIRST[n % 2]}\t0\t32\t44\t62" for n in range(4)]
+    (root / "val/val_annotations.txt").write_text("\n".join(lines))
+    (root / "wnids.txt").write_text("\n".join(FIRST[:2]))
+    data = read(root)
+    assert split_classes(data) == {"train": dict.fromkeys(FIRST[:2], 3), "val": dict.fromkeys(FIRST[:2], 2)}
+    assert classes_of(data)["val_1.JPEG"] == FIRST[1]
+    assert any("1 file " in note and "WordNet" in note for note in data.notes)
+    assert split_classes(read(root / "val")) == {"train": dict.fromkeys(FIRST[:2], 2)}
+    (root / "val/val_annotations.txt").write_text("\n".join(lines[:3]))
+    with pytest.raises(DataError, match=r"no label in val_annotations\.txt"):
+        read(root)

@@ -11,7 +11,7 @@ import csv
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from podium.data.image_file import ImageFile
 from podium.data.layout import Entries, Left, Listing
@@ -23,6 +23,7 @@ FLAT = re.compile(r"ILSVRC2012_val_(\d{8})\.\w+", re.IGNORECASE)
 WORDNET = re.compile(r"n\d{8}")
 TRUTH, SOLUTION = "ilsvrc2012_validation_ground_truth.txt", "loc_val_solution.csv"
 IDS = "synset_labels.txt"  # how the list of WordNet ids ends that comes with Inception: imagenet_2012_validation_synset_labels.txt
+TINY = "val_annotations.txt"
 LISTS = ("val.txt", "val_list.txt", "val_map.txt")  # of names and numbers
 KIT = "the development kit (ILSVRC2012_devkit_t12, with data/meta.mat and the ground truth), or LOC_val_solution.csv of Kaggle"
 
@@ -76,6 +77,53 @@ def arrange_imagenet(entries: Entries, root: Path) -> Listing:
             listing.faults.append((file.name, "no label in that file"))
         else:
             listing.files.setdefault("val", {}).setdefault(labels[number], []).append(file)
+    if set(listing.files) == {"val"}:
+        listing.files = {"": listing.files["val"]}
+    return listing
+
+
+def tiny_labels(entries: Entries) -> PurePosixPath | None:
+    """The file with the labels of Tiny ImageNet's validation images; None where there are no such images."""
+    found = next((path for path, _ in entries if path.name == TINY), None)
+    flat = (
+        path for path, file in entries if isinstance(file, ImageFile) and not any(map(WORDNET.fullmatch, path.parts))
+    )
+    return found if found is not None and any(found.parent in path.parents for path in flat) else None
+
+
+def arrange_tiny(entries: Entries, root: Path, labels: PurePosixPath) -> Listing:
+    """Sort the images of Tiny ImageNet: train/n01443537/images, and val/images with the file val/val_annotations.txt.
+
+    Args:
+        entries: (path below the root, image or reason why it is none).
+        root: the folder.
+        labels: the file of the validation images' names and WordNet ids.
+
+    Raises:
+        DataError: a line of that file is none of a name and a WordNet id.
+    """
+    listing, known = Listing(), dict[str, str]()
+    for number, line in enumerate(_lines(root / labels), 1):
+        name, label, *_ = [*line.split(), "", ""]
+        if not WORDNET.fullmatch(label):
+            raise DataError(f"{show(root / labels)}, line {number}: no image with a WordNet id", "download it again")
+        known[name] = label
+    for path, file in sorted(entries, key=lambda entry: natural(str(entry[0]))):
+        if isinstance(file, Left):
+            if file.kind == "denied":
+                listing.denied.append((show(str(path)), file.why))
+            continue
+        folder = next(filter(WORDNET.fullmatch, path.parts), None)
+        evaluates = labels.parent in path.parents
+        wnid = folder or (known.get(path.name) if evaluates else None)
+        if wnid is not None:
+            split = "val" if evaluates else "train"
+            listing.files.setdefault(split, {}).setdefault(wnid, []).append(replace(file, below=str(path)))
+        elif evaluates:
+            listing.faults.append((file.name, f"no label in {labels.name}"))
+        else:
+            listing.strays.append((file.name, "neither in a folder of a WordNet id nor a validation image"))
+    listing.notes.append(f"note: labels of the validation images are those of {show(root / labels)}")
     if set(listing.files) == {"val"}:
         listing.files = {"": listing.files["val"]}
     return listing

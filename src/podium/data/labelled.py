@@ -12,7 +12,7 @@ from podium.data.file_names import arrange_by_name, propose
 from podium.data.folders import find_archive, walk
 from podium.data.foreign import arrow_files, foreign_labels, mask_notes, masks_beside, segmentation
 from podium.data.image_file import ImageFile
-from podium.data.imagenet import KIT, arrange_imagenet, has_labels, is_imagenet
+from podium.data.imagenet import KIT, arrange_imagenet, arrange_tiny, has_labels, is_imagenet, tiny_labels
 from podium.data.layout import Entries, Listing, arrange
 from podium.data.names import show
 from podium.data.reading import Reading
@@ -65,6 +65,8 @@ def _folder(entries: Entries, root: Path, reading: Reading) -> Listing:
         return list_tables(tables, entries, root, reading)
     if is_imagenet(entries) and (has_labels(entries) or not tables):
         return arrange_imagenet(entries, root)
+    if (listed := tiny_labels(entries)) is not None:
+        return arrange_tiny(entries, root, listed)
     if is_yolo(entries):
         return arrange_yolo(entries, root)
     listing, pair = arrange(entries, show(root)), masks_beside(_pictures(entries))
