@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import podium as library
-from command import inside, one_error, podium
+from command import Running, inside, one_error, podium
 from conftest import ROOT, sampled
 from podium import files
 from podium.compression import quantize
@@ -293,3 +293,50 @@ def test_a_file_that_is_being_written_has_the_number_of_its_process(tmp_path, mo
 def test_a_run_folder_that_is_a_pipe_is_refused(tmp_path):
     os.mkfifo(tmp_path / "run")
     one_error(inside("train", "lenet5", "digits", *WORDS, "-o", tmp_path / "run"), 2, "exists already")
+
+
+# Signals outside of training, and where things are written
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_ends_every_command_as_sigterm_does_and_leaves_nothing_half_made(photos, tmp_path, number):
+    done = podium("pack", photos.source, "-o", tmp_path / "pack", fault=f"signal:{int(number)}@index.npy:written")
+    assert done.returncode == 143, done.stderr
+    assert f"stopped; start again with: podium pack {photos.source} -o {tmp_path / 'pack'}" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
+
+
+@pytest.mark.parametrize("words", [("predict", "RUN", "PHOTO", "--csv"), ("check", "PHOTOS", "-o")])
+def test_what_cannot_be_written_is_refused_before_an_image_is_read(finished, photos, tmp_path, monkeypatch, words):
+    named = {"RUN": str(finished), "PHOTO": str(tmp_path / "photos/cat/0.png"), "PHOTOS": photos.source}
+    command = [named.get(word, word) for word in words]
+    os.mkfifo(tmp_path / "pipe")
+    one_error(inside(*command, tmp_path / "pipe"), 6, "pipe: it is there and no file")
+    assert (tmp_path / "pipe").is_fifo()
+    monkeypatch.setattr(Path, "touch", refused(errno.EROFS))
+    monkeypatch.setattr(Image, "open", refused(errno.EIO))
+    one_error(inside(*command, tmp_path / "out"), 6, f"cannot write {tmp_path / 'out'}: Read-only file system")
+
+
+def test_a_name_as_long_as_the_file_system_takes_can_be_written(tmp_path):
+    path = tmp_path / ("é" * 127)  # 254 bytes
+    write_atomic(path, b"one")
+    assert path.read_bytes() == b"one"
+    assert [found.name for found in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_full_disk_is_mended_by_what_the_command_has(photos, tmp_path):
+    """Only a training goes on with --resume."""
+    with Running("pack", photos.source, "-o", tmp_path / "pack", largest_file=1000) as run:
+        one_error(run.ended(), 6, "disk full", "fix: free some space, and run the same again")
+    with Running("train", "lenet5", "digits", *WORDS, "-o", tmp_path / "new", largest_file=40_000) as run:
+        one_error(run.ended(), 6, "disk full", "and run the same again, with --resume")
+
+
+def refused(number):
+    """A function of the system that fails."""
+
+    def fail(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    return fail

@@ -34,6 +34,8 @@ EXTRAS = {
 
 # The fix where too little memory, or too many open files, are left to read an image. The command line adds flags that help.
 STARVED = "end other programs, and run the same again"
+# The fix where the disk is full. The command line adds --resume where a verb needs it to go on.
+ROOM = "free some space, and run the same again"
 
 
 class PodiumError(Exception):

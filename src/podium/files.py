@@ -18,12 +18,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from podium.errors import MachineError
+from podium.errors import ROOM, MachineError
 from podium.platform import SHARED, lock, process_lives
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 UNSYNCED = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)  # what file systems answer that cannot sync
 UNFINISHED = ".tmp-"  # how the name begins of a file or folder that is being written; a process id follows
+LONGEST_NAME = 200  # bytes of a file's name that leave room for the beginning within the 255 that file systems take
 SHARED_LEAST = 1 << 20  # bytes of it below which it counts as full
 
 
@@ -36,6 +37,17 @@ def write_atomic(path: Path, *parts: bytes | memoryview) -> None:
     with atomic(path, sum(map(len, parts))) as file:
         for part in parts:
             file.write(part)
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Refuse a file that cannot be written, before anything is computed for it.
+
+    Raises:
+        MachineError: says why it cannot.
+    """
+    with _unfinished(path, 0) as temporary:
+        temporary.touch()
+        temporary.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -124,7 +136,11 @@ def write_together(folder: Path, contents: Mapping[str, Sequence[bytes | memoryv
 @contextlib.contextmanager
 def _unfinished(path: Path, size: int) -> Iterator[Path]:
     """The name that a file of this process has until it is complete; what is left of it goes when that fails."""
-    temporary = path.with_name(f"{UNFINISHED}{os.getpid()}-{path.name}")
+    if path.exists() and not path.is_file():  # a device or a pipe would be lost, and a folder cannot be replaced
+        raise MachineError(f"cannot write {path}: it is there and no file", "name a file")
+    fits = len(os.fsencode(path.name)) <= LONGEST_NAME
+    name = path.name if fits else hashlib.sha256(os.fsencode(path.name)).hexdigest()
+    temporary = path.with_name(f"{UNFINISHED}{os.getpid()}-{name}")
     try:
         yield temporary
     except BaseException as error:
@@ -184,9 +200,7 @@ def disk_error(error: OSError, path: Path, needed: int) -> MachineError:
     free = shutil.disk_usage(path.parent).free if path.parent.is_dir() else 0
     need_have = f"{f'need {needed / 1e6:.1f} MB, ' if needed else ''}have {free / 1e6:.1f} MB"
     if error.errno in FULL:
-        return MachineError(
-            f"disk full: {need_have} at {path} ({error.strerror})", "free some space, then go on with --resume"
-        )
+        return MachineError(f"disk full: {need_have} at {path} ({error.strerror})", ROOM)
     return MachineError(f"cannot write {path}: {error.strerror} ({need_have})", "check the folder and its permissions")
 
 

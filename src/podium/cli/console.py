@@ -12,7 +12,7 @@ from podium.bars import download_bar as download_bar
 from podium.bars import epoch_line as epoch_line
 from podium.bars import timing_bar as timing_bar
 from podium.bars import training_bar as training_bar
-from podium.errors import STARVED, ImageError, PodiumError
+from podium.errors import ROOM, STARVED, ImageError, PodiumError
 from podium.files import shell_word
 
 
@@ -73,8 +73,10 @@ def sparing(command: Namespace | None, *names: str) -> str:
 
 
 def _going_on(problem: PodiumError, command: Namespace | None) -> str:
-    """What else can be done where too little of the machine is left to read images, by the flags that the verb has."""
+    """What else can be done where too little of the machine or its disk is left, by the flags that the verb has."""
+    resumed = ", with --resume" if command is not None and "resume" in vars(command) else ""
+    if problem.fix == ROOM:
+        return resumed
     if problem.fix != STARVED:
         return ""
-    resumed = ", with --resume" if command is not None and "resume" in vars(command) else ""
     return resumed + sparing(command, "batch_size", "workers")

@@ -6,6 +6,7 @@ import argparse
 import io
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -13,9 +14,11 @@ from contextlib import contextmanager
 
 from podium.cli import console
 from podium.cli.parser import build_parser, parse
-from podium.errors import EXTRAS, MachineError, PodiumError
+from podium.cli.stopping import interrupted_by_signals
+from podium.errors import EXTRAS, ROOM, MachineError, PodiumError
 from podium.files import FULL, no_shared_memory
 from podium.fixes import for_the_command_line
+from podium.training.interrupt import StopFlag, exit_code
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -27,8 +30,8 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    with _messages_shown(), for_the_command_line():
-        return _run(sys.argv[1:] if argv is None else argv)
+    with _messages_shown(), for_the_command_line(), interrupted_by_signals() as stop:
+        return _run(sys.argv[1:] if argv is None else argv, stop)
 
 
 class _Messages(logging.Handler):
@@ -60,7 +63,7 @@ def _messages_shown() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _run(argv: list[str]) -> int:
+def _run(argv: list[str], signalled: StopFlag) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # neither a file name nor the terminal need be UTF-8
@@ -75,7 +78,7 @@ def _run(argv: list[str]) -> int:
         return code
     except KeyboardInterrupt as stop:
         print(f"stopped; {str(stop) or f'start again with: {arguments.command}'}", file=sys.stderr)
-        return 130
+        return exit_code(signalled.received or signal.SIGINT)
     except BrokenPipeError:  # the program that reads our output has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -102,7 +105,7 @@ def _as_podium_error(problem: Exception, arguments: argparse.Namespace) -> Podiu
         return shared
     if isinstance(problem, OSError):
         full = problem.errno in FULL
-        fix = "free some space, then run the same again" if full else "check the path and its permissions"
+        fix = ROOM if full else "check the path and its permissions"
         return MachineError(f"{problem.filename or 'input or output'}: {problem.strerror or problem}", fix)
     if isinstance(problem, RuntimeError) and "can't start new thread" in str(problem):
         fix = f"end other programs, raise the limit on threads (ulimit -u){console.sparing(arguments, 'workers')}"

@@ -12,7 +12,7 @@ from typing import Any
 from podium.cli import console, flags
 from podium.cli.shared import print_json
 from podium.errors import DataError, NumericError, PodiumError, UsageError
-from podium.files import write_atomic
+from podium.files import refuse_unwritable, write_atomic
 
 HELP = "name what images show"
 EXAMPLE = """podium predict runs/a rose.jpg tulip.jpg --top 3
@@ -74,6 +74,8 @@ def _check_table(path: Path | None) -> None:
     if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
         what = "a folder" if path.is_dir() else "its folder is not there"
         raise UsageError(f"--csv: {path}: {what}", "name a file in a folder that is there")
+    if path is not None:
+        refuse_unwritable(path)
 
 
 def _show(row: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from podium.comparison.page import write_page
 from podium.data.check_report import Checked, CheckReport, Problem
 from podium.data.names import show
 from podium.errors import DataError, UsageError
-from podium.files import write_text
+from podium.files import refuse_unwritable, write_text
 
 THUMBNAIL = 176  # pixels of the longest side
 QUALITY = 78  # of the JPEGs
@@ -42,15 +42,17 @@ def check_target(path: Path) -> None:
 
     Raises:
         UsageError: the path is a folder, its folder is not there, or another file is there.
+        MachineError: it cannot be written.
     """
     if path.is_dir() or not path.parent.is_dir():
         what = "is a folder" if path.is_dir() else "is in a folder that does not exist"
         raise UsageError(f"{show(path)}: {what}", "give a file in a folder that is there")
-    if path.exists():
+    if path.is_file():
         with path.open("rb") as file:
             begin = file.read(2000).decode("utf-8-sig", errors="replace")
         if not begin.startswith(",".join(COLUMNS)) and MARK not in begin:
             raise UsageError(f"{show(path)}: another file is there already", "give a new name, or move it away")
+    refuse_unwritable(path)
 
 
 def write_list(path: Path, report: CheckReport) -> None:

@@ -80,5 +80,4 @@ def new_folder(data: Dataset, out: Path) -> Iterator[tuple[Path, Callable[[int],
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
             what = f"{show(out)}: was made by another process meanwhile"
             raise UsageError(what, "use that, or name another folder with -o") from None
-        what = disk_error(error, out, total).what
-        raise MachineError(what, "free some space, then run the same again") from None
+        raise disk_error(error, out, total) from None
