@@ -287,6 +287,31 @@ def test_less_than_the_least_confidence_is_unknown(podium, run, picture):
         library.load(run.path).predict(good, min_confidence=1.5)
 
 
+# In Python
+
+
+def test_all_probabilities_of_one_image_of_any_kind(run, picture):
+    path = picture("a.png")
+    model = library.load(run.path)
+    with Image.open(path) as image:
+        kinds = [path, str(path), path.read_bytes(), image.convert("RGB"), np.asarray(image.convert("RGB")), [path]]
+        got = [model.probabilities(kind) for kind in kinds]
+    (row,) = model.predict(path, top=10)
+    by_name = {each["class"]: each["probability"] for each in row["top"]}
+    for probabilities in got:
+        assert probabilities.shape == (10,)
+        np.testing.assert_allclose(probabilities, [by_name[name] for name in model.classes], atol=1e-6)
+    for none in ([], [path, path]):
+        with pytest.raises(UsageError, match="those of one"):
+            model.probabilities(none)
+    with pytest.raises(DataError, match="gone.png"):
+        model.probabilities("gone.png")
+
+
+def test_a_console_shows_a_network_in_one_line(run):
+    assert repr(library.load(run.path)) == "<Bundle lenet5_modern, 32 px, 10 classes: 0, 1, 2, 3, 4, ...>"
+
+
 # What is said
 
 

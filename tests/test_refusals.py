@@ -115,6 +115,23 @@ def test_a_path_in_the_place_of_a_networks_name_is_called_a_path(podium, tmp_pat
     podium("info", "runs/nothing").refused(2, "runs/nothing is no file or folder either")
 
 
+@pytest.mark.parametrize(
+    ("words", "what", "fix"),
+    [
+        (["--lr", "high"], "--lr: 'high'", "give a number"),
+        (["--val", "20%"], "--val: '20%'", "give a number"),
+        (["--image-size", "64x64"], "--image-size: '64x64'", "give a whole number"),
+        (["--batch-size", "16.5"], "--batch-size: '16.5'", "give a whole number, or auto"),
+        (["--crop-range", "some"], "--crop-range: 'some'", "such as 0.25,1"),
+        (["--epochs", "three"], "epochs: 'three'", "give a whole number from 0"),
+        (["--flip", "yes"], "'yes' is one word too many", "takes no yes or no"),
+        (["export"], "'export' is one word too many", "quotes around a name that has spaces"),
+    ],
+)
+def test_a_value_of_another_kind_is_named_with_what_is_wanted(podium, words, what, fix):
+    podium("train", "lenet5_modern", "digits", *words).refused(2, what, fix)
+
+
 def test_a_flag_before_the_verb_is_to_be_written_after_it(podium):
     podium("--plan", "compare", "digits").refused(2, "before the verb", "podium compare digits --plan")
     podium("-m", "lenet5", "compare", "digits").refused(2, "before the verb", "podium compare digits -m lenet5")

@@ -22,14 +22,16 @@ def whole(label: str, least: int, most: int = MOST) -> Callable[[str], int]:
     """
 
     def read(text: str) -> int:
-        value = int(text)
+        try:
+            value = int(text)
+        except ValueError:
+            raise UsageError(f"{label} {text!r}", f"give a whole number from {least}") from None
         if value < least:
             raise UsageError(f"{label} {value}", f"give at least {least}")
         if value > most:
             raise UsageError(f"{label} {value}", f"give at most {most}")
         return value
 
-    read.__name__ = "int"  # argparse names it in its errors
     return read
 
 
@@ -43,12 +45,14 @@ def real(label: str, fits: Callable[[float], bool], wanted: str) -> Callable[[st
     """
 
     def read(text: str) -> float:
-        value = float(text)
+        try:
+            value = float(text)
+        except ValueError:
+            raise UsageError(f"{label} {text!r}", f"give {wanted}") from None
         if not math.isfinite(value) or not fits(value):
             raise UsageError(f"{label} {value:g}", f"give {wanted}")
         return value
 
-    read.__name__ = "float"
     return read
 
 

@@ -6,6 +6,7 @@ A verb is a module of this package. To add one, write the module and put its nam
 from __future__ import annotations
 
 import argparse
+import re
 from typing import Any, NoReturn, Protocol
 
 from podium import __version__
@@ -84,11 +85,24 @@ EXIT_CODES = """exit codes: 0 done, 2 a flag, name or setting, 3 data, 4 model f
 6 disk, device or lock, 130 Ctrl-C, 143 SIGTERM (both leave a run that --resume goes on with exactly)"""
 
 
+# What argparse says of a value that is no number, and the numbers that it means by the name of their type.
+NO_NUMBER = re.compile(r"argument (?:-\w/)?(?P<flag>\S+): invalid (?P<kind>.+) value: (?P<value>.*)", re.DOTALL)
+WANTED = {
+    "int": "a whole number",
+    "float": "a number",
+    "int or auto": "a whole number, or auto",
+    "numbers": "numbers with commas between them, such as 0.25,1",
+}
+
+
 class Parser(argparse.ArgumentParser):
     """argparse with Podium's errors."""
 
     def error(self, message: str) -> NoReturn:
         """Raise a UsageError instead of printing the whole usage."""
+        if found := NO_NUMBER.fullmatch(message):
+            wanted = WANTED.get(found["kind"], found["kind"])
+            raise UsageError(f"{found['flag']}: {found['value']}", f"give {wanted}")
         raise UsageError(message, f"`{self.prog} --help` shows what it takes")
 
 
@@ -153,6 +167,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
         chosen = verbs.get(arguments.verb, parser)
         flags = [flag for action in chosen._actions for flag in action.option_strings]
         word = unknown[0].split("=")[0]
+        if not word.startswith("-"):
+            fix = "leave it out, or put quotes around a name that has spaces; a flag such as --flip takes no yes or no"
+            raise UsageError(f"{chosen.prog}: {unknown[0]!r} is one word too many", fix)
         raise UsageError(f"{chosen.prog} does not know {unknown[0]!r}", _closest_flag(word, flags, chosen.prog))
     refuse_idle_flags(arguments)
     return arguments

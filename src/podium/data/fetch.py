@@ -130,7 +130,8 @@ class Fetcher:
         addresses = self.resolve(host, port)
         for address in addresses:
             if not self.permits(ipaddress.ip_address(address.partition("%")[0])):
-                what = f"{url}: {host} is {address}, which is no address of the public internet{where}"
+                is_it = "" if host == address else f"{host} is "
+                what = f"{url}: {is_it}{address}, which is no address of the public internet{where}"
                 raise DataError(what, "download the image and give the file")
         if not addresses:
             raise DataError(f"{url}: {host} has no address{where}", FIX)

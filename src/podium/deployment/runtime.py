@@ -16,7 +16,7 @@ from podium.calls import public
 from podium.data.names import is_text, show
 from podium.data.preprocessing import Preprocessing
 from podium.deployment.sealed import FIX, read_ir, read_onnx
-from podium.errors import EXTRAS, MachineError, ModelFileError, UsageError, no_answer
+from podium.errors import EXTRAS, MachineError, ModelFileError, UsageError
 from podium.platform import cores, trim_freed_memory
 from podium.runs.answers import Rule
 from podium.runs.predictor import Predictor
@@ -29,7 +29,7 @@ MODEL, MODEL_IR = "model.onnx", "model.xml"  # in a folder that `podium quantize
 Call = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # input -> logits, probabilities
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Exported(Predictor):
     """An exported file that is loaded, with its classes and preprocessing.
 
@@ -55,23 +55,6 @@ class Exported(Predictor):
         scale, offset = p.scale_and_offset()
         x = pixels.astype(np.float32) * scale + offset
         return self.call(np.ascontiguousarray(x.transpose(0, 3, 1, 2)))
-
-    def probabilities(self, data: bytes, name: str = "image") -> np.ndarray:
-        """Probabilities (K,) of the bytes of an image file.
-
-        Args:
-            name: for messages.
-
-        Raises:
-            DataError: not an image, or a damaged one.
-            NumericError: the answer is not a number.
-        """
-        p = self.preprocessing
-        p.check_channels()
-        logits, probabilities = self.logits_and_probabilities(p.square(p.decode(data, name))[None])
-        if not (np.isfinite(logits).all() and np.isfinite(probabilities).all()):
-            raise no_answer(name)
-        return probabilities[0]
 
 
 def is_exported(path: str | Path) -> bool:

@@ -37,7 +37,7 @@ SPARE = 1000  # classes of a classifier that is drawn and then replaced
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
-@dataclass
+@dataclass(repr=False)
 class Bundle(Predictor):
     """A network with the names of its classes and its preprocessing.
 

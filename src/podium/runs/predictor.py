@@ -17,6 +17,7 @@ from podium.errors import DataError, PodiumError, UsageError, no_answer
 from podium.runs.answers import Rule, row_of
 
 BATCH = 32  # images that are answered at a time
+SHOWN = 5  # classes that a console shows
 
 Answer = tuple[str, dict[str, Any] | PodiumError]  # the name of an image, and its row or its error
 
@@ -44,6 +45,11 @@ class Predictor(ABC):
         Returns:
             Logits (N, K), and probabilities (N, K) with the card's calibration temperature, float32.
         """
+
+    def __repr__(self) -> str:
+        shown = ", ".join(self.classes[:SHOWN]) + (", ..." if len(self.classes) > SHOWN else "")
+        model, p = self.card.get("spec", {}).get("model", "network"), self.preprocessing
+        return f"<{type(self).__name__} {model}, {p.image_size} px, {len(self.classes)} classes: {shown}>"
 
     @cached_property
     def rule(self) -> Rule:
@@ -76,6 +82,32 @@ class Predictor(ABC):
                 raise row
             rows.append(row)
         return rows
+
+    @public
+    def probabilities(self, image: Any) -> np.ndarray:
+        """Return the probabilities of all classes for one image.
+
+        Args:
+            image: as `predict` takes one.
+
+        Returns:
+            (K,) float32, in the order of `classes`, with the card's calibration temperature.
+
+        Raises:
+            DataError: it is missing or is not an image.
+            NumericError: the network's output is not a number.
+            UsageError: not one image, or the network takes neither 1 nor 3 channels.
+        """
+        p = self.preprocessing
+        p.check_channels()
+        found = list(islice(inputs(image), 2))
+        if len(found) != 1:
+            what = f"image: {'several images' if found else 'no image'}, but probabilities are those of one"
+            raise UsageError(what, "give one image; predict takes several")
+        logits, probabilities = self.logits_and_probabilities(p.square(found[0].read(p))[None])
+        if not (np.isfinite(logits).all() and np.isfinite(probabilities).all()):
+            raise no_answer(found[0].name)
+        return probabilities[0]
 
     def answers(self, images: Any, top: int = 5, min_confidence: float | None = None) -> Iterator[Answer]:
         """Answer images as `predict` does, one after the other; an image that has no answer gives its error and stops nothing.
