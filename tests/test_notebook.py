@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import podium
 from command import inside, one_error
@@ -45,6 +46,30 @@ def test_a_notebook_shows_a_bar_and_a_line_an_epoch(tmp_path, monkeypatch, capsy
     assert re.search(r"epoch +1 +loss", said)
     assert re.search(r"epoch +2 +loss", said)
     assert re.search(r"training: +100%.* \d+/\d+ .*loss=\d", said)
+
+
+def test_a_bar_shows_no_loss_of_another_run(capsys):
+    with bars._notebook_bar() as show:
+        show(1, 3, "first", loss=0.125)
+        show(0, 9, "second timing 1 image")
+    shown = capsys.readouterr().out
+    assert "loss=0.1250" in shown
+    assert "loss" not in shown[shown.index("second timing") :]
+
+
+def test_a_check_is_one_line_in_a_console_and_a_table_in_a_cell(tmp_path):
+    for label, level in (("<a>", 0), ("b", 99)):
+        (tmp_path / label).mkdir()
+        Image.new("RGB", (8, 8), (level, 0, 0)).save(tmp_path / label / "0.png")
+    (tmp_path / "b" / "0.jpg").write_bytes(b"")
+    report = podium.check(tmp_path)
+    assert repr(report).startswith(f"<CheckReport {tmp_path}: 3 images of 2 classes; ")
+    assert "\n" not in repr(report)
+    assert "zero-byte" in report.summary
+    page = ET.fromstring(f"<div>{report._repr_html_()}</div>")
+    cells = [cell.text for cell in page.iter("td")]
+    assert str(tmp_path / "b" / "0.jpg") in cells
+    assert "&lt;a&gt;" in report._repr_html_()
 
 
 def test_false_shows_nothing_in_a_notebook_either(tmp_path, monkeypatch, capsys):

@@ -304,7 +304,7 @@ def test_all_probabilities_of_one_image_of_any_kind(run, picture):
     for none in ([], [path, path]):
         with pytest.raises(UsageError, match="those of one"):
             model.probabilities(none)
-    with pytest.raises(DataError, match="gone.png"):
+    with pytest.raises(DataError, match=r"gone\.png"):
         model.probabilities("gone.png")
 
 

@@ -263,6 +263,7 @@ def _notebook_bar() -> Iterator[Callable[..., None]]:
                 bar.write(line)
             if done < bar.n or label != bar.desc.removesuffix(": "):  # another run, or another part of it
                 bar.reset(total=count)
+                bar.set_postfix_str("", refresh=False)  # the loss was of that run
                 bar.set_description(label)
             bar.total = count or None
             if loss is not None:

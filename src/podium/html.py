@@ -25,16 +25,17 @@ def paragraph(text: str) -> str:
     return f"<p>{escape(text)}</p>"
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: bool = True) -> str:
     """Make a table.
 
     Args:
         columns: their headings.
-        rows: of as many cells; the first is a name, the others are numbers.
+        rows: of as many cells; the first is a name.
+        numbers: whether the other cells are numbers, which stand at the right.
     """
     head = "".join(f"<th>{escape(column)}</th>" for column in columns)
     body = "".join(
-        "<tr>" + "".join(f'<td style="text-align:{"right" if i else "left"}">{escape(cell)}</td>' for i, cell in enumerate(row))
+        "<tr>" + "".join(f'<td style="text-align:{"right" if i and numbers else "left"}">{escape(cell)}</td>' for i, cell in enumerate(row))
         + "</tr>"
         for row in rows
     )  # fmt: skip

@@ -38,4 +38,4 @@ class Gate:
         p = self.pair
         change = f"top-1 {100 * p.before:.2f} % -> {100 * p.after:.2f} % on the same {p.n:,} images"
         loss = f"a loss of {100 * p.drop:.2f} ± {100 * p.half:.2f} points"
-        return f"{change}: {loss} ({p.lost} images lost, {p.won} won); tolerance {100 * self.tolerance:g}"
+        return f"{change}: {loss} ({p.lost} image{'s' * (p.lost != 1)} lost, {p.won} won); tolerance {100 * self.tolerance:g}"

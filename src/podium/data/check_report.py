@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from podium.data.images import ImageSource
+from podium.html import heading, paragraph, table
 
 # What can be done about a file with a problem of a kind; problems of a class or of the whole set have no line here.
 SUGGESTIONS = {
@@ -36,6 +37,9 @@ SUGGESTIONS = {
 }
 # Kinds that only a person can decide about: they are shown, and `podium check` exits with 0 all the same.
 SUSPECTS = frozenset({"label", "near-duplicate", "blank", "blurred", "dark", "bright", "odd-size"})
+
+
+SHOWN = 20  # problems that a notebook shows
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ class Checked(NamedTuple):
     row: int
 
 
-@dataclass
+@dataclass(repr=False)
 class CheckReport:
     """The result of a check.
 
@@ -109,6 +113,20 @@ class CheckReport:
     repeated: tuple[int, int] = (0, 0)
     notes: list[str] = field(default_factory=list)
     checked: list[Checked] = field(default_factory=list, repr=False)
+
+    def __repr__(self) -> str:
+        return f"<CheckReport {self.source}: {self.images:,} images of {len(self.classes)} classes; {self.summary}>"
+
+    def _repr_html_(self) -> str:
+        rows = [[problem.kind, problem.path, problem.detail] for problem in self.problems[:SHOWN]]
+        more = len(self.problems) - len(rows)
+        notes = [f"and {more:,} more; `problems` has all"] * (more > 0) + self.notes
+        title = heading(f"{self.source}: {self.images:,} images of {len(self.classes)} classes; {self.summary}")
+        return (
+            title
+            + (table(["kind", "file or class", "what"], rows, numbers=False) if rows else "")
+            + "".join(map(paragraph, notes))
+        )
 
     def add(self, kind: str, path: str, detail: str, other: str = "") -> None:
         """Add a problem."""

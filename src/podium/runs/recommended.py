@@ -67,5 +67,5 @@ def run_of(path: str | os.PathLike[str]) -> Path:
         return Path(path)
     logger.info(f"{path} stands for its first network, {found.path}")
     if not found.learned:
-        logger.warning("it is not clearly better than the most frequent class every time")
+        logger.warning(f"{found.path} is not clearly better than the most frequent class every time")
     return found.path
