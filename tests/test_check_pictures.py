@@ -240,6 +240,9 @@ def test_the_page_has_the_pictures_and_nothing_of_the_camera(photos, podium):
     assert "<script" not in page
     assert "http" not in re.sub(r"http-equiv", "", page)
     assert "&lt;b&gt;.jpg" in page
+    assert "photos/train/ant/0.jpg" in page
+    assert str(photos.parent) not in page
+    assert str(photos / "train/ant/0.jpg") in Path("list.csv").read_text()  # which is to be followed here
     pictures = re.findall(r"data:image/jpeg;base64,([A-Za-z0-9+/=]+)", page)
     assert len(pictures) == 2
     for text in pictures:

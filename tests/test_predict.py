@@ -122,6 +122,7 @@ def test_a_pillow_image_whose_file_is_damaged_is_named(colour, photo):
 @pytest.mark.parametrize(
     ("wrong", "says", "mend"),
     [
+        (Image.Exif(), "images", "a path"),
         (np.zeros((4, 9, 9, 3), np.uint8), r"\(4, 9, 9, 3\)", "list(array)"),
         (np.zeros((3, 9, 9), np.uint8), "channels first", "transpose(1, 2, 0)"),
         (np.zeros((9, 9, 3), np.float32), "float32", "array * 255"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import csv
+import dataclasses
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,7 @@ def write_check_page(path: Path, report: CheckReport) -> None:
         path: of the page.
         report: what was found.
     """
+    report = _portable(report)
     images = {image.path: image for image in report.checked}
     kinds: dict[str, list[Problem]] = {}
     for problem in report.problems:
@@ -104,6 +107,20 @@ def write_check_page(path: Path, report: CheckReport) -> None:
         sections=sections,
         splits=splits,
     )
+
+
+def _portable(report: CheckReport) -> CheckReport:
+    """The report with paths that begin at the data set's own folder, so that the page says nothing of this machine."""
+    above = f"{os.path.dirname(report.source.rstrip(os.sep)).rstrip(os.sep)}{os.sep}"
+    if not os.path.isabs(report.source) or above == os.sep:
+        return report
+    problems = [
+        Problem(p.kind, *(text.replace(above, "") for text in (p.path, p.detail, p.other))) for p in report.problems
+    ]
+    checked = [image._replace(path=image.path.replace(above, "")) for image in report.checked]
+    notes = [note.replace(above, "") for note in report.notes]
+    source = report.source.replace(above, "", 1)
+    return dataclasses.replace(report, source=source, problems=problems, notes=notes, checked=checked)
 
 
 def _entry(problem: Problem, images: dict[str, Checked]) -> dict[str, Any]:

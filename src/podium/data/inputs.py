@@ -6,7 +6,7 @@ import glob
 import os
 import re
 import reprlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ def inputs(images: Any) -> Iterator[Input]:
     if _is_one(images):
         _check(images, "image")
         return _each(images, "image")
-    if isinstance(images, dict) or not isinstance(images, Iterable) or _hint(images):
+    if isinstance(images, Mapping) or not isinstance(images, Iterable) or _hint(images):
         raise UsageError(f"images: {reprlib.repr(images)}", _hint(images) or KINDS)
     if isinstance(images, list | tuple):
         for number, one in enumerate(images):
