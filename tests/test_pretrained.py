@@ -16,6 +16,7 @@ from command import podium as process
 from podium.comparison import candidates
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.outlook import Foreseen, Outlook, outlook
+from podium.comparison.starts import Starts
 from podium.comparison.study import Study
 from podium.data.dataset import Dataset, Split
 from podium.data.groups import GROUP
@@ -92,6 +93,22 @@ def board(photos, files, tmp_path_factory):
 def table(out):
     with (out / "leaderboard.csv").open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+WHOLE = {"source": "runs/a@sha256:0", "start": "ImageNet (x)", "linear_probe": None}
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["{", "[]", '{"a": 3}', *(json.dumps({"a": {k: v for k, v in WHOLE.items() if k != gone}}) for gone in WHOLE)],
+)
+def test_a_damaged_record_of_starts_is_refused_with_what_to_do(tmp_path, content):
+    (tmp_path / "starts.json").write_text(json.dumps({"a": WHOLE}))
+    assert Starts.read(tmp_path).label("a") == "ImageNet (x)"
+    (tmp_path / "starts.json").write_text(content)
+    with pytest.raises(library.PodiumError, match="damaged") as caught:
+        Starts.read(tmp_path)
+    assert "delete it" in caught.value.fix
 
 
 def entries(out):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from podium.comparison.candidates import Candidate, is_path
 from podium.comparison.rows import LinearProbeOnly
@@ -21,17 +21,47 @@ from podium.training.transfer.source import adapted, origin_of, read_source, sam
 STARTS = "starts.json"  # in a comparison's folder
 
 
+@dataclass(frozen=True)
+class Start:
+    """What one network started from.
+
+    Args:
+        source: of its weights, with the SHA-256 of the file.
+        start: the same for people.
+        linear_probe: what the linear probe found; None where there was none.
+    """
+
+    source: str
+    start: str
+    linear_probe: LinearProbe | None
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            KeyError, TypeError: a value is missing, or of another kind.
+        """
+        found = values["linear_probe"]
+        probed = LinearProbe.read(found) if found is not None else None
+        return cls(str(values["source"]), str(values["start"]), probed)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The values by name, for a JSON file."""
+        return dataclasses.asdict(self)
+
+
 @dataclass
 class Starts:
     """What the networks of a comparison started from, as its folder has it on record.
 
     Args:
         path: of the file.
-        entries: name of a candidate -> its source with the SHA-256 of the file, and what the linear probe found.
+        entries: name of a candidate -> what it started from.
     """
 
     path: Path
-    entries: dict[str, dict[str, Any]]
+    entries: dict[str, Start]
 
     @classmethod
     def read(cls, folder: Path) -> Starts:
@@ -45,21 +75,17 @@ class Starts:
             return cls(path, {})
         try:
             entries = json.loads(path.read_text(encoding="utf-8"))
-            made = cls(path, {str(name): dict(entry) for name, entry in entries.items()})
-            for name in made.entries:
-                made.source(name)
-                made.linear_probe(name)
+            return cls(path, {str(name): Start.read(entry) for name, entry in entries.items()})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             what = f"{path}: damaged ({type(error).__name__}: {error})"
             raise ModelFileError(what, "delete it: the linear probes are then computed again") from None
-        return made
 
     def __contains__(self, name: str) -> bool:
         return name in self.entries
 
     def source(self, name: str) -> str:
         """The source of a candidate, with the SHA-256 of its file."""
-        return str(self.entries[name]["source"])
+        return self.entries[name].source
 
     @property
     def sources(self) -> dict[str, str]:
@@ -68,7 +94,7 @@ class Starts:
 
     def label(self, name: str) -> str:
         """What a candidate started from, for people."""
-        return str(self.entries[name]["start"])
+        return self.entries[name].start
 
     def is_there(self, name: str) -> bool:
         """Whether the file, run or bundle that a candidate started from is where it was."""
@@ -77,8 +103,7 @@ class Starts:
 
     def linear_probe(self, name: str) -> LinearProbe | None:
         """What the linear probe of a candidate found; None where there was none."""
-        found = self.entries.get(name, {}).get("linear_probe")
-        return LinearProbe.read(found) if found is not None else None
+        return self.entries[name].linear_probe if name in self else None
 
     def enter(
         self, candidate: Candidate, s: Settings, data: Dataset, measured: bool, progress: Callable[[int, int], None]
@@ -99,12 +124,8 @@ class Starts:
         net, pixels = adapted(source, s.replace(model=candidate.model, weights=candidate.source), data)
         pixels = dataclasses.replace(pixels, image_size=net.spec["image_size"], resize=data.resize)
         found = linear_probe_of(net, pixels, data, s, progress) if measured else None
-        self.entries[candidate.name] = {
-            "source": source.pinned,
-            "start": origin_of(source),
-            "linear_probe": found.to_dict() if found is not None else None,
-        }
-        write_json(self.path, self.entries)
+        self.entries[candidate.name] = Start(source.pinned, origin_of(source), found)
+        write_json(self.path, {name: entry.to_dict() for name, entry in self.entries.items()})
 
     def untrained(self, candidate: Candidate) -> LinearProbeOnly:
         """The row of a candidate that is not trained."""

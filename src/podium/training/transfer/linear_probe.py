@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -56,12 +56,8 @@ class LinearProbe:
 
     @classmethod
     def read(cls, values: dict[str, Any]) -> Self:
-        """Read what `to_dict` wrote."""
+        """Read the values by name, as a JSON file has them."""
         return cls(**values)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The values by name, for a JSON file."""
-        return asdict(self)
 
 
 def linear_probe_of(
