@@ -43,8 +43,8 @@ class Start:
             KeyError, TypeError: a value is missing, or of another kind.
         """
         found = values["linear_probe"]
-        probed = LinearProbe.read(found) if found is not None else None
-        return cls(str(values["source"]), str(values["start"]), probed)
+        linear_probe = LinearProbe.read(found) if found is not None else None
+        return cls(str(values["source"]), str(values["start"]), linear_probe)
 
     def to_dict(self) -> dict[str, Any]:
         """The values by name, for a JSON file."""
