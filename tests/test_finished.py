@@ -308,5 +308,5 @@ def test_pruning_goes_on_with_its_controls(finished, tmp_path, monkeypatch):
 
 def test_the_help_says_so():
     text = " ".join(inside("train", "--help").stdout.split())
-    assert "podium train resnet20 ../cifar10 --weights runs/a --epochs 10 -o runs/b" in text
+    assert "podium train resnet20 cifar10 --weights runs/a --epochs 10 -o runs/b" in text
     assert "--keep-checkpoint" in text
