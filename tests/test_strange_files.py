@@ -72,7 +72,7 @@ def test_weights_of_another_depth_or_library_are_recognised(resnet20, tmp_path):
 
 def test_what_fits_no_known_network_is_refused_all_the_same(tmp_path):
     assert fitting("torchvision:resnet18", {"a.weight": torch.zeros(3)}) is None
-    with pytest.raises(ModelFileError, match="name the architecture"):
+    with pytest.raises(ModelFileError, match="name the network that they belong to"):
         import_weights("torchvision:resnet18", saved({"a.weight": torch.zeros(3)}, tmp_path))
 
 
