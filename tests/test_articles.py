@@ -60,6 +60,7 @@ def test_parameters_and_multiply_adds(name):
     assert numbers(name) == BUILT[name][2:]
 
 
+@pytest.mark.slow
 def test_the_reference_says_the_same(shared):
     with (shared / "reference" / "architectures.csv").open() as file:
         table = {(row["name"], row["variant"]): row for row in csv.DictReader(file)}
@@ -163,6 +164,7 @@ def test_s000_and_s001_resnet_has_biases_everywhere_and_norms_on_no_projection()
     assert not [m for shortcut in shortcuts for m in shortcut.modules() if isinstance(m, nn.BatchNorm2d)]
 
 
+@pytest.mark.slow
 def test_s002_branches_can_only_add():
     torch.manual_seed(0)
     net = create_model("article_resnetv2_152", num_classes=2, in_chans=1, image_size=8, small=True)
@@ -291,6 +293,7 @@ def cifar100(folder):
 @pytest.mark.parametrize(
     "name", sampled(["article_vgg13_cifar100", "article_resnet18_cifar100"], ["article_resnet18_cifar100"])
 )
+@pytest.mark.slow
 def test_the_programs_for_cifar_100_run_on_a_set_of_its_format(podium, tmp_path, name):
     recipe = architecture(name).recipe
     data = cifar100(tmp_path)

@@ -158,6 +158,7 @@ def test_what_a_cut_file_in_the_compilers_cache_spoils_is_compiled_again_without
     assert not os.path.exists(folders[1])
 
 
+@pytest.mark.slow
 def test_an_engine_that_cannot_compile_loses_its_rows_with_the_reason(podium, run, monkeypatch):
     monkeypatch.delenv(engines.CACHE, raising=False)
     folders = compiled(monkeypatch, lambda *_: False)
@@ -175,6 +176,7 @@ def test_an_engine_that_cannot_compile_loses_its_rows_with_the_reason(podium, ru
 
 @pytest.mark.parametrize("when", sampled(["built", "called"], ["called"]))
 @pytest.mark.parametrize("broken", ["onnxruntime", "openvino"])
+@pytest.mark.slow
 def test_an_engine_that_fails_costs_its_rows_only(podium, run, monkeypatch, when, broken):
     pytest.importorskip(broken)
     real = engines.load_exported

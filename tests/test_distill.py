@@ -101,6 +101,7 @@ def test_an_engine_that_fails_costs_its_rows_and_nothing_else(run, podium, tmp_p
     assert "teacher: not timed in onnxruntime, openvino (RuntimeError: no such operator)" in said.json["notes"]
 
 
+@pytest.mark.slow
 def test_the_verb_teaches_and_shows_the_student_alone(run, podium, tmp_path, monkeypatch):
     monkeypatch.setattr(shrink, "SECONDS", 0.01)
     words = ["distill", run.path, "lenet5_modern", "digits", "--epochs", "1", "-o", tmp_path / "student", "--json"]

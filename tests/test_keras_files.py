@@ -433,6 +433,7 @@ def fine_tuned(name, dense, head="predictions", classes=12):
 @pytest.mark.parametrize(
     ("ending", "dense"), sampled([(".keras", "dense"), (".h5", "dense_3"), (".weights.h5", "flowers")], [".keras"])
 )
+@pytest.mark.slow
 def test_a_nested_base_with_one_new_dense_layer_is_the_network_with_that_head(ending, dense, tmp_path, monkeypatch):
     from podium.weights import foreign
     from podium.weights.load import import_weights

@@ -76,6 +76,7 @@ def test_a_report_is_not_written_of_other_images(finished, tmp_path):
     assert (finished / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_the_reports_of_a_comparison_and_of_a_smaller_network_are_written_again(tmp_path):
     words = {
         "board": ["compare", "digits", "-m", "lenet5", *WORDS],

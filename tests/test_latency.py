@@ -78,6 +78,7 @@ def test_a_latency_that_is_held_is_on_record_with_its_rounds(run, podium, clock,
     assert "target 2 ms: held" in (tmp_path / "out" / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_latency_that_is_not_held_is_a_gate_and_costs_nothing(run, podium, clock, busy_after, tmp_path):
     busy_after(1.5)
     before = (run / "model.safetensors").read_bytes()

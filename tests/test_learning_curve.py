@@ -19,6 +19,7 @@ def drawn(images, law, count, draw):
     return [(hardness > law(n)).astype(float) for n in images]
 
 
+@pytest.mark.slow
 def test_a_power_law_is_read_where_it_goes():
     images, count = [250, 500, 1000], 20_000
     curve = fit("net", images, drawn(images, lambda n: 4 * n**-0.5, count, np.random.default_rng(0)))

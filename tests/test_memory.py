@@ -241,6 +241,7 @@ def under(megabytes, words, out):
 LARGE = ["train", "resnet20", "digits", "--small", "--steps", "1", "--amp", "off", "--image-size", "64"]
 
 
+@pytest.mark.slow
 def test_auto_stays_within_a_real_limit_of_memory(tmp_path):
     done = under(900, [*LARGE, "--batch-size", "auto", "-o", tmp_path / "run"], tmp_path)
     assert done.returncode == 0, done.stderr

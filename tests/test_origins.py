@@ -259,6 +259,7 @@ def test_a_setting_that_does_nothing_with_these_data_is_named(podium, picture, t
     assert "does nothing" not in said.err
 
 
+@pytest.mark.slow
 def test_a_split_that_an_earlier_run_made_is_kept_and_that_is_said(podium, picture):
     for number, name in enumerate("ab" * 5):
         picture(f"photos/{name}/{number}.png", (20, 30))

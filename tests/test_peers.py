@@ -128,6 +128,7 @@ def test_a_library_that_is_not_known_is_refused_with_those_that_are(tmp_path):
         assert "foo" in str(refused.value)
 
 
+@pytest.mark.slow
 def test_preprocessing_comes_along(tmp_path):
     """As the peers feed them: torchvision's ImageNet statistics, TensorFlow's [-1, 1], Caffe's blue-first 0 to 255."""
     assert find_peer("torchvision:resnet50").pixels["mean"] == (0.485, 0.456, 0.406)

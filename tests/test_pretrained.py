@@ -490,6 +490,7 @@ def test_seeds_and_folds_of_a_network_take_as_many_steps_as_its_first_has_measur
     assert line == "2it  # by the steps of lenet5-seed0/fold1"
 
 
+@pytest.mark.slow
 def test_a_plan_says_which_networks_are_timed(tmp_path):
     """Timing takes some seconds for each network, in which a person would see nothing."""
     settings = settings_of("quick", None, {"data": "digits", "duration": "2it"})

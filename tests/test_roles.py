@@ -260,6 +260,7 @@ def test_what_a_parent_learned_from_is_known_of_its_children(run, photos, tmp_pa
     assert told(read_record(run).roles["train"]) <= told(read_record(tuned).learned)
 
 
+@pytest.mark.slow
 def test_all_seeds_of_a_comparison_hold_the_same_images_out(photos, tmp_path):
     out = tmp_path / "board"
     more = ("--image-size", "32", "--epochs", "1", "--batch-size", "8", "--seeds", "2", "--seed", "3")
@@ -456,6 +457,7 @@ def test_a_relative_path_is_resumed_and_data_that_moved_too(tmp_path, monkeypatc
     assert evaluated("run", "shapes")["split"] == "val"
 
 
+@pytest.mark.slow
 def test_data_that_moved_are_compared_and_pruned_on(tmp_path, monkeypatch, photos):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(photos, "shapes")

@@ -54,6 +54,7 @@ def saved(state, tmp_path):
 # --- weights of another network
 
 
+@pytest.mark.slow
 def test_another_networks_weights_are_refused_with_the_network_they_are_of(podium, tmp_path):
     file = saved(theirs(create_model("resnet18"), "fc."), tmp_path)
     said = podium("import", "torchvision:resnet50", file, "-o", tmp_path / "out")
@@ -240,6 +241,7 @@ def test_an_answer_that_overflows_is_named_with_its_image_and_the_others_are_ans
 # --- what a folder is
 
 
+@pytest.mark.slow
 def test_a_run_that_also_holds_an_exported_file_stays_a_run(run, podium, tmp_path, picture):
     folder = tmp_path / "run"
     shutil.copytree(run.path, folder)

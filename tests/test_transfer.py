@@ -125,6 +125,7 @@ def test_staged_thawing_moves_everything_in_the_end(parent, tmp_path):
 
 
 @pytest.mark.parametrize("step", sampled([2, 5, 9], 1))
+@pytest.mark.slow
 def test_a_finetuning_killed_while_parts_thaw_ends_with_the_same_bits(run, tmp_path_factory, tmp_path, step):
     whole = tmp_path_factory.getbasetemp() / "finetuned"
     words = ["--weights", run.path, "--recipe", "finetune", "--steps", 12, "--unfreeze", "4it", "--batch-size", 32]

@@ -324,6 +324,7 @@ def test_the_mends_of_too_small_a_size_work(photos, tmp_path):
         assert (spec["image_size"], spec["small"]) == (size, bool(small))
 
 
+@pytest.mark.slow
 def test_what_networks_see_is_said_everywhere(photos, tmp_path):
     out = tmp_path / "board"
     data = photos(100)
@@ -530,4 +531,4 @@ def test_a_network_that_has_not_learned_is_used_with_a_warning(comparison, pictu
     (folder / "leaderboard.csv").write_text("model,run,learned\nlenet5,lenet5-seed0,False\n")
     said = inside("predict", folder, picture)
     assert said.returncode == 0
-    assert "warning: it is not clearly better than the most frequent class" in said.stderr
+    assert f"warning: {folder / 'lenet5-seed0'} is not clearly better than the most frequent class" in said.stderr

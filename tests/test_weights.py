@@ -123,6 +123,7 @@ def test_a_source_without_rules_is_refused(tmp_path, source, says):
     assert says in str(caught.value)
 
 
+@pytest.mark.slow
 def test_weights_of_another_depth_are_refused_and_listed(checkpoints):
     with pytest.raises(ModelFileError) as caught:
         import_weights("akamaster:resnet32", checkpoints / "resnet20-12fca82f.th")
@@ -176,6 +177,7 @@ def test_a_hostile_pickle_is_refused_and_runs_nothing(tmp_path, how):
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit")
 @pytest.mark.parametrize("kind", sampled(["network", "inside", "script"], 1))
+@pytest.mark.slow
 def test_a_whole_network_is_refused_with_a_line_that_takes_its_weights_out(tmp_path, kind):
     net = torch.nn.Linear(2, 2)
     file = tmp_path / "it's a module.pt"
@@ -190,6 +192,7 @@ def test_a_whole_network_is_refused_with_a_line_that_takes_its_weights_out(tmp_p
     assert torch.equal(read_foreign(tmp_path / line[2])["weight"], net.weight)
 
 
+@pytest.mark.slow
 def test_nothing_is_imported_from_where_one_stands(tmp_path):
     """A torch.py beside the checkpoint is not the torch that opens it."""
     torch.save({"w": torch.ones(2)}, tmp_path / "w.pt")

@@ -7,7 +7,7 @@ from typing import Any
 
 from podium import tables
 from podium.cli.shared import print_json
-from podium.errors import UsageError, closest
+from podium.errors import MachineError, UsageError, closest
 
 HELP = "list official weights and what is in the cache, or fetch them ahead"
 EXAMPLE = "podium weights 'resnet*'"
@@ -85,7 +85,11 @@ def _fetch(names: list[str], as_json: bool) -> int:
     from podium.weights.listing import official_name
 
     sources = [official_name(name) for name in names]  # all are known before the first is downloaded
-    found = [{"source": source, "path": str(fetch(source, quiet=as_json))} for source in sources]
+    try:
+        found = [{"source": source, "path": str(fetch(source, quiet=as_json))} for source in sources]
+    except MachineError as error:
+        fix = f"{error.fix}; or train from random weights: podium compare DATA --scratch"
+        raise MachineError(error.what, fix) from None
     if as_json:
         print_json(found)
     else:
