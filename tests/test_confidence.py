@@ -281,7 +281,7 @@ def test_a_program_of_torch_has_calibrated_probabilities_too(fitted, tmp_path):
 
 def test_a_run_without_validation_images_says_that_nothing_is_fitted(podium, run, photos):
     said = podium("train", "lenet5_modern", "digits", "--steps", 2, "-o", "plain")
-    assert "no temperature and no threshold is fitted" in said.out
+    assert 'confidences are not calibrated, and predict never answers "unknown"' in said.out
     assert "--val 0.1" in said.out
     card = library.load(run.path).card["confidence"]
     assert list(card) == ["notes"]

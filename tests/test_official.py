@@ -202,6 +202,17 @@ def test_the_verb_lists_what_is_on_record(podium, monkeypatch, tmp_path):
     podium("weights", "resnet51").refused(2, "resnet51", "did you mean")
 
 
+@pytest.mark.parametrize(
+    ("variable", "source"), [("PODIUM_MIRROR", "torchvision:resnet18"), ("HF_ENDPOINT", "timm:legacy_seresnet18")]
+)
+def test_a_password_in_a_mirrors_address_is_never_shown(podium, monkeypatch, tmp_path, variable, source):
+    monkeypatch.setenv("PODIUM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv(variable, "https://me:secret@127.0.0.1:9")
+    said = podium("weights", "--fetch", source)
+    said.refused(2, variable, "password")
+    assert "secret" not in said.err
+
+
 def test_the_verb_fetches_ahead(podium, monkeypatch, tmp_path):
     monkeypatch.setenv("PODIUM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PODIUM_MIRROR", "http://127.0.0.1:9")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
-import io
 import math
 import re
 import warnings
@@ -175,15 +174,15 @@ def decode_pixels(
     import simplejpeg  # not installed everywhere that exported files run
 
     with contextlib.suppress(Exception):  # then `decode` decides
-        image = Image.open(io.BytesIO(data), formats=("JPEG",))
-        plain = image.format in JPEGS and image.mode in ("L" if channels == 1 else "RGB", "RGB" if luma else "")
-        if plain and image.width * image.height <= max_pixels and orientation(data) == 1:
-            times = shrink(*image.size) if shrink is not None else 1
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+        wanted = ("Gray", "YCbCr", "RGB") if luma else ("Gray",) if channels == 1 else ("YCbCr", "RGB")
+        if colours in wanted and width * height <= max_pixels and orientation(data) == 1:
+            times = shrink(width, height) if shrink is not None else 1
             return simplejpeg.decode_jpeg(
                 data,
                 "GRAY" if channels == 1 else "RGB",
-                min_height=math.ceil(image.height / times),
-                min_width=math.ceil(image.width / times),
+                min_height=math.ceil(height / times),
+                min_width=math.ceil(width / times),
                 min_factor=times,
             )
     return as_pixels(decode(data, name, channels, shrink, white, max_pixels))

@@ -6,6 +6,7 @@ variance of the grey levels, on an image whose short side has about 256 pixels, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from podium.data.near_duplicates import hashes
 SIDE = 256  # pixels of the short side on which brightness and sharpness are measured
 SMALLEST, SMALLEST_GREY = 32, 64  # pixels of a short side; smaller images look alike too often to be compared
 GREY = 8  # the largest difference between the channels of a grey image
+GREYS = np.arange(256.0)
 FEW = 8  # images below which none can stand out
 FAR = 3.5  # robust standard deviations from the median [Iglewicz and Hoaglin 1993, "How to detect and handle outliers"]
 BLURRED = 100.0  # variance of the Laplacian above which no image counts as blurred
@@ -80,8 +82,8 @@ def look(grey: Image.Image, size: tuple[int, int]) -> Look:
     """
     levels = np.asarray(grey)
     counts = np.array(grey.histogram())
-    mean = float(counts @ np.arange(256)) / levels.size
-    spread = float(np.sqrt(max(0.0, counts @ np.square(np.arange(256) - mean) / levels.size)))
+    mean = float(counts @ GREYS) / levels.size
+    spread = math.sqrt(max(0.0, float(counts @ GREYS**2) / levels.size - mean**2))
     light = float(np.searchsorted(np.cumsum(counts), 0.99 * levels.size))
     return Look(*size, mean, light, spread, _laplacian(levels), hashes(grey))
 

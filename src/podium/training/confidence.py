@@ -59,7 +59,9 @@ def not_fitted(evaluation_split: str, after_folds: bool = False) -> dict[str, An
     if after_folds:
         why = f"this network was trained on the images of all folds but the {evaluation_split} images, which the result reports"
     fix = f"{how_to_have_both(evaluation_split)}{OUTSIDE if after_folds else ''}"
-    return {"notes": [f"no temperature and no threshold is fitted: {why}; to have them, {fix}"]}
+    return {
+        "notes": [f'confidences are not calibrated, and predict never answers "unknown": {why}; to have some, {fix}']
+    }
 
 
 def fit_confidence(

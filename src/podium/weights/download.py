@@ -76,7 +76,7 @@ def address_of(record: OfficialFile) -> str:
     """Where an official file is fetched from: its own host, or the mirror that is named for it.
 
     Raises:
-        UsageError: PODIUM_MIRROR or HF_ENDPOINT is not an address.
+        UsageError: PODIUM_MIRROR or HF_ENDPOINT is not an address, or has a password in it, which messages would show.
     """
     variable = "HF_ENDPOINT" if record.repository else "PODIUM_MIRROR"
     mirror = os.environ.get(variable, "").strip()
@@ -84,6 +84,8 @@ def address_of(record: OfficialFile) -> str:
         return record.address
     if not re.match(r"https?://[^/]+", mirror):
         raise UsageError(f"{variable}: {mirror!r} is not an address", "give one such as https://mirror.example.org")
+    if "@" in urlsplit(mirror).netloc:
+        raise UsageError(f"{variable}: a user or password in it is not supported", "name a mirror that asks for none")
     return mirror.rstrip("/") + urlsplit(record.address).path
 
 
