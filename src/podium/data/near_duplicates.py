@@ -51,7 +51,7 @@ def hashes(grey: Image.Image) -> np.ndarray | None:
     Returns:
         (2, 4) uint64; None where the image is so flat that its hash would be noise.
     """
-    small = np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BOX, reducing_gap=2.0))
+    small = np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BOX))
     if float(np.std(small)) < FLAT:
         return None
     frequencies = dct(dct(small, axis=0), axis=1)[:BITS, :BITS]
