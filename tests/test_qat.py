@@ -126,7 +126,11 @@ def test_one_that_int8_still_harms_is_refused_and_its_fine_tuning_is_kept_and_ex
 ):
     words = ("quantize", hostile, "digits", "-o", "q", "--tolerance", 0, "--epochs", 1, "--limit", 50)
     monkeypatch.setattr(quantize, "Gate", lambda pair, _: Gate(pair, -1.0))
-    podium(*words, "--json").refused(5, "int8 loses too much", "--epochs")
+    said = podium(*words, "--json")
+    assert (said.code, said.out) == (5, "")
+    *notes, error, fix = said.err.splitlines()  # notes are about the data of the fine-tuning
+    assert all(note.startswith("note: ") for note in notes)
+    assert (error.startswith("error: int8 loses too much"), "--epochs" in fix) == (True, True), said.err
     assert [path.name for path in tmp_path.iterdir()] == ["q"]
     assert [path.name for path in (tmp_path / "q").iterdir()] == ["qat"]
     log = (tmp_path / "q" / "qat" / "log.jsonl").read_bytes()

@@ -82,7 +82,7 @@ def text(compared):
 
 
 def test_a_threshold_is_drawn_only_where_there_is_one(text, charts):
-    assert "no threshold is fitted" in text
+    assert "confidences are not calibrated" in text
     assert "diamond is" not in text
     assert charts["network-0-coverage"]["data"][1]["x"] == []
 

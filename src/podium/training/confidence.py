@@ -60,7 +60,7 @@ def not_fitted(evaluation_split: str, after_folds: bool = False) -> dict[str, An
         why = f"this network was trained on the images of all folds but the {evaluation_split} images, which the result reports"
     fix = f"{how_to_have_both(evaluation_split)}{OUTSIDE if after_folds else ''}"
     return {
-        "notes": [f'confidences are not calibrated, and predict never answers "unknown": {why}; to have some, {fix}']
+        "notes": [f'confidences are not calibrated, and predict never answers "unknown": {why}; to have them, {fix}']
     }
 
 
