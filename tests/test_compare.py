@@ -325,6 +325,7 @@ def test_python_and_the_command_line_compare_alike(comparison, tmp_path):
         board.save(tmp_path / "copy.doc")
 
 
+@pytest.mark.slow
 def test_what_the_images_decide_is_said_by_a_comparison_as_by_a_run(tmp_path):
     """Mirroring and the range of values are of the data: said once for all networks, and in the JSON."""
     for number, name in enumerate(("dark", "light")):

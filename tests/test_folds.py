@@ -124,6 +124,7 @@ def test_copies_are_in_one_fold_and_arrays_have_folds_too(photos, tmp_path):
     assert (len(whole.splits["train"]) + len(whole.splits["val"]), len(whole.splits["test"])) == (1437, 360)
 
 
+@pytest.mark.slow
 def test_too_few_images_of_a_class_name_the_number_that_works(photos, tmp_path):
     folder = shutil.copytree(photos, tmp_path / "d")
     for path in sorted((folder / "line").iterdir())[4:]:

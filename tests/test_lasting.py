@@ -47,7 +47,7 @@ def finished(whole, tmp_path):
 # The report
 
 
-@pytest.mark.parametrize("place", ["result.json:renamed", "report.html:written", "report.html:synced"])
+@pytest.mark.parametrize("place", sampled(["report.html:written", "report.html:synced", "result.json:renamed"], 1))
 def test_a_report_that_a_kill_has_cost_is_written_at_the_resume(tmp_path, place):
     out = tmp_path / "run"
     assert podium("train", "lenet5", "digits", *WORDS, "-o", out, fault=f"kill@{place}").returncode == -signal.SIGKILL

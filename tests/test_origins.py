@@ -236,6 +236,7 @@ def test_how_a_loaded_data_set_is_read_is_said_to_load_data(run, tmp_path, opera
 IDLE_ON_ARRAYS = {"--max-pixels": 99, "--on-bad": "skip", "--workers": 3, "--resize": "pad", "--split-seed": 0}
 
 
+@pytest.mark.slow
 def test_a_setting_that_does_nothing_with_these_data_is_named(podium, picture, tmp_path):
     flags = [word for pair in IDLE_ON_ARRAYS.items() for word in pair]
     for words in (

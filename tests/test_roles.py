@@ -108,6 +108,7 @@ def test_of_a_folder_that_has_grown_old_training_images_are_left_out(run, photos
     assert len(after.roles["val"]) == 6 + 3  # a fifth of the new ones, of each class at least one
 
 
+@pytest.mark.slow
 def test_a_folder_of_test_images_or_of_one_class_is_enough_to_compare_an_export_by(run, tmp_path):
     tested, one = (
         noise(tmp_path / "tested/test", dict.fromkeys(CLASSES, 2), 500),

@@ -356,6 +356,7 @@ def local_words(tmp_path):
     return here + [name for name in (socket.gethostname(),) if len(name) > 5]  # "vm" is in many a word
 
 
+@pytest.mark.slow
 def test_no_path_of_this_machine_is_in_what_ships(run, tmp_path):
     tuned = tmp_path / "tuned"
     library.train("lenet5_modern", "digits", tuned, weights=str(run.path), teacher=str(run.path), steps=1)

@@ -261,6 +261,7 @@ def test_a_cut_download_is_refused(checkpoints, tmp_path):
         read_foreign(tmp_path / "cut.th")
 
 
+@pytest.mark.slow
 def test_one_damaged_byte_is_refused_and_a_file_without_checksums_is_read(tmp_path):
     file, values = tmp_path / "w.pt", torch.arange(1000.0)
     torch.save({"w": values}, file)
