@@ -84,7 +84,15 @@ NOT_READ = (
     Format("MetaImage", (".mha", ".mhd"), rb"(ObjectType|NDims) *="),
     Format("GIMP", (".xcf",), rb"gimp xcf"),
     Format("Netpbm of another kind", (".pam",), rb"P7\n|PF\s+\d+\s+\d+\s"),
-    *(Format(name, (f".{name.lower()}",), begins) for name, begins in (("SGI", rb"\x01\xda[\0\x01][\x01\x02]\0[\x01-\x03]"), ("ICNS", rb"icns"), ("BPG", rb"BPG\xfb"), ("FLIF", rb"FLIF"), ("DjVu", rb"AT&TFORM"), ("WMF", rb"\xd7\xcd\xc6\x9a"), ("EMF", rb"\x01\0\0\0.{36} EMF"), ("TGA", rb"(?!)"), ("PCX", rb"(?!)"))),
+    Format("SGI", (".sgi",), rb"\x01\xda[\0\x01][\x01\x02]\0[\x01-\x03]"),
+    Format("ICNS", (".icns",), rb"icns"),
+    Format("BPG", (".bpg",), rb"BPG\xfb"),
+    Format("FLIF", (".flif",), rb"FLIF"),
+    Format("DjVu", (".djvu",), rb"AT&TFORM"),
+    Format("WMF", (".wmf",), rb"\xd7\xcd\xc6\x9a"),
+    Format("EMF", (".emf",), rb"\x01\0\0\0.{36} EMF"),
+    Format("TGA", (".tga",), rb"(?!)"),  # known by their endings only
+    Format("PCX", (".pcx",), rb"(?!)"),
 )  # fmt: skip
 FORMATS = {each.name: each for each in (*READ, *NOT_READ)}
 PILLOW = tuple(name for each in READ for name in each.pillow)
