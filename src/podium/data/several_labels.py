@@ -36,12 +36,11 @@ def refuse_several(table: Table, column: str) -> None:
     """
     cells = [_plain(cell) for cell in table.columns[column]]
     for row, cell in enumerate(cells):
-        if record := next(
-            (each for each in (cell if isinstance(cell, list) else [cell]) if isinstance(each, dict)), None
-        ):
-            keys = ", ".join(map(show, list(record)[:5]))
-            what = f"{show(table.path)}, {table.where(row)}: {show(column)} holds records ({keys}), which name no class"
-            raise DataError(what, "write the class of each image into a column of its own: file_name,label")
+        for record in cell if isinstance(cell, list) else [cell]:
+            if isinstance(record, dict):
+                keys = ", ".join(map(show, list(record)[:5]))
+                what = f"{show(table.path)}, {table.where(row)}: {show(column)} holds records ({keys}), which name no class"
+                raise DataError(what, "write the class of each image into a column of its own: file_name,label")
     parts: list[list[str] | None] = [list(map(cell_text, cell)) if isinstance(cell, list) else None for cell in cells]
     if not any(part is not None and len(part) > 1 for part in parts):
         parts = _split_cells(table.texts(column))
