@@ -17,6 +17,7 @@ from podium.data.record import read_record
 from podium.data.sources import load_data, load_stored
 from podium.errors import DataError, UsageError
 from podium.runs import bundle
+from podium.runs.answers import Rule
 from podium.runs.folder import RunFolder
 
 CLASSES = ("circle", "line", "square")
@@ -291,21 +292,73 @@ def test_data_that_is_loaded_already_is_divided_as_the_path_is(photos, tmp_path)
         library.compare(["lenet5_modern"], data, tmp_path / "c", fold=1, **given)
 
 
-def test_an_operating_point_after_folds_needs_test_images_and_that_is_said_before_training(photos, tmp_path):
-    flags = [*NETS, *FOLDS, "--recall", "circle=0.9"]
-    said = inside("compare", photos, *flags, "-o", tmp_path / "c")
-    assert said.returncode == 2
-    assert "recall: circle=0.9 needs validation images besides those the result reports" in said.stderr
-    assert "give a test folder beside train, whose images stay out of the folds" in said.stderr
+def test_the_network_that_is_handed_over_is_calibrated_on_the_answers_of_the_folds(board, photos, tmp_path):
+    out, done = board
+    run = RunFolder(out / table(out)[0]["run"])
+    found = bundle.load(out).card["confidence"]
+    assert found == run.result["confidence"]
+    pooled = RunFolder(out / f"{table(out)[0]['model']}-seed0")
+    logits, labels = pooled.predictions
+    keys = np.concatenate([read_record(fold).roles["test"] for fold in fold_folders(pooled.path)])
+    own = np.isin(keys, read_record(run.path).roles["val"])
+    assert (found["split"], found["images"]) == ("cross-validated", 54 - own.sum())
+    # The temperature with the least loss of all of a grid: no other is better by more than the grid is coarse.
+    loss = {t: -np.log(Rule(t).probabilities(logits[~own])[np.arange((~own).sum()), labels[~own]]).mean()
+            for t in [found["calibration_temperature"], *np.geomspace(0.05, 20, 200)]}  # fmt: skip
+    assert min(loss.values()) == pytest.approx(loss[found["calibration_temperature"]], abs=1e-6)
+    measured = found["measured"]  # on the validation images of this run, which fitted nothing
+    assert (measured["split"], measured["images"]) == ("val", own.sum())
+    p = Rule(found["calibration_temperature"]).probabilities(run.predictions[0])
+    assert measured["coverage"] == pytest.approx((p.max(1) >= found["threshold"]).mean())
+    assert f"fitted on {found['images']} cross-validated images" in done.stdout
+    files = sorted(map(str, photos.rglob("*.png")))
+    answers = json.loads(inside("predict", out, *files, "--json").stdout)
+    below = [row["top"][0]["probability"] < found["threshold"] for row in answers]
+    assert [row["answer"] == "unknown" for row in answers] == below
+
+
+def test_a_comparison_that_lost_the_confidence_writes_it_again_without_training(board, photos, tmp_path):
+    """As one of an older version, or one that was killed after its last run."""
+    again = tmp_path / "c"
+    shutil.copytree(board[0], again)
+    final = RunFolder(again / table(again)[0]["run"])
+    whole = {name: (final / name).read_bytes() for name in ("card.json", "result.json", "model.safetensors")}
+    bundle.amend(final.path, {"confidence": {"notes": ["nothing"]}})
+    final.write_json("result.json", {**final.result, "confidence": {"notes": ["nothing"]}})
+    assert inside("compare", photos, *NETS, *FOLDS, "-o", again).returncode == 0
+    assert {name: (final / name).read_bytes() for name in whole} == whole
+
+
+@pytest.mark.slow
+def test_an_operating_point_of_the_network_that_is_handed_over_is_fitted_on_the_folds(photos, tmp_path):
+    out = tmp_path / "c"
+    flags = ("-m", "lenet5_modern", *FOLDS, "--epochs", "6", "--recall", "circle=0.8", "-o", out)
+    done = inside("compare", photos, *flags)
+    assert done.returncode == 0, done.stderr
+    (row,) = table(out)
+    found = bundle.load(out).card["confidence"]["classes"]["circle"]
+    assert found["recall"] == 0.8
+    labels = np.load(out / "lenet5_modern-seed0" / "predictions.npz")["labels"]
+    assert (labels == 0).sum() - 3 <= found["images"] < (labels == 0).sum()
+    assert row["run"] == "lenet5_modern-final"
+    one_error(
+        inside("compare", photos, *flags[:-3], "square=0.8,ring=0.9", "-o", tmp_path / "d"),
+        2,
+        "no class is called 'ring'",
+    )
+
+
+def test_where_no_images_choose_the_last_epoch_patience_is_refused_before_training(photos, tmp_path):
+    refused = inside("compare", photos, *NETS, *FOLDS, "--patience", "1", "-o", tmp_path / "c")
+    one_error(refused, 2, "patience: 1 needs validation images besides", "give a test folder")
     assert not (tmp_path / "c").exists()
 
 
-def test_the_network_that_is_handed_over_says_why_it_has_no_threshold(board):
-    out, _ = board
-    (card,) = out.glob("*-final/card.json")
-    (note,) = json.loads(card.read_text())["confidence"]["notes"]
-    assert "trained on the images of all folds but the val images" in note
-    assert note.endswith("to have them, give a test folder beside train, whose images stay out of the folds")
+def test_a_run_on_all_images_without_its_folds_says_where_thresholds_come_from(photos, tmp_path):
+    run = ("train", "lenet5_modern", photos, *FOLDS, "--epochs", "1", "--recall", "circle=0.8", "-o", tmp_path / "a")
+    done = inside(*run)
+    assert done.returncode == 0, done.stderr
+    assert "let podium compare --folds train it, which fits them on the answers of the folds" in done.stdout
 
 
 def test_where_nothing_has_learned_none_is_handed_over(photos, tmp_path):

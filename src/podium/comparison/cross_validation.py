@@ -2,7 +2,8 @@
 
 Each image is classified once, by the run of its fold, which has not seen it; the epoch of that run was chosen by validation
 images among those it trained beside. The pooled answers rank the networks. The one that ranks first is trained once more, on
-all images but a small validation part, and its card has the cross-validated accuracy of its kind.
+all images but a small validation part, and its card has the cross-validated accuracy of its kind. Temperature and thresholds
+are fitted on the pooled answers, too.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ from podium.errors import ModelFileError
 from podium.evaluation.evaluate import Outputs
 from podium.evaluation.metrics import summarize
 from podium.runs import bundle
+from podium.runs.answers import CONFIDENCE
 from podium.runs.folder import RESULT, RunFolder
 from podium.runs.recommended import FOLD
-from podium.settings import Settings
-from podium.training.confidence import OUTSIDE, check_recall, how_to_have_both
+from podium.settings import Settings, parse_recall
+from podium.training.confidence import check_patience, check_recall, fit_confidence
 from podium.training.images import split_seed
 from podium.training.result import write_result
 
@@ -74,13 +76,14 @@ class Folds:
 
         Raises:
             DataError: a class has too few images for so many folds, or the weights were trained on some of the images.
-            UsageError: an operating point is wanted, which nothing could fit for the network that is handed over.
+            UsageError: an operating point is wanted of a class that is not there, or patience where nothing can have it.
         """
         count, seed = s.folds or 1, split_seed(s)
         parts = [in_roles(data, s.val, seed, earlier, count, number) for number in range(1, count + 1)]
         whole = described(in_roles(data, s.val, seed, earlier, count))
-        # The run that is handed over would refuse this, after all the others.
-        check_recall(s.recall, whole.classes, "test" in whole.splits, f"{how_to_have_both('val')}{OUTSIDE}")
+        check_recall(s.recall, whole.classes)
+        if "test" not in whole.splits:  # the run that is handed over would refuse it, after all the others
+            check_patience(s.patience, "leave it out, or give a test folder, whose images stay out of the folds")
         return cls(parts, whole)
 
     @property
@@ -149,19 +152,42 @@ def pool(path: Path) -> None:
     write_result(folder, facts, Outputs(logits, labels), scores, keys)
 
 
-def write_accuracy(run: RunFolder, board: Leaderboard) -> None:
-    """Write the cross-validated accuracy of a network into the card of the run that is handed over.
+def complete_card(run: RunFolder, board: Leaderboard, pooled: RunFolder, data: Dataset, recall: str | None) -> None:
+    """Write what the folds say of a network into the card of the run that is handed over: its accuracy, and its confidence.
 
     Args:
         run: the run that was trained on all images.
         board: the ranking, whose first row is of this network.
+        pooled: the folder with the pooled answers of the same network and seed.
+        data: the images, as `Folds.shown` has them.
+        recall: the setting.
 
     Raises:
         ModelFileError: the run has no card.
     """
     if not (run / bundle.CARD).is_file():
         raise ModelFileError(f"{run.path}: {bundle.CARD} is gone", f"delete {run.path} to train it again")
-    bundle.amend(run.path, {"cross_validation": accuracy(board.networks[0], board)})
+    facts, result = {"cross_validation": accuracy(board.networks[0], board)}, run.result
+    if "test" not in data.splits:  # else the run has fitted its confidence on its validation images
+        facts[CONFIDENCE] = _confidence(run, pooled, data, recall)
+        if result.get(CONFIDENCE) != facts[CONFIDENCE]:
+            run.write_json(RESULT, {**result, CONFIDENCE: facts[CONFIDENCE]})
+    bundle.amend(run.path, facts)
+
+
+def _confidence(run: RunFolder, pooled: RunFolder, data: Dataset, recall: str | None) -> dict[str, Any]:
+    """Fit a temperature and thresholds on the pooled answers, and measure them on the validation images of the run.
+
+    The pooled answers are of networks trained like this one, to images that they have not seen, as scikit-learn's
+    CalibratedClassifierCV(ensemble=False) takes them. They are nine times as many as the run's own validation images. These
+    have chosen nothing in the run, so they can report; the answers to them are left out of the fit.
+    """
+    logits, labels = pooled.predictions
+    fitting = ~np.isin(data.splits[CROSS_VALIDATED].contents(), data.splits["val"].contents())
+    validation = Outputs(logits[fitting], labels[fitting])
+    return fit_confidence(
+        validation, Outputs(*run.predictions), data.classes, parse_recall(recall), (CROSS_VALIDATED, "val")
+    )
 
 
 def accuracy(row: Row, board: Leaderboard) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from podium.comparison.candidates import (
     MODELS,
     PRETRAINED,
-    Candidate,
     Choice,
     candidates_of,
     fetch,
@@ -17,7 +16,7 @@ from podium.comparison.candidates import (
     with_sources,
 )
 from podium.comparison.claim import absolute, begun_pretrained, claim
-from podium.comparison.cross_validation import Folds, complete, fold_folder, pool, write_accuracy
+from podium.comparison.cross_validation import Folds, complete, complete_card, fold_folder, pool
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.learning_runs import CURVE, measure
 from podium.comparison.page import check_packages
@@ -301,7 +300,7 @@ class Study:
             logging.getLogger("podium").info("no learning curve is trained: no network has clearly learned")
         if self.folds is not None and board.best is not None:
             first = next(trial for trial in finished if board.names[trial.path] == board.networks[0].model)
-            self._hand_over(board, first.candidate, progress)
+            self._hand_over(board, first, data, progress)
         if finished:
             board.to_csv(self.out / TABLE)
             write_report(self.report, board, paths, data, self._training(), slice=s.slice)
@@ -311,13 +310,13 @@ class Study:
             self.slices = {row.model: slices_of(runs[row.model], data, s.slice) for row in board.networks}
         return board
 
-    def _hand_over(self, board: Leaderboard, candidate: Candidate, progress: StudyProgress) -> None:
-        """Train the network that ranks first on all images, and write its cross-validated accuracy into its card."""
-        part, label = self.schedule.final(candidate), f"{candidate.name} on all images"
+    def _hand_over(self, board: Leaderboard, trial: Part, data: Dataset, progress: StudyProgress) -> None:
+        """Train the network that ranks first on all images, and write what its folds say of it into its card."""
+        part, label = self.schedule.final(trial.candidate), f"{trial.candidate.name} on all images"
         if self._attempt(part, label, for_run(progress, 0, 1, label, part.seed)):
             run = RunFolder(part.path)
             board.hand_over(run)
-            write_accuracy(run, board)
+            complete_card(run, board, RunFolder(trial.path), data, self.merged.settings.recall)
 
     def _training(self) -> str:
         """How the networks were trained, in words."""

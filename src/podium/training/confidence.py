@@ -16,20 +16,18 @@ from podium.evaluation.calibration import calibration_error, enough_for, fit_tem
 from podium.evaluation.evaluate import Outputs
 from podium.evaluation.metrics import wilson
 from podium.runs.answers import Rule
-from podium.settings import parse_recall
+from podium.settings import Settings, parse_recall
 
-OUTSIDE = ", whose images stay out of the folds"
 KEPT = 0.95  # share of the right answers that the threshold for unknown images keeps
 
 
-def check_recall(text: str | None, classes: Sequence[str], has_validation: bool, mend: str) -> None:
+def check_recall(text: str | None, classes: Sequence[str], mend: str | None = None) -> None:
     """Refuse the setting `recall` before the first step, where it could have no effect.
 
     Args:
         text: the setting.
         classes: of the data.
-        has_validation: whether there are validation images besides those that the result reports.
-        mend: how to get some.
+        mend: how to get images that can fit a threshold; None where there are some.
 
     Raises:
         UsageError: a class is not there, or no images can fit a threshold.
@@ -39,8 +37,27 @@ def check_recall(text: str | None, classes: Sequence[str], has_validation: bool,
         if name not in classes:
             fix = closest(name, list(classes)) or f"the classes are {', '.join(classes[:10])}"
             raise UsageError(f"recall: no class is called {name!r}", fix)
-    if points and not has_validation:
+    if points and mend is not None:
         raise UsageError(f"recall: {text} needs validation images besides those the result reports", mend)
+
+
+def check_patience(patience: int, mend: str | None = None) -> None:
+    """Refuse the setting `patience` where no images choose the epoch.
+
+    Args:
+        patience: the setting; 0 has none.
+        mend: how to get images that choose; None where there are some.
+
+    Raises:
+        UsageError: there is patience.
+    """
+    if patience and mend is not None:
+        raise UsageError(f"patience: {patience} needs validation images besides those the result reports", mend)
+
+
+def is_handed_over(s: Settings) -> bool:
+    """Whether a run is the one that a cross-validation hands over."""
+    return s.folds is not None and s.fold is None
 
 
 def how_to_have_both(evaluation_split: str) -> str:
@@ -56,9 +73,10 @@ def not_fitted(evaluation_split: str, after_folds: bool = False) -> dict[str, An
         after_folds: whether the run is the one that a cross-validation hands over.
     """
     why = f"there are no validation images besides the {evaluation_split} images that the result reports"
+    fix = how_to_have_both(evaluation_split)
     if after_folds:
         why = f"this network was trained on the images of all folds but the {evaluation_split} images, which the result reports"
-    fix = f"{how_to_have_both(evaluation_split)}{OUTSIDE if after_folds else ''}"
+        fix = "let podium compare --folds train it, which fits them on the answers of the folds"
     return {
         "notes": [f'confidences are not calibrated, and predict never answers "unknown": {why}; to have them, {fix}']
     }

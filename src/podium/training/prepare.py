@@ -31,7 +31,7 @@ from podium.models.convnet import ConvNet
 from podium.models.forms import SMALL_UP_TO, form
 from podium.models.registry import architecture, build_model
 from podium.settings import Settings
-from podium.training.confidence import check_recall, how_to_have_both
+from podium.training.confidence import check_patience, check_recall, how_to_have_both, is_handed_over
 from podium.training.defaults import LARGEST_BATCH, default_rate, recipe_batch
 from podium.training.distributed.parallel import ALONE, Ranks
 from podium.training.distributed.sync_norm import synchronize
@@ -105,7 +105,6 @@ def prepare(
     start = _start(settings, data, net, device)
     (s, loaded), net = as_loaded(start.settings, data), start.net
     evaluation_split, monitor = _evaluated_splits(s, data)
-    check_recall(s.recall, data.classes, monitor != evaluation_split, how_to_have_both(evaluation_split))
     cost = count_net(net)
     preprocessing = _preprocessing(start, data)
     _freeze_and_round(net, s)
@@ -201,10 +200,9 @@ def _evaluated_splits(s: Settings, data: Dataset) -> tuple[str, str]:
     """Return the split that the result reports, and the split that is evaluated after every epoch."""
     evaluation_split = "test" if "test" in data.splits else "val"
     monitor = "val" if "val" in data.splits else evaluation_split
-    if s.patience and monitor == evaluation_split:
-        raise UsageError(
-            f"patience: {s.patience} needs validation images besides those the result reports", "add --val 0.1"
-        )
+    mend = how_to_have_both(evaluation_split) if monitor == evaluation_split else None
+    check_patience(s.patience, mend)
+    check_recall(s.recall, data.classes, None if is_handed_over(s) else mend)
     return evaluation_split, monitor
 
 

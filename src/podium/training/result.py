@@ -20,7 +20,7 @@ from podium.runs import checkpoint
 from podium.runs.answers import CONFIDENCE
 from podium.runs.folder import PREDICTIONS, RESULT, RunFolder
 from podium.settings import Settings, parse_recall
-from podium.training.confidence import fit_confidence, not_fitted
+from podium.training.confidence import fit_confidence, is_handed_over, not_fitted
 from podium.training.distributed.parallel import Ranks
 from podium.training.plan import Plan
 
@@ -114,8 +114,7 @@ def confidence_of(plan: Plan, net: ConvNet, reported: Outputs) -> dict[str, Any]
         reported: its outputs for the images that the result reports.
     """
     if not plan.selects:
-        s = plan.settings
-        return not_fitted(plan.evaluation_split, after_folds=s.folds is not None and s.fold is None)
+        return not_fitted(plan.evaluation_split, after_folds=is_handed_over(plan.settings))
     validation = evaluate_together(net, plan.loaders[plan.monitor], plan.ranks)
     splits = plan.monitor, plan.evaluation_split
     return fit_confidence(validation, reported, plan.data.classes, parse_recall(plan.settings.recall), splits)
