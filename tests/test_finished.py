@@ -8,12 +8,14 @@ import shutil
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import podium as library
 from command import inside, one_error, podium
 from podium.compression import shrink
+from podium.data.record import read_record
 from podium.errors import ModelFileError
 from podium.runs import checkpoint as state
 from podium.runs.folder import RunFolder
@@ -185,6 +187,40 @@ def test_predictions_of_chosen_averaged_weights_are_the_same_again(tmp_path):
     (tmp_path / "result.json").unlink()
     assert inside("train", "--resume", "-o", tmp_path).returncode == 0
     assert contents(tmp_path) == before
+
+
+def test_answers_to_validation_images_are_kept_apart_from_those_to_test_images(tmp_path, whole):
+    words = ["lenet5_modern", "digits", "--val", "0.2", "--epochs", "2", "--batch-size", "128"]
+    assert inside("train", *words, "-o", tmp_path).returncode == 0
+    run, data = RunFolder(tmp_path), library.load_data("digits", val=0.2)
+    logits, labels = run.validation
+    assert labels.tolist() == data.splits["val"].labels.tolist()
+    assert run.predictions[1].tolist() == data.splits["test"].labels.tolist()
+    scores = library.evaluate(tmp_path, data, split="val")  # of the weights that are saved
+    assert ((logits.argmax(1) == labels).mean(), run.validation_groups) == (scores["top1"], None)
+    assert RunFolder(whole).validation is None  # which reports the only images that it holds out
+    with np.load(tmp_path / "predictions.npz") as arrays:
+        np.savez(tmp_path / "old.npz", logits=arrays["logits"], labels=arrays["labels"])
+    (tmp_path / "old.npz").replace(tmp_path / "predictions.npz")  # as older versions wrote it
+    assert (run.validation, run.intact) == (None, True)
+
+
+def test_the_groups_of_validation_images_are_kept(tmp_path):
+    from test_groups import PATIENT, patients
+
+    photos = patients(tmp_path / "photos", [1 + i % 3 for i in range(12)])
+    more = ["--group-from", PATIENT, "--image-size", "32", "--steps", "2"]
+    assert (
+        inside(
+            "train", "lenet5_modern", photos, *more, "--folds", "3", "--fold", "1", "-o", tmp_path / "run"
+        ).returncode
+        == 0
+    )
+    run = RunFolder(tmp_path / "run")
+    groups = {name: set(keys.tolist()) for name, keys in read_record(run.path).groups.items()}
+    assert set(run.validation_groups.tolist()) == groups["val"]
+    assert len(run.validation_groups) == len(run.validation[1])
+    assert set(run.groups.tolist()) == groups["test"]
 
 
 def test_of_a_network_that_was_handed_in_too(tmp_path):

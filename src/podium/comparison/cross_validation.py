@@ -32,7 +32,7 @@ from podium.runs.recommended import FOLD
 from podium.settings import Settings, parse_recall
 from podium.training.confidence import check_patience, check_recall, fit_confidence
 from podium.training.images import split_seed
-from podium.training.result import write_result
+from podium.training.result import Predicted, write_result
 
 CROSS_VALIDATED = "cross-validated"  # the split that a pooled result reports
 MEANS = ("seconds", "steps", "epochs")  # of a result, over the folds
@@ -149,7 +149,7 @@ def pool(path: Path) -> None:
     if folder.finished and folder.intact and {**folder.result, **facts, **scores} == folder.result:
         return
     keys = np.concatenate(known) if len(known) == len(runs) else None
-    write_result(folder, facts, Outputs(logits, labels), scores, keys)
+    write_result(folder, facts, scores, Predicted(Outputs(logits, labels), keys))
 
 
 def complete_card(run: RunFolder, board: Leaderboard, pooled: RunFolder, data: Dataset, recall: str | None) -> None:

@@ -90,6 +90,7 @@ class RunFolder:
     def intact(self) -> bool:
         """Whether the run is finished, and its result and predictions can be read."""
         try:
+            _ = self.validation  # which may be damaged
             return bool(self.result) and len(self.predictions) > 0
         except ModelFileError:
             return False
@@ -117,7 +118,9 @@ class RunFolder:
         Raises:
             ModelFileError: the file is gone or damaged.
         """
-        arrays = self._predicted
+        arrays = self._predicted("logits", "labels")
+        if len(arrays) < 2:
+            raise ModelFileError(f"{self / PREDICTIONS}: damaged (logits or labels are missing)", self._mend)
         return arrays["logits"], arrays["labels"]
 
     @property
@@ -127,15 +130,37 @@ class RunFolder:
         Raises:
             ModelFileError: the file is gone or damaged.
         """
-        return self._predicted.get("groups")
+        return self._predicted("groups").get("groups")
 
     @property
-    def _predicted(self) -> dict[str, np.ndarray]:
+    def validation(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """The logits (N, K) and labels (N,) of the validation images, by the saved weights.
+
+        None where the run has no validation images besides those that the result reports, as a pooled cross-validation has
+        none, and of a run of an older version.
+
+        Raises:
+            ModelFileError: the file is gone or damaged.
+        """
+        arrays = self._predicted("val_logits", "val_labels")
+        return (arrays["val_logits"], arrays["val_labels"]) if len(arrays) == 2 else None
+
+    @property
+    def validation_groups(self) -> np.ndarray | None:
+        """The key of the group of each validation image, (N,) uint64; None where there are no groups, or no `validation`.
+
+        Raises:
+            ModelFileError: the file is gone or damaged.
+        """
+        return self._predicted("val_groups").get("val_groups")
+
+    def _predicted(self, *names: str) -> dict[str, np.ndarray]:
+        """Read those of these arrays that the predictions have, by name."""
         import numpy as np
 
         try:
             with (self / PREDICTIONS).open("rb") as file, np.load(file) as arrays:
-                return {"logits": arrays["logits"], "labels": arrays["labels"], **arrays}
+                return {name: arrays[name] for name in names if name in arrays}
         except FileNotFoundError:
             raise ModelFileError(f"{self / PREDICTIONS}: no such file", self._mend) from None
         except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:

@@ -7,8 +7,7 @@ import math
 from collections.abc import Callable
 from contextlib import suppress
 
-from podium.data.dataset import Dataset
-from podium.data.groups import group_keys
+from podium.data.dataset import Dataset, Split
 from podium.data.loader import Loader
 from podium.data.record import Record, read_record
 from podium.data.roles import without_learned
@@ -25,7 +24,7 @@ from podium.settings import Settings, read_file
 from podium.training.autotune.fastest import set_memory_format
 from podium.training.distributed.parallel import Ranks
 from podium.training.images import data_of, refuse_other_images
-from podium.training.result import evaluate_together, write_result
+from podium.training.result import Predicted, evaluate_together, write_result
 from podium.units import parse_duration
 
 logger = logging.getLogger("podium")
@@ -84,13 +83,17 @@ def make_again(
     device = pick_device(s.device)
     net = set_memory_format(model.model.to(device), s.memory_format)
     batch = evaluation_batch(count_net(net))
-    images = ranks.share(data.splits[end["split"]])
-    loader = Loader(images, model.preprocessing, batch_size=batch, device=device, workers=s.workers)
-    outputs = evaluate_together(net, loader, ranks)
+
+    def predicted(split: Split) -> Predicted:
+        loader = Loader(ranks.share(split), model.preprocessing, batch_size=batch, device=device, workers=s.workers)
+        return Predicted.of(evaluate_together(net, loader, ranks), split)
+
+    reported = predicted(data.splits[end["split"]])
+    validation = predicted(data.splits["val"]) if "val" in data.splits and end["split"] != "val" else None
     if ranks.leads:
-        scores = summarize(outputs.logits, outputs.labels, data.classes)
+        scores = summarize(reported.outputs.logits, reported.outputs.labels, data.classes)
         known = {key: value for key, value in end.items() if key != "event" and key not in scores}
-        write_result(folder, known, outputs, scores, group_keys(data.splits[end["split"]]))
+        write_result(folder, known, scores, reported, validation)
         made = f"{RESULT} and {PREDICTIONS} are made again from its weights"
         logger.info(f"{shell_word(folder.path)} is finished: {made}")
 

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from podium.data.dataset import Dataset
-from podium.data.groups import group_keys
 from podium.data.loader import Batch
 from podium.data.memory import release_freed_memory
 from podium.data.record import read_record
@@ -38,7 +37,7 @@ from podium.training.interrupt import StopFlag, Stopped, stop_signals
 from podium.training.optim import set_learning_rate
 from podium.training.plan import Plan
 from podium.training.prepare import prepare
-from podium.training.result import confidence_of, evaluate_together, facts, rehearse, write_result
+from podium.training.result import Predicted, confidence_of, evaluate_together, facts, rehearse, write_result
 from podium.training.resume import changes, continued, recorded_settings, refuse_changes, refuse_devices
 from podium.training.run import Run, StepProgress
 from podium.training.step import forward_backward
@@ -333,7 +332,8 @@ def _finish(run: Run) -> None:
             outputs = evaluate_together(net, plan.loaders[plan.evaluation_split], run.ranks)
         scores = summarize(outputs.logits, outputs.labels, plan.data.classes)
         brief = {k: scores[k] for k in ("top1", "top5", "loss", "ece", "macro_f1", "n")}
-        confidence = confidence_of(plan, net, outputs)
+        validation = evaluate_together(net, plan.loaders[plan.monitor], run.ranks) if plan.selects else None
+        confidence = confidence_of(plan, validation, outputs)
         run.save_bundle(net, plan.evaluation_split, brief, confidence)
     if not run.ranks.leads:
         return
@@ -342,5 +342,7 @@ def _finish(run: Run) -> None:
     known = facts(plan, at, weights, (folder / bundle.WEIGHTS).stat().st_size) | {CONFIDENCE: confidence}
     run.log({"event": "done", **brief, **known})
     folder.sync_log()
-    write_result(folder, known, outputs, scores, group_keys(plan.data.splits[plan.evaluation_split]))
+    splits = plan.data.splits
+    chosen_by = Predicted.of(validation, splits[plan.monitor]) if validation is not None else None
+    write_result(folder, known, scores, Predicted.of(outputs, splits[plan.evaluation_split]), chosen_by)
     drop_checkpoints(folder, s.keep_checkpoint)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import shutil
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 from podium import __version__
+from podium.data.dataset import Split
+from podium.data.groups import group_keys
 from podium.data.loader import Loader
 from podium.data.names import is_text
 from podium.errors import DataError, MachineError
@@ -105,38 +108,56 @@ def evaluate_together(net: ConvNet, loader: Loader, ranks: Ranks) -> Outputs:
     return Outputs(ranks.joined(part.logits), ranks.joined(part.labels))
 
 
-def confidence_of(plan: Plan, net: ConvNet, reported: Outputs) -> dict[str, Any]:
+def confidence_of(plan: Plan, validation: Outputs | None, reported: Outputs) -> dict[str, Any]:
     """Fit what a card says of confidence on the validation images, and measure it on the images that the result reports.
 
     Args:
         plan: of the run.
-        net: the network that is saved.
+        validation: the outputs of the network that is saved for the validation images; None where the run has none besides
+            those that the result reports.
         reported: its outputs for the images that the result reports.
     """
-    if not plan.selects:
+    if validation is None:
         return not_fitted(plan.evaluation_split, after_folds=is_handed_over(plan.settings))
-    validation = evaluate_together(net, plan.loaders[plan.monitor], plan.ranks)
     splits = plan.monitor, plan.evaluation_split
     return fit_confidence(validation, reported, plan.data.classes, parse_recall(plan.settings.recall), splits)
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What a network says of some images.
+
+    Args:
+        outputs: of the saved weights.
+        groups: (N,) the key of each image's group; None where images have no groups.
+    """
+
+    outputs: Outputs
+    groups: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, outputs: Outputs, split: Split) -> Predicted:
+        """The outputs for a split, with the groups of its images."""
+        return cls(outputs, group_keys(split))
 
 
 def write_result(
     folder: RunFolder,
     known: dict[str, Any],
-    outputs: Outputs,
     scores: dict[str, Any],
-    groups: np.ndarray | None = None,
+    reported: Predicted,
+    validation: Predicted | None = None,
 ) -> None:
     """Write the predictions, then `result.json`, with which the run is finished.
 
     Args:
         folder: of the run.
         known: its `facts`.
-        outputs: of the saved weights, for the images that the result reports.
-        scores: of the outputs, from `metrics.summarize`.
-        groups: (N,) the key of each image's group, where images have groups.
+        scores: of the images that the result reports, from `metrics.summarize`.
+        reported: the predictions for these images.
+        validation: those for the validation images, where the run has some besides.
     """
-    write_predictions(folder, outputs, groups)
+    write_predictions(folder, reported, validation)
     rate = known["steps"] * known["batch_size"] / max(known["seconds"], 1e-3)
     folder.write_json(RESULT, {**known, "images_per_second": round(rate, 1), **scores})
 
@@ -176,9 +197,13 @@ def facts(plan: Plan, at: checkpoint.Position, weights: str, size: int) -> dict[
     }
 
 
-def write_predictions(folder: RunFolder, outputs: Outputs, groups: np.ndarray | None) -> None:
+def write_predictions(folder: RunFolder, reported: Predicted, validation: Predicted | None) -> None:
     """Write the outputs of a run, and the key of each image's group where images have groups."""
+    arrays: dict[str, np.ndarray | None] = {}
+    for prefix, predicted in (("", reported), ("val_", validation)):
+        if predicted is not None:
+            arrays[f"{prefix}logits"], arrays[f"{prefix}labels"] = predicted.outputs.logits, predicted.outputs.labels
+            arrays[f"{prefix}groups"] = predicted.groups
     buffer = io.BytesIO()
-    more = {"groups": groups} if groups is not None else {}
-    np.savez(buffer, logits=outputs.logits, labels=outputs.labels, **more)  # type: ignore[arg-type]
+    np.savez(buffer, **{name: values for name, values in arrays.items() if values is not None})  # type: ignore[arg-type]
     write_atomic(folder / PREDICTIONS, buffer.getvalue())
