@@ -43,6 +43,7 @@ TAKEN = {  # what of these is a value all the same
         "--label-smoothing",
         "--ema",
         "--val",
+        "--test",
         "--crop-padding",
         "--alpha",
         "--threads",

@@ -12,12 +12,14 @@ from PIL import Image
 import podium as library
 from command import inside
 from podium.data.dataset import Dataset, Split
+from podium.data.folds import in_roles
+from podium.data.held_out import hold_out
 from podium.data.identity import INDEX, content_key
 from podium.data.images import ArrayImages
 from podium.data.record import RECORD, read_record
-from podium.data.roles import hold_out
 from podium.data.sources import load_data, load_stored
-from podium.errors import DataError
+from podium.errors import DataError, UsageError
+from podium.runs.folder import RunFolder
 
 CLASSES = ("circle", "line", "square")
 
@@ -299,6 +301,155 @@ def test_beside_test_images_too_what_a_run_held_out_stays_held_out(tmp_path):
         for name in ("train", "val", "test"):
             assert told(images.splits[name].contents()) == told(record.roles[name]), source
     assert set(images_for(model, tmp_path / "other").splits) == {"train", "test"}
+
+
+# --- images that report once, after all choices
+
+
+def keys_of(data):
+    return {name: told(split.contents()) for name, split in data.splits.items()}
+
+
+def test_test_images_are_held_out_before_validation_images(photos):
+    data = load_data(photos, test=0.2, val=0.25, seed=3)
+    sides = keys_of(data)
+    assert sides["train"] | sides["val"] | sides["test"] == contents(photos)
+    assert {name: len(keys) for name, keys in sides.items()} == {"train": 36, "val": 12, "test": 12}
+    assert all(np.bincount(split.labels).tolist() in ([4] * 3, [12] * 3) for split in data.splits.values())
+    note = "12 of 60 training images are held out to test, 12 for validation (seed 3, stratified)"
+    assert any(note in line for line in data.notes)
+    assert data.held_out == {"share": 0.25, "seed": 3, "test": 0.2}
+    assert keys_of(load_data(photos, test=0.2, val=0.5, seed=3))["test"] == sides["test"]
+    assert keys_of(load_data(photos, test=0.2, seed=3))["val"] != sides["val"]  # a fifth, as without test images
+    assert set(load_data(photos, test=0.2, val=0).splits) == {"train", "test"}
+    assert load_data(photos).held_out == {"share": 0.2, "seed": 0}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_neither_groups_nor_copies_are_divided_between_three_roles(tmp_path, seed):
+    from test_groups import PATIENT, groups_of, patients
+
+    folder = patients(tmp_path / "patients", [1 + i % 4 for i in range(20)])
+    sides = [groups_of(split) for split in load_data(folder, test=0.3, seed=seed, group_from=PATIENT).splits.values()]
+    assert len(sides) == 3 == sum(map(bool, sides))
+    assert len(set.union(*sides)) == sum(map(len, sides)) == 20
+    copied = noise(tmp_path / "copied", {"a": 10, "b": 10})
+    for path in list(copied.rglob("*.png")):
+        shutil.copy(path, path.with_stem(f"{path.stem}-again"))
+    sides = list(keys_of(load_data(copied, test=0.3, seed=seed)).values())
+    assert len(set.union(*sides)) == sum(map(len, sides)) == 20
+
+
+@pytest.fixture(scope="module")
+def three(photos, tmp_path_factory):
+    """A run with validation and test images that Podium held out of a folder without splits."""
+    return train(photos, tmp_path_factory.mktemp("three") / "a", "--test", "0.2", "--val", "0.25", "--split-seed", "3")
+
+
+def test_the_result_is_of_the_test_images_and_eval_says_the_same(three, photos, tmp_path):
+    record, result = read_record(three), json.loads((three / "result.json").read_text())
+    assert {name: told(keys) for name, keys in record.roles.items()} == keys_of(
+        load_data(photos, test=0.2, val=0.25, seed=3)
+    )
+    assert (result["split"], result["n"]) == ("test", 12)
+    assert result["weights"].startswith("best of validation")
+    again = evaluated(three, shutil.copytree(photos, tmp_path / "moved"))
+    assert (again["split"], again["n"], again["top1"]) == ("test", 12, result["top1"])
+    logits, labels = RunFolder(three).validation
+    chosen = evaluated(three, photos, "--split", "val")
+    assert (chosen["n"], chosen["top1"]) == (len(labels), (logits.argmax(1) == labels).mean())
+    assert "test: 0.2  # flag" in (three / "settings.yaml").read_text()
+
+
+def test_the_roles_of_a_run_hold_in_a_folder_that_has_grown(three, photos, tmp_path):
+    from podium.api.run_images import images_for
+    from podium.training.images import as_parent
+    from podium.training.recipes.named import settings_of
+
+    record, model = read_record(three), library.load(three)
+    grown = noise(shutil.copytree(photos, tmp_path / "grown"), dict.fromkeys(CLASSES, 10), start=300)
+    before = {name: told(keys) for name, keys in record.roles.items()}
+    _, of_parent = as_parent(settings_of("shrink", None, {"data": str(photos)}), three, None)
+    for data in (images_for(model, None), images_for(model, photos, to_train=False), of_parent):
+        assert keys_of(data) == before
+    for data in (images_for(model, grown), images_for(model, grown, to_train=False)):
+        now = keys_of(data)
+        assert before["test"] <= now["test"]
+        assert before["val"] <= now["val"]
+        assert not before["train"] & (now["test"] | now["val"])
+    assert {name: len(keys) for name, keys in keys_of(images_for(model, grown)).items()} == {
+        "train": 36 + 18,
+        "val": 12 + 6,
+        "test": 12 + 6,
+    }
+    assert evaluated(three, grown)["n"] == 12 + 30
+    fresh = noise(tmp_path / "fresh", dict.fromkeys(CLASSES, 5), start=400)
+    assert set(keys_of(images_for(model, fresh))) == {"train", "val"}  # none of them had a role
+
+
+def test_the_roles_of_a_run_hold_beside_the_split_that_the_data_have(photos, tmp_path):
+    from podium.api.run_images import images_for
+
+    shutil.copytree(photos, tmp_path / "d" / "train")
+    noise(tmp_path / "d" / "val", dict.fromkeys(CLASSES, 3), start=100)
+    run = train(tmp_path / "d", tmp_path / "run", "--test", "0.2")
+    before = {name: told(keys) for name, keys in read_record(run).roles.items()}
+    assert {name: len(keys) for name, keys in before.items()} == {"train": 48, "val": 9, "test": 12}
+    for to_train in (True, False):
+        assert keys_of(images_for(library.load(run), tmp_path / "d", to_train)) == before
+    assert evaluated(run, tmp_path / "d")["n"] == 12
+
+
+def test_what_starts_from_a_run_keeps_its_test_images_or_divides_what_it_held_out(three, run, photos, tmp_path):
+    earlier = read_record(three)
+    later = read_record(train(photos, tmp_path / "a", "--weights", three, "--seed", "9"))
+    for name in ("train", "val", "test"):
+        assert told(later.roles[name]) == told(earlier.roles[name])
+    halved = train(photos, tmp_path / "b", "--weights", run, "--test", "0.2")
+    before, after = read_record(run).roles, read_record(halved).roles
+    assert told(after["train"]) == told(before["train"])
+    assert told(after["test"]) | told(after["val"]) == told(before["val"])
+    assert len(after["test"]) == len(after["val"]) == 3  # of six
+    both = train(photos, tmp_path / "c", "--weights", halved, "--teacher", three, "--seed", "4")
+    merged = {name: told(keys) for name, keys in read_record(both).roles.items()}
+    learned = told(before["train"]) | told(earlier.roles["train"])
+    assert merged["train"] >= learned
+    assert not (merged.get("test", set()) & (told(earlier.roles["val"]) | told(after["val"])))
+
+
+def test_shares_that_cannot_be_are_refused_before_training(photos, run, tmp_path):
+    def refused(*words, code=2):
+        done = inside("train", "lenet5_modern", *words, "-o", tmp_path / "never")
+        assert done.returncode == code, done.stderr
+        assert not (tmp_path / "never").exists()
+        return done.stderr
+
+    assert "test: 0.2, but digits has a test split" in refused("digits", "--test", "0.2")
+    assert "leave nothing to train on" in refused(photos, "--test", "0.5", "--val", "0.5")
+    assert "with folds every image tests once" in refused(photos, "--test", "0.2", "--folds", "3", "--fold", "1")
+    assert "test: 1.0" in refused(photos, "--test", "1")
+    few = noise(tmp_path / "few", {"a": 2, "b": 2})
+    assert "too few images to hold any out" in refused(few, "--test", "0.2", code=3)
+    with pytest.raises(UsageError, match="the data set is loaded already: give it to load_data"):
+        library.train("lenet5_modern", load_data(photos), tmp_path / "never", test=0.2)
+
+
+def test_folds_of_a_loaded_data_set_take_its_made_test_images_back(photos):
+    stored = load_stored(photos)
+    expected = in_roles(stored, None, 0, None, 3, 1)
+    assert keys_of(in_roles(load_data(photos, test=0.2), None, 0, None, 3, 1)) == keys_of(expected)
+
+
+def test_a_loaded_data_set_says_what_was_held_out_and_its_run_is_made_again(photos, tmp_path):
+    data = load_data(photos, test=0.2, seed=5)
+    how = {"image_size": 32, "steps": 2, "batch_size": 8, "progress": False}
+    first = library.train("lenet5_modern", data, tmp_path / "a", **how)
+    assert "test: 0.2  # as the data set was loaded" in (first / "settings.yaml").read_text()
+    done = inside("train", "--config", first / "settings.yaml", "-o", tmp_path / "b")
+    assert done.returncode == 0, done.stderr
+    cards = [json.loads((path / "card.json").read_text()) for path in (tmp_path / "a", tmp_path / "b")]
+    assert cards[0]["sha256"] == cards[1]["sha256"]
+    assert cards[0]["held_out"] == {"seed": 5, "test": 0.2, "share": 0.2}
 
 
 # --- copies

@@ -45,6 +45,7 @@ _ALIASES = {
     "amp": "fp16 bf16 precision mixed_precision half",
     "out": "output out_dir output_dir save_dir folder dest",
     "val": "val_split validation_split val_size val_fraction valid test_size",
+    "test": "test_split test_size test_fraction",
     "clip": "grad_clip clip_grad gradient_clip max_grad_norm clipnorm",
     "patience": "early_stopping",
     "flip": "hflip horizontal_flip mirror fliplr",

@@ -48,7 +48,7 @@ def images_for(model: Bundle | Exported, data: str | Path | Dataset | None, to_t
     """
     p = model.preprocessing
     p.check_channels()
-    recorded: dict[str, Any] = {"val": None, "seed": 0, "split_seed": None}
+    recorded: dict[str, Any] = {"val": None, "test": None, "seed": 0, "split_seed": None}
     own = settings_in(model.folder if isinstance(model, Bundle) else None)
     if data is None:
         if not own:
@@ -64,8 +64,8 @@ def images_for(model: Bundle | Exported, data: str | Path | Dataset | None, to_t
             stored = load_stored(data, resize=p.resize, channels=p.channels, max_pixels=p.max_pixels, **how)
         record = known_to(model, stored) if isinstance(model, Bundle) else None
         seed = recorded["seed"] if recorded["split_seed"] is None else recorded["split_seed"]
-        share = _share(recorded["val"], stored, record)
-        split = in_roles(stored, share, seed, record) if to_train else for_evaluation(stored, record)
+        val, test = (_share(name, recorded[name], stored, record) for name in ("val", "test"))
+        split = in_roles(stored, val, seed, record, test=test) if to_train else for_evaluation(stored, record)
         data = described(split)
     elif isinstance(model, Bundle) and (record := known_to(model, data)) is not None:
         data = without_learned(data, record)
@@ -75,8 +75,9 @@ def images_for(model: Bundle | Exported, data: str | Path | Dataset | None, to_t
     return data
 
 
-def _share(val: float | None, data: Dataset, record: Record | None) -> float | None:
+def _share(role: str, given: float | None, data: Dataset, record: Record | None) -> float | None:
     """The share of training images to hold out: of data that have images which a run held out, as many as it did."""
-    if val is not None or record is None or "val" in data.splits or "train" not in data.splits:
-        return val
-    return record.made.get("share") if record.held_out(data.splits["train"]).any() else None
+    if given is not None or record is None or role in data.splits or "train" not in data.splits:
+        return given
+    held = record.held_out(data.splits["train"]).any()
+    return record.made.get({"val": "share", "test": "test"}[role]) if held else None

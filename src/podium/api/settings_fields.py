@@ -54,6 +54,7 @@ class DistillFields(TypedDict, total=False):
     channels: int | None
     resize: Resize
     val: float | None
+    test: float | None
     split_seed: int | None
     group_from: str | None
     group_column: str | None

@@ -116,7 +116,7 @@ class Dataset:
         source: where the set was read from.
         skipped: (name, reason) of images that were left out.
         notes: what a person should know about the set, one line each.
-        held_out: share and seed, where Podium chose the validation images.
+        held_out: the seed, "share" of the validation images and share of the "test" images, where Podium chose them.
         white: the value that is white in images of more than 8 bits a channel, or those that are black and white; None: the
             images decide (`depth`).
         grouping: the setting that named the groups of images, and its value; None where there are no groups.

@@ -16,9 +16,10 @@ import numpy as np
 
 from podium.data.dataset import Dataset, Split
 from podium.data.groups import GROUP, refuse_divided, units
+from podium.data.held_out import hold_out
 from podium.data.names import show
 from podium.data.record import Record
-from podium.data.roles import apart, hold_out, with_roles
+from podium.data.roles import apart, with_roles
 from podium.errors import DataError, UsageError
 
 HELD_OUT_IN_FOLDS = 0.1  # share of the images beside a fold that choose the epoch, where `val` is not given
@@ -31,6 +32,7 @@ def in_roles(
     record: Record | None = None,
     folds: int | None = None,
     fold: int | None = None,
+    test: float | None = None,
 ) -> Dataset:
     """Prepare a data set for training, as one fold of a cross-validation or as `with_roles` does.
 
@@ -41,9 +43,10 @@ def in_roles(
         record: as `with_roles` takes it; of a run of the same fold, it decides which images that is.
         folds: the number of folds; None: those of the record, if any.
         fold: the one that becomes "test", from 1; None: all images train but those for validation.
+        test: as `with_roles` takes it; with folds none, as every image tests once.
 
     Raises:
-        UsageError: there is no such fold, or `val` is 0.
+        UsageError: there is no such fold, `val` is 0, or `test` is given with folds.
         DataError: a class has too few images, or the starting weights were trained on some of the images.
     """
     if record is not None and folds is None:
@@ -51,9 +54,11 @@ def in_roles(
     if folds is None:
         if fold is not None:
             raise UsageError(f"fold: {fold} without folds", "add --folds 5")
-        return with_roles(data, val, seed, record)
+        return with_roles(data, val, seed, record, test)
     if fold is not None and fold > folds:
         raise UsageError(f"fold: {fold} of {folds}", f"give 1 to {folds}")
+    if test:
+        raise UsageError(f"test: {test}, but with folds every image tests once", "leave one of the two out")
     if val == 0:
         raise UsageError(
             "val: 0 leaves no images that choose the epoch", "leave it out, or give a fraction such as 0.1"
@@ -74,10 +79,10 @@ def in_roles(
     if fold is None:
         whole = hold_out(data, share, seed)
         return replace(whole, held_out={**(whole.held_out or {}), "folds": folds})
-    test = parts == fold - 1
-    rest = hold_out(replace(data, splits={"train": train.select(np.flatnonzero(~test))}), share, seed)
-    note = f"note: fold {fold} of {folds}: {test.sum():,} of {len(train):,} images test what is trained on the others"
-    splits = {**rest.splits, "test": train.select(np.flatnonzero(test))}
+    own = parts == fold - 1
+    rest = hold_out(replace(data, splits={"train": train.select(np.flatnonzero(~own))}), share, seed)
+    note = f"note: fold {fold} of {folds}: {own.sum():,} of {len(train):,} images test what is trained on the others"
+    splits = {**rest.splits, "test": train.select(np.flatnonzero(own))}
     made = {**(rest.held_out or {}), "folds": folds, "fold": fold}
     return replace(rest, splits=splits, notes=(*rest.notes, note), held_out=made)
 
@@ -91,21 +96,25 @@ def is_fold(data: Dataset, folds: int, fold: int | None) -> bool:
 def pooled(data: Dataset) -> Dataset:
     """The set with its train and validation images as one split, "train", in an order that their content decides.
 
-    So the folds are the same however the images were split before. A test split stays apart.
+    So the folds are the same however the images were split before. A test split stays apart, unless `load_data` made it.
     """
-    if "val" not in data.splits:
-        return replace(data, splits={**data.splits, "train": _in_order(data.splits["train"])}, held_out=None)
-    train, val = data.splits["train"], data.splits["val"]
-    shared = [name for name in train.columns if name in val.columns]
-    whole = Split(
-        np.concatenate([train.labels, val.labels]),
-        train.images.joined(val.images),
-        np.concatenate([train.contents(), val.contents()]),
-        {name: np.concatenate([train.columns[name], val.columns[name]]) for name in shared},
-    )
-    splits = {"train": _in_order(whole), **{name: split for name, split in data.splits.items() if name == "test"}}
-    notes = [note for note in data.notes if "are held out for validation" not in note]
-    note = f"note: {len(train):,} train and {len(val):,} val images are pooled for cross-validation"
+    stays = [name for name in data.splits if name == "test" and "test" not in (data.held_out or {})]
+    parts = {name: split for name, split in data.splits.items() if name not in stays}
+    whole, *others = parts.values()
+    for split in others:
+        shared = [name for name in whole.columns if name in split.columns]
+        whole = Split(
+            np.concatenate([whole.labels, split.labels]),
+            whole.images.joined(split.images),
+            np.concatenate([whole.contents(), split.contents()]),
+            {name: np.concatenate([whole.columns[name], split.columns[name]]) for name in shared},
+        )
+    splits = {"train": _in_order(whole), **{name: data.splits[name] for name in stays}}
+    if not others:
+        return replace(data, splits=splits, held_out=None)
+    notes = [note for note in data.notes if " are held out " not in note]
+    sizes = " and ".join(f"{len(split):,} {name}" for name, split in parts.items())
+    note = f"note: {sizes} images are pooled for cross-validation"
     return replace(data, splits=splits, notes=(*notes, note), held_out=None)
 
 

@@ -107,7 +107,7 @@ def units(split: Split) -> np.ndarray:
     return firsts[which].astype(np.int64)
 
 
-def draw_units(labels: np.ndarray, unit: np.ndarray, share: float, seed: int) -> np.ndarray:
+def draw_units(labels: np.ndarray, unit: np.ndarray, share: float, seed: int | Sequence[int]) -> np.ndarray:
     """Choose whole units so that about this share of each class is chosen, and no class is chosen completely.
 
     Units are visited in a random order. One is taken if it brings the shares of the classes closer to the wanted one. Of

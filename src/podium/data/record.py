@@ -27,8 +27,8 @@ class Record:
     Args:
         roles: split -> keys, (N,) uint64.
         earlier: keys, (M,) uint64, of the images from which its starting weights, or its teacher, had learned.
-        made: how the split was made: the fingerprint of the data; share and seed where Podium chose the validation images;
-            the setting that named the groups.
+        made: how the split was made: the fingerprint of the data; share and seed where Podium chose the validation images,
+            and "test", the share of the test images, where it chose those; the setting that named the groups.
         groups: split, or "earlier", -> keys of groups, (G,) uint64; empty where images had no groups.
     """
 
@@ -130,15 +130,26 @@ def record_of(data: Dataset, earlier: Record | None) -> Record:
 
 
 def merged(records: list[Record]) -> Record | None:
-    """Merge the records of several runs: learned from by any, or else held out by one; None of an empty list."""
+    """Merge the records of several runs: an image that one learned from trains, and one that one chose by is "val".
+
+    Returns:
+        None of an empty list.
+    """
     if len(records) < 2:
         return records[0] if records else None
     learned = np.unique(np.concatenate([record.learned for record in records]))
-    held = np.setdiff1d(np.concatenate([record.held for record in records]), learned)
-    groups: dict[str, np.ndarray] = {}
+    roles, groups = {"train": learned}, dict[str, np.ndarray]()
     if any(record.groups for record in records):
         groups["train"] = np.unique(np.concatenate([record.learned_groups for record in records]))
-        every = [keys for record in records for keys in record.groups.values()]
-        groups["val"] = np.setdiff1d(np.concatenate(every), groups["train"])
+    for name in ("val", "test"):
+        if any(name in record.roles for record in records):
+            roles[name] = _other([record.roles.get(name, learned[:0]) for record in records], roles)
+        if any(name in record.groups for record in records):
+            groups[name] = _other([record.groups.get(name, learned[:0]) for record in records], groups)
     made = next((record.made for record in records if record.groups), records[0].made)
-    return Record({"train": learned, "val": held}, learned[:0], made, groups)
+    return Record(roles, learned[:0], made, groups)
+
+
+def _other(keys: list[np.ndarray], known: dict[str, np.ndarray]) -> np.ndarray:
+    """Which of the keys are none of the known ones, sorted."""
+    return np.setdiff1d(np.concatenate(keys), np.concatenate(list(known.values())))

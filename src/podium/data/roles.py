@@ -6,40 +6,69 @@ and are never on both sides of a split, and neither is a group.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from podium.data.dataset import SPLITS, Dataset
+from podium.data.dataset import SPLITS, Dataset, Split
 from podium.data.groups import GROUP, draw_units, refuse_divided, units
+from podium.data.held_out import PURPOSE, draw, hold_out, made, moved, named, sizes
 from podium.data.layout import LAYOUT
 from podium.data.names import show
 from podium.data.record import Record
 from podium.errors import DataError, UsageError
 
 HELD_OUT = 0.2  # share of the training images, where a set has no others to evaluate on
-SHOWN = 5  # names in a message
 
 
-def with_roles(data: Dataset, val: float | None, seed: int, record: Record | None = None) -> Dataset:
+def with_roles(
+    data: Dataset, val: float | None, seed: int, record: Record | None = None, test: float | None = None
+) -> Dataset:
     """Prepare a data set for training: the images to evaluate on are separate from those to train on.
 
     Args:
         data: the set with the splits it was given.
-        val: share of the training images to hold out; None: a fifth where there is nothing else to evaluate on.
+        val: share of the training images to hold out for validation, of those that are not held out to test; None: a fifth
+            where the set was given no images to evaluate on.
         seed: decides which images are held out.
         record: of an earlier run on these images, or of the run whose weights this one starts from: what that run learned
-            from is trained on again, and what it held out stays held out.
+            from is trained on again, and what it held out keeps its role.
+        test: share of the training images to hold out to test; None: none but those that the record has.
 
     Returns:
         The set with its new splits.
 
     Raises:
-        UsageError: `val` is given although the set has validation images, or 0 although it has nothing else to evaluate on.
+        UsageError: `val` or `test` is given although the set has such a split, or they leave nothing to train on, or nothing
+            to evaluate on.
         DataError: no images are left to evaluate on, or to train on.
     """
+    _refuse_untrainable(data)
+    given = [name for name in SPLITS[1:] if name in data.splits]
+    for name, share, word in (("val", val, "validation"), ("test", test, "test")):
+        if share and name in given:
+            raise UsageError(f"{name}: {share}, but {data.name} has a {word} split", f"leave {name} out")
+    if test and val and test + val >= 1:
+        raise UsageError(
+            f"test: {test} and val: {val} leave nothing to train on", "give smaller fractions, such as 0.2"
+        )
+    shares = {"test": test or 0.0, "val": val if val is not None else (0.0 if given else HELD_OUT)}
+    data = apart(record.with_groups_of(data) if record is not None else data)
+    refuse_divided(data)
+    if record is not None:
+        data = _as_before(without_learned(data, record), record, shares, seed)
+    elif any(shares.values()):
+        data = hold_out(data, shares["val"], seed, test=shares["test"])
+    if set(data.splits) == {"train"}:
+        raise UsageError("val: 0 leaves nothing to evaluate on", "give a fraction such as 0.2")
+    return data
+
+
+def _refuse_untrainable(data: Dataset) -> None:
+    """Refuse data without training images, and data of one class."""
     if "train" not in data.splits:
         where, held = show(data.source or data.name), " and ".join(data.splits)
         what = f"{where}: only {held} images, and none to train on"
@@ -49,88 +78,6 @@ def with_roles(data: Dataset, val: float | None, seed: int, record: Record | Non
         what = f"{show(data.source or data.name)}: one class only ({data.classes[0]} {len(data.splits['train'])})"
         layout = "" if Path(data.source).is_file() else f"; {LAYOUT}"
         raise DataError(what, f"a classifier needs two classes at least{layout}")
-    given = "val" in data.splits or "test" in data.splits
-    share = val if val is not None else (0.0 if given else HELD_OUT)
-    if val and "val" in data.splits:
-        raise UsageError(f"val: {val}, but {data.name} has a validation split", "leave val out")
-    data = apart(record.with_groups_of(data) if record is not None else data)
-    refuse_divided(data)
-    if record is not None:
-        data = without_learned(data, record)
-    if share > 0:
-        data = _as_before(data, record, share, seed) if record is not None else hold_out(data, share, seed)
-    if set(data.splits) == {"train"}:
-        raise UsageError("val: 0 leaves nothing to evaluate on", "give a fraction such as 0.2")
-    return data
-
-
-def hold_out(data: Dataset, share: float, seed: int, together: bool = True) -> Dataset:
-    """Move a share of each class from train to val; at least one image of each stays.
-
-    Args:
-        data: the set.
-        share: of the images of each class.
-        seed: decides which.
-        together: keep exact copies on one side, which Podium 0.1.0 did not do.
-
-    Raises:
-        DataError: there are too few images.
-    """
-    train = data.splits["train"]
-    grouped = GROUP in train.columns
-    if grouped:
-        val = draw_units(train.labels, units(train), share, seed)
-    else:
-        val = _drawn(train.labels, train.contents() if together else None, share, seed, len(data.classes))
-    copies = len(val) - len(np.unique(train.contents())) if together else 0
-    if not val.any():
-        what = f"{data.name}: too few {'groups' if grouped else 'images'} to hold any out" + (
-            f", {copies:,} of {len(val):,} are copies" * (copies > 0)
-        )
-        if not grouped and len(val) == len(data.classes):
-            what += f": each of the {len(val):,} classes has one image only"
-        raise DataError(what, f"add images{' of other groups' * grouped}, or give val and test folders")
-    how = "stratified, by group" if grouped else "stratified"
-    notes = [f"note: {val.sum():,} of {len(val):,} training images are held out for validation (seed {seed}, {how})"]
-    if copies:
-        notes.append(f"note: {copies:,} of them are exact copies of others; copies stay on one side")
-    without = [name for label, name in enumerate(data.classes) if not val[train.labels == label].any()]
-    if without:
-        one = "one group" if grouped else "one image each, or copies of one"
-        notes.append(f"note: none is held out of {_named(without)}: {one}")
-    return _moved(data, val, notes, {"share": share, "seed": seed})
-
-
-def _drawn(labels: np.ndarray, keys: np.ndarray | None, share: float, seed: int, classes: int) -> np.ndarray:
-    """Which images to hold out, (N,) bool: about this share of each class, and exact copies together."""
-    places = np.arange(len(labels))
-    if keys is None:
-        first, size = places, np.ones(len(labels), np.int64)
-    else:
-        _, firsts, group, counts = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
-        first, size = firsts[group], counts[group]
-    draw = np.random.Generator(np.random.PCG64(seed))
-    chosen: list[np.ndarray] = []
-    for label in range(classes):
-        leaders = draw.permutation(np.flatnonzero((labels == label) & (first == places)))
-        total = size[leaders].sum()
-        wanted = min(max(1, round(share * total)), total - 1)
-        count = max(1, int(np.searchsorted(np.cumsum(size[leaders]), wanted, side="right")))
-        chosen.append(leaders[: min(count, len(leaders) - 1)] if len(leaders) else leaders)
-    val = np.isin(first, np.concatenate(chosen))
-    for label in range(classes):  # an image with two labels may have taken the last of one of them
-        own = labels == label
-        if own.any() and not (own & ~val).any():
-            val &= ~np.isin(first, first[own])
-    return val
-
-
-def _moved(data: Dataset, val: np.ndarray, notes: list[str], made: dict[str, Any] | None) -> Dataset:
-    """Move training images to the validation split, which must not exist yet."""
-    train = data.splits["train"]
-    splits = {**data.splits, "train": train.select(np.flatnonzero(~val)), "val": train.select(np.flatnonzero(val))}
-    ordered = {name: splits[name] for name in SPLITS if name in splits}
-    return replace(data, splits=ordered, notes=(*data.notes, *notes), held_out=made)
 
 
 def apart(data: Dataset) -> Dataset:
@@ -186,40 +133,83 @@ def without_learned(data: Dataset, record: Record, whole: bool = False) -> Datas
     return replace(data, splits=splits, notes=(*data.notes, *notes)) if notes else data
 
 
-def _as_before(data: Dataset, record: Record, share: float, seed: int) -> Dataset:
-    """Split training images as an earlier run had them; images that it did not have are split anew."""
+def _as_before(data: Dataset, record: Record, shares: Mapping[str, float], seed: int) -> Dataset:
+    """Give training images the roles that they had in an earlier run; images that it did not have are drawn anew.
+
+    Where test images are wanted and the run held out validation images only, half of these become test images.
+    """
     train = data.splits["train"]
-    keys, grouped = train.contents(), GROUP in train.columns
-    learned, held = record.learned_from(train), record.held_out(train)
-    if grouped:  # a unit has one role, and learning decides it
-        unit = units(train)
-        learned = np.isin(unit, unit[learned])
-        held = np.isin(unit, unit[held]) & ~learned
-    fresh = ~learned & ~held
+    learned, test, val = _earlier(train, record)
+    if "test" in data.splits:
+        test, val = np.zeros_like(test), test | val
+    if not any(shares.values()) and not test.any():
+        return data
+    fresh = ~learned & ~test & ~val
     if fresh.all():
-        return hold_out(data, share, seed)
-    if not held.any() and not fresh.any():
-        what = f"{data.name}: the weights were trained on all {len(keys):,} images; none is left to evaluate them on"
+        return hold_out(data, shares["val"], seed, test=shares["test"])
+    halved = shares["test"] > 0 and val.any() and not test.any()
+    if halved:
+        test = _half(data, val, seed)
+    held = {"test": test, "val": val & ~test & (shares["val"] > 0)}
+    note = _as_they_were(held, int(val.sum()) if halved else None)
+    places, new = np.flatnonzero(fresh), dict[str, int]()
+    for role in (role for role in PURPOSE if shares[role] and len(places)):
+        rows = draw(train, places, shares[role], role, seed)
+        held[role][places[rows]] = True
+        new[role], places = int(rows.sum()), places[~rows]
+    if new:
+        note += f"; of {fresh.sum():,} new ones {sizes(new)}"
+    chosen = {role: np.flatnonzero(rows) for role, rows in held.items()}
+    if not any(map(len, chosen.values())):
+        which = (
+            f"all {len(train):,} images; none is"
+            if learned.all()
+            else f"{learned.sum():,} of {len(train):,} images; too few are"
+        )
+        what = f"{data.name}: the weights were trained on {which} left to evaluate them on"
         raise DataError(what, "give val and test folders with images that they have not seen")
-    val = held.copy()
-    places = np.flatnonzero(fresh)
-    if len(places):
-        labels = train.labels[places]
-        val[places] = (
-            draw_units(labels, unit[places], share, seed)
-            if grouped
-            else _drawn(labels, keys[places], share, seed, len(data.classes))
-        )
-    if missing := [name for label, name in enumerate(data.classes) if not (~val[train.labels == label]).any()]:
-        raise DataError(
-            f"{data.name}: all images of {_named(missing)} were held out before", "add training images there"
-        )
-    note = f"note: {held.sum():,} images are held out for validation, as they were before"
-    if len(places):
-        note += f"; of {len(places):,} new ones {val[places].sum():,} are"
-    same = record.made if not len(places) else {"share": share, "seed": seed}
-    made = {key: same[key] for key in ("share", "seed") if key in same}
-    return _moved(data, val, [note], made)
+    trains = ~held["test"] & ~held["val"]
+    if missing := [name for label, name in enumerate(data.classes) if not trains[train.labels == label].any()]:
+        what = f"{data.name}: all images of {named(missing)} were held out before"
+        raise DataError(what, "add training images there")
+    how: dict[str, Any] = (
+        made(shares, seed) if fresh.any() else record.made | ({"test": shares["test"]} if halved else {})
+    )
+    return moved(data, chosen, [note], {key: how[key] for key in ("share", "seed", "test") if key in how})
+
+
+def _earlier(train: Split, record: Record) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which images an earlier run learned from, held out to test and held out for validation, each (N,) bool.
+
+    A group has one role: learning decides it, then choosing.
+    """
+    learned, test, val = record.learned_from(train), record.held_as("test", train), record.held_as("val", train)
+    if GROUP in train.columns:
+        unit = units(train)
+        learned, test, val = (np.isin(unit, unit[rows]) for rows in (learned, test, val))
+    return learned, test & ~val & ~learned, val & ~learned
+
+
+def _half(data: Dataset, val: np.ndarray, seed: int) -> np.ndarray:
+    """Half of the images that an earlier run held out for validation, as test images, (N,) bool."""
+    train, places = data.splits["train"], np.flatnonzero(val)
+    rows = draw(train, places, 0.5, "test", seed)
+    if not rows.any():  # one image of each class: half of the classes, then
+        rows = draw_units(np.zeros(len(places), np.int64), units(train)[places], 0.5, seed)
+    if not rows.any():
+        what = f"{data.name}: {len(places)} of its images were held out before, too few to choose by some and test by others"
+        raise DataError(what, "add images, or give a test folder")
+    test = np.zeros_like(val)
+    test[places[rows]] = True
+    return test
+
+
+def _as_they_were(held: Mapping[str, np.ndarray], halved: int | None) -> str:
+    """The note on images that were held out before; `halved` of them for validation, where half of these test now."""
+    found = {role: int(rows.sum()) for role, rows in held.items() if rows.any() or role == "val"}
+    if halved is not None:
+        return f"note: {sizes(found, f' of {halved:,} images that were held out for validation before')}"
+    return f"note: {sizes(found, ' images')}, as they were before"
 
 
 def for_evaluation(data: Dataset, record: Record | None) -> Dataset:
@@ -234,9 +224,7 @@ def for_evaluation(data: Dataset, record: Record | None) -> Dataset:
     data = record.with_groups_of(data)
     if set(data.splits) != {"train"}:
         data = without_learned(data, record, whole=True)
-        train = data.splits.get("train")
-        held = record.held_out(train) if train is not None and "val" not in data.splits else np.zeros(1, bool)
-        return _moved(data, held, [], data.held_out) if held.any() else data
+        return _held_before(data, record) if "train" in data.splits else data
     train = data.splits["train"]
     learned = record.learned_from(train)
     others = learned & ~np.isin(train.contents(), record.learned)
@@ -251,12 +239,18 @@ def for_evaluation(data: Dataset, record: Record | None) -> Dataset:
     return replace(data, splits=splits, notes=notes)
 
 
+def _held_before(data: Dataset, record: Record) -> Dataset:
+    """Move training images that a run held out into the splits that the data do not have."""
+    train, chosen = data.splits["train"], dict[str, np.ndarray]()
+    if "test" not in data.splits:
+        chosen["test"] = np.flatnonzero(record.held_as("test", train) & ~record.learned_from(train))
+    if "val" not in data.splits:
+        chosen["val"] = np.setdiff1d(np.flatnonzero(record.held_out(train)), chosen.get("test", []))
+    return moved(data, chosen, [], data.held_out) if any(map(len, chosen.values())) else data
+
+
 def described(data: Dataset) -> Dataset:
     """Put a line with the sizes of the splits and the classes before the other notes."""
     sizes = ", ".join(f"{name} {len(split):,}" for name, split in data.splits.items())
     named = ", ".join(data.classes[:10]) + (", ..." if len(data.classes) > 10 else "")
     return replace(data, notes=(f"{data.name}: {sizes} images; {len(data.classes)} classes: {named}", *data.notes))
-
-
-def _named(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

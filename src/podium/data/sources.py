@@ -53,6 +53,7 @@ def load_data(
     source: str | Path,
     *,
     val: float | None = None,
+    test: float | None = None,
     seed: int = 0,
     resize: Resize = "crop",
     on_bad: Literal["error", "skip"] = "error",
@@ -71,6 +72,8 @@ def load_data(
             holds one; a folder of IDX files or of CIFAR's batches; a pack; shards, in a folder or at a URL that fsspec knows.
         val: the fraction of the training images to hold out, stratified; None: a fifth where the set has no other images to
             evaluate on, else none.
+        test: the fraction of the training images to hold out before those, stratified, to report on once after all choices;
+            None: none.
         seed: decides which images are held out.
         resize: how an image becomes square: "crop", "pad" or "stretch".
         on_bad: "error": an unreadable image is an error when it is read; "skip": all images are decoded once now, and
@@ -90,15 +93,16 @@ def load_data(
     Raises:
         DataError: it is missing or empty, has one class only, or its splits have different classes; says what to do.
     """
-    if val is not None and not 0 <= val < 1:
-        raise UsageError(f"val: {val}", "give a fraction from 0 to 1, such as 0.2")
+    for name, share in (("val", val), ("test", test)):
+        if share is not None and not 0 <= share < 1:
+            raise UsageError(f"{name}: {share}", "give a fraction from 0 to 1, such as 0.2")
     if seed < 0:
         raise UsageError(f"seed: {seed}", "give at least 0")
     how: dict[str, Any] = {"on_bad": on_bad, "max_pixels": max_pixels, "group_from": group_from}
-    others = {**how, "group_column": group_column, "val": val}
+    others = {**how, "group_column": group_column, "val": val, "test": test}
     found = from_keywords("load_data", reading, ["source", "seed", "resize", "channels", "progress", *others])
     stored = load_stored(source, resize=resize, channels=channels, progress=progress, reading=found, **how)
-    data = described(with_roles(with_groups(stored, group_from, group_column), val, seed))
+    data = described(with_roles(with_groups(stored, group_from, group_column), val, seed, test=test))
     drawn = {"split_seed": seed} if data.held_out is not None else {}
     return replace(data, loaded_with={**others, **drawn, **vars(found)})
 

@@ -109,6 +109,13 @@ class Settings:
     val: float | None = option(
         None, "fraction of the training images held out to choose the best weights", at_least=0.0, below=1.0
     )
+    test: float | None = option(
+        None,
+        "fraction of the training images held out to report on once, after all choices (default: none; podium compare makes "
+        "test images where there are none)",
+        at_least=0.0,
+        below=1.0,
+    )
     split_seed: int | None = option(None, "seed of the choice of held-out images (default: seed)", at_least=0)
     group_from: str | None = option(
         None,

@@ -62,7 +62,7 @@ def is_handed_over(s: Settings) -> bool:
 
 def how_to_have_both(evaluation_split: str) -> str:
     """How a run gets validation images besides those that it reports on."""
-    return "add --val 0.1" if evaluation_split == "test" else "give a test folder beside train"
+    return f"add --{'val' if evaluation_split == 'test' else 'test'} 0.1"
 
 
 def not_fitted(evaluation_split: str, after_folds: bool = False) -> dict[str, Any]:

@@ -35,6 +35,7 @@ class Use:
 _TEACHER = "the run has no teacher", "--teacher RUN"
 _SCHEDULE = "the schedule is {schedule}"
 USES: tuple[tuple[str, Use], ...] = (
+    ("test", Use(lambda s: not s.test or s.folds is None, "with folds every image tests once")),
     ("fold", Use(lambda s: s.folds, "the images are in no folds", "--folds 5")),
     ("unfreeze", Use(lambda s: s.freeze, "nothing is frozen", "--freeze features")),
     ("alpha", Use(lambda s: s.teacher, *_TEACHER)),
@@ -77,7 +78,7 @@ USES: tuple[tuple[str, Use], ...] = (
 READ: dict[str, Any] = {
     **{
         name: FIELDS[name].default
-        for name in ("val", "split_seed", "group_from", "group_column", "on_bad", "max_pixels")
+        for name in ("val", "test", "split_seed", "group_from", "group_column", "on_bad", "max_pixels")
     },
     **dict.fromkeys(NAMES),
 }
@@ -134,6 +135,10 @@ WITH_DATA: dict[str, tuple[Callable[[Any, Dataset], bool], str]] = {
     "resize": (lambda _, data: not (_in_memory(data) and _square(data)), "the images are square"),
     "val": (
         lambda share, data: not share or (data.held_out or {}).get("share") == share,
+        "the split of an earlier run is kept",
+    ),
+    "test": (
+        lambda share, data: not share or (data.held_out or {}).get("test") == share,
         "the split of an earlier run is kept",
     ),
     "split_seed": (

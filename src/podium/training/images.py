@@ -13,10 +13,11 @@ import numpy as np
 from podium.data.dataset import Dataset
 from podium.data.folds import in_roles
 from podium.data.groups import with_groups
+from podium.data.held_out import hold_out
 from podium.data.images import Progress
 from podium.data.reading import NAMES, Reading, as_recorded, is_own, recorded
 from podium.data.record import Record, merged, read_record
-from podium.data.roles import HELD_OUT, described, for_evaluation, hold_out, without_learned
+from podium.data.roles import HELD_OUT, described, for_evaluation, without_learned
 from podium.data.sources import load_stored
 from podium.errors import DataError, UsageError
 from podium.runs.bundle import CARD, Bundle
@@ -48,7 +49,9 @@ def as_loaded(s: Settings, data: Dataset) -> tuple[Settings, dict[str, str]]:
     Returns:
         The settings, and the origin of each that has changed.
     """
-    own = ("val", "split_seed") if s.folds is not None else ()  # the folds of a loaded data set are drawn by the run
+    own = (
+        ("val", "test", "split_seed") if s.folds is not None else ()
+    )  # the folds of a loaded data set are drawn by the run
     found = {key: value for key, value in data.loaded_with.items() if key not in own and value != getattr(s, key)}
     return s.replace(**found), dict.fromkeys(found, AS_LOADED)
 
@@ -84,7 +87,7 @@ def _in_roles(s: Settings, find: Callable[[Dataset], Record | None], progress: P
         progress: called with (files read, files to read) where files are read for the first time.
     """
     stored = stored_of(s, progress)
-    return described(in_roles(stored, s.val, split_seed(s), find(stored), s.folds, s.fold))
+    return described(in_roles(stored, s.val, split_seed(s), find(stored), s.folds, s.fold, s.test))
 
 
 def stored_of(s: Settings, progress: Progress | None = None) -> Dataset:
@@ -248,7 +251,7 @@ def as_parent(merged: Origins, run: str | Path, data: Dataset | None) -> tuple[S
     if model.folder is not None and (model.folder / SETTINGS).is_file():
         before = {"split_seed": None, **read_file(model.folder / SETTINGS)}
         before |= vars(recorded(before, s.data))
-        kept = ["val", "seed", "split_seed", "group_from", "group_column", *NAMES]
+        kept = ["val", "test", "seed", "split_seed", "group_from", "group_column", *NAMES]
         kept += ["folds", "fold"] if data is None else []
         kept += ["on_bad"] if is_own(before, s.data) else []
         s = s.replace(**{key: before[key] for key in kept if key in before and not merged.origin[key].given})
