@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 import podium as library
 from podium.data.class_names import read_class_names
+from podium.data.sources import load_data
 from podium.errors import DataError, UsageError
 from test_wrappers import SOURCE, weights
 
@@ -128,6 +129,51 @@ def test_data_give_the_order_of_imagefolder_which_is_said_and_can_be_chosen(fold
     assert "natural order is 1, 2, 3" in notes
     assert "--class-order natural" in notes
     assert read_class_names(folders, "natural").names == tuple(map(str, range(1, 13)))
+
+
+@pytest.mark.parametrize(
+    ("name", "image", "line"),
+    [
+        ("train.csv", "{}.png", "{},{}"),  # as pandas writes it, and Kaggle's
+        ("train.csv", "{}", "{},{}"),  # Kaggle's ids, without an ending
+        ("labels.tsv", "images/{}.png", "{}\t{}"),
+        ("train.txt", "images/{}.png", "{} {}"),
+        ("train.jsonl", "images/{}.png", '{{"image": "{}", "label": "{}"}}'),
+    ],
+)
+def test_a_table_of_images_gives_its_labels_in_podiums_own_order(name, image, line, tmp_path):
+    (tmp_path / "images").mkdir()
+    labels = ["2", "10", "1"] * 3
+    rows = [(image.format(f"im{number:02d}"), label) for number, label in enumerate(labels)]
+    for number in range(9):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / "images" / f"im{number:02d}.png")
+    head = [] if name.endswith((".jsonl", ".txt")) else [line.format("image", "label")]
+    (tmp_path / name).write_text("\n".join([*head, *(line.format(*row) for row in rows)]) + "\n")
+    found = read_class_names(tmp_path / name)
+    assert found.names == load_data(tmp_path / name).classes == ("1", "2", "10")
+    assert found.notes[0].endswith("in natural order: 1, 2, 10")
+    assert "text order is 1, 10, 2 (--class-order text)" in found.notes[1]
+    assert read_class_names(tmp_path / name, "text").names == ("1", "10", "2")
+    if name == "train.csv":
+        assert read_class_names(tmp_path).names == found.names  # the folder is read by its table
+
+
+def test_a_table_of_images_that_are_not_there_says_that_of_them(tmp_path):
+    (tmp_path / "train.csv").write_text("image,label\na.jpg,cat\nb.jpg,dog\nc.jpg,cat\n")
+    with pytest.raises(DataError, match="no column names images that are there"):
+        read_class_names(tmp_path / "train.csv")
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg")
+    with pytest.raises(DataError, match="2 images cannot be used"):  # a class could be missing
+        read_class_names(tmp_path / "train.csv")
+
+
+def test_one_image_a_class_and_an_index_are_a_table_of_images_and_examples_of_classes_are_none(tmp_path):
+    for name in "abc":
+        Image.new("RGB", (8, 8), (ord(name), 0, 0)).save(tmp_path / f"{name}.jpg")
+    (tmp_path / "train.csv").write_text("idx,name,breed\n0,a.jpg,dog\n1,b.jpg,cat\n2,c.jpg,dog\n")
+    assert read_class_names(tmp_path / "train.csv").names == ("cat", "dog")
+    (tmp_path / "classes.csv").write_text("index,name,example\n1,cat,a.jpg\n0,eel,b.jpg\n")
+    assert read_class_names(tmp_path / "classes.csv").names == ("eel", "cat")
 
 
 def test_an_order_of_folders_beside_names_that_have_one_is_refused(tmp_path):

@@ -21,7 +21,7 @@ def import_weights(
     num_classes: int | None = None,
     in_chans: int | None = None,
     classes: str | Path | Sequence[str] | None = None,
-    class_order: Order = "text",
+    class_order: Order | None = None,
     ema: bool = False,
 ) -> Bundle:
     """Turn another library's checkpoint into a bundle.
@@ -33,9 +33,10 @@ def import_weights(
         num_classes: the size of a fresh classifier that replaces the checkpoint's own.
         in_chans: the number of input channels that the first convolution is adapted to.
         classes: the names of the classes in the order of the network's outputs; or a file of them (text with a name a line,
-            JSON, YAML or CSV); or a run or bundle that has the same; or the data set that the network was trained on, whose class folders are then put in order.
-        class_order: how class folders are ordered: "text" (1, 10, 2), as torchvision's ImageFolder and Keras number them, or
-            "natural" (1, 2, 10), as Podium does.
+            JSON, YAML or CSV); or a run or bundle that has the same; or the data set that the network was trained on, class
+            folders or a table of images, whose classes are then put in order.
+        class_order: how the classes of a data set are ordered: "text" (1, 10, 2), as torchvision's ImageFolder and Keras number
+            them, or "natural" (1, 2, 10), as Podium does. If None: as text for class folders, and natural for a table.
         ema: take the EMA weights of a checkpoint that has both.
 
     Returns:
@@ -46,10 +47,10 @@ def import_weights(
         ModelFileError: the file does not hold the weights of that network.
         DataError: the class names cannot be read, occur twice, or are not as many as the classes.
     """
-    if class_order not in ORDERS:
+    if class_order not in (None, *ORDERS):
         raise UsageError(f"class_order: {class_order!r}", f"give {' or '.join(ORDERS)}")
-    if class_order != ORDERS[0] and classes is None:
-        what = f"class_order: {class_order!r} does nothing here: it is the order of the class folders of a data set"
+    if class_order is not None and classes is None:
+        what = f"class_order: {class_order!r} does nothing here: it is the order of the classes of a data set"
         raise UsageError(what, "give --classes DATA, or leave it out")
     if out is not None and Path(out).exists() and any(Path(out).iterdir()):
         raise UsageError(f"{out}: exists already", "name another folder with -o")

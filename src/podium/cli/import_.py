@@ -37,13 +37,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--classes",
         metavar="FILE|DATA",
-        help="names of the classes: text with one name a line, JSON, YAML or CSV; a run that has them; or the data it was trained on",
+        help="names of the classes: text with one name a line, JSON, YAML or CSV; a run that has them; or the data it was trained on, "
+        "class folders or a table of images",
     )
     parser.add_argument(
         "--class-order",
         choices=("text", "natural"),
-        default="text",
-        help="order of the class folders of DATA: text (1, 10, 2), as ImageFolder and Keras number them, or natural (1, 2, 10) [text]",
+        help="order of the classes of DATA: text (1, 10, 2), as ImageFolder and Keras number them, or natural (1, 2, 10), as Podium "
+        "does [text for class folders, natural for a table]",
     )
     parser.add_argument("--ema", action="store_true", help="take the averaged (EMA) weights of a file that has both")
 

@@ -1,6 +1,7 @@
 """Names of classes in the order in which another program numbered them: from a file, or from the data it was trained on.
 
 torchvision's ImageFolder and Keras sort class folders as text, so that 1, 10, 2 are the classes 0, 1, 2; Podium counts 1, 2, 10.
+The labels of a table are in Podium's own order.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from podium.data.names import show
+from podium.data.names import EXTENSIONS, show, suffix
+from podium.data.refusals import faulty_rows
 from podium.data.sources import listed, read_stored
+from podium.data.table_files import is_table
 from podium.errors import DataError, UsageError
 from podium.natural import natural
 
@@ -46,13 +49,13 @@ class ClassNames:
     notes: list[str]
 
 
-def read_class_names(source: str | Path | Sequence[str], order: Order = "text") -> ClassNames:
+def read_class_names(source: str | Path | Sequence[str], order: Order | None = None) -> ClassNames:
     """Read the names of classes.
 
     Args:
         source: the names themselves; a file with one name a line, a list or numbers (JSON, YAML, CSV); a run or bundle, for the
             classes that it has; or a data set.
-        order: of the class folders of a data set, "text" or "natural".
+        order: of the classes of a data set, "text" or "natural"; None: as text for class folders, and natural for a table.
 
     Raises:
         DataError: it cannot be read, a name is empty or occurs twice, or the numbers are not 0, 1, 2, ...
@@ -63,8 +66,15 @@ def read_class_names(source: str | Path | Sequence[str], order: Order = "text") 
         return ClassNames(_checked(list(source), "classes"), [])
     path = Path(source)
     if path.is_file() and path.suffix.lower() in FILES:
+        try:
+            names, how = _from_file(path)
+            if is_table(path) and any(map(_names_image, names)):
+                raise DataError(f"{show(path)}: names images, not classes", "give a list of the classes")
+        except DataError as error:
+            if not is_table(path):
+                raise
+            return _from_table_of_images(path, order, error)
         _refuse_order(order, show(path.name))
-        names, how = _from_file(path)
         return ClassNames(names, [f"classes of {show(path.name)}, in {how}: {_shown(names)}"])
     if (path / CARD).is_file():
         _refuse_order(order, show(str(path)))
@@ -73,32 +83,50 @@ def read_class_names(source: str | Path | Sequence[str], order: Order = "text") 
     return _from_data(source, order)
 
 
-def _refuse_order(order: str, giver: str) -> None:
+def _refuse_order(order: str | None, giver: str) -> None:
     """Refuse an order of class folders beside names that are in an order already."""
-    if order != ORDERS[0]:
+    if order is not None:
         what = f"class_order: {order!r} does nothing here: {giver} has the names in the order of the outputs"
         raise UsageError(what, "leave it out, or give the data set whose class folders are to be put in order")
 
 
-def _from_data(source: str | Path, order: Order) -> ClassNames:
-    """The classes of a data set, in the order in which another program would have numbered its folders."""
+def _from_table_of_images(path: Path, order: Order | None, no_names: DataError) -> ClassNames:
+    """The classes of a table of images; where it is none either, the error of the one that it seems to be.
+
+    Args:
+        path: of the file.
+        order: as `read_class_names` takes it.
+        no_names: why it is no list of names.
+    """
+    try:
+        return _from_data(path, order)
+    except DataError as error:
+        raise error if _names_image(_text(path)) else no_names from None
+
+
+def _from_data(source: str | Path, order: Order | None) -> ClassNames:
+    """The classes of a data set: those of folders as another program would have numbered them, those of tables as Podium does."""
     if (stored := read_stored(source)) is not None:
         _refuse_order(order, show(str(source)))
         return ClassNames(stored.classes, [f"classes of {show(source)}, in its own order: {_shown(stored.classes)}"])
-    names = list(dict.fromkeys(listed(source).classes))
+    listing = listed(source)
+    if listing.faults:
+        raise faulty_rows(listing, str(source))
+    names = list(dict.fromkeys(listing.classes))
     if not names:
         raise DataError(
             f"{show(source)}: no class folders", "give a file of names, or the data the network was trained on"
         )
-    text, counted = sorted(names), sorted(names, key=natural)
-    named = _checked(text if order == "text" else counted, show(source))
-    how = "sorted as text, as ImageFolder and Keras number them" if order == "text" else "in natural order"
+    usual: Order = "natural" if listing.labels_in == "rows" else "text"
+    chosen = order or usual
+    found: dict[Order, list[str]] = {"text": sorted(names), "natural": sorted(names, key=natural)}
+    named = _checked(found[chosen], show(source))
+    how = "sorted as text, as ImageFolder and Keras number them" if chosen == "text" else "in natural order"
     notes = [f"classes of {show(source)}, {how}: {_shown(named)}"]
-    if text != counted:
-        other = f"natural order is {_shown(counted)} (--class-order natural)"
-        notes.append(
-            f"the order of these classes is a guess: {other if order == 'text' else f'text order is {_shown(text)}'}"
-        )
+    if found["text"] != found["natural"]:
+        other: Order = "natural" if chosen == "text" else "text"
+        said = f"{other} order is {_shown(found[other])} (--class-order {other})"
+        notes.append(f"the order of these classes is a guess: {said}")
     return ClassNames(named, notes)
 
 
@@ -274,6 +302,10 @@ def _checked(names: Sequence[Any], where: str) -> tuple[str, ...]:
     if len(texts) < 2:
         raise DataError(f"{where}: {len(texts)} names of classes", "give at least two")
     return tuple(texts)
+
+
+def _names_image(text: str) -> bool:
+    return any(suffix(word) in EXTENSIONS for word in re.split(r"[\s,;\"']+", text))
 
 
 def _shown(names: Sequence[str]) -> str:
