@@ -15,6 +15,7 @@ from PIL import Image, ImageFilter, ImageOps
 from conftest import ROOT
 from podium.api.check import check
 from podium.api.train import train
+from podium.data.label_errors import _folds as label_folds
 from podium.data.label_errors import doubtful, out_of_fold
 from podium.data.near_duplicates import NEAR, hashes, near_pairs
 from podium.errors import DataError, UsageError
@@ -179,6 +180,55 @@ def test_labels_that_were_changed_are_doubted():
     doubts = doubtful(changed, probabilities)
     assert {doubt.row for doubt in doubts} == {10, 100, 200}
     assert all(doubt.other == labels[doubt.row] for doubt in doubts)
+
+
+def bursts(draw, wrong):
+    """Sixty bursts of ten photos that are nearly the same, of three classes; features, labels, and the number of each's burst.
+
+    Args:
+        draw: random numbers.
+        wrong: bursts all of whose photos have the label of the next class.
+    """
+    burst = np.repeat(np.arange(60), 10)
+    kind = np.arange(60) % 3
+    centres = draw.normal(size=(60, 80)) + 2.5 * np.eye(80)[kind]
+    label = np.where(np.isin(np.arange(60), wrong), (kind + 1) % 3, kind)
+    return centres[burst] + 0.05 * draw.normal(size=(600, 80)), label[burst], burst
+
+
+def test_a_wrong_label_that_a_whole_burst_has_is_doubted_where_bursts_are_known():
+    features, labels, burst = bursts(np.random.default_rng(0), wrong=[7, 20])
+    names = np.array([f"b{number}" for number in burst])
+    wrong = np.isin(burst, [7, 20])
+    own = lambda probabilities: probabilities[np.arange(600), labels]  # noqa: E731
+    divided, whole = own(out_of_fold(features, labels)), own(out_of_fold(features, labels, names))
+    assert (divided[wrong] > 0.5).all(), "the other photos of the burst say so"
+    assert (whole[wrong] < 0.5).all()
+
+
+def test_a_check_keeps_a_group_in_one_fold_and_says_which_classes_have_too_few(tmp_path, monkeypatch):
+    given = {}
+
+    def spy(features, labels, groups=None):
+        given.update(groups=groups, labels=labels)
+        return out_of_fold(features, labels, groups)
+
+    monkeypatch.setattr("podium.data.label_errors.out_of_fold", spy)
+    rows = ["file,label,patient"]
+    for number, (name, patients) in enumerate((("ant", 6), ("bee", 6), ("cat", 2))):
+        for n in range(12):
+            scene(100 * number + n, (40, 40)).save(tmp_path / f"{name}{n}.png")
+            rows.append(f"{name}{n}.png,{name},p{n % patients}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    report = check(tmp_path / "labels.csv", labels=True, group_column="patient")
+    assert "labels were not checked in cat, with fewer than 5 groups" in report.notes
+    assert sorted(given["groups"]) == sorted(f"p{n % 6}" for n in range(24))
+    parts = label_folds(given["labels"], given["groups"])
+    assert len({(group, part) for group, part in zip(given["groups"], parts, strict=True)}) == 6
+    assert set(parts) == set(range(5))
+    report = check(tmp_path / "labels.csv", labels=True)
+    assert given["groups"] is None
+    assert not any("not checked" in note for note in report.notes)
 
 
 def test_a_picture_in_the_wrong_class_folder(tmp_path):

@@ -15,7 +15,7 @@ from podium.data.dataset import Dataset
 from podium.data.depth import look_at
 from podium.data.formats import fixes
 from podium.data.found import describe_folder, nearest_layout
-from podium.data.groups import with_groups
+from podium.data.groups import GROUP, with_groups
 from podium.data.images import FileImages, Progress
 from podium.data.inspection import Inspected, inspect_array, inspect_file
 from podium.data.layout import LAYOUT, OUTSIDE, Listing, not_utf8
@@ -67,9 +67,11 @@ def check_images(
 def _stored(report: CheckReport, data: Dataset) -> tuple[list[Checked], Iterator[Inspected]]:
     """Count images that are pixels already, as arrays or in a pack; they are inspected while the result is iterated over."""
     images = [
-        Checked(f"{split} image {index}", split, data.classes[int(part.labels[index])], part.images, index)
+        Checked(f"{split} image {index}", split, data.classes[label], part.images, index, group)
         for split, part in data.splits.items()
-        for index in range(len(part))
+        for index, (label, group) in enumerate(
+            zip(part.labels.tolist(), part.columns.get(GROUP, [""] * len(part)), strict=True)
+        )
     ]
     _count(report, [(image.split, image.label) for image in images], list(data.classes), list(data.splits))
 
@@ -98,7 +100,7 @@ def _files(
     for name, mend in not_utf8(listing).items():
         report.add("not-utf-8", show(name), f"the name of a class, which no card or report can hold; {mend}")
     entries = [
-        (split or "train", name, file)
+        (split or "train", name, file, groups.get((split, file.below), ""))
         for split, classes in listing.files.items()
         for name, held in classes.items()
         for file in held
@@ -108,12 +110,14 @@ def _files(
     add_group_problems(report, listing, groups)
     splits = list(dict.fromkeys(split or "train" for split in listing.files))
     if entries:
-        _count(report, [(split, name) for split, name, _ in entries], listing.classes, splits)
-    files = [file for _, _, file in entries]
-    depth = look_at([file for split, _, file in entries if split == "train"], max_pixels)
+        _count(report, [(split, name) for split, name, *_ in entries], listing.classes, splits)
+    files = [file for _, _, file, _ in entries]
+    depth = look_at([file for split, _, file, _ in entries if split == "train"], max_pixels)
     report.notes += [depth.note] if depth.note is not None else []
     every = FileImages(files, depth.white, max_pixels=max_pixels)
-    images = [Checked(file.name, split, name, every, row) for row, (split, name, file) in enumerate(entries)]
+    images = [
+        Checked(file.name, split, name, every, row, group) for row, (split, name, file, group) in enumerate(entries)
+    ]
     return images, _ahead(lambda image: inspect_file(files[image.row], depth.white, max_pixels), images)
 
 

@@ -81,6 +81,7 @@ class Checked(NamedTuple):
         label: the name of its class.
         images: where it can be read again.
         row: its number there.
+        group: the patient, video or burst that it belongs to; empty where that is not known.
     """
 
     path: str
@@ -88,6 +89,7 @@ class Checked(NamedTuple):
     label: str
     images: ImageSource
     row: int
+    group: str = ""
 
 
 @dataclass(repr=False)

@@ -141,18 +141,35 @@ def assign(data: Dataset, folds: int, seed: int) -> np.ndarray:
         name, what = data.classes[counts.index(least)], "groups" if grouped else "different images"
         few = f"{show(data.name)}: {show(name)} has {least} {what}, too few for {folds} folds, each of which needs one"
         raise DataError(few, f"give --folds {least}" if least > 1 else f"add {what} of {show(name)}")
-    for count in range(folds, 1, -1):
-        parts = _drawn(train.labels, unit, count, seed)
-        if all(_whole(train.labels[parts != number], data) and (parts == number).any() for number in range(count)):
-            break
-    else:
-        count = 1
+    parts = drawn(train.labels, unit, folds, seed)
+    count = int(parts.max(initial=0)) + 1
     if count < folds:
         what = (
             f"{show(data.name)}: the groups are too large for {folds} folds: one fold would take all images of a class"
         )
         raise DataError(what, f"give --folds {count}" if count > 1 else "add images of more groups")
     return parts
+
+
+def drawn(labels: np.ndarray, unit: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """Divide images into stratified folds, so that no fold is empty or takes all images of a class.
+
+    Args:
+        labels: (N,) the class of each image.
+        unit: (N,) the number of what it may not be divided from, as `groups.units` returns it.
+        most: the number of folds; it is smaller where the units allow no more.
+        seed: decides which images are in which.
+
+    Returns:
+        (N,) int64, the fold of each image, from 0; all 0 where the units allow no two folds.
+    """
+    classes = len(np.unique(labels))
+    for count in range(most, 1, -1):
+        parts = _drawn(labels, unit, count, seed)
+        apart = (parts != number for number in range(count))
+        if all(len(np.unique(labels[others])) == classes and not others.all() for others in apart):
+            return parts
+    return np.zeros(len(labels), np.int64)
 
 
 def _drawn(labels: np.ndarray, unit: np.ndarray, folds: int, seed: int) -> np.ndarray:
@@ -171,10 +188,6 @@ def _drawn_once(label_bytes: bytes, unit_bytes: bytes, folds: int, seed: int) ->
         for number, (_, test) in enumerate(splitter.split(np.zeros(len(labels)), labels, unit)):
             parts[test] = number
     return parts
-
-
-def _whole(labels: np.ndarray, data: Dataset) -> bool:
-    return len(np.unique(labels)) == len(data.classes)
 
 
 def _as_recorded(data: Dataset, record: Record) -> Dataset:

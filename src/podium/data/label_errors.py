@@ -1,7 +1,7 @@
 """Likely label errors: images whose own label a linear probe finds nearly impossible, found by cleanlab.
 
 The probe is a logistic regression on features of the images. Each image gets its probabilities from a probe that did not learn
-from it. cleanlab estimates from them how many labels are wrong, by confident learning [Northcutt, Jiang and Chuang 2021], and
+from it, nor from another image of its group. cleanlab estimates from them how many labels are wrong, by confident learning [Northcutt, Jiang and Chuang 2021], and
 ranks the images by the probability of the label they have. `benchmarks/label_errors.py` measures it.
 """
 
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from podium.data.check_report import Checked, CheckReport
+from podium.data.folds import drawn
 from podium.data.patches import SIDE, patch_features, patch_filters, small_image
 from podium.data.readers import Readers
 from podium.errors import DataError
@@ -54,21 +55,24 @@ def add_label_errors(report: CheckReport, features: Features | None = None) -> N
         features: from images to their features (N, D); None takes `pixel_features`, which need no trained network.
 
     Raises:
-        DataError: no two classes have enough images.
+        DataError: no two classes have enough images or groups.
     """
-    counts = dict.fromkeys(report.classes, 0)
-    for image in report.checked:
-        counts[image.label] += 1
-    names = [label for label, count in counts.items() if count >= FOLDS]
+    units = dict[str, set[str]]((name, set()) for name in report.classes)
+    for number, image in enumerate(report.checked):
+        units[image.label].add(image.group or str(number))
+    names = [label for label, held in units.items() if len(held) >= FOLDS]
+    grouped = any(image.group for image in report.checked)
+    kind = "groups" if grouped else "images"
     if len(names) < 2:
-        what = f"{report.source}: label errors cannot be looked for, since no two classes have {FOLDS} images"
+        what = f"{report.source}: label errors cannot be looked for, since no two classes have {FOLDS} {kind}"
         raise DataError(what, "add images, or leave out --labels")
-    if few := [label for label, count in counts.items() if 0 < count < FOLDS]:
-        report.notes.append(f"labels were not checked in {', '.join(few)}, with fewer than {FOLDS} images")
-    images = [image for image in report.checked if counts[image.label] >= FOLDS]
-    number = {name: index for index, name in enumerate(names)}
-    labels = np.array([number[image.label] for image in images])
-    probabilities = out_of_fold((features or pixel_features)(images), labels)
+    if few := [label for label, held in units.items() if 0 < len(held) < FOLDS]:
+        report.notes.append(f"labels were not checked in {', '.join(few)}, with fewer than {FOLDS} {kind}")
+    images = [image for image in report.checked if image.label in names]
+    number_of = {name: index for index, name in enumerate(names)}
+    labels = np.array([number_of[image.label] for image in images])
+    groups = np.array([image.group for image in images]) if grouped else None
+    probabilities = out_of_fold((features or pixel_features)(images), labels, groups)
     right = float(np.mean(probabilities.argmax(1) == labels))
     weak = "; that is few, so check its doubts with care, or give --weights" if right < WEAK else ""
     report.notes.append(
@@ -81,29 +85,54 @@ def add_label_errors(report: CheckReport, features: Features | None = None) -> N
     report.sort()
 
 
-def out_of_fold(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def out_of_fold(features: np.ndarray, labels: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
     """Compute class probabilities by logistic regressions, each on the images of four of five stratified folds.
 
     Args:
         features: (N, D).
         labels: (N,) from 0 to K - 1, each at least five times.
+        groups: (N,) names of groups, which are in one fold each: a regression that has learned from a wrong label of a
+            patient would find that of the next image of the same patient right. "" is an image by itself.
 
     Returns:
         (N, K), each row from the regression that did not learn from the image.
+
+    Raises:
+        DataError: the groups allow no two folds.
     """
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedKFold
 
     spread = features.var(0)
     scaled = (features - features.mean(0)) / np.sqrt(spread + 0.01 * spread.mean() + 1e-9)
     probabilities = np.zeros((len(labels), int(labels.max()) + 1))
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
+    parts = _folds(labels, groups)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the solver has not converged: the last steps change no decision
-        for known, held in folds.split(scaled, labels):
+        for number in range(int(parts.max()) + 1):
+            known, held = parts != number, parts == number
             model = LogisticRegression(C=STRENGTH / scaled.shape[1], max_iter=ITERATIONS, tol=TOLERANCE)
             probabilities[held] = model.fit(scaled[known], labels[known]).predict_proba(scaled[held])
     return probabilities
+
+
+def _folds(labels: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+    """The fold of each image, (N,) from 0; takes the arguments of `out_of_fold`."""
+    from sklearn.model_selection import StratifiedKFold
+
+    if groups is None:
+        parts = np.zeros(len(labels), np.int64)
+        splitter = StratifiedKFold(FOLDS, shuffle=True, random_state=0)
+        for number, (_, held) in enumerate(splitter.split(labels, labels)):
+            parts[held] = number
+        return parts
+    _, unit = np.unique(groups, return_inverse=True)
+    alone = np.flatnonzero(groups == "")
+    unit[alone] = len(groups) + alone
+    parts = drawn(labels, unit, FOLDS, seed=0)
+    if not parts.any():
+        what = "label errors cannot be looked for: one group holds most images of a class"
+        raise DataError(what, "add images of more groups, or leave out --labels")
+    return parts
 
 
 def doubtful(labels: np.ndarray, probabilities: np.ndarray) -> list[Doubt]:
