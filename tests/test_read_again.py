@@ -2,14 +2,18 @@
 
 import csv
 import json
+import shlex
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import podium
-from command import inside
+from command import inside, one_error
 from podium.api.run_images import images_for
+from podium.compression.qat import fine_tuned
+from podium.data.reading import Reading
+from podium.errors import UsageError
 from podium.training.images import as_parent
 from podium.training.recipes.named import settings_of
 
@@ -107,3 +111,85 @@ def test_other_data_with_an_image_that_cannot_be_read_are_an_error(run, data, tm
     done = inside("eval", run.path, tmp_path / "labels.csv")
     assert done.returncode == 3
     assert "7.png" in done.stderr
+
+
+# --- the same data at a new place
+
+
+PATTERN = r"([ab])_\d+[.]png$"
+
+
+@pytest.fixture(scope="module")
+def flat(tmp_path_factory):
+    """A run on a flat folder with the class in each name; then the same images at a new place."""
+    root, draw = tmp_path_factory.mktemp("flat"), np.random.default_rng(0)
+    for place in (root / "old", root / "new"):
+        place.mkdir()
+    for number in range(60):
+        name = f"{'ab'[number % 2]}_{number}.png"
+        pixels = draw.integers(0, 40, (28, 28, 3), np.uint8) + np.uint8(BRIGHT["ab"[number % 2]])
+        Image.fromarray(pixels).save(root / "old" / name)
+        (root / "new" / name).write_bytes((root / "old" / name).read_bytes())
+    how = {"class_from": PATTERN, "image_size": 28, "steps": 2, "progress": False}
+    return podium.train("lenet5_modern", root / "old", root / "run", **how), root / "new"
+
+
+def test_flat_folders_at_a_new_place_are_read_as_a_person_says(flat, tmp_path):
+    run, new = flat
+    images = run.result["n"]
+    assert podium.evaluate(run.path, new, class_from=PATTERN)["n"] == images
+    assert podium.export(run, tmp_path / "a.pt2", data=new, class_from=PATTERN).images == images
+    done = inside("export", run.path, "--data", new, "--class-from", PATTERN, "-o", tmp_path / "b.pt2", "--json")
+    assert json.loads(done.stdout)["parity"]["images"] == images, done.stderr
+    refused = inside("export", run.path, "--data", new, "-o", tmp_path / "c.pt2")
+    assert refused.returncode == 3
+    fix = next(line for line in refused.stderr.splitlines() if line.startswith("fix: "))
+    again = shlex.split(fix.removeprefix("fix: "))
+    assert again[:2] == ["podium", "export"]
+    assert "--class-from" in again
+    assert inside(*again[1:]).returncode == 0
+
+
+@pytest.mark.parametrize("target", ["run", "lenet5_modern"])
+def test_engines_are_compared_on_a_flat_folder(flat, target):
+    run, new = flat
+    target = run.path if target == "run" else target
+    how = ("--engines", "eager", "--seconds", "0.01", "--batch", "1", "--json")
+    done = inside("bench", target, "--data", new, "--class-from", PATTERN, *how)
+    assert done.returncode == 0, done.stderr
+    assert {row["agreement"] for row in json.loads(done.stdout)} == {1.0}
+
+
+def test_a_run_that_is_trained_on_the_data_of_another_records_how_they_are_read(flat, tmp_path):
+    """As quantize trains one, where rounding loses too much."""
+    run, new = flat
+    images = images_for(podium.load(run.path), new, reading=Reading(class_from=PATTERN))
+    assert images.is_what(podium.load(run.path).card["data_sha256"])
+    tuned = fine_tuned(podium.load(run.path), images, tmp_path / "qat", 1, lambda *_: None)
+    assert podium.evaluate(tmp_path / "qat", new)["n"] == run.result["n"]
+    assert tuned.classes == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("quantize", "RUN", "-o", "q"), "give DATA, or leave out --class-from"),
+        (("export", "RUN", "-o", "a.pt2"), "add --data DATA, or leave out --class-from"),
+        (("bench", "RUN", "--engines", "eager"), "add --data DATA, or leave out --class-from"),
+    ],
+)
+def test_how_data_are_read_without_data_is_refused(flat, words, says):
+    words = [flat[0].path if word == "RUN" else word for word in words]
+    one_error(inside(*words, "--class-from", PATTERN), 2, "--class-from does nothing here", says)
+
+
+def test_in_python_too(flat, data, tmp_path):
+    run, new = flat
+    loaded = podium.load_data(new, class_from=PATTERN)
+    for given, says in ((None, "no data are given"), (loaded, "loaded already")):
+        with pytest.raises(UsageError, match=f"class_from: .*{says}"):
+            podium.export(run, tmp_path / "a.pt2", data=given, class_from=PATTERN)
+        with pytest.raises(UsageError, match=f"class_from: .*{says}"):
+            podium.quantize(run, given, tmp_path / "q", class_from=PATTERN)
+    with pytest.raises(UsageError, match="export: no argument is called 'class_form'"):
+        podium.export(run, tmp_path / "a.pt2", data=new, class_form=PATTERN)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Unpack
 
-from podium.api.run_images import Run, bundle_of, images_for
+from podium.api.run_images import Run, bundle_of, images_for, reading_of
 from podium.bars import training_progress
 from podium.calls import public
 from podium.compression import quantize as quantizing
 from podium.compression.shrink import NamedProgress
 from podium.data.dataset import Dataset
+from podium.data.reading import ReadingFields
 from podium.deployment import export as exports
 from podium.deployment.runtime import Engine
 
@@ -23,6 +24,7 @@ def export(
     data: str | Path | Dataset | None = None,
     format: Literal["onnx", "openvino", "torch"] | None = None,
     preprocessing: Literal["inside", "beside"] = "inside",
+    **reading: Unpack[ReadingFields],
 ) -> exports.Parity:
     """Write a run as one file that gives the run's answers. `podium.load` reads it, without torch if it is ONNX or OpenVINO.
 
@@ -33,6 +35,8 @@ def export(
         format: "onnx", "openvino" or "torch", if the file's name does not say it.
         preprocessing: "inside" the graph, whose input is uint8 pixels; or "beside" it in the card, with normalised float32
             as the input.
+        reading: image_column=, label_column=, split_column= and class_from=, as for `load_data`; those of the run where
+            `data` is its own.
 
     Returns:
         The differences between the file's answers and the run's on 64 images.
@@ -40,10 +44,10 @@ def export(
     Raises:
         NumericError: an answer differs by more than 1e-4; no file is left.
     """
+    how = reading_of("export", reading, data, ["run", "out", "data", "format", "preprocessing"])
     model = bundle_of(run)
-    return exports.export(
-        model, out, images_for(model, data, to_train=False), format=format, preprocessing=preprocessing
-    )
+    images = images_for(model, data, to_train=False, reading=how)
+    return exports.export(model, out, images, format=format, preprocessing=preprocessing)
 
 
 @public
@@ -60,6 +64,7 @@ def quantize(
     epochs: int | None = None,
     say: quantizing.Say = lambda _: None,
     progress: NamedProgress | bool | None = None,
+    **reading: Unpack[ReadingFields],
 ) -> quantizing.Quantized:
     """Write a run in 8-bit integers, as a new folder that `podium.load` reads.
 
@@ -77,6 +82,7 @@ def quantize(
         say: called with each message for people.
         progress: a function that is called with (which network, steps done, steps in all, what to show) after each step of
             the fine-tuning; False for nothing. If None: a bar in a notebook or a terminal.
+        reading: as for `export`.
 
     Returns:
         The folder, the gate's decision, and a table of before and after.
@@ -84,11 +90,13 @@ def quantize(
     Raises:
         NumericError: more of the top-1 accuracy is lost than `tolerance` allows; no model is left.
     """
+    others = ["run", "data", "out", "engine", "tolerance", "limit", "seconds", "qat", "epochs", "say", "progress"]
+    how = reading_of("quantize", reading, data, others)
     model = bundle_of(run)
     with training_progress(progress, named=True) as heard:
         return quantizing.quantize(
             model,
-            images_for(model, data),
+            images_for(model, data, reading=how),
             out,
             engine=engine,
             tolerance=tolerance,

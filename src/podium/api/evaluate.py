@@ -10,6 +10,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from podium import imagenet
+from podium.api.run_images import reading_of
 from podium.bars import counting_progress
 from podium.calls import public
 from podium.comparison.slices import accuracy_by
@@ -17,7 +18,7 @@ from podium.data.dataset import Dataset, Split
 from podium.data.groups import group_keys
 from podium.data.image_columns import with_slices
 from podium.data.loader import Loader
-from podium.data.reading import Reading, ReadingFields, from_keywords
+from podium.data.reading import ReadingFields
 from podium.data.sampling import stratified
 from podium.devices import pick_device
 from podium.errors import DataError, UsageError
@@ -32,6 +33,8 @@ from podium.runs.folder import SETTINGS
 from podium.settings import read_file
 from podium.training.confidence import measure_confidence
 from podium.training.images import evaluated_on
+
+OTHERS = ("run", "data", "split", "limit", "workers", "crops", "split_seed", "slice", "progress")
 
 
 @public
@@ -78,7 +81,7 @@ def evaluate(
         DataError: the data set has classes that the network does not know, or no image that it was not trained on.
         UsageError: the data set has no such split, or a number is out of range.
     """
-    how, crops = _reading(reading, data), parse_crops(crops)
+    how, crops = reading_of("evaluate", reading, data, OTHERS), parse_crops(crops)
     model = run if isinstance(run, Bundle) else bundle.load(run)
     model.preprocessing.check_channels()
     mirrored = _mirrored(model)
@@ -95,18 +98,6 @@ def evaluate(
     more |= _slices(images, outputs, column) if slice is not None else {}
     scores = summarize(outputs.logits, outputs.labels, model.classes)
     return {"split": name, "crops": crops, **more, "notes": _notes(data, name), **scores}
-
-
-def _reading(given: ReadingFields, data: str | Path | Dataset) -> Reading | None:
-    """Where the labels stand, as a caller says it; None where nothing is said.
-
-    Raises:
-        UsageError: a keyword is unknown, or the data set is loaded already.
-    """
-    if given and isinstance(data, Dataset):
-        raise UsageError(f"{next(iter(given))}: the data set is loaded already", "give it to load_data")
-    others = ["run", "data", "split", "limit", "workers", "crops", "split_seed", "slice", "progress"]
-    return from_keywords("evaluate", given, others) if given else None
 
 
 def _slices(images: Split, outputs: Outputs, column: str) -> dict[str, Any]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from podium.compression.shrink import Shrunk
 from podium.data.dataset import Dataset
 from podium.data.folds import in_roles
-from podium.data.reading import as_recorded
+from podium.data.reading import Reading, ReadingFields, as_recorded, from_keywords
 from podium.data.roles import Record, described, for_evaluation, without_learned
 from podium.data.sources import load_stored
 from podium.deployment.runtime import Exported
@@ -33,7 +35,38 @@ def folder_of(run: str | Path | RunFolder | Shrunk) -> Path:
     return run_of(run.path if isinstance(run, RunFolder) else run)
 
 
-def images_for(model: Bundle | Exported, data: str | Path | Dataset | None, to_train: bool = True) -> Dataset:
+def reading_of(
+    caller: str, given: ReadingFields, data: str | Path | Dataset | None, others: Sequence[str]
+) -> Reading | None:
+    """Where the labels of the data stand, as a caller says it; None where nothing is said.
+
+    Args:
+        caller: the function's name.
+        given: its keywords.
+        data: as the caller gives them.
+        others: the names of its other arguments, for what is misspelt.
+
+    Raises:
+        UsageError: a keyword is unknown, or there are no data that it could be said of.
+    """
+    if not given:
+        return None
+    reading, name = from_keywords(caller, given, others), next(iter(given))
+    if isinstance(data, Dataset):
+        raise UsageError(f"{name}: the data set is loaded already", "give it to load_data")
+    if data is None:
+        raise UsageError(
+            f"{name}: no data are given, and the run knows how its own are read", "give the data too, or leave it out"
+        )
+    return reading
+
+
+def images_for(
+    model: Bundle | Exported,
+    data: str | Path | Dataset | None,
+    to_train: bool = True,
+    reading: Reading | None = None,
+) -> Dataset:
     """The data set that the caller gives, or the one that a run was trained on, with the run's own split.
 
     Args:
@@ -41,6 +74,7 @@ def images_for(model: Bundle | Exported, data: str | Path | Dataset | None, to_t
             among the others.
         data: the data set; None takes the run's own.
         to_train: whether training images are needed too; otherwise a folder of test images, or of one class, will do.
+        reading: where the labels stand; None: as for the run's training, where these are its data.
 
     Raises:
         UsageError: no data set is given, and the run does not name one.
@@ -57,7 +91,7 @@ def images_for(model: Bundle | Exported, data: str | Path | Dataset | None, to_t
         data = recorded["data"]
     record = None
     if not isinstance(data, Dataset):
-        how = as_recorded(own, data)
+        how = as_recorded(own, data) | ({} if reading is None else {"reading": reading})
         if isinstance(model, Bundle):
             stored = images_of(model, data, **how)
         else:
@@ -66,7 +100,8 @@ def images_for(model: Bundle | Exported, data: str | Path | Dataset | None, to_t
         seed = recorded["seed"] if recorded["split_seed"] is None else recorded["split_seed"]
         val, test = (_share(name, recorded[name], stored, record) for name in ("val", "test"))
         split = in_roles(stored, val, seed, record, test=test) if to_train else for_evaluation(stored, record)
-        data = described(split)
+        read = {"on_bad": how["on_bad"], "max_pixels": p.max_pixels, **vars(how["reading"])}
+        data = replace(described(split), loaded_with=read)  # a run that is trained on them records it
     elif isinstance(model, Bundle) and (record := known_to(model, data)) is not None:
         data = without_learned(data, record)
     if not set(data.classes) & set(model.classes):

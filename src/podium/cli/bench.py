@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from podium import tables
 from podium.cli import console, flags
-from podium.cli.shared import print_json
+from podium.cli.shared import add_reading, print_json
 from podium.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         metavar="DATA",
         help="images on which the engines' answers are compared [the run's own; noise for a name]",
     )
+    add_reading(parser)
     parser.add_argument(
         "--threads", type=flags.threads, metavar="N", help="threads that compute, with --engines [all processors]"
     )

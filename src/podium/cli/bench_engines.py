@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from podium import tables
-from podium.cli.shared import print_json
+from podium.cli.shared import print_json, reading_given
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from podium.data.reading import Reading
     from podium.deployment.engine_speed import Rows, Timing
     from podium.runs.bundle import Bundle
 
@@ -49,6 +50,13 @@ def bench_engines(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _reading(a: argparse.Namespace) -> Reading | None:
+    """Where the labels of --data stand; None where nothing is said."""
+    from podium.data.reading import Reading
+
+    return Reading(**given) if (given := reading_given(a)) else None
+
+
 def _bench_network(target: str, a: argparse.Namespace, chosen: tuple[str, ...], timing: Timing) -> tuple[str, Rows]:
     """Time a run, bundle or named network in every chosen engine, on images of its own size."""
     from podium.api.run_images import images_for
@@ -62,13 +70,17 @@ def _bench_network(target: str, a: argparse.Namespace, chosen: tuple[str, ...], 
 
     if Path(target).exists():
         model = bundle.load(target)
-        images, _ = squares(images_for(model, a.data, to_train=False), model, COMPARED)
+        images, _ = squares(images_for(model, a.data, False, _reading(a)), model, COMPARED)
     else:
         net = create_model(target, image_size=a.image_size, small=small_without_data(a.image_size)).eval()
         side, channels = net.spec["image_size"], net.spec["in_chans"]
         names = tuple(map(str, range(net.spec["num_classes"])))
         model = bundle.Bundle(net, names, Preprocessing(side, channels), {})
-        images = squares(load_data(a.data, channels=channels), model, COMPARED)[0] if a.data else _noise(side, channels)
+        images = (
+            squares(load_data(a.data, channels=channels, **reading_given(a)), model, COMPARED)[0]
+            if a.data
+            else _noise(side, channels)
+        )
     return target, engine_speed.time_bundle(target, model, chosen, images, timing)
 
 
@@ -88,7 +100,7 @@ def _bench_file(target: str, a: argparse.Namespace, chosen: tuple[str, ...], tim
     network, parent = _parent(made.card, target, a.targets)
     reference = None
     if a.data:
-        images, _ = squares(images_for(made, a.data, to_train=False), made, COMPARED)
+        images, _ = squares(images_for(made, a.data, False, _reading(a)), made, COMPARED)
     elif parent is not None:
         images, _ = squares(images_for(parent, None, to_train=False), parent, COMPARED)
     else:

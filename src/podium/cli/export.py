@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from podium.cli.shared import print_json
+from podium.cli.shared import add_reading, print_json, reading_given
 
 HELP = "write a run as one file that runs without Podium's training: ONNX, OpenVINO or torch.export"
 EXAMPLE = """podium export runs/a -o rose.onnx
@@ -23,6 +23,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         metavar="DATA",
         help="images: the file's answers for 64 of them must be the run's, to 1e-4, or no file is left [the run's own]",
     )
+    add_reading(parser)
     parser.add_argument(
         "--preprocessing",
         choices=("inside", "beside"),
@@ -37,7 +38,9 @@ def run(arguments: argparse.Namespace) -> int:
     from podium.api.deploy import export
 
     a = arguments
-    parity = export(a.run_folder, a.out, data=a.data, format=a.format, preprocessing=a.preprocessing)
+    parity = export(
+        a.run_folder, a.out, data=a.data, format=a.format, preprocessing=a.preprocessing, **reading_given(a)
+    )
     size = sum(path.stat().st_size for path in {a.out, a.out.with_suffix(".bin")} if path.exists())
     if a.json:
         print_json({"file": str(a.out), "bytes": size, "parity": asdict(parity)})

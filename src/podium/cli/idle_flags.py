@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from podium.cli.shared import READING
 from podium.errors import UsageError
 
 
@@ -57,6 +58,11 @@ DEPENDENT = (
     ),
     Dependent("pack", "side", lambda a: not a.shards, "shards keep the files as they are", "leave out --shards"),
     Dependent("pack", "shard_size", lambda a: a.shards, "a pack has no shards", "add --shards"),
+    *(
+        Dependent(verb, name, lambda a: a.data, "it says how other data are read, and none are given", mend)
+        for verb, mend in (("export", "add --data DATA"), ("bench", "add --data DATA"), ("quantize", "give DATA"))
+        for name in READING
+    ),
     Dependent("quantize", "epochs", lambda a: a.qat, "--no-qat leaves out the fine-tuning", "leave out --no-qat"),
     Dependent(
         "slim", "width", lambda a: a.width != 1 or a.depth, "the network would stay as it is", "give --width 0.5"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from podium import tables
 from podium.cli import console, flags
-from podium.cli.shared import print_json, same_command_continues
+from podium.cli.shared import add_reading, print_json, reading_given, same_command_continues
 
 if TYPE_CHECKING:
     from podium.compression.quantize import Quantized
@@ -27,6 +27,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         help="a data set: its training images measure the ranges, its validation images evaluate [the run's own]",
     )
+    add_reading(parser)
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="a new folder")
     parser.add_argument("--engine", choices=("onnxruntime", "openvino"), default="onnxruntime", help="[onnxruntime]")
     parser.add_argument(
@@ -72,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     options = {key: getattr(a, key) for key in ("engine", "tolerance", "limit", "seconds", "qat", "epochs")}
     with same_command_continues(a.command):
-        made = quantize(a.run_folder, a.data, a.out, **options, say=say, progress=progress)
+        made = quantize(a.run_folder, a.data, a.out, **options, say=say, progress=progress, **reading_given(a))
     if a.json:
         print_json({"run": str(made.path), "gate": made.gate, "rows": made.rows})
     else:

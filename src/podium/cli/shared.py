@@ -57,6 +57,6 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name.replace('_', '-')}", metavar="TEXT", help=help)
 
 
-def reading_given(arguments: argparse.Namespace) -> dict[str, str]:
+def reading_given(arguments: argparse.Namespace) -> dict[str, Any]:
     """The flags of `add_reading` that were given, by the names of their settings."""
     return {name: value for name in READING if (value := getattr(arguments, name)) is not None}
