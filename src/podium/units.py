@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them: "30ep", "10m", "8ms" and "5MB", read into numbers."""
+"""Durations, sizes and counts as people write them: "30ep", "10m", "8ms", "5MB" and "500M", read into numbers."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ _EXAMPLES = {"ep": "30ep", "it": "5000it", "s": "90s", "m": "10m", "h": "2h", "%
 LONGEST = 10**9  # the largest number of any duration, in the unit it is written in
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 _MILLISECONDS = {"ms": 1.0, "us": 1e-3, "s": 1e3, "": 1.0}
+_COUNTS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 _BYTES = {"b": 1.0, "": 1.0} | {
     prefix + end: factor for prefix, factor in (("k", 1e3), ("m", 1e6), ("g", 1e9)) for end in ("", "b")
 }
@@ -86,6 +87,18 @@ def parse_bytes(name: str, text: str | float) -> float:
         UsageError: it is none of these.
     """
     return _scaled(name, text, _BYTES, "5MB")
+
+
+def parse_count(name: str, text: str | float) -> float:
+    """Read "5M", "1.5G", "20k" or a plain number as a count, of parameters or multiply-adds; letters of either case.
+
+    Args:
+        name: what the message calls it.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    return _scaled(name, text, _COUNTS, "5M")
 
 
 def _scaled(name: str, text: str | float, units: dict[str, float], example: str) -> float:

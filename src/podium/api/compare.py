@@ -16,6 +16,7 @@ from podium.comparison.study import Study
 from podium.data.dataset import Dataset
 from podium.training.images import loaded, source_of
 from podium.training.recipes.named import settings_of
+from podium.units import parse_count
 
 
 @public
@@ -29,6 +30,8 @@ def compare(
     finetune: int | None = None,
     rank_by: RankBy = "top1",
     learning_curve: bool = False,
+    max_params: str | float | None = None,
+    max_macs: str | float | None = None,
     recipe: str | None = None,
     config: str | Path | None = None,
     progress: Callable[..., None] | bool | None = None,
@@ -37,8 +40,8 @@ def compare(
     """Train several networks on the same images and rank them. Runs that are finished in `out` are not trained again.
 
     Args:
-        models: names of networks, or of official weights of them: "LIBRARY:NAME" or "LIBRARY:NAME=FILE". If None: for photos
-            five networks with official weights, else the six of the demonstration.
+        models: names of networks, patterns ("resnet*", "*" for all), families ("ResNet"), or official weights: "LIBRARY:NAME" or
+            "LIBRARY:NAME=FILE". If None: for photos five networks with official weights, else the six of the demonstration.
         data: a data set as `load_data` takes or returns it.
         out: the folder of the comparison: a run folder for each network and seed, `leaderboard.csv` and `report.html`.
         seeds: the number of runs of each network, with seeds 0, 1, ...
@@ -48,6 +51,7 @@ def compare(
         rank_by: the score that decides which network is best: "top1", "macro-f1", "balanced-accuracy" or "log-loss".
         learning_curve: also train the best network on a quarter and on half of the images, and say what twice as many
             photos would give.
+        max_params, max_macs: leave out networks with more parameters, or more multiply-adds of one image, such as "5M" or "1.5G".
         recipe: the named settings to start from. If None: the recipe that `config` names, else "finetune" for networks that
             start from official weights, and "quick" for others.
         config: a settings file, whose values replace those of the recipe.
@@ -68,7 +72,9 @@ def compare(
     file = Path(config) if config is not None else None
     fresh, tuned = (settings_of(recipe, file, given, usual) for usual in ("quick", "finetune"))
     names = list(models) if models is not None else None
-    choice = Choice(pretrained, finetune, tuned, rank_by, learning_curve)
+    given_limits = {"max_params": max_params, "max_macs": max_macs}
+    limits = {name: parse_count(name, most) for name, most in given_limits.items() if most is not None}
+    choice = Choice(pretrained, finetune, tuned, rank_by, learning_curve, **limits)
     study = Study(names, fresh, Path(out), seeds, loaded(data), choice)
     with comparison_progress(progress) as shown:
         return study.run(shown)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from podium.bars import comparison_bar
 from podium.cli import console, flags
 from podium.cli.settings_flags import add_length, add_settings, settings_given
 from podium.cli.shared import print_json, same_command_continues
+from podium.units import parse_count
 
 if TYPE_CHECKING:
     from podium.comparison.leaderboard import Leaderboard
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 HELP = "train several networks on the same images: leaderboard and report.html"
 EXAMPLE = """podium compare photos/
          podium compare photos/ -m resnet18,keras:Xception --finetune 1    # the better one by its linear probe
+         podium compare photos/ -m 'resnet*,MobileNet' --max-macs 2G       # all that cost at most so much
          podium compare digits -m lenet5_modern,resnet20 --budget 30s"""
 
 
@@ -33,9 +36,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "-m",
         "--models",
         metavar="A,B,...",
-        help="networks, or official weights of them as LIBRARY:NAME, or LIBRARY:NAME=FILE [for photos five with official weights, "
-        "else the six of the demonstration]",
+        help="networks; patterns in quotes ('resnet*', '*' for all) or families (ResNet), as podium models has them; or official "
+        "weights as LIBRARY:NAME, or LIBRARY:NAME=FILE [for photos five with official weights, else the six of the demonstration]",
     )
+    for name, what in (("params", "parameters"), ("macs", "multiply-adds of one image")):
+        text = f"leave out networks with more {what}: 500k, 5M or 1.5G"
+        parser.add_argument(f"--max-{name}", type=partial(parse_count, f"max_{name}"), metavar="N", help=text)
     _add_start_flags(parser)
     parser.add_argument(
         "--seeds", type=flags.seeds, default=1, metavar="N", help="runs of each network, with seeds 0, 1, ... [1]"
@@ -153,7 +159,10 @@ def _study(arguments: argparse.Namespace) -> Study:
     names = None
     if arguments.models is not None:
         names = [name.strip() for name in arguments.models.split(",") if name.strip()]
-    choice = Choice(arguments.pretrained, arguments.finetune, tuned, arguments.rank_by, arguments.learning_curve)
+    limits = arguments.max_params, arguments.max_macs
+    choice = Choice(
+        arguments.pretrained, arguments.finetune, tuned, arguments.rank_by, arguments.learning_curve, *limits
+    )
     return Study(names, fresh, out, arguments.seeds, choice=choice)
 
 

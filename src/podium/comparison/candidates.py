@@ -14,7 +14,7 @@ from podium.data.dataset import Dataset
 from podium.data.stored import stored_size
 from podium.errors import MachineError, UsageError, closest
 from podium.models.forms import SMALL_UP_TO
-from podium.models.registry import architecture
+from podium.models.registry import architecture, matching
 from podium.settings import Origins, Settings
 from podium.training.prepare import form_for
 from podium.weights.download import cached, official, without_download
@@ -36,6 +36,7 @@ class Choice:
         settings: those that hold where networks start from pretrained weights; None: the same as where they do not.
         rank_by: the score that networks are ranked by, one of `ranking.RANKS`.
         learning_curve: whether the best network is trained on shares of the images too.
+        max_params, max_macs: networks with more parameters, or more multiply-adds of one image, are left out; None: none are.
     """
 
     pretrained: bool | None = None
@@ -43,6 +44,8 @@ class Choice:
     settings: Origins | None = None
     rank_by: RankBy = "top1"
     learning_curve: bool = False
+    max_params: float | None = None
+    max_macs: float | None = None
 
     def refuse(self, s: Settings) -> None:
         """Refuse values that are not possible, alone or together with the settings.
@@ -74,11 +77,13 @@ class Candidate:
         model: its name.
         source: LIBRARY:NAME, LIBRARY:NAME=FILE, a run or a bundle that it starts from; None: random weights.
         named: whether a person named it by its source.
+        matched: whether a pattern or a family gave it, so that it is left out where it does not suit the data.
     """
 
     model: str
     source: str | None = None
     named: bool = False
+    matched: bool = False
 
     @property
     def name(self) -> str:
@@ -102,21 +107,24 @@ def candidates_of(names: Sequence[str], weights: str | None = None) -> list[Cand
     """Return the networks that were named, each with the source that was named for it.
 
     Args:
-        names: of networks, or LIBRARY:NAME[=FILE].
+        names: of networks, patterns such as "resnet*", families such as "ResNet", or LIBRARY:NAME[=FILE].
         weights: a source for each network, separated by commas.
 
     Raises:
         UsageError: a name is unknown, two have the same name, or there is another number of weights than of networks.
     """
-    candidates: list[Candidate] = []
-    for name in dict.fromkeys(names):
+    found: dict[Candidate, bool] = {}  # whether it is in the list for a pattern or a family only
+    for name in names:
         if ":" in name:
-            candidates.append(Candidate(find_peer(name.partition("=")[0]).model, name, named=True))
+            found[Candidate(find_peer(name.partition("=")[0]).model, name, named=True)] = False
+        elif (models := matching(name)) is not None:
+            found |= {Candidate(model): found.get(Candidate(model), True) for model in models}
         else:
-            candidates.append(Candidate(architecture(name).name))
+            found[Candidate(architecture(name).name)] = False
+    candidates = [dataclasses.replace(candidate, matched=matched) for candidate, matched in found.items()]
     if weights is not None:
         sources = [source.strip() for source in weights.split(",")]
-        if len(sources) != len(candidates) or any(candidate.named for candidate in candidates):
+        if len(sources) != len(candidates) or any(candidate.named or candidate.matched for candidate in candidates):
             what = f"weights: {len(sources)} given for {len(candidates)} network{'s' * (len(candidates) != 1)}"
             one_each = "give one for each network, in their order: -m resnet18,resnet50 --weights A,B"
             raise UsageError(what, f"{one_each}; or name sources with -m: -m torchvision:resnet18,resnet50")

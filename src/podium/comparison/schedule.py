@@ -77,6 +77,12 @@ class Schedule:
         """The name of a run's network and seed in errors."""
         return f"{part.candidate.name} seed {part.seed}" if self.seeds > 1 else part.candidate.name
 
+    def words(self) -> str:
+        """How the networks are trained, in words."""
+        s, seeds = self.settings, f"{self.seeds} seed{'s' if self.seeds > 1 else ''} from {self.settings.seed}"
+        folds = f", {s.folds} folds; the network that ranks first once more on all images" if s.folds else ""
+        return f"recipe {s.recipe}, {s.duration} each, {seeds}{folds}"
+
     def label(self, part: Part) -> str:
         """The label of a run beside its progress bar."""
         name = part.candidate.name

@@ -13,7 +13,6 @@ from podium.comparison.candidates import (
     candidates_of,
     fetch,
     start_pretrained,
-    with_sources,
 )
 from podium.comparison.claim import absolute, begun_pretrained, claim
 from podium.comparison.cross_validation import Folds, complete, complete_card, fold_folder, pool
@@ -31,6 +30,7 @@ from podium.comparison.progress import (
 from podium.comparison.report import REPORT, write_report
 from podium.comparison.rows import LinearProbeOnly
 from podium.comparison.schedule import Part, Schedule
+from podium.comparison.selection import selected
 from podium.comparison.sizes import forms
 from podium.comparison.slices import Slices, slices_of
 from podium.comparison.starts import Starts
@@ -60,7 +60,7 @@ class Study:
     """A comparison in a folder.
 
     Args:
-        models: names of networks, or of the official weights that they start from; None: those that suit the data.
+        models: as `candidates_of` takes them; None: those that suit the data.
         merged: settings that hold for all, and their origin.
         out: gets a run folder for each network and seed, `leaderboard.csv` and `report.html`. With `folds` in the settings,
             the folder of a network and seed holds a run folder for each fold, and the network that ranks first gets one more.
@@ -97,7 +97,9 @@ class Study:
         self.folds: Folds | None = None
         self.report = out / REPORT
         self.failed: dict[str, PodiumError] = {}
-        self.notes: list[str] = []  # of the runs' plans: mirroring, the range of values, weights that were read
+        self.notes: list[
+            str
+        ] = []  # networks that are left out, and of the runs' plans: mirroring, the range of values, weights
         self.slices: dict[str, Slices] = {}
 
     @property
@@ -186,8 +188,9 @@ class Study:
         if pretrained and self.merged.settings.small:
             what = "small: True, but pretrained weights are of a network's full form"
             raise UsageError(what, "leave it out, or train from random weights: --scratch")
+        recorded, settings = self.starts.sources if pretrained else None, self.merged.settings
+        self.candidates, self.notes = selected(self.candidates, settings, data, self.choice, recorded)
         if pretrained:
-            self.candidates = with_sources(self.candidates, self.starts.sources)
             self.starts.refuse_others(self.candidates)
 
     def _fetch(self, progress: StudyProgress) -> None:
@@ -303,7 +306,7 @@ class Study:
             self._hand_over(board, first, data, progress)
         if finished:
             board.to_csv(self.out / TABLE)
-            write_report(self.report, board, paths, data, self._training(), slice=s.slice)
+            write_report(self.report, board, paths, data, self.schedule.words(), slice=s.slice)
             board.report = self.report
         if finished and s.slice is not None:
             runs = {board.names[path]: RunFolder(path) for path in reversed(paths)}  # the first of a row stands for it
@@ -317,13 +320,6 @@ class Study:
             run = RunFolder(part.path)
             board.hand_over(run)
             complete_card(run, board, RunFolder(trial.path), data, self.merged.settings.recall)
-
-    def _training(self) -> str:
-        """How the networks were trained, in words."""
-        s = self.merged.settings
-        seeds = f"{self.seeds} seed{'s' if self.seeds > 1 else ''} from {s.seed}"
-        folds = f", {s.folds} folds; the network that ranks first once more on all images" if s.folds else ""
-        return f"recipe {s.recipe}, {s.duration} each, {seeds}{folds}"
 
     def _places(self, data: Dataset) -> dict[str, Dataset]:
         """The images that the runs in the comparison's folder were trained on, by the pattern of their folders."""

@@ -134,6 +134,27 @@ def list_models(pattern: str = "*") -> list[str]:
     return sorted(fnmatch.filter(_architectures(), pattern), key=natural)
 
 
+def matching(text: str) -> list[str] | None:
+    """Return the networks that a pattern or a family stands for, in natural order; None where the text is neither.
+
+    Args:
+        text: a shell pattern, such as "resnet*", or the name of a family as `podium models` has it, in letters of either case.
+            What is the name of one network, as "xception" is, stands for that one.
+
+    Raises:
+        UsageError: no network matches the pattern.
+    """
+    known = _architectures()
+    if any(letter in text for letter in "*?["):
+        found = list_models(text)
+        if not found:
+            hint = closest(text.strip("*"), list(known)) or "`podium models` lists them all"
+            raise UsageError(f"no network matches {text!r}", hint)
+        return found
+    of_family = [name for name, each in known.items() if each.family.lower() == text.lower()]
+    return sorted(of_family, key=natural) if of_family and text not in known else None
+
+
 @public
 def architecture(name: str) -> Architecture:
     """Look up a network.
