@@ -20,6 +20,7 @@ from podium.models.registry import architecture, rebuild
 from podium.runs.folder import RunFolder
 from podium.settings import Origin, Settings, moved
 from podium.training.prepare import prepare
+from podium.training.threads import computing_with
 
 WIDTHS = ("width", "group_width", "stem_width")  # what families call the channels they start with
 DEPTHS = ("units", "layers")  # and the blocks of each stage
@@ -122,7 +123,8 @@ def slim(
     made = {"by": "slim", "width": width, "depth": list(depth) if depth else None, "seed": s.seed}
 
     def make() -> tuple[ConvNet, Dataset, Preprocessing]:
-        plan = prepare(s, data)
+        with computing_with(s.threads):
+            plan = prepare(s, data)
         return slim_network(plan.net.spec, width, depth, s.seed), data, plan.preprocessing
 
     s = s.replace(weights=str(begin(out, made, make)))

@@ -258,7 +258,8 @@ class Settings:
     )
     threads: int | None = option(
         None,
-        "threads that compute, in each process; a resume takes as many (default: as many as there are)",
+        "threads that compute, in each process; a resume takes as many (default: as many as there are, or fewer where other "
+        "programs hold cores and fewer are measured to be faster)",
         at_least=1,
     )
     sync_batch_norm: bool = option(False, "batch norm over all of a step's images, not over those of each device")

@@ -162,13 +162,13 @@ def _train(request: _Request, folder: RunFolder, ranks: Ranks) -> None:
 def _with_processes(
     request: _Request, settings: Settings, recorded: dict[str, Any], folder: RunFolder, ranks: Ranks
 ) -> Settings:
-    """Check the number of processes, decide that of threads, and compute with so many from now on."""
+    """Check the number of processes, decide that of threads, and compute with so many; `prepare` may find fewer for a new run."""
     devices = recorded.get("devices", 1) if recorded else None
     refuse_devices(settings.devices, devices, ranks.world, request.elastic)
     requested = request.settings.threads if request.origin.get("threads", DEFAULT).given and not restarted() else None
     threads = decide_threads(requested, recorded.get("threads"), settings.device, ranks, request.elastic, folder)
     torch.set_num_threads(threads)
-    return settings.replace(threads=threads)
+    return settings.replace(threads=threads if requested or recorded or ranks.world > 1 else None)
 
 
 def _refuse_missing_data(request: _Request, settings: Settings, folder: RunFolder) -> None:

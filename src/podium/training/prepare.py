@@ -31,6 +31,7 @@ from podium.models.convnet import ConvNet
 from podium.models.forms import SMALL_UP_TO, form
 from podium.models.registry import architecture, build_model
 from podium.settings import Settings
+from podium.training.autotune.thread_count import thread_count
 from podium.training.confidence import check_patience, check_recall, how_to_have_both, is_handed_over
 from podium.training.defaults import LARGEST_BATCH, default_rate, recipe_batch
 from podium.training.distributed.parallel import ALONE, Ranks
@@ -108,7 +109,8 @@ def prepare(
     cost = count_net(net)
     preprocessing = _preprocessing(start, data)
     _freeze_and_round(net, s)
-    s = fit_to_machine(net.to(device), s, device, cost.macs, len(data.splits["train"]), ranks)
+    s, counted = _threads(net.to(device), s, device, cost.macs, len(data.splits["train"]))
+    s = fit_to_machine(net, s, device, cost.macs, len(data.splits["train"]), ranks)
     flip, decided = _mirroring(s, data, ranks)
     s = _resolved(s.replace(flip=flip, device=device.type, devices=ranks.world), net, data)
     train = _training_loader(s, data, preprocessing, device, ranks)
@@ -133,7 +135,7 @@ def prepare(
         parents=start.parents,
         earlier=earlier,
         start=start.words,
-        decided=decided | loaded,
+        decided=decided | loaded | counted,
     )
     plan.notes = [*start.notes, *_notes(settings, plan)]
     return plan
@@ -241,6 +243,16 @@ def _freeze_and_round(net: ConvNet, s: Settings) -> None:
         fake_int8(net)
 
 
+def _threads(
+    net: ConvNet, s: Settings, device: torch.device, macs: int, images: int
+) -> tuple[Settings, dict[str, str]]:
+    """Return the settings with the number of threads decided, and the reason where it was measured."""
+    if s.threads is not None:
+        return s, {}
+    threads, reason = thread_count(net, s, device, macs, images)
+    return s.replace(threads=threads), {"threads": f"measured: {reason}"} if reason is not None else {}
+
+
 def _resolved(s: Settings, net: ConvNet, data: Dataset) -> Settings:
     """Return the settings with what the network and the data decide."""
     return s.replace(
@@ -308,6 +320,7 @@ def _notes(requested: Settings, plan: Plan) -> list[str]:
         *filter(None, (plan.data.values.note, plan.data.values.several)),
         *(f"mirroring {plan.decided[key]}" for key in ("flip",) if key in plan.decided),
         *_sharing(plan.settings, plan.train.batch_size, plan.net, plan.ranks),
+        *(f"threads: {plan.settings.threads}, {plan.decided[key]}" for key in ("threads",) if key in plan.decided),
     ]
 
 
