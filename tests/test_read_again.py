@@ -104,6 +104,64 @@ def test_a_smaller_network_is_made_of_the_same_images(run, data, asked):
     assert images.is_what(podium.load(run.path).card["data_sha256"])
 
 
+@pytest.fixture(scope="module")
+def weighed(data, tmp_path_factory):
+    """A run with an operating point, that draws all classes equally often and reports slices."""
+    out = tmp_path_factory.mktemp("weighed") / "run"
+    how = {"label_column": "side", "val": 0.2, "test": 0.2, "image_size": 28, "steps": 2, "progress": False}
+    return podium.train("lenet5_modern", data, out, sampler="balanced", recall="b=0.8", slice="kind", **how)
+
+
+CARRIED = ("recall", "slice", "sampler", "class_weights")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, ("b=0.8", "kind", "balanced", "none")),
+        ({"slice": "id", "recall": "a=0.7"}, ("a=0.7", "id", "balanced", "none")),
+        ({"class_weights": "inverse"}, ("b=0.8", "kind", "shuffle", "inverse")),  # both would count classes twice
+        ({"sampler": "shuffle"}, ("b=0.8", "kind", "shuffle", "none")),
+    ],
+)
+def test_a_smaller_network_is_trained_for_what_the_run_was(weighed, data, given, expected):
+    merged = settings_of("shrink", None, {"data": str(data), **given})
+    s, _ = as_parent(merged, weighed.path, None)
+    assert tuple(getattr(s, name) for name in CARRIED) == expected
+    loaded = podium.load_data(data, label_column="side", val=0.2, test=0.2)
+    s, _ = as_parent(merged, weighed.path, loaded)
+    assert tuple(getattr(s, name) for name in CARRIED) == expected
+
+
+def test_an_operating_point_that_nothing_could_fit_is_left_out_and_named(weighed, data, caplog):
+    loaded = podium.load_data(data, label_column="kind")
+    with caplog.at_level("INFO", "podium"):
+        s, _ = as_parent(settings_of("shrink", None, {"data": str(data)}), weighed.path, loaded)
+    assert s.recall is None
+    assert "recall: b=0.8 of" in caplog.text
+    assert "is not used" in caplog.text
+
+
+def test_distilling_records_what_is_taken_over(weighed, data, tmp_path, monkeypatch):
+    monkeypatch.setattr("podium.compression.shrink.in_engines", lambda *_: [])
+    monkeypatch.setattr("podium.compression.shrink.SECONDS", 0.01)
+    out = tmp_path / "student"
+    made = podium.distill(weighed.path, "lenet5", data, out, controls=False, steps=2, progress=False)
+    text = (out / "settings.yaml").read_text()
+    for line in ("recall: b=0.8", "slice: kind", "sampler: balanced"):
+        assert f"{line}  # by the teacher's run\n" in text
+    assert podium.load(out).card["confidence"]["classes"]["b"]["recall"] == 0.8
+    assert "kind" in (out / "report.html").read_text()
+    assert made.run.result["steps"] == 2
+
+
+def test_a_fine_tuning_for_int8_keeps_the_operating_points(weighed, data, tmp_path):
+    model = podium.load(weighed.path)
+    fine_tuned(model, images_for(model, None), tmp_path / "qat", 1, lambda *_: None)
+    assert "b" in podium.load(tmp_path / "qat").card["confidence"]["classes"]
+    assert "sampler: balanced" in (tmp_path / "qat" / "settings.yaml").read_text()
+
+
 def test_other_data_with_an_image_that_cannot_be_read_are_an_error(run, data, tmp_path):
     """What a run left out of its own data was a person's decision on these data."""
     for path in data.parent.iterdir():

@@ -11,6 +11,7 @@ from podium.data.preprocessing import Preprocessing
 from podium.models.convnet import ConvNet
 from podium.runs.bundle import Bundle, load
 from podium.settings import moved
+from podium.training.images import BALANCE, settings_in, taken_over
 from podium.training.recipes.named import settings_of
 from podium.training.transfer.source import reorder
 
@@ -40,7 +41,10 @@ def fine_tuned(bundle: Bundle, data: Dataset, out: Path, epochs: int | None, pro
 
     start = str(begin(out, made, make))
     merged = settings_of(RECIPE, None, {"data": data.source or data.name, "epochs": epochs, "resize": data.resize})
-    s = merged.settings.replace(model=bundle.model.spec["model"], weights=start, teacher=start)
+    before = settings_in(bundle.folder)
+    own = {key: before[key] for key in BALANCE if key in before}
+    own["recall"] = taken_over(before.get("recall"), str(bundle.folder), data)
+    s = merged.settings.replace(model=bundle.model.spec["model"], weights=start, teacher=start, **own)
     origin = moved(merged.origin, merged.settings, s, "podium quantize")
     tuned = load(trained(s, out, data, "int8", progress, origin).path)
     reorder(tuned.model, [tuned.classes.index(name) for name in bundle.classes], str(out))

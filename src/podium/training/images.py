@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,12 @@ from podium.errors import DataError, UsageError
 from podium.runs.bundle import CARD, Bundle
 from podium.runs.folder import SETTINGS
 from podium.runs.recommended import REQUEST, run_of
-from podium.settings import Origins, Settings, read_file
+from podium.settings import Origins, Settings, parse_recall, read_file
 from podium.training.transfer.source import PIN, read_source
 
+logger = logging.getLogger("podium")
+
+BALANCE = ("class_weights", "sampler")  # what makes up for classes of few images; one of the two does
 AS_LOADED = "as the data set was loaded"
 
 
@@ -240,7 +244,7 @@ def settings_in(folder: Path | None) -> dict[str, Any]:
 
 
 def as_parent(merged: Origins, run: str | Path, data: Dataset | None) -> tuple[Settings, Dataset]:
-    """Return settings and data as a trained network had them: resize, channels and held-out images.
+    """Return settings and data as a trained network had them: held-out images, resize, what classes weigh, operating points.
 
     Args:
         merged: the settings and their origins.
@@ -253,7 +257,8 @@ def as_parent(merged: Origins, run: str | Path, data: Dataset | None) -> tuple[S
         before |= vars(recorded(before, s.data))
         kept = ["val", "test", "seed", "split_seed", "group_from", "group_column", *NAMES]
         kept += ["folds", "fold"] if data is None else []
-        kept += ["on_bad"] if is_own(before, s.data) else []
+        kept += ["on_bad", "slice"] if is_own(before, s.data) else []
+        kept += ["recall", *([] if any(merged.origin[key].given for key in BALANCE) else BALANCE)]
         s = s.replace(**{key: before[key] for key in kept if key in before and not merged.origin[key].given})
     if data is None:
         p = model.preprocessing
@@ -265,7 +270,24 @@ def as_parent(merged: Origins, run: str | Path, data: Dataset | None) -> tuple[S
             data.source = str(Path(s.data).resolve())
     elif (record := known_to(model, data)) is not None:
         data = without_learned(data, record)
+    if not merged.origin["recall"].given:
+        s = s.replace(recall=taken_over(s.recall, run, data))
     return s, data
+
+
+def taken_over(recall: str | None, run: str | Path, data: Dataset) -> str | None:
+    """Return the operating points of a run for another one; None where its data cannot fit them, which is logged.
+
+    Args:
+        recall: the setting of the run.
+        run: its name.
+        data: of the other one.
+    """
+    if recall is None or ({"val", "test"} <= data.splits.keys() and set(parse_recall(recall)) <= set(data.classes)):
+        return recall
+    why = "these data have no such class, or no validation images besides those that report"
+    logger.info(f"recall: {recall} of {run} is not used: {why}")
+    return None
 
 
 def refuse_other_images(own: Record, data: Dataset) -> None:
