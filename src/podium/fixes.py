@@ -11,7 +11,7 @@ _commanded: ContextVar[bool] = ContextVar("commanded", default=False)
 
 # Flags that take no value, and those whose keyword has another name.
 _SWITCHES = {
-    "resume", "elastic", "small", "keep_checkpoint", "grad_checkpointing", "controls", "flip", "nesterov", "labels", "ema",
+    "resume", "elastic", "small", "keep_checkpoint", "grad_checkpointing", "controls", "accept_unproven", "flip", "nesterov", "labels", "ema",
 }  # fmt: skip
 _NAMES = {"o": "out", "m": "models"}
 _GIVEN = {"out", "models", "weights", "data"}  # of these a fix that names no value wants one

@@ -58,6 +58,7 @@ def quantize(
     *,
     engine: Engine = "onnxruntime",
     tolerance: float = 0.005,
+    accept_unproven: bool = False,
     limit: int = quantizing.EVALUATED,
     seconds: float = 1.0,
     qat: bool = True,
@@ -70,14 +71,16 @@ def quantize(
 
     Args:
         run: a run folder or bundle.
-        data: its training images measure the ranges of the activations, and its validation images evaluate the result;
-            None takes the run's own.
+        data: its training images measure the ranges of the activations, and its test images decide whether the result is
+            accurate enough, or its validation images where there are no others; None takes the run's own.
         out: a new folder.
         engine: "onnxruntime", or "openvino".
-        tolerance: the accepted loss of top-1 accuracy, as a fraction, by a paired test on the same images.
+        tolerance: the accepted loss of top-1 accuracy, as a fraction, which the images must show at 95 %.
+        accept_unproven: take the result where the images are too few to tell. Otherwise the name of its folder then ends in
+            "-unproven".
         limit: the largest number of images to evaluate on.
         seconds: the time to measure each engine and batch size for.
-        qat: if more accuracy is lost, fine-tune with int8's rounding (in `out`/qat) and try once more.
+        qat: if more accuracy is lost on images that do not decide, fine-tune with int8's rounding first (in `out`/qat).
         epochs: the length of that fine-tuning; the recipe's if None.
         say: called with each message for people.
         progress: a function that is called with (which network, steps done, steps in all, what to show) after each step of
@@ -88,6 +91,7 @@ def quantize(
         The folder, the gate's decision, and a table of before and after.
 
     Raises:
+        DataError: the images could not show the tolerance if not one of them was lost.
         NumericError: more of the top-1 accuracy is lost than `tolerance` allows; no model is left.
     """
     others = ["run", "data", "out", "engine", "tolerance", "limit", "seconds", "qat", "epochs", "say", "progress"]
@@ -100,6 +104,7 @@ def quantize(
             out,
             engine=engine,
             tolerance=tolerance,
+            accept_unproven=accept_unproven,
             limit=limit,
             seconds=seconds,
             qat=qat,

@@ -11,6 +11,7 @@ from podium.bars import training_progress
 from podium.calls import public
 from podium.comparison.report import report_run
 from podium.compression.distill import distill as run_distillation
+from podium.compression.gate import Terms
 from podium.compression.prune import Kind, Options, Target
 from podium.compression.prune import prune as run_pruning
 from podium.compression.shrink import NamedProgress, Shrunk
@@ -40,6 +41,7 @@ def prune(
     depth: bool = False,
     controls: bool = True,
     tolerance: float = 0.005,
+    accept_unproven: bool = False,
     progress: NamedProgress | bool | None = None,
     recipe: str | None = None,
     config: str | Path | None = None,
@@ -59,7 +61,10 @@ def prune(
         size: the size of the weights' file, such as "5MB"; a number is bytes.
         depth: remove whole residual blocks instead of channels.
         controls: also train the networks that the smaller one is compared with.
-        tolerance: the accepted loss of top-1 accuracy, as a fraction.
+        tolerance: the accepted loss of top-1 accuracy, as a fraction. Test images must show at 95 % that it is no larger, or
+            validation images where there are no others.
+        accept_unproven: take the smaller network where the images are too few to tell. Otherwise the name of its folder then
+            ends in "-unproven".
         progress: a function that is called with (which network, steps done, steps in all, what to show) after each step;
             False for nothing. If None: a bar in a notebook or a terminal.
         recipe: the named settings of the fine-tuning. If None: the recipe that `config` names, else "shrink".
@@ -67,16 +72,16 @@ def prune(
         settings: as for `train`.
 
     Returns:
-        `.run`, `.rows` (before, after, controls) and `.gate`.
+        `.run`, `.rows` (before, after, controls) and `.gate`, whose "outcome" is "within", "above" or "unproven".
 
     Raises:
         UsageError: no target or several are given, or the target cannot be met.
+        DataError: the images could not show the tolerance if not one of them was lost.
     """
     given = {"data": source_of(data), **settings}
     merged = settings_of(recipe, Path(config) if config is not None else None, given, usual="shrink")
-    how = Options(
-        _target({"speedup": speedup, "macs": macs, "latency": latency, "size": size}), depth, controls, tolerance
-    )
+    target = _target({"speedup": speedup, "macs": macs, "latency": latency, "size": size})
+    how = Options(target, depth, controls, Terms(tolerance, accept_unproven))
     refuse_decided(merged, "prune", loaded(data))
     parent = os.fspath(run)
     out = out or Path("runs") / f"{Path(parent.partition('=')[0]).name.replace(':', '-')}-pruned"

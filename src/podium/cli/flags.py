@@ -77,6 +77,24 @@ probability = real("min_confidence:", lambda x: 0 <= x <= 1, "a probability from
 width = real("width:", lambda x: 0 < x <= 1, "more than 0, up to 1")
 
 
+def add_terms(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say what a smaller network may lose."""
+    parser.add_argument(
+        "--tolerance",
+        type=tolerance,
+        default=0.005,
+        metavar="X",
+        help="accepted loss of top-1, as a fraction, on test images, or on validation images where there are no others. The "
+        "loss must be shown to be no larger, at 95 %%. If it is shown to be larger, the exit code is 5 [0.005]",
+    )
+    parser.add_argument(
+        "--accept-unproven",
+        action="store_true",
+        help="take the smaller network where the images are too few to tell. Without this flag its name then ends in -unproven "
+        "and the exit code is 3, also before anything is trained where that is certain",
+    )
+
+
 def add_max_pixels(parser: argparse.ArgumentParser, default: int | None = Settings().max_pixels) -> None:
     """Add `--max-pixels` to a parser; without a default, the network's own is meant."""
     said = f"{default / 1e6:g} million" if default is not None else "as when the network was trained"

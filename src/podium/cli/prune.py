@@ -25,14 +25,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     target.add_argument("--latency", metavar="TIME", help="of one image on this machine, such as 8ms")
     target.add_argument("--size", metavar="BYTES", help="of the weights' file, such as 5MB")
     parser.add_argument("--depth", action="store_true", help="remove whole residual blocks instead of channels")
-    parser.add_argument(
-        "--tolerance",
-        type=flags.tolerance,
-        default=0.005,
-        metavar="X",
-        help="accepted loss of top-1 on validation images, as a fraction. If more is lost, the original stays in place and "
-        "the exit code is 5 [0.005]",
-    )
+    flags.add_terms(parser)
     add_shrinking(parser, recipe="shrink")
 
 
@@ -53,6 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
             depth=a.depth,
             controls=a.controls,
             tolerance=a.tolerance,
+            accept_unproven=a.accept_unproven,
             progress=label_first(bar),
             recipe=a.recipe,
             config=a.config,

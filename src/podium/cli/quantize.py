@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from podium import tables
 from podium.cli import console, flags
 from podium.cli.shared import add_reading, print_json, reading_given, same_command_continues
+from podium.cli.shrinking import too_few
+from podium.errors import DataError
 
 if TYPE_CHECKING:
     from podium.compression.quantize import Quantized
@@ -25,24 +27,17 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data",
         nargs="?",
-        help="a data set: its training images measure the ranges, its validation images evaluate [the run's own]",
+        help="a data set: its training images measure the ranges, its test or validation images decide [the run's own]",
     )
     add_reading(parser)
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="a new folder")
     parser.add_argument("--engine", choices=("onnxruntime", "openvino"), default="onnxruntime", help="[onnxruntime]")
-    parser.add_argument(
-        "--tolerance",
-        type=flags.tolerance,
-        default=0.005,
-        metavar="X",
-        help="accepted loss of top-1, as a fraction. If a paired test finds more, no model is left and the exit code is 5 "
-        "[0.005]",
-    )
+    flags.add_terms(parser)
     parser.add_argument(
         "--qat",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="if more is lost, fine-tune with int8's rounding (recipe qat, DIR/qat) and try again [yes]",
+        help="if more is lost on images that do not decide, fine-tune with int8's rounding (recipe qat, DIR/qat) [yes]",
     )
     parser.add_argument("--epochs", type=flags.tuning, metavar="N", help="length of that fine-tuning [5]")
     parser.add_argument(
@@ -71,14 +66,18 @@ def run(arguments: argparse.Namespace) -> int:
         if "event" in shown:  # a line each epoch and no bar, which would disturb the timings
             say(f"{name}  {console.epoch_line(shown)}")
 
-    options = {key: getattr(a, key) for key in ("engine", "tolerance", "limit", "seconds", "qat", "epochs")}
+    names = ("engine", "tolerance", "accept_unproven", "limit", "seconds", "qat", "epochs")
+    options = {key: getattr(a, key) for key in names}
     with same_command_continues(a.command):
         made = quantize(a.run_folder, a.data, a.out, **options, say=say, progress=progress, **reading_given(a))
     if a.json:
         print_json({"run": str(made.path), "gate": made.gate, "rows": made.rows})
     else:
         _show(made)
-    return 0
+    if not made.decision.left_open:
+        return 0
+    console.error(too_few(made.decision, made.path))
+    return DataError.exit_code
 
 
 def _show(made: Quantized) -> None:

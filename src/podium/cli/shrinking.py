@@ -11,9 +11,10 @@ from podium import tables
 from podium.cli import console
 from podium.cli.settings_flags import add_length, add_settings
 from podium.cli.shared import print_json
-from podium.errors import NumericError
+from podium.errors import DataError, NumericError, PodiumError
 
 if TYPE_CHECKING:
+    from podium.compression.gate import Gate
     from podium.compression.shrink import Shrunk
 
 
@@ -54,7 +55,8 @@ def show_shrunk(shrunk: Shrunk, parent: str, json: bool) -> int:
         json: print one JSON document instead.
 
     Returns:
-        The exit code: 5 if the network lost too much accuracy, or is slower than its target.
+        The exit code: 5 if the network lost too much accuracy, or is slower than its target; 3 if the images are too few to
+        tell what it lost, and that was not accepted.
     """
     if json:
         print_json(shrunk.to_dict())
@@ -68,15 +70,31 @@ def show_shrunk(shrunk: Shrunk, parent: str, json: bool) -> int:
     problems = _problems(shrunk, parent)
     for problem in problems:
         console.error(problem)
-    return NumericError.exit_code if problems else 0
+    return max((problem.exit_code for problem in problems), default=0)
 
 
-def _problems(shrunk: Shrunk, parent: str) -> list[NumericError]:
+def too_few(gate: Gate, kept: Path) -> DataError:
+    """What to say of a smaller network where the images are too few to tell what it lost.
+
+    Args:
+        gate: the decision.
+        kept: the folder that has the network.
+    """
+    more = "give more images and another folder with -o"
+    if gate.available > gate.pair.n:
+        more = f"evaluate on more images with --limit {min(gate.images_needed or gate.available, gate.available)}"
+    what = f"{gate.images}: {gate.conclusion}. {kept} has the network"
+    return DataError(what, f"add --accept-unproven to take the network as it is, or {more}")
+
+
+def _problems(shrunk: Shrunk, parent: str) -> list[PodiumError]:
     """Why the smaller network does not replace its parent: accuracy, latency, or nothing."""
     from podium.compression.latency import advice
 
-    problems = []
-    if (decision := shrunk.decision) is not None and not decision.passed:
+    problems: list[PodiumError] = []
+    if (decision := shrunk.decision) is not None and decision.left_open:
+        problems.append(too_few(decision, shrunk.run.path))
+    if decision is not None and decision.outcome == "above":
         lost = f"the smaller network lost more than the tolerance of {100 * decision.tolerance:g} points"
         less = "fine-tune longer (--epochs), remove less of it, or raise --tolerance"
         problems.append(NumericError(f"{lost}: {parent} stays in place", less))

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from podium.calls import public
-from podium.compression.shrink import CONTROLS, NamedProgress, Shrunk, compared, trained
+from podium.compression.shrink import CONTROLS, NamedProgress, Shrunk, compared, saved, trained
 from podium.data.dataset import Dataset
 from podium.models.registry import architecture
 from podium.settings import Origin, Settings, moved
@@ -51,4 +51,4 @@ def distill(
     made = source.bundle
     reorder(made.model, [made.classes.index(c) for c in data.classes], str(teacher))
     preprocessing = dataclasses.replace(made.preprocessing, resize=data.resize)
-    return compared(run, ("teacher", made.model.eval(), preprocessing), others, data, None, [])
+    return saved(compared(run, ("teacher", made.model.eval(), preprocessing), others, data, None, []), out)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,8 +20,9 @@ from podium.compression.channels import (
     smallest_change,
     without,
 )
+from podium.compression.gate import Terms
 from podium.compression.latency import MARGIN, latency
-from podium.compression.shrink import NamedProgress, Shrunk, begin, compared, control, epochs_of, trained
+from podium.compression.shrink import NamedProgress, Shrunk, begin, begun, compared, control, epochs_of, saved, trained
 from podium.compression.slim import fresh, slim_to
 from podium.data.dataset import Dataset
 from podium.data.loader import Loader
@@ -124,20 +125,13 @@ class Options:
         target: what may be left.
         depth: take blocks, not channels.
         controls: also train, with fresh weights and the total budget, the same small network and the uniform slim one.
-        tolerance: loss of top-1 that is accepted.
-
-    Raises:
-        UsageError: the tolerance is no fraction.
+        terms: what it may lose.
     """
 
     target: Target
     depth: bool = False
     controls: bool = True
-    tolerance: float = 0.005
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.tolerance < 1:
-            raise UsageError(f"tolerance: {self.tolerance}", "give a fraction from 0 to 1, such as 0.005")
+    terms: Terms = field(default_factory=Terms)
 
 
 @public
@@ -166,11 +160,13 @@ def prune(
 
     Raises:
         UsageError: the target cannot be met, or `out` holds something else.
+        DataError: the images are too few to show the tolerance.
     """
-    out, source, target = Path(out), read_source(str(parent), "run"), how.target
+    source, target, place = read_source(str(parent), "run"), how.target, begun(Path(out))
     whole, preprocessing = adapted(source, settings.replace(model=""), data)
     if set(data.classes) != set(source.bundle.classes):
         raise UsageError(f"{parent}: does not know the classes of {data.name}", "give the data it was trained on")
+    how.terms.check(data)
     whole.eval().to(pick_device("auto"))
     slim = functools.cache(functools.partial(_slim_control, whole.spec))  # found before anything is trained
 
@@ -181,7 +177,7 @@ def prune(
         return small, data, preprocessing
 
     made = {"by": "depth" if how.depth else "prune", target.kind: target.value, "parent": source.pinned}
-    start = begin(out, made, make)
+    start = begin(place, made, make)
     small = read_source(str(start)).bundle.model
     specs = {"scratch": small.spec, "slim": slim(macs(small))} if how.controls else {}
     s = settings.replace(
@@ -191,7 +187,7 @@ def prune(
         teacher=source.pinned,
         resize=data.resize,
     )
-    run = trained(s, out, data, "pruned", progress, moved(origin or {}, settings, s, "podium prune"))
+    run = trained(s, place, data, "pruned", progress, moved(origin or {}, settings, s, "podium prune"))
     notes, others = [], {}
     if how.controls:
         steps, note = _total_steps(run, epochs_of(source.pinned), len(data.splits["train"]))
@@ -199,7 +195,7 @@ def prune(
         for name, title in CONTROL_TITLES.items():
             others[title] = control(name, functools.partial(fresh, specs[name], s.seed), s, steps, run, data, progress)
     original, limit = ("original", whole, preprocessing), target.value if target.kind == "latency" else None
-    return compared(run, original, others, data, how.tolerance, notes, limit)
+    return saved(compared(run, original, others, data, how.terms, notes, limit), Path(out))
 
 
 def _slim_control(spec: Mapping[str, Any], most: float) -> dict[str, Any]:

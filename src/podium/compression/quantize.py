@@ -1,12 +1,13 @@
-"""`podium quantize`: a run in 8-bit integers, written only if it keeps its accuracy on the same images."""
+"""`podium quantize`: a run in 8-bit integers, which takes its place only if it keeps its accuracy on the same images."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from podium.calls import from_keywords, public
 from podium.compression import int8
-from podium.compression.gate import Gate
+from podium.compression.gate import SPLITS, Gate, Terms, deciding_split, format_points, unproven
 from podium.compression.qat import fine_tuned
 from podium.compression.shrink import NamedProgress
 from podium.data.dataset import Dataset
@@ -23,7 +24,8 @@ from podium.deployment.export import card_of, onnx_model, save_ir, sealed_bytes,
 from podium.deployment.graph import answer, graph_of
 from podium.deployment.runtime import FILE_ENGINES, MODEL, MODEL_IR, Engine, Exported, load_exported
 from podium.errors import DataError, NumericError, UsageError
-from podium.evaluation.metrics import half_wilson, paired
+from podium.evaluation.metrics import half_wilson
+from podium.evaluation.paired import Paired, paired
 from podium.files import scratch_folder, write_json
 from podium.runs.bundle import CARD, Bundle
 
@@ -40,10 +42,10 @@ class Options:
 
     Args:
         engine: "onnxruntime" (its static quantiser), or "openvino" (NNCF).
-        tolerance: loss of top-1 that is accepted, as a fraction, by a paired test on the same images.
+        tolerance, accept_unproven: see `Terms`.
         limit: images that it is evaluated on, at most.
         seconds: of timing each engine and batch.
-        qat: where more is lost than the tolerance, fine-tune with int8's rounding (quantisation-aware training) and try again.
+        qat: where other images lose more than the tolerance, fine-tune with int8's rounding first (quantisation-aware training).
         epochs: of that fine-tuning; the recipe's if None.
 
     Raises:
@@ -52,6 +54,7 @@ class Options:
 
     engine: Engine = "onnxruntime"
     tolerance: float = 0.005
+    accept_unproven: bool = False
     limit: int = EVALUATED
     seconds: float = 1.0
     qat: bool = True
@@ -60,12 +63,16 @@ class Options:
     def __post_init__(self) -> None:
         if self.engine not in FILE_ENGINES:
             raise UsageError(f"engine: {self.engine!r}", f"give {' or '.join(FILE_ENGINES)}")
-        if not 0 <= self.tolerance < 1:
-            raise UsageError(f"tolerance: {self.tolerance}", "give a fraction such as 0.005")
+        _ = self.terms
         if not 0 <= self.seconds < 3600:
             raise UsageError(f"seconds: {self.seconds}", "give at least 0 and less than 3600")
         if self.limit < 1:
             raise UsageError(f"limit: {self.limit}", "give at least 1")
+
+    @property
+    def terms(self) -> Terms:
+        """What the network may lose."""
+        return Terms(self.tolerance, self.accept_unproven)
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ class Quantized:
     """A run in int8.
 
     Args:
-        path: the folder.
+        path: the folder; its name ends in "-unproven" where too few images decide and that was not accepted.
         decision: whether it keeps the run's accuracy.
         rows: before and after, in each engine: top1, error (95 %), size_bytes, and the fields of `engine_speed.EngineRow`.
     """
@@ -102,8 +109,8 @@ def quantize(
 
     Args:
         bundle: the run.
-        data: its training images measure the ranges; it is evaluated on the validation images, or the test images if there
-            are none.
+        data: its training images measure the ranges and choose the rounding; its test images decide whether the network keeps
+            its accuracy, or its validation images if there are none.
         out: a new folder, or one whose fine-tuning was stopped.
         say: called with a line for people at each step.
         progress: called after every step of the fine-tuning.
@@ -111,41 +118,45 @@ def quantize(
 
     Raises:
         UsageError: no such engine, or something is at `out`.
+        DataError: the images are too few to show the tolerance.
         NumericError: more is lost than the tolerance; nothing is left but the fine-tuned run, if there was one.
     """
     out, how = Path(out), from_keywords(Options, "quantize", options)
     if out.exists() and (not out.is_dir() or any(path.name != QAT for path in out.iterdir())):
         raise UsageError(f"{out}: exists already", "name another folder with -o")
-    split = "val" if "val" in data.splits else "test"
-    images, labels = squares(data, bundle, how.limit, split)
-    if (labels < 0).any():
+    if (kept := unproven(out)).exists() and not (kept / REPORT).is_file():
+        raise UsageError(f"{kept}: exists already", "name another folder with -o")
+    how.terms.check(data, how.limit)
+    deciding = _Sample.of(bundle, data, deciding_split(data), how.limit)
+    if (deciding.labels < 0).any():
         raise DataError(f"{data.name} has classes the network was not trained on", "give the data of the run")
-    evaluated = _Evaluated(images, labels, answer(bundle, images)[0])
     out.parent.mkdir(parents=True, exist_ok=True)
     with scratch_folder(out) as scratch:
         folder, base = scratch / "made", scratch / "float.onnx"
         folder.mkdir()
-        model = _float(bundle)
-        base.write_bytes(sealed_bytes(model, card_of(bundle, True)))
-        work = _Work(data, how, evaluated, folder, say)
-        card, gate = work.attempt(bundle, model)
-        plain, fix = None, f"{out} is not made and the run stays; --tolerance allows more"
-        if how.qat and not gate.passed and set(data.classes) == set(bundle.classes):
-            say(f"{gate}. Fine-tuning with int8's rounding: {out / QAT}")
-            plain, fix = gate.to_dict(), f"{fix}, --epochs fine-tunes longer (with another -o)"
-            tuned = fine_tuned(bundle, data, out / QAT, how.epochs, progress)
-            card, gate = work.attempt(tuned, _float(tuned))
-        if not gate.passed:
+        base.write_bytes(sealed_bytes(_float(bundle), card_of(bundle, True)))
+        work = _Work(bundle, data, how, folder, say)
+        made, card, chose = work.rounded(out / QAT, progress)
+        gate = how.terms.decide(deciding.compare(made), data)
+        if gate.outcome == "above":
+            fix = f"{out} is not made and the run stays; --tolerance allows more"
+            if chose is not None and chose["fine_tuned"]:
+                fix += ", --epochs fine-tunes longer (with another -o)"
             raise NumericError(f"int8 loses too much: {gate}", fix)
-        rows = _table(bundle, base, folder, evaluated, how)
-        facts = {"gate": gate.to_dict(), "gate_without_qat": plain, "split": split}
-        _finish(folder, out, {**card, **facts}, {**facts, "how": card["how"], "rows": rows})
-    return Quantized(out, gate, rows)
+        facts = {"gate": gate.to_dict(), "without_qat": chose}
+        rows = _table(bundle, base, folder, deciding, how)
+        place = out
+        if gate.left_open:
+            place = kept
+            _clear(kept)
+        before = {"gate_of_parent": bundle.card["gate"]} if "gate" in bundle.card else {}
+        _finish(folder, place, {**card, **before, **facts}, {**facts, "how": card["how"], "rows": rows})
+    return Quantized(place, gate, rows)
 
 
 @dataclass(frozen=True)
-class _Evaluated:
-    """The images that both networks are evaluated on.
+class _Sample:
+    """Images that a network is evaluated on before and after it is quantised.
 
     Args:
         images: (N, S, S, C) uint8.
@@ -157,31 +168,65 @@ class _Evaluated:
     labels: np.ndarray
     logits: np.ndarray
 
+    @classmethod
+    def of(cls, bundle: Bundle, data: Dataset, split: str, limit: int) -> _Sample:
+        """At most so many images of a split."""
+        images, labels = squares(data, bundle, limit, split)
+        return cls(images, labels, answer(bundle, images)[0])
+
+    def compare(self, made: Exported) -> Paired:
+        """The network before and after."""
+        return paired(self.logits, _logits(made, self.images), self.labels)
+
 
 @dataclass(frozen=True)
 class _Work:
     """What every attempt at a network in int8 needs.
 
     Args:
+        bundle: the network.
         data: with the training images that the ranges are measured on.
         how: the options.
-        evaluated: what the result is evaluated on.
-        folder: where it is written; a later attempt writes over the earlier one.
+        folder: where the network in int8 is written; a later attempt writes over the earlier one.
         say: called with a line for people.
     """
 
+    bundle: Bundle
     data: Dataset
     how: Options
-    evaluated: _Evaluated
     folder: Path
     say: Say
 
-    def attempt(self, network: Bundle, model: Any) -> tuple[dict[str, Any], Gate]:
-        """Quantise a network, of which `model` is the ONNX, into the folder: its card, and whether it keeps its accuracy."""
-        made, card = _int8(network, model, self.data, self.how.engine, self.folder)
+    def rounded(self, qat: Path, progress: NamedProgress) -> tuple[Exported, dict[str, Any], dict[str, Any] | None]:
+        """Quantise the network, after a fine-tuning if it loses too much without one on images that do not decide.
+
+        These are the validation images where test images decide, and training images where validation images do.
+
+        Args:
+            qat: the folder of the fine-tuning.
+            progress: called after every step of it.
+
+        Returns:
+            The network in int8, its card, and what chose whether to fine-tune: {split, the fields of the pair, drop,
+            fine_tuned}; None where nothing was to choose.
+        """
+        made, card = self.attempt(self.bundle)
+        if not self.how.qat or set(self.data.classes) != set(self.bundle.classes):
+            return made, card, None
+        split = "val" if deciding_split(self.data) == "test" and "val" in self.data.splits else "train"
+        pair = _Sample.of(self.bundle, self.data, split, self.how.limit).compare(made)
+        chose = {"split": split, **asdict(pair), "drop": pair.drop, "fine_tuned": pair.drop > self.how.tolerance}
+        if chose["fine_tuned"]:
+            lost = f"{format_points(pair.drop)} are lost on {pair.n:,} {SPLITS.get(split, 'training')} images"
+            self.say(f"{lost}, more than the tolerance. Fine-tuning with int8's rounding: {qat}")
+            made, card = self.attempt(fine_tuned(self.bundle, self.data, qat, self.how.epochs, progress))
+        return made, card, chose
+
+    def attempt(self, network: Bundle) -> tuple[Exported, dict[str, Any]]:
+        """Quantise a network into the folder; returns it with its card."""
+        made, card = _int8(network, _float(network), self.data, self.how.engine, self.folder)
         self.say(f"int8 {card['how']}, ranges measured on {card['made']['calibration_images']} training images")
-        pair = paired(self.evaluated.logits, _logits(made, self.evaluated.images), self.evaluated.labels)
-        return card, Gate(pair, self.how.tolerance)
+        return made, card
 
 
 def _finish(folder: Path, out: Path, card: dict[str, Any], report: dict[str, Any]) -> None:
@@ -199,6 +244,13 @@ def _finish(folder: Path, out: Path, card: dict[str, Any], report: dict[str, Any
     with _claimed(out / REPORT):
         for name in (*files, REPORT, CARD):
             os.replace(folder / name, out / name)
+
+
+def _clear(kept: Path) -> None:
+    """Remove an earlier network in int8 whose outcome is open, and nothing else that lies there."""
+    card = json.loads((kept / CARD).read_text(encoding="utf-8")) if (kept / CARD).is_file() else {}
+    for name in (*card.get("sha256", {}), CARD, REPORT):
+        (kept / Path(name).name).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -250,21 +302,21 @@ def _onnx(model: Any, images: np.ndarray, bundle: Bundle, card: dict[str, Any], 
     return how
 
 
-def _table(bundle: Bundle, before: Path, after: Path, evaluated: _Evaluated, how: Options) -> list[dict[str, Any]]:
+def _table(bundle: Bundle, before: Path, after: Path, deciding: _Sample, how: Options) -> list[dict[str, Any]]:
     """Before and after, in the engines that are here: accuracy, size, speed.
 
     Args:
         bundle: the network before.
         before: its ONNX file.
         after: the folder with the network in int8.
-        evaluated, how: the images and the options.
+        deciding, how: the images and the options.
     """
     made = after / (MODEL_IR if how.engine == "openvino" else MODEL)
     here = tuple(e for e in FILE_ENGINES if engines.is_here(e))
     timing = engine_speed.Timing(how.seconds, batches=BATCHES)
-    images, labels = evaluated.images, evaluated.labels
+    images, labels = deciding.images, deciding.labels
     shown = images[:256]
-    reference = evaluated.logits[: len(shown)].argmax(1)
+    reference = deciding.logits[: len(shown)].argmax(1)
     rows = []
     for name, runners, files in (
         ("before", engines.runners_of(bundle, ("eager",), timing.threads), [before]),

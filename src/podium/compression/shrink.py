@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from podium.compression import latency
-from podium.compression.gate import Gate
+from podium.compression.gate import Gate, Terms, unproven
 from podium.data.dataset import Dataset
 from podium.data.loader import Loader
 from podium.data.preprocessing import Preprocessing
@@ -21,10 +22,11 @@ from podium.deployment import engine_speed, engines
 from podium.deployment.export import squares
 from podium.deployment.runtime import FILE_ENGINES
 from podium.devices import pick_device
-from podium.errors import UsageError
+from podium.errors import MachineError, UsageError
 from podium.evaluation.cost import count_net
 from podium.evaluation.evaluate import evaluate, evaluation_batch
-from podium.evaluation.metrics import half_wilson, paired
+from podium.evaluation.metrics import half_wilson
+from podium.evaluation.paired import paired
 from podium.evaluation.speed import speed
 from podium.files import PIN, without_folders
 from podium.models.convnet import ConvNet
@@ -92,7 +94,7 @@ def begin(out: Path, made: dict[str, Any], make: Callable[[], tuple[ConvNet, Dat
     start = out / START
     if (start / bundle.CARD).is_file():
         found = bundle.load(start).card.get("made")
-        if without_folders(found) != without_folders(made):
+        if _without_run(without_folders(found)) != _without_run(without_folders(made)):
             raise UsageError(f"{out}: holds another network ({found})", "name another folder with -o")
         return start
     RunFolder(out).create()
@@ -104,6 +106,11 @@ def begin(out: Path, made: dict[str, Any], make: Callable[[], tuple[ConvNet, Dat
         raise
     bundle.save(start, net.eval(), data.classes, preprocessing, {"made": made})
     return start
+
+
+def _without_run(made: Any) -> Any:
+    """How a bundle was made, but for the name of its run's folder, which may have got another one."""
+    return {key: value for key, value in made.items() if key != "of"} if isinstance(made, dict) else made
 
 
 def trained(
@@ -216,17 +223,17 @@ def compared(
     original: tuple[str, ConvNet, Preprocessing],
     others: dict[str, RunFolder],
     data: Dataset,
-    tolerance: float | None,
+    terms: Terms | None,
     notes: list[str],
     limit: float | None = None,
 ) -> Shrunk:
-    """Measure all networks, decide, and write `compression.json` into the run.
+    """Measure all networks, and decide.
 
     Args:
         run: the smaller network's.
         original: name, network and preprocessing of what it may replace, or was taught by.
         others: the controls, by name.
-        tolerance: see `Gate`; None: nothing is to be decided.
+        terms: what the smaller network may lose; None: nothing is to be decided.
         limit: the target in milliseconds of one image; None where latency was not the target.
     """
     split = run.result["split"]
@@ -240,23 +247,54 @@ def compared(
         model = bundle.load(folder.path)
         timed = row(other, model.model, folder.path, after, labels)
         rows.append({**timed, "engines": in_engines(other, model, data, split, notes)})
-    gate = None
-    if tolerance is not None:
-        small = bundle.load(run.path)
-        name_of_split = "val" if "val" in data.splits else split
-        if name_of_split == split:
-            pair = paired(before, run.predictions[0], labels)
-        else:
-            mine, held = logits_of(small.model, data, name_of_split, small.preprocessing)
-            pair = paired(logits_of(net, data, name_of_split, preprocessing)[0], mine, held)
-        gate = Gate(pair, tolerance, name_of_split)
+    # The images that the result reports are those that decide: they chose no epoch.
+    gate = None if terms is None else terms.decide(paired(before, run.predictions[0], labels), data)
     outcome = None
     if limit is not None:
         device = pick_device("auto")
         outcome = latency.held(limit, net.to(device), bundle.load(run.path).model.to(device))
         notes.append(latency.format_outcome(outcome))
-    shrunk = Shrunk(run, rows, gate, notes, outcome)
-    run.write_json(COMPRESSION, shrunk.to_dict())
+    return Shrunk(run, rows, gate, notes, outcome)
+
+
+def begun(out: Path) -> Path:
+    """Return the folder to train in: that of an earlier result whose outcome is open, where there is one, else `out`.
+
+    Raises:
+        UsageError: both folders are there.
+    """
+    if not (kept := unproven(out)).exists():
+        return out
+    if out.exists():
+        raise UsageError(
+            f"{out}: is there beside {kept}", "take away the one of no use, or name another folder with -o"
+        )
+    return kept
+
+
+def saved(shrunk: Shrunk, out: Path) -> Shrunk:
+    """Give the folder of a smaller network the name that it has earned, and write table and decision into it.
+
+    Args:
+        shrunk: the network, wherever it was trained.
+        out: where it goes; beside that, under a name that says so, where too few images decide.
+
+    Raises:
+        MachineError: the folder cannot be renamed; it stays where it is.
+    """
+    gate = shrunk.decision
+    place = unproven(out) if gate is not None and gate.left_open else out
+    if place != shrunk.run.path:
+        try:
+            Path(os.path.abspath(shrunk.run.path)).rename(place)
+        except OSError as error:
+            what = f"cannot rename {shrunk.run.path} to {place}: {error.strerror}"
+            raise MachineError(what, "name another folder with -o") from None
+        shrunk.run = RunFolder(place)
+        shrunk.rows[1]["name"] = place.name
+    shrunk.run.write_json(COMPRESSION, shrunk.to_dict())
+    if gate is not None:
+        bundle.amend(place, {"gate": gate.to_dict()})
     return shrunk
 
 

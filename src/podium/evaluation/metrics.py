@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -127,48 +126,6 @@ def summarize(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]) ->
         "confused": most_confused(labels, guesses, classes),
         "calibration": bins,
     }
-
-
-@dataclass(frozen=True)
-class Paired:
-    """The accuracies of two networks on the same images.
-
-    Args:
-        n: images.
-        before, after: top-1 of the first network and of the second.
-        lost, won: images that only the first has right, and only the second.
-        drop: `before` less `after`.
-        standard_error: of the drop.
-    """
-
-    n: int
-    before: float
-    after: float
-    lost: int
-    won: int
-    drop: float
-    standard_error: float
-
-    @property
-    def half(self) -> float:
-        """Half of the 95 % interval of the drop [Bonett and Price 2012, adjusted Wald]; not 0 where no image differs."""
-        lost, won, n = self.lost + 1, self.won + 1, self.n + 2
-        return Z95 * math.sqrt(lost + won - (lost - won) ** 2 / n) / n
-
-
-def paired(before: np.ndarray, after: np.ndarray, labels: np.ndarray) -> Paired:
-    """Compare two networks on the same images [the paired difference of McNemar 1947].
-
-    Args:
-        before, after: logits (N, K) of the two networks.
-        labels: (N,).
-    """
-    first, second = (logits.argmax(1) == labels for logits in (before, after))
-    n = len(labels)
-    lost, won = int((first & ~second).sum()), int((~first & second).sum())
-    drop = (lost - won) / n
-    error = math.sqrt(max(0.0, (lost + won) / n - drop**2) / n)
-    return Paired(n, float(first.mean()), float(second.mean()), lost, won, drop, error)
 
 
 def worst_mistakes(logits: np.ndarray, labels: np.ndarray, n: int) -> list[int]:

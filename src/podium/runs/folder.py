@@ -37,6 +37,7 @@ def source_on_record(folder: Path, named: str) -> str:
     """Return the weights that a card names as "NAME@sha256:DIGEST" with their path on this machine.
 
     Cards have no paths, since they may leave the machine; the settings of the run beside the card, or above it, have them.
+    Weights that lie in the folder of a run are found there too after the folder was moved or renamed.
 
     Args:
         folder: that has the card.
@@ -49,8 +50,10 @@ def source_on_record(folder: Path, named: str) -> str:
         with suppress(UsageError):
             values = read_file(settings)
             for key in ("weights", "teacher"):
-                if str(values.get(key) or "").endswith(f"{PIN}{digest}"):
-                    return str(values[key])
+                if (recorded := str(values.get(key) or "")).endswith(f"{PIN}{digest}"):
+                    path = Path(recorded.partition(PIN)[0])
+                    inside = settings.parent.resolve() / path.name
+                    return f"{inside}{PIN}{digest}" if not path.exists() and inside.is_dir() else recorded
     return named
 
 
