@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import nn
 
 import podium as library
-from podium.compression import quantize
 from podium.compression.gate import Gate
 from podium.compression.qat import fine_tuned
 from podium.runs import bundle
@@ -100,16 +99,17 @@ def hostile(run, tmp_path_factory):
 
 @pytest.mark.slow
 def test_a_network_that_int8_harms_is_used_to_it_after_fine_tuning(podium, hostile, run, tmp_path):
-    words = ("quantize", hostile, "digits", "-o", "q", "--tolerance", 0.03, "--seconds", 0.01)
+    words = ("quantize", hostile, "digits", "-o", "q", "--tolerance", 0.05, "--seconds", 0.01)
     said = podium(*words, "--epochs", 3, "--json")
     assert said.code == 0
     before, after = (next(r for r in said.json["rows"] if r["name"] == name) for name in ("before", "after"))
     assert before["top1"] == pytest.approx(run.result["top1"], abs=0.003)
     assert after["dtype"] == "int8"
-    assert after["top1"] >= before["top1"] - 0.03
+    assert after["top1"] >= before["top1"] - 0.05
     card, tuned, start = (json.loads((tmp_path / "q" / p / "card.json").read_text()) for p in ("", "qat", "qat/start"))
-    assert card["gate_without_qat"]["after"] < 0.85
-    assert not card["gate_without_qat"]["passed"]
+    assert card["without_qat"]["after"] < 0.85
+    assert card["without_qat"]["fine_tuned"]
+    assert card["gate"]["passed"]
     assert card["parent"]["sha256"] == tuned["sha256"]
     assert tuned["parent"].endswith(start["sha256"])
     assert tuned["teacher"] == tuned["parent"]
@@ -124,8 +124,8 @@ def test_a_network_that_int8_harms_is_used_to_it_after_fine_tuning(podium, hosti
 def test_one_that_int8_still_harms_is_refused_and_its_fine_tuning_is_kept_and_exact(
     podium, hostile, tmp_path, monkeypatch
 ):
-    words = ("quantize", hostile, "digits", "-o", "q", "--tolerance", 0, "--epochs", 1, "--limit", 50)
-    monkeypatch.setattr(quantize, "Gate", lambda pair, _: Gate(pair, -1.0))
+    words = ("quantize", hostile, "digits", "-o", "q", "--tolerance", 0.06, "--epochs", 1, "--limit", 50)
+    monkeypatch.setattr(Gate, "outcome", "above")
     said = podium(*words, "--json")
     assert (said.code, said.out) == (5, "")
     *notes, error, fix = said.err.splitlines()  # notes are about the data of the fine-tuning

@@ -76,8 +76,7 @@ def quantize(
         out: a new folder.
         engine: "onnxruntime", or "openvino".
         tolerance: the accepted loss of top-1 accuracy, as a fraction, which the images must show at 95 %.
-        accept_unproven: take the result where the images are too few to tell. Otherwise the name of its folder then ends in
-            "-unproven".
+        accept_unproven: take the result where the images are too few to tell. Otherwise its folder's name ends in "-unproven".
         limit: the largest number of images to evaluate on.
         seconds: the time to measure each engine and batch size for.
         qat: if more accuracy is lost on images that do not decide, fine-tune with int8's rounding first (in `out`/qat).

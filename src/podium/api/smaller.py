@@ -47,9 +47,7 @@ def prune(
     config: str | Path | None = None,
     **settings: Unpack[SettingsFields],
 ) -> Shrunk:
-    """Make a trained network smaller and fine-tune it with the original as its teacher.
-
-    Exactly one of `speedup`, `macs`, `latency` and `size` says how small.
+    """Make a trained network smaller, as one of four targets says, and fine-tune it with the original as its teacher.
 
     Args:
         run: a run, a bundle, or LIBRARY:NAME=FILE.
@@ -61,10 +59,8 @@ def prune(
         size: the size of the weights' file, such as "5MB"; a number is bytes.
         depth: remove whole residual blocks instead of channels.
         controls: also train the networks that the smaller one is compared with.
-        tolerance: the accepted loss of top-1 accuracy, as a fraction. Test images must show at 95 % that it is no larger, or
-            validation images where there are no others.
-        accept_unproven: take the smaller network where the images are too few to tell. Otherwise the name of its folder then
-            ends in "-unproven".
+        tolerance: the accepted loss of top-1 accuracy, as a fraction, which the images must show at 95 %.
+        accept_unproven: take the result where the images are too few to tell. Otherwise its folder's name ends in "-unproven".
         progress: a function that is called with (which network, steps done, steps in all, what to show) after each step;
             False for nothing. If None: a bar in a notebook or a terminal.
         recipe: the named settings of the fine-tuning. If None: the recipe that `config` names, else "shrink".

@@ -147,12 +147,10 @@ def prune(
 ) -> Shrunk:
     """Make a trained network smaller, fine-tune it, and compare it with the original and two controls.
 
-    What is finished in `out` is not done again.
-
     Args:
         parent: a run, bundle or peer's weights (`transfer.read_source`).
         data: what it was trained on.
-        out: the new run folder.
+        out: the new run folder; what is finished there is not done again.
         settings: of the fine-tuning.
         how: the target, and the other options.
         origin: where each setting came from.
