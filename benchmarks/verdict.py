@@ -1,4 +1,7 @@
-"""How often the verdict's 95 % intervals hold, and how often equal networks are told apart: studies drawn at random.
+"""How often the verdict's 95 % statements hold: studies drawn at random, whose true accuracies are known.
+
+    python benchmarks/verdict.py pairs     # intervals of one network and of the difference of two
+    python benchmarks/verdict.py studies   # networks called worse than the best, the recommendation, the stated accuracy
 
 A network has an image right where its level, the difficulty of the image for all networks, a difficulty of its own, the luck
 of its seed, and the luck of that seed with that image add up to more than 0; each is normal, so the true accuracies are known.
@@ -8,14 +11,21 @@ With one seed the claim is about the networks as they were trained, so the truth
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from record import arguments, record
+from scipy.special import ndtr, ndtri
 
+from podium.comparison.best import standings
+from podium.comparison.optimism import optimism
+from podium.comparison.recommend import WITHIN, recommend
 from podium.comparison.statistics import Answers
 
 # Standard deviations of: an image's difficulty, a network's own part of it, a seed's luck, that with an image.
@@ -68,19 +78,99 @@ def measure(studies: int, sizes: list[tuple[int, int, int]], seed: int = 0) -> l
     return rows
 
 
-def main() -> None:
-    parser = arguments(__doc__ or "")
-    parser.set_defaults(runs=2000)
-    options = parser.parse_args()
-    sizes = [(n, s, i) for n, s, i in itertools.product((2, 6), (1, 2, 3), (100, 1000))]
-    rows = measure(options.runs, sizes)
-    spread = {
-        f"{seeds} seed{'s' * (seeds > 1)}": [
-            f(r["difference_holds"] for r in rows if r["seeds"] == seeds) for f in (min, max)
-        ]
-        for seeds in (1, 2, 3)
+# Accuracies below the best of the networks of a study, in points; where two are equal, both are the best.
+STUDIES: dict[str, list[float]] = {
+    "2 equal": [0.0] * 2,
+    "6 equal": [0.0] * 6,
+    "20 equal": [0.0] * 20,
+    "3 tied of 20": [0.0] * 3 + [3.0] * 17,
+    "1 of 6 better by 3 points": [0.0] + [3.0] * 5,
+    "6 from 0 to 5 points behind": [0.0, 0.5, 1.0, 2.0, 3.0, 5.0],
+    "60 equal": [0.0] * 60,
+}
+BEST = 0.85
+ERRORS = {"independent": 0.0, "correlated": 0.7}  # share of the variance that an image's difficulty has for all networks alike
+LUCK = 0.05  # standard deviation of a seed's luck, where a network has several: about 1.2 points of accuracy
+DRAWS = 2000  # of the largest distance; the product draws more
+CORRECTED = 20  # one study of so many is corrected for its optimism, which takes the longest
+
+
+def study(
+    draw: np.random.Generator, behind: list[float], errors: str, seeds: int, images: int, corrected: bool
+) -> dict[str, float]:
+    """Draw a study and say which statements hold; networks cost the less the worse they are.
+
+    Args:
+        draw: a generator of random numbers.
+        behind: how far each network is below the best, in points.
+        errors: one of `ERRORS`.
+        seeds: runs of each network. A single one is taken as it is: its luck is part of the network.
+        images: that rank, and as many that report.
+        corrected: whether the highest score is corrected for its optimism too.
+    """
+    share, true = ERRORS[errors], BEST - np.array(behind) / 100
+    lucky = draw.normal(0, LUCK, (len(true), seeds, 1)) if seeds > 1 else np.zeros((len(true), 1, 1))
+    level = ndtri(true)[:, None, None] * math.sqrt(1 + (LUCK**2 if seeds > 1 else 0)) + lucky
+    answers = Answers(list(level + _errors(draw, share, len(true), seeds, images) > 0))
+    found = standings(answers, WITHIN, DRAWS)
+    rows = [
+        SimpleNamespace(learned=True, latency_p50_ms=float(len(true) - k), macs=1, params=1, images_needed=None,
+                        behind_at_most=one.at_most, number=k)
+        for k, one in sorted(enumerate(found), key=lambda pair: pair[1].behind)
+    ]  # fmt: skip
+    taken = recommend(rows, WITHIN)
+    chosen = taken.row.number if taken is not None else 0
+    run = int(answers.right[chosen].mean(1).argmax())
+    own = float(ndtr(level[chosen, run, 0]))  # of the run that is taken
+    reported = level[chosen, run] + _errors(draw, share, 1, 1, images)[0, 0] > 0
+    highest = answers.scores.mean(1).max()
+    first = int(answers.scores.mean(1).argmax())
+    best = [k for k, distance in enumerate(behind) if distance == 0]
+    return {
+        "a_best_called_worse": float(any(found[k].worse for k in best)),
+        "worse_found": float(np.mean([found[k].worse for k in range(len(true)) if k not in best] or [0.0])),
+        "a_bound_fails": float(any(one.at_most < true.max() - true[k] for k, one in enumerate(found))),
+        "taken_is_further_than_allowed": float(not taken.best and true.max() - true[chosen] > WITHIN + 1e-9) if taken else 0.0,
+        "taken_is_cheaper_than_first": float(taken is not None and not taken.best),
+        "stated_less_true": 100 * (float(reported.mean()) - own),
+        "highest_less_true": 100 * (highest - true[first]),
+        "after_correction": 100 * (highest - optimism(answers) - true[first]) if corrected else math.nan,
     }
-    record("verdict", {"studies": options.runs, "difference_holds_least_most": spread, "rows": rows})
+
+
+def _errors(draw: np.random.Generator, share: float, networks: int, seeds: int, images: int) -> np.ndarray:
+    """What is not of a network's level, with variance 1, (networks, seeds, images)."""
+    image = math.sqrt(share) * draw.standard_normal(images, dtype=np.float32)
+    own = math.sqrt(0.6 * (1 - share)) * draw.standard_normal((networks, 1, images), dtype=np.float32)
+    return image + own + math.sqrt(0.4 * (1 - share)) * draw.standard_normal((networks, seeds, images), dtype=np.float32)
+
+
+def measure_studies(studies: int, sizes: list[tuple[int, int]], names: Sequence[str] = tuple(STUDIES)) -> list[dict[str, Any]]:
+    """Shares and means over so many studies of each kind, with each number of seeds and images."""
+    rows = []
+    for name, errors, (seeds, images) in itertools.product(names, ERRORS, sizes):
+        draw = np.random.default_rng(0)
+        found = [study(draw, STUDIES[name], errors, seeds, images, n % CORRECTED == 0) for n in range(studies)]
+        means = {key: round(float(np.nanmean([one[key] for one in found])), 4) for key in found[0]}
+        rows.append({"networks": name, "errors": errors, "seeds": seeds, "images": images, **means})
+        print(json.dumps(rows[-1]), flush=True)
+    return rows
+
+
+def main() -> None:
+    """Measure one part and keep it beside the other."""
+    parser = arguments(str(__doc__).splitlines()[0])
+    parser.set_defaults(runs=2000)
+    parser.add_argument("part", choices=("pairs", "studies"))
+    options = parser.parse_args()
+    file = Path(__file__).parent / "results" / "verdict.json"
+    kept = json.loads(file.read_text()) if file.is_file() else {}
+    if options.part == "pairs":
+        sizes = list(itertools.product((2, 6), (1, 2, 3), (100, 1000)))
+        found: dict[str, Any] = {"studies": options.runs, "rows": measure(options.runs, sizes)}
+    else:
+        found = {"studies": options.runs, "rows": measure_studies(options.runs, list(itertools.product((1, 3), (100, 1000, 10_000))))}
+    record("verdict", {**{part: kept[part] for part in ("pairs", "studies") if part in kept}, options.part: found})
 
 
 if __name__ == "__main__":

@@ -1,9 +1,14 @@
 """Cross-validation of networks: the runs of all folds of a network as one result, and the network that is handed over.
 
 Each image is classified once, by the run of its fold, which has not seen it; the epoch of that run was chosen by validation
+<<<<<<< HEAD
 images among those it trained beside. The pooled answers rank the networks. The one that ranks first is trained once more, on
 all images but a small validation part, and its card has the cross-validated accuracy of its kind. Temperature and thresholds
 are fitted on the pooled answers, too.
+=======
+images among those it trained beside. The pooled answers rank the networks. The one that is recommended is trained once more, on
+all images but a small validation part, and its card has the cross-validated accuracy of its kind.
+>>>>>>> 3be8a2d (Networks are compared with the best all at once: validation images rank, test images report, and the cheapest that is near enough is recommended)
 """
 
 from __future__ import annotations
@@ -157,7 +162,7 @@ def complete_card(run: RunFolder, board: Leaderboard, pooled: RunFolder, data: D
 
     Args:
         run: the run that was trained on all images.
-        board: the ranking, whose first row is of this network.
+        board: the ranking, which recommends this network.
         pooled: the folder with the pooled answers of the same network and seed.
         data: the images, as `Folds.shown` has them.
         recall: the setting.
@@ -167,7 +172,7 @@ def complete_card(run: RunFolder, board: Leaderboard, pooled: RunFolder, data: D
     """
     if not (run / bundle.CARD).is_file():
         raise ModelFileError(f"{run.path}: {bundle.CARD} is gone", f"delete {run.path} to train it again")
-    facts, result = {"cross_validation": accuracy(board.networks[0], board)}, run.result
+    facts, result = {"cross_validation": accuracy(board.taken or board.networks[0], board)}, run.result
     if "test" not in data.splits:  # else the run has fitted its confidence on its validation images
         facts[CONFIDENCE] = _confidence(run, pooled, data, recall)
         if result.get(CONFIDENCE) != facts[CONFIDENCE]:
@@ -207,6 +212,7 @@ def accuracy(row: Row, board: Leaderboard) -> dict[str, Any]:
         "macro_f1": row.macro_f1,
         "loss": row.loss,
         "networks_compared": len(board.networks) + len(board.failed),
+        "flatters": board.found.flatters if board.found is not None else 0.0,
         "about": "accuracy of networks trained like this one on the other folds; of this network itself it is an estimate",
     }
 

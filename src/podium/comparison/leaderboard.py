@@ -9,14 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 
 from podium import html, tables
+from podium.comparison.judge import Judgement, Rules, judge
 from podium.comparison.learning_curve import Curve
-from podium.comparison.ranking import RankBy, rank
-from podium.comparison.rows import Failed, LinearProbeOnly, Row, Trials, answers_of
+from podium.comparison.ranking import SCORES
+from podium.comparison.rows import Failed, LinearProbeOnly, Row, Trials
 from podium.comparison.sizes import one_size
-from podium.comparison.statistics import Answers
 from podium.comparison.verdict import verdict
 from podium.errors import UsageError
 from podium.evaluation.cost import short
@@ -35,42 +34,30 @@ class Leaderboard:
         networks: a row for each network that finished.
         failed: those that did not finish.
         untrained: those of which only a linear probe was made.
-        n: images that each was evaluated on.
-        split: which those are.
+        found: what the comparison found; None where no network finished.
+        rules: how networks were ranked and recommended.
         report: the page with all of it, where one was written.
-        guess: top-1 of answering the most frequent class every time.
-        enough: whether so many images could show that a network has learned.
-        over_seeds: whether the intervals are over seeds too: some network has more than one.
-        some_run_learned: whether some run, taken alone, has clearly learned.
         classes: how many there are.
         one_size: what one input size for all would do, where they see images of different sizes.
-        runs: the best run of each network: of its seeds, that with the most images right.
+        runs: the run to take of each network: of its seeds, the best by the score that ranks.
         folds: of the cross-validation that all scores come from; None where there was none.
-        groups: how many groups the images are of; None where they have none.
         names: the row's name of each run, by the path of its folder.
         linear_probe_images: how many training images linear probes were made on.
-        rank_by: the score that networks are ranked by, one of `ranking.RANKS`.
-        curve: accuracy of the best network against the number of training images, where it was measured.
+        curve: accuracy of the recommended network against the number of training images, where it was measured.
     """
 
     networks: list[Row]
     failed: list[Failed] = field(default_factory=list)
     untrained: list[LinearProbeOnly] = field(default_factory=list)
-    n: int = 0
-    split: str = ""
+    found: Judgement | None = None
+    rules: Rules = Rules()
     report: Path | None = None
-    guess: float = 0.0
-    enough: bool = True
-    over_seeds: bool = False
-    some_run_learned: bool = False
     classes: int = 0
     one_size: str = ""
     runs: dict[str, RunFolder] = field(default_factory=dict)
     folds: int | None = None
-    groups: int | None = None
     names: dict[Path, str] = field(default_factory=dict)
     linear_probe_images: int = 0
-    rank_by: RankBy = "top1"
     curve: Curve | None = None
 
     @classmethod
@@ -80,7 +67,7 @@ class Leaderboard:
         failed: dict[str, str] | None = None,
         linear_probes: Mapping[Path, LinearProbe] | None = None,
         untrained: Sequence[LinearProbeOnly] = (),
-        rank_by: RankBy = "top1",
+        rules: Rules | None = None,
     ) -> Leaderboard:
         """Rank finished run folders; runs of one network from one start with several seeds become one row.
 
@@ -89,14 +76,14 @@ class Leaderboard:
             failed: network -> why, for those that did not finish.
             linear_probes: run folder -> the linear probe on what the run started from.
             untrained: networks of which only a linear probe was made.
-            rank_by: the score that decides the order, one of `ranking.RANKS`.
+            rules: how networks are ranked and recommended; None: on validation images by top-1.
 
         Raises:
             ModelFileError: a run is damaged, or was evaluated on other images than the first.
         """
         results = {path: RunFolder(path).result for path in trials}
-        board = cls([], [Failed(model, why) for model, why in (failed or {}).items()], list(untrained), rank_by=rank_by)
-        board.names = row_names(results)
+        board = cls([], [Failed(model, why) for model, why in (failed or {}).items()], list(untrained))
+        board.rules, board.names = rules or Rules(), row_names(results)
         networks: dict[str, Trials] = {}
         tried = [*(found.images for found in (linear_probes or {}).values()), *(row.images for row in untrained)]
         board.linear_probe_images = max(tried, default=0)
@@ -105,33 +92,17 @@ class Leaderboard:
             network = networks.setdefault(name, Trials(name, result.get("start"), found.top1 if found else None))
             network.add(RunFolder(path), result)
         if networks:
-            board._rank(list(networks.values()))
+            board._judge(networks)
         return board
 
-    def _rank(self, networks: list[Trials]) -> None:
-        """Order the networks, and compute how far each is behind the best and whether it is above guessing."""
-        result = networks[0].results[0]
-        self.n, self.split, self.classes = result["n"], result["split"], len(result["classes"])
-        answers, labels = answers_of(networks)
-        frequent = labels == np.bincount(labels).argmax()
-        self.guess, self.over_seeds = float(frequent.mean()), answers.freedom > 0
-        self.folds = result.get("cross_validation", {}).get("folds")
-        self.groups = len(np.unique(answers.groups)) if answers.groups is not None else None
-        self.some_run_learned = answers.some_run_above(frequent)
-        self.enough = Answers([np.ones((1, len(labels)), bool)], answers.groups).above(0, frequent).clear
-        rows = list(enumerate(network.row(answers, number, frequent) for number, network in enumerate(networks)))
-        if self.rank_by != "top1":
-            rows = list(enumerate(_scored(self.rank_by, networks, [row for _, row in rows], labels, answers.groups)))
-        rows.sort(key=lambda pair: (not pair[1].learned, pair[1].behind, -pair[1].top1, pair[1].loss))
-        first, best = rows[0]
-        for number, row in rows:
-            pareto = row.latency_p50_ms is not None and not any(other.dominates(row) for _, other in rows)
-            if self.rank_by == "top1":
-                half = answers.difference(first, number).half if row is not best else 0.0
-                row = replace(row, behind=best.top1 - row.top1, behind_95=half)
-            self.networks.append(replace(row, pareto=pareto))
-        self.runs = {network.model: network.best.folder for network in networks}
-        specs = [networks[number].spec for number, _ in rows]
+    def _judge(self, networks: dict[str, Trials]) -> None:
+        """Rank the networks and choose one."""
+        result = next(iter(networks.values())).results[0]
+        self.classes, self.folds = len(result["classes"]), result.get("cross_validation", {}).get("folds")
+        self.found = judge(list(networks.values()), self.rules)
+        self.networks = self.found.rows
+        self.runs = {network.model: network.best.folder for network in networks.values()}
+        specs = [networks[row.model].spec for row in self.networks]
         self.one_size = one_size([spec for spec in specs if spec is not None])
 
     @property
@@ -145,15 +116,29 @@ class Leaderboard:
         return [row.to_dict() for row in self.networks]
 
     @property
+    def n(self) -> int:
+        """How many images the results report."""
+        return self.found.n if self.found is not None else 0
+
+    @property
+    def split(self) -> str:
+        """The images that the results report."""
+        return self.found.split if self.found is not None else ""
+
+    @property
+    def taken(self) -> Row | None:
+        """The row of the network to take; None where no network has learned."""
+        return next((row for row in self.networks if row.recommended), None)
+
+    @property
     def best(self) -> RunFolder | None:
-        """The run to take: the best of the network that wins; None where nothing has learned."""
-        return self.runs[self.networks[0].model] if self.networks and self.networks[0].learned else None
+        """The run to take, of the recommended network; None where no network has learned."""
+        return self.runs[self.taken.model] if self.taken is not None else None
 
     def hand_over(self, run: RunFolder) -> None:
-        """Take the run that was trained on all images after a cross-validation as that of the best network."""
-        best = self.networks[0]
-        self.networks[0] = replace(best, run=run.path.name)
-        self.runs[best.model] = run
+        """Take the run that was trained on all images after a cross-validation as that of the recommended network."""
+        self.networks[:] = [replace(row, run=run.path.name) if row.recommended else row for row in self.networks]
+        self.runs = {row.model: run if row.recommended else self.runs[row.model] for row in self.networks}
 
     def to_list(self) -> list[dict[str, Any]]:
         """The rows, for JSON."""
@@ -164,7 +149,7 @@ class Leaderboard:
         return row["top1_low"], row["top1_high"]
 
     def verdict(self) -> str:
-        """The verdict in words: who wins, how certain that is, and which network is as good within the noise but faster."""
+        """The verdict in words: which network to take and why, how certain that is, and its accuracy on test images."""
         return verdict(self)
 
     def table(self) -> None:
@@ -183,8 +168,9 @@ class Leaderboard:
             "top-5 %": self.classes < TOP5_FROM,
             "probe %": not self.linear_probe_images,
             "start": all(start in (None, RANDOM) for start in starts),
-            "macro-F1": self.rank_by != "macro-f1",
-            "balanced %": self.rank_by != "balanced-accuracy",
+            "macro-F1": self.rules.by != "macro-f1",
+            "balanced %": self.rules.by != "balanced-accuracy",
+            "val": all(row.ranked_on != "val" for row in self.networks),
         }
         return tuple(column for column, is_useless in useless.items() if is_useless)
 
@@ -203,7 +189,9 @@ class Leaderboard:
         from rich.box import SIMPLE_HEAD
         from rich.table import Table
 
-        about = f"evaluated on {self.n:,} {self.split} images; latency of one image; * on the Pareto front"
+        about = f"of {self.n:,} {self.split} images; latency of one image; * on the Pareto front"
+        if self.found is not None and "val" not in left_out:
+            about = f"val: {SCORES[self.rules.by].name} of {self.found.ranked_n:,} validation images, which rank; the rest {about}"
         about += "; ~ on a busy machine" if any(row.busy for row in self.networks) else ""
         if "probe %" not in left_out:
             about += "; probe: of frozen features, out of fold on training images"
@@ -216,7 +204,8 @@ class Leaderboard:
         for column in columns:
             shown.add_column(column, justify="right", no_wrap=True)
         for row in self.networks:
-            shown.add_row(row.model, *(SHOWN[column](row) for column in columns))
+            name = f"{row.model} (take)" if row.recommended and len(self.networks) > 1 else row.model
+            shown.add_row(name, *(SHOWN[column](row) for column in columns))
         for other in self.untrained:
             shown.add_row(other.model, *(_cells(other).get(column, "") for column in columns))
         for failed in self.failed:
@@ -274,28 +263,6 @@ def short_start(start: str | None) -> str:
     return "" if start is None else start.partition("(")[2].removesuffix(")") or start
 
 
-def _scored(
-    by: str, networks: Sequence[Trials], rows: Sequence[Row], labels: np.ndarray, groups: np.ndarray | None
-) -> list[Row]:
-    """The rows with the score that ranks them, and whether they have learned by that score."""
-    logits = [
-        [run.folder.predictions[0][:, : len(run.result["classes"])] for run in network.runs] for network in networks
-    ]
-    return [
-        replace(
-            row,
-            ranked_by=by,
-            score=found.value,
-            score_low=found.low,
-            score_high=found.high,
-            behind=found.behind,
-            behind_95=found.behind_95,
-            learned=found.learned,
-        )
-        for row, found in zip(rows, rank(by, logits, labels, groups), strict=True)
-    ]
-
-
 def _cells(row: LinearProbeOnly) -> dict[str, str]:
     """What is shown of a network that was not trained, by the names of the columns."""
     share = "" if row.linear_probe is None else f"{100 * row.linear_probe:.1f}"
@@ -318,6 +285,7 @@ SHOWN: dict[str, Callable[[Row], str]] = {
     "probe %": lambda row: "" if row.linear_probe is None else f"{100 * row.linear_probe:.1f}",
     "macro-F1": lambda row: f"{row.macro_f1:.3f}",
     "balanced %": lambda row: "" if row.balanced_accuracy is None else f"{100 * row.balanced_accuracy:.2f}",
+    "val": lambda row: SCORES[row.ranked_by].format(row.score).removesuffix(" %"),
     "top-1 %": lambda row: f"{100 * row.top1:.2f}{_spread(row)}",
     "top-5 %": lambda row: f"{100 * row.top5:.2f}",
     "loss": lambda row: f"{row.loss:.3f}",

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from podium.comparison.ranking import resamples, wider
+from podium.comparison.resampling import resamples, wider
 
 SHARES = (0.25, 0.5, 1.0)
 TIMES = 2.0  # how far the law is read beyond the images there are

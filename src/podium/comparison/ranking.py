@@ -1,23 +1,21 @@
-"""Ranking networks by another score than top-1: macro-F1, balanced accuracy or log-loss, with intervals over the images.
+"""The scores that networks are ranked by: top-1, macro-F1, balanced accuracy and log-loss, as a mean over images.
 
-These scores are no means over images of something that is right or wrong, so their intervals are those of a bootstrap: the
-images are drawn anew with replacement, for all networks alike, and every score is computed again. Images of one patient, video
-or burst are alike, so where images have groups, whole groups are drawn [Davison and Hinkley 1997, section 3.8].
+Accuracy is the mean of what each image adds: 1 where it is right, else 0. Log-loss is such a mean too. Macro-F1 and balanced
+accuracy are not, but to first order each image moves them by a value of its own, and the mean of these values is the score
+[influence function; Hampel 1974; Efron 1982, "The Jackknife, the Bootstrap and Other Resampling Plans", section 6.1]. So one
+way of comparing networks on the same images serves all four scores (`statistics`, `best`).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 
-from podium.evaluation.metrics import Z95, probabilities
-
-RESAMPLES = 1000
-AT_A_TIME = 2 << 20  # numbers of a block of resampling weights, which bounds the memory
+from podium.comparison.statistics import Answers
+from podium.evaluation.metrics import probabilities
 
 
 @dataclass(frozen=True)
@@ -26,152 +24,104 @@ class Score:
 
     Args:
         name: as tables and texts have it.
-        of: from logits (N, K), labels (N,) and weights (R, N), how often each image was drawn, to the score of each resample (R,).
-        more: whether more is better.
+        of: from logits (N, K) and labels (N,) to what each image adds, (N,): their mean is the score, and more is better.
+        one_more: from labels (N,) to the square of what one image more adds where two networks differ on it.
+        sign: -1 where less of the score is better, as of a loss, so that it is minus the mean.
+        unit: of the score's numbers in texts: 100 for per cent and points.
     """
 
     name: str
-    of: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-    more: bool = True
+    of: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    one_more: Callable[[np.ndarray], float]
+    sign: int = 1
+    unit: int = 1
+
+    def format(self, value: float) -> str:
+        """The score for people."""
+        return f"{100 * value:.2f} %" if self.unit == 100 else f"{value:.3f}"
+
+    def format_distance(self, value: float) -> str:
+        """A distance between two scores for people."""
+        return f"{100 * value:.2f} points" if self.unit == 100 else f"{value:.3f}"
 
 
-def _counts(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Of each resample and class: images that are of it and predicted so, images that are of it, images predicted so; (R, K)."""
+def top1(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Whether each image is right, (N,) bool; arguments as `Score.of` has them."""
+    return np.asarray(logits.argmax(1) == labels)
+
+
+def balanced_accuracy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """What each image adds to the mean recall of the classes that are there; arguments and result as `Score.of` has them."""
+    right, there = top1(logits, labels).astype(np.float64), np.bincount(labels)
+    recall = np.bincount(labels, right) / np.maximum(there, 1)
+    classes = int((there > 0).sum())
+    return np.asarray(recall[there > 0].mean() + _weight(labels) * (right - recall[labels]) / classes)
+
+
+def macro_f1(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """What each image adds to the mean F1 of the classes that are there; arguments and result as `Score.of` has them."""
     guesses, k = logits.argmax(1), logits.shape[1]
-    one_hot = np.eye(k, dtype=np.float32)
-    right = weights @ (one_hot[labels] * (guesses == labels)[:, None])
-    return right, weights @ one_hot[labels], weights @ one_hot[guesses]
+    there, predicted = np.bincount(labels, minlength=k), np.bincount(guesses, minlength=k)
+    right = guesses == labels
+    f1 = 2 * np.bincount(labels[right], minlength=k) / np.maximum(there + predicted, 1)
+    counted = there > 0
+    # F1 = 2 TP / (images of the class + predictions of it); its derivative in the three counts, per image.
+    per_count = np.where(counted, len(labels) / (int(counted.sum()) * np.maximum(there + predicted, 1)), 0.0)
+    own, other = per_count[labels], per_count[guesses]
+    moved = 2 * right * own - f1[labels] * own - f1[guesses] * other
+    return np.asarray(f1[counted].mean() + moved)
 
 
-def macro_f1(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Compute macro-F1, the mean of the F1 of the classes that were drawn; arguments and result as `Score.of` has them."""
-    right, there, predicted = _counts(logits, labels, weights)
-    f1 = 2 * right / np.maximum(there + predicted, 1)
-    return np.asarray((f1 * (there > 0)).sum(1) / (there > 0).sum(1))
-
-
-def balanced_accuracy(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Compute the mean recall of the classes that were drawn; arguments and result as `Score.of` has them."""
-    right, there, _ = _counts(logits, labels, weights)
-    return np.asarray((right / np.maximum(there, 1)).sum(1) / (there > 0).sum(1))
-
-
-def log_loss(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Compute the mean cross-entropy in nats; arguments and result as `Score.of` has them."""
+def log_likelihood(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The logarithm of each image's probability of its label, in nats; arguments and result as `Score.of` has them."""
     likely = probabilities(logits)[np.arange(len(labels)), labels]
-    return np.asarray(weights @ -np.log(np.clip(likely, np.finfo(np.float64).tiny, 1)) / weights.sum(1))
+    return np.asarray(np.log(np.clip(likely, np.finfo(np.float64).tiny, 1)))
+
+
+def _weight(labels: np.ndarray) -> np.ndarray:
+    """How many times as much each image counts in a mean over classes of equal weight, (N,), before the division by classes."""
+    return np.asarray(len(labels) / np.bincount(labels)[labels])
+
+
+def _one_of_its_class(labels: np.ndarray) -> float:
+    return float(((_weight(labels) / len(np.unique(labels))) ** 2).mean())
 
 
 SCORES = {
-    "macro-f1": Score("macro-F1", macro_f1),
-    "balanced-accuracy": Score("balanced accuracy", balanced_accuracy),
-    "log-loss": Score("log-loss", log_loss, more=False),
+    "top1": Score("top-1", top1, lambda _: 1.0, unit=100),
+    "macro-f1": Score("macro-F1", macro_f1, _one_of_its_class),
+    "balanced-accuracy": Score("balanced accuracy", balanced_accuracy, _one_of_its_class, unit=100),
+    "log-loss": Score("log-loss", log_likelihood, lambda _: 1.0, sign=-1),
 }
 RankBy = Literal["top1", "macro-f1", "balanced-accuracy", "log-loss"]
 RANKS: tuple[str, ...] = get_args(RankBy)
+RankOn = Literal["val", "test"]
 
 
-@dataclass(frozen=True)
-class Ranked:
-    """A network's score.
-
-    Args:
-        value: mean over its seeds.
-        low, high: its 95 % interval, over the images, or over their groups.
-        behind: how much worse it is than the best; 0 of the best itself.
-        behind_95: half of the 95 % interval of that.
-        learned: whether it is clearly better than an answer that looks at no image: the classes' shares as probabilities.
-    """
-
-    value: float
-    low: float
-    high: float
-    behind: float
-    behind_95: float
-    learned: bool
-
-
-def resamples(
-    count: int, most: int, draw: np.random.Generator, groups: np.ndarray | None = None
-) -> Iterator[np.ndarray]:
-    """Draw images anew with replacement, or whole groups of images where they have some.
-
-    Args:
-        count: images N.
-        most: resamples in all.
-        draw: a generator of random numbers.
-        groups: (N,) which group each image belongs to; None where images have no groups.
-
-    Yields:
-        (R, N) float32, how often each image was drawn in each of R resamples; blocks of at most `AT_A_TIME` numbers.
-    """
-    which = np.arange(count) if groups is None else np.unique(groups, return_inverse=True)[1]
-    units = int(which.max()) + 1
-    while most:
-        rows = min(most, max(1, AT_A_TIME // count))
-        yield draw.multinomial(units, np.full(units, 1 / units), rows).astype(np.float32)[:, which]
-        most -= rows
-
-
-def wider(groups: np.ndarray | None) -> float:
-    """How many times as wide as a bootstrap's an interval has to be: few groups need Student's t; infinite for a single one.
-
-    Args:
-        groups: (N,) which group each image belongs to; None where images have no groups, which are many.
-    """
-    if groups is None:
-        return 1.0
-    count = len(np.unique(groups))
-    if count < 2:
-        return math.inf
-    from scipy.special import stdtrit
-
-    return math.sqrt(count / (count - 1)) * float(stdtrit(count - 1, 0.975)) / Z95
-
-
-def rank(
+def answers_by(
     by: str, logits: Sequence[Sequence[np.ndarray]], labels: np.ndarray, groups: np.ndarray | None = None
-) -> list[Ranked]:
-    """Score networks on the same images.
+) -> Answers:
+    """What networks answer to the same images, as a score counts it.
 
     Args:
         by: one of `SCORES`.
         logits: for each network, for each of its seeds (N, K).
         labels: (N,).
         groups: (N,) which group each image belongs to; None where images have no groups.
-
-    Returns:
-        For each network, in the order given.
     """
-    score, count = SCORES[by], len(labels)
-    shares = np.bincount(labels, minlength=logits[0][0].shape[1]) / count
-    blind = np.broadcast_to(np.log(np.maximum(shares, 1e-9)), logits[0][0].shape)
-    as_they_are = np.ones((1, count), np.float32)
-    blocks = [as_they_are, *resamples(count, RESAMPLES, np.random.default_rng(0), groups)]
-    found = np.stack(
-        [
-            np.concatenate([np.mean([score.of(one, labels, block) for one in runs], axis=0) for block in blocks])
-            for runs in (*logits, [blind])
-        ]
-    )  # (networks and the blind answer, 1 + RESAMPLES)
-    found, guess = found[:-1], found[-1]
-    sign = 1 if score.more else -1
-    best = (sign * found[:, 0]).argmax()
-    behind, above = sign * (found[best] - found) + 0.0, sign * (found - guess)  # 0.0 makes zeros of minus zeros
-    value, most, times = found[:, 0], 1.0 if score.more else math.inf, wider(groups)
-    if math.isinf(times):  # one group says nothing of others
-        return [Ranked(float(value[i]), 0.0, most, float(behind[i, 0]), math.inf, False) for i in range(len(found))]
-    low, high = value + times * (np.quantile(found[:, 1:], (0.025, 0.975), axis=1) - value)
-    half = times * Z95 * behind[:, 1:].std(1)
-    learned = above[:, 0] > times * Z95 * above[:, 1:].std(1)
-    return [
-        Ranked(
-            value=float(value[i]),
-            low=float(max(0.0, low[i])),
-            high=float(min(most, high[i])),
-            behind=float(behind[i, 0]),
-            behind_95=float(half[i]),
-            learned=bool(learned[i]),
-        )
-        for i in range(len(found))
-    ]
+    score = SCORES[by]
+    values = [np.stack([score.of(one, labels) for one in runs]) for runs in logits]
+    return Answers(values, groups, score.one_more(labels))
+
+
+def blind(by: str, labels: np.ndarray, classes: int) -> np.ndarray:
+    """What each image adds to the score of an answer that looks at no image: the classes' shares as probabilities, (N,).
+
+    Args:
+        by: one of `SCORES`.
+        labels: (N,).
+        classes: how many there are.
+    """
+    shares = np.bincount(labels, minlength=classes) / len(labels)
+    logits = np.broadcast_to(np.log(np.maximum(shares, 1e-9)), (len(labels), classes))
+    return SCORES[by].of(logits, labels)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from podium.comparison.statistics import Answers
-from podium.errors import ModelFileError, UsageError
+from podium.errors import ModelFileError
 from podium.runs import bundle
 from podium.runs.folder import SETTINGS, SPEED, RunFolder
 from podium.settings import read_file
@@ -57,17 +57,21 @@ class Row:
         run: the folder of the best run.
         image_size: side of the input in pixels; None where it is not on record.
         small: whether the network has its form for small images; None where it is not on record.
-        learned: whether it is better than answering the most frequent class every time.
+        learned: whether it is better, on the images that rank, than answering the most frequent class every time.
         top1_low, top1_high: 95 % interval of top1.
         pareto: whether no other network is both as accurate and as fast.
-        behind, behind_95: how much worse the score is that networks are ranked by than the best, top1 unless another is
-            for, and half of that distance's 95 % interval.
+        ranked_by, ranked_on, ranked_n: the score that networks are ranked by, on which images, and how many these are.
+        score, score_low, score_high: that score, the mean over the seeds, and its 95 % interval.
+        behind: how far the score is below the highest.
+        behind_at_most: how far it truly is below that of the best network at most, at 95 % for all networks at once.
+        worse: whether it is neither the best nor tied with it, at 95 % for all networks at once.
+        images_needed: how many images to rank on would show that it is within the distance that a person allows, if it goes on
+            as on these; None where none would.
+        recommended: whether this is the network to take.
         folds: of the cross-validation that the scores come from; None where one network answered all images.
         start: what its weights were at the start; None where that is not on record.
         linear_probe: out-of-fold accuracy of a linear classifier on its frozen features, on training images; None without one.
         balanced_accuracy: mean recall of the classes; None for runs of Podium 0.1.0.
-        ranked_by: the score that networks are ranked by where it is not top1; `score`, `score_low` and `score_high` are its
-            value and 95 % interval then.
         waited: the share of the time that it waited for a processor while its speed was measured; None where that is not on
             record.
     """
@@ -101,16 +105,21 @@ class Row:
     top1_low: float
     top1_high: float
     pareto: bool = False
+    ranked_by: str = "top1"
+    ranked_on: str = ""
+    ranked_n: int = 0
+    score: float = 0.0
+    score_low: float = 0.0
+    score_high: float = 1.0
     behind: float = 0.0
-    behind_95: float = 0.0
+    behind_at_most: float = 0.0
+    worse: bool = False
+    images_needed: int | None = None
+    recommended: bool = False
     folds: int | None = None
     start: str | None = None
     linear_probe: float | None = None
     balanced_accuracy: float | None = None
-    ranked_by: str | None = None
-    score: float | None = None
-    score_low: float | None = None
-    score_high: float | None = None
     waited: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -184,6 +193,7 @@ class Trials:
     def __init__(self, model: str, start: str | None = None, linear_probe: float | None = None) -> None:
         self.model, self.start, self.linear_probe = model, start, linear_probe
         self.runs: list[Trial] = []
+        self._chosen = 0
 
     def add(self, folder: RunFolder, result: dict[str, Any]) -> None:
         """Add a finished run and its result."""
@@ -196,8 +206,17 @@ class Trials:
 
     @property
     def best(self) -> Trial:
-        """The run with the most images right; of equal ones that with the lowest loss, else the first."""
-        return max(self.runs, key=lambda run: (run.result["top1"], -run.result["loss"]))
+        """The run to take: the first until `choose` has looked at their answers."""
+        return self.runs[self._chosen]
+
+    def choose(self, scores: np.ndarray, likelihoods: np.ndarray) -> None:
+        """Take the run with the best score; of equal ones the one that finds the labels likelier, else the first.
+
+        Args:
+            scores: (S,) of the runs, on the images that rank; more is better.
+            likelihoods: (S,) mean log-likelihood of the labels on these.
+        """
+        self._chosen = max(range(len(self.runs)), key=lambda run: (scores[run], likelihoods[run], -run))
 
     @property
     def spec(self) -> dict[str, Any] | None:
@@ -207,19 +226,17 @@ class Trials:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def row(self, answers: Answers, number: int, frequent: np.ndarray) -> Row:
+    def row(self, interval: tuple[float, float]) -> Row:
         """The network's row, before it is compared with the others.
 
         Args:
-            answers: of all networks.
-            number: of this network among them.
-            frequent: (N,) bool, the images that are of the most frequent class.
+            interval: of its accuracy on the images that its result reports.
         """
         results, best = self.results, self.best
         first, top1 = results[0], [result["top1"] for result in results]
         speeds = [speed for run in self.runs if (speed := _speed(run.folder)) is not None]
         image_size, small = _form(best)
-        low, high = answers.interval(number)
+        low, high = interval
         means: dict[str, Any] = {field: statistics.fmean(r[key] for r in results) for field, key in AVERAGED.items()}
         medians: dict[str, Any] = {field: _median(speeds, keys) for field, keys in MEASURED.items()}
         return Row(
@@ -232,7 +249,7 @@ class Trials:
             run=best.folder.path.name,
             image_size=image_size,
             small=small,
-            learned=answers.above(number, frequent).clear,
+            learned=True,
             start=self.start,
             linear_probe=self.linear_probe,
             top1_low=low,
@@ -250,30 +267,49 @@ def _mean_of(results: list[dict[str, Any]], key: str) -> float | None:
     return statistics.fmean(values) if len(values) == len(results) else None
 
 
-def answers_of(networks: list[Trials]) -> tuple[Answers, np.ndarray]:
-    """Which images each run of each network has right, and the images' labels (N,).
+@dataclass(frozen=True)
+class Outputs:
+    """The logits of all runs of a comparison on the same images.
+
+    Args:
+        split: which images these are.
+        logits: of each network, of each of its runs (N, K).
+        labels: (N,).
+        groups: (N,) which group each image belongs to; None where images have no groups.
+    """
+
+    split: str
+    logits: list[list[np.ndarray]]
+    labels: np.ndarray
+    groups: np.ndarray | None
+
+
+def outputs_of(networks: Sequence[Trials], ranking: bool) -> Outputs:
+    """Read what the runs of a comparison answer to the images that rank them, or to those that their results report.
+
+    Args:
+        networks: whose runs were evaluated on the same images.
+        ranking: the validation images; of runs that have no outputs for any, the images that their results report.
 
     Raises:
         ModelFileError: a run was evaluated on other images than the first.
-        UsageError: there are no networks.
     """
-    labels: np.ndarray | None = None
-    groups: np.ndarray | None = None
-    right = []
+    runs = [run for network in networks for run in network.runs]
+    first = runs[0].folder
+    validated = ranking and first.validation is not None
+    labels = (first.validation or first.predictions)[1] if validated else first.predictions[1]
+    logits: list[list[np.ndarray]] = []
     for network in networks:
         rows = []
-        for folder in (run.folder for run in network.runs):
-            logits, own = folder.predictions
-            groups = folder.groups if labels is None else groups
-            labels = own if labels is None else labels
-            if not np.array_equal(own, labels):
-                what = f"{folder.path}: was evaluated on other images than {networks[0].runs[0].folder.path}"
-                raise ModelFileError(what, f"delete {folder.path} to train it again")
-            rows.append(logits.argmax(1) == labels)
-        right.append(np.stack(rows))
-    if labels is None:
-        raise UsageError("no runs to compare", "give one run at least")
-    return Answers(right, groups), labels
+        for run in network.runs:
+            found = run.folder.validation if validated else run.folder.predictions
+            if found is None or not np.array_equal(found[1], labels):
+                what = f"{run.folder.path}: was evaluated on other images than {first.path}"
+                raise ModelFileError(what, f"delete {run.folder.path} to train it again")
+            rows.append(found[0][:, : len(run.result["classes"])])
+        logits.append(rows)
+    groups = first.validation_groups if validated else first.groups
+    return Outputs("val" if validated else runs[0].result["split"], logits, labels, groups)
 
 
 def _speed(folder: RunFolder) -> dict[str, Any] | None:

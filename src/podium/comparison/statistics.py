@@ -48,15 +48,20 @@ class Difference:
 
 
 class Answers:
-    """The images that several networks classify correctly, of the same images.
+    """What several networks answer to the same images: which they have right, or what each image adds to another score.
 
     Args:
-        right: of each network (S, N) bool: of each of its S seeds, the N images that it has right. S may differ.
+        right: of each network (S, N): of each of its S seeds, the N images that it has right, bool; or values whose mean is the
+            run's score (`ranking.Score`), float. S may differ.
         groups: (N,) which group each image belongs to; None where images have no groups.
+        one_more: the square of what one image more, on which two networks differ, adds to the sum of the differences; so an
+            interval has a width where they differ on none.
     """
 
-    def __init__(self, right: Sequence[np.ndarray], groups: np.ndarray | None = None) -> None:
+    def __init__(self, right: Sequence[np.ndarray], groups: np.ndarray | None = None, one_more: float = 1.0) -> None:
         self.groups = groups
+        self.one_more = one_more
+        self.shares = right[0].dtype == bool  # scores are shares of the images, from 0 to 1
         self.right = list(right)
         self.seeds = [len(runs) for runs in right]
         self.n = right[0].shape[1]
@@ -71,14 +76,27 @@ class Answers:
             seeds = len(runs)
             if seeds < 2 or self.n < 2:
                 continue
-            accuracy = runs.mean(1, dtype=np.float64)
-            between = float(accuracy.var(ddof=1))
-            # Of a right-or-wrong answer, the sum of squares around the image's mean is S q (1 - q).
-            residual = (seeds * float((score * (1 - score)).sum()) - self.n * (seeds - 1) * between) / (
-                (seeds - 1) * (self.n - 1)
-            )
+            between = float(runs.mean(1, dtype=np.float64).var(ddof=1))
+            around = sum(float(((run - score) ** 2).sum()) for run in runs)  # squares around each image's mean
+            residual = (around - self.n * (seeds - 1) * between) / ((seeds - 1) * (self.n - 1))
             total += (seeds - 1) * (between - residual / self.n)
         return max(0.0, total / self.freedom) if self.freedom else 0.0
+
+    @property
+    def units(self) -> int:
+        """How many groups were drawn; without groups how many images."""
+        return self.n if self.groups is None else len(np.unique(self.groups))
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """The covariance of the networks' scores over the images, (networks, networks); NaN of a single group."""
+        deviations, units = self.scores - self.scores.mean(1, keepdims=True), self.units
+        if self.groups is not None:
+            which = np.unique(self.groups, return_inverse=True)[1]
+            deviations = np.stack([np.bincount(which, row) for row in deviations])
+        if units < 2:
+            return np.full((len(deviations),) * 2, np.nan)
+        return np.asarray(units / (units - 1) * (deviations @ deviations.T) / self.n**2)
 
     def difference(self, first: int, second: int) -> Difference:
         """How far one network is above another, on the same images."""
@@ -95,12 +113,17 @@ class Answers:
 
     def some_run_above(self, right: np.ndarray) -> bool:
         """Whether some run of some network, taken alone, is clearly above fixed answers; `right` as for `above`."""
-        return any(Answers([run[None]], self.groups).above(0, right).clear for runs in self.right for run in runs)
+        return any(
+            Answers([run[None]], self.groups, self.one_more).above(0, right).clear for runs in self.right for run in runs
+        )
 
     def interval(self, network: int) -> tuple[float, float]:
-        """Where the true accuracy lies with 95 %: Wilson's interval [1927], widened by the seeds."""
+        """Where the true score lies with 95 %: for accuracy Wilson's interval [1927], widened by the seeds."""
         score = self.scores[network]
         share = float(score.mean())
+        if not self.shares:
+            half = self._difference(score, 1 / self.seeds[network]).half
+            return share - half, share + half
         # Scores that are means of seeds vary less than right-or-wrong answers do: as those of more images.
         spread = (float(((score - share) ** 2).sum()) + 1) / (self.n * share * (1 - share) + 1)
         alike, z = self._alike(score - share)
@@ -111,8 +134,8 @@ class Answers:
     def _difference(self, per_image: np.ndarray, inverse_seeds: float) -> Difference:
         by = float(per_image.mean())
         alike, z = self._alike(per_image - by)
-        half = math.hypot(_of_images(per_image) * math.sqrt(alike) * z / Z95, self._of_seeds(inverse_seeds))
-        return Difference(by, min(half, 1 + abs(by)))  # no accuracies are further apart
+        half = math.hypot(_of_images(per_image, self.one_more) * math.sqrt(alike) * z / Z95, self._of_seeds(inverse_seeds))
+        return Difference(by, min(half, 1 + abs(by)) if self.shares else half)  # no accuracies are further apart
 
     def _alike(self, deviations: np.ndarray) -> tuple[float, float]:
         """How many times the variance is that of as many images without groups, at least 1, and the quantile at 95 %.
@@ -130,8 +153,8 @@ class Answers:
             return math.inf, Z95
         of_groups = count / (count - 1) * float((np.bincount(which, deviations) ** 2).sum())
         # One more image, or group, on which the answers differ is counted in, as it is without groups.
-        more = float(sizes.mean())
-        alike = (of_groups + more) / (float((deviations**2).sum()) + 1)
+        more = self.one_more * float(sizes.mean())
+        alike = (of_groups + more) / (float((deviations**2).sum()) + self.one_more)
         return max(1.0, alike), float(stdtrit(count - 1, 0.975))
 
     def _of_seeds(self, inverse_seeds: float) -> float:
@@ -142,7 +165,7 @@ class Answers:
         return float(stdtrit(self.freedom, 0.975)) * math.sqrt(self.seed_variance * inverse_seeds)
 
 
-def _of_images(per_image: np.ndarray) -> float:
+def _of_images(per_image: np.ndarray, one_more: float) -> float:
     """Half of the 95 % interval of a mean difference, by the images alone.
 
     The values that a score test does not reject: for two single runs, zero is among them just when McNemar's test [1947], with
@@ -152,4 +175,4 @@ def _of_images(per_image: np.ndarray) -> float:
     if n <= Z95**2:
         return math.inf
     squares = float(((per_image - per_image.mean()) ** 2).sum())
-    return Z95 * math.sqrt((squares + 1) / (n * (n - Z95**2)))
+    return Z95 * math.sqrt((squares + one_more) / (n * (n - Z95**2)))

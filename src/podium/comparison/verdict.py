@@ -1,10 +1,13 @@
-"""The verdict in words: which network wins, how certain that is, and what the claim covers."""
+"""The verdict in words: which network to take and why, which are worse, how certain that is, and what the claim covers."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from podium.comparison.judge import Judgement
 from podium.comparison.ranking import SCORES
+from podium.comparison.recommend import Recommendation
 from podium.comparison.sizes import different_sizes
 from podium.runs.folder import SPEED
 
@@ -12,13 +15,17 @@ if TYPE_CHECKING:
     from podium.comparison.leaderboard import Leaderboard
     from podium.comparison.rows import Row
 
+NAMED = 6  # networks that a sentence names
+SPLITS = {"val": "validation", "test": "test", "cross-validated": "cross-validated"}
+
 
 def verdict(board: Leaderboard) -> str:
-    """Who wins, how certain that is, and which network is as good within the noise but faster."""
-    if not board.networks:
+    """Which network to take and why, how sure that is, and its accuracy on images that chose nothing."""
+    if board.found is None:
         return "No network finished."
-    winner = board.networks[0] if board.networks[0].learned else None
-    sentences = _nothing_learned(board) if winner is None else _won(board, winner)
+    sentences = _nothing_learned(board, board.found)
+    if board.found.taken is not None:
+        sentences = _judged(board, board.found, board.found.taken)
     if different := different_sizes({row.model: row.image_size for row in board.networks}):
         sentences += [different, board.one_size]
     sentences += _busy(board)
@@ -29,52 +36,82 @@ def verdict(board: Leaderboard) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _won(board: Leaderboard, best: Row) -> list[str]:
-    does = "wins with" if len(board.networks) + len(board.failed) > 1 else "reaches"
-    text = [f"{best.model} {does} {_scored(board, best)}."]
-    others = board.networks[1:]
-    text += _cross_validated(board)
-    if len(board.networks) > 1 and not board.over_seeds and board.folds is None:
-        text.append(
-            "With one seed each that is said of these trained networks, not of what other seeds would give (--seeds 3 tells)."
-        )
-    equal = [row for row in others if row.behind <= row.behind_95]
-    if equal:
-        named = ", ".join(f"{row.model} ({apart(row)} behind)" for row in equal)
-        more = "seeds or images" if board.over_seeds else "images"
-        text.append(f"Within the noise of that: {named}; more {more} would tell them apart.")
-        text += _faster(equal, best)
-    elif others:
-        text.append(
-            f"The next, {others[0].model}, has {_value(others[0])}: clearly {_worse(board)}, by {apart(others[0])}."
-        )
-    if blind := [row.model for row in board.networks if not row.learned]:
-        text.append(f"Not learned: {', '.join(blind)}; {_guessing(board)}. Train longer, or with a lower lr.")
-    return text
-
-
-def _cross_validated(board: Leaderboard) -> list[str]:
-    """What the accuracies of a cross-validation are, and what they are not."""
-    if board.folds is None:
-        return []
+def _judged(board: Leaderboard, found: Judgement, taken: Recommendation) -> list[str]:
+    if len(found.rows) + len(board.failed) == 1:
+        return [f"{taken.row.model} reaches {_reported(found, taken.row)}."]
+    first = found.rows[0]
+    score = SCORES[board.rules.by]
     text = [
-        f"Cross-validated in {board.folds} folds: each image is classified once, by a network that was not trained on it."
+        f"Take {taken.row.model}: {_reason(board, taken)}.",
+        _accuracy(board, found, taken.row),
+        f"By {score.name} on {_ranked_images(found)}, {first.model} is first with {score.format(first.score)}.",
     ]
-    if len(board.networks) > 1:
-        text.append(
-            "These accuracies choose the network, so the highest is not its test accuracy and may be a little high."
-        )
+    worse = [row for row in found.rows if row.learned and row.worse]
+    equal = [row for row in found.rows[1:] if row.learned and not row.worse]
+    if worse:
+        text.append(f"Worse than the best, at 95 % for all at once: {_listed(board, worse, 'by {}')}.")
+    if equal:
+        text.append(f"Not told apart from it: {_listed(board, equal, '{} behind')}.")
+    if unlearned := [row.model for row in found.rows if not row.learned]:
+        text.append(f"Not learned: {', '.join(unlearned)}; {_guessing(board, found)}. Train longer, or with a lower lr.")
+    if not found.over_seeds and board.folds is None:
+        text.append("With one seed each, this is said of these trained networks, not of what other seeds would give (--seeds 3).")
     return text
 
 
-def _faster(equal: list[Row], best: Row) -> list[str]:
-    """The fastest of the networks that are as good as the best, where it is at least a tenth faster."""
-    timed = [(latency, row.model) for row in equal if row.learned and (latency := row.latency_p50_ms)]
-    if not timed or not best.latency_p50_ms:
-        return []
-    latency, model = min(timed, key=lambda pair: pair[0])
-    ratio = best.latency_p50_ms / latency
-    return [f"{model} answers {ratio:.1f}x faster."] if latency < best.latency_p50_ms / 1.1 else []
+def _reason(board: Leaderboard, taken: Recommendation) -> str:
+    """Why a network is the one to take."""
+    score, row = SCORES[board.rules.by], taken.row
+    allowed = score.format_distance(board.rules.within).replace(".00 points", " points").replace("1 points", "1 point")
+    if not taken.best:
+        most = score.format_distance(row.behind_at_most)
+        return f"it is the cheapest that is sure to be within {allowed} of the best (at most {most} below it, at 95 %)"
+    if len([other for other in board.networks if other.learned]) == 1:
+        return "no other network has learned"
+    if taken.cheaper is None:
+        return "it ranks first, and no cheaper network is near it"
+    why = f"it ranks first, and no cheaper network is sure to be within {allowed} of the best"
+    needed = taken.cheaper.images_needed or 0
+    return f"{why}; about {needed:,} images to rank on would show it of {taken.cheaper.model}"
+
+
+def _accuracy(board: Leaderboard, found: Judgement, row: Row) -> str:
+    """What accuracy is stated of the network to take, of which runs, and on which images."""
+    runs = f"its {row.seeds} seeds have" if row.seeds > 1 else "it has"
+    text = f"On {found.n:,} {SPLITS.get(found.split, found.split)} images"
+    if found.ranked_on != found.split:
+        text += f", which chose nothing, {runs} {_with_interval(row)}"
+        return text + (f"; that is their mean, and {row.run} is the run to take." if row.seeds > 1 else ".")
+    if board.folds is not None:
+        text += f", each classified by a network of {board.folds} that was not trained on it, {runs} {_with_interval(row)}"
+    else:
+        text += f", {runs} {_with_interval(row)}"
+    best = SCORES[board.rules.by].format_distance(found.flatters)
+    return f"{text}; they chose the network too, which makes the highest score look better than it is, by about {best} here."
+
+
+def _listed(board: Leaderboard, rows: Sequence[Row], form: str) -> str:
+    """Networks with how far they are behind, the first ones named."""
+    score = SCORES[board.rules.by]
+    named = [f"{row.model} ({form.format(score.format_distance(row.behind))})" for row in rows[:NAMED]]
+    more = [f"{len(rows) - NAMED} more"] if len(rows) > NAMED else []
+    return ", ".join(named + more)
+
+
+def _reported(found: Judgement, row: Row) -> str:
+    how = f"{found.n:,} {SPLITS.get(found.split, found.split)} images"
+    how = f"{row.seeds} seeds and {how}" if row.seeds > 1 else how
+    return f"{_with_interval(row, f', from {how}')}"
+
+
+def _with_interval(row: Row, how: str = "") -> str:
+    low, high = 100 * row.top1_low, 100 * row.top1_high
+    return f"{100 * row.top1:.2f} % top-1 (95 % interval {low:.2f}-{high:.2f} %{how})"
+
+
+def _ranked_images(found: Judgement) -> str:
+    groups = f" of {found.groups:,} groups" if found.groups is not None else ""
+    return f"{found.ranked_n:,} {SPLITS.get(found.ranked_on, found.ranked_on)} images{groups}"
 
 
 def _busy(board: Leaderboard) -> list[str]:
@@ -88,45 +125,19 @@ def _busy(board: Leaderboard) -> list[str]:
     return [f"{what} (up to {100 * most:.0f} % of the time they waited for a processor). To measure again: {again}."]
 
 
-def _nothing_learned(board: Leaderboard) -> list[str]:
-    best = board.networks[0]
-    which = f"the highest, {best.model}, has" if len(board.networks) > 1 else f"{best.model} has"
-    text = [f"Nothing has clearly learned: {which} {_scored(board, best)}, {_guessing(board)}."]
-    if not board.enough:
-        return [*text, f"{board.n:,} images are too few to show more: even all of them right would not."]
-    if board.over_seeds and board.some_run_learned:
+def _nothing_learned(board: Leaderboard, found: Judgement) -> list[str]:
+    best, score = found.rows[0], SCORES[board.rules.by]
+    which = f"the highest, {best.model}, has" if len(found.rows) > 1 else f"{best.model} has"
+    value = f"{score.format(best.score)} {score.name} on {_ranked_images(found)}"
+    text = [f"Nothing has clearly learned: {which} {value}, {_guessing(board, found)}."]
+    if not found.enough:
+        return [*text, f"{found.ranked_n:,} images are too few to show more: even all of them right would not."]
+    if found.over_seeds and found.some_run_learned:
         return [*text, "The seeds differ too much to tell: more of them (--seeds), or longer training, would."]
     return [*text, "Train longer, or with a lower lr, or look whether the classes are what they are called."]
 
 
-def _value(row: Row) -> str:
-    return f"{100 * row.top1:.2f} %" if row.score is None else f"{row.score:.3f}"
-
-
-def _worse(board: Leaderboard) -> str:
-    return "more" if board.rank_by == "log-loss" else "less"
-
-
-def _scored(board: Leaderboard, row: Row) -> str:
-    low, high = 100 * row.top1_low, 100 * row.top1_high
-    images = f"{board.n:,} {board.split} images"
-    images += f" of {board.groups:,} groups" if board.groups is not None else ""
-    if row.score is not None:
-        name = SCORES[board.rank_by].name
-        interval = f"95 % interval {row.score_low:.3f}-{row.score_high:.3f}, over the images alone, {images}"
-        return f"{name} {row.score:.3f} ({interval}; top-1 {100 * row.top1:.2f} %)"
-    how = f"{row.seeds} seeds and {images}" if row.seeds > 1 else images
-    return f"{100 * row.top1:.2f} % top-1 (95 % interval {low:.2f}-{high:.2f} %, from {how})"
-
-
-def _guessing(board: Leaderboard) -> str:
-    if board.rank_by != "top1":
+def _guessing(board: Leaderboard, found: Judgement) -> str:
+    if board.rules.by != "top1":
         return "not clearly better than answering without looking at an image"
-    return f"not clearly better than the most frequent class every time ({100 * board.guess:.1f} %)"
-
-
-def apart(row: Row) -> str:
-    """How far a network is behind the best, for people."""
-    if row.score is not None:
-        return f"{row.behind:.3f} ± {row.behind_95:.3f}"
-    return f"{100 * row.behind:.2f} ± {100 * row.behind_95:.2f} points"
+    return f"not clearly better than the most frequent class every time ({100 * found.guess:.1f} %)"

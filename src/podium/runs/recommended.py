@@ -1,4 +1,4 @@
-"""Takes a comparison's folder in the place of a run: the run that its leaderboard puts first."""
+"""Takes a comparison's folder in the place of a run: the run that it recommends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FOLD = "fold"  # how the folders of a cross-validation's folds are called, befor
 
 @dataclass(frozen=True)
 class Recommended:
-    """The run that a comparison puts first.
+    """The run that a comparison recommends.
 
     Args:
         path: its folder.
@@ -40,12 +40,14 @@ def recommended(path: str | os.PathLike[str]) -> Recommended | None:
         return None
     try:
         with (folder / TABLE).open(newline="", encoding="utf-8") as file:
-            row = next(csv.DictReader(file))
+            rows = list(csv.DictReader(file))
+        # Tables of Podium 0.1.0 have no such column; their first row was the one to take.
+        row = next((row for row in rows if row.get("recommended") == "True"), rows[0])
         run, learned = row["run"], row["learned"] == "True"
     except FileNotFoundError:
         what = f"{folder}: a comparison that has no finished network yet"
         raise ModelFileError(what, "run the same comparison again, to its end") from None
-    except (OSError, ValueError, KeyError, StopIteration, csv.Error) as error:
+    except (OSError, ValueError, KeyError, IndexError, csv.Error) as error:
         what = f"{folder / TABLE}: does not name a run ({type(error).__name__}: {error})"
         raise ModelFileError(what, "run the same comparison again: its table is written anew") from None
     if not run or Path(run).name != run or not (folder / run).is_dir():
@@ -65,7 +67,7 @@ def run_of(path: str | os.PathLike[str]) -> Path:
     found = recommended(path)
     if found is None:
         return Path(path)
-    logger.info(f"{path} stands for its first network, {found.path}")
+    logger.info(f"{path} stands for the run that it recommends, {found.path}")
     if not found.learned:
         logger.warning(f"{found.path} is not clearly better than the most frequent class every time")
     return found.path
