@@ -89,7 +89,10 @@ STUDIES: dict[str, list[float]] = {
     "60 equal": [0.0] * 60,
 }
 BEST = 0.85
-ERRORS = {"independent": 0.0, "correlated": 0.7}  # share of the variance that an image's difficulty has for all networks alike
+ERRORS = {
+    "independent": 0.0,
+    "correlated": 0.7,
+}  # share of the variance that an image's difficulty has for all networks alike
 LUCK = 0.05  # standard deviation of a seed's luck, where a network has several: about 1.2 points of accuracy
 DRAWS = 2000  # of the largest distance; the product draws more
 CORRECTED = 20  # one study of so many is corrected for its optimism, which takes the longest
@@ -130,7 +133,9 @@ def study(
         "a_best_called_worse": float(any(found[k].worse for k in best)),
         "worse_found": float(np.mean([found[k].worse for k in range(len(true)) if k not in best] or [0.0])),
         "a_bound_fails": float(any(one.at_most < true.max() - true[k] for k, one in enumerate(found))),
-        "taken_is_further_than_allowed": float(not taken.best and true.max() - true[chosen] > WITHIN + 1e-9) if taken else 0.0,
+        "taken_is_further_than_allowed": float(not taken.best and true.max() - true[chosen] > WITHIN + 1e-9)
+        if taken
+        else 0.0,
         "taken_is_cheaper_than_first": float(taken is not None and not taken.best),
         "stated_less_true": 100 * (float(reported.mean()) - own),
         "highest_less_true": 100 * (highest - true[first]),
@@ -142,10 +147,14 @@ def _errors(draw: np.random.Generator, share: float, networks: int, seeds: int, 
     """What is not of a network's level, with variance 1, (networks, seeds, images)."""
     image = math.sqrt(share) * draw.standard_normal(images, dtype=np.float32)
     own = math.sqrt(0.6 * (1 - share)) * draw.standard_normal((networks, 1, images), dtype=np.float32)
-    return image + own + math.sqrt(0.4 * (1 - share)) * draw.standard_normal((networks, seeds, images), dtype=np.float32)
+    return (
+        image + own + math.sqrt(0.4 * (1 - share)) * draw.standard_normal((networks, seeds, images), dtype=np.float32)
+    )
 
 
-def measure_studies(studies: int, sizes: list[tuple[int, int]], names: Sequence[str] = tuple(STUDIES)) -> list[dict[str, Any]]:
+def measure_studies(
+    studies: int, sizes: list[tuple[int, int]], names: Sequence[str] = tuple(STUDIES)
+) -> list[dict[str, Any]]:
     """Shares and means over so many studies of each kind, with each number of seeds and images."""
     rows = []
     for name, errors, (seeds, images) in itertools.product(names, ERRORS, sizes):
@@ -169,7 +178,10 @@ def main() -> None:
         sizes = list(itertools.product((2, 6), (1, 2, 3), (100, 1000)))
         found: dict[str, Any] = {"studies": options.runs, "rows": measure(options.runs, sizes)}
     else:
-        found = {"studies": options.runs, "rows": measure_studies(options.runs, list(itertools.product((1, 3), (100, 1000, 10_000))))}
+        found = {
+            "studies": options.runs,
+            "rows": measure_studies(options.runs, list(itertools.product((1, 3), (100, 1000, 10_000)))),
+        }
     record("verdict", {**{part: kept[part] for part in ("pairs", "studies") if part in kept}, options.part: found})
 
 

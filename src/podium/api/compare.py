@@ -29,6 +29,7 @@ def compare(
     pretrained: bool | None = None,
     finetune: int | None = None,
     rank_by: RankBy = "top1",
+    within: float = 1.0,
     learning_curve: bool = False,
     max_params: str | float | None = None,
     max_macs: str | float | None = None,
@@ -49,7 +50,9 @@ def compare(
             the data are photos, which have no fixed small size, or where a source is named.
         finetune: train only so many networks, those with the best linear probe on frozen features. If None: all.
         rank_by: the score that decides which network is best: "top1", "macro-f1", "balanced-accuracy" or "log-loss".
-        learning_curve: also train the best network on a quarter and on half of the images, and say what twice as many
+        within: the cheapest network is recommended that is sure to be at most so many points below the best, at 95 %. A point is
+            a hundredth of the score that ranks. 0 recommends the best.
+        learning_curve: also train the recommended network on a quarter and on half of the images, and say what twice as many
             photos would give.
         max_params, max_macs: leave out networks with more parameters, or more multiply-adds of one image, such as "5M" or "1.5G".
         recipe: the named settings to start from. If None: the recipe that `config` names, else "finetune" for networks that
@@ -74,7 +77,7 @@ def compare(
     names = list(models) if models is not None else None
     given_limits = {"max_params": max_params, "max_macs": max_macs}
     limits = {name: parse_count(name, most) for name, most in given_limits.items() if most is not None}
-    choice = Choice(pretrained, finetune, tuned, rank_by, learning_curve, **limits)
+    choice = Choice(pretrained, finetune, tuned, rank_by, within, learning_curve, **limits)
     study = Study(names, fresh, Path(out), seeds, loaded(data), choice)
     with comparison_progress(progress) as shown:
         return study.run(shown)

@@ -9,7 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from podium.comparison.judge import Rules
 from podium.comparison.ranking import RANKS, RankBy
+from podium.comparison.recommend import WITHIN
 from podium.data.dataset import Dataset
 from podium.data.stored import stored_size
 from podium.errors import MachineError, UsageError, closest
@@ -35,7 +37,8 @@ class Choice:
         finetune: how many networks are trained, the ones with the best linear probe; None: all.
         settings: those that hold where networks start from pretrained weights; None: the same as where they do not.
         rank_by: the score that networks are ranked by, one of `ranking.RANKS`.
-        learning_curve: whether the best network is trained on shares of the images too.
+        within: how many points below the best the recommended network may be, hundredths of the score that ranks.
+        learning_curve: whether the recommended network is trained on shares of the images too.
         max_params, max_macs: networks with more parameters, or more multiply-adds of one image, are left out; None: none are.
     """
 
@@ -43,9 +46,15 @@ class Choice:
     finetune: int | None = None
     settings: Origins | None = None
     rank_by: RankBy = "top1"
+    within: float = 100 * WITHIN
     learning_curve: bool = False
     max_params: float | None = None
     max_macs: float | None = None
+
+    @property
+    def rules(self) -> Rules:
+        """How networks are ranked and recommended."""
+        return Rules(self.rank_by, within=self.within / 100)
 
     def refuse(self, s: Settings) -> None:
         """Refuse values that are not possible, alone or together with the settings.
@@ -64,6 +73,8 @@ class Choice:
         if self.rank_by not in RANKS:
             hint = closest(self.rank_by, RANKS) or f"one of {', '.join(RANKS)}"
             raise UsageError(f"rank_by: {self.rank_by!r}", hint)
+        if not 0 <= self.within <= 100:
+            raise UsageError(f"within: {self.within:g}", "give points from 0 to 100, such as 1")
         if self.learning_curve and s.folds is not None:
             what = "learning_curve: it begins with runs on all training images, which folds do not have"
             raise UsageError(what, "leave one of the two out")

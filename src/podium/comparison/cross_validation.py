@@ -1,14 +1,9 @@
 """Cross-validation of networks: the runs of all folds of a network as one result, and the network that is handed over.
 
 Each image is classified once, by the run of its fold, which has not seen it; the epoch of that run was chosen by validation
-<<<<<<< HEAD
-images among those it trained beside. The pooled answers rank the networks. The one that ranks first is trained once more, on
+images among those it trained beside. The pooled answers rank the networks. The one that is recommended is trained once more, on
 all images but a small validation part, and its card has the cross-validated accuracy of its kind. Temperature and thresholds
 are fitted on the pooled answers, too.
-=======
-images among those it trained beside. The pooled answers rank the networks. The one that is recommended is trained once more, on
-all images but a small validation part, and its card has the cross-validated accuracy of its kind.
->>>>>>> 3be8a2d (Networks are compared with the best all at once: validation images rank, test images report, and the cheapest that is near enough is recommended)
 """
 
 from __future__ import annotations

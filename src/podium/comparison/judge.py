@@ -90,9 +90,7 @@ def judge(networks: Sequence[Trials], rules: Rules) -> Judgement:
         replace(row, ranked_by=rules.by, ranked_on=ranking.split, ranked_n=answers.n)
         for row in _rows(networks, answers, reported, unseeing, rules)
     ]
-    order = sorted(
-        range(len(rows)), key=lambda k: (not rows[k].learned, rows[k].behind, -float(likelihoods[k].mean()))
-    )
+    order = sorted(range(len(rows)), key=lambda k: (not rows[k].learned, rows[k].behind, -float(likelihoods[k].mean())))
     best_first = [_on_the_front(rows[k], rows) for k in order]
     taken = recommend(best_first, rules.within)
     if taken is not None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-
 from podium import html, tables
 from podium.comparison.judge import Judgement, Rules, judge
 from podium.comparison.learning_curve import Curve
@@ -50,7 +49,7 @@ class Leaderboard:
     failed: list[Failed] = field(default_factory=list)
     untrained: list[LinearProbeOnly] = field(default_factory=list)
     found: Judgement | None = None
-    rules: Rules = Rules()
+    rules: Rules = field(default_factory=Rules)
     report: Path | None = None
     classes: int = 0
     one_size: str = ""
@@ -192,6 +191,7 @@ class Leaderboard:
         about = f"of {self.n:,} {self.split} images; latency of one image; * on the Pareto front"
         if self.found is not None and "val" not in left_out:
             about = f"val: {SCORES[self.rules.by].name} of {self.found.ranked_n:,} validation images, which rank; the rest {about}"
+        about += "; > the one to take" if len(self.networks) > 1 and self.taken is not None else ""
         about += "; ~ on a busy machine" if any(row.busy for row in self.networks) else ""
         if "probe %" not in left_out:
             about += "; probe: of frozen features, out of fold on training images"
@@ -204,7 +204,7 @@ class Leaderboard:
         for column in columns:
             shown.add_column(column, justify="right", no_wrap=True)
         for row in self.networks:
-            name = f"{row.model} (take)" if row.recommended and len(self.networks) > 1 else row.model
+            name = f"> {row.model}" if row.recommended and len(self.networks) > 1 else row.model
             shown.add_row(name, *(SHOWN[column](row) for column in columns))
         for other in self.untrained:
             shown.add_row(other.model, *(_cells(other).get(column, "") for column in columns))
@@ -297,7 +297,7 @@ SHOWN: dict[str, Callable[[Row], str]] = {
     "img/s": lambda row: "" if row.images_per_second is None else f"{row.images_per_second:,.0f}",
     "train s": lambda row: f"{row.train_seconds:.0f}",
 }
-DISPENSABLE = ("ECE", "loss", "top-5 %", "train s", "MMACs", "img/s", "params", "px", "start")
+DISPENSABLE = ("ECE", "loss", "top-5 %", "train s", "MMACs", "img/s", "params", "px", "start", "val")
 
 
 def safe_cell(value: Any) -> Any:

@@ -44,7 +44,9 @@ def recommend(rows: Sequence[Row], within: float = WITHIN) -> Recommendation | N
     near = [row for row in learned if row is best or row.behind_at_most <= within]
     taken = min(near, key=lambda row: cost(row, timed))
     cheaper = [
-        row for row in learned if row.images_needed is not None and row not in near and cost(row, timed) < cost(taken, timed)
+        row
+        for row in learned
+        if row.images_needed is not None and row not in near and cost(row, timed) < cost(taken, timed)
     ]
     return Recommendation(taken, taken is best, min(cheaper, key=lambda row: row.images_needed or 0.0, default=None))
 

@@ -172,7 +172,7 @@ def _is_shown(column: Column, board: Leaderboard) -> bool:
     """Whether the table has a column: some network has a value, top-5 says more than top-1, and balanced accuracy ranks."""
     key = column[0]
     known = any(getattr(row, key) is not None for row in board.networks)
-    needless = {"top5": board.classes < TOP5_FROM, "balanced_accuracy": board.rank_by != "balanced-accuracy"}
+    needless = {"top5": board.classes < TOP5_FROM, "balanced_accuracy": board.rules.by != "balanced-accuracy"}
     return known and not needless.get(key, False)
 
 

@@ -80,7 +80,7 @@ class Schedule:
     def words(self) -> str:
         """How the networks are trained, in words."""
         s, seeds = self.settings, f"{self.seeds} seed{'s' if self.seeds > 1 else ''} from {self.settings.seed}"
-        folds = f", {s.folds} folds; the network that ranks first once more on all images" if s.folds else ""
+        folds = f", {s.folds} folds; the recommended network once more on all images" if s.folds else ""
         return f"recipe {s.recipe}, {s.duration} each, {seeds}{folds}"
 
     def label(self, part: Part) -> str:

@@ -114,7 +114,9 @@ class Answers:
     def some_run_above(self, right: np.ndarray) -> bool:
         """Whether some run of some network, taken alone, is clearly above fixed answers; `right` as for `above`."""
         return any(
-            Answers([run[None]], self.groups, self.one_more).above(0, right).clear for runs in self.right for run in runs
+            Answers([run[None]], self.groups, self.one_more).above(0, right).clear
+            for runs in self.right
+            for run in runs
         )
 
     def interval(self, network: int) -> tuple[float, float]:
@@ -134,7 +136,9 @@ class Answers:
     def _difference(self, per_image: np.ndarray, inverse_seeds: float) -> Difference:
         by = float(per_image.mean())
         alike, z = self._alike(per_image - by)
-        half = math.hypot(_of_images(per_image, self.one_more) * math.sqrt(alike) * z / Z95, self._of_seeds(inverse_seeds))
+        half = math.hypot(
+            _of_images(per_image, self.one_more) * math.sqrt(alike) * z / Z95, self._of_seeds(inverse_seeds)
+        )
         return Difference(by, min(half, 1 + abs(by)) if self.shares else half)  # no accuracies are further apart
 
     def _alike(self, deviations: np.ndarray) -> tuple[float, float]:

@@ -63,7 +63,7 @@ class Study:
         models: as `candidates_of` takes them; None: those that suit the data.
         merged: settings that hold for all, and their origin.
         out: gets a run folder for each network and seed, `leaderboard.csv` and `report.html`. With `folds` in the settings,
-            the folder of a network and seed holds a run folder for each fold, and the network that ranks first gets one more.
+            the folder of a network and seed holds a run folder for each fold, and the recommended network gets one more.
         seeds: runs of each network.
         data: ready-made, instead of what the settings name.
         choice: how the networks start.
@@ -295,14 +295,15 @@ class Study:
         found = {trial.path: self.starts.linear_probe(trial.candidate.name) for trial in finished if self.pretrained}
         known = {path: each for path, each in found.items() if each is not None}
         failed = {name: error.what for name, error in self.failed.items()}
-        board = Leaderboard.read(paths, failed, known, untrained, self.choice.rank_by)
-        if self.choice.learning_curve and board.best is not None:
-            of_best = [path for path in paths if board.names[path] == board.networks[0].model]
-            board.curve = measure(board.networks[0].model, of_best, data, self.out / CURVE, progress)
+        board = Leaderboard.read(paths, failed, known, untrained, self.choice.rules)
+        taken = board.taken.model if board.taken is not None else None
+        if self.choice.learning_curve and taken is not None:
+            runs_of_it = [path for path in paths if board.names[path] == taken]
+            board.curve = measure(taken, runs_of_it, data, self.out / CURVE, progress)
         elif self.choice.learning_curve:
             logging.getLogger("podium").info("no learning curve is trained: no network has clearly learned")
-        if self.folds is not None and board.best is not None:
-            first = next(trial for trial in finished if board.names[trial.path] == board.networks[0].model)
+        if self.folds is not None and taken is not None:
+            first = next(trial for trial in finished if board.names[trial.path] == taken)
             self._hand_over(board, first, data, progress)
         if finished:
             board.to_csv(self.out / TABLE)
@@ -314,7 +315,7 @@ class Study:
         return board
 
     def _hand_over(self, board: Leaderboard, trial: Part, data: Dataset, progress: StudyProgress) -> None:
-        """Train the network that ranks first on all images, and write what its folds say of it into its card."""
+        """Train the recommended network on all images, and write what its folds say of it into its card."""
         part, label = self.schedule.final(trial.candidate), f"{trial.candidate.name} on all images"
         if self._attempt(part, label, for_run(progress, 0, 1, label, part.seed)):
             run = RunFolder(part.path)

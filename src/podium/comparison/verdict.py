@@ -53,9 +53,13 @@ def _judged(board: Leaderboard, found: Judgement, taken: Recommendation) -> list
     if equal:
         text.append(f"Not told apart from it: {_listed(board, equal, '{} behind')}.")
     if unlearned := [row.model for row in found.rows if not row.learned]:
-        text.append(f"Not learned: {', '.join(unlearned)}; {_guessing(board, found)}. Train longer, or with a lower lr.")
+        text.append(
+            f"Not learned: {', '.join(unlearned)}; {_guessing(board, found)}. Train longer, or with a lower lr."
+        )
     if not found.over_seeds and board.folds is None:
-        text.append("With one seed each, this is said of these trained networks, not of what other seeds would give (--seeds 3).")
+        text.append(
+            "With one seed each, this is said of these trained networks, not of what other seeds would give (--seeds 3)."
+        )
     return text
 
 
@@ -83,7 +87,9 @@ def _accuracy(board: Leaderboard, found: Judgement, row: Row) -> str:
         text += f", which chose nothing, {runs} {_with_interval(row)}"
         return text + (f"; that is their mean, and {row.run} is the run to take." if row.seeds > 1 else ".")
     if board.folds is not None:
-        text += f", each classified by a network of {board.folds} that was not trained on it, {runs} {_with_interval(row)}"
+        text += (
+            f", each classified by a network of {board.folds} that was not trained on it, {runs} {_with_interval(row)}"
+        )
     else:
         text += f", {runs} {_with_interval(row)}"
     best = SCORES[board.rules.by].format_distance(found.flatters)
