@@ -316,7 +316,8 @@ def test_the_interval_over_images_is_wilsons():
 def test_python_and_the_command_line_compare_alike(comparison, tmp_path):
     board = library.compare(["lenet5_modern", "lenet5"], "digits", comparison, epochs=1)
     assert [row["model"] for row in board.ranked] == [row["model"] for row in table(comparison)]
-    assert board.verdict().startswith(f"{board.ranked[0]['model']} wins with {100 * board.ranked[0]['top1']:.2f} %")
+    assert board.verdict().startswith(f"Take {board.taken.model}: ")
+    assert f"{board.ranked[0]['model']} is first with {100 * board.ranked[0]['score']:.2f} %" in board.verdict()
     board.save(tmp_path / "copy.csv")
     assert (tmp_path / "copy.csv").read_bytes() == (comparison / "leaderboard.csv").read_bytes()
     board.save(tmp_path / "copy.html")

@@ -17,12 +17,14 @@ class Recommendation:
     Args:
         row: of the network.
         best: whether it ranks first.
+        cheapest: whether no network that has learned costs less.
         cheaper: the cheaper network that would be taken with the fewest images more; None where there is none, or where the
             network is not taken for want of another.
     """
 
     row: Row
     best: bool
+    cheapest: bool
     cheaper: Row | None = None
 
 
@@ -43,12 +45,10 @@ def recommend(rows: Sequence[Row], within: float = WITHIN) -> Recommendation | N
     timed = all(row.latency_p50_ms is not None for row in learned)
     near = [row for row in learned if row is best or row.behind_at_most <= within]
     taken = min(near, key=lambda row: cost(row, timed))
-    cheaper = [
-        row
-        for row in learned
-        if row.images_needed is not None and row not in near and cost(row, timed) < cost(taken, timed)
-    ]
-    return Recommendation(taken, taken is best, min(cheaper, key=lambda row: row.images_needed or 0.0, default=None))
+    below = [row for row in learned if cost(row, timed) < cost(taken, timed)]
+    provable = [row for row in below if row.images_needed is not None and row not in near]
+    cheaper = min(provable, key=lambda row: row.images_needed or 0, default=None)
+    return Recommendation(taken, taken is best, not below, cheaper)
 
 
 def cost(row: Row, timed: bool) -> tuple[float, ...]:

@@ -38,11 +38,12 @@ def verdict(board: Leaderboard) -> str:
 
 def _judged(board: Leaderboard, found: Judgement, taken: Recommendation) -> list[str]:
     if len(found.rows) + len(board.failed) == 1:
-        return [f"{taken.row.model} reaches {_reported(found, taken.row)}."]
+        return [f"{taken.row.model} reaches {_reported(found, taken.row)}.", _cross_validated(board)]
     first = found.rows[0]
     score = SCORES[board.rules.by]
     text = [
         f"Take {taken.row.model}: {_reason(board, taken)}.",
+        _cross_validated(board),
         _accuracy(board, found, taken.row),
         f"By {score.name} on {_ranked_images(found)}, {first.model} is first with {score.format(first.score)}.",
     ]
@@ -72,6 +73,8 @@ def _reason(board: Leaderboard, taken: Recommendation) -> str:
         return f"it is the cheapest that is sure to be within {allowed} of the best (at most {most} below it, at 95 %)"
     if len([other for other in board.networks if other.learned]) == 1:
         return "no other network has learned"
+    if taken.cheapest:
+        return "it ranks first, and none is cheaper"
     if taken.cheaper is None:
         return "it ranks first, and no cheaper network is near it"
     why = f"it ranks first, and no cheaper network is sure to be within {allowed} of the best"
@@ -86,14 +89,15 @@ def _accuracy(board: Leaderboard, found: Judgement, row: Row) -> str:
     if found.ranked_on != found.split:
         text += f", which chose nothing, {runs} {_with_interval(row)}"
         return text + (f"; that is their mean, and {row.run} is the run to take." if row.seeds > 1 else ".")
-    if board.folds is not None:
-        text += (
-            f", each classified by a network of {board.folds} that was not trained on it, {runs} {_with_interval(row)}"
-        )
-    else:
-        text += f", {runs} {_with_interval(row)}"
     best = SCORES[board.rules.by].format_distance(found.flatters)
-    return f"{text}; they chose the network too, which makes the highest score look better than it is, by about {best} here."
+    text += f", {runs} {_with_interval(row)}; these images chose the network too, so this is not its test accuracy"
+    return f"{text}: the highest of several looks better than it is, here by about {best}."
+
+
+def _cross_validated(board: Leaderboard) -> str:
+    """What the accuracies of a cross-validation are."""
+    each = "each image is classified once, by a network that was not trained on it"
+    return f"Cross-validated in {board.folds} folds: {each}." if board.folds is not None else ""
 
 
 def _listed(board: Leaderboard, rows: Sequence[Row], form: str) -> str:
