@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from podium.comparison.judge import Rules
+from podium.comparison.decide import Rules
 from podium.comparison.ranking import RANKS, RankBy
 from podium.comparison.recommend import WITHIN
 from podium.data.dataset import Dataset

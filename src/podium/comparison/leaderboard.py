@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from podium import html, tables
-from podium.comparison.judge import Judgement, Rules, judge
+from podium.comparison.decide import Outcome, Rules, decide
 from podium.comparison.learning_curve import Curve
 from podium.comparison.ranking import SCORES
 from podium.comparison.rows import Failed, LinearProbeOnly, Row, Trials
@@ -48,7 +48,7 @@ class Leaderboard:
     networks: list[Row]
     failed: list[Failed] = field(default_factory=list)
     untrained: list[LinearProbeOnly] = field(default_factory=list)
-    found: Judgement | None = None
+    found: Outcome | None = None
     rules: Rules = field(default_factory=Rules)
     report: Path | None = None
     classes: int = 0
@@ -91,14 +91,14 @@ class Leaderboard:
             network = networks.setdefault(name, Trials(name, result.get("start"), found.top1 if found else None))
             network.add(RunFolder(path), result)
         if networks:
-            board._judge(networks)
+            board._decide(networks)
         return board
 
-    def _judge(self, networks: dict[str, Trials]) -> None:
+    def _decide(self, networks: dict[str, Trials]) -> None:
         """Rank the networks and choose one."""
         result = next(iter(networks.values())).results[0]
         self.classes, self.folds = len(result["classes"]), result.get("cross_validation", {}).get("folds")
-        self.found = judge(list(networks.values()), self.rules)
+        self.found = decide(list(networks.values()), self.rules)
         self.networks = self.found.rows
         self.runs = {network.model: network.best.folder for network in networks.values()}
         specs = [networks[row.model].spec for row in self.networks]

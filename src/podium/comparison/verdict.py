@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from podium.comparison.judge import Judgement
+from podium.comparison.decide import Outcome
 from podium.comparison.ranking import SCORES
 from podium.comparison.recommend import Recommendation
 from podium.comparison.sizes import different_sizes
@@ -25,7 +25,7 @@ def verdict(board: Leaderboard) -> str:
         return "No network finished."
     sentences = _nothing_learned(board, board.found)
     if board.found.taken is not None:
-        sentences = _judged(board, board.found, board.found.taken)
+        sentences = _decided(board, board.found, board.found.taken)
     if different := different_sizes({row.model: row.image_size for row in board.networks}):
         sentences += [different, board.one_size]
     sentences += _busy(board)
@@ -36,7 +36,7 @@ def verdict(board: Leaderboard) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _judged(board: Leaderboard, found: Judgement, taken: Recommendation) -> list[str]:
+def _decided(board: Leaderboard, found: Outcome, taken: Recommendation) -> list[str]:
     if len(found.rows) + len(board.failed) == 1:
         return [f"{taken.row.model} reaches {_reported(found, taken.row)}.", _cross_validated(board)]
     first = found.rows[0]
@@ -82,7 +82,7 @@ def _reason(board: Leaderboard, taken: Recommendation) -> str:
     return f"{why}; about {needed:,} images to rank on would show it of {taken.cheaper.model}"
 
 
-def _accuracy(board: Leaderboard, found: Judgement, row: Row) -> str:
+def _accuracy(board: Leaderboard, found: Outcome, row: Row) -> str:
     """What accuracy is stated of the network to take, of which runs, and on which images."""
     runs = f"its {row.seeds} seeds have" if row.seeds > 1 else "it has"
     text = f"On {found.n:,} {SPLITS.get(found.split, found.split)} images"
@@ -108,7 +108,7 @@ def _listed(board: Leaderboard, rows: Sequence[Row], form: str) -> str:
     return ", ".join(named + more)
 
 
-def _reported(found: Judgement, row: Row) -> str:
+def _reported(found: Outcome, row: Row) -> str:
     how = f"{found.n:,} {SPLITS.get(found.split, found.split)} images"
     how = f"{row.seeds} seeds and {how}" if row.seeds > 1 else how
     return f"{_with_interval(row, f', from {how}')}"
@@ -119,7 +119,7 @@ def _with_interval(row: Row, how: str = "") -> str:
     return f"{100 * row.top1:.2f} % top-1 (95 % interval {low:.2f}-{high:.2f} %{how})"
 
 
-def _ranked_images(found: Judgement) -> str:
+def _ranked_images(found: Outcome) -> str:
     groups = f" of {found.groups:,} groups" if found.groups is not None else ""
     return f"{found.ranked_n:,} {SPLITS.get(found.ranked_on, found.ranked_on)} images{groups}"
 
@@ -135,7 +135,7 @@ def _busy(board: Leaderboard) -> list[str]:
     return [f"{what} (up to {100 * most:.0f} % of the time they waited for a processor). To measure again: {again}."]
 
 
-def _nothing_learned(board: Leaderboard, found: Judgement) -> list[str]:
+def _nothing_learned(board: Leaderboard, found: Outcome) -> list[str]:
     best, score = found.rows[0], SCORES[board.rules.by]
     which = f"the highest, {best.model}, has" if len(found.rows) > 1 else f"{best.model} has"
     value = f"{score.format(best.score)} {score.name} on {_ranked_images(found)}"
@@ -147,7 +147,7 @@ def _nothing_learned(board: Leaderboard, found: Judgement) -> list[str]:
     return [*text, "Train longer, or with a lower lr, or look whether the classes are what they are called."]
 
 
-def _guessing(board: Leaderboard, found: Judgement) -> str:
+def _guessing(board: Leaderboard, found: Outcome) -> str:
     if board.rules.by != "top1":
         return "not clearly better than answering without looking at an image"
     return f"not clearly better than the most frequent class every time ({100 * found.guess:.1f} %)"

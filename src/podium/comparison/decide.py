@@ -38,7 +38,7 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Outcome:
     """What a comparison found.
 
     Args:
@@ -69,7 +69,7 @@ class Judgement:
     flatters: float
 
 
-def judge(networks: Sequence[Trials], rules: Rules) -> Judgement:
+def decide(networks: Sequence[Trials], rules: Rules) -> Outcome:
     """Rank networks and choose one.
 
     Args:
@@ -96,7 +96,7 @@ def judge(networks: Sequence[Trials], rules: Rules) -> Judgement:
     if taken is not None:
         best_first = [replace(row, recommended=row.model == taken.row.model) for row in best_first]
     perfect = Answers([np.ones((1, answers.n), bool)], answers.groups)
-    return Judgement(
+    return Outcome(
         rows=best_first,
         taken=taken,
         n=len(reported.labels),
