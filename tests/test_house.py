@@ -278,6 +278,8 @@ def test_functions_fit_a_screen(path):
             if room(path) == "api" and ast.get_docstring(node):  # a user's keywords are explained one by one
                 first += node.body[0].end_lineno - node.body[0].lineno
             assert node.end_lineno - first < 60, f"{name} is longer than 60 lines"
+            arguments = [each.arg for each in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+            assert len([each for each in arguments if each not in ("self", "cls")]) <= 8 or name in MANY_ARGUMENTS, name
 
 
 PRINTS = {  # besides the command line: tables and bars, and the process that opens foreign files
