@@ -385,6 +385,7 @@ MULTI = {
     "slashes": ["a/b", "a", "b", "a", "b", "a"],
     "plus signs": ["a+b", "a", "b", "a", "b", "a"],
     "ampersands": ["a & b", "a", "b", "a", "b", "a"],
+    "rows of zeros and ones": ["0101", "1000", "0010", "0101", "1000", "0010"],
 }
 
 
@@ -465,11 +466,32 @@ def test_lists_in_json_are_refused(photos):
         ["dog/beagle", "dog/poodle", "cat/siamese"],
         ["A+", "A-", "B+"],
         ["[a]", "(b)", "{c}"],
+        ["up", "left", "up_left"],
+        ["T", "shirt", "T-shirt"],
+        ["100", "010", "001"],  # each has one class
+        ["100", "101", "110"],  # numbers of classes
+        ["000", "001", "002"],
+        ["10", "01", "11"],
     ],
 )
 def test_a_class_of_several_words_is_one_class(photos, labels):
     data = read(table(photos / "labels.csv", zip(LABELS, labels * 2, strict=True)))
     assert sorted(data.classes) == sorted(labels)
+
+
+@pytest.mark.parametrize("names", [("up", "left", "up_left"), ("cat", "dog", "dog+cat"), ("a", "b", "c", "b-a-c")])
+def test_a_class_that_is_named_like_several_is_trained_and_pointed_out(tmp_path, names):
+    root = pictures(tmp_path / "set", *(f"{name}/{n}.png" for name in names for n in range(2)))
+    data = load_data(root)
+    assert sorted(data.classes) == sorted(names)
+    (note,) = [note for note in data.notes if "multi-label" in note]
+    assert note.startswith(f"note: {names[-1]} is a class beside ")
+    assert [note] == [line for line in check(root).notes if "multi-label" in line]
+
+
+def test_names_with_underscores_alone_say_nothing(tmp_path):
+    root = pictures(tmp_path / "set", *(f"{name}/{n}.png" for name in ("a_b", "b_c", "a", "c") for n in range(2)))
+    assert not any("multi-label" in note for note in load_data(root).notes)
 
 
 # --- folders with tables

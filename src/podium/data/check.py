@@ -26,6 +26,7 @@ from podium.data.opening import MAX_PIXELS
 from podium.data.readers import Readers
 from podium.data.reading import Reading
 from podium.data.refusals import nested
+from podium.data.several_labels import combined
 from podium.data.sources import listed, read_stored
 from podium.data.unread import COMPANIONS, format_companions
 from podium.errors import DataError
@@ -191,7 +192,7 @@ def _near_duplicates(report: CheckReport, images: list[Checked], hashes: list[np
 
 def _layout(report: CheckReport, listing: Listing) -> None:
     """Report what is left out, and what may be meant differently."""
-    report.notes += listing.notes
+    report.notes += [*listing.notes, *combined(listing.classes)]
     for name, why in listing.denied:
         report.add("denied", _below(report.source, name), f"cannot be read ({why}); check its permissions")
     for name, why in listing.faults:

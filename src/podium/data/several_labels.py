@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Collection
 from typing import Any
 
 from podium.data.names import show
@@ -44,10 +45,38 @@ def refuse_several(table: Table, column: str) -> None:
     parts: list[list[str] | None] = [list(map(cell_text, cell)) if isinstance(cell, list) else None for cell in cells]
     if not any(part is not None and len(part) > 1 for part in parts):
         parts = _split_cells(table.texts(column))
+    if are_bits(kinds := set(table.texts(column)) - {""}):
+        row, label = next((row, text) for row, text in enumerate(table.texts(column)) if text.count("1") > 1)
+        why = f"{show(column)} holds rows of zeros and ones ({label} and {len(kinds) - 1} others)"
+        raise several(
+            f"{show(table.path)}, {table.where(row)}", why, "keep the images that have one label, and write its name"
+        )
     first = next((row for row, part in enumerate(parts) if part is not None and len(part) > 1), None)
     if first is not None:
         shown = ", ".join(map(repr, (parts[first] or [])[:5]))
         raise several(f"{show(table.path)}, {table.where(first)}", f"{show(column)} holds several labels ({shown})")
+
+
+def are_bits(labels: Collection[str]) -> bool:
+    """Whether labels are rows of zeros and ones, some with several ones: 0101, 1000, 0010. Numbers such as 100, 101, 110 are not."""
+    written = len({len(label) for label in labels}) == 1 and all(re.fullmatch("[01]{3,}", label) for label in labels)
+    several_ones, padded = any(label.count("1") > 1 for label in labels), any(label[:1] == "0" for label in labels)
+    return written and several_ones and padded and len(labels) > 2
+
+
+def combined(classes: Collection[str]) -> list[str]:
+    """A note on a class whose name is that of two others or more, as cat_dog beside cat and dog; none for other classes.
+
+    It is no error: up_left beside up and left is one class.
+    """
+    known = set(classes)
+    for name in classes:
+        for separator in f"_-{SEPARATORS}":
+            parts = [part.strip() for part in name.split(separator)]
+            if len(set(parts)) == len(parts) > 1 and known.issuperset(parts):
+                if_so = "if its images have all of these labels, this is multi-label data"
+                return [f"note: {show(name)} is a class beside {' and '.join(map(show, parts))}; {if_so}, {ONE_LABEL}"]
+    return []
 
 
 def _plain(cell: Any) -> Any:
