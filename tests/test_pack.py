@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+import podium as library
 from podium.api.check import check
 from podium.data.augment import Augment
 from podium.data.loader import Loader
@@ -241,3 +242,61 @@ def test_a_full_disk_is_said_and_leaves_nothing_behind(photos, tmp_path):
     assert re.search(r"disk full: .* at p\b", done.stderr)
     assert "run the same again" in done.stderr
     assert os.listdir(tmp_path) == []
+
+
+# --- columns
+
+
+@pytest.fixture(scope="module")
+def tabled(tmp_path_factory):
+    """Photos of six patients by two cameras, in a table with splits; only its training images have a camera."""
+    root = tmp_path_factory.mktemp("tabled")
+    lines, draw = ["file,label,split,patient,camera"], np.random.Generator(np.random.PCG64(0))
+    for n in range(24):
+        Image.fromarray(draw.integers(0, 256, (32, 32, 3), np.uint8)).save(root / f"{n}.png")
+        split, camera = ("val", "") if n % 6 == 5 else ("train", ("nikon", "猫 ☕")[n % 2])
+        lines.append(f"{n}.png,{('cat', 'dog')[n % 2]},{split},p{n % 6},{camera}")
+    (root / "labels.csv").write_text("\n".join(lines), encoding="utf-8")
+    return root / "labels.csv"
+
+
+def told(data):
+    """What is known of each image, by its content."""
+    return {
+        (name, int(key)): (data.classes[label], patient, camera)
+        for name, split in data.splits.items()
+        for key, label, patient, camera in zip(
+            split.contents(), split.labels, split.columns["patient"], split.columns["camera"], strict=True
+        )
+    }
+
+
+@pytest.mark.parametrize("form", [(), ("--shards",)])
+def test_the_columns_of_a_table_stay_with_the_images(podium, tabled, tmp_path, form):
+    said = podium("pack", tabled, *form, "-o", "packed")
+    assert said.code == 0, said.err
+    assert "note: the columns file, label, split, patient, camera are kept with the images" in said.err
+    files, packed = load_data(tabled), load_data(tmp_path / "packed")
+    assert told(packed) == told(files)
+    assert {camera for *_, camera in told(packed).values()} == {"nikon", "猫 ☕", ""}
+    grouped = load_data(tmp_path / "packed", group_column="patient")
+    assert grouped.grouping == {"group_column": "patient"}
+    run = library.train("lenet5_modern", tmp_path / "packed", tmp_path / "run", steps=2, image_size=32, progress=False)
+    sliced = library.evaluate(run, tmp_path / "packed", split="train", slice="camera")["slices"]
+    assert sorted((one["value"], one["n"]) for one in sliced["values"]) == [("nikon", 12), ("猫 ☕", 8)]
+    checked = check(tmp_path / "packed", group_column="patient", labels=False)
+    assert checked.images == 24
+
+
+@pytest.mark.parametrize("form", [(), ("--shards",)])
+def test_damaged_columns_are_named(podium, tabled, tmp_path, form):
+    podium("pack", tabled, *form, "-o", "packed")
+    path = tmp_path / "packed" / "columns.json"
+    path.write_bytes(path.read_bytes().replace(b"nikon", b"canon"))
+    with pytest.raises(DataError, match=r"columns\.json: damaged"):
+        load_data(tmp_path / "packed")
+
+
+def test_images_of_no_table_have_no_columns(pack):
+    assert not (pack / "columns.json").exists()
+    assert load_data(pack).splits["train"].columns == {}

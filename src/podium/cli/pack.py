@@ -45,6 +45,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb; returns the exit code."""
+    from podium.data.names import show
     from podium.data.pack import write_pack
     from podium.data.reading import Reading
     from podium.data.shards import write_shards
@@ -63,7 +64,9 @@ def run(arguments: argparse.Namespace) -> int:
             size = sum(file["bytes"] for file in card["files"].values())
     images = sum(card["splits"].values())
     left_out = [{"file": name, "why": why} for name, why in card["skipped"]]
-    notes = [note for note in data.notes if not note.startswith("skipped: ")]  # which `left_out` has
+    columns = dict.fromkeys(name for split in data.splits.values() for name in split.columns)
+    kept = [f"note: the columns {', '.join(map(show, columns))} are kept with the images"] if columns else []
+    notes = kept + [note for note in data.notes if not note.startswith("skipped: ")]  # which `left_out` has
     if arguments.json:
         more = {"shards": len(card["shards"])} if arguments.shards else {}
         made = {"pack": str(arguments.out), "images": images, "bytes": size, "classes": card["classes"], **more}

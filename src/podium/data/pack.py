@@ -1,11 +1,12 @@
 """Packs: photos decoded once, stored as pixels in one file, and read from there at memory speed. numpy and Pillow only.
 
-A pack is a folder of four files:
+A pack is a folder of these files:
 
 - `images.bin` has the pixels (H, W, 3) uint8 of every image, one after the other. Images keep their shape, so a random crop
   is a few rows of a memory map, and "crop", "pad" and "stretch" remain possible.
 - `index.npy`, (N, 5) int64, has one row an image: first byte, height, width, label, CRC-32 of the pixels.
 - `contents.npy`, (N,) uint64, has one key an image, of the file that was packed (`identity.content_key`).
+- `columns.json` has the columns of images that stood in a table, such as patient and camera; elsewhere there is none.
 - `pack.json` has the format, the classes, the size of each split, how the images were prepared, and the size and SHA-256 of
   the other files.
 """
@@ -31,7 +32,7 @@ from podium.data.identity import content_key
 from podium.data.images import ImageSource, Progress, Shrink, as_image
 from podium.data.names import show
 from podium.data.readers import Readers
-from podium.data.writing import AT_ONCE, PACK_AGAIN, as_file, card_head, new_folder
+from podium.data.writing import AT_ONCE, COLUMNS, PACK_AGAIN, as_file, card_head, columns_file, new_folder, read_columns
 from podium.errors import DataError, UsageError
 from podium.files import seal, write_atomic, write_json
 
@@ -167,6 +168,10 @@ def write_pack(data: Dataset, out: Path, side: int = 256, progress: Progress | N
         write_atomic(folder / INDEX, index)
         contents = as_file(np.concatenate([split.contents() for split in data.splits.values()]))
         write_atomic(folder / CONTENTS, contents)
+        columns = columns_file(data)
+        if columns is not None:
+            write_atomic(folder / COLUMNS, columns)
+        sealed = {INDEX: index, CONTENTS: contents} | ({} if columns is None else {COLUMNS: columns})
         card: dict[str, Any] = {
             **card_head(data, FORMAT),
             "rule": f"decoded upright as RGB, 8 bits; a short side of more than {side} pixels shrunk to {side}, bilinear, antialiased",
@@ -176,8 +181,10 @@ def write_pack(data: Dataset, out: Path, side: int = 256, progress: Progress | N
             **{key: getattr(data, key) for key in ("image_size", "mirror", "mean", "std", "crop_pct")},
             "files": {
                 IMAGES: {"bytes": written, "sha256": digest.hexdigest()},
-                INDEX: {"bytes": len(index), "sha256": hashlib.sha256(index).hexdigest()},
-                CONTENTS: {"bytes": len(contents), "sha256": hashlib.sha256(contents).hexdigest()},
+                **{
+                    name: {"bytes": len(each), "sha256": hashlib.sha256(each).hexdigest()}
+                    for name, each in sealed.items()
+                },
             },
         }
         card["sha256"] = seal(card)
@@ -219,7 +226,7 @@ def read_pack(path: Path) -> Dataset:
     """
     card = _card(path)
     try:
-        checked = (INDEX, CONTENTS) if CONTENTS in card["files"] else (INDEX,)  # Podium 0.1.0 wrote no keys
+        checked = [name for name in (INDEX, CONTENTS, COLUMNS) if name in card["files"]]  # Podium 0.1.0 wrote no keys
         for name in (IMAGES, *checked):
             size, expected = (path / name).stat().st_size, card["files"][name]["bytes"]
             if size != expected:
@@ -233,10 +240,12 @@ def read_pack(path: Path) -> Dataset:
         pixels = np.memmap(path / IMAGES, np.uint8, "r")
         keys = np.load(path / CONTENTS, allow_pickle=False) if CONTENTS in checked else None
         pack = Pack(path, pixels, index, np.zeros(len(index), bool), keys)
+        columns = read_columns((path / COLUMNS).read_bytes(), len(index)) if COLUMNS in checked else {}
         splits, first = {}, 0
         for name, count in card["splits"].items():
             rows = np.arange(first, first + count)
-            splits[name] = Split(index[rows, 3], PackImages(pack, rows))
+            cells = {column: np.array(texts[first : first + len(rows)], object) for column, texts in columns.items()}
+            splits[name] = Split(index[rows, 3], PackImages(pack, rows), columns=cells)
             first += len(rows)
         notes = (f"note: a pack; of each image {card['rule']}",)
         return Dataset(

@@ -1,11 +1,12 @@
 """Shards: the files of a data set in uncompressed tars of the WebDataset convention, read by index. numpy only.
 
 A member `KEY.jpg` is an image. `KEY.cls` beside it holds its class, as a number or a name (or `KEY.json` does, under "cls",
-"label" or "class"). `podium pack --shards` writes three files beside the tars:
+"label" or "class"). `podium pack --shards` writes up to four files beside the tars:
 
 - `index.npy` has one row an image: shard, first byte, number of bytes, label, CRC-32, name of the member.
 - `contents.npy`, (N,) uint64, has one key an image, of its bytes (`identity.content_key`).
-- `shards.json` has the format, the classes, the size of each split and of each shard, and the SHA-256 of the other two.
+- `columns.json` has the columns of the images that stood in a table, such as patient and camera, in the same order.
+- `shards.json` has the format, the classes, the size of each split and of each shard, and the SHA-256 of the others.
 
 With these files, an image is one read of a part of one file, from a folder or, through fsspec, from elsewhere. A folder of shards
 without an index is read too (`foreign_shards.py`). Nothing is extracted to the disk, no command is run (`pipe:`), and pickles
@@ -19,7 +20,6 @@ import io
 import itertools
 import json
 import os
-import re
 import tarfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -41,13 +41,13 @@ from podium.data.image_file import ImageFile
 from podium.data.layout import Listing
 from podium.data.names import show
 from podium.data.readers import Readers
-from podium.data.writing import AT_ONCE, PACK_AGAIN, as_file, card_head, new_folder
-from podium.errors import DataError, MachineError, UsageError
+from podium.data.shard_store import URL, part_reader
+from podium.data.writing import AT_ONCE, COLUMNS, PACK_AGAIN, as_file, card_head, columns_file, new_folder, read_columns
+from podium.errors import DataError, UsageError
 from podium.files import seal, write_atomic, write_json
 
 FORMAT = 1  # of the index; a higher number is refused
 CARD, INDEX, CONTENTS = "shards.json", "index.npy", "contents.npy"
-URL = re.compile(r"[A-Za-z0-9+.:-]+://")
 SHARD_SIZE = 500_000_000  # bytes
 ROW = [("shard", "i8"), ("offset", "i8"), ("size", "i8"), ("label", "i8"), ("crc", "u4")]
 
@@ -176,23 +176,32 @@ def _write_index(folder: Path, data: Dataset, written: list[_Written], sizes: di
     index, contents = as_file(table), as_file(np.array([image.key for image in written], np.uint64))
     write_atomic(folder / INDEX, index)
     write_atomic(folder / CONTENTS, contents)
+    columns = columns_file(data, {name: _order(len(split)) for name, split in data.splits.items()})
+    if columns is not None:
+        write_atomic(folder / COLUMNS, columns)
     card = {
         **card_head(data, FORMAT),
         "shards": sizes,
         "skipped": [list(pair) for pair in data.skipped],
         "index_sha256": hashlib.sha256(index).hexdigest(),
         "contents_sha256": hashlib.sha256(contents).hexdigest(),
+        **({} if columns is None else {"columns_sha256": hashlib.sha256(columns).hexdigest()}),
     }
     card["sha256"] = seal(card)
     write_json(folder / CARD, card)
     return card
 
 
+def _order(count: int) -> np.ndarray:
+    """The order in which the images of a split are written."""
+    return np.random.Generator(np.random.PCG64(0)).permutation(count)
+
+
 def _shuffled(data: Dataset, name: str) -> Iterator[tuple[bytes, str, int]]:
     """Yield the bytes, ending and label of every image of a split. Threads read ahead, and decode each to prove it valid."""
     split = data.splits[name]
     files = split.files or ()
-    order = np.random.Generator(np.random.PCG64(0)).permutation(len(split))
+    order = _order(len(split))
 
     def read(index: int) -> tuple[bytes, str, int]:
         content = files[index].read()
@@ -250,8 +259,8 @@ def list_shards(source: str | Path) -> Listing:
     remote = URL.match(str(source)) is not None
     if not remote and not (Path(source) / CARD).is_file():
         return read_headers(Path(source))
-    store = _reader(str(source))
-    card, table, keys = _read_index(source, store)
+    store = part_reader(str(source))
+    card, table, keys, cells = _read_index(source, store)
     shards, checked, listing = card["shards"], np.zeros(len(table), bool), Listing()
     _check_places(source, shards, table, len(card["classes"]))
     for name, size in shards.items() if not remote else ():
@@ -269,14 +278,16 @@ def list_shards(source: str | Path) -> Listing:
             key = keys[row] if keys is not None else content_key(f"{size} {crc}".encode())
             below, name = f"{path}/{name}", f"{shown}!{name}"
             file = Member(path, name, offset, size, 0, None, below, key, store, crc, checked, row)
+            if cells is not None:
+                listing.cells[split, below] = cells, row
             classes[card["classes"][label]].append(file)
     return listing
 
 
 def _read_index(
     source: str | Path, store: Callable[[str, int, int], bytes]
-) -> tuple[dict[str, Any], np.ndarray, list[int] | None]:
-    """Read the card, the index and the keys of shards; the keys are None in shards of Podium 0.1.0.
+) -> tuple[dict[str, Any], np.ndarray, list[int] | None, dict[str, list[str]] | None]:
+    """Read the card, the index, the keys and the columns of shards; the keys are None in shards of Podium 0.1.0.
 
     Raises:
         DataError: they are missing, damaged or of a newer format.
@@ -291,7 +302,9 @@ def _read_index(
             raise DataError(f"{show(f'{source}/{CARD}')}: damaged (its SHA-256 is another)", PACK_AGAIN)
         index = store(INDEX, 0, -1)
         contents = store(CONTENTS, 0, -1) if "contents_sha256" in card else None
-        for name, stored, digest in ((INDEX, index, "index_sha256"), (CONTENTS, contents, "contents_sha256")):
+        columns = store(COLUMNS, 0, -1) if "columns_sha256" in card else None
+        for name, stored in ((INDEX, index), (CONTENTS, contents), (COLUMNS, columns)):
+            digest = f"{name.partition('.')[0]}_sha256"
             if stored is not None and hashlib.sha256(stored).hexdigest() != card[digest]:
                 raise DataError(f"{show(f'{source}/{name}')}: damaged (its SHA-256 is another)", PACK_AGAIN)
     except OSError as error:
@@ -301,7 +314,7 @@ def _read_index(
         raise DataError(f"{show(f'{source}/{CARD}')}: damaged ({type(error).__name__}: {error})", PACK_AGAIN) from None
     table = np.load(io.BytesIO(index), allow_pickle=False)
     keys = np.load(io.BytesIO(contents), allow_pickle=False).tolist() if contents is not None else None
-    return card, table, keys
+    return card, table, keys, read_columns(columns, len(table)) if columns is not None else None
 
 
 def _check_places(source: str | Path, shards: dict[str, int], table: np.ndarray, classes: int) -> None:
@@ -320,31 +333,3 @@ def _check_places(source: str | Path, shards: dict[str, int], table: np.ndarray,
     if not fits.all() or (start + count > sizes[place]).any():
         row = int(np.argmin(fits)) if not fits.all() else int(np.argmax(start + count > sizes[place]))
         raise DataError(f"{show(f'{source}/{INDEX}')}: image {row} lies outside of the shards", PACK_AGAIN)
-
-
-def _reader(source: str) -> Callable[[str, int, int], bytes]:
-    """A function that reads a part of a file, by (name, first byte, number of bytes; -1 for all)."""
-    if not URL.match(source):
-
-        def local(name: str, start: int, size: int) -> bytes:
-            with Path(source, name).open("rb", buffering=0) as file:
-                file.seek(start)
-                return file.read(size)
-
-        return local
-    try:
-        import fsspec
-    except ImportError:
-        raise MachineError(f"{source}: fsspec is not installed", "pip install 'podium[shards]'") from None
-    try:
-        system, root = fsspec.core.url_to_fs(source)
-    except (ImportError, ValueError) as error:
-        raise UsageError(f"{show(source)}: {error}", "give a URL that fsspec knows, and install its extra") from None
-
-    def remote(name: str, start: int, size: int) -> bytes:
-        try:
-            return system.cat_file(f"{root.rstrip('/')}/{name}", start or None, start + size if size >= 0 else None)
-        except Exception as error:  # each file system of fsspec raises its own
-            raise error if isinstance(error, OSError) else OSError(f"{type(error).__name__}: {error}") from None
-
-    return remote

@@ -1,12 +1,13 @@
-"""What writing packs and shards have in common: a folder that appears whole or not at all, and the head of its card."""
+"""What packs and shards have in common: a folder that appears whole or not at all, the head of its card, and columns."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import io
+import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ import numpy as np
 
 from podium import __version__
 from podium.data.dataset import Dataset
+from podium.data.groups import GROUP
 from podium.data.names import show
-from podium.errors import MachineError, UsageError
+from podium.errors import DataError, MachineError, UsageError
 from podium.files import disk_error, scratch_folder, sync_folder
 
 AT_ONCE = 64  # images decoded ahead of the disk
+COLUMNS = "columns.json"
 PACK_AGAIN = "pack the images again"
 
 
@@ -38,6 +41,35 @@ def as_file(array: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, array)
     return buffer.getvalue()
+
+
+def columns_file(data: Dataset, orders: Mapping[str, np.ndarray] | None = None) -> bytes | None:
+    """The columns of the images, such as patient and camera, as a JSON file of texts; None where there are none.
+
+    Args:
+        data: whose groups, which settings name, are no column of its own.
+        orders: the order in which the images of each split are written; None: as they are.
+    """
+    names = dict.fromkeys(name for split in data.splits.values() for name in split.columns if name != GROUP)
+    texts: dict[str, list[str]] = {name: [] for name in names}
+    for key, split in data.splits.items():
+        order = orders[key] if orders is not None else np.arange(len(split))
+        for name in names:
+            values = split.columns.get(name)
+            texts[name] += [""] * len(split) if values is None else map(str, values[order])
+    return json.dumps(texts).encode() if texts else None
+
+
+def read_columns(content: bytes, images: int) -> dict[str, list[str]]:
+    """The columns in a file of `columns_file`, in the order of the images.
+
+    Raises:
+        DataError: they are not of so many images.
+    """
+    found = json.loads(content)
+    if not isinstance(found, dict) or any(len(texts) != images for texts in found.values()):
+        raise DataError(f"{COLUMNS}: is not of {images:,} images", PACK_AGAIN)
+    return found
 
 
 @contextlib.contextmanager
