@@ -9,7 +9,7 @@ from typing import Unpack
 from podium.api.settings_fields import SettingsFields
 from podium.bars import comparison_progress
 from podium.calls import public
-from podium.comparison.candidates import Choice
+from podium.comparison.candidates import Choice, RankOn
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.ranking import RankBy
 from podium.comparison.study import Study
@@ -30,6 +30,7 @@ def compare(
     finetune: int | None = None,
     rank_by: RankBy = "top1",
     within: float = 1.0,
+    rank_on: RankOn = "val",
     learning_curve: bool = False,
     max_params: str | float | None = None,
     max_macs: str | float | None = None,
@@ -50,6 +51,8 @@ def compare(
             the data are photos, which have no fixed small size, or where a source is named.
         finetune: train only so many networks, those with the best linear probe on frozen features. If None: all.
         rank_by: the score that decides which network is best: "top1", "macro-f1", "balanced-accuracy" or "log-loss".
+        rank_on: "val": networks are ranked on validation images and reported on test images, and what the data lack of these
+            is held out of the training images. "test": both on the same held-out images, as papers do, which flatters the best.
         within: the cheapest network is recommended that is sure to be at most so many points below the best, at 95 %. A point is
             a hundredth of the score that ranks. 0 recommends the best.
         learning_curve: also train the recommended network on a quarter and on half of the images, and say what twice as many
@@ -77,7 +80,7 @@ def compare(
     names = list(models) if models is not None else None
     given_limits = {"max_params": max_params, "max_macs": max_macs}
     limits = {name: parse_count(name, most) for name, most in given_limits.items() if most is not None}
-    choice = Choice(pretrained, finetune, tuned, rank_by, within, learning_curve, **limits)
+    choice = Choice(pretrained, finetune, tuned, rank_by, within, learning_curve, rank_on=rank_on, **limits)
     study = Study(names, fresh, Path(out), seeds, loaded(data), choice)
     with comparison_progress(progress) as shown:
         return study.run(shown)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from podium.comparison.decide import Rules
 from podium.comparison.ranking import RANKS, RankBy
@@ -23,6 +23,7 @@ from podium.weights.download import cached, official, without_download
 from podium.weights.official import best_source, find_official
 from podium.weights.peers import find_peer
 
+RankOn = Literal["val", "test"]
 MODELS = ("lenet5", "lenet5_modern", "alexnet", "vgg11_bn", "plain20", "resnet20")
 # From 150 M to 4.1 G multiply-adds, in steps of about three; docs/decisions has the reasons.
 PRETRAINED = ("mobilenet_v1_050", "mobilenet_v1", "googlenet_tv", "resnet18", "resnet50")
@@ -40,6 +41,7 @@ class Choice:
         within: how many points below the best the recommended network may be, hundredths of the score that ranks.
         learning_curve: whether the recommended network is trained on shares of the images too.
         max_params, max_macs: networks with more parameters, or more multiply-adds of one image, are left out; None: none are.
+        rank_on: "val": validation images rank the networks, and test images report; "test": the same images do both.
     """
 
     pretrained: bool | None = None
@@ -50,6 +52,7 @@ class Choice:
     learning_curve: bool = False
     max_params: float | None = None
     max_macs: float | None = None
+    rank_on: RankOn = "val"
 
     @property
     def rules(self) -> Rules:
@@ -75,6 +78,13 @@ class Choice:
             raise UsageError(f"rank_by: {self.rank_by!r}", hint)
         if not 0 <= self.within <= 100:
             raise UsageError(f"within: {self.within:g}", "give points from 0 to 100, such as 1")
+        if self.rank_on not in get_args(RankOn):
+            raise UsageError(
+                f"rank_on: {self.rank_on!r}", closest(self.rank_on, get_args(RankOn)) or "give val or test"
+            )
+        if self.rank_on == "test" and s.folds is not None:
+            what = "rank_on: test, but with folds every image tests once, and the pooled answers rank"
+            raise UsageError(what, "leave one of the two out")
         if self.learning_curve and s.folds is not None:
             what = "learning_curve: it begins with runs on all training images, which folds do not have"
             raise UsageError(what, "leave one of the two out")

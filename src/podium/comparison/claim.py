@@ -6,9 +6,11 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from podium.comparison.candidates import RankOn
+from podium.comparison.images import Images
 from podium.data.dataset import Dataset
 from podium.data.record import RECORD, read_record
-from podium.errors import DataError, ModelFileError, UsageError
+from podium.errors import DataError, ModelFileError, PodiumError, UsageError
 from podium.runs import bundle
 from podium.runs.folder import SETTINGS
 from podium.runs.recommended import REQUEST
@@ -18,13 +20,21 @@ from podium.training.resume import NOT_COMPARED
 AGAIN = "give the same to go on with it, or name another folder with -o"
 
 
-def claim(out: Path, merged: Origins, places: Mapping[str, Dataset]) -> None:
+OTHERWISE: dict[RankOn, tuple[RankOn, str]] = {
+    "val": ("test", "on the same held-out images that report (--rank-on test), and none are left to report"),
+    "test": ("val", "on validation images, and other images report (--rank-on val)"),
+}
+
+
+def claim(out: Path, merged: Origins, places: Mapping[str, Dataset], images: Images, rank_on: RankOn) -> None:
     """Write the given settings into the folder of a comparison, and refuse one that has runs of other settings or images.
 
     Args:
         out: the folder.
         merged: settings that hold for all runs, and their origin.
         places: the images that runs in it were trained on, by the pattern of their folders.
+        images: the same before they had their roles.
+        rank_on: which of them rank the networks.
 
     Raises:
         UsageError: names the setting that differs, or the folder that holds something else.
@@ -40,8 +50,13 @@ def claim(out: Path, merged: Origins, places: Mapping[str, Dataset]) -> None:
             old, new = getattr(recorded, key), getattr(given, key)
             if old != new:
                 raise UsageError(f"{out}: was made with {key} {old!r}, not {new!r}", AGAIN)
-    for pattern, images in places.items():
-        _refuse_others(out, pattern, images)
+    try:
+        for pattern, data in places.items():
+            _refuse_others(out, pattern, data)
+    except DataError:
+        if given.folds is None:
+            _refuse_other_roles(out, images, rank_on)
+        raise
     out.mkdir(parents=True, exist_ok=True)
     write_file(note, given, merged.origin)
 
@@ -65,6 +80,21 @@ def _refuse_others(out: Path, pattern: str, data: Dataset) -> None:
         record = read_record(path.parent)
         if record is not None and record.made.get("fingerprint") != data.fingerprint():
             raise DataError(f"{path.parent}: was begun on other images than {data.name} has now", AGAIN)
+
+
+def _refuse_other_roles(out: Path, images: Images, rank_on: RankOn) -> None:
+    """Refuse to rank networks on other images than their runs were begun for.
+
+    Raises:
+        UsageError: the runs have the images in the other roles; says how to go on with them.
+    """
+    other, how = OTHERWISE[rank_on]
+    try:
+        _refuse_others(out, "*", images.in_roles(other)[0])
+    except PodiumError:
+        return
+    fix = f"go on with it as it was begun: --rank-on {other}, or name another folder with -o"
+    raise UsageError(f"{out}: its networks were trained to be ranked {how}", fix)
 
 
 def absolute(merged: Origins) -> Origins:

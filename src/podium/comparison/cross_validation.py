@@ -79,8 +79,8 @@ class Folds:
             UsageError: an operating point is wanted of a class that is not there, or patience where nothing can have it.
         """
         count, seed = s.folds or 1, split_seed(s)
-        parts = [in_roles(data, s.val, seed, earlier, count, number) for number in range(1, count + 1)]
-        whole = described(in_roles(data, s.val, seed, earlier, count))
+        parts = [in_roles(data, s.val, seed, earlier, count, number, s.test) for number in range(1, count + 1)]
+        whole = described(in_roles(data, s.val, seed, earlier, count, test=s.test))
         check_recall(s.recall, whole.classes)
         if "test" not in whole.splits:  # the run that is handed over would refuse it, after all the others
             check_patience(s.patience, "leave it out, or give a test folder, whose images stay out of the folds")

@@ -16,6 +16,7 @@ from podium.comparison.candidates import (
 )
 from podium.comparison.claim import absolute, begun_pretrained, claim
 from podium.comparison.cross_validation import Folds, complete, complete_card, fold_folder, pool
+from podium.comparison.images import Images, places
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.learning_runs import CURVE, measure
 from podium.comparison.page import check_packages
@@ -36,7 +37,6 @@ from podium.comparison.slices import Slices, slices_of
 from podium.comparison.starts import Starts
 from podium.data.dataset import Dataset
 from podium.data.image_columns import with_slices
-from podium.data.roles import without_learned
 from podium.errors import ModelFileError, NumericError, PodiumError, UsageError
 from podium.evaluation.speed import allowance, speed
 from podium.runs import bundle
@@ -45,7 +45,7 @@ from podium.runs.recommended import TABLE
 from podium.settings import Origin, Origins, moved, read_file
 from podium.training.distributed.launch import started_together
 from podium.training.idle import refuse_decided
-from podium.training.images import data_of, inherited, split_seed, stored_of
+from podium.training.images import split_seed
 from podium.training.interrupt import Stopped
 from podium.training.loop import Callbacks, train
 from podium.training.plan import Plan
@@ -95,6 +95,7 @@ class Study:
         self.candidates, self.data, self.given = candidates, data, data is not None
         self.pretrained, self.starts = False, Starts.read(out)
         self.folds: Folds | None = None
+        self.shares: dict[str, float] = {}  # of images to hold out, that this comparison has decided
         self.report = out / REPORT
         self.failed: dict[str, PodiumError] = {}
         self.notes: list[
@@ -127,7 +128,7 @@ class Study:
         self.data = data = self.images(progress)
         self.settle(data)
         self._fetch(progress)
-        claim(self.out, self.merged, self._places(data))
+        claim(self.out, self.merged, places(data, self.folds), self.source, self.choice.rank_on)
         takes = self.schedule.expected(self.choice.finetune, self.choice.learning_curve)
         for line in filter(None, (takes, *data.notes, *forms(self.candidates, self.merged.settings, data))):
             say(line)
@@ -146,16 +147,14 @@ class Study:
 
         What the runs and bundles that the networks start from have learned from does not evaluate them.
         """
-        s, data = self.merged.settings.replace(weights=None), self.data
+        s = self.merged.settings.replace(weights=None)
         runs = [candidate.source for candidate in self.candidates if candidate.source is not None]
+        self.source = images = Images.read(s, self.data, runs, while_reading(progress))
         if s.folds is not None:
-            data = stored_of(s, while_reading(progress)) if data is None else data
-            self.folds = Folds.of(data, s, inherited(s, data, runs))
+            self.folds = images.folds()
             data = self.folds.shown
-        elif data is None:
-            data = data_of(s, None, while_reading(progress), starts=runs)
-        elif (learned := inherited(s, data, runs)) is not None:
-            data = without_learned(data, learned)
+        else:
+            data, self.shares = images.in_roles(self.choice.rank_on)
         if s.slice is not None:
             with_slices(data, s.slice)  # refuses what it cannot find, before training
         return data
@@ -263,7 +262,7 @@ class Study:
             if not (self.starts.is_there(candidate.name) or RunFolder(path).finished):  # it has gone from the cache
                 fetch([candidate], while_downloading_one(heard.progress))
         # All runs have the same images held out, or the same folds.
-        decided = {"seed": part.seed, "split_seed": split_seed(s), "fold": part.fold, "weights": source}
+        decided = {"seed": part.seed, "split_seed": split_seed(s), "fold": part.fold, "weights": source} | self.shares
         settings = s.replace(model=candidate.model, **decided)
         origin = moved(self.merged.origin, s, settings, "podium compare")
         if RunFolder(path).started:
@@ -322,12 +321,6 @@ class Study:
             board.hand_over(run)
             complete_card(run, board, RunFolder(trial.path), data, self.merged.settings.recall)
 
-    def _places(self, data: Dataset) -> dict[str, Dataset]:
-        """The images that the runs in the comparison's folder were trained on, by the pattern of their folders."""
-        if self.folds is None:
-            return {"*": data}
-        numbered = enumerate(self.folds.parts, 1)
-        return {**{str(fold_folder(Path("*"), n)): part for n, part in numbered}, "*-final": self.folds.whole}
 
 
 def _time(path: Path, timed: Path, progress: StepProgress) -> None:

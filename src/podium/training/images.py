@@ -91,7 +91,12 @@ def _in_roles(s: Settings, find: Callable[[Dataset], Record | None], progress: P
         progress: called with (files read, files to read) where files are read for the first time.
     """
     stored = stored_of(s, progress)
-    return described(in_roles(stored, s.val, split_seed(s), find(stored), s.folds, s.fold, s.test))
+    return in_roles_of(s, stored, find(stored))
+
+
+def in_roles_of(s: Settings, stored: Dataset, record: Record | None) -> Dataset:
+    """Give a data set as it is stored the roles that settings say, or a record of its images."""
+    return described(in_roles(stored, s.val, split_seed(s), record, s.folds, s.fold, s.test))
 
 
 def stored_of(s: Settings, progress: Progress | None = None) -> Dataset:
