@@ -231,7 +231,7 @@ def test_the_start_stands_in_card_settings_board_and_report(board, files):
     assert "akamaster:resnet32" in done.stdout
     page = (out / "report.html").read_text()
     assert "CIFAR-10 (akamaster:resnet32)" in page
-    assert "out of fold, on 24 training images" in " ".join(page.split())
+    assert "out of fold, on 18 training images" in " ".join(page.split())
     pixels = card["preprocessing"]
     assert pixels["mean"] == pytest.approx([0.485, 0.456, 0.406])  # the weights' own, not the data's
 

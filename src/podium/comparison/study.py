@@ -322,7 +322,6 @@ class Study:
             complete_card(run, board, RunFolder(trial.path), data, self.merged.settings.recall)
 
 
-
 def _time(path: Path, timed: Path, progress: StepProgress) -> None:
     """Measure the speed of a finished run and keep it.
 
