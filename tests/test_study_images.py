@@ -45,7 +45,7 @@ def board(photos, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def old(photos, tmp_path_factory):
-    """A comparison whose images have the roles that they had in Podium 0.2.0."""
+    """A comparison whose images have the roles that they had before test images were made."""
     out = tmp_path_factory.mktemp("old") / "all"
     compare(photos, out, "--rank-on", "test")
     return out

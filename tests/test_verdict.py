@@ -471,7 +471,18 @@ def test_compare_ends_with_its_recommendation_and_the_next_two_commands(
 def test_of_photos_the_next_commands_are_whole(photos, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = inside(
-        "compare", photos(32, "two words"), "-m", "lenet5", "--epochs", "3", "--val", "0.5", "-o", "the board"
+        "compare",
+        photos(32, "two words"),
+        "-m",
+        "lenet5",
+        "--epochs",
+        "3",
+        "--val",
+        "0.5",
+        "--rank-on",
+        "test",
+        "-o",
+        "the board",
     )
     command = shlex.split(done.stdout.splitlines()[-2])
     answered = inside(*command[1:])
