@@ -58,6 +58,23 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print the number of runs and the time to expect here, measured by some training steps of each, and stop",
     )
+    _add_rank_flags(parser)
+    parser.add_argument(
+        "--learning-curve",
+        action="store_true",
+        help="also train the recommended network on a quarter and on half of the images: what would more photos give?",
+    )
+    add_length(parser, "finetune, or quick with --scratch")
+    parser.add_argument(
+        "--weights",
+        metavar="A,B,...",
+        help="runs, bundles or files that the networks start from: one each, in the order of -m",
+    )
+    add_settings(parser, {"weights", "model", "data", "recipe", "duration", "devices", "sync_batch_norm", "fold"})
+
+
+def _add_rank_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say how networks are ranked and recommended."""
     parser.add_argument(
         "--rank-by",
         default="top1",
@@ -79,18 +96,6 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="val: networks are ranked on validation images and reported on test images; test: both on the same held-out images, "
         "as papers do, which flatters the best [val]",
     )
-    parser.add_argument(
-        "--learning-curve",
-        action="store_true",
-        help="also train the recommended network on a quarter and on half of the images: what would more photos give?",
-    )
-    add_length(parser, "finetune, or quick with --scratch")
-    parser.add_argument(
-        "--weights",
-        metavar="A,B,...",
-        help="runs, bundles or files that the networks start from: one each, in the order of -m",
-    )
-    add_settings(parser, {"weights", "model", "data", "recipe", "duration", "devices", "sync_batch_norm", "fold"})
 
 
 def _add_start_flags(parser: argparse.ArgumentParser) -> None:
