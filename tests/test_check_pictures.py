@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from conftest import ROOT
 from podium.api.check import check
@@ -80,6 +81,52 @@ def test_altered_copies_are_found(photos, how, copy, kind):
         kind = "near-duplicate"  # left and right hands are two classes
     pairs = [(k, {path, other}) for k, path, other in found(photos) if k.startswith("near")]
     assert pairs == [(kind, {"train/ant/3.jpg", copy})]
+
+
+SAVED_AGAIN = {
+    "bmp": {},
+    "tif": {"compression": "tiff_lzw"},
+    "webp": {"lossless": True},
+    "png": {"compress_level": 0, "pnginfo": "text"},
+    "ppm": {},
+}
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("side", [16, 28, 48, 100])
+@pytest.mark.parametrize("ending", SAVED_AGAIN)
+def test_the_same_pixels_saved_as_another_file_are_found_at_every_size(tmp_path, ending, side, mode):
+    draw, how = np.random.default_rng(0), dict(SAVED_AGAIN[ending])
+    shape = (side, side) if mode == "L" else (side, side, 3)
+    for name in ("train/a", "train/b", "val/a", "val/b"):
+        (tmp_path / name).mkdir(parents=True)
+        for n in range(3):
+            Image.fromarray(draw.integers(0, 256, shape, np.uint8)).save(tmp_path / name / f"{n}.png")
+    assert found(tmp_path) == []
+    if "pnginfo" in how:
+        how["pnginfo"] = PngInfo()
+        how["pnginfo"].add_text("Comment", "edited")
+    for n, copy in enumerate(("val/a/x", "train/b/x", "train/a/x")):
+        with Image.open(tmp_path / f"train/a/{n}.png") as image:
+            image.convert("RGB" if ending == "webp" else mode).save(tmp_path / f"{copy}.{ending}", **how)
+    pairs = {(kind, frozenset((path, other))) for kind, path, other in found(tmp_path)}
+    assert pairs == {
+        ("near-leak", frozenset((f"val/a/x.{ending}", "train/a/0.png"))),
+        ("near-conflict", frozenset((f"train/b/x.{ending}", "train/a/1.png"))),
+        ("near-duplicate", frozenset((f"train/a/x.{ending}", "train/a/2.png"))),
+    }
+
+
+def test_a_small_photo_whose_metadata_alone_differs_is_found(tmp_path):
+    for name in ("train/a", "train/b", "val/a", "val/b"):
+        (tmp_path / name).mkdir(parents=True)
+        for n in range(2):
+            scene(100 * len(name) + 10 * ord(name[-1]) + n, (30, 24)).save(
+                tmp_path / name / f"{n}.jpg"
+            )
+    stored = (tmp_path / "train/a/0.jpg").read_bytes()
+    (tmp_path / "val/a/rated.jpg").write_bytes(stored[:2] + b"\xff\xfe\x00\x08rating" + stored[2:])
+    assert found(tmp_path) == [("near-leak", "val/a/rated.jpg", "train/a/0.jpg")]
 
 
 def test_what_harms_comes_first_and_only_that_fails(photos, podium):

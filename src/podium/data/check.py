@@ -135,6 +135,7 @@ def _inspect(
     stored, several = list[tuple[Checked, bytes]](), 0
     # Copies are reported already, so the first is looked at.
     seen, looks, digests = list[Checked](), list[Look](), set[bytes]()
+    small = list[tuple[Checked, bytes]]()
     for done, (image, found) in enumerate(zip(images, inspected, strict=True), 1):
         if found.problem is not None:
             report.problems.append(found.problem)
@@ -145,10 +146,13 @@ def _inspect(
         several += found.frames > 1
         if found.decoded:
             report.checked.append(image)
-            if found.grey is not None and found.digest is not None and found.digest not in digests:
-                seen.append(image)
-                looks.append(look(found.grey, found.size))
+            if found.digest is not None and found.digest not in digests:
                 digests.add(found.digest)
+                if found.grey is not None:
+                    seen.append(image)
+                    looks.append(look(found.grey, found.size))
+                elif found.pixels is not None:
+                    small.append((image, found.pixels))
         if progress is not None:
             progress(done, len(images))
     report.formats = dict(Counter(report.formats).most_common())
@@ -158,36 +162,49 @@ def _inspect(
     add_outliers(report, [image.path for image in seen], looks)
     if not seen and report.checked:
         report.notes.append(
-            "near duplicates, blur and brightness are not looked for in images smaller than 32 pixels (64 in grey)"
+            "near duplicates, blur and brightness are not looked for in images smaller than 32 pixels (64 in grey), only equal pixels"
         )
-    _near_duplicates(report, seen, [one.hashes for one in looks])
+    alike = _same_pixels(report, small) + _near_duplicates(report, seen, [one.hashes for one in looks])
+    if alike and len(report.classes) and all(set(counts) == {"train"} for counts in report.classes.values()):
+        report.notes.append(
+            f"{alike:,} images look like another one; where validation images are held out of them, such pairs may be divided"
+        )
 
 
-def _near_duplicates(report: CheckReport, images: list[Checked], hashes: list[np.ndarray | None]) -> None:
-    """Report images that look like another one; those in another split or class are the harmful ones."""
+def _same_pixels(report: CheckReport, images: list[tuple[Checked, bytes]]) -> int:
+    """Report small images whose pixels another file has too, such as a PNG that was saved again as BMP; return how many."""
+    first: dict[bytes, Checked] = {}
+    pairs = [(image, other) for image, pixels in images if (other := first.setdefault(pixels, image)) is not image]
+    for image, other in pairs:
+        _add_alike(report, image, other, f"has the same pixels as {other.path}")
+    return len(pairs)
+
+
+def _near_duplicates(report: CheckReport, images: list[Checked], hashes: list[np.ndarray | None]) -> int:
+    """Report images that look like another one, and return how many do."""
     found, rows = stacked(hashes)
     images = [images[row] for row in rows]
     split, label = (
         np.unique([getattr(image, key) for image in images], return_inverse=True)[1] for key in ("split", "label")
     )
     pairs = near_pairs(found, lambda one, other: 2 * (split[one] != split[other]) + (label[one] != label[other]))
-    alike = 0
     for pair in pairs:
         image, other = images[pair.image], images[pair.other]
         what = f"{'the mirror image of' if pair.mirrored else 'looks the same as'} {other.path}"
-        differ = image.label != other.label
-        what += f", which is {other.label!r}, not {image.label!r}" if differ else ""
-        if image.split != other.split:
-            report.add("near-leak", image.path, f"{what}: in {image.split} and in {other.split}", other.path)
-        elif differ and not pair.mirrored:  # mirrored, another class may be right, as for left and right hands
-            report.add("near-conflict", image.path, what, other.path)
-        else:
-            alike += 1
-            report.add("near-duplicate", image.path, what, other.path)
-    if alike and len(report.classes) and all(set(counts) == {"train"} for counts in report.classes.values()):
-        report.notes.append(
-            f"{alike:,} images look like another one; where validation images are held out of them, such pairs may be divided"
-        )
+        _add_alike(report, image, other, what, pair.mirrored)
+    return len(pairs)
+
+
+def _add_alike(report: CheckReport, image: Checked, other: Checked, what: str, mirrored: bool = False) -> None:
+    """Report two images that look alike; those in two splits or two classes are the harmful ones."""
+    differ = image.label != other.label
+    what += f", which is {other.label!r}, not {image.label!r}" if differ else ""
+    if image.split != other.split:
+        report.add("near-leak", image.path, f"{what}: in {image.split} and in {other.split}", other.path)
+    elif differ and not mirrored:  # mirrored, another class may be right, as for left and right hands
+        report.add("near-conflict", image.path, what, other.path)
+    else:
+        report.add("near-duplicate", image.path, what, other.path)
 
 
 def _layout(report: CheckReport, listing: Listing) -> None:

@@ -34,6 +34,7 @@ class Inspected:
         decoded: whether it could be decoded.
         format: of the file, by its content; empty for pixels.
         frames: how many images, pages or frames are in the file.
+        pixels: SHA-256 of the pixels of a file whose image is too small for `grey`; None for others.
     """
 
     problem: Problem | None
@@ -43,6 +44,7 @@ class Inspected:
     decoded: bool = False
     format: str = ""
     frames: int = 1
+    pixels: bytes | None = None
 
 
 def inspect_file(file: ImageFile, white: White, max_pixels: int = MAX_PIXELS) -> Inspected:
@@ -75,7 +77,9 @@ def inspect_file(file: ImageFile, white: White, max_pixels: int = MAX_PIXELS) ->
     count = 1
     with contextlib.suppress(Exception):  # metadata that other programs refuse, which decoding passes over
         count = frames(opened(content, file.name, max_pixels)) if kind not in ("JPEG", "BMP", "Netpbm") else 1
-    return Inspected(_odd(file, content, kind), digest, grey_of(pixels, size), size, True, kind or "unknown", count)
+    grey, odd = grey_of(pixels, size), _odd(file, content, kind)
+    exact = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest() if grey is None else None
+    return Inspected(odd, digest, grey, size, True, kind or "unknown", count, exact)
 
 
 def inspect_array(images: ImageSource, index: int, channels: int, where: str) -> Inspected:
