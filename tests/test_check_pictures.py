@@ -121,9 +121,7 @@ def test_a_small_photo_whose_metadata_alone_differs_is_found(tmp_path):
     for name in ("train/a", "train/b", "val/a", "val/b"):
         (tmp_path / name).mkdir(parents=True)
         for n in range(2):
-            scene(100 * len(name) + 10 * ord(name[-1]) + n, (30, 24)).save(
-                tmp_path / name / f"{n}.jpg"
-            )
+            scene(100 * len(name) + 10 * ord(name[-1]) + n, (30, 24)).save(tmp_path / name / f"{n}.jpg")
     stored = (tmp_path / "train/a/0.jpg").read_bytes()
     (tmp_path / "val/a/rated.jpg").write_bytes(stored[:2] + b"\xff\xfe\x00\x08rating" + stored[2:])
     assert found(tmp_path) == [("near-leak", "val/a/rated.jpg", "train/a/0.jpg")]

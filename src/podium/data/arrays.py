@@ -171,6 +171,8 @@ class _Restricted(pickle.Unpickler):
 def _unpickle(data: bytes, name: str) -> dict[bytes, Any]:
     try:
         content = _Restricted(io.BytesIO(data), encoding="bytes").load()
+    except MemoryError:
+        raise
     except Exception as error:  # a hostile pickle can raise anything
         raise DataError(f"{name}: not a batch of CIFAR ({error})", "download it again from its own page") from None
     if not isinstance(content, dict):

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import functools
 import math
 import re
 import warnings
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
 
 import numpy as np
 from PIL import Image
@@ -18,7 +15,8 @@ from podium.data.depth import OTHER_BYTE, WHITE, White, deep_colour, is_deep, ra
 from podium.data.formats import recognised
 from podium.data.metadata import ORIENTATION, orientation, without_metadata
 from podium.data.opening import MAX_PIXELS, SAVE_AGAIN, check_size, opened, own_orientation
-from podium.errors import STARVED, ImageError, MachineError, PodiumError, UsageError
+from podium.data.starving import no_memory, out_of_memory, size_by_header, starving
+from podium.errors import ImageError, PodiumError, UsageError
 
 # Pillow's warnings say nothing new: damaged EXIF counts as none, and `MAX_PIXELS` limits the size.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
@@ -39,33 +37,6 @@ TURNS = {
 def reduction(spare: float) -> int:
     """How many times smaller a JPEG may be decoded, 1, 2, 4 or 8, where its sides are `spare` times as long as they need be."""
     return next((times for times in (8, 4, 2) if times <= spare), 1)
-
-
-Decoder = TypeVar("Decoder", bound=Callable[..., Any])
-
-
-def starving(decoder: Decoder) -> Decoder:
-    """Decorate a function of (bytes, name, ...): running out of memory is the machine's fault, not the image's.
-
-    Raises:
-        MachineError: instead of a MemoryError; names the image.
-    """
-
-    @functools.wraps(decoder)
-    def named(data: bytes, name: str, *more: Any, **how: Any) -> Any:
-        try:
-            return decoder(data, name, *more, **how)
-        except MemoryError:
-            raise MachineError(f"{name}: no memory was left to decode it", STARVED) from None
-
-    return cast(Decoder, named)
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether a decoder's error means that memory ran out; Pillow and libjpeg may report that only in the text."""
-    # The limits of Pillow on texts, and of libheif on everything, are no lack of memory.
-    said = re.search(r"\bmemory\b(?!.*(MAX_TEXT|limit|Invalid))", str(error), re.IGNORECASE) is not None
-    return isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM or said
 
 
 @starving
@@ -101,14 +72,14 @@ def decode(
     if not data:
         raise ImageError(f"{name}: empty file", "copy the file again, or delete it")
     upright, failed = orientation(data), None
-    for content in (data, without_metadata(data)):
+    for content in (data, without_metadata(data), data):  # again, if other threads had the memory that it needed
         try:
             if content is not None:
                 return _decoded(content, upright, name, channels, shrink, white, max_pixels)
         except (PodiumError, MemoryError):
             raise
         except Exception as error:  # decoders raise anything
-            if out_of_memory(error):
+            if out_of_memory(error, size_by_header(data, max_pixels)):
                 raise MemoryError from None
             failed = failed or error
     raise _refusal(failed or ValueError(), data, name)
@@ -202,6 +173,7 @@ def upright_of(
 
     Raises:
         ImageError: truncated, damaged, or too large.
+        MachineError: memory ran out while it was decoded.
         UsageError: a colour image of 16 bits, of which Pillow has dropped the lower 8, for a network that needs them.
     """
     check_size(image.size, name, max_pixels)
@@ -218,9 +190,11 @@ def upright_of(
         plain = _eight_bits(plain.transpose(TURNS[turn]) if turn in TURNS else plain)
         mode = "L" if channels == 1 else "RGB"
         return plain if plain.mode == mode else plain.convert(mode)
-    except (PodiumError, MemoryError):
+    except PodiumError:
         raise
     except Exception as error:  # decoders raise anything
+        if out_of_memory(error, image.size):
+            raise no_memory(name) from None
         raise _refusal(error, b"", name) from None
 
 

@@ -19,7 +19,8 @@ from PIL import Image
 from podium.data.opening import MAX_PIXELS, frames, opened
 from podium.data.readers import Readers
 from podium.data.sampling import by_content
-from podium.errors import DataError
+from podium.data.starving import no_memory, out_of_memory, size_by_header
+from podium.errors import DataError, MachineError
 
 if TYPE_CHECKING:
     from podium.data.image_file import ImageFile
@@ -150,6 +151,7 @@ def _netpbm_colour(data: bytes, image: Image.Image) -> np.ndarray | None:
 
 def _values(file: ImageFile, max_pixels: int) -> _Values | None:
     """The values of an image; None where it cannot be read, which is reported when it is used."""
+    data = b""
     try:
         data = file.read()
         image = opened(data, file.name, max_pixels)
@@ -164,9 +166,11 @@ def _values(file: ImageFile, max_pixels: int) -> _Values | None:
         kept = values[np.isfinite(values)] if fractions else values
         low, high = (float(kept.min()), float(kept.max())) if kept.size else (0.0, 0.0)
         return _Values(low, high, True, fractions, count)
-    except MemoryError:
+    except MachineError:
         raise
-    except Exception:  # decoders raise anything; a damaged image is reported when it is used
+    except Exception as error:  # decoders raise anything; a damaged image is reported when it is used
+        if out_of_memory(error, size_by_header(data, max_pixels)):
+            raise no_memory(file.name) from None
         return None
 
 

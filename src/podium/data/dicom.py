@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from podium.data.formats import SYNTAXES
+from podium.data.starving import out_of_memory
 from podium.errors import ImageError
 
 # pydicom warns of values that break the standard, which files in use do all the time.
@@ -57,7 +58,12 @@ def open_dicom(data: bytes, name: str, max_pixels: int) -> Image.Image:
     check_size(size, name, max_pixels)
     if (coded := _coded_size(read)) not in (None, size):
         raise ImageError(f"{name}: damaged image (it says {size}, and its picture is {coded})", DAMAGED)
-    image = _as_image(read, _frame(read, name))
+    try:
+        image = _as_image(read, _frame(read, name))
+    except Exception as error:
+        if out_of_memory(error, size):
+            raise MemoryError from None
+        raise
     image.format = "DICOM"
     image.info["frames"] = int(read.get("NumberOfFrames") or 1)
     return image
@@ -72,7 +78,7 @@ def _frame(read: Any, name: str) -> np.ndarray:
     try:
         return pixel_array(read, index=0)
     except Exception as error:  # decoders raise anything
-        if known is None:
+        if known is None or isinstance(error, MemoryError):
             raise
         why = " ".join(str(error).split())[:200]
         raise ImageError(f"{name}: DICOM, {known[0]}, which cannot be decoded here ({why})", known[2]) from None

@@ -292,6 +292,8 @@ def _meta(path: Path) -> dict[int, str]:
     try:
         synsets = loadmat(path, squeeze_me=True)["synsets"]
         return {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in synsets}
+    except MemoryError:
+        raise
     except Exception as error:  # a damaged file makes scipy raise anything
         what = f"{show(path)}: cannot be read ({type(error).__name__}: {error})"
         raise DataError(what, "download the development kit again") from None

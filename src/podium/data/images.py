@@ -23,6 +23,8 @@ from podium.data.image_file import ImageFile
 from podium.data.names import show
 from podium.data.opening import MAX_PIXELS, opened
 from podium.data.sampling import by_content
+from podium.data.starving import no_memory, out_of_memory, size_by_header
+from podium.errors import MachineError
 
 HEADERS = 256  # files at most, evenly apart, whose headers tell how large the images are
 
@@ -244,9 +246,13 @@ def as_image(pixels: np.ndarray, channels: int) -> Image.Image:
 
 def _side(file: ImageFile, max_pixels: int) -> int:
     """The longer side of an image, by its header; 0 where the header cannot be read, which decoding reports later."""
+    data = b""
     try:
-        return max(opened(file.read(), file.name, max_pixels).size)
-    except MemoryError:
+        data = file.read()
+        return max(opened(data, file.name, max_pixels).size)
+    except MachineError:
         raise
-    except Exception:  # a damaged header can raise anything
+    except Exception as error:  # a damaged header can raise anything
+        if out_of_memory(error, size_by_header(data, max_pixels)):
+            raise no_memory(file.name) from None
         return 0

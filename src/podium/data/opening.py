@@ -15,6 +15,7 @@ from typing import Any
 from PIL import Image, UnidentifiedImageError
 
 from podium.data.formats import FORMATS, HEAD, OTHERS, PILLOW, RAW, READ, fixes, recognised, unread_kind
+from podium.data.starving import stored_sizes
 from podium.errors import ImageError, UsageError
 from podium.platform import quiet_libtiff
 
@@ -23,7 +24,6 @@ DNG_VERSION, NEW_SUBFILE, SUB_IFDS, PHOTOMETRIC = 50706, 254, 330, 262  # tags o
 SENSOR = (32803, 34892)  # photometric interpretations: values of a sensor
 TILE_SIDES, ORIENTATION = (322, 323), 0x0112
 HEIF_ITEM = re.compile(rb"infe(?:\x02.{7}(.{4})|\x03.{9}(.{4}))", re.DOTALL)
-HEIF_SIZE = re.compile(rb"ispe\0\0\0\0(.{4})(.{4})", re.DOTALL)
 SAVE_AGAIN = "save it as JPEG or PNG"
 for library in (
     "PIL",
@@ -64,7 +64,7 @@ def opened(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
         quiet_libtiff()
         _check_tiff(image, name, max_pixels)
     elif kind in ("HEIC", "AVIF", "JPEG 2000"):
-        for size in _codestream_sizes(data) if kind == "JPEG 2000" else _stored_sizes(data):
+        for size in _codestream_sizes(data) if kind == "JPEG 2000" else stored_sizes(data):
             check_size(size, name, max_pixels)
     return image
 
@@ -75,6 +75,8 @@ def frames(image: Image.Image) -> int:
         return 1
     try:
         return int(image.info.get("frames", getattr(image, "n_frames", 1)))
+    except MemoryError:
+        raise
     except Exception:  # counting walks through the file, which may be damaged behind its first image
         return 1
 
@@ -185,12 +187,6 @@ def _check_tiff(image: Any, name: str, max_pixels: int) -> None:
         tile._replace(args=(re.sub(r"B(S|F)$", r"N\1", tile.args[0]), *tile.args[1:])) if tile[0] == "libtiff" else tile
         for tile in image.tile
     ]
-
-
-def _stored_sizes(data: bytes) -> list[tuple[int, int]]:
-    """The sizes of all images in a HEIC or AVIF file, before they are cropped, and of the parts that they are stored in."""
-    pairs = HEIF_SIZE.findall(data)
-    return [(int.from_bytes(width, "big"), int.from_bytes(height, "big")) for width, height in pairs]
 
 
 def _codestream_sizes(data: bytes) -> list[tuple[int, int]]:

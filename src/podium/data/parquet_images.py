@@ -32,6 +32,8 @@ def image_columns(path: Path) -> list[str]:
     parquet = arrow()
     try:
         schema = parquet.read_schema(path)
+    except MemoryError:
+        raise
     except Exception as error:  # pyarrow raises anything
         raise damaged(path, error) from None
     return [field.name for field in schema if _holds_bytes(field.type)]
