@@ -1,6 +1,7 @@
 """`podium check`: every fault of a data set is built for real, found, and named by its kind, file and reason."""
 
 import json
+import os
 import shutil
 import struct
 import zlib
@@ -146,6 +147,30 @@ def test_one_class_only(tmp_path):
     (tmp_path / "cat").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "cat/0.png")
     assert [(p.kind, p.path) for p in check(tmp_path).problems] == [("empty-class", "cat")]
+
+
+def test_a_class_that_cannot_be_read_does_not_leave_an_only_one(tmp_path, monkeypatch):
+    """What hides the other class is named, and is all that is to be mended."""
+    for name in ("ant", "bee"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (40, 40), "red").save(tmp_path / name / "1.png")
+    scandir = os.scandir
+
+    def denied(path):
+        if str(path).endswith("bee"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", denied)
+        found = check(tmp_path)
+    assert [problem.kind for problem in found.problems if problem.path.endswith("bee")] == ["denied"]
+    assert "the only class" not in str(found.problems)
+    (tmp_path / "bee/1.png").write_bytes(b"8BPS" + bytes(99))
+    (tmp_path / "bee/1.png").rename(tmp_path / "bee/1.psd")
+    found = check(tmp_path)
+    assert "unread-format" in {problem.kind for problem in found.problems}
+    assert "the only class" not in str(found.problems)
 
 
 def test_files_that_are_left_alone(folder):

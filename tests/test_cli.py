@@ -73,6 +73,26 @@ def test_help_names_every_verb_and_exit_code(podium):
     assert re.fullmatch(r"podium \d+\.\d+\.\d+\n", podium("--version").out)
 
 
+@pytest.mark.parametrize(
+    "words", [("help", "train", "--json"), ("train", "--help", "--json"), ("--json", "train", "-h")]
+)
+def test_help_as_json_is_one_document(podium, words):
+    said = podium(*words)
+    assert (said.code, said.err) == (0, "")
+    arguments = {name: each for each in said.json["arguments"] for name in each["names"]}
+    assert said.json["name"] == "podium train"
+    assert arguments["--resize"]["choices"] == ["crop", "pad", "stretch"]
+    assert "fraction" in arguments["--val"]["help"]
+    assert {"--epochs", "-o", "--out", "model"} <= arguments.keys()
+
+
+@pytest.mark.parametrize("words", [("help", "--json"), ("--help", "--json")])
+def test_the_verbs_as_json(podium, words):
+    said = podium(*words)
+    assert list(said.json["verbs"]) == [*VERBS, "help"]
+    podium("help", "trian", "--json").refused(2, "no verb is called 'trian'", "did you mean train?")
+
+
 def test_every_setting_is_a_flag_of_train_and_compare(podium):
     for verb in ("train", "compare"):
         text = podium(verb, "--help").out

@@ -102,6 +102,21 @@ def test_the_log_has_lines_that_end_at_newlines_only(tmp_path):
     assert [row["text"] for row in folder.rows()] == texts[:5]
 
 
+def test_a_log_cut_at_any_byte_keeps_its_whole_rows_and_takes_new_ones(tmp_path):
+    """In the middle of a line, and of a letter of several bytes."""
+    folder = RunFolder(tmp_path)
+    for n, text in enumerate(["caf\u00e9", "\u732b \U0001f600", "z"]):
+        folder.log({"event": "warning", "step": n, "text": text})
+    whole, rows = (tmp_path / LOG).read_bytes(), folder.rows()
+    for cut in range(len(whole) + 1):
+        (tmp_path / LOG).write_bytes(whole[:cut])
+        kept = sum(whole[:cut] + b"\n" >= b"".join(whole.splitlines(keepends=True)[: n + 1]) for n in range(3))
+        assert folder.rows() == rows[:kept]
+        assert folder.keep_log(3) == kept
+        folder.log({"event": "epoch", "step": 9})
+        assert folder.rows() == [*rows[:kept], {"event": "epoch", "step": 9}]
+
+
 @pytest.mark.parametrize(
     "tail", sampled([b'{"event": "epo', b"\xff\xfe\n", b"null\n", b"[1]\n", b'{"a": 1}\n', b"\x00" * 512], 2)
 )

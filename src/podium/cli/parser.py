@@ -145,6 +145,17 @@ def _shared_flags() -> Parser:
     return shared
 
 
+def verbs_of(parser: argparse.ArgumentParser) -> dict[str, Any]:
+    """Verb -> its parser."""
+    return next(a.choices for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+
+
+def refuse_unknown_verb(word: str, verbs: dict[str, Any]) -> None:
+    """Raise a UsageError for a word that is no verb; it names the closest."""
+    if word not in verbs:
+        raise UsageError(f"no verb is called {word!r}", closest(word, list(verbs)) or f"one of {', '.join(verbs)}")
+
+
 def parse(argv: list[str]) -> argparse.Namespace:
     """The arguments of a command line, for its verb's `run`.
 
@@ -152,15 +163,17 @@ def parse(argv: list[str]) -> argparse.Namespace:
         UsageError: an unknown verb, flag or value; names the closest there are.
     """
     parser = build_parser()
-    verbs: dict[str, Any] = next(a.choices for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    verbs = verbs_of(parser)
     place = next((number for number, word in enumerate(argv) if word in verbs), 0)
     for word in argv[:place]:
         if word.startswith("-") and word not in parser._option_string_actions:
             command = " ".join(map(shell_word, ["podium", *argv[place:], *argv[:place]]))
             raise UsageError(f"{word} stands before the verb", f"write it after the verb: {command}")
     first = next((word for word in argv if not word.startswith("-")), None)
-    if first is not None and first not in verbs:
-        raise UsageError(f"no verb is called {first!r}", closest(first, list(verbs)) or f"one of {', '.join(verbs)}")
+    if first is not None:
+        refuse_unknown_verb(first, verbs)
+    if "--json" in argv and {"-h", "--help"}.intersection(argv):  # argparse would print text
+        argv = ["help", "--json", *([first] if first is not None else [])]
     given = {"words": argv, "command": " ".join(map(shell_word, ["podium", *argv]))}
     arguments, unknown = parser.parse_known_args(argv, argparse.Namespace(json=False, debug=False, **given))
     if unknown:

@@ -279,7 +279,8 @@ def _count(report: CheckReport, pairs: list[tuple[str, str]], classes: list[str]
     for name, size in sizes.items() if len(classes) > 1 else ():
         if size < 2:
             report.add("few-images", name, "1 training image, of which none can be held out to evaluate on")
-    if len(classes) == 1:
+    hidden = {problem.kind for problem in report.problems} & {"denied", "unread-format"}  # a class of such files alone
+    if len(classes) == 1 and not hidden:
         report.add("empty-class", classes[0], "the only class; a classifier needs two")
 
 
