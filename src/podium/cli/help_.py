@@ -39,7 +39,7 @@ def _described(parser: argparse.ArgumentParser) -> dict[str, Any]:
             verbs = {choice.dest: choice.help or "" for choice in action._choices_actions}
         else:
             text = parser._get_formatter()._expand_help(action) if action.help else ""
-            names = list(action.option_strings) or [action.metavar or action.dest]
+            names = list(action.option_strings) or [str(action.metavar or action.dest)]
             choices = list(action.choices) if action.choices is not None else None
             arguments.append({"names": names, "value": action.metavar, "choices": choices, "help": text})
     more = {"verbs": verbs} if verbs else {}

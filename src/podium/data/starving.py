@@ -48,7 +48,7 @@ def out_of_memory(error: BaseException, size: tuple[int, int] = (0, 0)) -> bool:
     """Whether a decoder's error comes from a lack of memory.
 
     Pillow, libjpeg and libheif may report it in words only. libwebp, OpenJPEG and progressive JPEGs report a damaged image,
-    so the memory that an image of this size takes is asked for.
+    so memory for an image of this size is tried.
 
     Args:
         error: of the decoder.
