@@ -34,7 +34,9 @@ def part_reader(source: str) -> Callable[[str, int, int], bytes]:
     def remote(name: str, start: int, size: int) -> bytes:
         try:
             return system.cat_file(f"{root.rstrip('/')}/{name}", start or None, start + size if size >= 0 else None)
+        except (OSError, MemoryError):
+            raise
         except Exception as error:  # each file system of fsspec raises its own
-            raise error if isinstance(error, OSError) else OSError(f"{type(error).__name__}: {error}") from None
+            raise OSError(f"{type(error).__name__}: {error}") from None
 
     return remote
