@@ -11,6 +11,7 @@ if TYPE_CHECKING:  # for type checkers and editors, which do not see what is imp
     from podium.api.compare import compare as compare
     from podium.api.deploy import export as export
     from podium.api.deploy import quantize as quantize
+    from podium.api.diff import diff as diff
     from podium.api.evaluate import evaluate as evaluate
     from podium.api.smaller import distill as distill
     from podium.api.smaller import prune as prune
@@ -42,6 +43,7 @@ _HOMES = {
     "check": "podium.api.check",
     "compare": "podium.api.compare",
     "create_model": "podium.weights.create",
+    "diff": "podium.api.diff",
     "distill": "podium.api.smaller",
     "evaluate": "podium.api.evaluate",
     "export": "podium.api.deploy",

@@ -30,6 +30,7 @@ from podium.runs import bundle
 from podium.runs.answers import CONFIDENCE
 from podium.runs.bundle import Bundle
 from podium.runs.folder import SETTINGS
+from podium.runs.predictor import Predictor
 from podium.settings import read_file
 from podium.training.confidence import measure_confidence
 from podium.training.images import evaluated_on
@@ -87,13 +88,13 @@ def evaluate(
     mirrored = _mirrored(model)
     with counting_progress(progress, "evaluating") as shown:
         data = evaluated_on(model, data, split_seed, shown, how)
-        name = _split_to_evaluate(split, data)
+        name = split_to_evaluate(split, data)
         data, column = with_slices(data, slice) if slice is not None else (data, "")
-        data = _in_words_of(model, data)
+        data = in_words_of(model, data)
         images = _limited(data.splits[name], limit)
         loader = Loader(images, model.preprocessing, batch_size=250, device=pick_device("auto"), workers=workers)
         answers = run_network(model.model.to(loader.device), loader, shown, crops, mirrored)
-    outputs = _with_classes_of(model, answers, data)
+    outputs = with_classes_of(model, answers, data)
     more: dict[str, Any] = _confidence(model, outputs, name) if crops == 1 else {"mirrored": mirrored}
     more |= _slices(images, outputs, column) if slice is not None else {}
     scores = summarize(outputs.logits, outputs.labels, model.classes)
@@ -124,7 +125,7 @@ def _notes(data: Dataset, split: str) -> list[str]:
     return [*kept, "note: a network learned from its train images; how well it knows them says nothing of other images"]
 
 
-def _split_to_evaluate(given: str | None, data: Dataset) -> str:
+def split_to_evaluate(given: str | None, data: Dataset) -> str:
     """The split that the caller names, else "test" or "val".
 
     Raises:
@@ -140,7 +141,7 @@ def _split_to_evaluate(given: str | None, data: Dataset) -> str:
     return name
 
 
-def _in_words_of(model: Bundle, data: Dataset) -> Dataset:
+def in_words_of(model: Predictor, data: Dataset) -> Dataset:
     """A data set whose classes the network knows; those of ImageNet by its own words for them: names, or WordNet ids."""
     classes = imagenet.in_other_words(data.classes, model.classes)
     if classes is None:
@@ -150,7 +151,7 @@ def _in_words_of(model: Bundle, data: Dataset) -> Dataset:
     return replace(data, classes=classes, notes=(*data.notes, note))
 
 
-def _check_classes(data: Dataset, model: Bundle) -> None:
+def _check_classes(data: Dataset, model: Predictor) -> None:
     """Raise a DataError unless the network knows every class of the data set."""
     unknown = [c for c in data.classes if c not in model.classes]
     if unknown:
@@ -175,7 +176,7 @@ def _mirrored(model: Bundle) -> bool:
     return flip is not False
 
 
-def _with_classes_of(model: Bundle, outputs: Outputs, data: Dataset) -> Outputs:
+def with_classes_of(model: Predictor, outputs: Outputs, data: Dataset) -> Outputs:
     """The outputs with labels that number the network's classes: the data set may have fewer, or another order."""
     order = np.array([model.classes.index(c) for c in data.classes])
     return Outputs(outputs.logits, order[outputs.labels])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import dataclasses
 import io
@@ -10,16 +9,13 @@ import os
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from podium.comparison.page import write_page
+from podium.comparison.page import refuse_foreign, write_page
+from podium.comparison.pictures import thumbnail
 from podium.data.check_report import Checked, CheckReport, Problem
 from podium.data.names import show
-from podium.errors import DataError, UsageError
-from podium.files import refuse_unwritable, write_text
+from podium.errors import DataError
+from podium.files import write_text
 
-THUMBNAIL = 176  # pixels of the longest side
-QUALITY = 78  # of the JPEGs
 EACH, ALL = 48, 400  # problems that are shown with pictures, of a kind and of all
 COLUMNS = ("path", "problem", "other path", "suggestion")
 MARK = "Podium check"  # in the title of every page, by which an earlier one is recognised
@@ -40,21 +36,8 @@ TITLES = {
 
 
 def check_target(path: Path) -> None:
-    """Refuse to write over a file that is not an earlier page or list of `podium check`.
-
-    Raises:
-        UsageError: the path is a folder, its folder is not there, or another file is there.
-        MachineError: it cannot be written.
-    """
-    if path.is_dir() or not path.parent.is_dir():
-        what = "is a folder" if path.is_dir() else "is in a folder that does not exist"
-        raise UsageError(f"{show(path)}: {what}", "give a file in a folder that is there")
-    if path.is_file():
-        with path.open("rb") as file:
-            begin = file.read(2000).decode("utf-8-sig", errors="replace")
-        if not begin.startswith(",".join(COLUMNS)) and MARK not in begin:
-            raise UsageError(f"{show(path)}: another file is there already", "give a new name, or move it away")
-    refuse_unwritable(path)
+    """Refuse to write over a file that is not an earlier page or list of `podium check`; raises as `refuse_foreign` does."""
+    refuse_foreign(path, MARK, ",".join(COLUMNS))
 
 
 def write_list(path: Path, report: CheckReport) -> None:
@@ -128,21 +111,14 @@ def _entry(problem: Problem, images: dict[str, Checked]) -> dict[str, Any]:
     pictures = []
     for name in (problem.path, problem.other):
         image = images.get(name)
-        if image is not None and (uri := _thumbnail(image)):
+        if image is not None and (uri := _picture(image)):
             pictures.append({"uri": uri, "name": name, "caption": f"{image.split} / {image.label}"})
     return {"path": problem.path, "detail": problem.detail, "pictures": pictures}
 
 
-def _thumbnail(image: Checked) -> str:
-    """A small JPEG as a data URI, drawn from the pixels only, so that no EXIF or GPS position is in it; empty if unreadable."""
+def _picture(image: Checked) -> str:
+    """A small picture as a data URI; empty if the image cannot be read."""
     try:
-        picture = image.images.image(image.row, 3)
+        return thumbnail(image.images.image(image.row, 3))
     except DataError:
         return ""
-    times = THUMBNAIL / max(picture.size)
-    size = max(1, round(picture.width * times)), max(1, round(picture.height * times))
-    small = picture.resize(size, Image.Resampling.BICUBIC if times < 1 else Image.Resampling.NEAREST, reducing_gap=3.0)
-    clean, out = Image.new("RGB", small.size), io.BytesIO()
-    clean.paste(small)
-    clean.save(out, "JPEG", quality=QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode()}"

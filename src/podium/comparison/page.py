@@ -7,8 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from podium.errors import EXTRAS, MachineError
-from podium.files import write_text
+from podium.data.names import show
+from podium.errors import EXTRAS, MachineError, UsageError
+from podium.files import refuse_unwritable, write_text
 
 
 def check_packages() -> None:
@@ -21,6 +22,28 @@ def check_packages() -> None:
         if importlib.util.find_spec(package) is None:
             what = f"{package} is not installed, which the report needs"
             raise MachineError(what, f'pip install "podium[{EXTRAS[package]}]"')
+
+
+def refuse_foreign(path: Path, *marks: str) -> None:
+    """Refuse to write over a file that a person has there, before the work whose result it would hold.
+
+    Args:
+        path: of the file.
+        marks: texts of which one stands in the first lines of a file that may be written over.
+
+    Raises:
+        UsageError: the path is a folder, its folder is not there, or another file is there.
+        MachineError: it cannot be written.
+    """
+    if path.is_dir() or not path.parent.is_dir():
+        what = "is a folder" if path.is_dir() else "is in a folder that does not exist"
+        raise UsageError(f"{show(path)}: {what}", "give a file in a folder that is there")
+    if path.is_file():
+        with path.open("rb") as file:
+            begin = file.read(2000).decode("utf-8-sig", errors="replace")
+        if not any(mark in begin for mark in marks):
+            raise UsageError(f"{show(path)}: another file is there already", "give a new name, or move it away")
+    refuse_unwritable(path)
 
 
 def write_page(path: Path, template: str, charts: dict[str, Any], **content: Any) -> Path:

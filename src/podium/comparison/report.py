@@ -19,10 +19,10 @@ from podium.comparison import charts
 from podium.comparison.cross_validation import fold_folders
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.page import write_page
+from podium.comparison.pictures import name_below
 from podium.comparison.rows import Row
 from podium.comparison.slices import SHOWN, slices_of
-from podium.data.dataset import Dataset, Split
-from podium.data.names import show
+from podium.data.dataset import Dataset
 from podium.evaluation.calibration import risk_coverage
 from podium.evaluation.cost import short
 from podium.evaluation.metrics import (
@@ -210,13 +210,6 @@ def _confused(trial: Path, data: Dataset) -> list[dict[str, Any]]:
     return most_confused(labels, logits.argmax(1), data.classes)
 
 
-def _below(images: Split, index: int) -> str:
-    """An image's name below the data set's root: a page that is passed on must not name folders of this machine."""
-    if images.files is None:
-        return images.name_of(index)
-    return show(images.files[index].below or Path(images.files[index].name).name)
-
-
 def _data_uri(image: Any) -> str:
     """A picture as PNG inside the page: its pixels alone, without the file's EXIF, XMP, comment or colour profile."""
     buffer = io.BytesIO()
@@ -261,7 +254,7 @@ def _mistakes(trial: Path, data: Dataset, split: str) -> list[dict[str, Any]]:
         image.thumbnail((160, 160))
         rows.append(
             {
-                "name": _below(images, index),
+                "name": name_below(images, index),
                 "truth": data.classes[labels[index]],
                 "predicted": data.classes[guess],
                 "percent": f"{100 * sure[index, guess]:.0f}",
