@@ -29,6 +29,7 @@ VERBS = [
     "train",
     "eval",
     "compare",
+    "diff",
     "predict",
     "bench",
     "prune",

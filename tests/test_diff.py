@@ -12,7 +12,7 @@ from sklearn.metrics import f1_score, log_loss
 
 import podium as library
 from podium.comparison.answered import Answered, Labelled, refuse_other_classes, shared_images
-from podium.comparison.class_recall import class_recalls
+from podium.comparison.class_recall import class_recalls, recalls_beside_first
 from podium.comparison.disagreement import Disagreement
 from podium.data.preprocessing import Preprocessing
 from podium.data.record import read_record
@@ -141,6 +141,27 @@ def test_few_groups_tell_less_of_a_class_and_one_tells_nothing():
     assert width(None) < width(np.arange(40) // 10) <= width(np.zeros(40)) == 2
 
 
+def test_a_report_compares_classes_for_all_networks_at_once(tmp_path, monkeypatch):
+    labels, classes = np.repeat([0, 1], 40), ["x", "y"]
+    answers = {"a": np.repeat([0, 1], 40), "b": np.repeat([0, 1, 0], [30, 20, 30]), "c": 1 - labels}
+    for name, given in answers.items():
+        (tmp_path / name).mkdir()
+        np.savez(tmp_path / name / "predictions.npz", logits=np.eye(2)[given], labels=labels)
+        (tmp_path / name / "result.json").write_text('{"classes": ["x", "y"]}')
+    runs = {name: RunFolder(tmp_path / name) for name in answers}
+    found = recalls_beside_first(runs)
+    assert {name: [row.difference for row in rows.values()] for name, rows in found.items()} == {
+        "b": [-0.25, -0.75],
+        "c": [-1, -1],
+    }
+    z = norm.ppf(1 - (1 - 0.95 ** (1 / 4)) / 2)  # two classes, two networks beside the first
+    assert found["b"]["x"].low == pytest.approx(-score_limit(10, 0, 40, z), abs=1e-4)
+    assert class_recalls((labels == answers["a"], labels == answers["b"]), labels, classes)[0].low > found["b"]["x"].low
+    assert recalls_beside_first({"a": runs["a"]}) == {}
+    monkeypatch.setattr("podium.comparison.class_recall.MOST", 1)
+    assert recalls_beside_first(runs) == {}
+
+
 # Which images
 
 
@@ -242,6 +263,17 @@ def test_the_page_works_offline_shows_the_pictures_and_names_no_folder_of_this_m
     assert podium("diff", place / "a", place / "b", "-o", "diff.html").code == 0  # its own page is written over
 
 
+def test_hostile_names_are_text_on_the_page(tmp_path):
+    classes = ("</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>", "items")
+    pair = [answered([0, 1, 2], given, name, classes) for given, name in (([0, 2, 1], "<b>a</b>"), ([1, 1, 1], "b"))]
+    page = Disagreement(*pair).save(tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "<b>a</b>" not in page
+    assert "&lt;img src=x onerror=alert(1)&gt;" in page
+    assert page.count("no picture") == 2
+
+
 def test_one_network_twice_is_said_to_be_one(podium, place):
     said = podium("diff", place / "a", place / "a", "--json").json
     assert said["same_network"]
@@ -275,7 +307,9 @@ def test_what_cannot_be_compared_is_refused(podium, place, tmp_path):
     (tmp_path / "mine.html").write_text("<p>mine")
     podium("diff", place / "a", place / "b", "-o", "mine.html").refused(2, "another file is there already")
     podium("diff", place / "a", place / "b", "-o", "mine.txt").refused(2, "ends in .html")
-    podium("diff", place / "a", place / "b", "--class-from", "(a)").refused(2, "there is no data to read")
+    podium("diff", place / "a", place / "b", "--class-from", "(a)").refused(
+        2, "--class-from does nothing here", "give DATA"
+    )
     for name in ("model.safetensors", "card.json"):  # bundles alone
         for run in "ab":
             (tmp_path / run).mkdir(exist_ok=True)

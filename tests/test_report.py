@@ -136,6 +136,18 @@ def test_hostile_names_are_text_and_nothing_else(text, page, charts):
 # What it shows
 
 
+def test_each_other_networks_classes_stand_beside_those_of_the_first(compared, page):
+    _, board = compared
+    first, second = (row.model for row in board.networks)
+    heading = f"recall less that of {first}, points"
+    assert page.texts["th"].count(heading) == 1
+    out = results(compared[0])
+    recalls = [{c["class"]: c["recall"] for c in out[name]["per_class"]} for name in (first, second)]
+    cells = page.texts["td"]
+    for name in CLASSES:
+        assert f"{100 * (recalls[1][name] - recalls[0][name]):+.1f}" in cells
+
+
 def test_the_table_has_every_network_with_its_measured_numbers(compared, page):
     out, board = compared
     models = [row["model"] for row in board.ranked]

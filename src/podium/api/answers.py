@@ -28,6 +28,7 @@ from podium.runs.bundle import Bundle
 from podium.training.images import evaluated_on
 
 BATCH = 16  # images that an exported file answers at a time
+WORKERS = 2  # threads that decode images
 
 Progress = Callable[[int, int], None]
 
@@ -145,13 +146,13 @@ class Part:
         classes = [self.data.classes[label] for label in self.images.labels.tolist()]
         return Labelled(name, self.split, self.images.contents(), classes)
 
-    def answers(self, rows: np.ndarray, workers: int, shown: Progress) -> Answered:
+    def answers(self, rows: np.ndarray, shown: Progress) -> Answered:
         """The network's answers to the images of these numbers."""
         images, predictor = self.images.select(rows), self.network.predictor
         if isinstance(predictor, Bundle):
-            outputs = _by_torch(predictor, images, workers, shown)
+            outputs = _by_torch(predictor, images, shown)
         else:
-            outputs = _by_engine(predictor, images, workers, shown)
+            outputs = _by_engine(predictor, images, shown)
         outputs = with_classes_of(predictor, outputs, self.data)
         return Answered(
             model=self.network.model,
@@ -176,13 +177,13 @@ class Part:
         return [*self.data.notes, unknown]
 
 
-def _by_torch(model: Bundle, images: Split, workers: int, shown: Progress) -> Outputs:
+def _by_torch(model: Bundle, images: Split, shown: Progress) -> Outputs:
     """The logits of a run or bundle."""
-    loader = Loader(images, model.preprocessing, batch_size=250, device=pick_device("auto"), workers=workers)
+    loader = Loader(images, model.preprocessing, batch_size=250, device=pick_device("auto"), workers=WORKERS)
     return run_network(model.model.to(loader.device), loader, shown)
 
 
-def _by_engine(model: Exported, images: Split, workers: int, shown: Progress) -> Outputs:
+def _by_engine(model: Exported, images: Split, shown: Progress) -> Outputs:
     """The logits of an exported file.
 
     Raises:
@@ -190,7 +191,7 @@ def _by_engine(model: Exported, images: Split, workers: int, shown: Progress) ->
     """
     p, logits = model.preprocessing, []
     seen = images.scaled(p.white)
-    with Readers(max(1, workers)) as pool:
+    with Readers(WORKERS) as pool:
         for start in range(0, len(images), BATCH):
             rows = range(start, min(start + BATCH, len(images)))
             squares = pool.map(lambda row: p.square(seen.image(row, p.channels)), rows)

@@ -9,7 +9,7 @@ from typing import Any, Unpack
 import numpy as np
 
 from podium.api.answers import Network, Part
-from podium.api.run_images import Run, folder_of
+from podium.api.run_images import Run, folder_of, reading_of
 from podium.bars import counting_progress
 from podium.calls import public
 from podium.comparison.answered import (
@@ -24,7 +24,7 @@ from podium.comparison.cross_validation import fold_folders
 from podium.comparison.disagreement import Disagreement
 from podium.comparison.pictures import Album
 from podium.data.dataset import Dataset
-from podium.data.reading import ReadingFields, as_recorded, from_keywords, is_own
+from podium.data.reading import ReadingFields, as_recorded, is_own
 from podium.data.sources import load_stored
 from podium.deployment.runtime import Exported, is_exported
 from podium.errors import PodiumError, UsageError
@@ -40,7 +40,6 @@ def diff(
     second: Run | Exported,
     data: str | Path | Dataset | None = None,
     *,
-    workers: int = 2,
     progress: Progress | bool | None = None,
     **reading: Unpack[ReadingFields],
 ) -> Disagreement:
@@ -53,7 +52,6 @@ def diff(
         first, second: run folders, bundles, exported files, or comparisons' folders for the run that they recommend.
         data: a data set as `load_data` takes or returns it, on which both are evaluated now; images that either was trained on
             are left out. None: what both have on record; where one has nothing, the data of the other.
-        workers: the number of threads that decode images.
         progress: called with (files read, files to read), then with (images done, images in all); False: nothing; None: a bar.
         reading: image_column=, label_column=, split_column= and class_from=, as for `load_data`.
 
@@ -64,9 +62,7 @@ def diff(
         DataError: they know other classes, or have no images in common that neither was trained on.
         UsageError: no data is given, and neither of the two says which it was made for.
     """
-    how = from_keywords("diff", reading, ["first", "second", "data", "workers", "progress"]) if reading else None
-    if data is None and reading:
-        raise UsageError(f"{next(iter(reading))}: there is no data to read", "give the data too")
+    how = reading_of("diff", reading, data, ["first", "second", "data", "progress"])
     places = [_place(network) for network in (first, second)]
     if data is None:
         recorded = [answers_on_record(place) if isinstance(place, Path) else None for place in places]
@@ -80,7 +76,7 @@ def diff(
         names = names_of(*((network.model, network.run) for network in networks))
         refuse_other_classes(names, *(network.predictor.classes for network in networks))
         shared = shared_images(*(part.labelled(name) for part, name in zip(parts, names, strict=True)))
-        answered = [part.answers(rows, workers, shown) for part, rows in zip(parts, shared.rows, strict=True)]
+        answered = [part.answers(rows, shown) for part, rows in zip(parts, shared.rows, strict=True)]
     one, two = answered[0], answered[1].in_order_of(answered[0].classes)
     notes = [*parts[0].notes(networks[1]), *parts[1].notes(networks[0]), *shared.notes]
     return Disagreement(

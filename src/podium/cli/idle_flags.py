@@ -60,7 +60,12 @@ DEPENDENT = (
     Dependent("pack", "shard_size", lambda a: a.shards, "a pack has no shards", "add --shards"),
     *(
         Dependent(verb, name, lambda a: a.data, "it says how other data are read, and none are given", mend)
-        for verb, mend in (("export", "add --data DATA"), ("bench", "add --data DATA"), ("quantize", "give DATA"))
+        for verb, mend in (
+            ("export", "add --data DATA"),
+            ("bench", "add --data DATA"),
+            ("quantize", "give DATA"),
+            ("diff", "give DATA"),
+        )
         for name in READING
     ),
     Dependent("quantize", "epochs", lambda a: a.qat, "--no-qat leaves out the fine-tuning", "leave out --no-qat"),
@@ -69,7 +74,20 @@ DEPENDENT = (
     ),
 )
 
-_POSITIONAL = {"model", "data", "run_folder", "target", "parent", "student", "source", "file", "name", "pattern"}
+_POSITIONAL = {
+    "model",
+    "data",
+    "run_folder",
+    "target",
+    "parent",
+    "student",
+    "source",
+    "file",
+    "name",
+    "pattern",
+    "first",
+    "second",
+}
 
 
 def refuse_idle_flags(arguments: argparse.Namespace) -> None:

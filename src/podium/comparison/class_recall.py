@@ -8,12 +8,15 @@ twenty intervals of 95 % one would miss by chance, so each of m has the level 0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from podium.runs.folder import RunFolder
+
+MOST = 100  # classes of which a report compares the recall
 LEVEL = 0.95  # of all intervals together
 HALVINGS = 50  # of the range in which a limit is sought
 
@@ -80,6 +83,27 @@ def class_recalls(
         low, high = _interval(first, second, groups[own] if groups is not None else None, miss)
         rows.append(ClassRecall(classes[label], int(own.sum()), float(first.mean()), float(second.mean()), low, high))
     return rows
+
+
+def recalls_beside_first(runs: Mapping[str, RunFolder]) -> dict[str, dict[str, ClassRecall]]:
+    """Compare the recall of several runs with that of the first, on the images that all of them report.
+
+    Args:
+        runs: by name.
+
+    Returns:
+        For each run but the first, by the names of the classes, with intervals that hold for all classes and runs at once;
+        empty of one run, and where there are more than `MOST` classes.
+    """
+    if len(runs) < 2 or len((first := next(iter(runs.values()))).result["classes"]) > MOST:
+        return {}
+    right = [logits.argmax(1) == labels for logits, labels in (run.predictions for run in runs.values())]
+    labels, classes, groups = first.predictions[1], first.result["classes"], first.groups
+    found = {}
+    for name, other in list(zip(runs, right, strict=True))[1:]:
+        rows = class_recalls((right[0], other), labels, classes, groups, tables=len(runs) - 1)
+        found[name] = {row.name: row for row in rows}
+    return found
 
 
 def _interval(first: np.ndarray, second: np.ndarray, groups: np.ndarray | None, miss: float) -> tuple[float, float]:

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from podium.comparison import charts
+from podium.comparison.class_recall import recalls_beside_first
 from podium.comparison.cross_validation import fold_folders
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.page import write_page
@@ -97,9 +98,12 @@ def write_report(
         "curves-top1": charts.curves(trained, style, "top1", "top-1 %", log=False),
     }
     networks: list[dict[str, Any]] = []
+    shown = {row.model: next(t for t in trials if results[t]["model"] == row.model) for row in board.networks}
+    recalls = recalls_beside_first({name: RunFolder(trial) for name, trial in shown.items()})
     for number, row in enumerate(board.networks):
-        trial = next(t for t in trials if results[t]["model"] == row.model)
+        trial = shown[row.model]
         details = _details(f"network-{number}", row, trial, results[trial], data)
+        details["recalls"] = recalls.get(row.model)
         if slice is not None:
             details["slices"] = slices_of(RunFolder(trial), data, slice)
         drawn |= _own_charts(details, trial, style[row.model][0])
