@@ -100,14 +100,12 @@ def write_report(
     networks: list[dict[str, Any]] = []
     shown = {row.model: next(t for t in trials if results[t]["model"] == row.model) for row in board.networks}
     recalls = recalls_beside_first({name: RunFolder(trial) for name, trial in shown.items()})
-    for number, row in enumerate(board.networks):
-        trial = shown[row.model]
+    for number, (row, trial) in enumerate(zip(board.networks, shown.values(), strict=True)):
         details = _details(f"network-{number}", row, trial, results[trial], data)
-        details["recalls"] = recalls.get(row.model)
         if slice is not None:
             details["slices"] = slices_of(RunFolder(trial), data, slice)
         drawn |= _own_charts(details, trial, style[row.model][0])
-        networks.append({**details, "colour": style[row.model][0]})
+        networks.append({**details, "recalls": recalls.get(row.model), "colour": style[row.model][0]})
     columns = [column for column in COLUMNS if _is_shown(column, board)]
     count = len(board.networks) + len(board.untrained) + len(board.failed)
     return write_page(
