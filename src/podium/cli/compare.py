@@ -189,7 +189,7 @@ def _show(board: Leaderboard, study: Study) -> None:
     from podium.training.confidence import format_confidence
 
     board.table()
-    print(board.verdict())
+    print("\n".join(board.sentences()))
     if board.taken is not None and board.taken.model in study.slices:
         print(f"{board.taken.model}: {study.slices[board.taken.model].sentence()}")
     if board.report:

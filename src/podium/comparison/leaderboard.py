@@ -149,6 +149,10 @@ class Leaderboard:
 
     def verdict(self) -> str:
         """The verdict in words: which network to take and why, how certain that is, and its accuracy on test images."""
+        return " ".join(self.sentences())
+
+    def sentences(self) -> list[str]:
+        """The sentences of the verdict, the most important first."""
         return verdict(self)
 
     def table(self) -> None:

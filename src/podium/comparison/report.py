@@ -21,8 +21,10 @@ from podium.comparison.cross_validation import fold_folders
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.page import write_page
 from podium.comparison.pictures import name_below
+from podium.comparison.ranking import SCORES
 from podium.comparison.rows import Row
 from podium.comparison.slices import SHOWN, slices_of
+from podium.comparison.verdict import SPLITS
 from podium.data.dataset import Dataset
 from podium.evaluation.calibration import risk_coverage
 from podium.evaluation.cost import short
@@ -106,14 +108,14 @@ def write_report(
             details["slices"] = slices_of(RunFolder(trial), data, slice)
         drawn |= _own_charts(details, trial, style[row.model][0])
         networks.append({**details, "recalls": recalls.get(row.model), "colour": style[row.model][0]})
-    columns = [column for column in COLUMNS if _is_shown(column, board)]
+    columns = [*_ranking_columns(board), *(column for column in COLUMNS if _is_shown(column, board))]
     count = len(board.networks) + len(board.untrained) + len(board.failed)
     return write_page(
         path,
         "report.html.j2",
         drawn,
         title=f"{board.networks[0].model if count == 1 else f'{count} networks'} on {data.name}",
-        verdict=board.verdict(),
+        verdict=board.sentences(),
         facts=_facts(data, training),
         headings=[(key, text) for key, text, _, _ in columns],
         rows=[_cells(row, board, columns) for row in board.networks],
@@ -170,6 +172,20 @@ def _coverage(trial: Path, result: dict[str, Any], colour: str) -> dict[str, Any
     return charts.risk_coverage(risk_coverage(p.max(1), p.argmax(1) == labels), rule.threshold or None, colour)
 
 
+def _ranking_columns(board: Leaderboard) -> list[Column]:
+    """The columns that the order and the verdict follow from: the score that ranks, and the distance to the best."""
+    if board.found is None or len(board.networks) == 1:
+        return []
+    score, images = SCORES[board.rules.by], SPLITS.get(board.found.ranked_on, board.found.ranked_on)
+    columns: list[Column] = [
+        ("behind", "behind the best", score.format_distance, False),
+        ("behind_at_most", "at most, at 95 %", score.format_distance, False),
+    ]
+    if board.found.ranked_on != board.found.split or board.rules.by != "top1":
+        columns.insert(0, ("score", f"{score.name}, {images} images", score.format, score.sign > 0))
+    return columns
+
+
 def _is_shown(column: Column, board: Leaderboard) -> bool:
     """Whether the table has a column: some network has a value, top-5 says more than top-1, and balanced accuracy ranks."""
     key = column[0]
@@ -201,6 +217,8 @@ def _cells(row: Row, board: Leaderboard, columns: Sequence[Column]) -> dict[str,
         "size": size,
         "start": row.start,
         "pareto": row.pareto,
+        "recommended": row.recommended,
+        "worse": row.worse and row.learned,
         "seeds": row.seeds,
         "cells": cells,
     }

@@ -19,10 +19,10 @@ NAMED = 6  # networks that a sentence names
 SPLITS = {"val": "validation", "test": "test", "cross-validated": "cross-validated"}
 
 
-def verdict(board: Leaderboard) -> str:
-    """Which network to take and why, how sure that is, and its accuracy on images that chose nothing."""
+def verdict(board: Leaderboard) -> list[str]:
+    """Which network to take and why, how sure that is, and its accuracy on images that chose nothing, in sentences."""
     if board.found is None:
-        return "No network finished."
+        return ["No network finished."]
     sentences = _nothing_learned(board, board.found)
     if board.found.taken is not None:
         sentences = _decided(board, board.found, board.found.taken)
@@ -33,7 +33,7 @@ def verdict(board: Leaderboard) -> str:
         sentences.append(board.curve.sentence())
     if board.untrained:
         sentences.append(f"Not trained, so not in this verdict: {', '.join(row.model for row in board.untrained)}.")
-    return " ".join(sentence for sentence in sentences if sentence)
+    return [sentence for sentence in sentences if sentence]
 
 
 def _decided(board: Leaderboard, found: Outcome, taken: Recommendation) -> list[str]:
@@ -78,7 +78,7 @@ def _reason(board: Leaderboard, taken: Recommendation) -> str:
     if taken.cheaper is None:
         return "it ranks first, and no cheaper network is near it"
     why = f"it ranks first, and no cheaper network is sure to be within {allowed} of the best"
-    needed = taken.cheaper.images_needed or 0
+    needed = int(float(f"{taken.cheaper.images_needed or 0:.2g}"))
     return f"{why}; about {needed:,} images to rank on would show it of {taken.cheaper.model}"
 
 
