@@ -57,7 +57,7 @@ class Choice:
     @property
     def rules(self) -> Rules:
         """How networks are ranked and recommended."""
-        return Rules(self.rank_by, within=self.within / 100)
+        return Rules(self.rank_by, self.rank_on, self.within / 100)
 
     def refuse(self, s: Settings) -> None:
         """Refuse values that are not possible, alone or together with the settings.
