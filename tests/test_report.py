@@ -63,7 +63,7 @@ def compared(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         times = iter([1.5, 3.0])
         patch.setattr("podium.comparison.study.speed", lambda *_: timed(next(times)))
-        board = podium.compare(NETWORKS, data, root / "out", epochs=2, image_size=32, small=False)
+        board = podium.compare(NETWORKS, data, root / "out", rank_on="test", epochs=2, image_size=32, small=False)
     return root / "out", board
 
 
@@ -155,13 +155,16 @@ def test_the_table_has_every_network_with_its_measured_numbers(compared, page):
     columns = len(cells) // len(models)
     rows = [dict(enumerate(cells[i * columns : (i + 1) * columns])) for i in range(len(models))]
     assert [row[0] for row in rows] == models
+    assert [[float(row[1]), float(row[2])] for row in rows] == [[r.behind, r.behind_at_most] for r in board.networks]
     for row, result in zip(rows, (results(out)[model] for model in models), strict=True):
         shown = [float(value) for place, value in row.items() if place]
         expected = [result[k] for k in ("top1", "macro_f1", "loss", "ece", "params", "macs")]
-        assert shown[:6] == pytest.approx(expected)  # of three classes, five guesses say nothing
-        assert shown[6] == pytest.approx((out / f"{result['model']}-seed0/model.safetensors").stat().st_size / 1e6)
+        assert shown[2:8] == pytest.approx(expected)  # of three classes, five guesses say nothing
+        assert shown[8] == pytest.approx((out / f"{result['model']}-seed0/model.safetensors").stat().st_size / 1e6)
     assert any("alexnet failed: alexnet cannot take 32 px images" in text for text in page.texts["p"])
-    assert board.verdict() in page.texts["p"]
+    first, *more = board.sentences()
+    assert first in page.texts["p"]
+    assert page.texts["li"] == more
 
 
 def test_every_place_for_a_chart_has_its_chart(page, charts):
