@@ -67,7 +67,7 @@ def test_one_that_forgets_is_not_left_and_the_run_stays(podium, run, tmp_path, m
     right = quantize._logits
     monkeypatch.setattr(quantize, "_logits", lambda made, images: np.roll(right(made, images), 1, axis=1))
     said = podium("quantize", run.path, "-o", "q", "--no-qat", "--tolerance", 0.03, "--seconds", 0.01, "--json")
-    said.refused(5, "int8 loses too much", "--tolerance")
+    said.refused(5, "int8 loses too much", "--tolerance", "--recipe qat -o q-tuned")
     assert not list(tmp_path.iterdir())
     assert {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()} == before
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from podium.calls import from_keywords, public
 from podium.compression import int8
-from podium.compression.gate import SPLITS, Gate, Terms, deciding_split, format_points, unproven
-from podium.compression.qat import fine_tuned
+from podium.compression.gate import SPLITS, Gate, Terms, deciding_split, unproven
+from podium.compression.qat import RECIPE, fine_tuned
 from podium.compression.shrink import NamedProgress
 from podium.data.dataset import Dataset
 from podium.deployment import engine_speed, engines
@@ -26,7 +26,7 @@ from podium.deployment.runtime import FILE_ENGINES, MODEL, MODEL_IR, Engine, Exp
 from podium.errors import DataError, NumericError, UsageError
 from podium.evaluation.metrics import half_wilson
 from podium.evaluation.paired import Paired, paired
-from podium.files import scratch_folder, write_json
+from podium.files import scratch_folder, shell_word, write_json
 from podium.runs.bundle import CARD, Bundle
 
 CALIBRATION, EVALUATED = 256, 2000  # images that ranges are measured on, and that it is evaluated on at most
@@ -134,14 +134,13 @@ def quantize(
     with scratch_folder(out) as scratch:
         folder, base = scratch / "made", scratch / "float.onnx"
         folder.mkdir()
-        base.write_bytes(sealed_bytes(_float(bundle), card_of(bundle, True)))
+        model = _float(bundle)
+        base.write_bytes(sealed_bytes(model, card_of(bundle, True)))
         work = _Work(bundle, data, how, folder, say)
-        made, card, chose = work.rounded(out / QAT, progress)
+        made, card, chose = work.rounded(model, out / QAT, progress)
         gate = how.terms.decide(deciding.compare(made), data)
         if gate.outcome == "above":
-            fix = f"{out} is not made and the run stays; --tolerance allows more"
-            if chose is not None and chose["fine_tuned"]:
-                fix += ", --epochs fine-tunes longer (with another -o)"
+            fix = f"{out} is not made and the run stays; --tolerance allows more{_more(bundle, data, out, chose)}"
             raise NumericError(f"int8 loses too much: {gate}", fix)
         facts = {"gate": gate.to_dict(), "without_qat": chose}
         rows = _table(bundle, base, folder, deciding, how)
@@ -152,6 +151,17 @@ def quantize(
         before = {"gate_of_parent": bundle.card["gate"]} if "gate" in bundle.card else {}
         _finish(folder, place, {**card, **before, **facts}, {**facts, "how": card["how"], "rows": rows})
     return Quantized(place, gate, rows)
+
+
+def _more(bundle: Bundle, data: Dataset, out: Path, chose: dict[str, Any] | None) -> str:
+    """How a fine-tuning may help a network that loses too much, as the end of a fix; `chose` as of `_Work.rounded`."""
+    if chose is not None and chose["fine_tuned"]:
+        return ", --epochs fine-tunes longer (with another -o)"
+    if set(data.classes) != set(bundle.classes) or bundle.folder is None or not data.source:
+        return ""
+    words = bundle.model.spec["model"], data.source, "--weights", bundle.folder, "--recipe", RECIPE
+    tuned = out.with_name(f"{out.name}-tuned")
+    return f", or quantize what this makes: podium train {' '.join(map(shell_word, (*words, '-o', tuned)))}"
 
 
 @dataclass(frozen=True)
@@ -197,12 +207,15 @@ class _Work:
     folder: Path
     say: Say
 
-    def rounded(self, qat: Path, progress: NamedProgress) -> tuple[Exported, dict[str, Any], dict[str, Any] | None]:
+    def rounded(
+        self, model: Any, qat: Path, progress: NamedProgress
+    ) -> tuple[Exported, dict[str, Any], dict[str, Any] | None]:
         """Quantise the network, after a fine-tuning if it loses too much without one on images that do not decide.
 
         These are the validation images where test images decide, and training images where validation images do.
 
         Args:
+            model: the ONNX of the network.
             qat: the folder of the fine-tuning.
             progress: called after every step of it.
 
@@ -210,21 +223,22 @@ class _Work:
             The network in int8, its card, and what chose whether to fine-tune: {split, the fields of the pair, drop,
             fine_tuned}; None where nothing was to choose.
         """
-        made, card = self.attempt(self.bundle)
+        made, card = self.attempt(self.bundle, model)
         if not self.how.qat or set(self.data.classes) != set(self.bundle.classes):
             return made, card, None
         split = "val" if deciding_split(self.data) == "test" and "val" in self.data.splits else "train"
         pair = _Sample.of(self.bundle, self.data, split, self.how.limit).compare(made)
         chose = {"split": split, **asdict(pair), "drop": pair.drop, "fine_tuned": pair.drop > self.how.tolerance}
         if chose["fine_tuned"]:
-            lost = f"{format_points(pair.drop)} are lost on {pair.n:,} {SPLITS.get(split, 'training')} images"
+            lost = f"{100 * pair.drop:.2f} points are lost on {pair.n:,} {SPLITS.get(split, 'training')} images"
             self.say(f"{lost}, more than the tolerance. Fine-tuning with int8's rounding: {qat}")
-            made, card = self.attempt(fine_tuned(self.bundle, self.data, qat, self.how.epochs, progress))
+            tuned = fine_tuned(self.bundle, self.data, qat, self.how.epochs, progress)
+            made, card = self.attempt(tuned, _float(tuned))
         return made, card, chose
 
-    def attempt(self, network: Bundle) -> tuple[Exported, dict[str, Any]]:
-        """Quantise a network into the folder; returns it with its card."""
-        made, card = _int8(network, _float(network), self.data, self.how.engine, self.folder)
+    def attempt(self, network: Bundle, model: Any) -> tuple[Exported, dict[str, Any]]:
+        """Quantise a network, of which `model` is the ONNX, into the folder; returns it with its card."""
+        made, card = _int8(network, model, self.data, self.how.engine, self.folder)
         self.say(f"int8 {card['how']}, ranges measured on {card['made']['calibration_images']} training images")
         return made, card
 
