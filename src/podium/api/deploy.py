@@ -90,7 +90,7 @@ def quantize(
         The folder, the gate's decision, and a table of before and after.
 
     Raises:
-        DataError: the images could not show the tolerance if not one of them was lost.
+        DataError: the images could not show the tolerance if both networks had the same ones right.
         NumericError: more of the top-1 accuracy is lost than `tolerance` allows; no model is left.
     """
     others = ["run", "data", "out", "engine", "tolerance", "limit", "seconds", "qat", "epochs", "say", "progress"]

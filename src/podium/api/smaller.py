@@ -72,7 +72,7 @@ def prune(
 
     Raises:
         UsageError: no target or several are given, or the target cannot be met.
-        DataError: the images could not show the tolerance if not one of them was lost.
+        DataError: the images could not show the tolerance if both networks had the same ones right.
     """
     given = {"data": source_of(data), **settings}
     merged = settings_of(recipe, Path(config) if config is not None else None, given, usual="shrink")

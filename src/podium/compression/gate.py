@@ -150,7 +150,7 @@ class Terms:
             limit: the number of images that are evaluated at most.
 
         Raises:
-            DataError: they could not show it if not one of them was lost; says how many could.
+            DataError: they could not show it if both networks had the same ones right; says how many could.
         """
         split = deciding_split(data)
         available = len(data.splits[split])
@@ -158,13 +158,15 @@ class Terms:
         if self.accept_unproven or (self.tolerance and n >= (needed := least_images(self.tolerance))):
             return
         if not self.tolerance:
-            what = "tolerance: 0 cannot be shown by any number of images: where none is lost, one more might be"
+            what = (
+                "tolerance: 0 cannot be shown by any number of images, even if both networks have the same ones right"
+            )
             raise DataError(what, "give a larger --tolerance, such as 0.005; or --accept-unproven")
         few = f"{n:,} {SPLITS[split]} images are too few to show a loss of at most {format_points(self.tolerance)}"
         least = _rounded_up(Z95**2 / (n + Z95**2))
         more = f"--limit {needed}" if available >= needed else f"more {SPLITS[split]} images"
         fix = f"give {more}; or --tolerance {least:g}, the least that so many show; or --accept-unproven"
-        raise DataError(f"{few}, even if not one of them is lost: {needed:,} would do", fix)
+        raise DataError(f"{few}, even if both networks have the same ones right: {needed:,} would do", fix)
 
     def decide(self, pair: Paired, data: Dataset) -> Gate:
         """The gate for two networks that were compared on the images which decide."""
