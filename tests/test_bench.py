@@ -220,3 +220,10 @@ def test_ctrl_c_ends_all_engines():
     with pytest.raises(KeyboardInterrupt):
         engine_speed.time_engines("net", runners, images, None, None, engine_speed.Timing(0.01, threads=1))
     assert torch.get_num_threads() == threads
+
+
+def test_a_size_that_a_bundle_beside_a_name_does_not_take_is_named(podium, other):
+    said = podium("bench", other, "lenet5", "--image-size", 28, "--batches", 2, "--seconds", 0.01, "--json")
+    assert said.code == 0
+    assert f"{other} keeps its own size" in said.err
+    assert {row["model"] for row in said.json} == {str(other), "lenet5"}

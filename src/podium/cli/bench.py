@@ -63,9 +63,12 @@ def run(arguments: argparse.Namespace) -> int:
     from podium.deployment.runtime import is_exported
     from podium.models.registry import architecture
 
+    made = [target for target in arguments.targets if Path(target).exists() or is_exported(target)]
     for target in arguments.targets:  # an unknown name is refused before the first network is timed
-        if not Path(target).exists() and not is_exported(target):
+        if target not in made:
             architecture(target)
+    if arguments.image_size is not None and made:
+        print(f"note: --image-size is for names; {', '.join(made)} keeps its own size", file=sys.stderr)
     if arguments.engines is not None or any(is_exported(target) for target in arguments.targets):
         from podium.cli.bench_engines import bench_engines
 
