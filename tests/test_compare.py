@@ -263,9 +263,9 @@ def test_a_speed_that_was_measured_on_a_busy_machine_is_flagged(tmp_path, waited
 
 
 def test_a_comparison_with_a_budget_says_first_what_it_will_take(tmp_path, monkeypatch):
-    from podium.comparison import schedule, study
+    from podium.comparison import schedule, trainer
 
-    monkeypatch.setattr(study.Study, "_train_all", lambda *_: None)
+    monkeypatch.setattr(trainer.Trainer, "train", lambda *_: None)
     words = ("compare", "digits", "-m", "lenet5_modern,lenet5,alexnet", "-o", tmp_path / "board")
     monkeypatch.setattr(schedule, "allowance", lambda trained: trained / 10)
     assert "6 runs of 2m: 12 min 00 s, and up to 1 min 12 s" in inside(*words, "--seeds", 2, "--budget", "2m").stderr

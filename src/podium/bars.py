@@ -66,6 +66,8 @@ def comparison_bar(bar: Callable[..., None], several_seeds: bool) -> Callable[..
 
     def progress(number: int, count: int, model: str, seed: int, step: int, steps: int, shown: dict[str, Any]) -> None:
         label = f"{number + 1}/{count} {model}" + (f" seed {seed}" if several_seeds else "")
+        if (together := shown.get("together")) is not None:  # runs side by side share the bar
+            step, steps, label = together["step"], together["steps"], f"{count} runs: {', '.join(together['runs'])}"
         bar(step, steps, shown, label=label)
 
     return progress

@@ -36,6 +36,7 @@ _ALIASES = {
     "channels": "in_channels in_chans num_channels",
     "in_chans": "channels in_channels num_channels",
     "num_classes": "classes n_classes nb_classes num_labels n_class",
+    "jobs": "n_jobs parallel",
     "workers": "num_workers n_workers jobs n_jobs",
     "seed": "random_state random_seed manual_seed rng",
     "seeds": "n_seeds num_seeds repeats seed",

@@ -9,6 +9,7 @@ import importlib.util
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from platform import machine, processor
 from typing import BinaryIO
@@ -47,6 +48,39 @@ def stop_signals() -> list[signal.Signals]:
     """The signals that ask a process to stop: Ctrl-C, SIGTERM, a scheduler's SIGUSR1, and SIGHUP unless `nohup` ignores it."""
     wanted = ["SIGINT", "SIGTERM", "SIGUSR1", *([] if hangup_ignored() else ["SIGHUP"])]
     return [signal.Signals[name] for name in wanted if hasattr(signal, name)]
+
+
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """Hold back the signals that ask for a stop within this context, also from processes that start in it, where they can be."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, stop_signals())
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def release_signals() -> None:
+    """Let the signals through that were held back when this process was started."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, stop_signals())
+
+
+def leave_terminal() -> None:
+    """Leave the session of the terminal, whose Ctrl-C then does not reach this process; nothing where there are no sessions."""
+    if hasattr(os, "setsid"):
+        with contextlib.suppress(OSError):  # it leads one already
+            os.setsid()
+
+
+def send_signal(process: int | None, number: int) -> None:
+    """Send a signal to another process; nothing is done where it has ended."""
+    if process is not None:
+        with contextlib.suppress(OSError):
+            os.kill(process, number)
 
 
 def hangup_ignored() -> bool:

@@ -43,21 +43,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         text = f"leave out networks with more {what}: 500k, 5M or 1.5G"
         parser.add_argument(f"--max-{name}", type=partial(parse_count, f"max_{name}"), metavar="N", help=text)
     _add_start_flags(parser)
-    parser.add_argument(
-        "--seeds", type=flags.seeds, default=1, metavar="N", help="runs of each network, with seeds 0, 1, ... [1]"
-    )
-    parser.add_argument(
-        "-o",
-        "--out",
-        type=Path,
-        metavar="DIR",
-        help="folder of the comparison; runs that are finished there are kept [runs/compare-DATA]",
-    )
-    parser.add_argument(
-        "--plan",
-        action="store_true",
-        help="print the number of runs and the time to expect here, measured by some training steps of each, and stop",
-    )
+    _add_run_flags(parser)
     _add_rank_flags(parser)
     parser.add_argument(
         "--learning-curve",
@@ -95,6 +81,32 @@ def _add_rank_flags(parser: argparse.ArgumentParser) -> None:
         metavar="IMAGES",
         help="val: networks are ranked on validation images and reported on test images; test: both on the same held-out images, "
         "as papers do, which flatters the best [val]",
+    )
+
+
+def _add_run_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say how many runs there are, where they lie, and how many train at a time."""
+    parser.add_argument(
+        "--seeds", type=flags.seeds, default=1, metavar="N", help="runs of each network, with seeds 0, 1, ... [1]"
+    )
+    parser.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder of the comparison; runs that are finished there are kept [runs/compare-DATA]",
+    )
+    parser.add_argument(
+        "--plan",
+        action="store_true",
+        help="print the number of runs and the time to expect here, measured by some training steps of each, and stop",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=flags.jobs,
+        metavar="N",
+        help="runs that train side by side, each with its share of the cores [one a core for small networks without --budget, "
+        "else 1]",
     )
 
 
@@ -181,7 +193,9 @@ def _study(arguments: argparse.Namespace) -> Study:
         names = [name.strip() for name in arguments.models.split(",") if name.strip()]
     a = arguments
     limits = {"max_params": a.max_params, "max_macs": a.max_macs}
-    choice = Choice(a.pretrained, a.finetune, tuned, a.rank_by, a.within, a.learning_curve, rank_on=a.rank_on, **limits)
+    choice = Choice(
+        a.pretrained, a.finetune, tuned, a.rank_by, a.within, a.learning_curve, rank_on=a.rank_on, jobs=a.jobs, **limits
+    )
     return Study(names, fresh, out, arguments.seeds, choice=choice)
 
 

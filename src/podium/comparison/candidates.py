@@ -42,6 +42,7 @@ class Choice:
         learning_curve: whether the recommended network is trained on shares of the images too.
         max_params, max_macs: networks with more parameters, or more multiply-adds of one image, are left out; None: none are.
         rank_on: "val": validation images rank the networks, and test images report; "test": the same images do both.
+        jobs: runs that train side by side; None: as many as there are cores, where the networks are small.
     """
 
     pretrained: bool | None = None
@@ -53,6 +54,7 @@ class Choice:
     max_params: float | None = None
     max_macs: float | None = None
     rank_on: RankOn = "val"
+    jobs: int | None = None
 
     @property
     def rules(self) -> Rules:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from podium.comparison.candidates import Candidate
+from podium.comparison.schedule import Part, Schedule
 from podium.training.run import StepProgress
 
 StudyProgress = Callable[..., None] | None  # called as `Study.run` says
@@ -60,3 +62,34 @@ def for_run(progress: StudyProgress, number: int, count: int, label: str, seed: 
     if progress is None:
         return lambda *_: None
     return lambda step, steps, shown: progress(number, count, label, seed, step, steps, shown)
+
+
+class Together:
+    """Turns what runs side by side tell into what the comparison's progress is called with.
+
+    Args:
+        progress: of the comparison.
+        parts: all of its runs.
+        schedule: that names them.
+    """
+
+    def __init__(self, progress: StudyProgress, parts: Sequence[Part], schedule: Schedule) -> None:
+        self.progress, self.parts, self.schedule = progress, list(parts), schedule
+        self.steps: dict[Part, tuple[int, int]] = {}
+
+    def hear(self, part: Part, step: int, steps: int, shown: dict[str, Any]) -> None:
+        """Pass on what one run tells; with a step, also how far all of them are."""
+        if self.progress is None:
+            return
+        if "loss" in shown and "event" not in shown:
+            self.steps[part] = step, steps
+            shown = {**shown, "together": self._together()}
+        number, label = self.parts.index(part), self.schedule.label(part)
+        self.progress(number, len(self.parts), label, part.seed, step, steps, shown)
+
+    def _together(self) -> dict[str, Any]:
+        """Steps of all runs that have begun, steps of all runs, about, and the names of those that train now."""
+        done, known = (sum(numbers) for numbers in zip(*self.steps.values(), strict=True))
+        left = len(self.parts) - len(self.steps)
+        running = [self.schedule.label(part) for part, (step, steps) in self.steps.items() if step < steps]
+        return {"step": done, "steps": known + left * known // len(self.steps), "runs": running}

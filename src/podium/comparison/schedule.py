@@ -98,6 +98,13 @@ class Schedule:
         same = (other.path for other in self.parts() if other.candidate.name == part.candidate.name)
         return next((path for path in same if path != part.path and RunFolder(path).started), None)
 
+    def may_begin(self, part: Part, running: list[Part]) -> bool:
+        """Whether a run can begin beside others: under a time budget the first run of a network measures its steps for all."""
+        if parse_duration("duration", self.settings.duration)[1] != "s" or RunFolder(part.path).started:
+            return True
+        same = any(other.candidate.name == part.candidate.name for other in running)
+        return not same or self.measured(part) is not None
+
     def expected(self, most: int | None = None, curve: bool = False) -> str | None:
         """How many runs are left, and how long they will take where their duration is a time; None where neither is to say.
 

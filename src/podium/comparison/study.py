@@ -17,6 +17,7 @@ from podium.comparison.candidates import (
 from podium.comparison.claim import absolute, begun_pretrained, claim
 from podium.comparison.cross_validation import Folds, complete, complete_card, fold_folder, pool
 from podium.comparison.images import Images, places
+from podium.comparison.jobs import refuse_jobs
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.learning_runs import CURVE, measure
 from podium.comparison.page import check_packages
@@ -25,7 +26,6 @@ from podium.comparison.progress import (
     for_run,
     while_computing,
     while_downloading,
-    while_downloading_one,
     while_reading,
 )
 from podium.comparison.report import REPORT, write_report
@@ -35,24 +35,19 @@ from podium.comparison.selection import selected
 from podium.comparison.sizes import forms
 from podium.comparison.slices import Slices, slices_of
 from podium.comparison.starts import Starts
+from podium.comparison.trainer import ITS_OWN, Trainer
 from podium.data.dataset import Dataset
 from podium.data.image_columns import with_slices
-from podium.errors import ModelFileError, NumericError, PodiumError, UsageError
+from podium.errors import PodiumError, UsageError
 from podium.evaluation.speed import allowance, speed
 from podium.runs import bundle
 from podium.runs.folder import SETTINGS, SPEED, RunFolder
 from podium.runs.recommended import TABLE
-from podium.settings import Origin, Origins, moved, read_file
+from podium.settings import Origins
 from podium.training.distributed.launch import started_together
 from podium.training.idle import refuse_decided
-from podium.training.images import split_seed
-from podium.training.interrupt import Stopped
-from podium.training.loop import Callbacks, train
-from podium.training.plan import Plan
-from podium.training.resume import NOT_COMPARED
 from podium.training.run import StepProgress
 
-ITS_OWN = (UsageError, NumericError, ModelFileError)  # errors of one network; any other stops them all
 NO_LINEAR_PROBE = "no linear probes are made: in a cross-validation every image evaluates networks, so none is left to choose which are trained"
 
 
@@ -84,6 +79,7 @@ class Study:
         if seeds < 1:
             raise UsageError(f"seeds: {seeds}", "give at least 1")
         self.choice.refuse(merged.settings)
+        refuse_jobs(self.choice.jobs, merged)
         if started_together():
             raise UsageError("torchrun: a comparison is one process", "train a network at a time with it: podium train")
         candidates = candidates_of(models or [], merged.settings.weights)
@@ -133,7 +129,7 @@ class Study:
         for line in filter(None, (takes, *data.notes, *forms(self.candidates, self.merged.settings, data))):
             say(line)
         untrained = self._enter(data, progress, say) if self.pretrained else []
-        self._train_all(progress, say)
+        self._trainer(say).train(self.schedule.parts(), data, self.choice.jobs, progress)
         trials = self.schedule.trials()
         finished = [trial for trial in trials if self._finished(trial)]
         for number, trial in enumerate(trials):  # after all training: nothing else runs beside it
@@ -224,57 +220,13 @@ class Study:
         self.candidates = [c for c in ranked if c in first or any(self.out.glob(f"{c.name}-seed*/{SETTINGS}"))]
         return [starts.untrained(candidate) for candidate in ranked if candidate not in self.candidates]
 
-    def _train_all(self, progress: StudyProgress, say: Callable[[str], None]) -> None:
-        """Train every run that is not finished; a network that fails is not trained on its other folds."""
-        schedule = self.schedule
-        parts = schedule.parts()
-        for number, part in enumerate(parts):
-            if (name := schedule.name(part)) not in self.failed:
-                self._attempt(part, name, for_run(progress, number, len(parts), schedule.label(part), part.seed), say)
-
-    def _attempt(
-        self, part: Part, name: str, progress: StepProgress, say: Callable[[str], None] = lambda _: None
-    ) -> bool:
-        """Train a run; an error of its own is kept under its name, and anything else stops the comparison."""
-        try:
-            self._train(part, Callbacks(progress, lambda plan: self._note(plan, part.candidate.name, say)))
-        except Stopped as stopped:
-            stopped.fix = "go on with the same comparison: what is finished is kept"
-            raise
-        except ITS_OWN as error:
-            self.failed[name] = error
-            return False
-        return True
-
-    def _note(self, plan: Plan, name: str, say: Callable[[str], None]) -> None:
-        """Keep the notes of a run's plan beside those of the data, and say each of them once."""
-        for line in plan.notes:
-            note = f"{name}: {line}" if line.startswith("weights:") else line
-            if line not in plan.data.notes and note not in self.notes:
-                self.notes.append(note)
-                say(note)
-
-    def _train(self, part: Part, heard: Callbacks) -> None:
-        s, path, candidate = self.merged.settings, part.path, part.candidate
-        source = None
-        if self.pretrained:
-            source = self.starts.source(candidate.name)
-            if not (self.starts.is_there(candidate.name) or RunFolder(path).finished):  # it has gone from the cache
-                fetch([candidate], while_downloading_one(heard.progress))
-        # All runs have the same images held out, or the same folds.
-        decided = {"seed": part.seed, "split_seed": split_seed(s), "fold": part.fold, "weights": source} | self.shares
-        settings = s.replace(model=candidate.model, **decided)
-        origin = moved(self.merged.origin, s, settings, "podium compare")
-        if RunFolder(path).started:
-            # `claim` has compared the settings that were given; a run has those that were decided
-            origin = {key: origin[key] for key in NOT_COMPARED}
-        elif (earlier := self.schedule.measured(part)) is not None:
-            settings = settings.replace(duration=str(read_file(earlier / SETTINGS)["duration"]))
-            origin["duration"] = Origin(f"by the steps of {earlier.relative_to(self.out).as_posix()}")
-        data = self.data
+    def _trainer(self, say: Callable[[str], None] = lambda _: None) -> Trainer:
+        """What trains the runs; errors of runs and notes of their plans are kept here."""
+        images: dict[int | None, Dataset] = {None: self.data} if self.data is not None else {}
         if self.folds is not None:
-            data = self.folds.whole if part.fold is None else self.folds.parts[part.fold - 1]
-        train(settings, path, origin=origin, resume=True, data=data, callbacks=heard)
+            images = {None: self.folds.whole, **dict(enumerate(self.folds.parts, 1))}
+        starts = self.starts if self.pretrained else None
+        return Trainer(self.schedule, self.merged, images, starts, self.shares, self.failed, self.notes, say)
 
     def _finished(self, trial: Part) -> bool:
         """Whether a network and seed are to be ranked; the answers of its folds are pooled first."""
@@ -316,7 +268,7 @@ class Study:
     def _hand_over(self, board: Leaderboard, trial: Part, data: Dataset, progress: StudyProgress) -> None:
         """Train the recommended network on all images, and write what its folds say of it into its card."""
         part, label = self.schedule.final(trial.candidate), f"{trial.candidate.name} on all images"
-        if self._attempt(part, label, for_run(progress, 0, 1, label, part.seed)):
+        if self._trainer().attempt(part, label, for_run(progress, 0, 1, label, part.seed)):
             run = RunFolder(part.path)
             board.hand_over(run)
             complete_card(run, board, RunFolder(trial.path), data, self.merged.settings.recall)

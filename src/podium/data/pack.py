@@ -58,6 +58,14 @@ class Pack:
     checked: np.ndarray
     keys: np.ndarray | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process maps the same file, and has no copy of it."""
+        return _opened_again, (self.path, self.index, self.checked, self.keys)
+
+
+def _opened_again(path: Path, index: np.ndarray, checked: np.ndarray, keys: np.ndarray | None) -> Pack:
+    return Pack(path, np.memmap(path / IMAGES, np.uint8, "r"), index, checked, keys)
+
 
 class PackImages(ImageSource):
     """Some images of a pack, read from its memory map.
@@ -71,6 +79,9 @@ class PackImages(ImageSource):
 
     def __init__(self, pack: Pack, rows: np.ndarray) -> None:
         self.pack, self.rows, self.flat = pack, rows, pack.pixels
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.pack, self.rows)
 
     def __len__(self) -> int:
         return len(self.rows)

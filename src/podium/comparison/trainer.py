@@ -1,0 +1,146 @@
+"""Trains the runs of a comparison: one after the other in this process, or several side by side in processes of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+from podium.comparison.beside import Request
+from podium.comparison.candidates import fetch
+from podium.comparison.jobs import ONE_JOB, Jobs, decide_jobs, longest_first
+from podium.comparison.progress import StudyProgress, Together, for_run, while_downloading_one
+from podium.comparison.schedule import Part, Schedule
+from podium.comparison.side_by_side import Calls, Lost, SideBySide
+from podium.comparison.starts import Starts
+from podium.data.dataset import Dataset
+from podium.errors import ModelFileError, NumericError, PodiumError, UsageError
+from podium.runs.folder import SETTINGS, RunFolder
+from podium.settings import Origin, Origins, moved, read_file
+from podium.training.images import split_seed
+from podium.training.interrupt import Stopped
+from podium.training.loop import Callbacks
+from podium.training.plan import Plan
+from podium.training.resume import NOT_COMPARED
+from podium.training.run import StepProgress
+from podium.units import parse_duration
+
+ITS_OWN = (UsageError, NumericError, ModelFileError)  # errors of one network; any other stops them all
+
+
+@dataclass
+class Trainer:
+    """What trains runs of a comparison.
+
+    Args:
+        schedule: that names the runs.
+        merged: settings that hold for all, and their origin.
+        images: that runs are trained on, by fold.
+        starts: the weights that networks start from; None: random ones.
+        shares: of the images that are held out, where the comparison has decided them: settings of all runs.
+        failed: gets the error of a run under its name.
+        notes: gets the notes of the runs' plans.
+        say: called with each of the notes.
+        jobs: how the runs are trained.
+    """
+
+    schedule: Schedule
+    merged: Origins
+    images: Mapping[int | None, Dataset]
+    starts: Starts | None
+    shares: Mapping[str, Any]
+    failed: dict[str, PodiumError]
+    notes: list[str]
+    say: Callable[[str], None]
+    jobs: Jobs = ONE_JOB
+
+    def train(self, parts: list[Part], data: Dataset, jobs: int | None, progress: StudyProgress) -> None:
+        """Train every run that is not finished; a network that fails is not trained on its other folds.
+
+        Args:
+            parts: the runs.
+            data: the images, of which the runs have their parts.
+            jobs: as `decide_jobs` takes it.
+            progress: of the comparison.
+        """
+        schedule = self.schedule
+        self.jobs = decide_jobs(jobs, self.merged, schedule.candidates, len(parts), data)
+        if self.jobs.note is not None:
+            self.say(self.jobs.note)
+        if self.jobs.count > 1:
+            self._train_side_by_side(parts, data, progress)
+        for number, part in enumerate(parts):  # of those that are finished, what they have lost is made again
+            if (name := schedule.name(part)) not in self.failed:
+                self.attempt(part, name, for_run(progress, number, len(parts), schedule.label(part), part.seed))
+
+    def _train_side_by_side(self, parts: list[Part], data: Dataset, progress: StudyProgress) -> None:
+        """Train the runs that are not finished; none where no process can have the images."""
+        schedule, s = self.schedule, self.merged.settings
+        waiting = [part for part in longest_first(parts, s, data) if not RunFolder(part.path).finished]
+        calls = Calls(
+            request=self.request,
+            may_begin=schedule.may_begin,
+            skipped=lambda part: schedule.name(part) in self.failed,
+            progress=Together(progress, parts, schedule).hear,
+            notes=lambda part, lines: self._note(lines, part.candidate.name),
+            label=schedule.label,
+        )
+        grace = parse_duration("grace", s.grace)[0]
+        together = SideBySide(self.jobs.count, self.jobs.threads, self.images, calls, grace)
+        if (why := together.start(len(waiting))) is not None:
+            self.jobs = ONE_JOB
+            self.say(why)
+            return
+        with closing(together.train(waiting)) as ended:
+            for part, error in ended:
+                if isinstance(error, (*ITS_OWN, Lost)):
+                    self.failed[schedule.name(part)] = error
+                elif error is not None:
+                    raise error
+
+    def attempt(self, part: Part, name: str, progress: StepProgress) -> bool:
+        """Train a run; an error of its own is kept under its name, and anything else stops the comparison."""
+
+        def announce(plan: Plan) -> None:
+            self._note([line for line in plan.notes if line not in plan.data.notes], part.candidate.name)
+
+        try:
+            self.request(part, progress).train(self.images, Callbacks(progress, announce))
+        except Stopped as stopped:
+            stopped.fix = "go on with the same comparison: what is finished is kept"
+            raise
+        except ITS_OWN as error:
+            self.failed[name] = error
+            return False
+        return True
+
+    def _note(self, lines: list[str], name: str) -> None:
+        """Keep the notes of a run's plan, and say each of them once."""
+        for line in lines:
+            note = f"{name}: {line}" if line.startswith(("weights:", "threads:")) else line
+            if note not in self.notes:
+                self.notes.append(note)
+                self.say(note)
+
+    def request(self, part: Part, progress: StepProgress | None = None) -> Request:
+        """Decide what a run is trained by, and fetch its weights where they have gone from the cache."""
+        s, path, candidate = self.merged.settings, part.path, part.candidate
+        source = None
+        if self.starts is not None:
+            source = self.starts.source(candidate.name)
+            if not (self.starts.is_there(candidate.name) or RunFolder(path).finished):
+                fetch([candidate], while_downloading_one(progress))
+        # All runs have the same images held out, or the same folds.
+        decided = {"seed": part.seed, "split_seed": split_seed(s), "fold": part.fold, "weights": source}
+        settings = s.replace(model=candidate.model, **decided, **self.shares)
+        origin = moved(self.merged.origin, s, settings, "podium compare")
+        if RunFolder(path).started:
+            # `claim` has compared the settings that were given; a run has those that were decided
+            return Request(settings, path, {key: origin[key] for key in NOT_COMPARED}, part.fold)
+        if (earlier := self.schedule.measured(part)) is not None:
+            settings = settings.replace(duration=str(read_file(earlier / SETTINGS)["duration"]))
+            origin["duration"] = Origin(f"by the steps of {earlier.relative_to(self.schedule.out).as_posix()}")
+        if self.jobs.count > 1 and settings.threads is None:
+            origin["threads"] = Origin(self.jobs.origin)
+        return Request(settings, path, origin, part.fold)
