@@ -65,6 +65,18 @@ def to_steps(name: str, text: str, steps_per_epoch: int, total: int = 0) -> int:
     return round(value * {"ep": steps_per_epoch, "it": 1, "%": total / 100}[unit])
 
 
+def scaled_duration(name: str, text: str, share: float) -> str:
+    """Return a share of a duration, in the same unit: 0.1 of "20ep" is "2ep"; of training steps at least one.
+
+    Args:
+        name, text: as `parse_duration` takes them.
+        share: of it.
+    """
+    value, unit = parse_duration(name, text)
+    value = max(1, round(value * share)) if unit == "it" else value * share
+    return f"{value:.6f}".rstrip("0").rstrip(".") + unit
+
+
 def parse_milliseconds(name: str, text: str | float) -> float:
     """Read "8ms", "500us" or "0.5s" as milliseconds; a plain number is of milliseconds.
 

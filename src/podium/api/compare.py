@@ -35,6 +35,7 @@ def compare(
     max_params: str | float | None = None,
     max_macs: str | float | None = None,
     jobs: int | None = None,
+    heats: int | None = None,
     recipe: str | None = None,
     config: str | Path | None = None,
     progress: Callable[..., None] | bool | None = None,
@@ -61,6 +62,8 @@ def compare(
         max_params, max_macs: leave out networks with more parameters, or more multiply-adds of one image, such as "5M" or "1.5G".
         jobs: runs that train side by side, each in a process with its share of the cores; `progress` then hears of all of them.
             If None: one a core where all networks are small and no `budget` is given, else 1.
+        heats: train all networks briefly and the better ones longer, in so many rounds, 2 to 6; only the finalists are trained in
+            full. If None: all networks are.
         recipe: the named settings to start from. If None: the recipe that `config` names, else "finetune" for networks that
             start from official weights, and "quick" for others.
         config: a settings file, whose values replace those of the recipe.
@@ -83,7 +86,9 @@ def compare(
     names = list(models) if models is not None else None
     given_limits = {"max_params": max_params, "max_macs": max_macs}
     limits = {name: parse_count(name, most) for name, most in given_limits.items() if most is not None}
-    choice = Choice(pretrained, finetune, tuned, rank_by, within, learning_curve, rank_on=rank_on, jobs=jobs, **limits)
+    choice = Choice(
+        pretrained, finetune, tuned, rank_by, within, learning_curve, rank_on=rank_on, jobs=jobs, heats=heats, **limits
+    )
     study = Study(names, fresh, Path(out), seeds, loaded(data), choice)
     with comparison_progress(progress) as shown:
         return study.run(shown)

@@ -32,16 +32,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data", help="a named set (digits, mnist, ...), a folder, an archive, or a table of paths and labels"
     )
-    parser.add_argument(
-        "-m",
-        "--models",
-        metavar="A,B,...",
-        help="networks; patterns in quotes ('resnet*', '*' for all) or families (ResNet), as podium models has them; or official "
-        "weights as LIBRARY:NAME, or LIBRARY:NAME=FILE [for photos five with official weights, else the six of the demonstration]",
-    )
-    for name, what in (("params", "parameters"), ("macs", "multiply-adds of one image")):
-        text = f"leave out networks with more {what}: 500k, 5M or 1.5G"
-        parser.add_argument(f"--max-{name}", type=partial(parse_count, f"max_{name}"), metavar="N", help=text)
+    _add_network_flags(parser)
     _add_start_flags(parser)
     _add_run_flags(parser)
     _add_rank_flags(parser)
@@ -57,6 +48,27 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="runs, bundles or files that the networks start from: one each, in the order of -m",
     )
     add_settings(parser, {"weights", "model", "data", "recipe", "duration", "devices", "sync_batch_norm", "fold"})
+
+
+def _add_network_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say which networks are compared, and which of them are trained in full."""
+    parser.add_argument(
+        "-m",
+        "--models",
+        metavar="A,B,...",
+        help="networks; patterns in quotes ('resnet*', '*' for all) or families (ResNet), as podium models has them; or official "
+        "weights as LIBRARY:NAME, or LIBRARY:NAME=FILE [for photos five with official weights, else the six of the demonstration]",
+    )
+    for name, what in (("params", "parameters"), ("macs", "multiply-adds of one image")):
+        text = f"leave out networks with more {what}: 500k, 5M or 1.5G"
+        parser.add_argument(f"--max-{name}", type=partial(parse_count, f"max_{name}"), metavar="N", help=text)
+    parser.add_argument(
+        "--heats",
+        type=flags.heats,
+        metavar="N",
+        help="train all networks briefly and the better ones longer, in N rounds; only the finalists are trained in full, so that "
+        "20 networks take about a third of the time",
+    )
 
 
 def _add_rank_flags(parser: argparse.ArgumentParser) -> None:
@@ -192,7 +204,7 @@ def _study(arguments: argparse.Namespace) -> Study:
     if arguments.models is not None:
         names = [name.strip() for name in arguments.models.split(",") if name.strip()]
     a = arguments
-    limits = {"max_params": a.max_params, "max_macs": a.max_macs}
+    limits = {"max_params": a.max_params, "max_macs": a.max_macs, "heats": a.heats}
     choice = Choice(
         a.pretrained, a.finetune, tuned, a.rank_by, a.within, a.learning_curve, rank_on=a.rank_on, jobs=a.jobs, **limits
     )

@@ -28,6 +28,8 @@ MODELS = ("lenet5", "lenet5_modern", "alexnet", "vgg11_bn", "plain20", "resnet20
 # From 150 M to 4.1 G multiply-adds, in steps of about three; docs/decisions has the reasons.
 PRETRAINED = ("mobilenet_v1_050", "mobilenet_v1", "googlenet_tv", "resnet18", "resnet50")
 
+MOST_HEATS = 6
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -43,6 +45,7 @@ class Choice:
         max_params, max_macs: networks with more parameters, or more multiply-adds of one image, are left out; None: none are.
         rank_on: "val": validation images rank the networks, and test images report; "test": the same images do both.
         jobs: runs that train side by side; None: as many as there are cores, where the networks are small.
+        heats: rounds of training, each longer than the one before and of fewer networks; None: all are trained in full at once.
     """
 
     pretrained: bool | None = None
@@ -55,6 +58,7 @@ class Choice:
     max_macs: float | None = None
     rank_on: RankOn = "val"
     jobs: int | None = None
+    heats: int | None = None
 
     @property
     def rules(self) -> Rules:
@@ -75,6 +79,11 @@ class Choice:
         if self.finetune is not None and s.folds is not None:
             what = f"finetune: {self.finetune}, but with folds every image evaluates networks, so none is left to choose which are trained"
             raise UsageError(what, "leave one of the two out, or name fewer networks with -m")
+        if self.heats is not None and not 2 <= self.heats <= MOST_HEATS:
+            raise UsageError(f"heats: {self.heats}", f"give 2 to {MOST_HEATS}, the last of which is in full")
+        if self.heats is not None and s.folds is not None:
+            what = f"heats: {self.heats}, but with folds every image evaluates networks, so none is left to choose who goes on"
+            raise UsageError(what, "leave one of the two out")
         if self.rank_by not in RANKS:
             hint = closest(self.rank_by, RANKS) or f"one of {', '.join(RANKS)}"
             raise UsageError(f"rank_by: {self.rank_by!r}", hint)

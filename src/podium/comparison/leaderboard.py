@@ -11,6 +11,7 @@ from typing import Any
 
 from podium import html, tables
 from podium.comparison.decide import Outcome, Rules, decide
+from podium.comparison.dropped import HeatOnly
 from podium.comparison.learning_curve import Curve
 from podium.comparison.ranking import SCORES
 from podium.comparison.rows import Failed, LinearProbeOnly, Row, Trials
@@ -33,6 +34,7 @@ class Leaderboard:
         networks: a row for each network that finished.
         failed: those that did not finish.
         untrained: those of which only a linear probe was made.
+        dropped: those that were trained in heats and not in full.
         found: what the comparison found; None where no network finished.
         rules: how networks were ranked and recommended.
         report: the page with all of it, where one was written.
@@ -48,6 +50,7 @@ class Leaderboard:
     networks: list[Row]
     failed: list[Failed] = field(default_factory=list)
     untrained: list[LinearProbeOnly] = field(default_factory=list)
+    dropped: list[HeatOnly] = field(default_factory=list)
     found: Outcome | None = None
     rules: Rules = field(default_factory=Rules)
     report: Path | None = None
@@ -67,6 +70,7 @@ class Leaderboard:
         linear_probes: Mapping[Path, LinearProbe] | None = None,
         untrained: Sequence[LinearProbeOnly] = (),
         rules: Rules | None = None,
+        dropped: Sequence[HeatOnly] = (),
     ) -> Leaderboard:
         """Rank finished run folders; runs of one network from one start with several seeds become one row.
 
@@ -76,12 +80,13 @@ class Leaderboard:
             linear_probes: run folder -> the linear probe on what the run started from.
             untrained: networks of which only a linear probe was made.
             rules: how networks are ranked and recommended; None: on validation images by top-1.
+            dropped: networks that were trained in heats and not in full.
 
         Raises:
             ModelFileError: a run is damaged, or was evaluated on other images than the first.
         """
         results = {path: RunFolder(path).result for path in trials}
-        board = cls([], [Failed(model, why) for model, why in (failed or {}).items()], list(untrained))
+        board = cls([], [Failed(model, why) for model, why in (failed or {}).items()], list(untrained), list(dropped))
         board.rules, board.names = rules or Rules(), row_names(results)
         networks: dict[str, Trials] = {}
         tried = [*(found.images for found in (linear_probes or {}).values()), *(row.images for row in untrained)]
@@ -107,7 +112,12 @@ class Leaderboard:
     @property
     def rows(self) -> list[dict[str, Any]]:
         """All rows as dictionaries, as the JSON and the CSV file have them; of a network that failed {model, error}."""
-        return [*self.ranked, *(row.to_dict() for row in self.untrained), *(row.to_dict() for row in self.failed)]
+        return [*self.ranked, *(row.to_dict() for row in self.others), *(row.to_dict() for row in self.failed)]
+
+    @property
+    def others(self) -> list[HeatOnly | LinearProbeOnly]:
+        """The networks that were not trained in full, without those that failed."""
+        return [*self.dropped, *self.untrained]
 
     @property
     def ranked(self) -> list[dict[str, Any]]:
@@ -166,7 +176,7 @@ class Leaderboard:
 
     def _useless(self) -> tuple[str, ...]:
         """The columns that say nothing of these networks."""
-        starts = [*(row.start for row in self.networks), *(row.start for row in self.untrained)]
+        starts = [*(row.start for row in self.networks), *(row.start for row in self.others)]
         useless = {
             "top-5 %": self.classes < TOP5_FROM,
             "probe %": not self.linear_probe_images,
@@ -184,7 +194,7 @@ class Leaderboard:
         """The verdict and the table, as a notebook shows them."""
         columns = [column for column in SHOWN if column not in self._useless()]
         rows = [[row.model, *(SHOWN[column](row) for column in columns)] for row in self.networks]
-        untrained = [[row.model, *(_cells(row).get(column, "") for column in columns)] for row in self.untrained]
+        untrained = [[row.model, *(_cells(row).get(column, "") for column in columns)] for row in self.others]
         failed = [[row.model, "failed", *[""] * (len(columns) - 1)] for row in self.failed]
         return html.paragraph(self.verdict()) + html.table(["model", *columns], rows + untrained + failed)
 
@@ -210,7 +220,7 @@ class Leaderboard:
         for row in self.networks:
             name = f"> {row.model}" if row.recommended and len(self.networks) > 1 else row.model
             shown.add_row(name, *(SHOWN[column](row) for column in columns))
-        for other in self.untrained:
+        for other in self.others:
             shown.add_row(other.model, *(_cells(other).get(column, "") for column in columns))
         for failed in self.failed:
             shown.add_row(failed.model, "failed")
@@ -267,8 +277,10 @@ def short_start(start: str | None) -> str:
     return "" if start is None else start.partition("(")[2].removesuffix(")") or start
 
 
-def _cells(row: LinearProbeOnly) -> dict[str, str]:
-    """What is shown of a network that was not trained, by the names of the columns."""
+def _cells(row: LinearProbeOnly | HeatOnly) -> dict[str, str]:
+    """What is shown of a network that was not trained in full, by the names of the columns."""
+    if isinstance(row, HeatOnly):
+        return {"start": short_start(row.start), "top-1 %": f"not trained further (heat {row.heat})"}
     share = "" if row.linear_probe is None else f"{100 * row.linear_probe:.1f}"
     return {"start": short_start(row.start), "probe %": share, "top-1 %": "not trained"}
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from podium.comparison.candidates import Candidate, spec_of
+from podium.comparison.heats import HeatsPlan
 from podium.comparison.learning_curve import SHARES
 from podium.comparison.study import Study
 from podium.data.dataset import Dataset
@@ -55,9 +56,10 @@ class Outlook:
         networks: in the order of the comparison.
         folds, seeds, finetune, learning_curve: as they were given.
         runs: in all.
-        seconds: in all; at most so many with `finetune`, since which networks are trained is not known yet.
+        seconds: in all; at most so many with `finetune` or heats, since which networks are trained is not known yet.
         seconds_after: of what is trained once the networks are ranked, at most: the best one on all images after folds, or on
             parts of the images for its learning curve; else 0.
+        heats: the rounds of training; None where all networks are trained in full at once.
     """
 
     networks: tuple[Foreseen | Untrainable, ...]
@@ -68,6 +70,7 @@ class Outlook:
     runs: int
     seconds: float
     seconds_after: float
+    heats: HeatsPlan | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The values by name, for JSON."""
@@ -81,6 +84,8 @@ class Outlook:
         best = "network" if self.finetune == 1 else f"{self.finetune} networks"
         most = f" of the {best} with the best linear probe, at most" if self.finetune else ""
         time = f"{format_seconds(self.seconds)}, and the time to measure their speed"
+        lines += self.heats.lines() if self.heats is not None else []
+        most += " at most" if self.heats is not None and not most else ""
         return [*lines, f"in all {self.runs} run{'s' if self.runs != 1 else ''}{how}{most}: {time}"]
 
 
@@ -122,10 +127,12 @@ def outlook(study: Study, progress: Callable[[int, int], None] | None = None) ->
     trained = known[:finetune]
     later, share = _after(study) if trained else (0, 0.0)
     after = round(share * max((one.seconds_each for one in trained), default=0.0), 1)
-    total = sum(one.seconds for one in trained) + after
-    count = runs * len(trained) + later
+    total, count, plan = sum(one.seconds for one in trained), runs * len(trained), None
+    if study.choice.heats is not None:
+        plan = HeatsPlan.of(study, data, study.candidates[:finetune])
+        total, count = plan.of_full * total, plan.runs() + study.seeds * plan.finalists()
     given = s.folds, study.seeds, finetune, study.choice.learning_curve
-    return Outlook(tuple(networks), *given, count, round(total, 1), after)
+    return Outlook(tuple(networks), *given, count + later, round(total + after, 1), after, plan)
 
 
 def _after(study: Study) -> tuple[int, float]:

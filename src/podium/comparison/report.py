@@ -109,7 +109,7 @@ def write_report(
         drawn |= _own_charts(details, trial, style[row.model][0])
         networks.append({**details, "recalls": recalls.get(row.model), "colour": style[row.model][0]})
     columns = [*_ranking_columns(board), *(column for column in COLUMNS if _is_shown(column, board))]
-    count = len(board.networks) + len(board.untrained) + len(board.failed)
+    count = len(board.networks) + len(board.others) + len(board.failed)
     return write_page(
         path,
         "report.html.j2",

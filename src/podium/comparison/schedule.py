@@ -77,11 +77,16 @@ class Schedule:
         """The name of a run's network and seed in errors."""
         return f"{part.candidate.name} seed {part.seed}" if self.seeds > 1 else part.candidate.name
 
-    def words(self) -> str:
-        """How the networks are trained, in words."""
+    def words(self, heats: int | None = None) -> str:
+        """How the networks are trained, in words.
+
+        Args:
+            heats: rounds of training, the last of which is this one; None where there is no other.
+        """
         s, seeds = self.settings, f"{self.seeds} seed{'s' if self.seeds > 1 else ''} from {self.settings.seed}"
         folds = f", {s.folds} folds; the recommended network once more on all images" if s.folds else ""
-        return f"recipe {s.recipe}, {s.duration} each, {seeds}{folds}"
+        after = f", after {heats - 1} heat{'s' if heats > 2 else ''} of all networks" if heats else ""
+        return f"recipe {s.recipe}, {s.duration} each, {seeds}{folds}{after}"
 
     def label(self, part: Part) -> str:
         """The label of a run beside its progress bar."""

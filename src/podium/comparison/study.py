@@ -16,6 +16,8 @@ from podium.comparison.candidates import (
 )
 from podium.comparison.claim import absolute, begun_pretrained, claim
 from podium.comparison.cross_validation import Folds, complete, complete_card, fold_folder, pool
+from podium.comparison.dropped import HeatOnly
+from podium.comparison.heats import HeatsPlan, run_heats
 from podium.comparison.images import Images, places
 from podium.comparison.jobs import refuse_jobs
 from podium.comparison.leaderboard import Leaderboard
@@ -98,6 +100,7 @@ class Study:
             str
         ] = []  # networks that are left out, and of the runs' plans: mirroring, the range of values, weights
         self.slices: dict[str, Slices] = {}
+        self.dropped: list[HeatOnly] = []
 
     @property
     def schedule(self) -> Schedule:
@@ -124,12 +127,15 @@ class Study:
         self.data = data = self.images(progress)
         self.settle(data)
         self._fetch(progress)
+        heats = self.choice.heats is not None and HeatsPlan.of(self, data, self.candidates[: self.choice.finetune])
         claim(self.out, self.merged, places(data, self.folds), self.source, self.choice.rank_on)
-        takes = self.schedule.expected(self.choice.finetune, self.choice.learning_curve)
+        takes = None if heats else self.schedule.expected(self.choice.finetune, self.choice.learning_curve)
         for line in filter(None, (takes, *data.notes, *forms(self.candidates, self.merged.settings, data))):
             say(line)
         untrained = self._enter(data, progress, say) if self.pretrained else []
-        self._trainer(say).train(self.schedule.parts(), data, self.choice.jobs, progress)
+        if self.choice.heats is not None:
+            self.candidates, self.dropped = run_heats(self, data, progress, say)
+        self.train_all(data, progress, say)
         trials = self.schedule.trials()
         finished = [trial for trial in trials if self._finished(trial)]
         for number, trial in enumerate(trials):  # after all training: nothing else runs beside it
@@ -220,6 +226,10 @@ class Study:
         self.candidates = [c for c in ranked if c in first or any(self.out.glob(f"{c.name}-seed*/{SETTINGS}"))]
         return [starts.untrained(candidate) for candidate in ranked if candidate not in self.candidates]
 
+    def train_all(self, data: Dataset, progress: StudyProgress, say: Callable[[str], None]) -> None:
+        """Train every run that is not finished."""
+        self._trainer(say).train(self.schedule.parts(), data, self.choice.jobs, progress)
+
     def _trainer(self, say: Callable[[str], None] = lambda _: None) -> Trainer:
         """What trains the runs; errors of runs and notes of their plans are kept here."""
         images: dict[int | None, Dataset] = {None: self.data} if self.data is not None else {}
@@ -246,7 +256,7 @@ class Study:
         found = {trial.path: self.starts.linear_probe(trial.candidate.name) for trial in finished if self.pretrained}
         known = {path: each for path, each in found.items() if each is not None}
         failed = {name: error.what for name, error in self.failed.items()}
-        board = Leaderboard.read(paths, failed, known, untrained, self.choice.rules)
+        board = Leaderboard.read(paths, failed, known, untrained, self.choice.rules, self.dropped)
         taken = board.taken.model if board.taken is not None else None
         if self.choice.learning_curve and taken is not None:
             runs_of_it = [path for path in paths if board.names[path] == taken]
@@ -258,7 +268,7 @@ class Study:
             self._hand_over(board, first, data, progress)
         if finished:
             board.to_csv(self.out / TABLE)
-            write_report(self.report, board, paths, data, self.schedule.words(), slice=s.slice)
+            write_report(self.report, board, paths, data, self.schedule.words(self.choice.heats), slice=s.slice)
             board.report = self.report
         if finished and s.slice is not None:
             runs = {board.names[path]: RunFolder(path) for path in reversed(paths)}  # the first of a row stands for it

@@ -31,6 +31,7 @@ def verdict(board: Leaderboard) -> list[str]:
     sentences += _busy(board)
     if board.curve is not None:
         sentences.append(board.curve.sentence())
+    sentences.append(_dropped(board))
     if board.untrained:
         sentences.append(f"Not trained, so not in this verdict: {', '.join(row.model for row in board.untrained)}.")
     return [sentence for sentence in sentences if sentence]
@@ -122,6 +123,14 @@ def _with_interval(row: Row, how: str = "") -> str:
 def _ranked_images(found: Outcome) -> str:
     groups = f" of {found.groups:,} groups" if found.groups is not None else ""
     return f"{found.ranked_n:,} {SPLITS.get(found.ranked_on, found.ranked_on)} images{groups}"
+
+
+def _dropped(board: Leaderboard) -> str:
+    """Which networks dropped out in heats, and that the verdict is not of them; an empty text where none did."""
+    rounds = sorted({row.heat for row in board.dropped})
+    names = (", ".join(row.model for row in board.dropped if row.heat == heat) + f" (heat {heat})" for heat in rounds)
+    all_of = "All of this is said of the networks that were trained in full"
+    return f"{all_of}. Not trained further, which does not mean worse: {'; '.join(names)}." if rounds else ""
 
 
 def _busy(board: Leaderboard) -> list[str]:
