@@ -12,7 +12,7 @@ from sklearn.metrics import f1_score, log_loss
 
 import podium as library
 from podium.comparison.answered import Answered, Labelled, refuse_other_classes, shared_images
-from podium.comparison.class_recall import class_recalls, recalls_beside_first
+from podium.comparison.class_recall import class_recalls, recalls_beside
 from podium.comparison.disagreement import Disagreement
 from podium.data.preprocessing import Preprocessing
 from podium.data.record import read_record
@@ -149,7 +149,7 @@ def test_a_report_compares_classes_for_all_networks_at_once(tmp_path, monkeypatc
         np.savez(tmp_path / name / "predictions.npz", logits=np.eye(2)[given], labels=labels)
         (tmp_path / name / "result.json").write_text('{"classes": ["x", "y"]}')
     runs = {name: RunFolder(tmp_path / name) for name in answers}
-    found = recalls_beside_first(runs)
+    found = recalls_beside(runs, "a")
     assert {name: [row.difference for row in rows.values()] for name, rows in found.items()} == {
         "b": [-0.25, -0.75],
         "c": [-1, -1],
@@ -157,9 +157,9 @@ def test_a_report_compares_classes_for_all_networks_at_once(tmp_path, monkeypatc
     z = norm.ppf(1 - (1 - 0.95 ** (1 / 4)) / 2)  # two classes, two networks beside the first
     assert found["b"]["x"].low == pytest.approx(-score_limit(10, 0, 40, z), abs=1e-4)
     assert class_recalls((labels == answers["a"], labels == answers["b"]), labels, classes)[0].low > found["b"]["x"].low
-    assert recalls_beside_first({"a": runs["a"]}) == {}
+    assert recalls_beside({"a": runs["a"]}, "a") == {}
     monkeypatch.setattr("podium.comparison.class_recall.MOST", 1)
-    assert recalls_beside_first(runs) == {}
+    assert recalls_beside(runs, "a") == {}
 
 
 # Which images

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from podium.evaluation.paired import largest_loss
 from podium.runs.folder import RunFolder
 
 MOST = 100  # classes of which a report compares the recall
 LEVEL = 0.95  # of all intervals together
-HALVINGS = 50  # of the range in which a limit is sought
 
 
 @dataclass(frozen=True)
@@ -85,25 +85,26 @@ def class_recalls(
     return rows
 
 
-def recalls_beside_first(runs: Mapping[str, RunFolder]) -> dict[str, dict[str, ClassRecall]]:
-    """Compare the recall of several runs with that of the first, on the images that all of them report.
+def recalls_beside(runs: Mapping[str, RunFolder], reference: str) -> dict[str, dict[str, ClassRecall]]:
+    """Compare the recall of several runs with that of one of them, on the images that all of them report.
 
     Args:
         runs: by name.
+        reference: the name of the run that the others are compared with.
 
     Returns:
-        For each run but the first, by the names of the classes, with intervals that hold for all classes and runs at once;
-        empty of one run, and where there are more than `MOST` classes.
+        For each of the others, by the names of the classes, with intervals that hold for all classes and runs at once; empty
+        of one run, and where there are more than `MOST` classes.
     """
-    if len(runs) < 2 or len((first := next(iter(runs.values()))).result["classes"]) > MOST:
+    first = runs[reference]
+    if len(runs) < 2 or len(classes := first.result["classes"]) > MOST:
         return {}
-    right = [logits.argmax(1) == labels for logits, labels in (run.predictions for run in runs.values())]
-    labels, classes, groups = first.predictions[1], first.result["classes"], first.groups
-    found = {}
-    for name, other in list(zip(runs, right, strict=True))[1:]:
-        rows = class_recalls((right[0], other), labels, classes, groups, tables=len(runs) - 1)
-        found[name] = {row.name: row for row in rows}
-    return found
+    right = {
+        name: logits.argmax(1) == labels for name, (logits, labels) in ((n, r.predictions) for n, r in runs.items())
+    }
+    own, labels, groups = right.pop(reference), first.predictions[1], first.groups
+    found = {name: class_recalls((own, each), labels, classes, groups, len(right)) for name, each in right.items()}
+    return {name: {row.name: row for row in rows} for name, rows in found.items()}
 
 
 def _interval(first: np.ndarray, second: np.ndarray, groups: np.ndarray | None, miss: float) -> tuple[float, float]:
@@ -118,7 +119,7 @@ def _interval(first: np.ndarray, second: np.ndarray, groups: np.ndarray | None, 
         alike = design_effect(second.astype(np.float64) - first, groups)
         quantile = float(stdtrit(count - 1, 1 - miss))
     won, lost, n = (float(x) / alike for x in ((second & ~first).sum(), (first & ~second).sum(), len(first)))
-    return -_largest(lost, won, n, quantile), _largest(won, lost, n, quantile)
+    return -largest_loss(lost, won, n, quantile), largest_loss(won, lost, n, quantile)
 
 
 def design_effect(values: np.ndarray, groups: np.ndarray) -> float:
@@ -133,29 +134,3 @@ def design_effect(values: np.ndarray, groups: np.ndarray) -> float:
     of_groups = count / (count - 1) * float((np.bincount(which, deviations) ** 2).sum())
     # One more image, or group, on which the networks differ is counted in, so that few images tell little.
     return max(1.0, (of_groups + float(sizes.mean())) / (float((deviations**2).sum()) + 1))
-
-
-def _largest(won: float, lost: float, n: float, quantile: float) -> float:
-    """The largest difference that Tango's score test does not reject.
-
-    Args:
-        won, lost: images that only one network has right, and only the other.
-        n: images in all.
-        quantile: of the test.
-    """
-    low, high = (won - lost) / n, 1.0
-    for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _score(won, lost, n, middle) > -quantile else (low, middle)
-    return high
-
-
-def _score(won: float, lost: float, n: float, supposed: float) -> float:
-    """The measured difference less a supposed one, in standard errors that hold if the supposed one is true [Tango 1998]."""
-    # The likeliest share of images that are lost, where that of images that are won is larger by the supposed difference.
-    b, c = (2 * n - won + lost) * supposed - won - lost, -lost * supposed * (1 - supposed)
-    share = (max(0.0, b * b - 8 * n * c) ** 0.5 - b) / (4 * n)
-    variance, excess = n * (2 * share + supposed * (1 - supposed)), won - lost - n * supposed
-    if variance <= 0:
-        return -np.inf if excess < 0 else 0.0
-    return float(excess / variance**0.5)

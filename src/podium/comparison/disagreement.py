@@ -18,8 +18,8 @@ from podium.comparison.answered import Answered, names_of
 from podium.comparison.class_recall import ClassRecall, class_recalls
 from podium.comparison.disagreement_text import verdict
 from podium.comparison.pictures import Album
+from podium.comparison.ranking import SCORES, answers_by
 from podium.comparison.statistics import Answers
-from podium.evaluation.metrics import probabilities
 from podium.html import paragraph, table
 
 ALPHA = 0.05
@@ -120,7 +120,7 @@ class Disagreement:
     @cached_property
     def top1(self) -> ScorePair:
         """The accuracies."""
-        return self._pair("top1", self.first.right, self.second.right)
+        return self._pair("top1", "top1")
 
     @cached_property
     def intervals(self) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -130,17 +130,16 @@ class Disagreement:
 
     @cached_property
     def scores(self) -> tuple[ScorePair, ...]:
-        """Top-1, macro-F1 and log-loss; the intervals of the last two are those of the mean of what each image adds to the score."""
-        one, two = self.first, self.second
-        f1 = [_macro_f1(each.answers, each.labels, len(each.classes)) for each in (one, two)]
-        loss = [_log_loss(each.logits, each.labels) for each in (one, two)]
-        return self.top1, self._pair("macro_f1", *f1), self._pair("loss", *loss)
+        """Top-1, macro-F1 and log-loss."""
+        return self.top1, self._pair("macro_f1", "macro-f1"), self._pair("loss", "log-loss")
 
-    def _pair(self, name: str, first: np.ndarray, second: np.ndarray) -> ScorePair:
-        """A score of both; `first` and `second` (N,) are what each image adds to it."""
-        found = Answers([first[None], second[None]], self.first.groups).difference(1, 0)
-        one, two = float(first.mean()), float(second.mean())
-        return ScorePair(name, one, two, two - one - found.half, two - one + found.half)
+    def _pair(self, name: str, by: str) -> ScorePair:
+        """A score of both networks; `by` is one of `ranking.SCORES`."""
+        one, two, sign = self.first, self.second, SCORES[by].sign
+        answers = answers_by(by, [[one.logits], [two.logits]], one.labels, one.groups)
+        first, second = (sign * float(score.mean()) for score in answers.scores)
+        half = answers.difference(1, 0).half
+        return ScorePair(name, first, second, second - first - half, second - first + half)
 
     @cached_property
     def classes(self) -> list[ClassRecall]:
@@ -240,25 +239,3 @@ class Disagreement:
 
 def _of_network(network: Answered, name: str) -> dict[str, Any]:
     return {"name": name, "model": network.model, "run": network.run, "split": network.split, **network.facts}
-
-
-def _log_loss(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The cross-entropy of each image in nats, (N,)."""
-    likely = probabilities(logits)[np.arange(len(labels)), labels]
-    return np.asarray(-np.log(np.clip(likely, np.finfo(np.float64).tiny, 1)))
-
-
-def _macro_f1(answers: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """What each image adds to macro-F1, (N,): the mean is the score, and to first order each value moves it [influence function].
-
-    Args:
-        answers, labels: (N,) numbers of the classes.
-        classes: how many there are.
-    """
-    there, given = np.bincount(labels, minlength=classes), np.bincount(answers, minlength=classes)
-    right, counted = answers == labels, there > 0
-    f1 = 2 * np.bincount(labels[right], minlength=classes) / np.maximum(there + given, 1)
-    # F1 = 2 TP / (images of the class + answers of it), and its derivative in the three counts.
-    share = np.where(counted, len(labels) / (int(counted.sum()) * np.maximum(there + given, 1)), 0.0)
-    moved = 2 * right * share[labels] - f1[labels] * share[labels] - f1[answers] * share[answers]
-    return np.asarray(f1[counted].mean() + moved)

@@ -29,7 +29,7 @@ def _outcome(found: Disagreement) -> str:
         on_edge = found.p_value < 0.05 or top1.low > 0 or top1.high < 0
         said = "A difference is at the edge of what can be told" if on_edge else "There is no clear difference"
         shares = f"{one} has {percent(top1.first)}, {two} {percent(top1.second)}"
-        interval = f"{two} less {one} is {format_interval(top1.low, top1.high)} at 95 %"
+        interval = f"{two} less {one} is between {100 * top1.low:+.2f} and {100 * top1.high:+.2f} points at 95 %"
         return f"{said} on {found.images}: {shares}; {interval} ({format_test(found)})."
     (better, high), (worse, low) = ((two, top1.second), (one, top1.first))[:: 1 if found.better else -1]
     limits = sorted((abs(top1.low), abs(top1.high)))
@@ -48,7 +48,7 @@ def _scope(found: Disagreement) -> str:
     if "cross-validated" in (found.first.split, found.second.split):
         return "This is about the trained networks of these folds; with other seeds each would answer differently."
     about = "This is about these two trained networks"
-    if found.first.model == found.second.model:
+    if found.first.model.split()[0] == found.second.model.split()[0]:  # "resnet20" and "resnet20 int8"
         return f"{about}; trained with another seed, each would answer differently."
     return f"{about}, not about their architectures: `podium compare --seeds 3` compares those."
 

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from podium.comparison import charts
-from podium.comparison.class_recall import recalls_beside_first
+from podium.comparison.class_recall import recalls_beside
 from podium.comparison.cross_validation import fold_folders
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.page import write_page
@@ -101,7 +101,8 @@ def write_report(
     }
     networks: list[dict[str, Any]] = []
     shown = {row.model: next(t for t in trials if results[t]["model"] == row.model) for row in board.networks}
-    recalls = recalls_beside_first({name: RunFolder(trial) for name, trial in shown.items()})
+    reference = (board.taken or board.networks[0]).model
+    recalls = recalls_beside({name: RunFolder(trial) for name, trial in shown.items()}, reference)
     for number, (row, trial) in enumerate(zip(board.networks, shown.values(), strict=True)):
         details = _details(f"network-{number}", row, trial, results[trial], data)
         if slice is not None:
@@ -120,7 +121,6 @@ def write_report(
         headings=[(key, text) for key, text, _, _ in columns],
         rows=[_cells(row, board, columns) for row in board.networks],
         shrunk=shrunk,
-        failed=board.failed,
         board=board,
         most_slices=SHOWN,
         networks=networks,

@@ -70,7 +70,7 @@ def score(lost: float, won: float, n: float, loss: float) -> float:
     return excess / math.sqrt(variance)
 
 
-def largest_loss(lost: int, won: int, n: int, z: float = Z95) -> float:
+def largest_loss(lost: float, won: float, n: float, z: float = Z95) -> float:
     """The upper limit of the loss: the upper end of Tango's score interval for the difference of paired proportions.
 
     Where no image is lost or won it is z^2 / (n + z^2), as in Wilson's interval for one proportion. It is the end of an interval
