@@ -85,7 +85,7 @@ def process_of(run):
 
 
 @pytest.mark.slow
-def test_a_killed_run_is_a_row_and_a_stopped_one_goes_on(alone, small_set, tmp_path):
+def test_a_killed_run_is_a_row_and_a_stopped_one_goes_on(alone, small_set, tmp_path, capfd):
     run, others = tmp_path / "resnet20-seed0", {"jobs": 2, **HOW}
 
     def at_first_step(do):
@@ -116,6 +116,7 @@ def test_a_killed_run_is_a_row_and_a_stopped_one_goes_on(alone, small_set, tmp_p
     library.compare(NETWORKS, small_set, tmp_path, jobs=1, **HOW)
     same_runs(alone[0], tmp_path)
     assert RunFolder(run).result["bit_comparable"]
+    assert "Traceback" not in capfd.readouterr().err  # of any of the processes
 
 
 @pytest.mark.slow
@@ -229,6 +230,12 @@ def test_a_budget_is_measured_by_one_run_of_a_network_first(tmp_path):
     first.path.mkdir()
     (first.path / SETTINGS).write_text("duration: 12it\n")  # it has measured
     assert schedule.may_begin(again, [first])
+
+
+def test_the_time_to_expect_of_budgets_is_that_of_runs_side_by_side(tmp_path):
+    schedule = Schedule(tmp_path, Settings(duration="60s"), 1, SMALL)
+    assert "3 runs of 60s: 3 min 00 s" in schedule.expected()
+    assert "3 runs of 60s: 2 min 00 s" in schedule.expected(jobs=2)
 
 
 def test_an_error_passes_between_processes_with_its_exit_code(tmp_path):

@@ -110,12 +110,13 @@ class Schedule:
         same = any(other.candidate.name == part.candidate.name for other in running)
         return not same or self.measured(part) is not None
 
-    def expected(self, most: int | None = None, curve: bool = False) -> str | None:
+    def expected(self, most: int | None = None, curve: bool = False, jobs: int | None = None) -> str | None:
         """How many runs are left, and how long they will take where their duration is a time; None where neither is to say.
 
         Args:
             most: the most networks that are trained; None: all.
             curve: whether the best network is trained on parts of the images too.
+            jobs: runs that train side by side, where a person gave a number.
         """
         s = self.settings
         value, unit = parse_duration("duration", s.duration)
@@ -133,7 +134,8 @@ class Schedule:
             return each
         untimed = sum(not (trial.path / SPEED).is_file() for trial in self.trials())
         timed = untimed if most is None else min(untimed, self.seeds * most)
-        training, timing = format_seconds(count * value), format_seconds(timed * allowance(value))
+        rounds = -(-(count - last) // (jobs or 1)) + last
+        training, timing = format_seconds(rounds * value), format_seconds(timed * allowance(value))
         more = format_seconds(self.seeds * sum(SHARES[:-1]) * value)
         after = f"; the learning curve of the best network takes {more} more" if curve else ""
         return f"{each}: {training}, and up to {timing} to measure their speed at the end{after}"

@@ -129,8 +129,9 @@ class Study:
         self._fetch(progress)
         heats = self.choice.heats is not None and HeatsPlan.of(self, data, self.candidates[: self.choice.finetune])
         claim(self.out, self.merged, places(data, self.folds), self.source, self.choice.rank_on)
-        takes = None if heats else self.schedule.expected(self.choice.finetune, self.choice.learning_curve)
-        for line in filter(None, (takes, *data.notes, *forms(self.candidates, self.merged.settings, data))):
+        s, choice = self.merged.settings, self.choice
+        takes = None if heats else self.schedule.expected(choice.finetune, choice.learning_curve, choice.jobs)
+        for line in filter(None, (takes, *data.notes, *forms(self.candidates, s, data))):
             say(line)
         untrained = self._enter(data, progress, say) if self.pretrained else []
         if self.choice.heats is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -209,7 +209,7 @@ def _fit(plan: Plan, part: TrainedPart, folder: RunFolder, request: _Request, le
     """Train a prepared run to its end, from its start or from its checkpoint; `length` is its duration as requested."""
     run = Run(plan, part, folder, request.callbacks.progress or (lambda *_: None))
     run.begin(length, given=request.net is not None)
-    with stop_signals(parse_duration("grace", plan.settings.grace)[0]) as stop:
+    with closing(run), stop_signals(parse_duration("grace", plan.settings.grace)[0]) as stop:
         while not run.done:
             if not run.evaluation_due:
                 _train_epoch(run, stop)
@@ -337,7 +337,6 @@ def _finish(run: Run) -> None:
         run.save_bundle(net, plan.evaluation_split, brief, confidence)
     if not run.ranks.leads:
         return
-    run.events.close()
     weights = f"best of validation, epoch {at.best['epoch']}" if chosen else "last epoch"
     known = facts(plan, at, weights, (folder / bundle.WEIGHTS).stat().st_size) | {CONFIDENCE: confidence}
     run.log({"event": "done", **brief, **known})

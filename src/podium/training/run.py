@@ -198,6 +198,11 @@ class Run:
             self.folder.log(row)
         self.at.log_rows += 1
 
+    def close(self) -> None:
+        """Write the TensorBoard events to their end, however the training ends."""
+        if self.events is not None:
+            self.events.close()
+
     def log_epoch(self, row: dict[str, Any]) -> None:
         """Append the row of an epoch to the log, show it, and draw it for TensorBoard."""
         self.log(row)
