@@ -130,11 +130,12 @@ def measure(studies: int) -> list[dict[str, Any]]:
 
 
 def part(images: int) -> Dataset:
-    """The first images of CIFAR-10, of which Podium holds out validation and test images."""
+    """The first training images of CIFAR-10, and of its validation and test images the first 2,000 at most."""
     from podium import load_data
 
-    data = load_data(SHARED / "data" / "cifar10")
-    splits = {name: split.select(range(min(images, len(split)))) for name, split in data.splits.items()}
+    data = load_data(SHARED / "data" / "cifar10", val=0.2, seed=0)
+    most = {"train": images, "val": min(images, 2000), "test": min(images, 2000)}
+    splits = {name: split.select(range(min(most[name], len(split)))) for name, split in data.splits.items()}
     return dataclasses.replace(data, splits=splits)
 
 
@@ -147,8 +148,8 @@ def smallest(count: int, data: Dataset, size: int | None) -> list[str]:
     return sorted(costs, key=lambda name: costs[name])[:count]
 
 
-def prepared(names: list[str], merged: Origins, out: Path, data: Dataset, heats: int | None) -> Study:
-    """A comparison whose networks and images are settled."""
+def prepared(names: list[str], merged: Origins, out: Path, data: Dataset, heats: int) -> Study:
+    """A comparison in heats whose networks and images are settled."""
     study = Study(names, merged, out, 1, data, Choice(pretrained=False, heats=heats))
     study.data = study.images()
     study.settle(study.data)
@@ -163,16 +164,16 @@ def spent(folders: list[Path]) -> float:
 def study(options: Any) -> dict[str, Any]:
     """Train one full study, and heats with other seeds."""
     data, out = part(options.images), options.out or Path(tempfile.mkdtemp())
-    names = smallest(options.networks, data, options.image_size)
+    names = options.models or smallest(options.networks, data, options.image_size)
     size = {"image_size": options.image_size} if options.image_size else {}
     given = {"data": data.source, "duration": f"{options.epochs:g}ep", "workers": 0, **size}
-    merged = settings_of("quick", None, {**given, "seed": 0, "split_seed": 0})
-    board = prepared(names, merged, out / "full", data, None).run(announce=print)
+    merged = settings_of("quick", None, {**given, "seed": 0})
+    board = Study(names, merged, out / "full", 1, data, Choice(pretrained=False)).run(announce=print)
     best, every = board.networks[0].model, spent(sorted((out / "full").glob("*-seed0")))
     ranks = {row.model: round(row.score, 4) for row in board.networks}
     repetitions = []
     for seed, rounds in itertools.product(range(1, options.runs + 1), options.heats):
-        merged = settings_of("quick", None, {**given, "seed": seed, "split_seed": 0})
+        merged = settings_of("quick", None, {**given, "seed": seed})
         folder = out / f"heats{rounds}-{seed}"
         again = prepared(names, merged, folder, data, rounds)
         finalists, _ = run_heats(again, again.data or data, None, print)
@@ -214,6 +215,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2000, help="training images [2000]")
     parser.add_argument("--epochs", type=float, default=10, help="of a run in full [10]")
     parser.add_argument("--networks", type=int, default=20)
+    parser.add_argument("--models", nargs="+", help="networks, in place of the smallest")
     parser.add_argument("--image-size", type=int, default=None)
     parser.add_argument("--heats", type=int, nargs="+", default=[3], help="rounds [3]")
     parser.add_argument("--out", type=Path, help="keeps the runs; the same command goes on [a temporary folder]")
