@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -210,7 +211,21 @@ def files(out):
     }
 
 
-def test_the_same_again_trains_nothing_and_another_number_of_heats_is_refused(study, small_set):
+@pytest.mark.slow
+def test_heats_that_were_interrupted_go_on_and_end_with_the_same_bits(study, small_set, tmp_path, monkeypatch):
+    out = tmp_path / "board"
+    words = ("compare", small_set, *FLAGS, "--heats", "2", "--jobs", "1", "-o", out)
+    monkeypatch.setenv("PODIUM_FAULT", "signal:15@step:1")
+    one_error(inside(*words), 143, "after step 1")
+    monkeypatch.delenv("PODIUM_FAULT")
+    shutil.rmtree(out / "heat-1" / "lenet5-seed0")  # as if that had been stopped in the heat already
+    assert inside(*words).returncode == 0
+    weights = {path.relative_to(out): path.read_bytes() for path in out.glob("**/model.safetensors")}
+    assert weights == {path.relative_to(study[0]): path.read_bytes() for path in study[0].glob("**/model.safetensors")}
+    assert len(weights) == 5
+
+
+def test_the_same_again_trains_nothing_and_another_length_is_refused(study, small_set):
     out, _ = study
     before = files(out)
     again = inside("compare", small_set, *FLAGS, "--heats", "2", "-o", out)
@@ -218,8 +233,9 @@ def test_the_same_again_trains_nothing_and_another_number_of_heats_is_refused(st
     assert files(out) == before
     assert "not trained further (heat 1)" in again.stdout
     assert "heat 1 of 2: 3 networks for 1it each" in again.stderr
-    longer = ("--steps" if word == "--steps" else word for word in ("--steps", "200", *FLAGS[2:]))
-    one_error(inside("compare", small_set, *longer, "--heats", "2", "-o", out), 2, "duration", "'200it'")
+    one_error(
+        inside("compare", small_set, "--steps", "200", *FLAGS[2:], "--heats", "2", "-o", out), 2, "duration", "'200it'"
+    )
 
 
 def test_the_plan_says_what_heats_take(small_set, tmp_path):
