@@ -45,8 +45,8 @@ def main() -> None:
     import podium
 
     parser = arguments(__doc__ or "")
-    parser.add_argument("--epochs", type=int, default=15, help="of each run [15]")
-    parser.add_argument("--network", default="resnet20", help="[resnet20]")
+    parser.add_argument("--epochs", type=int, default=20, help="of each run [20]")
+    parser.add_argument("--network", default="lenet5_modern", help="[lenet5_modern]")
     options = parser.parse_args()
     data = unequal()
     rows: dict[str, list[dict[str, float]]] = {}

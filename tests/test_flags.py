@@ -48,6 +48,7 @@ TAKEN = {  # what of these is a value all the same
         "--alpha",
         "--threads",
         "--min-confidence",
+        "--within",
     },
     "1e308": {"--speedup", "--clip"},
 }
