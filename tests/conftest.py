@@ -50,6 +50,14 @@ def sampled(cases, fast=SAMPLE):
     return [pytest.param(*case, marks=() if case[0] in always else pytest.mark.slow) for case in cases]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_engines():
+    """No comparison exports its networks and times them in engines, which takes seconds each; tests/test_shipping.py does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("podium.comparison.study.ship", lambda *_: [])
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder ../shared; where it is missing the test is skipped, saying so."""

@@ -16,7 +16,7 @@ from podium.comparison.study import Study
 from podium.data.dataset import Dataset
 from podium.training.images import loaded, source_of
 from podium.training.recipes.named import settings_of
-from podium.units import parse_count
+from podium.units import parse_bytes, parse_count, parse_milliseconds
 
 
 @public
@@ -36,6 +36,8 @@ def compare(
     max_macs: str | float | None = None,
     jobs: int | None = None,
     heats: int | None = None,
+    max_latency: str | float | None = None,
+    max_size: str | float | None = None,
     recipe: str | None = None,
     config: str | Path | None = None,
     progress: Callable[..., None] | bool | None = None,
@@ -64,6 +66,8 @@ def compare(
             If None: one a core where all networks are small and no `budget` is given, else 1.
         heats: train all networks briefly and the better ones longer, in so many rounds, 2 to 6; only the finalists are trained in
             full. If None: all networks are.
+        max_latency, max_size: recommend only networks that take at most so long for one image on this machine, such as "20ms",
+            and whose file has at most so many bytes, such as "10MB". Both are of the fastest engine that keeps the answers.
         recipe: the named settings to start from. If None: the recipe that `config` names, else "finetune" for networks that
             start from official weights, and "quick" for others.
         config: a settings file, whose values replace those of the recipe.
@@ -72,7 +76,8 @@ def compare(
         settings: as for `train`, for each run alike: `budget="2m"` is the time of each run.
 
     Returns:
-        The leaderboard: `.rows`, `.verdict()`, and `.best`, the recommended run, which is None if no network has learned.
+        The leaderboard: `.rows`, `.verdict()`, and `.best`, the recommended run, which is None if no network has learned or
+        none is within the limits.
         A network that fails is its last row, with the error, and stops no other.
 
     Raises:
@@ -84,8 +89,13 @@ def compare(
     file = Path(config) if config is not None else None
     fresh, tuned = (settings_of(recipe, file, given, usual) for usual in ("quick", "finetune"))
     names = list(models) if models is not None else None
-    given_limits = {"max_params": max_params, "max_macs": max_macs}
-    limits = {name: parse_count(name, most) for name, most in given_limits.items() if most is not None}
+    costs: dict[str, tuple[str | float | None, Callable[[str, str | float], float]]] = {
+        "max_params": (max_params, parse_count),
+        "max_macs": (max_macs, parse_count),
+        "max_latency": (max_latency, parse_milliseconds),
+        "max_size": (max_size, parse_bytes),
+    }
+    limits = {name: read(name, most) for name, (most, read) in costs.items() if most is not None}
     choice = Choice(
         pretrained, finetune, tuned, rank_by, within, learning_curve, rank_on=rank_on, jobs=jobs, heats=heats, **limits
     )

@@ -13,7 +13,7 @@ from podium.bars import comparison_bar
 from podium.cli import console, flags
 from podium.cli.settings_flags import add_length, add_settings, settings_given
 from podium.cli.shared import print_json, same_command_continues
-from podium.units import parse_count
+from podium.units import parse_bytes, parse_count, parse_milliseconds
 
 if TYPE_CHECKING:
     from podium.comparison.leaderboard import Leaderboard
@@ -86,6 +86,19 @@ def _add_rank_flags(parser: argparse.ArgumentParser) -> None:
         metavar="POINTS",
         help="recommend the cheapest network that is sure to be at most so many points below the best, at 95 %%; a point is a "
         "hundredth of the score that ranks [1]",
+    )
+    parser.add_argument(
+        "--max-latency",
+        type=partial(parse_milliseconds, "max_latency"),
+        metavar="TIME",
+        help="recommend only networks that take at most so long for one image on this machine, in the fastest engine that keeps "
+        "the answers: 20ms",
+    )
+    parser.add_argument(
+        "--max-size",
+        type=partial(parse_bytes, "max_size"),
+        metavar="SIZE",
+        help="recommend only networks whose file for that engine has at most so many bytes: 10MB",
     )
     parser.add_argument(
         "--rank-on",
@@ -204,10 +217,9 @@ def _study(arguments: argparse.Namespace) -> Study:
     if arguments.models is not None:
         names = [name.strip() for name in arguments.models.split(",") if name.strip()]
     a = arguments
-    limits = {"max_params": a.max_params, "max_macs": a.max_macs, "heats": a.heats}
-    choice = Choice(
-        a.pretrained, a.finetune, tuned, a.rank_by, a.within, a.learning_curve, rank_on=a.rank_on, jobs=a.jobs, **limits
-    )
+    names_of_limits = ("max_params", "max_macs", "max_latency", "max_size", "jobs", "heats")
+    limits = {name: getattr(a, name) for name in names_of_limits}
+    choice = Choice(a.pretrained, a.finetune, tuned, a.rank_by, a.within, a.learning_curve, rank_on=a.rank_on, **limits)
     return Study(names, fresh, out, arguments.seeds, choice=choice)
 
 

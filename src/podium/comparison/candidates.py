@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 from podium.comparison.decide import Rules
 from podium.comparison.ranking import RANKS, RankBy
-from podium.comparison.recommend import WITHIN
+from podium.comparison.recommend import WITHIN, Limits
 from podium.data.dataset import Dataset
 from podium.data.stored import stored_size
 from podium.errors import MachineError, UsageError, closest
@@ -46,6 +46,8 @@ class Choice:
         rank_on: "val": validation images rank the networks, and test images report; "test": the same images do both.
         jobs: runs that train side by side; None: as many as there are cores, where the networks are small.
         heats: rounds of training, each longer than the one before and of fewer networks; None: all are trained in full at once.
+        max_latency, max_size: milliseconds for one image, and bytes of the file that ships, that the recommended network may
+            have; None: any.
     """
 
     pretrained: bool | None = None
@@ -59,11 +61,14 @@ class Choice:
     rank_on: RankOn = "val"
     jobs: int | None = None
     heats: int | None = None
+    max_latency: float | None = None
+    max_size: float | None = None
 
     @property
     def rules(self) -> Rules:
         """How networks are ranked and recommended."""
-        return Rules(self.rank_by, self.rank_on, self.within / 100)
+        limits = Limits(self.max_latency, self.max_size / 1e6 if self.max_size is not None else None)
+        return Rules(self.rank_by, self.rank_on, self.within / 100, limits)
 
     def refuse(self, s: Settings) -> None:
         """Refuse values that are not possible, alone or together with the settings.

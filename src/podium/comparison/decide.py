@@ -17,7 +17,7 @@ import numpy as np
 from podium.comparison.best import Standing, standings
 from podium.comparison.optimism import optimism
 from podium.comparison.ranking import SCORES, RankBy, RankOn, answers_by, blind, log_likelihood
-from podium.comparison.recommend import WITHIN, Recommendation, recommend
+from podium.comparison.recommend import NO_LIMITS, WITHIN, Limits, Recommendation, recommend
 from podium.comparison.rows import Outputs, Row, Trials, outputs_of
 from podium.comparison.statistics import Answers
 
@@ -30,11 +30,13 @@ class Rules:
         by: the score that ranks, one of `ranking.RANKS`.
         on: the images that rank: "val"; or "test", the images that the results report.
         within: how far below the best the network to take may be, in units of the score: 0.01 is one point of accuracy.
+        limits: what it may cost at most.
     """
 
     by: RankBy = "top1"
     on: RankOn = "val"
     within: float = WITHIN
+    limits: Limits = NO_LIMITS
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Outcome:
 
     Args:
         rows: of the networks, the best first, after them those that have not learned.
-        taken: the network to take; None where none has learned.
+        taken: the network to take; None where none has learned, or none that has is within the limits.
         n, split: how many images the results report, and which these are.
         ranked_n, ranked_on: how many images rank, and which.
         groups: of how many groups the images that rank are; None where they have none.
@@ -92,7 +94,8 @@ def decide(networks: Sequence[Trials], rules: Rules) -> Outcome:
     ]
     order = sorted(range(len(rows)), key=lambda k: (not rows[k].learned, rows[k].behind, -float(likelihoods[k].mean())))
     best_first = [_on_the_front(rows[k], rows) for k in order]
-    taken = recommend(best_first, rules.within)
+    best_first = [replace(row, of_limits=rules.limits.share(row)) for row in best_first]
+    taken = recommend(best_first, rules.within, rules.limits)
     if taken is not None:
         best_first = [replace(row, recommended=row.model == taken.row.model) for row in best_first]
     perfect = Answers([np.ones((1, answers.n), bool)], answers.groups)

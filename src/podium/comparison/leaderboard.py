@@ -136,7 +136,7 @@ class Leaderboard:
 
     @property
     def taken(self) -> Row | None:
-        """The row of the network to take; None where no network has learned."""
+        """The row of the network to take; None where no network has learned, or none is within the limits."""
         return next((row for row in self.networks if row.recommended), None)
 
     @property
@@ -183,6 +183,8 @@ class Leaderboard:
             "start": all(start in (None, RANDOM) for start in starts),
             "macro-F1": self.rules.by != "macro-f1",
             "balanced %": self.rules.by != "balanced-accuracy",
+            "engine": all(row.engine is None for row in self.networks),
+            "eager ms": all(row.engine is None for row in self.networks),
             "val": all(row.ranked_on != "val" for row in self.networks),
         }
         return tuple(column for column, is_useless in useless.items() if is_useless)
@@ -202,10 +204,15 @@ class Leaderboard:
         from rich.box import SIMPLE_HEAD
         from rich.table import Table
 
-        about = f"of {self.n:,} {self.split} images; latency of one image; * on the Pareto front"
+        engines = any(row.engine is not None for row in self.networks)
+        timed = (
+            "latency of one image in the fastest engine that keeps the answers" if engines else "latency of one image"
+        )
+        about = f"of {self.n:,} {self.split} images; {timed}; * on the Pareto front"
         if self.found is not None and "val" not in left_out:
             about = f"val: {SCORES[self.rules.by].name} of {self.found.ranked_n:,} validation images, which rank; the rest {about}"
         about += "; > the one to take" if len(self.networks) > 1 and self.taken is not None else ""
+        about += "; (95 % interval) where it is wider than 5 %" if any(row.loose for row in self.networks) else ""
         about += "; ~ on a busy machine" if any(row.busy for row in self.networks) else ""
         if "probe %" not in left_out:
             about += "; probe: of frozen features, out of fold on training images"
@@ -292,7 +299,8 @@ def _spread(row: Row) -> str:
 def _latency(row: Row) -> str:
     if row.latency_p50_ms is None:
         return ""
-    return f"{'~' if row.busy else ''}{row.latency_p50_ms:.2f}{'*' if row.pareto else ' '}"
+    interval = f" ({row.latency_low_ms:.2f}-{row.latency_high_ms:.2f})" if row.loose else ""
+    return f"{'~' if row.busy else ''}{row.latency_p50_ms:.2f}{interval}{'*' if row.pareto else ' '}"
 
 
 # What is printed of a row, and which columns a narrow screen goes without, the first first.
@@ -310,10 +318,25 @@ SHOWN: dict[str, Callable[[Row], str]] = {
     "px": lambda row: str(row.image_size or ""),
     "MMACs": lambda row: f"{row.macs / 1e6:,.1f}",
     "p50 ms": _latency,
+    "engine": lambda row: row.engine or "",
+    "eager ms": lambda row: "" if row.eager_latency_p50_ms is None else f"{row.eager_latency_p50_ms:.2f}",
     "img/s": lambda row: "" if row.images_per_second is None else f"{row.images_per_second:,.0f}",
     "train s": lambda row: f"{row.train_seconds:.0f}",
 }
-DISPENSABLE = ("ECE", "loss", "top-5 %", "train s", "MMACs", "img/s", "params", "px", "start", "val")
+DISPENSABLE = (
+    "ECE",
+    "loss",
+    "top-5 %",
+    "train s",
+    "MMACs",
+    "eager ms",
+    "img/s",
+    "params",
+    "px",
+    "engine",
+    "start",
+    "val",
+)
 
 
 def safe_cell(value: Any) -> Any:

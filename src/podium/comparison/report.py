@@ -60,6 +60,8 @@ COLUMNS: tuple[Column, ...] = (
     ("size_mb", "size MB", lambda v: f"{v:.2f}", False),
     ("latency_p50_ms", "latency p50 ms", lambda v: f"{v:.2f}", False),
     ("latency_p95_ms", "p95 ms", lambda v: f"{v:.2f}", False),
+    ("engine", "engine", str, None),
+    ("eager_latency_p50_ms", "eager PyTorch p50 ms", lambda v: f"{v:.2f}", False),
     ("images_per_second", "images/s", lambda v: f"{v:,.0f}", True),
     ("train_seconds", "training s", lambda v: f"{v:.0f}", False),
     ("steps", "steps", lambda v: f"{v:,.0f}", None),
@@ -190,7 +192,12 @@ def _is_shown(column: Column, board: Leaderboard) -> bool:
     """Whether the table has a column: some network has a value, top-5 says more than top-1, and balanced accuracy ranks."""
     key = column[0]
     known = any(getattr(row, key) is not None for row in board.networks)
-    needless = {"top5": board.classes < TOP5_FROM, "balanced_accuracy": board.rules.by != "balanced-accuracy"}
+    untimed = all(row.engine is None for row in board.networks)
+    needless = {
+        "eager_latency_p50_ms": untimed,
+        "top5": board.classes < TOP5_FROM,
+        "balanced_accuracy": board.rules.by != "balanced-accuracy",
+    }
     return known and not needless.get(key, False)
 
 
@@ -209,6 +216,8 @@ def _cells(row: Row, board: Leaderboard, columns: Sequence[Column]) -> dict[str,
         text = "" if value is None else form(value)
         if key == "top1" and row.top1_std is not None:
             text += f" ± {100 * row.top1_std:.2f}"
+        if key == "latency_p50_ms" and row.loose:
+            text += f" ({row.latency_low_ms:.2f}-{row.latency_high_ms:.2f})"
         cells.append({"text": text, "value": "" if value is None else value, "best": best})
     small = ", small form" if row.small else ""
     size = f"{row.image_size} px{small}" if row.image_size else ""

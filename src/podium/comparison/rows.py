@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from podium.comparison.rounds import NEAR
+from podium.comparison.speeds import speed_fields
 from podium.errors import ModelFileError
 from podium.runs import bundle
-from podium.runs.folder import SETTINGS, SPEED, RunFolder
+from podium.runs.folder import SETTINGS, RunFolder
 from podium.settings import read_file
 
 # Field of a row -> the key of result.json that it is the mean of, over the seeds.
@@ -28,17 +30,6 @@ AVERAGED = {
     "steps": "steps",
     "epochs": "epochs",
 }
-# Field of a row -> where speed.json has what it is the median of, over the seeds.
-MEASURED = {
-    "latency_p50_ms": ("latency_ms", "p50"),
-    "latency_p95_ms": ("latency_ms", "p95"),
-    "images_per_second": ("images_per_second",),
-    "batch": ("batch",),
-    "latency_passes": ("n",),
-    "batch_passes": ("batches",),
-    "threads": ("threads",),
-    "waited": ("waited",),
-}
 BUSY = 0.1  # share of the time waited for a processor above which a machine was busy
 
 
@@ -51,7 +42,8 @@ class Row:
         top1, top5, loss, ece, macro_f1: means over the seeds, as `metrics.summarize` defines them.
         top1_std: standard deviation between the seeds; None for one seed.
         train_seconds, train_images_per_second, steps, epochs: of the training, means over the seeds.
-        params, macs, size_mb: parameters, multiply-adds of one image, and megabytes of the weights' file.
+        params, macs, size_mb: parameters, multiply-adds of one image, and megabytes of the file that ships: the exported one
+            where another engine than eager PyTorch is the fastest, else that of the weights.
         latency_p50_ms, latency_p95_ms: of one image, over `latency_passes` passes; None where speed was not measured.
         images_per_second: over `batch_passes` passes of `batch` images, with as many threads as `threads`.
         run: the folder of the best run.
@@ -74,6 +66,11 @@ class Row:
         balanced_accuracy: mean recall of the classes; None for runs of Podium 0.1.0.
         waited: the share of the time that it waited for a processor while its speed was measured; None where that is not on
             record.
+        engine: the fastest engine that keeps the answers, whose times these are; None where only eager PyTorch was timed.
+        latency_low_ms, latency_high_ms: 95 % interval of the median latency; None where that is not known.
+        eager_latency_p50_ms: of one image in eager PyTorch.
+        of_limits: the largest share that it takes of a limit of latency or size: above 1 it is not recommended; None where no
+            limits were given.
     """
 
     model: str
@@ -121,6 +118,11 @@ class Row:
     linear_probe: float | None = None
     balanced_accuracy: float | None = None
     waited: float | None = None
+    engine: str | None = None
+    latency_low_ms: float | None = None
+    latency_high_ms: float | None = None
+    eager_latency_p50_ms: float | None = None
+    of_limits: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The row as JSON and CSV have it."""
@@ -130,6 +132,12 @@ class Row:
     def busy(self) -> bool:
         """Whether its speed was measured while other programs had the processors, so that it is slower than it would be."""
         return self.waited is not None and self.waited > BUSY
+
+    @property
+    def loose(self) -> bool:
+        """Whether its time was up before its latency was known to 5 %."""
+        p50, low, high = self.latency_p50_ms, self.latency_low_ms, self.latency_high_ms
+        return None not in (p50, low, high) and max(high - p50, p50 - low) > NEAR * p50  # type: ignore[operator]
 
     def dominates(self, other: Row) -> bool:
         """Whether this network is at least as accurate and as fast as another, and better in one of them."""
@@ -234,18 +242,17 @@ class Trials:
         """
         results, best = self.results, self.best
         first, top1 = results[0], [result["top1"] for result in results]
-        speeds = [speed for run in self.runs if (speed := _speed(run.folder)) is not None]
         image_size, small = _form(best)
         low, high = interval
         means: dict[str, Any] = {field: statistics.fmean(r[key] for r in results) for field, key in AVERAGED.items()}
-        medians: dict[str, Any] = {field: _median(speeds, keys) for field, keys in MEASURED.items()}
+        timed, size = speed_fields([run.folder for run in self.runs])
         return Row(
             model=self.model,
             seeds=len(results),
             top1_std=statistics.stdev(top1) if len(top1) > 1 else None,
             params=first["params"],
             macs=first["macs"],
-            size_mb=first["size_bytes"] / 1e6,
+            size_mb=(size or first["size_bytes"]) / 1e6,
             run=best.folder.path.name,
             image_size=image_size,
             small=small,
@@ -257,7 +264,7 @@ class Trials:
             folds=first.get("cross_validation", {}).get("folds"),
             balanced_accuracy=_mean_of(results, "balanced_accuracy"),
             **means,
-            **medians,
+            **timed,
         )
 
 
@@ -310,22 +317,6 @@ def outputs_of(networks: Sequence[Trials], ranking: bool) -> Outputs:
         logits.append(rows)
     groups = first.validation_groups if validated else first.groups
     return Outputs("val" if validated else runs[0].result["split"], logits, labels, groups)
-
-
-def _speed(folder: RunFolder) -> dict[str, Any] | None:
-    path = folder / SPEED
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-
-def _median(speeds: list[dict[str, Any]], keys: tuple[str, ...]) -> float | None:
-    """The median of an entry of speed.json over the runs that have it; None where none has."""
-    values = []
-    for entry in speeds:
-        value: Any = entry
-        for key in keys:
-            value = value.get(key) if value is not None else None
-        values += [value] if value is not None else []
-    return statistics.median(values) if values else None
 
 
 def _form(run: Trial) -> tuple[int | None, bool | None]:

@@ -34,6 +34,7 @@ from podium.comparison.report import REPORT, write_report
 from podium.comparison.rows import LinearProbeOnly
 from podium.comparison.schedule import Part, Schedule
 from podium.comparison.selection import selected
+from podium.comparison.shipping import ship
 from podium.comparison.sizes import forms
 from podium.comparison.slices import Slices, slices_of
 from podium.comparison.starts import Starts
@@ -143,6 +144,9 @@ class Study:
             if trial in finished and not (trial.path / SPEED).is_file():
                 timed = trial.path if self.folds is None else fold_folder(trial.path, 1)
                 _time(trial.path, timed, for_run(progress, number, len(trials), trial.candidate.name, trial.seed))
+        for note in ship(finished, data, progress):
+            self.notes.append(note)
+            say(note)
         return self._ranked(data, finished, untrained, progress)
 
     def images(self, progress: StudyProgress = None) -> Dataset:
@@ -263,7 +267,7 @@ class Study:
             runs_of_it = [path for path in paths if board.names[path] == taken]
             board.curve = measure(taken, runs_of_it, data, self.out / CURVE, progress)
         elif self.choice.learning_curve:
-            logging.getLogger("podium").info("no learning curve is trained: no network has clearly learned")
+            logging.getLogger("podium").info("no learning curve is trained: no network is recommended")
         if self.folds is not None and taken is not None:
             first = next(trial for trial in finished if board.names[trial.path] == taken)
             self._hand_over(board, first, data, progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from podium.comparison.decide import Outcome
 from podium.comparison.ranking import SCORES
 from podium.comparison.recommend import Recommendation
 from podium.comparison.sizes import different_sizes
-from podium.runs.folder import SPEED
+from podium.runs.folder import SHIPPED, SPEED
 
 if TYPE_CHECKING:
     from podium.comparison.leaderboard import Leaderboard
@@ -26,6 +27,8 @@ def verdict(board: Leaderboard) -> list[str]:
     sentences = _nothing_learned(board, board.found)
     if board.found.taken is not None:
         sentences = _decided(board, board.found, board.found.taken)
+    elif any(row.learned for row in board.networks):
+        sentences = _none_within(board, board.found)
     if different := different_sizes({row.model: row.image_size for row in board.networks}):
         sentences += [different, board.one_size]
     sentences += _busy(board)
@@ -39,11 +42,12 @@ def verdict(board: Leaderboard) -> list[str]:
 
 def _decided(board: Leaderboard, found: Outcome, taken: Recommendation) -> list[str]:
     if len(found.rows) + len(board.failed) == 1:
-        return [f"{taken.row.model} reaches {_reported(found, taken.row)}.", _cross_validated(board)]
+        return [f"{taken.row.model} reaches {_reported(found, taken.row)}.", _cross_validated(board), _above(board)]
     first = found.rows[0]
     score = SCORES[board.rules.by]
     text = [
         f"Take {taken.row.model}: {_reason(board, taken)}.",
+        _above(board),
         _cross_validated(board),
         _accuracy(board, found, taken.row),
         f"By {score.name} on {_ranked_images(found)}, {first.model} is first with {score.format(first.score)}.",
@@ -69,8 +73,11 @@ def _reason(board: Leaderboard, taken: Recommendation) -> str:
     """Why a network is the one to take."""
     score, row = SCORES[board.rules.by], taken.row
     allowed = score.format_distance(board.rules.within).replace(".00 points", " points").replace("1 points", "1 point")
+    most = score.format_distance(row.behind_at_most)
+    if not taken.near:
+        best = next(other.model for other in board.networks if other.learned)
+        return f"of those within the limits it ranks first; none of them is sure to be within {allowed} of {best}, and this may be up to {most} below it, at 95 %"
     if not taken.best:
-        most = score.format_distance(row.behind_at_most)
         return f"it is the cheapest that is sure to be within {allowed} of the best (at most {most} below it, at 95 %)"
     if len([other for other in board.networks if other.learned]) == 1:
         return "no other network has learned"
@@ -140,8 +147,28 @@ def _busy(board: Leaderboard) -> list[str]:
         return []
     most = max(row.waited or 0.0 for row in busy)
     what = f"Measured on a busy machine, so slower than on a quiet one: {', '.join(row.model for row in busy)}"
-    again = f"delete {SPEED} in their folders, and run the same comparison again on a quiet machine"
+    again = f"delete {SPEED} and {SHIPPED} in their folders, and run the same comparison again on a quiet machine"
     return [f"{what} (up to {100 * most:.0f} % of the time they waited for a processor). To measure again: {again}."]
+
+
+def _above(board: Leaderboard) -> str:
+    """Which networks are not recommended because they are above the limits."""
+    limits = board.rules.limits
+    above = [f"{row.model} ({limits.figures(row)})" for row in board.networks if row.learned and not limits.allow(row)]
+    named = ", ".join(above[:NAMED]) + (f", {len(above) - NAMED} more" if len(above) > NAMED else "")
+    return f"Not recommended, since above the limits, {limits}: {named}." if above else ""
+
+
+def _none_within(board: Leaderboard, found: Outcome) -> list[str]:
+    """That no network is within the limits, and which is the nearest to them."""
+    score, limits, first = SCORES[board.rules.by], board.rules.limits, found.rows[0]
+    nearest = min((row for row in board.networks if row.learned), key=lambda row: row.of_limits or math.inf)
+    return [
+        f"No network is within the limits, {limits}, so none is recommended: the nearest, {nearest.model}, has {limits.figures(nearest)}.",
+        _cross_validated(board),
+        _accuracy(board, found, nearest),
+        f"By {score.name} on {_ranked_images(found)}, {first.model} is first with {score.format(first.score)}.",
+    ]
 
 
 def _nothing_learned(board: Leaderboard, found: Outcome) -> list[str]:

@@ -17,7 +17,7 @@ import torch
 
 from podium.deployment.export import card_of, onnx_bytes
 from podium.deployment.graph import Graph, graph_of
-from podium.deployment.runtime import Engine, Exported, load_exported
+from podium.deployment.runtime import FILE_ENGINES, Engine, Exported, load_exported
 from podium.errors import EXTRAS, UsageError
 from podium.runs.bundle import Bundle
 
@@ -80,19 +80,32 @@ def runners_of(bundle: Bundle, engines: tuple[str, ...], threads: int) -> Iterat
                     yield Absent("compiled", why("compiled", error))
                     break
                 yield made
-    files = [e for e in engines if e in ("onnxruntime", "openvino")]
-    if missing := [e for e in files if not is_here(e)]:
-        yield from (Absent(e, f'not installed: pip install "podium[{EXTRAS[e]}]"') for e in missing)
-        files = [e for e in files if e not in missing]
+    files = tuple(e for e in engines if e in FILE_ENGINES)
     if files:
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "model.onnx"
-            try:
-                path.write_bytes(onnx_bytes(graph_of(bundle, inside=True), card_of(bundle, True)))
-            except Exception as error:  # of torch's exporter
-                yield from (Absent(engine, f"not exported: {why(engine, error)}") for engine in files)
-                return
-            yield from file_runners(path, tuple(files), threads)
+            yield from exported_runners(bundle, Path(folder) / "model.onnx", files, threads)
+
+
+def exported_runners(bundle: Bundle, path: Path, engines: tuple[str, ...], threads: int) -> Iterator[Runner | Absent]:
+    """Export the network, and yield the file in each engine; `Absent` for one that this machine lacks, or that fails.
+
+    Args:
+        bundle: the network.
+        path: where its ONNX file is written, if some engine is here to read it.
+        engines: some of `runtime.FILE_ENGINES`.
+        threads: that compute.
+    """
+    missing = [e for e in engines if not is_here(e)]
+    yield from (Absent(e, f'not installed: pip install "podium[{EXTRAS[e]}]"') for e in missing)
+    files = tuple(e for e in engines if e not in missing)
+    if not files:
+        return
+    try:
+        path.write_bytes(onnx_bytes(graph_of(bundle, inside=True), card_of(bundle, True)))
+    except Exception as error:  # of torch's exporter
+        yield from (Absent(engine, f"not exported: {why(engine, error)}") for engine in files)
+        return
+    yield from file_runners(path, files, threads)
 
 
 def is_here(package: str) -> bool:

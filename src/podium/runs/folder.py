@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("podium")
 
 SETTINGS, LOG, RESULT, PREDICTIONS, SPEED = "settings.yaml", "log.jsonl", "result.json", "predictions.npz", "speed.json"
+SHIPPED = "engines.json"  # the speed in the engine that the network ships in
 COMPRESSION = "compression.json"  # a compressed network beside its original and its controls
 
 

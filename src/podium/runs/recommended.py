@@ -41,6 +41,7 @@ def recommended(path: str | os.PathLike[str]) -> Recommended | None:
     try:
         with (folder / TABLE).open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
+        _refuse_none_within(folder, rows)
         # Tables of Podium 0.1.0 have no such column; their first row was the one to take.
         row = next((row for row in rows if row.get("recommended") == "True"), rows[0])
         run, learned = row["run"], row["learned"] == "True"
@@ -60,6 +61,21 @@ def recommended(path: str | os.PathLike[str]) -> Recommended | None:
             f"{what}, {why}", "run the same comparison again, or one that trains longer in another folder"
         )
     return Recommended(folder / run, learned)
+
+
+def _refuse_none_within(folder: Path, rows: list[dict[str, str]]) -> None:
+    """Refuse a comparison that recommends no network, since each that has learned is above its limits.
+
+    Raises:
+        ModelFileError: it is one; names the nearest network.
+    """
+    learned = [row for row in rows if row.get("learned") == "True" and row.get("of_limits")]
+    if not learned or any(row.get("recommended") == "True" for row in rows):
+        return
+    nearest = min(learned, key=lambda row: float(row["of_limits"]))
+    what = f"{folder}: recommends no network, since none is within its limits of latency or size"
+    fix = f"run the same comparison again with other limits, or give {folder / nearest['run']}, the nearest to them"
+    raise ModelFileError(what, fix)
 
 
 def run_of(path: str | os.PathLike[str]) -> Path:

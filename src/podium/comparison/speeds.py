@@ -1,0 +1,66 @@
+"""The speed of a network as the board has it: in the engine that it ships in, or in eager PyTorch where no other was timed."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from podium.errors import ModelFileError
+from podium.runs.folder import SHIPPED, SPEED, RunFolder
+
+# Field of a row -> where engines.json of one run has it; without that, where speed.json has what it is the median of, over the
+# seeds.
+MEASURED = {
+    "latency_p50_ms": ("latency_ms", "p50"),
+    "latency_p95_ms": ("latency_ms", "p95"),
+    "images_per_second": ("images_per_second",),
+    "batch": ("batch",),
+    "latency_passes": ("n",),
+    "batch_passes": ("batches",),
+    "threads": ("threads",),
+    "waited": ("waited",),
+    "latency_low_ms": ("latency_ms", "low"),
+    "latency_high_ms": ("latency_ms", "high"),
+}
+
+
+def speed_fields(runs: Sequence[RunFolder]) -> tuple[dict[str, Any], int | None]:
+    """The fields of a row that are of speed.
+
+    Args:
+        runs: the folders of one network, one for each seed.
+
+    Returns:
+        The fields; and the bytes of the file that ships, None where that is not on record.
+    """
+    speeds, shipped = (_read(runs, name) for name in (SPEED, SHIPPED))
+    fields: dict[str, Any] = {field: _median(shipped[:1] or speeds, keys) for field, keys in MEASURED.items()}
+    if not shipped:
+        return fields | {"eager_latency_p50_ms": fields["latency_p50_ms"]}, None
+    first = shipped[0]
+    engine = first["engine"] if first["dtype"] == "float32" else f"{first['engine']} {first['dtype']}"
+    return fields | {"engine": engine, "eager_latency_p50_ms": first["eager_latency_ms"]}, first["size_bytes"]
+
+
+def _read(runs: Sequence[RunFolder], name: str) -> list[dict[str, Any]]:
+    """What the files of a name hold, of the runs that have one."""
+    found = []
+    for file in (run / name for run in runs):
+        try:
+            found += [json.loads(file.read_text(encoding="utf-8"))] if file.is_file() else []
+        except ValueError as error:
+            raise ModelFileError(f"{file}: damaged ({error})", "delete it, and run the same comparison again") from None
+    return found
+
+
+def _median(speeds: list[dict[str, Any]], keys: tuple[str, ...]) -> float | None:
+    """The median of an entry of a file over the runs that have it; None where none has."""
+    values = []
+    for entry in speeds:
+        value: Any = entry
+        for key in keys:
+            value = value.get(key) if value is not None else None
+        values += [value] if value is not None else []
+    return statistics.median(values) if values else None
