@@ -52,9 +52,9 @@ def sampled(cases, fast=SAMPLE):
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_engines():
-    """No comparison exports its networks and times them in engines, which takes seconds each; tests/test_shipping.py does."""
+    """No comparison exports its networks and times them in engines, which takes seconds each; tests/test_deployed.py does."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("podium.comparison.study.ship", lambda *_: [])
+        patch.setattr("podium.comparison.study.time_deployed", lambda *_: [])
         yield
 
 

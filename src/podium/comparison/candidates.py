@@ -46,7 +46,7 @@ class Choice:
         rank_on: "val": validation images rank the networks, and test images report; "test": the same images do both.
         jobs: runs that train side by side; None: as many as there are cores, where the networks are small.
         heats: rounds of training, each longer than the one before and of fewer networks; None: all are trained in full at once.
-        max_latency, max_size: milliseconds for one image, and bytes of the file that ships, that the recommended network may
+        max_latency, max_size: milliseconds for one image, and bytes of the deployed file, that the recommended network may
             have; None: any.
     """
 

@@ -12,7 +12,7 @@ WITHIN = 0.01  # the distance to the best that is allowed where a person says no
 
 @dataclass(frozen=True)
 class Limits:
-    """What the network to take may cost at most as it ships; None: any.
+    """What the network to take may cost at most when deployed; None: any.
 
     Args:
         latency_ms: milliseconds for one image, in the median.
@@ -22,23 +22,20 @@ class Limits:
     latency_ms: float | None = None
     size_mb: float | None = None
 
-    @property
-    def any(self) -> bool:
-        """Whether there is a limit."""
-        return (self.latency_ms, self.size_mb) != (None, None)
-
     def share(self, row: Row) -> float | None:
         """The largest share that a network takes of a limit: above 1 it is over. None: no limits, or its latency is not known."""
-        known = [(row.latency_p50_ms, self.latency_ms), (row.size_mb, self.size_mb)]
-        shares = [(value, most) for value, most in known if most is not None]
-        if not shares or any(value is None for value, _ in shares):
-            return None
-        return max(value / most for value, most in shares if value is not None)
+        shares = []
+        if self.latency_ms is not None:
+            shares.append(row.latency_p50_ms / self.latency_ms if row.latency_p50_ms is not None else None)
+        if self.size_mb is not None:
+            shares.append(row.size_mb / self.size_mb)
+        known = [share for share in shares if share is not None]
+        return max(known) if known and len(known) == len(shares) else None
 
     def allow(self, row: Row) -> bool:
         """Whether a network is within all limits; one whose latency is not known is not within one of latency."""
         share = self.share(row)
-        return share <= 1 if share is not None else not self.any
+        return share <= 1 if share is not None else (self.latency_ms, self.size_mb) == (None, None)
 
     def __str__(self) -> str:
         time = [] if self.latency_ms is None else [f"{self.latency_ms:g} ms for an image"]

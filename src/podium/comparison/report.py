@@ -192,9 +192,9 @@ def _is_shown(column: Column, board: Leaderboard) -> bool:
     """Whether the table has a column: some network has a value, top-5 says more than top-1, and balanced accuracy ranks."""
     key = column[0]
     known = any(getattr(row, key) is not None for row in board.networks)
-    untimed = all(row.engine is None for row in board.networks)
+    eager = all(row.engine is None for row in board.networks)
     needless = {
-        "eager_latency_p50_ms": untimed,
+        "eager_latency_p50_ms": eager,
         "top5": board.classes < TOP5_FROM,
         "balanced_accuracy": board.rules.by != "balanced-accuracy",
     }

@@ -42,8 +42,8 @@ class Clock:
         self.medians.append(float(np.median(times)))
         self._computed += time.process_time() - computed
         after = seconds_waited()
-        known = self._waited is not None and waited is not None and after is not None
-        self._waited = self._waited + max(0.0, after - waited) if known else None  # type: ignore[operator]
+        counted = self._waited is not None and waited is not None and after is not None
+        self._waited = self._waited + max(0.0, after - waited) if counted else None  # type: ignore[operator]
         self.spent += time.perf_counter() - begun
 
     @property
@@ -57,7 +57,7 @@ class Clock:
         return float(np.quantile(self.passes, 0.95))
 
     @property
-    def known(self) -> bool:
+    def settled(self) -> bool:
         """Whether the 95 % interval of the median lies within 5 % of it."""
         ends = interval_of_median(self.medians)
         return ends is not None and all(abs(end - self.p50) <= NEAR * self.p50 for end in ends)
@@ -65,7 +65,7 @@ class Clock:
     @property
     def over(self) -> bool:
         """Whether no further round is timed: the median is known, or the time is spent."""
-        return self.known or (len(self.medians) >= LEAST and self.spent >= self.seconds)
+        return self.settled or (len(self.medians) >= LEAST and self.spent >= self.seconds)
 
     @property
     def waited(self) -> float | None:

@@ -42,7 +42,7 @@ class Row:
         top1, top5, loss, ece, macro_f1: means over the seeds, as `metrics.summarize` defines them.
         top1_std: standard deviation between the seeds; None for one seed.
         train_seconds, train_images_per_second, steps, epochs: of the training, means over the seeds.
-        params, macs, size_mb: parameters, multiply-adds of one image, and megabytes of the file that ships: the exported one
+        params, macs, size_mb: parameters, multiply-adds of one image, and megabytes of the deployed file: the exported one
             where another engine than eager PyTorch is the fastest, else that of the weights.
         latency_p50_ms, latency_p95_ms: of one image, over `latency_passes` passes; None where speed was not measured.
         images_per_second: over `batch_passes` passes of `batch` images, with as many threads as `threads`.

@@ -138,4 +138,4 @@ class Schedule:
         training, timing = format_seconds(rounds * value), format_seconds(timed * allowance(value))
         more = format_seconds(self.seeds * sum(SHARES[:-1]) * value)
         after = f"; the learning curve of the best network takes {more} more" if curve else ""
-        return f"{each}: {training}, and up to {timing} to measure their speed at the end, twice: in PyTorch and as they ship{after}"
+        return f"{each}: {training}, and up to {timing} to measure their speed at the end, in PyTorch and in the fastest engine alike{after}"

@@ -1,4 +1,4 @@
-"""The speed of a network as the board has it: in the engine that it ships in, or in eager PyTorch where no other was timed."""
+"""The speed of a network as the board has it: in the engine that it is deployed in, or in eager PyTorch where no other was timed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from podium.errors import ModelFileError
-from podium.runs.folder import SHIPPED, SPEED, RunFolder
+from podium.runs.folder import ENGINE_SPEED, SPEED, RunFolder
 
 # Field of a row -> where engines.json of one run has it; without that, where speed.json has what it is the median of, over the
 # seeds.
@@ -33,13 +33,13 @@ def speed_fields(runs: Sequence[RunFolder]) -> tuple[dict[str, Any], int | None]
         runs: the folders of one network, one for each seed.
 
     Returns:
-        The fields; and the bytes of the file that ships, None where that is not on record.
+        The fields; and the bytes of the deployed file, None where that is not on record.
     """
-    speeds, shipped = (_read(runs, name) for name in (SPEED, SHIPPED))
-    fields: dict[str, Any] = {field: _median(shipped[:1] or speeds, keys) for field, keys in MEASURED.items()}
-    if not shipped:
+    speeds, deployed = (_read(runs, name) for name in (SPEED, ENGINE_SPEED))
+    fields: dict[str, Any] = {field: _median(deployed[:1] or speeds, keys) for field, keys in MEASURED.items()}
+    if not deployed:
         return fields | {"eager_latency_p50_ms": fields["latency_p50_ms"]}, None
-    first = shipped[0]
+    first = deployed[0]
     engine = first["engine"] if first["dtype"] == "float32" else f"{first['engine']} {first['dtype']}"
     return fields | {"engine": engine, "eager_latency_p50_ms": first["eager_latency_ms"]}, first["size_bytes"]
 

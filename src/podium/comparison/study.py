@@ -16,6 +16,7 @@ from podium.comparison.candidates import (
 )
 from podium.comparison.claim import absolute, begun_pretrained, claim
 from podium.comparison.cross_validation import Folds, complete, complete_card, fold_folder, pool
+from podium.comparison.deployed import time_deployed
 from podium.comparison.dropped import HeatOnly
 from podium.comparison.heats import HeatsPlan, run_heats
 from podium.comparison.images import Images, places
@@ -34,7 +35,6 @@ from podium.comparison.report import REPORT, write_report
 from podium.comparison.rows import LinearProbeOnly
 from podium.comparison.schedule import Part, Schedule
 from podium.comparison.selection import selected
-from podium.comparison.shipping import ship
 from podium.comparison.sizes import forms
 from podium.comparison.slices import Slices, slices_of
 from podium.comparison.starts import Starts
@@ -144,7 +144,7 @@ class Study:
             if trial in finished and not (trial.path / SPEED).is_file():
                 timed = trial.path if self.folds is None else fold_folder(trial.path, 1)
                 _time(trial.path, timed, for_run(progress, number, len(trials), trial.candidate.name, trial.seed))
-        for note in ship(finished, data, progress):
+        for note in time_deployed(finished, data, progress):
             self.notes.append(note)
             say(note)
         return self._ranked(data, finished, untrained, progress)

@@ -10,7 +10,7 @@ from podium.comparison.decide import Outcome
 from podium.comparison.ranking import SCORES
 from podium.comparison.recommend import Recommendation
 from podium.comparison.sizes import different_sizes
-from podium.runs.folder import SHIPPED, SPEED
+from podium.runs.folder import ENGINE_SPEED, SPEED
 
 if TYPE_CHECKING:
     from podium.comparison.leaderboard import Leaderboard
@@ -147,7 +147,7 @@ def _busy(board: Leaderboard) -> list[str]:
         return []
     most = max(row.waited or 0.0 for row in busy)
     what = f"Measured on a busy machine, so slower than on a quiet one: {', '.join(row.model for row in busy)}"
-    again = f"delete {SPEED} and {SHIPPED} in their folders, and run the same comparison again on a quiet machine"
+    again = f"delete {SPEED} and {ENGINE_SPEED} in their folders, and run the same comparison again on a quiet machine"
     return [f"{what} (up to {100 * most:.0f} % of the time they waited for a processor). To measure again: {again}."]
 
 
@@ -166,7 +166,6 @@ def _none_within(board: Leaderboard, found: Outcome) -> list[str]:
     return [
         f"No network is within the limits, {limits}, so none is recommended: the nearest, {nearest.model}, has {limits.figures(nearest)}.",
         _cross_validated(board),
-        _accuracy(board, found, nearest),
         f"By {score.name} on {_ranked_images(found)}, {first.model} is first with {score.format(first.score)}.",
     ]
 

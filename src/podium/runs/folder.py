@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("podium")
 
 SETTINGS, LOG, RESULT, PREDICTIONS, SPEED = "settings.yaml", "log.jsonl", "result.json", "predictions.npz", "speed.json"
-SHIPPED = "engines.json"  # the speed in the engine that the network ships in
+ENGINE_SPEED = "engines.json"  # the speed in the engine that the network is deployed in
 COMPRESSION = "compression.json"  # a compressed network beside its original and its controls
 
 

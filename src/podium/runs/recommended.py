@@ -74,7 +74,9 @@ def _refuse_none_within(folder: Path, rows: list[dict[str, str]]) -> None:
         return
     nearest = min(learned, key=lambda row: float(row["of_limits"]))
     what = f"{folder}: recommends no network, since none is within its limits of latency or size"
-    fix = f"run the same comparison again with other limits, or give {folder / nearest['run']}, the nearest to them"
+    fix, run = "run the same comparison again with other limits", folder / nearest["run"]
+    if not (run / f"{FOLD}1").is_dir():  # with folds there is no network to give
+        fix += f", or give {run}, the nearest to them"
     raise ModelFileError(what, fix)
 
 

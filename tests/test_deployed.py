@@ -1,4 +1,4 @@
-"""The board has the costs of what ships: the fastest engine that keeps the answers, timed in turn until its median is known."""
+"""The board has the costs of what is deployed: the fastest engine that keeps the answers, timed in turn until its median is known."""
 
 import csv
 import json
@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from podium.comparison import rounds, shipping
+from podium.comparison import deployed, rounds
+from podium.comparison.deployed import Deployed, Opened
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.recommend import Limits, recommend
 from podium.comparison.rounds import Clock, in_turn, interval_of_median
-from podium.comparison.shipping import Opened, Shipped
 from podium.data.sources import load_data
 from podium.deployment.engines import Absent, Runner
 from podium.deployment.graph import answer
@@ -24,7 +24,7 @@ AGAIN = ("compare", "digits", "-m", "lenet5_modern,lenet5", "--epochs", "1")  # 
 
 @pytest.fixture(autouse=True)
 def _brief(monkeypatch):
-    for module in ("study", "shipping"):
+    for module in ("study", "deployed"):
         monkeypatch.setattr(f"podium.comparison.{module}.allowance", lambda trained: 0.0)
 
 
@@ -63,7 +63,7 @@ def clock_of(monkeypatch, medians, seconds=1e6):
 def test_rounds_end_as_soon_as_the_median_is_known(monkeypatch):
     steady = clock_of(monkeypatch, [1.0, 1.04, 0.96] * 9)
     assert len(steady.medians) == 6
-    assert steady.known
+    assert steady.settled
     # The interval of 9 values is from the second to the eighth: one wild round at either end no longer counts.
     assert len(clock_of(monkeypatch, [0.5, 2.0] + [1.0] * 20).medians) == 9
 
@@ -71,7 +71,7 @@ def test_rounds_end_as_soon_as_the_median_is_known(monkeypatch):
 def test_rounds_end_when_the_time_is_up_though_the_median_is_not_known(monkeypatch):
     clock = clock_of(monkeypatch, [1.0, 2.0] * 9, seconds=0.0)
     assert len(clock.medians) == 6
-    assert not clock.known
+    assert not clock.settled
 
 
 def test_networks_take_turns_until_each_is_over():
@@ -92,7 +92,7 @@ def test_networks_take_turns_until_each_is_over():
 # --------------------------------------------------------------------------------------------------------- engines
 
 
-class Known:
+class Looked:
     """Answers looked up by the bytes of the images, which costs less than a network; a fault may come after some calls."""
 
     def __init__(self, bundle, wrong=False, fails_after=math.inf):
@@ -116,11 +116,11 @@ def figures(monkeypatch, run, data, tmp_path, *runners, reopened=None):
         path.write_bytes(bytes(12_345))
         yield from runners
 
-    monkeypatch.setattr(shipping, "exported_runners", exported)
-    monkeypatch.setattr(shipping, "file_runners", lambda *_: iter(reopened or runners))
+    monkeypatch.setattr(deployed, "exported_runners", exported)
+    monkeypatch.setattr(deployed, "file_runners", lambda *_: iter(reopened or runners))
     kept = tmp_path / "kept"
     kept.mkdir()
-    opened = Opened(Shipped("lenet", 0, kept, run.path), data, tmp_path / "0.onnx", lambda *_: None)
+    opened = Opened(Deployed("lenet", 0, kept, run.path), data, tmp_path / "0.onnx", lambda *_: None)
     in_turn([opened.round])
     return json.loads((kept / "engines.json").read_text())
 
@@ -131,7 +131,7 @@ def bundle(run):
 
 
 def test_the_fastest_engine_is_timed_and_its_file_weighed(monkeypatch, run, bundle, digits, tmp_path):
-    found = figures(monkeypatch, run, digits, tmp_path, Runner("openvino", "bfloat16", Known(bundle)))
+    found = figures(monkeypatch, run, digits, tmp_path, Runner("openvino", "bfloat16", Looked(bundle)))
     assert (found["engine"], found["dtype"], found["agreement"]) == ("openvino", "bfloat16", 1.0)
     assert found["size_bytes"] == 12_345
     assert found["rounds"] >= 6
@@ -143,7 +143,7 @@ def test_the_fastest_engine_is_timed_and_its_file_weighed(monkeypatch, run, bund
 
 
 def test_an_engine_that_answers_otherwise_is_not_chosen_however_fast(monkeypatch, run, bundle, digits, tmp_path):
-    found = figures(monkeypatch, run, digits, tmp_path, Runner("onnxruntime", "float32", Known(bundle, wrong=True)))
+    found = figures(monkeypatch, run, digits, tmp_path, Runner("onnxruntime", "float32", Looked(bundle, wrong=True)))
     assert found["engine"] == "eager"
     assert found["size_bytes"] == (run / "model.safetensors").stat().st_size
     (other,) = found["others"]
@@ -151,7 +151,7 @@ def test_an_engine_that_answers_otherwise_is_not_chosen_however_fast(monkeypatch
 
 
 def test_an_engine_that_fails_is_a_reason(monkeypatch, run, bundle, digits, tmp_path):
-    broken = Runner("onnxruntime", "float32", Known(bundle, fails_after=0))
+    broken = Runner("onnxruntime", "float32", Looked(bundle, fails_after=0))
     found = figures(monkeypatch, run, digits, tmp_path, broken, Absent("openvino", "not installed"))
     assert found["engine"] == "eager"
     reasons = {other["engine"]: other["missing"] for other in found["others"]}
@@ -159,8 +159,8 @@ def test_an_engine_that_fails_is_a_reason(monkeypatch, run, bundle, digits, tmp_
 
 
 def test_an_engine_that_fails_while_it_is_timed_gives_way_to_the_next(monkeypatch, run, bundle, digits, tmp_path):
-    tried = Runner("onnxruntime", "float32", Known(bundle))
-    opened = Runner("onnxruntime", "float32", Known(bundle, fails_after=3))
+    tried = Runner("onnxruntime", "float32", Looked(bundle))
+    opened = Runner("onnxruntime", "float32", Looked(bundle, fails_after=3))
     found = figures(monkeypatch, run, digits, tmp_path, tried, reopened=[opened])
     assert found["engine"] == "eager"
     assert found["rounds"] >= 6
@@ -168,12 +168,12 @@ def test_an_engine_that_fails_while_it_is_timed_gives_way_to_the_next(monkeypatc
 
 
 def test_a_machine_without_engines_says_what_to_install(monkeypatch, run, digits, tmp_path):
-    monkeypatch.setattr(shipping, "is_here", lambda package: package not in ("onnxruntime", "openvino"))
-    monkeypatch.setattr(shipping, "untimed", lambda _: [Shipped(name, 0, tmp_path / name, run.path) for name in "ab"])
-    monkeypatch.setattr(shipping, "exported_runners", lambda *_: iter([Absent("onnxruntime", "not installed")]))
+    monkeypatch.setattr(deployed, "is_here", lambda package: package not in ("onnxruntime", "openvino"))
+    monkeypatch.setattr(deployed, "untimed", lambda _: [Deployed(name, 0, tmp_path / name, run.path) for name in "ab"])
+    monkeypatch.setattr(deployed, "exported_runners", lambda *_: iter([Absent("onnxruntime", "not installed")]))
     for name in "ab":
         (tmp_path / name).mkdir()
-    (note,) = shipping.ship([], digits)
+    (note,) = deployed.time_deployed([], digits)
     assert "onnxruntime is not installed" in note
     assert 'pip install "podium[export]"' in note
     assert json.loads((tmp_path / "b" / "engines.json").read_text())["engine"] == "eager"
@@ -181,9 +181,9 @@ def test_a_machine_without_engines_says_what_to_install(monkeypatch, run, digits
 
 def test_networks_that_do_not_fit_into_memory_together_are_timed_in_groups(monkeypatch, run, tmp_path):
     size = run.result["size_bytes"]
-    monkeypatch.setattr(shipping, "TOGETHER", 2 * size)
-    networks = [Shipped(name, 0, tmp_path, run.path) for name in "abcde"]
-    assert [[n.name for n in group] for group in shipping.together(networks)] == [["a", "b"], ["c", "d"], ["e"]]
+    monkeypatch.setattr(deployed, "TOGETHER", 2 * size)
+    networks = [Deployed(name, 0, tmp_path, run.path) for name in "abcde"]
+    assert [[n.name for n in group] for group in deployed.together(networks)] == [["a", "b"], ["c", "d"], ["e"]]
 
 
 # ----------------------------------------------------------------------------------------------------- the command
@@ -197,9 +197,9 @@ def timed(comparison, tmp_path_factory):
     out = tmp_path_factory.mktemp("timed") / "board"
     shutil.copytree(comparison, out)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("podium.comparison.study.ship", shipping.ship)
-        patch.setattr(shipping, "allowance", lambda trained: 0.0)
-        patch.setattr(shipping, "FILE_ENGINES", ("onnxruntime",))
+        patch.setattr("podium.comparison.study.time_deployed", deployed.time_deployed)
+        patch.setattr(deployed, "allowance", lambda trained: 0.0)
+        patch.setattr(deployed, "FILE_ENGINES", ("onnxruntime",))
         done = inside(*AGAIN, "-o", out)
     assert done.returncode == 0, done.stderr
     return out, done
@@ -210,7 +210,7 @@ def rows_of(out):
         return list(csv.DictReader(file))
 
 
-def test_the_board_has_the_costs_of_what_ships(timed):
+def test_the_board_has_the_costs_of_what_is_deployed(timed):
     out, done = timed
     for row in rows_of(out):
         found = json.loads((out / f"{row['model']}-seed0" / "engines.json").read_text())
@@ -228,8 +228,8 @@ def test_the_board_has_the_costs_of_what_ships(timed):
 
 def test_what_is_timed_is_not_timed_again(timed, podium, monkeypatch):
     out, _ = timed
-    monkeypatch.setattr("podium.comparison.study.ship", shipping.ship)
-    monkeypatch.setattr(shipping, "Opened", None)  # would be called
+    monkeypatch.setattr("podium.comparison.study.time_deployed", deployed.time_deployed)
+    monkeypatch.setattr(deployed, "Opened", None)  # would be called
     assert podium(*AGAIN, "-o", out).code == 0
 
 
@@ -248,11 +248,11 @@ def test_an_interrupted_timing_keeps_the_networks_that_are_over(comparison, tmp_
             (self.network.kept / "engines.json").write_text("{}")
             return True
 
-    found = [Shipped(path.name, 0, path, path) for path in (first, second)]
-    monkeypatch.setattr(shipping, "Opened", Turn)
-    monkeypatch.setattr(shipping, "untimed", lambda _: found)
+    found = [Deployed(path.name, 0, path, path) for path in (first, second)]
+    monkeypatch.setattr(deployed, "Opened", Turn)
+    monkeypatch.setattr(deployed, "untimed", lambda _: found)
     with pytest.raises(KeyboardInterrupt):
-        shipping.ship([], None)
+        deployed.time_deployed([], None)
     assert (first / "engines.json").is_file()
     assert not (second / "engines.json").is_file()
 
@@ -342,8 +342,8 @@ def test_answers_are_compared_on_images_that_are_not_of_the_training(run, digits
         seen.append((count, split))
         return np.zeros((count, 32, 32, 1), np.uint8), None
 
-    monkeypatch.setattr(shipping, "squares", squares)
-    monkeypatch.setattr(shipping, "exported_runners", lambda *_: iter(()))
-    Opened(Shipped("lenet", 0, tmp_path, run.path), digits, tmp_path / "0.onnx", lambda *_: None)
+    monkeypatch.setattr(deployed, "squares", squares)
+    monkeypatch.setattr(deployed, "exported_runners", lambda *_: iter(()))
+    Opened(Deployed("lenet", 0, tmp_path, run.path), digits, tmp_path / "0.onnx", lambda *_: None)
     assert [split for _, split in seen] == ["val" if "val" in digits.splits else "test"]
     assert all(64 <= count <= 256 for count, _ in seen)

@@ -1,4 +1,4 @@
-"""What each network of a comparison costs as it ships: in the fastest engine of this machine that keeps its answers.
+"""What each network of a comparison costs when deployed: in the fastest engine of this machine that keeps its answers.
 
 After all training, each network is exported and tried in ONNX Runtime, OpenVINO and eager PyTorch. Then all are timed in turn,
 each in its engine, by the code of `podium bench`. An engine that fails is a reason in the file, and stops nothing.
@@ -32,20 +32,17 @@ from podium.evaluation.speed import allowance, many_within, timed
 from podium.platform import cores
 from podium.runs import bundle
 from podium.runs.bundle import Bundle
-from podium.runs.folder import SHIPPED, RunFolder
+from podium.runs.folder import ENGINE_SPEED, RunFolder
 from podium.training.run import StepProgress
 from podium.training.threads import computing_with
 
-IMAGES, FEWEST_IMAGES = (
-    256,
-    64,
-)  # on which answers are compared: as many as take no longer than the timing, and at least so many
+IMAGES, FEWEST_IMAGES = 256, 64  # on which answers are compared, as far as the time allows, and at least
 TRIAL = 0.1  # share of the time that each engine is tried for, and each batch
 TOGETHER = 1 << 30  # bytes of the weights of networks that are open at the same time
 
 
 @dataclass(frozen=True)
-class Shipped:
+class Deployed:
     """A network that is to be timed.
 
     Args:
@@ -61,7 +58,7 @@ class Shipped:
     folder: Path
 
 
-def ship(trials: Sequence[Part], data: Dataset, progress: StudyProgress = None) -> list[str]:
+def time_deployed(trials: Sequence[Part], data: Dataset, progress: StudyProgress = None) -> list[str]:
     """Find the fastest engine of each network that keeps its answers, time all in turn, and keep the figures of each.
 
     Args:
@@ -95,19 +92,19 @@ def ship(trials: Sequence[Part], data: Dataset, progress: StudyProgress = None) 
     ]
 
 
-def untimed(trials: Sequence[Part]) -> list[Shipped]:
+def untimed(trials: Sequence[Part]) -> list[Deployed]:
     """The first run of each network that has not been timed, or with folds that of its first fold."""
     first = {trial.candidate.name: trial for trial in reversed(trials)}
-    timed = {trial.candidate.name for trial in trials if (trial.path / SHIPPED).is_file()}
+    timed = {trial.candidate.name for trial in trials if (trial.path / ENGINE_SPEED).is_file()}
     left = [trial for trial in trials if trial in first.values() and trial.candidate.name not in timed]
     return [
-        Shipped(part.candidate.name, part.seed, part.path, next(fold_folders(part.path), part.path)) for part in left
+        Deployed(part.candidate.name, part.seed, part.path, next(fold_folders(part.path), part.path)) for part in left
     ]
 
 
-def together(networks: Sequence[Shipped]) -> Iterator[list[Shipped]]:
+def together(networks: Sequence[Deployed]) -> Iterator[list[Deployed]]:
     """Part networks into groups whose weights fit into memory together, in their order."""
-    group: list[Shipped] = []
+    group: list[Deployed] = []
     size = 0
     for network in networks:
         own = RunFolder(network.folder).result["size_bytes"]
@@ -121,7 +118,7 @@ def together(networks: Sequence[Shipped]) -> Iterator[list[Shipped]]:
 
 
 class Opened:
-    """A network in the engine that it ships in, while it is timed.
+    """A network in the engine that it is deployed in, while it is timed.
 
     Args:
         network: which one.
@@ -130,7 +127,7 @@ class Opened:
         heard: called with (rounds done, rounds, what is timed).
     """
 
-    def __init__(self, network: Shipped, data: Dataset, path: Path, heard: StepProgress) -> None:
+    def __init__(self, network: Deployed, data: Dataset, path: Path, heard: StepProgress) -> None:
         self.network, self.path, self.heard, self.threads = network, path, heard, cores()
         result = RunFolder(network.folder).result
         self.seconds, self.weights = allowance(result["seconds"]), result["size_bytes"]
@@ -213,7 +210,7 @@ class Opened:
             except MachineError:
                 return True  # its row has the speed that was measured before
             return False
-        RunFolder(self.network.kept).write_json(SHIPPED, figures)
+        RunFolder(self.network.kept).write_json(ENGINE_SPEED, figures)
         return True
 
     def _figures(self) -> dict[str, Any]:
