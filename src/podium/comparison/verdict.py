@@ -47,10 +47,10 @@ def _decided(board: Leaderboard, found: Outcome, taken: Recommendation) -> list[
     score = SCORES[board.rules.by]
     text = [
         f"Take {taken.row.model}: {_reason(board, taken)}.",
-        _above(board),
         _cross_validated(board),
         _accuracy(board, found, taken.row),
         f"By {score.name} on {_ranked_images(found)}, {first.model} is first with {score.format(first.score)}.",
+        _above(board),
     ]
     worse = [row for row in found.rows if row.learned and row.worse]
     equal = [row for row in found.rows[1:] if row.learned and not row.worse]
