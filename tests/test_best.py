@@ -62,6 +62,28 @@ def test_two_networks_are_told_apart_as_by_the_paired_test():
     assert best.at_most == 0
 
 
+@pytest.mark.parametrize("networks", [2, 3])
+@pytest.mark.parametrize(("n", "near"), [(20, False), (1000, True)])
+def test_networks_that_answer_alike_are_not_sure_to_be_alike(networks, n, near):
+    """On 20 images two networks may differ on one in seven and agree by chance (0.86^20 = 5 %); on 1,000 they may not."""
+    right = np.ones((1, n), bool)
+    right[0, : n // 10] = False
+    found = standings(Answers([right] * networks))
+    assert all(one.at_most == pytest.approx(stats.t.ppf(0.95, n - 1) / n) for one in found)
+    assert all((one.at_most <= 0.01) == near and (one.needed <= n) == near for one in found)
+    assert not any(one.worse for one in found)
+
+
+@pytest.mark.parametrize(("n", "worse"), [(1, False), (2, False), (3, False), (4, False), (5, True)])
+def test_so_few_images_call_no_network_worse(n, worse):
+    """All of n images won: by chance alone in 1 of 2^n cases, which is 6 % of four and 3 % of five."""
+    best, other = standings(Answers([np.ones((1, n), bool), np.zeros((1, n), bool)]))
+    assert (best.worse, other.worse) == (False, worse)
+    if not worse:
+        assert (best.at_most, other.at_most) == (1, 1)
+        assert best.needed == other.needed == np.inf
+
+
 def test_more_networks_need_more_evidence():
     draw = np.random.default_rng(0)
     base = draw.random(400) < 0.9

@@ -26,6 +26,7 @@ from podium.comparison.statistics import Answers
 
 DRAWS = 20_000
 LEVEL = 0.95
+FEWEST = 5  # images: of fewer, one network has all right and another none by chance in more than 5 % of the cases
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Standing:
 
     Args:
         behind: how far its score is below the highest; 0 for the highest.
-        at_most: how far its true score is below that of the best network at most.
+        at_most: how far its true score is below that of the best network at most; any distance where the images are too few to say.
         worse: whether it is neither the best nor tied with it.
         needed: how many images, with such answers, would bring `at_most` down to what a person allows; infinite where none would.
     """
@@ -57,6 +58,8 @@ def standings(answers: Answers, within: float = 0.01, draws: int = DRAWS, seed: 
     Returns:
         For each network, in the order of the answers.
     """
+    from scipy.special import stdtrit
+
     score = answers.scores.mean(1)
     behind = score.max() - score
     if len(score) == 1:
@@ -64,10 +67,11 @@ def standings(answers: Answers, within: float = 0.01, draws: int = DRAWS, seed: 
     others = ~np.eye(len(score), dtype=bool)
     apart = np.where(others, score[None, :] - score[:, None], -np.inf)  # [k, l]: how far k is below l
     of_images, of_seeds = _between(answers.covariance) + _one_more(answers), _of_seeds(answers)
-    if not np.isfinite(of_images).all():  # a single group says nothing of others
-        return [Standing(float(b), math.inf, False, math.inf) for b in behind]
+    if answers.n < FEWEST or not np.isfinite(of_images).all():  # a single group says nothing of others
+        return [Standing(float(b), 1.0 if answers.shares else math.inf, False, math.inf) for b in behind]
     error, largest = np.sqrt(of_images + of_seeds), _largest(answers, draws, seed)
-    width = np.quantile(largest, LEVEL, axis=1).max()
+    # Where all networks answer alike, no draw sets them apart; the images may be too few to do so.
+    width = max(np.quantile(largest, LEVEL, axis=1).max(), float(stdtrit(answers.units - 1, LEVEL)))
     at_most = np.maximum(0.0, (apart + width * error).max(1))
     at_most = np.minimum(at_most, 1 + behind) if answers.shares else at_most  # no accuracies are further apart
     worse = _worse((apart / error).max(1), largest)
