@@ -15,6 +15,7 @@ from scipy import stats
 import podium as library
 from command import inside, one_error
 from conftest import ROOT
+from podium.comparison.decide import Rules
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.sizes import one_size
 from podium.comparison.statistics import Answers, wilson
@@ -157,6 +158,31 @@ def test_runs_that_were_judged_on_other_images_are_not_compared(runs, tmp_path):
 
 
 # Learned or not
+
+
+def test_validation_images_that_rank_and_report_flatter_as_test_images_do(runs, capsys):
+    """Without test images the validation images report too: the highest of four equal networks looks better than it is."""
+    draw, labels = np.random.default_rng(0), np.arange(200) % 4
+    right = {f"net{k}": draw.random((1, 200)) < 0.7 for k in range(4)}
+    board = Leaderboard.read(runs(right, labels, split="val"), rules=Rules(on="test"))
+    assert board.found.ranked_on == board.found.split == "val"
+    assert 0.005 < board.found.flatters < 0.06
+    assert f"looks better than it is, here by about {100 * board.found.flatters:.2f} points." in board.verdict()
+    board.table()
+    assert "which rank" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("within", "words"),
+    [(0.01, "within 1 point of"), (0.21, "within 21 points of"), (0.015, "within 1.50 points of")],
+)
+def test_the_distance_that_is_allowed_is_said_in_points(runs, within, words):
+    labels = np.arange(1000) % 4
+    right = {"best": np.arange(1000) >= 100, "cheap": np.arange(1000) >= 102}
+    paths = runs({name: row[None] for name, row in right.items()}, labels)
+    result = json.loads((paths[1] / "result.json").read_text())
+    (paths[1] / "result.json").write_text(json.dumps({**result, "macs": 1000}))
+    assert words in Leaderboard.read(paths, rules=Rules(on="test", within=within)).verdict()
 
 
 def test_a_network_no_better_than_guessing_does_not_win(runs):

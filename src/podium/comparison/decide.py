@@ -82,7 +82,9 @@ def decide(networks: Sequence[Trials], rules: Rules) -> Outcome:
         ModelFileError: a run was evaluated on other images than the first.
     """
     ranking = outputs_of(networks, ranking=rules.on == "val")
-    reported = ranking if ranking.split != "val" else outputs_of(networks, ranking=False)
+    reported = outputs_of(networks, ranking=False)
+    if reported.split == ranking.split:  # "val" too, where a run has no other images to report on
+        reported = ranking
     answers = answers_by(rules.by, ranking.logits, ranking.labels, ranking.groups)
     unseeing = blind(rules.by, ranking.labels, ranking.logits[0][0].shape[1])
     likelihoods = [np.array([log_likelihood(run, ranking.labels).mean() for run in runs]) for runs in ranking.logits]

@@ -185,7 +185,7 @@ class Leaderboard:
             "balanced %": self.rules.by != "balanced-accuracy",
             "engine": all(row.engine is None for row in self.networks),
             "eager ms": all(row.engine is None for row in self.networks),
-            "val": all(row.ranked_on != "val" for row in self.networks),
+            "val": all(row.ranked_on != "val" for row in self.networks) or self.split == "val",
         }
         return tuple(column for column, is_useless in useless.items() if is_useless)
 

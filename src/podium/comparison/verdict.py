@@ -72,7 +72,8 @@ def _decided(board: Leaderboard, found: Outcome, taken: Recommendation) -> list[
 def _reason(board: Leaderboard, taken: Recommendation) -> str:
     """Why a network is the one to take."""
     score, row = SCORES[board.rules.by], taken.row
-    allowed = score.format_distance(board.rules.within).replace(".00 points", " points").replace("1 points", "1 point")
+    allowed = score.format_distance(board.rules.within).replace(".00 points", " points")
+    allowed = "1 point" if allowed == "1 points" else allowed
     most = score.format_distance(row.behind_at_most)
     if not taken.near:
         best = next(other.model for other in board.networks if other.learned)
