@@ -238,6 +238,23 @@ def test_the_same_again_trains_nothing_and_another_length_is_refused(study, smal
     )
 
 
+def test_heats_of_other_networks_are_refused_and_what_is_said_to_mend_it_does(study, small_set, tmp_path):
+    """Of which length a heat is follows from the networks: as if these heats had been begun with others."""
+    out = tmp_path / "board"
+    shutil.copytree(study[0], out)
+    kept = files(out / "lenet5-seed0")
+    note = out / "heat-1" / "comparison.yaml"
+    note.write_text(note.read_text().replace("duration: 1it", "duration: 2it"))
+    words = ("compare", small_set, *FLAGS, "--heats", "2", "-o", out)
+    one_error(
+        inside(*words), 2, "the networks and the number of heats decide how long a heat is", f"delete {out}/heat-*"
+    )
+    shutil.rmtree(out / "heat-1")
+    done = inside(*words)
+    assert done.returncode == 0, done.stderr
+    assert files(out / "lenet5-seed0") == kept
+
+
 def test_the_plan_says_what_heats_take(small_set, tmp_path):
     done = inside("compare", small_set, *FLAGS, "--heats", "2", "--plan", "--json", "-o", tmp_path / "none")
     assert done.returncode == 0, done.stderr

@@ -27,6 +27,7 @@ from podium.comparison.selection import cost_in
 from podium.data.dataset import Dataset
 from podium.errors import UsageError
 from podium.runs.folder import SETTINGS, RunFolder
+from podium.runs.recommended import REQUEST
 from podium.settings import Origins, Settings, moved
 from podium.training.transfer.source import RANDOM
 from podium.units import parse_duration, scaled_duration
@@ -215,7 +216,17 @@ def run_heats(
         round_, label = copy.copy(study), f"heat {heat.number}"
         round_.out, round_.seeds, round_.candidates = study.out / f"{FOLDER}{heat.number}", 1, left
         round_.merged = shortened(study.merged, heat.share, f"podium compare, {label} of {len(plan.heats) + 1}")
-        claim(round_.out, round_.merged, {"*": data}, study.source, study.choice.rank_on)
+        try:
+            claim(round_.out, round_.merged, {"*": data}, study.source, study.choice.rank_on)
+        except UsageError as error:
+            if not (round_.out / REQUEST).is_file():
+                raise
+            # `claim` has compared the settings of the comparison; what differs here follows from its networks and its rounds
+            what = f"{round_.out}: the networks and the number of heats decide how long a heat is, and here they were others"
+            raise UsageError(
+                what,
+                f"name the same networks and as many heats to go on with it, delete {study.out / FOLDER}* to train the heats anew, or name another folder with -o",
+            ) from error
         round_.train_all(data, _labelled(progress, label), say)
         ranked, found = _ranked(round_, heat)
         first = _fitting([plan.costs[candidate.name] for candidate in ranked], heat.going_on)
