@@ -285,6 +285,10 @@ def test_equal_accuracy_is_ranked_by_loss(finished):
             r"Take a: it ranks first, and no cheaper network is sure to be within 1 point of the best\b",
         ),
         ({"b": (0.899, 4.1)}, r"Take a: it ranks first, and none is cheaper\."),
+        (
+            {"b": (0.899, 4.1), "c": (0.52, 1.0)},
+            r"Take a: it ranks first, and none that has learned is cheaper\..* Not learned: c;",
+        ),
     ],
 )
 def test_the_verdict_says_which_to_take_and_how_sure_that_is(finished, others, says):

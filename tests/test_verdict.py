@@ -198,6 +198,20 @@ def test_a_network_no_better_than_guessing_does_not_win(runs):
     assert board.best is None
 
 
+def test_images_of_a_single_group_are_said_to_tell_nothing_of_others(runs):
+    """All images of one patient: it is not their number that is too small."""
+    labels = np.arange(100) % 2
+    paths = runs({name: np.ones((1, 100), bool) for name in ("a", "b")}, labels)
+    for path in paths:
+        with np.load(path / "predictions.npz") as arrays:
+            found = dict(arrays)
+        np.savez(path / "predictions.npz", groups=np.zeros(100, np.uint64), **found)
+    text = Leaderboard.read(paths).verdict()
+    assert "on 100 test images of 1 group, not clearly better" in text
+    assert "Images of a single group say nothing of others: rank on images of several groups." in text
+    assert "too few" not in text
+
+
 def test_learning_is_a_paired_test_not_an_interval_that_touches(runs):
     """95 of 100 of one class: 99 right has an interval that reaches to 94.6 %, and lost none that guessing has right."""
     labels = np.array([0] * 950 + [1] * 50)

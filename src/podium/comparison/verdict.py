@@ -83,7 +83,9 @@ def _reason(board: Leaderboard, taken: Recommendation) -> str:
     if len([other for other in board.networks if other.learned]) == 1:
         return "no other network has learned"
     if taken.cheapest:
-        return "it ranks first, and none is cheaper"
+        unlearned = " that has learned" * any(not other.learned for other in board.networks)
+        within = " within the limits" * any(not board.rules.limits.allow(other) for other in board.networks)
+        return f"it ranks first, and none{unlearned}{within} is cheaper"
     if taken.cheaper is None:
         return "it ranks first, and no cheaper network is near it"
     why = f"it ranks first, and no cheaper network is sure to be within {allowed} of the best"
@@ -129,7 +131,7 @@ def _with_interval(row: Row, how: str = "") -> str:
 
 
 def _ranked_images(found: Outcome) -> str:
-    groups = f" of {found.groups:,} groups" if found.groups is not None else ""
+    groups = f" of {found.groups:,} group{'s' * (found.groups != 1)}" if found.groups is not None else ""
     return f"{found.ranked_n:,} {SPLITS.get(found.ranked_on, found.ranked_on)} images{groups}"
 
 
@@ -173,10 +175,13 @@ def _none_within(board: Leaderboard, found: Outcome) -> list[str]:
 
 def _nothing_learned(board: Leaderboard, found: Outcome) -> list[str]:
     best, score = found.rows[0], SCORES[board.rules.by]
-    which = f"the highest, {best.model}, has" if len(found.rows) > 1 else f"{best.model} has"
+    end = "highest" if score.sign > 0 else "lowest"
+    which = f"the {end}, {best.model}, has" if len(found.rows) > 1 else f"{best.model} has"
     value = f"{score.format(best.score)} {score.name} on {_ranked_images(found)}"
     text = [f"Nothing has clearly learned: {which} {value}, {_guessing(board, found)}."]
     if not found.enough:
+        if found.groups == 1:
+            return [*text, "Images of a single group say nothing of others: rank on images of several groups."]
         return [*text, f"{found.ranked_n:,} images are too few to show more: even all of them right would not."]
     if found.over_seeds and found.some_run_learned:
         return [*text, "The seeds differ too much to tell: more of them (--seeds), or longer training, would."]
