@@ -14,10 +14,13 @@ from podium.comparison.deployed import Deployed, Opened
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.recommend import Limits, recommend
 from podium.comparison.rounds import Clock, in_turn, interval_of_median
+from podium.comparison.speeds import speed_fields
 from podium.data.sources import load_data
 from podium.deployment.engines import Absent, Runner
 from podium.deployment.graph import answer
+from podium.errors import ModelFileError
 from podium.runs.bundle import load
+from podium.runs.folder import RunFolder
 
 AGAIN = ("compare", "digits", "-m", "lenet5_modern,lenet5", "--epochs", "1")  # what made the fixture `comparison`
 
@@ -231,6 +234,19 @@ def test_what_is_timed_is_not_timed_again(timed, podium, monkeypatch):
     monkeypatch.setattr("podium.comparison.study.time_deployed", deployed.time_deployed)
     monkeypatch.setattr(deployed, "Opened", None)  # would be called
     assert podium(*AGAIN, "-o", out).code == 0
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"latency_ms": 5}', '{"latency_ms": {"p50": 1.0}}'])
+def test_figures_that_are_damaged_are_said_to_be(tmp_path, content):
+    """Valid JSON too, which lacks what a row takes from it; deleting the file, as is said, leaves the other one."""
+    (tmp_path / "speed.json").write_text('{"latency_ms": {"p50": 2.0, "p95": 3.0}}')
+    (tmp_path / "engines.json").write_text(content)
+    with pytest.raises(ModelFileError, match="damaged") as error:
+        speed_fields([RunFolder(tmp_path)])
+    assert "engines.json" in error.value.what
+    assert "delete it" in error.value.fix
+    (tmp_path / "engines.json").unlink()
+    assert speed_fields([RunFolder(tmp_path)])[0]["latency_p50_ms"] == 2
 
 
 def test_an_interrupted_timing_keeps_the_networks_that_are_over(comparison, tmp_path, monkeypatch):

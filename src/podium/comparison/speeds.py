@@ -25,6 +25,8 @@ MEASURED = {
     "latency_high_ms": ("latency_ms", "high"),
 }
 
+NEEDED = {SPEED: ("latency_ms",), ENGINE_SPEED: ("latency_ms", "engine", "dtype", "eager_latency_ms", "size_bytes")}
+
 
 def speed_fields(runs: Sequence[RunFolder]) -> tuple[dict[str, Any], int | None]:
     """The fields of a row that are of speed.
@@ -49,10 +51,21 @@ def _read(runs: Sequence[RunFolder], name: str) -> list[dict[str, Any]]:
     found = []
     for file in (run / name for run in runs):
         try:
-            found += [json.loads(file.read_text(encoding="utf-8"))] if file.is_file() else []
+            found += [_checked(json.loads(file.read_text(encoding="utf-8")), name)] if file.is_file() else []
         except ValueError as error:
             raise ModelFileError(f"{file}: damaged ({error})", "delete it, and run the same comparison again") from None
     return found
+
+
+def _checked(content: Any, name: str) -> dict[str, Any]:
+    """The content of a file of a name, which must have what rows take from it; else a ValueError says what it lacks."""
+    if not isinstance(content, dict):
+        raise ValueError("no JSON object")
+    if missing := [key for key in NEEDED[name] if key not in content]:
+        raise ValueError(f"{missing[0]} is missing")
+    if not isinstance(content["latency_ms"], dict):
+        raise ValueError("latency_ms is no JSON object")
+    return content
 
 
 def _median(speeds: list[dict[str, Any]], keys: tuple[str, ...]) -> float | None:
