@@ -72,6 +72,8 @@ def test_networks_that_answer_alike_are_not_sure_to_be_alike(networks, n, near):
     assert all(one.at_most == pytest.approx(stats.t.ppf(0.95, n - 1) / n) for one in found)
     assert all((one.at_most <= 0.01) == near and (one.needed <= n) == near for one in found)
     assert not any(one.worse for one in found)
+    enough = np.tile(right, 100)[:, : int(np.ceil(found[0].needed * 1.001))]  # the quantile is of a few more
+    assert standings(Answers([enough] * networks))[0].at_most == pytest.approx(0.01, rel=0.06)
 
 
 @pytest.mark.parametrize(("n", "worse"), [(1, False), (2, False), (3, False), (4, False), (5, True)])

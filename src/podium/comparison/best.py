@@ -66,10 +66,10 @@ def standings(answers: Answers, within: float = 0.01, draws: int = DRAWS, seed: 
         return [Standing(0.0, 0.0, False, 0.0)]
     others = ~np.eye(len(score), dtype=bool)
     apart = np.where(others, score[None, :] - score[:, None], -np.inf)  # [k, l]: how far k is below l
-    of_images, of_seeds = _between(answers.covariance) + _one_more(answers), _of_seeds(answers)
+    of_images, one_more, of_seeds = _between(answers.covariance), _one_more(answers), _of_seeds(answers)
     if answers.n < FEWEST or not np.isfinite(of_images).all():  # a single group says nothing of others
         return [Standing(float(b), 1.0 if answers.shares else math.inf, False, math.inf) for b in behind]
-    error, largest = np.sqrt(of_images + of_seeds), _largest(answers, draws, seed)
+    error, largest = np.sqrt(of_images + one_more + of_seeds), _largest(answers, draws, seed)
     # Where all networks answer alike, no draw sets them apart; the images may be too few to do so.
     width = max(np.quantile(largest, LEVEL, axis=1).max(), float(stdtrit(answers.units - 1, LEVEL)))
     at_most = np.maximum(0.0, (apart + width * error).max(1))
@@ -77,8 +77,10 @@ def standings(answers: Answers, within: float = 0.01, draws: int = DRAWS, seed: 
     worse = _worse((apart / error).max(1), largest)
     with np.errstate(invalid="ignore", divide="ignore"):
         room = ((within - apart) / width) ** 2 - of_seeds  # what the images' variance would have to be
-        times = np.where((apart >= within) | (room <= 0), np.inf, of_images / room)
-    needed = np.where(others, times, 0.0).max(1) * answers.n
+        # Of m times as many images the variance is of_images / m + one_more / m².
+        times = (of_images + np.sqrt(of_images**2 + 4 * room * one_more)) / (2 * room)
+        times = np.where((apart >= within) | (room <= 0), np.inf, np.where(others, times, 0.0))
+    needed = times.max(1) * answers.n
     rows = zip(behind, at_most, worse, needed, strict=True)
     return [Standing(float(b), float(most), bool(out), float(count)) for b, most, out, count in rows]
 
