@@ -583,3 +583,4 @@ def test_a_network_that_has_not_learned_is_used_with_a_warning(comparison, pictu
     said = inside("predict", folder, picture)
     assert said.returncode == 0
     assert f"warning: {folder / 'lenet5-seed0'} is not clearly better than the most frequent class" in said.stderr
+    assert f"{folder} stands for the first run of its table, since it recommends none: " in said.stderr

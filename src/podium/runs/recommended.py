@@ -85,7 +85,8 @@ def run_of(path: str | os.PathLike[str]) -> Path:
     found = recommended(path)
     if found is None:
         return Path(path)
-    logger.info(f"{path} stands for the run that it recommends, {found.path}")
+    which = "run that it recommends" if found.learned else "first run of its table, since it recommends none"
+    logger.info(f"{path} stands for the {which}: {found.path}")
     if not found.learned:
         logger.warning(f"{found.path} is not clearly better than the most frequent class every time")
     return found.path
