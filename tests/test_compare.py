@@ -336,7 +336,10 @@ def test_what_the_images_decide_is_said_by_a_comparison_as_by_a_run(tmp_path):
             pixels[i, 3] = 4000
             Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{i}.png")
     words = ("--steps", "1", "--workers", "1")
-    alone = inside("train", "lenet5", tmp_path / "photos", *words, "-o", tmp_path / "run").stderr.splitlines()
+    as_compared = ("--test", "0.2")  # the range of values is that of the training images
+    alone = inside(
+        "train", "lenet5", tmp_path / "photos", *words, *as_compared, "-o", tmp_path / "run"
+    ).stderr.splitlines()
     lines = [line for line in alone if line.startswith(("mirroring off: grey images", "note: 16-bit images"))]
     assert len(lines) == 2
     words = ("compare", tmp_path / "photos", "-m", "lenet5,lenet5_modern", *words, "-o")

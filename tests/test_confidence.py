@@ -171,7 +171,7 @@ def test_what_cannot_be_fitted_is_said():
     assert nothing["classes"] == {}
     assert "no threshold of its own" in " ".join(nothing["notes"])
     json.dumps([found, nothing, measure_confidence(nothing, right, tuple("abcd"), "test")], allow_nan=False)
-    for split, mend in (("test", "--val 0.1"), ("val", "test folder")):
+    for split, mend in (("test", "--val 0.1"), ("val", "--test 0.1")):
         assert mend in format_confidence(not_fitted(split))[0]
 
 

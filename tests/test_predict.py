@@ -317,7 +317,7 @@ def test_a_console_shows_a_network_in_one_line(run):
 
 
 def test_every_verb_names_the_run_that_it_takes_of_a_comparison(podium, comparison, picture):
-    note = f"note: {comparison} stands for its first network, {comparison}"
+    note = f"note: {comparison} stands for the run that it recommends: {comparison}"
     for words in (
         ["predict", comparison, picture("a.png")],
         ["eval", comparison, "digits", "--limit", 20],
@@ -335,7 +335,7 @@ def test_every_verb_names_the_run_that_it_takes_of_a_comparison(podium, comparis
 def test_the_library_says_it_too(comparison, caplog):
     with caplog.at_level(logging.INFO, logger="podium"):
         library.load(comparison)
-    assert "its first network" in caplog.text
+    assert "the run that it recommends" in caplog.text
 
 
 def test_a_mend_names_only_flags_that_the_command_has(podium, run, picture, monkeypatch):

@@ -368,7 +368,9 @@ def test_other_weights_of_the_same_name_are_refused(board, photos, files):
 def test_weights_of_runs_are_given_one_for_each_network(photos, files, tmp_path):
     parent = library.train("resnet20", photos, tmp_path / "parent", steps=2, image_size=32, batch_size=8)
     out = tmp_path / "out"
-    done = inside("compare", photos, "-m", "resnet20", "--weights", parent.path, "--steps", "2", "-o", out)
+    words = ("compare", photos, "-m", "resnet20", "--weights", parent.path, "--steps", "2", "-o", out)
+    one_error(inside(*words), 3, "the weights were trained on all 24 images", "--rank-on test")  # none could test
+    done = inside(*words, "--rank-on", "test")
     assert done.returncode == 0, done.stderr
     (row,) = table(out)
     assert row["start"] == f"{parent.result['data']} (parent)"
