@@ -238,6 +238,7 @@ def test_the_same_again_trains_nothing_and_another_length_is_refused(study, smal
     )
 
 
+@pytest.mark.slow
 def test_heats_of_other_networks_are_refused_and_what_is_said_to_mend_it_does(study, small_set, tmp_path):
     """Of which length a heat is follows from the networks: as if these heats had been begun with others."""
     out = tmp_path / "board"
@@ -255,6 +256,7 @@ def test_heats_of_other_networks_are_refused_and_what_is_said_to_mend_it_does(st
     assert files(out / "lenet5-seed0") == kept
 
 
+@pytest.mark.slow
 def test_the_plan_says_what_heats_take(small_set, tmp_path):
     done = inside("compare", small_set, *FLAGS, "--heats", "2", "--plan", "--json", "-o", tmp_path / "none")
     assert done.returncode == 0, done.stderr

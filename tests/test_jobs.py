@@ -58,6 +58,7 @@ def same_runs(one, other):
             np.testing.assert_array_equal(mine, theirs)
 
 
+@pytest.mark.slow
 def test_runs_side_by_side_have_the_bits_of_those_one_after_the_other(alone, small_set, tmp_path):
     before, heard = torch.get_num_threads(), []
     board = library.compare(
@@ -147,6 +148,7 @@ def test_a_script_without_a_guard_is_not_run_again(small_set, tmp_path):
     assert len(list((tmp_path / "board").glob("*/result.json"))) == 2
 
 
+@pytest.mark.slow
 def test_images_that_no_process_can_be_handed_are_trained_on_here(small_set, tmp_path, monkeypatch):
     class Images(ArrayImages):
         """Of a class that no other process can import."""

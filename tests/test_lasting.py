@@ -47,6 +47,7 @@ def finished(whole, tmp_path):
 # The report
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", sampled(["report.html:written", "report.html:synced", "result.json:renamed"], 1))
 def test_a_report_that_a_kill_has_cost_is_written_at_the_resume(tmp_path, place):
     out = tmp_path / "run"

@@ -145,6 +145,7 @@ def test_a_loaded_data_set_keeps_what_it_held_out(photos, tmp_path):
     assert "rank_on='val'" in refused.value.fix.replace('"', "'")
 
 
+@pytest.mark.slow
 def test_networks_that_start_from_a_run_are_reported_on_images_that_it_has_not_seen(photos, tmp_path):
     done = inside("train", "lenet5_modern", photos, *SHORT[2:], "-o", tmp_path / "run")
     assert done.returncode == 0, done.stderr
@@ -157,6 +158,7 @@ def test_networks_that_start_from_a_run_are_reported_on_images_that_it_has_not_s
     assert abs(len(after["val"]) - len(after["test"])) <= 3  # of 15
 
 
+@pytest.mark.slow
 def test_weights_that_have_learned_from_all_training_images_leave_none_to_choose_by(photos, tmp_path):
     data = shutil.copytree(photos, tmp_path / "d" / "train").parent
     noise(data / "test", dict.fromkeys(CLASSES, 4), start=100)

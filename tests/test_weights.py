@@ -135,6 +135,7 @@ def test_weights_of_another_depth_are_refused_and_listed(checkpoints):
         import_weights("akamaster:resnet20", checkpoints / "resnet56-4bfd9763.th")
 
 
+@pytest.mark.slow
 def test_a_shape_that_differs_is_named(checkpoints, tmp_path):
     state = read_foreign(checkpoints / "resnet20-12fca82f.th")
     state["state_dict.module.layer1.0.conv1.weight"] = torch.zeros(16, 8, 3, 3)
