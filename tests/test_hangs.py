@@ -172,7 +172,7 @@ def held(ctrl_c, monkeypatch):
 
     def read(file):
         if first.acquire(blocking=False):
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         ever.wait()
         raise DataError("the end")
 
@@ -214,7 +214,7 @@ def test_ctrl_c_before_the_first_step_and_after_the_last(ctrl_c, photos, tmp_pat
     from podium.training import fitting
 
     def interrupt(*_, **__):
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)  # not os.kill: another thread may take that, and the test has ended by then
 
     out = tmp_path / "run"
     with monkeypatch.context() as patch:

@@ -106,7 +106,7 @@ def test_a_killed_run_is_a_row_and_a_stopped_one_goes_on(alone, small_set, tmp_p
     assert RunFolder(tmp_path / "lenet5-seed0").finished
     assert not RunFolder(run).finished
 
-    stopped = at_first_step(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    stopped = at_first_step(lambda: signal.raise_signal(signal.SIGTERM))
     with pytest.raises(
         Stopped, match=r"resnet20 stopped by SIGTERM after step \d+ of 40; the checkpoint is saved"
     ) as one:

@@ -170,7 +170,7 @@ def test_a_hangup_that_is_ignored_stays_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     try:
         with interrupt.stop_signals(30) as flag:
-            os.kill(os.getpid(), signal.SIGHUP)
+            signal.raise_signal(signal.SIGHUP)
             assert flag.received is None
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
