@@ -1,4 +1,4 @@
-"""Write a page that works offline: a template of this folder, with the charts' data and plotly's script inside."""
+"""Write a page that works offline: a template of `templates/`, with the charts' data and plotly's script inside."""
 
 from __future__ import annotations
 
@@ -51,14 +51,17 @@ def write_page(path: Path, template: str, charts: dict[str, Any], **content: Any
 
     Args:
         path: of the page.
-        template: a file of this folder that extends `page.html.j2`.
+        template: a file of `templates/` that extends `page.html.j2`.
         charts: what plotly draws, by the `data-chart` of the element it is drawn into; without any, the page has no script.
         content: the other variables of the template.
     """
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("podium", "comparison"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.PackageLoader("podium", "comparison/templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     plotly = _plotly() if charts else ""
     page = environment.get_template(template).render(charts=_script_json(charts), plotly=plotly, **content)
