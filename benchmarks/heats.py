@@ -196,7 +196,7 @@ def study(options: Any) -> dict[str, Any]:
 
 def plans() -> dict[str, list[str]]:
     """The plan of 20 networks that cost the same, for two to four rounds."""
-    same = SimpleNamespace(splits={"val": None}, name="")
+    same = SimpleNamespace(splits={"train": (), "val": ()}, name="")
     merged = Origins(Settings(duration="20m"), {})  # of a time, so that each costs the same
     return {
         f"{rounds} rounds": HeatsPlan.of(

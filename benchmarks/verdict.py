@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import multiprocessing
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -157,13 +158,21 @@ def measure_studies(
 ) -> list[dict[str, Any]]:
     """Shares and means over so many studies of each kind, with each number of seeds and images."""
     rows = []
-    for name, errors, (seeds, images) in itertools.product(names, ERRORS, sizes):
-        draw = np.random.default_rng(0)
-        found = [study(draw, STUDIES[name], errors, seeds, images, n % CORRECTED == 0) for n in range(studies)]
-        means = {key: round(float(np.nanmean([one[key] for one in found])), 4) for key in found[0]}
-        rows.append({"networks": name, "errors": errors, "seeds": seeds, "images": images, **means})
-        print(json.dumps(rows[-1]), flush=True)
+    cells = list(itertools.product([studies], names, ERRORS, sizes))
+    with multiprocessing.get_context("spawn").Pool() as processes:  # each cell has random numbers of its own
+        for row in processes.imap(_cell, cells, chunksize=1):
+            rows.append(row)
+            print(json.dumps(row), flush=True)
     return rows
+
+
+def _cell(cell: tuple[int, str, str, tuple[int, int]]) -> dict[str, Any]:
+    """One row of `measure_studies`: the studies of one kind, with one number of seeds and images."""
+    studies, name, errors, (seeds, images) = cell
+    draw = np.random.default_rng(0)
+    found = [study(draw, STUDIES[name], errors, seeds, images, n % CORRECTED == 0) for n in range(studies)]
+    means = {key: round(float(np.nanmean([one[key] for one in found])), 4) for key in found[0]}
+    return {"networks": name, "errors": errors, "seeds": seeds, "images": images, **means}
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ def plan(monkeypatch, macs, rounds, duration="20ep", seeds=1):
     monkeypatch.setattr(heats, "cost_in", lambda candidate, s, data: costs[candidate.model])
     merged = Origins(Settings(duration=duration), {})
     study = SimpleNamespace(choice=Choice(heats=rounds), merged=merged, seeds=seeds)
-    data = SimpleNamespace(splits={"train": None, "val": None}, name="photos")
+    data = SimpleNamespace(splits={"train": range(1600), "val": range(400)}, name="photos")
     return HeatsPlan.of(study, data, [Candidate(name) for name in costs])
 
 
@@ -128,6 +128,7 @@ def test_heats_that_make_no_sense_are_refused(monkeypatch, macs, rounds, duratio
 def test_a_heat_shorter_than_an_epoch_is_said(monkeypatch):
     assert "shorter than an epoch" not in "".join(plan(monkeypatch, [1.0] * 20, 2, "10ep").lines())
     assert "shorter than an epoch" in "".join(plan(monkeypatch, [1.0] * 20, 2, "5ep").lines())
+    assert "shorter than an epoch" in "".join(plan(monkeypatch, [1.0] * 20, 2, "5it").lines())
 
 
 @pytest.mark.parametrize(

@@ -273,6 +273,7 @@ def test_equal_accuracy_is_ranked_by_loss(finished):
     ("others", "says"),
     [
         ({"b": (0.52, 5.0)}, r"Take a: no other network has learned\."),
+        ({"b": (0.7, 1.0)}, r"Take a: it ranks first, and every cheaper network ranks 1 point or more below it\."),
         ({"b": (0.7, 1.0)}, r"Worse than the best, at 95 % for all at once: b \(by 20\.00 points\)\."),
         ({"b": (0.52, 1.0)}, r"Not learned: b; not clearly better than the most frequent class every time \(50\.0 %\)"),
         (
@@ -296,6 +297,21 @@ def test_the_verdict_says_which_to_take_and_how_sure_that_is(finished, others, s
     assert "By top-1 on 1,000 test images, a is first with 90.00 %." in board.verdict()
     assert re.search(says, board.verdict())
     assert Leaderboard([]).verdict() == "No network finished."
+
+
+def test_the_verdict_says_which_networks_failed(finished):
+    board = Leaderboard.read([finished("a", 0.9), finished("b", 0.8)], {"zfnet": "takes no images of 8 px"})
+    assert "Failed, so not in this verdict: zfnet; the leaderboard says why." in board.sentences()
+
+
+def test_seeds_that_differ_hide_a_cheaper_network_that_no_images_would_show(finished):
+    """Means of 90.0 and 89.6 %, of seeds that are up to 8 points apart."""
+    runs = {"a": (0.94, 0.90, 0.86), "b": (0.936, 0.896, 0.856)}
+    paths = [finished(name, top1, 4.0 - (name == "b"), seed=s) for name, of in runs.items() for s, top1 in enumerate(of)]
+    said = Leaderboard.read(paths).verdict()
+    assert "Take a: it ranks first" in said
+    assert "more seeds would show whether b is (--seeds)" in said
+    assert "that is their mean, and a-seed0 is the run to take; these images chose the network too" in said
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def time_deployed(trials: Sequence[Part], data: Dataset, progress: StudyProgress
     """Find the fastest engine of each network that keeps its answers, time all in turn, and keep the figures of each.
 
     Args:
-        trials: what is ranked and finished; one of each network is timed, and none whose figures are there.
+        trials: what is ranked and finished; one run of each network is timed, and none where the figures of all are there.
         data: on whose validation images, or else test images, answers are compared.
         progress: as `Study.run` takes it.
 
@@ -93,10 +93,13 @@ def time_deployed(trials: Sequence[Part], data: Dataset, progress: StudyProgress
 
 
 def untimed(trials: Sequence[Part]) -> list[Deployed]:
-    """The first run of each network that has not been timed, or with folds that of its first fold."""
+    """The first run of each network, or with folds that of its first fold; none where all networks have been timed.
+
+    Where one network has come later, all are timed again: times of different days, or machines, are not compared.
+    """
     first = {trial.candidate.name: trial for trial in reversed(trials)}
     timed = {trial.candidate.name for trial in trials if (trial.path / ENGINE_SPEED).is_file()}
-    left = [trial for trial in trials if trial in first.values() and trial.candidate.name not in timed]
+    left = [trial for trial in trials if trial in first.values()] if first.keys() - timed else []
     return [
         Deployed(part.candidate.name, part.seed, part.path, next(fold_folders(part.path), part.path)) for part in left
     ]

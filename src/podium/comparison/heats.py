@@ -29,8 +29,9 @@ from podium.errors import UsageError
 from podium.runs.folder import SETTINGS, RunFolder
 from podium.runs.recommended import REQUEST
 from podium.settings import Origins, Settings, moved
+from podium.training.defaults import default_batch
 from podium.training.transfer.source import RANDOM
-from podium.units import parse_duration, scaled_duration
+from podium.units import parse_duration, scaled_duration, to_steps
 
 if TYPE_CHECKING:
     from podium.comparison.study import Study
@@ -68,6 +69,7 @@ class HeatsPlan:
         costs: name of a candidate -> its share of what one run of all candidates costs.
         of_full: what all rounds cost at most, as a share of what all networks would cost in full.
         counted: what costs are counted by.
+        short: whether the first heat is shorter than an epoch.
     """
 
     heats: tuple[Heat, ...]
@@ -75,6 +77,7 @@ class HeatsPlan:
     costs: dict[str, float]
     of_full: float
     counted: str
+    short: bool = False
 
     @classmethod
     def of(cls, study: Study, data: Dataset, candidates: Sequence[Candidate]) -> HeatsPlan:
@@ -114,7 +117,8 @@ class HeatsPlan:
                 f"heats: {rounds}, but nothing is saved: {dear} alone take {100 * last:.0f} % of what all take in full"
             )
             raise UsageError(what, "leave it out, or leave out what is dear with --max-macs")
-        return cls(tuple(heats), s.duration, costs, of_full, counted)
+        short = _shorter_than_an_epoch(heats[0], s, len(data.splits["train"]))
+        return cls(tuple(heats), s.duration, costs, of_full, counted, short)
 
     def lines(self) -> list[str]:
         """The rounds in words, a line each, and what they cost."""
@@ -126,8 +130,7 @@ class HeatsPlan:
         ]
         total = f"in all at most {100 * self.of_full:.0f} % of what {names} networks take in full, counted by {self.counted}"
         lines.append(f"last round: those for {self.duration} each, from the start; {total}")
-        value, unit = parse_duration("duration", self.heats[0].duration)
-        if unit == "ep" and value < 1:
+        if self.short:
             lines.append(
                 "the first heat is shorter than an epoch, so chance has a large part in it: train longer, or in fewer heats"
             )
@@ -157,6 +160,15 @@ def _fitting(costs: Sequence[float], room: float) -> int:
             break
         count += 1
     return count
+
+
+def _shorter_than_an_epoch(heat: Heat, s: Settings, images: int) -> bool:
+    """Whether a heat shows a network some training images not even once; unknown, so False, where it is trained for a time."""
+    if parse_duration("duration", heat.duration)[1] == "s":
+        return False
+    batch = s.batch_size if isinstance(s.batch_size, int) else default_batch(images)
+    epoch = max(1, images // batch)
+    return to_steps("duration", heat.duration, epoch) < epoch
 
 
 def _costs(candidates: Sequence[Candidate], s: Settings, data: Dataset) -> tuple[dict[str, float], str]:

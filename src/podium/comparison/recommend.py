@@ -63,6 +63,7 @@ class Recommendation:
         cheapest: whether no network that has learned, and is within the limits, costs less.
         cheaper: the cheaper network that would be taken with the fewest images more; None where there is none, or where the
             network is not taken for want of another.
+        nearest: the cheaper network with the highest score; None where there is none.
         near: whether it is sure to be near enough to the best; else it is the one within the limits that ranks first.
     """
 
@@ -70,6 +71,7 @@ class Recommendation:
     best: bool
     cheapest: bool
     cheaper: Row | None = None
+    nearest: Row | None = None
     near: bool = True
 
 
@@ -95,7 +97,8 @@ def recommend(rows: Sequence[Row], within: float = WITHIN, limits: Limits = NO_L
     below = [row for row in allowed if cost(row, timed) < cost(taken, timed)]
     provable = [row for row in below if row.images_needed is not None and row not in near]
     cheaper = min(provable, key=lambda row: row.images_needed or 0, default=None)
-    return Recommendation(taken, taken is best, not below, cheaper, bool(near))
+    nearest = min(below, key=lambda row: row.behind, default=None)
+    return Recommendation(taken, taken is best, not below, cheaper, nearest, bool(near))
 
 
 def cost(row: Row, timed: bool) -> tuple[float, ...]:

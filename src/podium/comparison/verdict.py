@@ -34,7 +34,7 @@ def verdict(board: Leaderboard) -> list[str]:
     sentences += _busy(board)
     if board.curve is not None:
         sentences.append(board.curve.sentence())
-    sentences.append(_dropped(board))
+    sentences += [_dropped(board), _failed(board)]
     if board.untrained:
         sentences.append(f"Not trained, so not in this verdict: {', '.join(row.model for row in board.untrained)}.")
     return [sentence for sentence in sentences if sentence]
@@ -62,10 +62,9 @@ def _decided(board: Leaderboard, found: Outcome, taken: Recommendation) -> list[
         text.append(
             f"Not learned: {', '.join(unlearned)}; {_guessing(board, found)}. Train longer, or with a lower lr."
         )
-    if not found.over_seeds and board.folds is None:
-        text.append(
-            "With one seed each, this is said of these trained networks, not of what other seeds would give (--seeds 3)."
-        )
+    if not found.over_seeds:
+        of = "these trained networks" if board.folds is None else "training with this seed"
+        text.append(f"With one seed each, this is said of {of}, not of what other seeds would give (--seeds 3).")
     return text
 
 
@@ -86,9 +85,11 @@ def _reason(board: Leaderboard, taken: Recommendation) -> str:
         unlearned = " that has learned" * any(not other.learned for other in board.networks)
         within = " within the limits" * any(not board.rules.limits.allow(other) for other in board.networks)
         return f"it ranks first, and none{unlearned}{within} is cheaper"
-    if taken.cheaper is None:
-        return "it ranks first, and no cheaper network is near it"
+    if taken.nearest is not None and taken.nearest.behind >= board.rules.within:
+        return f"it ranks first, and every cheaper network ranks {allowed} or more below it"
     why = f"it ranks first, and no cheaper network is sure to be within {allowed} of the best"
+    if taken.cheaper is None:
+        return f"{why}; more seeds would show whether {taken.nearest.model if taken.nearest else 'one'} is (--seeds)"
     needed = int(float(f"{taken.cheaper.images_needed or 0:.2g}"))
     return f"{why}; about {needed:,} images to rank on would show it of {taken.cheaper.model}"
 
@@ -96,12 +97,12 @@ def _reason(board: Leaderboard, taken: Recommendation) -> str:
 def _accuracy(board: Leaderboard, found: Outcome, row: Row) -> str:
     """What accuracy is stated of the network to take, of which runs, and on which images."""
     runs = f"its {row.seeds} seeds have" if row.seeds > 1 else "it has"
+    one_of = f"; that is their mean, and {row.run} is the run to take" if row.seeds > 1 else ""
     text = f"On {found.n:,} {SPLITS.get(found.split, found.split)} images"
     if found.ranked_on != found.split:
-        text += f", which chose nothing, {runs} {_with_interval(row)}"
-        return text + (f"; that is their mean, and {row.run} is the run to take." if row.seeds > 1 else ".")
+        return f"{text}, which chose nothing, {runs} {_with_interval(row)}{one_of}."
     best = SCORES[board.rules.by].format_distance(found.flatters)
-    text += f", {runs} {_with_interval(row)}; these images chose the network too, so this is not its test accuracy"
+    text += f", {runs} {_with_interval(row)}{one_of}; these images chose the network too, so this is not its test accuracy"
     return f"{text}: the highest of several looks better than it is, here by about {best}."
 
 
@@ -141,6 +142,12 @@ def _dropped(board: Leaderboard) -> str:
     names = (", ".join(row.model for row in board.dropped if row.heat == heat) + f" (heat {heat})" for heat in rounds)
     all_of = "All of this is said of the networks that were trained in full"
     return f"{all_of}. Not trained further, which does not mean worse: {'; '.join(names)}." if rounds else ""
+
+
+def _failed(board: Leaderboard) -> str:
+    """Which networks failed, so that nothing is said of them."""
+    names = ", ".join(row.model for row in board.failed)
+    return f"Failed, so not in this verdict: {names}; the leaderboard says why." if names else ""
 
 
 def _busy(board: Leaderboard) -> list[str]:
