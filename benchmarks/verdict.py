@@ -119,7 +119,7 @@ def study(
     found = standings(answers, WITHIN, DRAWS)
     rows = [
         SimpleNamespace(learned=True, latency_p50_ms=float(len(true) - k), macs=1, params=1, images_needed=None,
-                        behind_at_most=one.at_most, number=k)
+                        behind=one.behind, behind_at_most=one.at_most, number=k)
         for k, one in sorted(enumerate(found), key=lambda pair: pair[1].behind)
     ]  # fmt: skip
     taken = recommend(rows, WITHIN)

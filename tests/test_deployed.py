@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import os
 import shutil
 from dataclasses import replace
 
@@ -10,10 +11,12 @@ import numpy as np
 import pytest
 
 from podium.comparison import deployed, rounds
+from podium.comparison.candidates import Candidate
 from podium.comparison.deployed import Deployed, Opened
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.recommend import Limits, recommend
 from podium.comparison.rounds import Clock, in_turn, interval_of_median
+from podium.comparison.schedule import Part
 from podium.comparison.speeds import speed_fields
 from podium.data.sources import load_data
 from podium.deployment.engines import Absent, Runner
@@ -234,6 +237,26 @@ def test_what_is_timed_is_not_timed_again(timed, podium, monkeypatch):
     monkeypatch.setattr("podium.comparison.study.time_deployed", deployed.time_deployed)
     monkeypatch.setattr(deployed, "Opened", None)  # would be called
     assert podium(*AGAIN, "-o", out).code == 0
+
+
+def test_a_network_that_comes_later_is_timed_with_the_others(tmp_path):
+    """Of a, with two seeds, the first is timed; then b is trained, and both are."""
+
+    def part(name, seed, ended, timed=None):
+        path = tmp_path / f"{name}-seed{seed}"
+        path.mkdir(exist_ok=True)
+        for file, when in (("result.json", ended), ("engines.json", timed)):
+            if when is not None:
+                (path / file).write_text("{}")
+                os.utime(path / file, (when, when))
+        return Part(Candidate(name), seed, None, path)
+
+    a = [part("a", 0, ended=10, timed=30), part("a", 1, ended=20)]
+    assert deployed.untimed(a) == []
+    both = [*a, part("b", 0, ended=40)]
+    assert [(one.name, one.seed) for one in deployed.untimed(both)] == [("a", 0), ("b", 0)]
+    part("a", 0, ended=10, timed=50)  # the timing was interrupted then
+    assert [one.name for one in deployed.untimed(both)] == ["b"]
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"latency_ms": 5}', '{"latency_ms": {"p50": 1.0}}'])

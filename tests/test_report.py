@@ -307,7 +307,9 @@ def test_the_verdict_says_which_networks_failed(finished):
 def test_seeds_that_differ_hide_a_cheaper_network_that_no_images_would_show(finished):
     """Means of 90.0 and 89.6 %, of seeds that are up to 8 points apart."""
     runs = {"a": (0.94, 0.90, 0.86), "b": (0.936, 0.896, 0.856)}
-    paths = [finished(name, top1, 4.0 - (name == "b"), seed=s) for name, of in runs.items() for s, top1 in enumerate(of)]
+    paths = [
+        finished(name, top1, 4.0 - (name == "b"), seed=s) for name, of in runs.items() for s, top1 in enumerate(of)
+    ]
     said = Leaderboard.read(paths).verdict()
     assert "Take a: it ranks first" in said
     assert "more seeds would show whether b is (--seeds)" in said

@@ -32,7 +32,7 @@ from podium.evaluation.speed import allowance, many_within, timed
 from podium.platform import cores
 from podium.runs import bundle
 from podium.runs.bundle import Bundle
-from podium.runs.folder import ENGINE_SPEED, RunFolder
+from podium.runs.folder import ENGINE_SPEED, RESULT, RunFolder
 from podium.training.run import StepProgress
 from podium.training.threads import computing_with
 
@@ -93,16 +93,23 @@ def time_deployed(trials: Sequence[Part], data: Dataset, progress: StudyProgress
 
 
 def untimed(trials: Sequence[Part]) -> list[Deployed]:
-    """The first run of each network, or with folds that of its first fold; none where all networks have been timed.
+    """The first run of each network that has not been timed since the last run ended, or with folds that of its first fold.
 
-    Where one network has come later, all are timed again: times of different days, or machines, are not compared.
+    So all are timed again where a network has come later: times of different days, or machines, are not compared.
     """
     first = {trial.candidate.name: trial for trial in reversed(trials)}
-    timed = {trial.candidate.name for trial in trials if (trial.path / ENGINE_SPEED).is_file()}
-    left = [trial for trial in trials if trial in first.values()] if first.keys() - timed else []
+    ended = max((_ended(trial) for trial in trials), default=0)
+    files = [(trial.candidate.name, trial.path / ENGINE_SPEED) for trial in trials]
+    timed = {name for name, file in files if file.is_file() and file.stat().st_mtime_ns >= ended}
+    left = [trial for trial in trials if trial in first.values() and trial.candidate.name not in timed]
     return [
         Deployed(part.candidate.name, part.seed, part.path, next(fold_folders(part.path), part.path)) for part in left
     ]
+
+
+def _ended(trial: Part) -> int:
+    """When a run, or the last of its folds, ended, in nanoseconds."""
+    return max((run / RESULT).stat().st_mtime_ns for run in [*fold_folders(trial.path)] or [trial.path])
 
 
 def together(networks: Sequence[Deployed]) -> Iterator[list[Deployed]]:

@@ -102,7 +102,9 @@ def _accuracy(board: Leaderboard, found: Outcome, row: Row) -> str:
     if found.ranked_on != found.split:
         return f"{text}, which chose nothing, {runs} {_with_interval(row)}{one_of}."
     best = SCORES[board.rules.by].format_distance(found.flatters)
-    text += f", {runs} {_with_interval(row)}{one_of}; these images chose the network too, so this is not its test accuracy"
+    text += (
+        f", {runs} {_with_interval(row)}{one_of}; these images chose the network too, so this is not its test accuracy"
+    )
     return f"{text}: the highest of several looks better than it is, here by about {best}."
 
 

@@ -28,8 +28,8 @@ GAIN = 1.3  # how much faster than all threads fewer must be
 WORTH, FEWEST_STEPS = 10.0, 300  # seconds and steps of a run below which timing costs more than it can gain
 TRIED_MACS = 1_000_000_000  # multiply-adds of the images of a timed step, about
 SECONDS, LEAST = 0.1, 3  # of the steps that look for other programs, and how many they are at least
-ROUNDS, SLICE = 3, 0.1  # how often each number of threads is timed, in turn, and for how many seconds
-MOST_SECONDS = 2.0  # of timing, after which no other round begins
+ROUNDS, SLICE = 3, 0.25  # how often each number of threads is timed, in turn, and for how many seconds
+MOST_SECONDS = 5.0  # of timing, after which no other round begins
 DECIDED = "OMP_NUM_THREADS", "MKL_NUM_THREADS"  # variables by which a person decides the number
 
 
