@@ -16,7 +16,6 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from heats import smallest
 from record import ROOT, SHARED, arguments, record

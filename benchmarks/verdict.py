@@ -15,7 +15,7 @@ import json
 import math
 import multiprocessing
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -154,15 +154,19 @@ def _errors(draw: np.random.Generator, share: float, networks: int, seeds: int, 
 
 
 def measure_studies(
-    studies: int, sizes: list[tuple[int, int]], names: Sequence[str] = tuple(STUDIES)
+    studies: int,
+    sizes: list[tuple[int, int]],
+    names: Sequence[str] = tuple(STUDIES),
+    in_order: Callable[..., Iterable[dict[str, Any]]] = map,
 ) -> list[dict[str, Any]]:
-    """Shares and means over so many studies of each kind, with each number of seeds and images."""
+    """Shares and means over so many studies of each kind, with each number of seeds and images.
+
+    Each cell has random numbers of its own, so that `in_order` may be the `imap` of several processes.
+    """
     rows = []
-    cells = list(itertools.product([studies], names, ERRORS, sizes))
-    with multiprocessing.get_context("spawn").Pool() as processes:  # each cell has random numbers of its own
-        for row in processes.imap(_cell, cells, chunksize=1):
-            rows.append(row)
-            print(json.dumps(row), flush=True)
+    for row in in_order(_cell, itertools.product([studies], names, ERRORS, sizes)):
+        rows.append(row)
+        print(json.dumps(row), flush=True)
     return rows
 
 
@@ -187,10 +191,10 @@ def main() -> None:
         sizes = list(itertools.product((2, 6), (1, 2, 3), (100, 1000)))
         found: dict[str, Any] = {"studies": options.runs, "rows": measure(options.runs, sizes)}
     else:
-        found = {
-            "studies": options.runs,
-            "rows": measure_studies(options.runs, list(itertools.product((1, 3), (100, 1000, 10_000)))),
-        }
+        sizes = list(itertools.product((1, 3), (100, 1000, 10_000)))
+        with multiprocessing.get_context("spawn").Pool() as processes:
+            rows = measure_studies(options.runs, sizes, in_order=processes.imap)
+        found = {"studies": options.runs, "rows": rows}
     record("verdict", {**{part: kept[part] for part in ("pairs", "studies") if part in kept}, options.part: found})
 
 

@@ -114,7 +114,7 @@ def test_the_number_of_images_that_would_show_it_does():
 
 def row(model, latency, at_most, learned=True, needed=None):
     return SimpleNamespace(
-        model=model, latency_p50_ms=latency, macs=latency, params=1, behind_at_most=at_most, learned=learned,
+        model=model, latency_p50_ms=latency, macs=latency, params=1, behind=at_most / 2, behind_at_most=at_most, learned=learned,
         images_needed=needed,
     )  # fmt: skip
 
