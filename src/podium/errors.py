@@ -29,6 +29,7 @@ EXTRAS = {
     "pi_heif": "heic",
     "pydicom": "dicom",
     "cleanlab": "check",
+    "optuna": "tune",
 }
 
 

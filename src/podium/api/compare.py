@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 from podium.api.settings_fields import SettingsFields
 from podium.bars import comparison_progress
@@ -13,6 +13,7 @@ from podium.comparison.candidates import Choice, RankOn
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.ranking import RankBy
 from podium.comparison.study import Study
+from podium.comparison.tunable import tuned_names
 from podium.data.dataset import Dataset
 from podium.training.images import loaded, source_of
 from podium.training.recipes.named import settings_of
@@ -36,6 +37,8 @@ def compare(
     max_macs: str | float | None = None,
     jobs: int | None = None,
     heats: int | None = None,
+    tune: Sequence[str] | None = None,
+    trials: int | None = None,
     max_latency: str | float | None = None,
     max_size: str | float | None = None,
     recipe: str | None = None,
@@ -66,6 +69,9 @@ def compare(
             If None: one a core where all networks are small and no `budget` is given, else 1.
         heats: train all networks briefly and the better ones longer, in so many rounds, 2 to 6; only the finalists are trained in
             full. If None: all networks are.
+        tune: names of settings, such as ("lr", "weight_decay"), of which each network gets the values that are best on
+            validation images. If None: all networks have those of the recipe.
+        trials: tune: trainings of each network, all of them complete. If None: 20.
         max_latency, max_size: recommend only networks that take at most so long for one image on this machine, such as "20ms",
             and whose file has at most so many bytes, such as "10MB". Both are of the fastest engine that keeps the answers.
         recipe: the named settings to start from. If None: the recipe that `config` names, else "finetune" for networks that
@@ -95,10 +101,10 @@ def compare(
         "max_latency": (max_latency, parse_milliseconds),
         "max_size": (max_size, parse_bytes),
     }
-    limits = {name: read(name, most) for name, (most, read) in costs.items() if most is not None}
-    choice = Choice(
-        pretrained, finetune, tuned, rank_by, within, learning_curve, rank_on=rank_on, jobs=jobs, heats=heats, **limits
-    )
+    limits: dict[str, Any] = {name: read(name, most) for name, (most, read) in costs.items() if most is not None}
+    names_tuned = tuned_names(tune) if tune is not None else None
+    runs: dict[str, Any] = {"jobs": jobs, "heats": heats, "tune": names_tuned, "trials": trials}
+    choice = Choice(pretrained, finetune, tuned, rank_by, within, learning_curve, rank_on=rank_on, **runs, **limits)
     study = Study(names, fresh, Path(out), seeds, loaded(data), choice)
     with comparison_progress(progress) as shown:
         return study.run(shown)

@@ -34,6 +34,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     _add_network_flags(parser)
     _add_start_flags(parser)
+    _add_tuning_flags(parser)
     _add_run_flags(parser)
     _add_rank_flags(parser)
     parser.add_argument(
@@ -68,6 +69,18 @@ def _add_network_flags(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="train all networks briefly and the better ones longer, in N rounds; only the finalists are trained in full, so that "
         "20 networks take about a third of the time",
+    )
+
+
+def _add_tuning_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say which settings each network gets its own values of."""
+    parser.add_argument(
+        "--tune",
+        metavar="A,B,...",
+        help="settings of which each network gets the values that are best on validation images: lr,weight_decay",
+    )
+    parser.add_argument(
+        "--trials", type=flags.trials, metavar="N", help="tune: trainings of each network, all of them complete [20]"
     )
 
 
@@ -181,6 +194,7 @@ def run(arguments: argparse.Namespace) -> int:
                 "notes": [*(study.data.notes if study.data is not None else ()), *study.notes],
                 **({"slices": {name: s.to_dict() for name, s in study.slices.items()}} if study.slices else {}),
                 **({"learning_curve": board.curve.to_dict()} if board.curve is not None else {}),
+                **({"tuning": {name: t.to_dict() for name, t in board.tuned.items()}} if board.tuned else {}),
             }
         )
     else:
@@ -208,6 +222,7 @@ def _study(arguments: argparse.Namespace) -> Study:
     """The comparison that a command line describes."""
     from podium.comparison.candidates import Choice
     from podium.comparison.study import Study
+    from podium.comparison.tunable import tuned_names
     from podium.training.recipes.named import settings_of
 
     given = {"data": arguments.data, **settings_given(arguments)}
@@ -217,8 +232,9 @@ def _study(arguments: argparse.Namespace) -> Study:
     if arguments.models is not None:
         names = [name.strip() for name in arguments.models.split(",") if name.strip()]
     a = arguments
-    names_of_limits = ("max_params", "max_macs", "max_latency", "max_size", "jobs", "heats")
+    names_of_limits = ("max_params", "max_macs", "max_latency", "max_size", "jobs", "heats", "trials")
     limits = {name: getattr(a, name) for name in names_of_limits}
+    limits["tune"] = tuned_names(a.tune) if a.tune is not None else None
     choice = Choice(a.pretrained, a.finetune, tuned, a.rank_by, a.within, a.learning_curve, rank_on=a.rank_on, **limits)
     return Study(names, fresh, out, arguments.seeds, choice=choice)
 

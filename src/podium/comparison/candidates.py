@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 from podium.comparison.decide import Rules
 from podium.comparison.ranking import RANKS, RankBy
 from podium.comparison.recommend import WITHIN, Limits
+from podium.comparison.tunable import TRIALS, refuse_tuning
 from podium.data.dataset import Dataset
 from podium.data.stored import stored_size
 from podium.errors import MachineError, UsageError, closest
@@ -48,6 +49,8 @@ class Choice:
         heats: rounds of training, each longer than the one before and of fewer networks; None: all are trained in full at once.
         max_latency, max_size: milliseconds for one image, and bytes of the deployed file, that the recommended network may
             have; None: any.
+        tune: names of settings, of which each network gets the values that are best on validation images; None: nothing is tuned.
+        trials: trainings of each network that are compared for it; None: `TRIALS`.
     """
 
     pretrained: bool | None = None
@@ -63,6 +66,13 @@ class Choice:
     heats: int | None = None
     max_latency: float | None = None
     max_size: float | None = None
+    tune: tuple[str, ...] | None = None
+    trials: int | None = None
+
+    @property
+    def trials_each(self) -> int:
+        """Trainings of each network where settings are tuned."""
+        return TRIALS if self.trials is None else self.trials
 
     @property
     def rules(self) -> Rules:
@@ -89,6 +99,7 @@ class Choice:
         if self.heats is not None and s.folds is not None:
             what = f"heats: {self.heats}, but with folds every image evaluates networks, so none is left to choose who goes on"
             raise UsageError(what, "leave one of the two out")
+        refuse_tuning(self.tune, self.trials, s, self.heats, self.rank_on)
         if self.rank_by not in RANKS:
             hint = closest(self.rank_by, RANKS) or f"one of {', '.join(RANKS)}"
             raise UsageError(f"rank_by: {self.rank_by!r}", hint)

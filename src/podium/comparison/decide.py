@@ -86,6 +86,7 @@ def decide(networks: Sequence[Trials], rules: Rules) -> Outcome:
     if reported.split == ranking.split:  # "val" too, where a run has no other images to report on
         reported = ranking
     answers = answers_by(rules.by, ranking.logits, ranking.labels, ranking.groups)
+    answers = answers.lowered([network.flattered for network in networks])
     unseeing = blind(rules.by, ranking.labels, ranking.logits[0][0].shape[1])
     likelihoods = [np.array([log_likelihood(run, ranking.labels).mean() for run in runs]) for runs in ranking.logits]
     for network, runs, likely in zip(networks, answers.right, likelihoods, strict=True):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from podium.comparison.candidates import Candidate
 from podium.comparison.claim import claim
 from podium.comparison.dropped import HeatOnly
-from podium.comparison.progress import StudyProgress
+from podium.comparison.progress import StudyProgress, labelled
 from podium.comparison.ranking import SCORES, log_likelihood
 from podium.comparison.rows import Trials, outputs_of
 from podium.comparison.selection import cost_in
@@ -239,7 +239,7 @@ def run_heats(
                 what,
                 f"name the same networks and as many heats to go on with it, delete {study.out / FOLDER}* to train the heats anew, or name another folder with -o",
             ) from error
-        round_.train_all(data, _labelled(progress, label), say)
+        round_.train_all(data, labelled(progress, label), say)
         ranked, found = _ranked(round_, heat)
         first = _fitting([plan.costs[candidate.name] for candidate in ranked], heat.going_on)
         begun = [c for c in ranked[first:] if any(study.out.glob(f"{c.name}-seed*/{SETTINGS}"))]
@@ -277,10 +277,3 @@ def _ranked(round_: Study, heat: Heat) -> tuple[list[Candidate], dict[str, HeatO
             candidate.model, start, heat.number, heat.duration, by, score, len(outputs.labels), SCORES[by].format(score)
         )
     return ranked, rows
-
-
-def _labelled(progress: StudyProgress, label: str) -> StudyProgress:
-    """What the runs of a heat call, with the heat beside the name of the network."""
-    if progress is None:
-        return None
-    return lambda number, count, name, *rest: progress(number, count, f"{name} {label}", *rest)

@@ -16,6 +16,7 @@ from podium.comparison.learning_curve import Curve
 from podium.comparison.ranking import SCORES
 from podium.comparison.rows import Failed, LinearProbeOnly, Row, Trials
 from podium.comparison.sizes import one_size
+from podium.comparison.tuned import Tuned
 from podium.comparison.verdict import verdict
 from podium.errors import UsageError
 from podium.evaluation.cost import short
@@ -45,6 +46,7 @@ class Leaderboard:
         names: the row's name of each run, by the path of its folder.
         linear_probe_images: how many training images linear probes were made on.
         curve: accuracy of the recommended network against the number of training images, where it was measured.
+        tuned: what tuning found for each network, by the name of its row.
     """
 
     networks: list[Row]
@@ -61,6 +63,7 @@ class Leaderboard:
     names: dict[Path, str] = field(default_factory=dict)
     linear_probe_images: int = 0
     curve: Curve | None = None
+    tuned: dict[str, Tuned] = field(default_factory=dict)
 
     @classmethod
     def read(
@@ -71,6 +74,7 @@ class Leaderboard:
         untrained: Sequence[LinearProbeOnly] = (),
         rules: Rules | None = None,
         dropped: Sequence[HeatOnly] = (),
+        tuned: Mapping[Path, Tuned] | None = None,
     ) -> Leaderboard:
         """Rank finished run folders; runs of one network from one start with several seeds become one row.
 
@@ -81,6 +85,7 @@ class Leaderboard:
             untrained: networks of which only a linear probe was made.
             rules: how networks are ranked and recommended; None: on validation images by top-1.
             dropped: networks that were trained in heats and not in full.
+            tuned: run folder -> what tuning found for its network.
 
         Raises:
             ModelFileError: a run is damaged, or was evaluated on other images than the first.
@@ -94,6 +99,7 @@ class Leaderboard:
         for path, result in results.items():
             name, found = board.names[path], (linear_probes or {}).get(path)
             network = networks.setdefault(name, Trials(name, result.get("start"), found.top1 if found else None))
+            network.tuned = (tuned or {}).get(path)
             network.add(RunFolder(path), result)
         if networks:
             board._decide(networks)
@@ -106,6 +112,7 @@ class Leaderboard:
         self.found = decide(list(networks.values()), self.rules)
         self.networks = self.found.rows
         self.runs = {network.model: network.best.folder for network in networks.values()}
+        self.tuned = {network.model: network.tuned for network in networks.values() if network.tuned is not None}
         specs = [networks[row.model].spec for row in self.networks]
         self.one_size = one_size([spec for spec in specs if spec is not None])
 
@@ -324,19 +331,8 @@ SHOWN: dict[str, Callable[[Row], str]] = {
     "train s": lambda row: f"{row.train_seconds:.0f}",
 }
 DISPENSABLE = (
-    "ECE",
-    "loss",
-    "top-5 %",
-    "train s",
-    "MMACs",
-    "eager ms",
-    "img/s",
-    "params",
-    "px",
-    "engine",
-    "start",
-    "val",
-)
+    "ECE", "loss", "top-5 %", "train s", "MMACs", "eager ms", "img/s", "params", "px", "engine", "start", "val",
+)  # fmt: skip
 
 
 def safe_cell(value: Any) -> Any:

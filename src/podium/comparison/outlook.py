@@ -10,6 +10,7 @@ from podium.comparison.candidates import Candidate, spec_of
 from podium.comparison.heats import HeatsPlan
 from podium.comparison.learning_curve import SHARES
 from podium.comparison.study import Study
+from podium.comparison.tuning import check_tuning, tuning_lines
 from podium.data.dataset import Dataset
 from podium.errors import PodiumError
 from podium.models.registry import rebuild
@@ -60,6 +61,7 @@ class Outlook:
         seconds_after: of what is trained once the networks are ranked, at most: the best one on all images after folds, or on
             parts of the images for its learning curve; else 0.
         heats: the rounds of training; None where all networks are trained in full at once.
+        trials: trainings of each network that tune its settings, in words; none where nothing is tuned.
     """
 
     networks: tuple[Foreseen | Untrainable, ...]
@@ -71,6 +73,7 @@ class Outlook:
     seconds: float
     seconds_after: float
     heats: HeatsPlan | None = None
+    trials: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The values by name, for JSON."""
@@ -85,6 +88,7 @@ class Outlook:
         most = f" of the {best} with the best linear probe, at most" if self.finetune else ""
         time = f"{format_seconds(self.seconds)}, and the time to measure their speed"
         lines += self.heats.lines() if self.heats is not None else []
+        lines += self.trials
         most += " at most" if self.heats is not None and not most else ""
         return [*lines, f"in all {self.runs} run{'s' if self.runs != 1 else ''}{how}{most}: {time}"]
 
@@ -117,7 +121,9 @@ def outlook(study: Study, progress: Callable[[int, int], None] | None = None) ->
     s = study.merged.settings
     if study.folds is not None:
         data, s = study.folds.parts[0], s.replace(fold=1)
+    check_tuning(study, data)
     runs, finetune = study.seeds * (s.folds or 1), study.choice.finetune
+    runs += study.choice.trials_each - 1 if study.choice.tune else 0  # the best of them is the run of the first seed
     networks: list[Foreseen | Untrainable] = []
     for done, candidate in enumerate(study.candidates, 1):
         networks.append(_foreseen(candidate, s, data, runs))
@@ -132,7 +138,9 @@ def outlook(study: Study, progress: Callable[[int, int], None] | None = None) ->
         plan = HeatsPlan.of(study, data, study.candidates[:finetune])
         total, count = plan.of_full * total, plan.runs() + study.seeds * plan.finalists()
     given = s.folds, study.seeds, finetune, study.choice.learning_curve
-    return Outlook(tuple(networks), *given, count + later, round(total + after, 1), after, plan)
+    return Outlook(
+        tuple(networks), *given, count + later, round(total + after, 1), after, plan, tuple(tuning_lines(study, data))
+    )
 
 
 def _after(study: Study) -> tuple[int, float]:

@@ -64,6 +64,13 @@ def for_run(progress: StudyProgress, number: int, count: int, label: str, seed: 
     return lambda step, steps, shown: progress(number, count, label, seed, step, steps, shown)
 
 
+def labelled(progress: StudyProgress, label: str) -> StudyProgress:
+    """Return what the runs of a round call, with the round beside the name of the network."""
+    if progress is None:
+        return None
+    return lambda number, count, name, *rest: progress(number, count, f"{name} {label}", *rest)
+
+
 class Together:
     """Turns what runs side by side tell into what the comparison's progress is called with.
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from podium.comparison.rounds import NEAR
 from podium.comparison.speeds import speed_fields
+from podium.comparison.tuned import Tuned
 from podium.errors import ModelFileError
 from podium.runs import bundle
 from podium.runs.folder import SETTINGS, RunFolder
@@ -71,6 +72,9 @@ class Row:
         eager_latency_p50_ms: of one image in eager PyTorch.
         of_limits: the largest share that it takes of a limit of latency or size: above 1 it is not recommended; None where no
             limits were given.
+        tuned: the settings that tuning gave it, and how; None where nothing was tuned.
+        flattered: how far the choice of these settings flatters the score that ranks, which is taken off `score`; None where
+            nothing was tuned.
     """
 
     model: str
@@ -123,6 +127,8 @@ class Row:
     latency_high_ms: float | None = None
     eager_latency_p50_ms: float | None = None
     of_limits: float | None = None
+    tuned: str | None = None
+    flattered: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The row as JSON and CSV have it."""
@@ -200,8 +206,14 @@ class Trials:
 
     def __init__(self, model: str, start: str | None = None, linear_probe: float | None = None) -> None:
         self.model, self.start, self.linear_probe = model, start, linear_probe
+        self.tuned: Tuned | None = None
         self.runs: list[Trial] = []
         self._chosen = 0
+
+    @property
+    def flattered(self) -> float:
+        """How far the choice of its settings flatters the score that ranks."""
+        return self.tuned.flatters if self.tuned is not None else 0.0
 
     def add(self, folder: RunFolder, result: dict[str, Any]) -> None:
         """Add a finished run and its result."""
@@ -259,6 +271,8 @@ class Trials:
             learned=True,
             start=self.start,
             linear_probe=self.linear_probe,
+            tuned=f"{self.tuned.best.words()}: {self.tuned.how}" if self.tuned is not None else None,
+            flattered=self.tuned.flatters if self.tuned is not None else None,
             top1_low=low,
             top1_high=high,
             folds=first.get("cross_validation", {}).get("folds"),

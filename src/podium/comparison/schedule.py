@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from podium.comparison.candidates import Candidate
+from podium.comparison.candidates import Candidate, Choice
 from podium.comparison.cross_validation import final_folder, fold_folder
 from podium.comparison.learning_curve import SHARES
 from podium.evaluation.speed import allowance
@@ -77,15 +77,18 @@ class Schedule:
         """The name of a run's network and seed in errors."""
         return f"{part.candidate.name} seed {part.seed}" if self.seeds > 1 else part.candidate.name
 
-    def words(self, heats: int | None = None) -> str:
+    def words(self, choice: Choice) -> str:
         """How the networks are trained, in words.
 
         Args:
-            heats: rounds of training, the last of which is this one; None where there is no other.
+            choice: has the heats and the trials before these runs.
         """
+        heats = choice.heats
         s, seeds = self.settings, f"{self.seeds} seed{'s' if self.seeds > 1 else ''} from {self.settings.seed}"
         folds = f", {s.folds} folds; the recommended network once more on all images" if s.folds else ""
         after = f", after {heats - 1} heat{'s' if heats > 2 else ''} of all networks" if heats else ""
+        if choice.tune is not None:
+            after += f", with the {' and '.join(choice.tune)} of the best of {choice.trials_each} trials"
         return f"recipe {s.recipe}, {s.duration} each, {seeds}{folds}{after}"
 
     def label(self, part: Part) -> str:

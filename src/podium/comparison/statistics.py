@@ -19,6 +19,7 @@ squares [Howe 1974; Zou and Donner 2008]. `benchmarks/verdict.py` measures how o
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,6 +69,16 @@ class Answers:
         self.scores = np.stack([runs.mean(0, dtype=np.float64) for runs in right])  # (networks, N)
         self.freedom = sum(self.seeds) - len(right)
         self.seed_variance = self._pooled(right)
+
+    def lowered(self, by: Sequence[float]) -> Answers:
+        """The same answers with lower scores; intervals and differences keep their width.
+
+        Args:
+            by: how much the score of each network is lowered.
+        """
+        found = copy.copy(self)
+        found.scores = self.scores - np.array(by)[:, None]
+        return found
 
     def _pooled(self, right: Sequence[np.ndarray]) -> float:
         """The variance of accuracy from one seed to the next, without that of the images; 0 where each network has one seed."""

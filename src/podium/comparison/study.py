@@ -39,6 +39,8 @@ from podium.comparison.sizes import forms
 from podium.comparison.slices import Slices, slices_of
 from podium.comparison.starts import Starts
 from podium.comparison.trainer import ITS_OWN, Trainer
+from podium.comparison.tuned import Own, Tuned
+from podium.comparison.tuning import Tuning, check_tuning
 from podium.data.dataset import Dataset
 from podium.data.image_columns import with_slices
 from podium.errors import PodiumError, UsageError
@@ -102,6 +104,8 @@ class Study:
         ] = []  # networks that are left out, and of the runs' plans: mirroring, the range of values, weights
         self.slices: dict[str, Slices] = {}
         self.dropped: list[HeatOnly] = []
+        self.own: dict[str, Own] = {}  # settings that a network has for itself
+        self.tuned: dict[str, Tuned] = {}
 
     @property
     def schedule(self) -> Schedule:
@@ -127,16 +131,20 @@ class Study:
         say = announce if announce is not None else lambda _: None
         self.data = data = self.images(progress)
         self.settle(data)
+        check_tuning(self, data)
         self._fetch(progress)
         heats = self.choice.heats is not None and HeatsPlan.of(self, data, self.candidates[: self.choice.finetune])
         claim(self.out, self.merged, places(data, self.folds), self.source, self.choice.rank_on)
         s, choice = self.merged.settings, self.choice
-        takes = None if heats else self.schedule.expected(choice.finetune, choice.learning_curve, choice.jobs)
+        rounds = heats or choice.tune is not None
+        takes = None if rounds else self.schedule.expected(choice.finetune, choice.learning_curve, choice.jobs)
         for line in filter(None, (takes, *data.notes, *forms(self.candidates, s, data))):
             say(line)
         untrained = self._enter(data, progress, say) if self.pretrained else []
         if self.choice.heats is not None:
             self.candidates, self.dropped = run_heats(self, data, progress, say)
+        if self.choice.tune is not None:
+            self.candidates, self.tuned = Tuning(self, data, progress, say).run()
         self.train_all(data, progress, say)
         trials = self.schedule.trials()
         finished = [trial for trial in trials if self._finished(trial)]
@@ -241,7 +249,9 @@ class Study:
         if self.folds is not None:
             images = {None: self.folds.whole, **dict(enumerate(self.folds.parts, 1))}
         starts = self.starts if self.pretrained else None
-        return Trainer(self.schedule, self.merged, images, starts, self.shares, self.failed, self.notes, say)
+        return Trainer(
+            self.schedule, self.merged, images, starts, self.shares, self.failed, self.notes, say, own=self.own
+        )
 
     def _finished(self, trial: Part) -> bool:
         """Whether a network and seed are to be ranked; the answers of its folds are pooled first."""
@@ -261,7 +271,8 @@ class Study:
         found = {trial.path: self.starts.linear_probe(trial.candidate.name) for trial in finished if self.pretrained}
         known = {path: each for path, each in found.items() if each is not None}
         failed = {name: error.what for name, error in self.failed.items()}
-        board = Leaderboard.read(paths, failed, known, untrained, self.choice.rules, self.dropped)
+        tuned = {trial.path: self.tuned[trial.candidate.name] for trial in finished if self.tuned}
+        board = Leaderboard.read(paths, failed, known, untrained, self.choice.rules, self.dropped, tuned)
         taken = board.taken.model if board.taken is not None else None
         if self.choice.learning_curve and taken is not None:
             runs_of_it = [path for path in paths if board.names[path] == taken]
@@ -273,7 +284,7 @@ class Study:
             self._hand_over(board, first, data, progress)
         if finished:
             board.to_csv(self.out / TABLE)
-            write_report(self.report, board, paths, data, self.schedule.words(self.choice.heats), slice=s.slice)
+            write_report(self.report, board, paths, data, self.schedule.words(self.choice), slice=s.slice)
             board.report = self.report
         if finished and s.slice is not None:
             runs = {board.names[path]: RunFolder(path) for path in reversed(paths)}  # the first of a row stands for it

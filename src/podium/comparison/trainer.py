@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from podium.comparison.beside import Request
@@ -14,10 +14,12 @@ from podium.comparison.progress import StudyProgress, Together, for_run, while_d
 from podium.comparison.schedule import Part, Schedule
 from podium.comparison.side_by_side import Calls, Lost, SideBySide
 from podium.comparison.starts import Starts
+from podium.comparison.tuned import Own
 from podium.data.dataset import Dataset
-from podium.errors import ModelFileError, NumericError, PodiumError, UsageError
+from podium.errors import MachineError, ModelFileError, NumericError, PodiumError, UsageError
 from podium.runs.folder import SETTINGS, RunFolder
 from podium.settings import Origin, Origins, moved, read_file
+from podium.training.autotune.trial import out_of_memory
 from podium.training.images import split_seed
 from podium.training.interrupt import Stopped
 from podium.training.loop import Callbacks
@@ -43,6 +45,7 @@ class Trainer:
         notes: gets the notes of the runs' plans.
         say: called with each of the notes.
         jobs: how the runs are trained.
+        own: settings that a network has for itself, by its name.
     """
 
     schedule: Schedule
@@ -54,6 +57,7 @@ class Trainer:
     notes: list[str]
     say: Callable[[str], None]
     jobs: Jobs = ONE_JOB
+    own: Mapping[str, Own] = field(default_factory=dict)
 
     def train(self, parts: list[Part], data: Dataset, jobs: int | None, progress: StudyProgress) -> None:
         """Train every run that is not finished; a network that fails is not trained on its other folds.
@@ -94,10 +98,11 @@ class Trainer:
             return
         with closing(together.train(waiting)) as ended:
             for part, error in ended:
-                if isinstance(error, (*ITS_OWN, Lost)):
-                    self.failed[schedule.name(part)] = error
-                elif error is not None:
+                if error is None:
+                    continue
+                if (own := error_of_its_own(error)) is None:
                     raise error
+                self.failed[schedule.name(part)] = own
 
     def attempt(self, part: Part, name: str, progress: StepProgress) -> bool:
         """Train a run; an error of its own is kept under its name, and anything else stops the comparison."""
@@ -110,8 +115,10 @@ class Trainer:
         except Stopped as stopped:
             stopped.fix = "go on with the same comparison: what is finished is kept"
             raise
-        except ITS_OWN as error:
-            self.failed[name] = error
+        except Exception as error:
+            if (own := error_of_its_own(error)) is None:
+                raise
+            self.failed[name] = own
             return False
         return True
 
@@ -135,6 +142,9 @@ class Trainer:
         decided = {"seed": part.seed, "split_seed": split_seed(s), "fold": part.fold, "weights": source}
         settings = s.replace(model=candidate.model, **decided, **self.shares)
         origin = moved(self.merged.origin, s, settings, "podium compare")
+        if (own := self.own.get(candidate.name)) is not None:
+            settings = settings.replace(**own.settings)
+            origin |= dict.fromkeys(own.settings, Origin(f"by {own.by}"))
         if RunFolder(path).started:
             # `claim` has compared the settings that were given; a run has those that were decided
             return Request(settings, path, {key: origin[key] for key in NOT_COMPARED}, part.fold)
@@ -144,3 +154,16 @@ class Trainer:
         if self.jobs.count > 1 and settings.threads is None:
             origin["threads"] = Origin(self.jobs.origin)
         return Request(settings, path, origin, part.fold)
+
+
+def error_of_its_own(error: Exception) -> PodiumError | None:
+    """The error of one network, which the others survive; None of any other error.
+
+    Args:
+        error: that ended a run.
+    """
+    if isinstance(error, (*ITS_OWN, Lost)):
+        return error
+    if out_of_memory(error):
+        return MachineError("memory ran out in training", "give a smaller --batch-size, or a smaller --image-size")
+    return None

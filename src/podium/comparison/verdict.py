@@ -10,6 +10,7 @@ from podium.comparison.decide import Outcome
 from podium.comparison.ranking import SCORES
 from podium.comparison.recommend import Recommendation
 from podium.comparison.sizes import different_sizes
+from podium.comparison.tuned import tuned_sentence
 from podium.runs.folder import ENGINE_SPEED, SPEED
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def verdict(board: Leaderboard) -> list[str]:
     sentences += _busy(board)
     if board.curve is not None:
         sentences.append(board.curve.sentence())
-    sentences += [_dropped(board), _failed(board)]
+    sentences += [tuned_sentence(board.tuned), _dropped(board), _failed(board)]
     if board.untrained:
         sentences.append(f"Not trained, so not in this verdict: {', '.join(row.model for row in board.untrained)}.")
     return [sentence for sentence in sentences if sentence]
