@@ -30,6 +30,7 @@ EXTRAS = {
     "pydicom": "dicom",
     "cleanlab": "check",
     "optuna": "tune",
+    "matplotlib": "figures",
 }
 
 
