@@ -425,6 +425,7 @@ def test_of_many_classes_the_worst_pairs_are_kept():
 def test_the_report_of_many_classes_is_a_page(runs, tmp_path):
     from plotly.offline import get_plotlyjs
 
+    from podium.comparison.provenance import Commands, Provenance
     from podium.comparison.report import write_report
 
     k = 1500
@@ -437,7 +438,8 @@ def test_the_report_of_many_classes_is_a_page(runs, tmp_path):
     pixels = np.zeros((len(labels), 8, 8, 1), np.uint8)
     data = Dataset("many", tuple(f"class {i}" for i in range(k)), {"train": Split(labels, ArrayImages(pixels)), "test": Split(labels, ArrayImages(pixels))}, 1, 8, False, (0.5,), (0.5,))  # fmt: skip
     board = Leaderboard.read([path])
-    text = write_report(tmp_path / "report.html", board, [path], data, "as it was").read_text(encoding="utf-8")
+    made = Provenance.of(board, [path], "as it was", Commands())
+    text = write_report(tmp_path / "report.html", board, [path], data, made).read_text(encoding="utf-8")
     own = text.replace(get_plotlyjs(), "")
     assert len(own) < 300_000
     assert "Most confused classes" in own

@@ -165,11 +165,18 @@ def memory_of_process(reset: bool = False) -> tuple[int, int]:
     return now, peak
 
 
-def memory_left_here() -> int | None:
-    """The bytes that this process may still take of the machine, its container and its address space; None where it is not known."""
+def memory_of_machine() -> int | None:
+    """The bytes of memory that the machine has; None where the system does not say."""
     if not hasattr(os, "sysconf"):
         return None
-    left = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def memory_left_here() -> int | None:
+    """The bytes that this process may still take of the machine, its container and its address space; None where it is not known."""
+    if (total := memory_of_machine()) is None:
+        return None
+    left = [total]
     with contextlib.suppress(OSError, ValueError, IndexError):
         fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
         left.append(1024 * int(fields["MemAvailable"].split()[0]))

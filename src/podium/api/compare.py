@@ -41,6 +41,7 @@ def compare(
     trials: int | None = None,
     max_latency: str | float | None = None,
     max_size: str | float | None = None,
+    figures: str | Path | None = None,
     recipe: str | None = None,
     config: str | Path | None = None,
     progress: Callable[..., None] | bool | None = None,
@@ -74,6 +75,7 @@ def compare(
         trials: tune: trainings of each network, all of them complete. If None: 20.
         max_latency, max_size: recommend only networks that take at most so long for one image on this machine, such as "20ms",
             and whose file has at most so many bytes, such as "10MB". Both are of the fastest engine that keeps the answers.
+        figures: a folder that gets the charts of the report for papers, as SVG and PDF. If None: none are drawn.
         recipe: the named settings to start from. If None: the recipe that `config` names, else "finetune" for networks that
             start from official weights, and "quick" for others.
         config: a settings file, whose values replace those of the recipe.
@@ -103,7 +105,8 @@ def compare(
     }
     limits: dict[str, Any] = {name: read(name, most) for name, (most, read) in costs.items() if most is not None}
     names_tuned = tuned_names(tune) if tune is not None else None
-    runs: dict[str, Any] = {"jobs": jobs, "heats": heats, "tune": names_tuned, "trials": trials}
+    drawn = Path(figures) if figures is not None else None
+    runs: dict[str, Any] = {"jobs": jobs, "heats": heats, "tune": names_tuned, "trials": trials, "figures": drawn}
     choice = Choice(pretrained, finetune, tuned, rank_by, within, learning_curve, rank_on=rank_on, **runs, **limits)
     study = Study(names, fresh, Path(out), seeds, loaded(data), choice)
     with comparison_progress(progress) as shown:

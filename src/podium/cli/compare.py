@@ -135,6 +135,13 @@ def _add_run_flags(parser: argparse.ArgumentParser) -> None:
         help="folder of the comparison; runs that are finished there are kept [runs/compare-DATA]",
     )
     parser.add_argument(
+        "--figures",
+        type=Path,
+        metavar="DIR",
+        help="also draw the charts of the report for papers, as SVG and PDF in this folder; of a comparison that is finished, the "
+        "same command with --figures draws them and trains nothing",
+    )
+    parser.add_argument(
         "--plan",
         action="store_true",
         help="print the number of runs and the time to expect here, measured by some training steps of each, and stop",
@@ -221,6 +228,7 @@ def _show_plan(study: Study, json: bool) -> int:
 def _study(arguments: argparse.Namespace) -> Study:
     """The comparison that a command line describes."""
     from podium.comparison.candidates import Choice
+    from podium.comparison.repeat import without_private_folders
     from podium.comparison.study import Study
     from podium.comparison.tunable import tuned_names
     from podium.training.recipes.named import settings_of
@@ -232,9 +240,10 @@ def _study(arguments: argparse.Namespace) -> Study:
     if arguments.models is not None:
         names = [name.strip() for name in arguments.models.split(",") if name.strip()]
     a = arguments
-    names_of_limits = ("max_params", "max_macs", "max_latency", "max_size", "jobs", "heats", "trials")
+    names_of_limits = ("max_params", "max_macs", "max_latency", "max_size", "jobs", "heats", "trials", "figures")
     limits = {name: getattr(a, name) for name in names_of_limits}
     limits["tune"] = tuned_names(a.tune) if a.tune is not None else None
+    limits["command"] = without_private_folders(a.words)
     choice = Choice(a.pretrained, a.finetune, tuned, a.rank_by, a.within, a.learning_curve, rank_on=a.rank_on, **limits)
     return Study(names, fresh, out, arguments.seeds, choice=choice)
 
@@ -248,6 +257,8 @@ def _show(board: Leaderboard, study: Study) -> None:
         print(f"{board.taken.model}: {study.slices[board.taken.model].sentence()}")
     if board.report:
         print(f"leaderboard: {study.out / 'leaderboard.csv'}\nreport: {board.report}")
+        if study.choice.figures is not None:
+            print(f"figures: {study.choice.figures}")
     for line in format_confidence(board.best.result.get("confidence")) if board.best else ():
         print(line)
     if board.best and study.data:

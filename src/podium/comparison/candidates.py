@@ -51,6 +51,8 @@ class Choice:
             have; None: any.
         tune: names of settings, of which each network gets the values that are best on validation images; None: nothing is tuned.
         trials: trainings of each network that are compared for it; None: `TRIALS`.
+        figures: the folder that gets the charts as SVG and PDF; None: none are drawn.
+        command: the command line as it was typed, for the report; None: a call from Python.
     """
 
     pretrained: bool | None = None
@@ -68,6 +70,8 @@ class Choice:
     max_size: float | None = None
     tune: tuple[str, ...] | None = None
     trials: int | None = None
+    figures: Path | None = None
+    command: str | None = None
 
     @property
     def trials_each(self) -> int:

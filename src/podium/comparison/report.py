@@ -5,23 +5,25 @@ from __future__ import annotations
 import base64
 import io
 import json
-import platform
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 from podium.comparison import charts
 from podium.comparison.class_recall import recalls_beside
 from podium.comparison.cross_validation import fold_folders
+from podium.comparison.data_facts import DataFacts, samples
+from podium.comparison.figures import write_figures
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.page import write_page
 from podium.comparison.pictures import name_below
+from podium.comparison.provenance import Commands, Provenance
 from podium.comparison.ranking import SCORES
+from podium.comparison.repeat import train_again
+from podium.comparison.report_markdown import MARKDOWN, write_markdown
 from podium.comparison.rows import Row
 from podium.comparison.slices import SHOWN, slices_of
 from podium.comparison.verdict import SPLITS
@@ -36,7 +38,6 @@ from podium.evaluation.metrics import (
     probabilities,
     worst_mistakes,
 )
-from podium.platform import processor_name
 from podium.runs.answers import CONFIDENCE, Rule
 from podium.runs.folder import COMPRESSION, SETTINGS, RunFolder
 from podium.settings import read_file
@@ -73,34 +74,28 @@ def write_report(
     board: Leaderboard,
     trials: list[Path],
     data: Dataset,
-    training: str,
+    made: Provenance,
     shrunk: dict[str, Any] | None = None,
     slice: str | None = None,
+    figures: Path | None = None,
 ) -> Path:
-    """Write the page of a comparison.
+    """Write the page of a comparison, and the same in short as `report.md` beside it.
 
     Args:
         path: of the page.
         board: the ranking.
         trials: finished run folders; the first of a network stands for it in the details.
         data: what they were evaluated on.
-        training: how they were trained, in words.
+        made: how they were trained.
         shrunk: what a smaller network is compared with, as `compression.json` has it.
         slice: a column, or a regular expression on paths, by whose values the accuracy of each network is shown.
+        figures: the folder that gets the charts as SVG and PDF; None: none are drawn.
     """
     results = {trial: {**RunFolder(trial).result, "model": board.names[trial]} for trial in trials}  # as on the board
-    style = {
-        row.model: (charts.PALETTE[i % len(charts.PALETTE)], charts.SYMBOLS[i % len(charts.SYMBOLS)])
-        for i, row in enumerate(board.networks)
-    }
+    style = _styles(board)
     # A row of a cross-validation has a curve for each fold.
     trained = [(run, results[trial]["model"]) for trial in trials for run in [*fold_folders(trial)] or [trial]]
-    drawn = {
-        "latency": charts.scatter(board, style, "latency_p50_ms", "latency of one image, ms (median)"),
-        "macs": charts.scatter(board, style, "macs", "multiply-adds for one image"),
-        "curves-loss": charts.curves(trained, style, "train_loss", "training loss", log=True),
-        "curves-top1": charts.curves(trained, style, "top1", "top-1 %", log=False),
-    }
+    drawn = _shared_charts(board, trained, style)
     networks: list[dict[str, Any]] = []
     shown = {row.model: next(t for t in trials if results[t]["model"] == row.model) for row in board.networks}
     reference = (board.taken or board.networks[0]).model
@@ -111,23 +106,48 @@ def write_report(
             details["slices"] = slices_of(RunFolder(trial), data, slice)
         drawn |= _own_charts(details, trial, style[row.model][0])
         networks.append({**details, "recalls": recalls.get(row.model), "colour": style[row.model][0]})
-    columns = [*_ranking_columns(board), *(column for column in COLUMNS if _is_shown(column, board))]
-    count = len(board.networks) + len(board.others) + len(board.failed)
+    title, (headings, rows), facts = _title(board, data), _table(board), DataFacts.of(data)
+    names = {network["id"]: network["row"].model for network in networks}
+    written = write_figures(figures, drawn, names) if figures is not None else []
+    write_markdown(path.with_name(MARKDOWN), title, board, (headings, rows), facts, made, written)
     return write_page(
         path,
         "report.html.j2",
         drawn,
-        title=f"{board.networks[0].model if count == 1 else f'{count} networks'} on {data.name}",
+        title=title,
         verdict=board.sentences(),
-        facts=_facts(data, training),
-        headings=[(key, text) for key, text, _, _ in columns],
-        rows=[_cells(row, board, columns) for row in board.networks],
+        facts=_facts(data, made),
+        data=facts,
+        samples=samples(data),
+        made=made,
+        headings=headings,
+        rows=rows,
         shrunk=shrunk,
         board=board,
         most_slices=SHOWN,
         networks=networks,
         style=style,
     )
+
+
+def _styles(board: Leaderboard) -> dict[str, tuple[str, str]]:
+    """The colour and the symbol of each network, in all charts."""
+    return {
+        row.model: (charts.PALETTE[i % len(charts.PALETTE)], charts.SYMBOLS[i % len(charts.SYMBOLS)])
+        for i, row in enumerate(board.networks)
+    }
+
+
+def _shared_charts(
+    board: Leaderboard, trained: list[tuple[Path, str]], style: dict[str, tuple[str, str]]
+) -> dict[str, dict[str, Any]]:
+    """The charts of all networks together, by the names of their elements in the page."""
+    return {
+        "latency": charts.scatter(board, style, "latency_p50_ms", "latency of one image, ms (median)"),
+        "macs": charts.scatter(board, style, "macs", "multiply-adds for one image"),
+        "curves-loss": charts.curves(trained, style, "train_loss", "training loss", log=True),
+        "curves-top1": charts.curves(trained, style, "top1", "top-1 %", log=False),
+    }
 
 
 def _own_charts(details: dict[str, Any], trial: Path, colour: str) -> dict[str, dict[str, Any]]:
@@ -172,6 +192,18 @@ def _coverage(trial: Path, result: dict[str, Any], colour: str) -> dict[str, Any
     rule = Rule.of_card(result, result["classes"])
     p = rule.probabilities(logits)
     return charts.risk_coverage(risk_coverage(p.max(1), p.argmax(1) == labels), rule.threshold or None, colour)
+
+
+def _title(board: Leaderboard, data: Dataset) -> str:
+    """What the report is called."""
+    count = len(board.networks) + len(board.others) + len(board.failed)
+    return f"{board.networks[0].model if count == 1 else f'{count} networks'} on {data.name}"
+
+
+def _table(board: Leaderboard) -> tuple[list[tuple[str, str]], list[dict[str, Any]]]:
+    """The headings of the table's columns, each (field, text), and its rows."""
+    columns = [*_ranking_columns(board), *(column for column in COLUMNS if _is_shown(column, board))]
+    return [(key, text) for key, text, _, _ in columns], [_cells(row, board, columns) for row in board.networks]
 
 
 def _ranking_columns(board: Leaderboard) -> list[Column]:
@@ -247,7 +279,7 @@ def _data_uri(image: Any) -> str:
 
 
 def report_run(run: RunFolder, data: Dataset) -> Path:
-    """Write the page of a single finished run into its folder."""
+    """Write the page of a single finished run into its folder, and `report.md` beside it."""
     result = run.result
     training = f"{result['steps']:,} steps ({result['epochs']:g} {'epoch' if result['epochs'] == 1 else 'epochs'}), seed {result['seed']}; {result['weights']}"
     if result.get("devices", 1) > 1:
@@ -257,19 +289,18 @@ def report_run(run: RunFolder, data: Dataset) -> Path:
     table = run / COMPRESSION
     shrunk = json.loads(table.read_text(encoding="utf-8")) if table.is_file() else None
     sliced = read_file(run / SETTINGS).get("slice") if run.started else None
-    return write_report(run / REPORT, Leaderboard.read([run.path]), [run.path], data, training, shrunk, sliced)
+    board = Leaderboard.read([run.path])
+    commands = Commands(again=train_again(run / SETTINGS) if shrunk is None else None)
+    made = Provenance.of(board, [run.path], training, commands)
+    return write_report(run / REPORT, board, [run.path], data, made, shrunk, sliced)
 
 
-def _facts(data: Dataset, training: str) -> dict[str, str]:
-    """The data, training, machine and versions that the page names."""
+def _facts(data: Dataset, made: Provenance) -> dict[str, str]:
+    """The data and the training in a line each, and the day."""
     sizes = ", ".join(f"{name} {len(split):,}" for name, split in data.splits.items())
-    threads = torch.get_num_threads()
     return {
         "Data": f"{data.name}: {sizes} images, {len(data.classes)} classes",
-        "Training": training,
-        "Machine": f"{processor_name()}, {threads} thread{'s' if threads > 1 else ''}",
-        "Versions": f"torch {torch.__version__}, Python {platform.python_version()}",
-        "Date": time.strftime("%Y-%m-%d"),
+        **{key: made.facts[key] for key in ("Training", "Date")},
     }
 
 

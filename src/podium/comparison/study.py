@@ -18,6 +18,7 @@ from podium.comparison.claim import absolute, begun_pretrained, claim
 from podium.comparison.cross_validation import Folds, complete, complete_card, fold_folder, pool
 from podium.comparison.deployed import time_deployed
 from podium.comparison.dropped import HeatOnly
+from podium.comparison.figures import check_figures
 from podium.comparison.heats import HeatsPlan, run_heats
 from podium.comparison.images import Images, places
 from podium.comparison.jobs import refuse_jobs
@@ -31,6 +32,8 @@ from podium.comparison.progress import (
     while_downloading,
     while_reading,
 )
+from podium.comparison.provenance import Commands, Provenance, threads_of
+from podium.comparison.repeat import compare_again
 from podium.comparison.report import REPORT, write_report
 from podium.comparison.rows import LinearProbeOnly
 from podium.comparison.schedule import Part, Schedule
@@ -94,6 +97,7 @@ class Study:
             raise UsageError(f"devices: {merged.settings.devices}, but a comparison trains on one", "leave it out")
         self.merged, self.out, self.seeds = absolute(merged), out, seeds
         self.candidates, self.data, self.given = candidates, data, data is not None
+        self.compared = candidates  # of which some may drop out before they are trained in full
         self.pretrained, self.starts = False, Starts.read(out)
         self.folds: Folds | None = None
         self.shares: dict[str, float] = {}  # of images to hold out, that this comparison has decided
@@ -128,6 +132,8 @@ class Study:
             The leaderboard; networks that failed are its last rows.
         """
         check_packages()
+        if self.choice.figures is not None:
+            check_figures(self.choice.figures)
         say = announce if announce is not None else lambda _: None
         self.data = data = self.images(progress)
         self.settle(data)
@@ -204,6 +210,7 @@ class Study:
             raise UsageError(what, "leave it out, or train from random weights: --scratch")
         recorded, settings = self.starts.sources if pretrained else None, self.merged.settings
         self.candidates, self.notes = selected(self.candidates, settings, data, self.choice, recorded)
+        self.compared = self.candidates
         if pretrained:
             self.starts.refuse_others(self.candidates)
 
@@ -284,12 +291,20 @@ class Study:
             self._hand_over(board, first, data, progress)
         if finished:
             board.to_csv(self.out / TABLE)
-            write_report(self.report, board, paths, data, self.schedule.words(self.choice), slice=s.slice)
+            made, figures = self._made(board, paths), self.choice.figures
+            write_report(self.report, board, paths, data, made, slice=s.slice, figures=figures)
             board.report = self.report
         if finished and s.slice is not None:
             runs = {board.names[path]: RunFolder(path) for path in reversed(paths)}  # the first of a row stands for it
             self.slices = {row.model: slices_of(runs[row.model], data, s.slice) for row in board.networks}
         return board
+
+    def _made(self, board: Leaderboard, paths: list[Path]) -> Provenance:
+        """How the finished runs were made."""
+        choice, threads = self.choice, threads_of([RunFolder(path).result for path in paths])
+        again = compare_again(self.compared, self.merged.settings, choice, self.seeds, self.pretrained, threads)
+        commands = Commands(choice.command, None if self.given else again)  # images from Python have no command line
+        return Provenance.of(board, paths, self.schedule.words(choice), commands)
 
     def _hand_over(self, board: Leaderboard, trial: Part, data: Dataset, progress: StudyProgress) -> None:
         """Train the recommended network on all images, and write what its folds say of it into its card."""
