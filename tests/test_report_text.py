@@ -209,7 +209,18 @@ def test_the_command_that_repeats_a_comparison_means_the_same(flags, tmp_path, m
     assert again.startswith("podium compare digits -m ")
     repeated = _study(parse(shlex.split(again)[1:]))
     assert (repeated.choice.settings if pretrained else repeated.merged).settings == merged.settings
-    for name in ("rank_by", "within", "rank_on", "heats", "finetune", "max_macs", "max_latency", "max_size", "tune", "trials"):
+    for name in (
+        "rank_by",
+        "within",
+        "rank_on",
+        "heats",
+        "finetune",
+        "max_macs",
+        "max_latency",
+        "max_size",
+        "tune",
+        "trials",
+    ):
         assert getattr(repeated.choice, name) == getattr(typed.choice, name), name
     assert (repeated.candidates, repeated.seeds) == (candidates, typed.seeds)
 
