@@ -12,7 +12,7 @@ import podium as library
 from command import inside, one_error, podium
 from podium.comparison.ranking import SCORES
 from podium.comparison.statistics import Answers
-from podium.comparison.suggest import RANDOM, suggest
+from podium.comparison.suggest import SPREAD, suggest
 from podium.comparison.trainer import error_of_its_own
 from podium.comparison.tunable import TUNABLE, tuned_names
 from podium.comparison.tuned import Trial, Tuned, tuned_sentence
@@ -69,8 +69,16 @@ def test_the_next_point_follows_from_the_trials_alone_and_is_within_reach():
     assert len({each.settings["lr"] for each in history}) == 24
     best = max((each for each in history if each.value is not None), key=lambda each: each.value)
     assert abs(np.log(best.settings["lr"] / 1e-3)) < 0.3
-    late = [each.settings["lr"] for each in history[RANDOM + 5 :]]
+    late = [each.settings["lr"] for each in history[SPREAD + 4 :]]
     assert np.mean([lr > 0.01 for lr in late]) < 0.3, "what diverges is avoided; of the logarithmic range it is half"
+
+
+def test_the_first_trials_fill_the_range_evenly():
+    history = [trial(1, 0.5, lr=0.01)]
+    while len(history) < SPREAD:
+        history.append(trial(len(history) + 1, 0.5, **suggest({"lr": 0.01}, history)))
+    places = np.sort([np.log10(each.settings["lr"] / 0.001) / 2 for each in history])
+    assert np.diff([0, *places, 1]).max() < 2 / SPREAD
 
 
 @pytest.mark.parametrize("name", TUNABLE)
@@ -237,6 +245,23 @@ def test_tuning_that_was_killed_anywhere_ends_with_the_same_bits(study, small_se
     for path in out.glob("*-seed0"):
         shutil.rmtree(path)
     assert podium(*words, fault="kill@settings.yaml:written").returncode == -9  # while the best trial is taken
+    assert inside(*words).returncode == 0
+    assert weights(out) == weights(study[0])
+
+
+@pytest.mark.slow
+def test_networks_with_other_settings_than_the_best_trial_are_refused_and_what_mends_it_does(
+    study, small_set, tmp_path
+):
+    """As where more trials have found something better."""
+    out = tmp_path / "board"
+    shutil.copytree(study[0], out)
+    file = out / "lenet5-seed1" / "settings.yaml"
+    file.write_text(file.read_text().replace(f"lr: {settings_in(file.parent)['lr']} ", "lr: 0.1 "))
+    words = ("compare", small_set, *FLAGS, "--trials", TRIALS, "--seeds", "2", "-o", out)
+    one_error(inside(*words), 2, "was trained with other settings", f"delete {out / 'lenet5'}-seed*")
+    for path in out.glob("lenet5-seed*"):
+        shutil.rmtree(path)
     assert inside(*words).returncode == 0
     assert weights(out) == weights(study[0])
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from podium.comparison.candidates import Candidate, Choice
 from podium.comparison.cross_validation import final_folder, fold_folder
 from podium.comparison.learning_curve import SHARES
+from podium.comparison.tuned import listed
 from podium.evaluation.speed import allowance
 from podium.runs.folder import SPEED, RunFolder
 from podium.settings import Settings
@@ -88,7 +89,7 @@ class Schedule:
         folds = f", {s.folds} folds; the recommended network once more on all images" if s.folds else ""
         after = f", after {heats - 1} heat{'s' if heats > 2 else ''} of all networks" if heats else ""
         if choice.tune is not None:
-            after += f", with the {' and '.join(choice.tune)} of the best of {choice.trials_each} trials"
+            after += f", with the {listed(choice.tune)} of the best of {choice.trials_each} trials"
         return f"recipe {s.recipe}, {s.duration} each, {seeds}{folds}{after}"
 
     def label(self, part: Part) -> str:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from podium.comparison.ranking import SCORES
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence: "lr, batch_size and weight_decay"."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,11 @@ class Tuned:
         return SCORES[self.ranked_by].format_distance(self.flatters)
 
     @property
+    def listed(self) -> str:
+        """The names of the settings, for people."""
+        return listed(self.names)
+
+    @property
     def heading(self) -> str:
         """The heading of a column of scores."""
         return f"{SCORES[self.ranked_by].name}, validation images"
@@ -132,7 +143,8 @@ def tuned_sentence(tuned: Mapping[str, Tuned]) -> str:
     if len(tuned) > 1:
         by = f"{tuned[least].flattery} ({least}) to {by} ({most})"
     whose = "each network" if len(tuned) > 1 else most
+    then = ", which is taken off before networks are ranked" if len(tuned) > 1 else "; test images chose nothing"
     return (
-        f"The {' and '.join(first.names)} of {whose}: the {first.how} on {first.n:,} validation images. That choice flatters the "
-        f"score there by about {by}, which is taken off before networks are ranked."
+        f"The {listed(first.names)} of {whose}: the {first.how} on {first.n:,} validation images. That choice flatters the "
+        f"score there by about {by}{then}."
     )
