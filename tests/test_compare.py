@@ -249,17 +249,17 @@ def test_a_speed_that_an_older_podium_measured_is_taken_as_it_is(tmp_path):
     assert (row["batch_passes"], float(row["batch"])) == ("", read(file)["batch"])
 
 
-@pytest.mark.parametrize(("waited", "busy"), [(0.02, False), (0.6, True), (None, False)])
-def test_a_speed_that_was_measured_on_a_busy_machine_is_flagged(tmp_path, waited, busy):
+@pytest.mark.parametrize(("occupied", "busy"), [(0.02, False), (0.6, True), (None, False)])
+def test_a_speed_that_was_measured_on_a_busy_machine_is_flagged(tmp_path, occupied, busy):
     flags = ("compare", "digits", "-m", "lenet5", "--steps", "2", "-o", tmp_path / "board")
     assert inside(*flags).returncode == 0
     file = tmp_path / "board" / "lenet5-seed0" / "speed.json"
-    file.write_text(json.dumps(read(file) | {"waited": waited}))
+    file.write_text(json.dumps(read(file) | {"occupied": occupied}))
     said = inside(*flags).stdout
     latency = f"{read(file)['latency_ms']['p50']:.2f}*"
     assert latency in said
     assert (f"~{latency}" in said) == ("delete speed.json" in said) == busy
-    assert table(tmp_path / "board")[0]["waited"] == ("" if waited is None else str(waited))
+    assert table(tmp_path / "board")[0]["occupied"] == ("" if occupied is None else str(occupied))
 
 
 def test_a_comparison_with_a_budget_says_first_what_it_will_take(tmp_path, monkeypatch):

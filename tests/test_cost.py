@@ -1,16 +1,20 @@
 """What a network costs: counted against sums done by hand, and timed into fields that hold together."""
 
 import os
+import subprocess
+import sys
+import time
 from unittest.mock import Mock
 
 import pytest
 import torch
 from torch import nn
 
+from podium.evaluation import speed as speed_module
 from podium.evaluation.cost import count, count_net
-from podium.evaluation.speed import allowance, measure, share_waited, speed
+from podium.evaluation.speed import Others, allowance, measure, share_waited, speed, timed
 from podium.models.convnet import ConvNet, Head
-from podium.platform import seconds_waited
+from podium.platform import processor_seconds, processors, seconds_waited
 from podium.weights.create import create_model
 
 
@@ -82,7 +86,7 @@ def test_speed_has_the_latency_of_one_image_and_the_rate_of_many_and_says_of_how
     assert set(timed["latency_ms"]) == {"p50", "p95", "mean", "sd"}
     assert timed["images_per_second"] > 0
     assert timed["threads"] == torch.get_num_threads()
-    assert timed["waited"] is None or 0 <= timed["waited"] <= 1
+    assert timed["occupied"] is None or 0 <= timed["occupied"] <= 1
 
 
 def test_the_time_waited_for_a_processor_is_a_share_of_the_time_that_threads_wanted_one(monkeypatch):
@@ -92,6 +96,66 @@ def test_the_time_waited_for_a_processor_is_a_share_of_the_time_that_threads_wan
     assert share_waited(None, None, 2.0) is None
     monkeypatch.setattr(os, "listdir", Mock(side_effect=FileNotFoundError))  # a system without /proc
     assert seconds_waited() is None
+
+
+def matrix_products(count=20):
+    """Products in threads of torch that wait for each other."""
+    a = torch.randn(300, 300)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    timed(lambda: a @ a, 1, batches=count)
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("beside", "share"), [(0.0, 0.0), (1.0, 0.5), (2.0, 1.0)])
+def test_what_others_compute_is_a_share_of_the_processors_and_threads_that_wait_for_each_other_are_none_of_it(
+    monkeypatch, beside, share
+):
+    """On two processors, of which other programs compute on so many all the time."""
+    for name in ("cores", "processors"):
+        monkeypatch.setattr(speed_module, name, lambda: 2)
+
+    def seconds():
+        return time.process_time() + beside * time.perf_counter()
+
+    monkeypatch.setattr(speed_module, "processor_seconds", seconds)
+    others = Others()
+    for _ in range(2):
+        with others.counted():
+            matrix_products()
+    assert others.share == pytest.approx(share, abs=0.02)
+    monkeypatch.setattr(speed_module, "processors", lambda: 4)
+    assert others.share == pytest.approx(0.0, abs=0.02), "they leave the two processors that this process needs"
+
+
+def test_another_program_that_holds_every_processor_is_noticed():
+    if processor_seconds() is None:
+        pytest.skip("this system does not count")
+    spin = [sys.executable, "-c", "import sys; sys.stdout.write('x'); sys.stdout.flush()\nwhile True: pass"]
+    spinning = [subprocess.Popen(spin, stdout=subprocess.PIPE) for _ in range(processors())]
+    try:
+        assert all(process.stdout.read(1) == b"x" for process in spinning)  # it has begun
+        others = Others()
+        with others.counted():
+            begun = time.process_time()
+            while time.process_time() - begun < 0.3:
+                matrix_products(1)
+    finally:
+        for process in spinning:
+            process.kill()
+            process.communicate()
+    assert others.share > 0.1
+
+
+def test_a_system_that_does_not_count_says_nothing(monkeypatch):
+    for counts in (lambda: None, lambda: 0.0):
+        monkeypatch.setattr(speed_module, "processor_seconds", counts)
+        others = Others()
+        with others.counted():
+            matrix_products(1)
+        assert others.share is None
+    monkeypatch.setattr(os, "sched_getaffinity", Mock(side_effect=AttributeError))
+    assert processor_seconds() is None
 
 
 class Slow:

@@ -242,7 +242,7 @@ class Opened:
             "size_bytes": self.weights if row is eager else self.path.stat().st_size,
             "agreement": row.agreement,
             "images": len(self.images),
-            "waited": clock.waited,
+            "occupied": clock.others.share,
             "others": [
                 {k: v for k, v in other.to_dict().items() if k != "model"} for other in self.rows if other is not row
             ],

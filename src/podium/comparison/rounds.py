@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from podium.evaluation.speed import share_waited
-from podium.platform import seconds_waited
+from podium.evaluation.speed import Others
 
 ROUND = 0.2  # seconds of one network before the next has its turn
 NEAR = 0.05  # how far the ends of the interval of the median may be from it
@@ -31,19 +30,15 @@ class Clock:
     medians: list[float] = field(default_factory=list)  # milliseconds, of each round
     passes: list[float] = field(default_factory=list)  # milliseconds, of all rounds
     spent: float = 0.0
-    _waited: float | None = 0.0
-    _computed: float = 0.0
+    others: Others = field(default_factory=Others)  # what else ran meanwhile
 
     def round(self) -> None:
         """Time one round, after a pass that is not timed."""
-        begun, waited, computed = time.perf_counter(), seconds_waited(), time.process_time()
-        times = passes_of(self.once, min(ROUND, self.seconds / (2 * LEAST)))
+        begun = time.perf_counter()
+        with self.others.counted():
+            times = passes_of(self.once, min(ROUND, self.seconds / (2 * LEAST)))
         self.passes += times
         self.medians.append(float(np.median(times)))
-        self._computed += time.process_time() - computed
-        after = seconds_waited()
-        counted = self._waited is not None and waited is not None and after is not None
-        self._waited = self._waited + max(0.0, after - waited) if counted else None  # type: ignore[operator]
         self.spent += time.perf_counter() - begun
 
     @property
@@ -66,11 +61,6 @@ class Clock:
     def over(self) -> bool:
         """Whether no further round is timed: the median is known, or the time is spent."""
         return self.settled or (len(self.medians) >= LEAST and self.spent >= self.seconds)
-
-    @property
-    def waited(self) -> float | None:
-        """The share of the time that was spent waiting for a processor, as of `speed.share_waited`."""
-        return share_waited(0.0, self._waited, self._computed)
 
 
 def passes_of(once: Callable[[], object], seconds: float) -> list[float]:

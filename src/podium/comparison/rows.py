@@ -31,7 +31,7 @@ AVERAGED = {
     "steps": "steps",
     "epochs": "epochs",
 }
-BUSY = 0.1  # share of the time waited for a processor above which a machine was busy
+BUSY = 0.1  # share of the processors, taken by other programs, above which a machine was busy
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Row:
         start: what its weights were at the start; None where that is not on record.
         linear_probe: out-of-fold accuracy of a linear classifier on its frozen features, on training images; None without one.
         balanced_accuracy: mean recall of the classes; None for runs of Podium 0.1.0.
-        waited: the share of the time that it waited for a processor while its speed was measured; None where that is not on
+        occupied: the share of the processors that other programs took while its speed was measured; None where that is not on
             record.
         engine: the fastest engine that keeps the answers, whose times these are; None where only eager PyTorch was timed.
         latency_low_ms, latency_high_ms: 95 % interval of the median latency; None where that is not known.
@@ -121,7 +121,7 @@ class Row:
     start: str | None = None
     linear_probe: float | None = None
     balanced_accuracy: float | None = None
-    waited: float | None = None
+    occupied: float | None = None
     engine: str | None = None
     latency_low_ms: float | None = None
     latency_high_ms: float | None = None
@@ -137,7 +137,7 @@ class Row:
     @property
     def busy(self) -> bool:
         """Whether its speed was measured while other programs had the processors, so that it is slower than it would be."""
-        return self.waited is not None and self.waited > BUSY
+        return self.occupied is not None and self.occupied > BUSY
 
     @property
     def loose(self) -> bool:

@@ -20,7 +20,7 @@ MEASURED = {
     "latency_passes": ("n",),
     "batch_passes": ("batches",),
     "threads": ("threads",),
-    "waited": ("waited",),
+    "occupied": ("occupied",),
     "latency_low_ms": ("latency_ms", "low"),
     "latency_high_ms": ("latency_ms", "high"),
 }

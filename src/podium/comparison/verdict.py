@@ -158,10 +158,10 @@ def _busy(board: Leaderboard) -> list[str]:
     busy = [row for row in board.networks if row.busy]
     if not busy:
         return []
-    most = max(row.waited or 0.0 for row in busy)
+    most = max(row.occupied or 0.0 for row in busy)
     what = f"Measured on a busy machine, so slower than on a quiet one: {', '.join(row.model for row in busy)}"
     again = f"delete {SPEED} and {ENGINE_SPEED} in their folders, and run the same comparison again on a quiet machine"
-    return [f"{what} (up to {100 * most:.0f} % of the time they waited for a processor). To measure again: {again}."]
+    return [f"{what} (other programs took up to {100 * most:.0f} % of the processors). To measure again: {again}."]
 
 
 def _above(board: Leaderboard) -> str:

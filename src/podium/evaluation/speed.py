@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from podium.evaluation.cost import count_net
 from podium.models.convnet import ConvNet
-from podium.platform import seconds_waited
+from podium.platform import cores, processor_seconds, processors
 
 BURN_IN, BATCHES, FEWEST = 10, 100, 20  # batches left out, counted, and counted whatever they take
 LEAST = 3  # passes that `speed` counts whatever they take
@@ -145,6 +146,40 @@ def timed(
     }
 
 
+class Others:
+    """How much of the processors other programs took while something was timed, in one part or in several.
+
+    Threads of this process that wait for each other, as those of engines do, do not count: only what others computed does.
+    """
+
+    def __init__(self) -> None:
+        self.seconds, self.computed = 0.0, 0.0
+        self.all: float | None = 0.0  # seconds of computing by all programs
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Count what other programs compute within this context."""
+        begun, own, before = time.perf_counter(), time.process_time(), processor_seconds()
+        yield
+        after = processor_seconds()
+        known = self.all is not None and before is not None and after is not None
+        self.all = self.all + after - before if known else None  # type: ignore[operator]
+        self.computed += time.process_time() - own
+        self.seconds += time.perf_counter() - begun
+
+    @property
+    def share(self) -> float | None:
+        """The share, from 0 to 1, of the processors that this process computes on; None where the system does not say.
+
+        Others take it where they leave fewer processors than this process has threads.
+        """
+        if self.all is None or self.seconds <= 0 or self.all < self.computed / 2:  # the system does not count
+            return None
+        wanted = min(cores(), processors())
+        lacking = self.all - self.computed - (processors() - wanted) * self.seconds
+        return round(min(1.0, max(0.0, lacking / (wanted * self.seconds))), 3)
+
+
 def allowance(trained: float) -> float:
     """Seconds that measuring speed may take after `trained` seconds of training: a tenth of them, from 1 s to 20 s."""
     return min(LONGEST, max(SHORTEST, SHARE * trained))
@@ -161,11 +196,11 @@ def speed(net: ConvNet, seconds: float = 2.0, tick: Callable[[str, int, int], No
         tick: called as tick(what is timed, passes done, passes in all) after each pass, between the timings.
 
     Returns:
-        {latency_ms: {p50, p95, mean, sd}, n, images_per_second, batch, batches, waited, threads, dtype, engine}: `n` is the
-        number of passes of one image, `batches` of those of `batch` images that the rate is the median of, and `waited` is as
-        of `share_waited`.
+        {latency_ms: {p50, p95, mean, sd}, n, images_per_second, batch, batches, occupied, threads, dtype, engine}: `n` is the
+        number of passes of one image, `batches` of those of `batch` images that the rate is the median of, and `occupied` is
+        the share of the processors that other programs took.
     """
-    begun, waited, computed = time.perf_counter(), seconds_waited(), time.process_time()
+    begun, others = time.perf_counter(), Others()
     measure(net, 1, batches=1, fewest=1, burn_in=1)  # the first pass prepares
 
     def passes(batch: int, left: float) -> dict[str, Any]:
@@ -175,16 +210,17 @@ def speed(net: ConvNet, seconds: float = 2.0, tick: Callable[[str, int, int], No
         burn_in = min(BURN_IN, max(1, count // 10))
         return measure(net, batch, batches=count, seconds=left, fewest=LEAST, burn_in=burn_in, tick=say)
 
-    single = passes(1, seconds / 2)
-    batch = many_within(seconds / 2, single["latency_ms"]["p50"] / 1000, count_net(net).map_bytes)
-    many = single if batch == 1 else passes(batch, seconds - (time.perf_counter() - begun))
+    with others.counted():
+        single = passes(1, seconds / 2)
+        batch = many_within(seconds / 2, single["latency_ms"]["p50"] / 1000, count_net(net).map_bytes)
+        many = single if batch == 1 else passes(batch, seconds - (time.perf_counter() - begun))
     return {
         "latency_ms": single["latency_ms"],
         "n": single["n"],
         "images_per_second": many["images_per_second"],
         "batch": many["batch"],
         "batches": many["n"],
-        "waited": share_waited(waited, seconds_waited(), time.process_time() - computed),
+        "occupied": others.share,
         **{key: single[key] for key in ("threads", "dtype", "engine")},
     }
 
