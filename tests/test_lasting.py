@@ -17,7 +17,7 @@ import podium as library
 from command import Running, inside, one_error, podium
 from conftest import ROOT, sampled
 from podium import files
-from podium.compression import quantize
+from podium.compression import placing
 from podium.data.pack import read_pack, write_pack
 from podium.data.shards import write_shards
 from podium.data.sources import read
@@ -285,9 +285,9 @@ def test_what_a_killed_process_left_goes_and_what_a_living_one_makes_stays(photo
 
 
 def test_two_that_quantize_to_one_name_do_not_mix_their_files(tmp_path):
-    with quantize._claimed(tmp_path / "quantize.json"):
+    with placing._claimed(tmp_path / "quantize.json"):
         pass
-    with pytest.raises(UsageError, match="another process"), quantize._claimed(tmp_path / "quantize.json"):
+    with pytest.raises(UsageError, match="another process"), placing._claimed(tmp_path / "quantize.json"):
         pytest.fail("it is taken")
 
 

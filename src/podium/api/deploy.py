@@ -59,7 +59,7 @@ def quantize(
     engine: Engine = "onnxruntime",
     tolerance: float = 0.005,
     accept_unproven: bool = False,
-    limit: int = quantizing.EVALUATED,
+    limit: int | None = None,
     seconds: float = 1.0,
     qat: bool = True,
     epochs: int | None = None,
@@ -77,7 +77,7 @@ def quantize(
         engine: "onnxruntime", or "openvino".
         tolerance: the accepted loss of top-1 accuracy, as a fraction, which the images must show at 95 %.
         accept_unproven: take the result where the images are too few to tell. Otherwise its folder's name ends in "-unproven".
-        limit: the largest number of images to evaluate on.
+        limit: the largest number of images that decide. If None: all that there are, up to a gigabyte of them.
         seconds: the time to measure each engine and batch size for.
         qat: if more accuracy is lost on images that do not decide, fine-tune with int8's rounding first (in `out`/qat).
         epochs: the length of that fine-tuning; the recipe's if None.

@@ -43,9 +43,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--limit",
         type=flags.limit,
-        default=2000,
         metavar="N",
-        help="images to evaluate on, at most, of all classes in proportion [2000]",
+        help="images that decide, at most, of all classes in proportion [all, up to a gigabyte of them]",
     )
     parser.add_argument(
         "--seconds", type=flags.seconds, default=1.0, metavar="X", help="time to measure each engine and batch [1]"

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,21 +12,24 @@ import numpy as np
 from podium.calls import from_keywords, public
 from podium.compression import int8
 from podium.compression.gate import SPLITS, Gate, Terms, deciding_split, unproven
+from podium.compression.placing import REPORT, clear, finish
 from podium.compression.qat import RECIPE, fine_tuned
 from podium.compression.shrink import NamedProgress
 from podium.data.dataset import Dataset
 from podium.deployment import engine_speed, engines
-from podium.deployment.export import card_of, onnx_model, save_ir, sealed_bytes, squares
+from podium.deployment.export import card_of, onnx_model, save_ir, seal_again, sealed_bytes, squares
 from podium.deployment.graph import answer, graph_of
 from podium.deployment.runtime import FILE_ENGINES, MODEL, MODEL_IR, Engine, Exported, load_exported
 from podium.errors import DataError, NumericError, UsageError
 from podium.evaluation.metrics import half_wilson
 from podium.evaluation.paired import Paired, paired
-from podium.files import scratch_folder, shell_word, write_json
-from podium.runs.bundle import CARD, Bundle
+from podium.files import scratch_folder, shell_word
+from podium.runs.bundle import Bundle
 
-CALIBRATION, EVALUATED = 256, 2000  # images that ranges are measured on, and that it is evaluated on at most
-REPORT, QAT = "quantize.json", "qat"
+CALIBRATION = 256  # images that ranges are measured on
+CHOOSING = 2000  # images, at most, that choose whether to fine-tune
+HELD = 1 << 30  # bytes of the images that decide, which are in memory: 7,100 photos of 224 px, or 340,000 of 32 px
+QAT = "qat"
 BATCHES = (1, 32)
 
 Say = Callable[[str], None]
@@ -43,7 +42,7 @@ class Options:
     Args:
         engine: "onnxruntime" (its static quantiser), or "openvino" (NNCF).
         tolerance, accept_unproven: see `Terms`.
-        limit: images that it is evaluated on, at most.
+        limit: images that decide, at most; None: all that there are, up to a gigabyte of them.
         seconds: of timing each engine and batch.
         qat: where other images lose more than the tolerance, fine-tune with int8's rounding first (quantisation-aware training).
         epochs: of that fine-tuning; the recipe's if None.
@@ -55,7 +54,7 @@ class Options:
     engine: Engine = "onnxruntime"
     tolerance: float = 0.005
     accept_unproven: bool = False
-    limit: int = EVALUATED
+    limit: int | None = None
     seconds: float = 1.0
     qat: bool = True
     epochs: int | None = None
@@ -66,8 +65,14 @@ class Options:
         _ = self.terms
         if not 0 <= self.seconds < 3600:
             raise UsageError(f"seconds: {self.seconds}", "give at least 0 and less than 3600")
-        if self.limit < 1:
+        if self.limit is not None and self.limit < 1:
             raise UsageError(f"limit: {self.limit}", "give at least 1")
+
+    def deciding(self, bundle: Bundle, data: Dataset) -> int:
+        """How many images decide."""
+        p, there = bundle.preprocessing, len(data.splits[deciding_split(data)])
+        most = max(CHOOSING, HELD // (p.image_size**2 * p.channels)) if self.limit is None else self.limit
+        return min(most, there)
 
     @property
     def terms(self) -> Terms:
@@ -126,8 +131,8 @@ def quantize(
         raise UsageError(f"{out}: exists already", "name another folder with -o")
     if (kept := unproven(out)).exists() and not (kept / REPORT).is_file():
         raise UsageError(f"{kept}: exists already", "name another folder with -o")
-    how.terms.check(data, how.limit)
-    deciding = _Sample.of(bundle, data, deciding_split(data), how.limit)
+    how.terms.check(data, count := how.deciding(bundle, data))
+    deciding = _Sample.of(bundle, data, deciding_split(data), count)
     if (deciding.labels < 0).any():
         raise DataError(f"{data.name} has classes the network was not trained on", "give the data of the run")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -142,14 +147,15 @@ def quantize(
         if gate.outcome == "above":
             fix = f"{out} is not made and the run stays; --tolerance allows more{_more(bundle, data, out, chose)}"
             raise NumericError(f"int8 loses too much: {gate}", fix)
+        before = {"gate_of_parent": bundle.card["gate"]} if "gate" in bundle.card else {}
         facts = {"gate": gate.to_dict(), "without_qat": chose}
+        seal_again(made_file(folder, how.engine), {**before, **facts})
         rows = _table(bundle, base, folder, deciding, how)
         place = out
         if gate.left_open:
             place = kept
-            _clear(kept)
-        before = {"gate_of_parent": bundle.card["gate"]} if "gate" in bundle.card else {}
-        _finish(folder, place, {**card, **before, **facts}, {**facts, "how": card["how"], "rows": rows})
+            clear(kept)
+        finish(folder, place, {**card, **before, **facts}, {**facts, "how": card["how"], "rows": rows})
     return Quantized(place, gate, rows)
 
 
@@ -227,7 +233,7 @@ class _Work:
         if not self.how.qat or set(self.data.classes) != set(self.bundle.classes):
             return made, card, None
         split = "val" if deciding_split(self.data) == "test" and "val" in self.data.splits else "train"
-        pair = _Sample.of(self.bundle, self.data, split, self.how.limit).compare(made)
+        pair = _Sample.of(self.bundle, self.data, split, min(CHOOSING, self.how.limit or CHOOSING)).compare(made)
         chose = {"split": split, **asdict(pair), "drop": pair.drop, "fine_tuned": pair.drop > self.how.tolerance}
         if chose["fine_tuned"]:
             lost = f"{100 * pair.drop:.2f} points are lost on {pair.n:,} {SPLITS.get(split, 'training')} images"
@@ -243,39 +249,9 @@ class _Work:
         return made, card
 
 
-def _finish(folder: Path, out: Path, card: dict[str, Any], report: dict[str, Any]) -> None:
-    """Write card and report beside the model, and move all of it to where it is to stay.
-
-    Args:
-        folder: with the model's files.
-        out: where they go.
-        card, report: without the digests of those files.
-    """
-    files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
-    write_json(folder / CARD, {**card, "sha256": files})
-    write_json(folder / REPORT, report)
-    out.mkdir(exist_ok=True)
-    with _claimed(out / REPORT):
-        for name in (*files, REPORT, CARD):
-            os.replace(folder / name, out / name)
-
-
-def _clear(kept: Path) -> None:
-    """Remove an earlier network in int8 whose outcome is open, and nothing else that lies there."""
-    card = json.loads((kept / CARD).read_text(encoding="utf-8")) if (kept / CARD).is_file() else {}
-    for name in (*card.get("sha256", {}), CARD, REPORT):
-        (kept / Path(name).name).unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _claimed(path: Path) -> Iterator[None]:
-    """Within it the folder of a file is this process's to fill; another that makes the same is refused."""
-    try:
-        path.touch(exist_ok=False)
-    except FileExistsError:
-        what = f"{path.parent}: was made by another process meanwhile"
-        raise UsageError(what, "use that, or name another folder with -o") from None
-    yield
+def made_file(folder: Path, engine: Engine) -> Path:
+    """The file of a network in int8."""
+    return folder / (MODEL_IR if engine == "openvino" else MODEL)
 
 
 def _logits(made: Exported, images: np.ndarray) -> np.ndarray:
@@ -325,7 +301,7 @@ def _table(bundle: Bundle, before: Path, after: Path, deciding: _Sample, how: Op
         after: the folder with the network in int8.
         deciding, how: the images and the options.
     """
-    made = after / (MODEL_IR if how.engine == "openvino" else MODEL)
+    made = made_file(after, how.engine)
     here = tuple(e for e in FILE_ENGINES if engines.is_here(e))
     timing = engine_speed.Timing(how.seconds, batches=BATCHES)
     images, labels = deciding.images, deciding.labels
@@ -341,7 +317,9 @@ def _table(bundle: Bundle, before: Path, after: Path, deciding: _Sample, how: Op
         for runner in runners:
             if isinstance(runner, engines.Absent):
                 continue
-            got = np.concatenate([runner.call(images[i : i + 16])[0] for i in range(0, len(images), 16)])
+            got = deciding.logits
+            if runner.engine != "eager":  # whose answers are those
+                got = np.concatenate([runner.call(images[i : i + 16])[0] for i in range(0, len(images), 16)])
             share = float((got.argmax(1) == labels).mean())
             error = half_wilson(share, len(labels))
             accuracy = {"name": name, "top1": share, "error": error, "n": len(labels), "size_bytes": size}

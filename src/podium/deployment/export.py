@@ -20,7 +20,7 @@ from podium.data.preprocessing import Preprocessing
 from podium.data.sampling import stratified
 from podium.deployment.graph import Graph, answer, graph_of
 from podium.deployment.runtime import Exported, load_exported
-from podium.deployment.sealed import CARD, DIGEST, FORMAT, ZEROS, seal_ir, seal_onnx
+from podium.deployment.sealed import CARD, DIGEST, FORMAT, ZEROS, amend_ir, read_onnx, seal_ir, seal_onnx
 from podium.errors import NumericError, UsageError
 from podium.files import json_text, without_folders, write_atomic
 from podium.runs.bundle import SEAL, Bundle
@@ -247,6 +247,23 @@ def save_ir(model: Any, card: dict[str, Any], path: Path) -> None:
     model.set_rt_info(ZEROS.decode(), ["podium", "sha256"])
     ov.save_model(model, path, compress_to_fp16=False)
     write_atomic(path, seal_ir(path.read_bytes(), path.with_suffix(".bin").read_bytes()))
+
+
+def seal_again(path: Path, more: dict[str, Any]) -> None:
+    """Write into the card of an ONNX or OpenVINO file of ours what is known later.
+
+    Args:
+        path: of the file.
+        more: entries of the card.
+    """
+    content = path.read_bytes()
+    if path.suffix == SUFFIXES["openvino"]:
+        write_atomic(path, amend_ir(path.name, content, path.with_suffix(".bin").read_bytes(), more))
+        return
+    import onnx
+
+    card = {**read_onnx(path.name, content), **more}
+    write_atomic(path, sealed_bytes(onnx.load_model_from_string(content), card))
 
 
 def _torch(graph: Graph, card: dict[str, Any], path: Path) -> Answer:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from podium.errors import ModelFileError
-from podium.files import not_finite
+from podium.files import json_text, not_finite
 
 CARD, DIGEST = "podium.card", "podium.sha256"
 FORMAT = 1  # of cards in exported files
@@ -156,6 +156,7 @@ def seal_onnx(content: bytes) -> bytes:
 
 # OpenVINO writes <rt_info><podium><card value="..."/><sha256 value="..."/></podium></rt_info>.
 IR_DIGEST = re.compile(rb'<sha256 value="([0-9a-f]{64})"')
+IR_CARD = re.compile(rb'<card value="[^"]*"')
 
 
 def _ir_place(name: str, content: bytes) -> tuple[int, int]:
@@ -190,3 +191,24 @@ def seal_ir(xml: bytes, weights: bytes) -> bytes:
     """The `.xml` with the digest of both files in place of its zeros."""
     start, end = _ir_place("the export", xml)
     return xml[:start] + _digest((start, end), memoryview(xml), memoryview(weights)).encode() + xml[end:]
+
+
+def amend_ir(name: str, xml: bytes, weights: bytes, more: dict[str, Any]) -> bytes:
+    """The `.xml` with more in its card, and with the digest of both files.
+
+    Args:
+        name: for messages.
+        xml, weights: the files.
+        more: entries of the card.
+
+    Raises:
+        ModelFileError: not OpenVINO's, cut, changed, or not Podium's.
+    """
+    from xml.sax.saxutils import quoteattr
+
+    card = json_text({**read_ir(name, xml, weights), **more})
+    start, end = _ir_place(name, xml)
+    xml = IR_CARD.sub(
+        lambda _: b"<card value=" + quoteattr(card, {'"': "&quot;"}).encode(), xml[:start] + ZEROS + xml[end:], count=1
+    )
+    return seal_ir(xml, weights)
