@@ -14,17 +14,21 @@ import torch
 
 import podium as library
 from podium.comparison import jobs as deciding
+from podium.comparison import outlook as outlook_module
 from podium.comparison.beside import sendable
-from podium.comparison.candidates import Candidate
+from podium.comparison.candidates import Candidate, Choice
 from podium.comparison.jobs import decide_jobs, refuse_jobs
+from podium.comparison.outlook import Outlook, side_by_side
 from podium.comparison.schedule import Schedule
 from podium.comparison.side_by_side import SideBySide
+from podium.comparison.study import Study
 from podium.data.images import ArrayImages
 from podium.data.pack import Pack, PackImages
 from podium.errors import MachineError, UsageError
 from podium.runs.folder import SETTINGS, RunFolder
 from podium.settings import Origin, Origins, Settings
 from podium.training.interrupt import Stopped
+from podium.training.recipes.named import settings_of
 
 NETWORKS = ["lenet5", "resnet20"]
 HOW = {"steps": 40, "batch_size": 16, "image_size": 28, "small": False}
@@ -238,6 +242,38 @@ def test_the_time_to_expect_of_budgets_is_that_of_runs_side_by_side(tmp_path):
     schedule = Schedule(tmp_path, Settings(duration="60s"), 1, SMALL)
     assert "3 runs of 60s: 3 min 00 s" in schedule.expected()
     assert "3 runs of 60s: 2 min 00 s" in schedule.expected(jobs=2)
+
+
+@pytest.mark.parametrize(("jobs", "seconds"), [(1, 10.0), (2, 5.0), (3, 5.0)])
+def test_a_plan_has_the_time_of_runs_side_by_side_the_longest_first(jobs, seconds):
+    assert side_by_side([1.0, 5.0, 1.0, 3.0], jobs) == seconds
+    assert side_by_side([], jobs) == 0
+    text = Outlook((), None, 1, None, False, 4, 60 * seconds, 0.0, jobs=jobs).lines()[-1]
+    assert (f", {jobs} at a time: " in text) == (jobs > 1)
+
+
+@pytest.fixture
+def four_threads(monkeypatch):
+    """A process that computes in four threads on four processors, and then in as many as before."""
+    monkeypatch.setattr(deciding, "processors", lambda: 4)
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_plan_times_each_network_in_the_threads_that_its_runs_have(digits, tmp_path, monkeypatch, four_threads):
+    threads = []
+    monkeypatch.setattr(
+        outlook_module,
+        "forecast",
+        lambda plan: threads.append(torch.get_num_threads()) or {"seconds": 60.0, "memory_mb": {"peak": 1.0}},
+    )
+    merged = settings_of("quick", None, {"data": "digits", "duration": "2it"})
+    study = Study(["lenet5", "lenet5_modern"], merged, tmp_path, 3, digits, Choice(jobs=2))
+    found = outlook_module.outlook(study)
+    assert threads == [2, 2]
+    assert (found.jobs, found.runs, found.seconds) == (2, 6, 180.0)
 
 
 def test_an_error_passes_between_processes_with_its_exit_code(tmp_path):

@@ -500,7 +500,7 @@ def test_a_plan_says_which_networks_are_timed(tmp_path):
     found = outlook(
         Study(["lenet5", "lenet5_modern"], settings, tmp_path / "out", seeds=1), lambda *call: calls.append(call)
     )
-    assert calls == [(1, 2), (2, 2)]
+    assert calls == [(1, 2), (2, 2)] * 2, "their multiply-adds are counted first"
     assert found.lines()[0].startswith("lenet5: 1 run of ")
     assert " each" not in found.lines()[0]
 
@@ -510,7 +510,7 @@ def test_a_plan_needs_no_weights_and_covers_them(photos, tmp_path, monkeypatch):
     monkeypatch.setenv("PODIUM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PODIUM_MIRROR", "http://127.0.0.1:9")  # where nothing answers
     words = ("compare", photos, "-m", "mobilenet_v1_025,mobilenet_v1_050", "--image-size", "32", "--steps", "2")
-    more = ("--finetune", "1", "--seeds", "3", "--plan", "--json", "-o", tmp_path / "out")
+    more = ("--finetune", "1", "--seeds", "3", "--jobs", "1", "--plan", "--json", "-o", tmp_path / "out")
     done = inside(*words, *more)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)

@@ -196,7 +196,7 @@ def training_bar(quiet: bool = False) -> Iterator[Callable[..., None]]:
 
     Yields:
         progress(step, steps, shown, label=""), to be called after each step. `shown` holds the loss of a step, the row of the
-        log ("event") after an epoch, {"reading": True} while files are read, {"downloading": of what} while bytes arrive,
+        log ("event") after an epoch, {"reading": True} while files are read, {"counting": True} while networks are counted, {"downloading": of what} while bytes arrive,
         {"features": True} while frozen features are computed, or {"timing": of what} while speed is measured, after all training.
     """
     if quiet:
@@ -240,6 +240,8 @@ def _beside(step: int, steps: int, shown: dict[str, Any], label: str) -> tuple[i
     """What is done before training, as (done, in all, label); None where it is something else. The count is 0 if it is unknown."""
     if "reading" in shown:
         return step, steps, "reading images"
+    if "counting" in shown:
+        return step, steps, "counting multiply-adds of networks"
     if "downloading" in shown:
         return step // 1_000_000, steps // 1_000_000, f"downloading {shown['downloading']}, MB"
     if "features" in shown:

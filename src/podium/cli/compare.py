@@ -216,7 +216,7 @@ def _say(line: str) -> None:
 def _show_plan(study: Study, json: bool) -> int:
     from podium.comparison.outlook import outlook
 
-    with console.counting_bar("timing networks", quiet=json) as progress:
+    with console.counting_bar("counting and timing networks", quiet=json) as progress:
         found = outlook(study, progress)
     if json:
         print_json(found.to_dict())

@@ -221,6 +221,7 @@ class Leaderboard:
         about += "; > the one to take" if len(self.networks) > 1 and self.taken is not None else ""
         about += "; (95 % interval) where it is wider than 5 %" if any(row.loose for row in self.networks) else ""
         about += "; ~ on a busy machine" if any(row.busy for row in self.networks) else ""
+        about += "; heat N: not trained further after it, which does not mean worse" if self.dropped else ""
         if "probe %" not in left_out:
             about += "; probe: of frozen features, out of fold on training images"
         caption = about if self.networks else None
@@ -294,7 +295,7 @@ def short_start(start: str | None) -> str:
 def _cells(row: LinearProbeOnly | HeatOnly) -> dict[str, str]:
     """What is shown of a network that was not trained in full, by the names of the columns."""
     if isinstance(row, HeatOnly):
-        return {"start": short_start(row.start), "top-1 %": f"not trained further (heat {row.heat})"}
+        return {"start": short_start(row.start), "top-1 %": f"heat {row.heat}"}
     share = "" if row.linear_probe is None else f"{100 * row.linear_probe:.1f}"
     return {"start": short_start(row.start), "probe %": share, "top-1 %": "not trained"}
 

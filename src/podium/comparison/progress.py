@@ -19,6 +19,13 @@ def while_reading(progress: StudyProgress) -> Callable[[int, int], None] | None:
     return lambda done, count: progress(0, 0, "", 0, done, count, {"reading": True})
 
 
+def while_counting(progress: StudyProgress) -> Callable[[int, int], None] | None:
+    """Return what counting calls with (networks counted, networks to count); None where nobody wants to know."""
+    if progress is None:
+        return None
+    return lambda done, count: progress(0, 0, "", 0, done, count, {"counting": True})
+
+
 def while_downloading(
     progress: StudyProgress, candidates: Sequence[Candidate]
 ) -> Callable[[Candidate, int, int | None], None] | None:

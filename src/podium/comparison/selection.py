@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from podium.comparison.candidates import Candidate, Choice, spec_of, with_sources
-from podium.comparison.sizes import Spec, cost_of
+from podium.comparison.sizes import Spec, cost_of, count_costs
 from podium.data.dataset import Dataset
 from podium.errors import ModelFileError, UsageError
 from podium.evaluation.cost import Cost, short
@@ -20,7 +20,12 @@ FLAGS = {"parameters": "--max-params", "multiply-adds": "--max-macs"}
 
 
 def selected(
-    candidates: Sequence[Candidate], s: Settings, data: Dataset, choice: Choice, recorded: Mapping[str, str] | None
+    candidates: Sequence[Candidate],
+    s: Settings,
+    data: Dataset,
+    choice: Choice,
+    recorded: Mapping[str, str] | None,
+    counted: Callable[[int, int], None] | None = None,
 ) -> tuple[list[Candidate], list[str]]:
     """Choose the networks of a comparison among those that were named, and say which ones are left out.
 
@@ -31,6 +36,7 @@ def selected(
         choice: has the limits.
         recorded: name of a candidate -> the source that the comparison has on record, where networks start from pretrained
             weights; None where they start from random ones.
+        counted: called with (networks whose multiply-adds are counted, networks in all): some networks take a second each.
 
     Returns:
         The networks, with their sources, and a note on each kind of those that are left out.
@@ -46,6 +52,7 @@ def selected(
         left = with_sources(left, recorded)
     small = [c for c in left if c.matched and (spec := spec_of(c, s, data)) is not None and _too_small(spec)]
     left, more = _without(left, small, f"for which {s.image_size} px are too small")
+    count_costs(left, s, data, counted)
     above, why = _above(left, s, data, choice)
     left, most = _without(left, above, why)
     for note in (notes := [*notes, *more, *most]):

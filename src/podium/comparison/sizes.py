@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import Any
@@ -27,6 +27,28 @@ def cost_of(spec: Spec) -> Cost:
 @cache
 def _cost(text: str) -> Cost:
     return count(json.loads(text))
+
+
+def count_costs(
+    candidates: Sequence[Candidate],
+    settings: Settings,
+    data: Dataset,
+    counted: Callable[[int, int], None] | None = None,
+) -> None:
+    """Count the costs of networks, which are kept.
+
+    Args:
+        candidates: the networks; those that start from a run are left out.
+        settings: of the comparison.
+        data: its images.
+        counted: called with (networks that are counted, networks in all).
+    """
+    for done, candidate in enumerate(candidates, 1):
+        if (spec := spec_of(candidate, settings, data)) is not None:
+            with suppress(UsageError):  # it will be said when it fails
+                cost_of(spec)
+        if counted is not None:
+            counted(done, len(candidates))
 
 
 def forms(candidates: Sequence[Candidate], settings: Settings, data: Dataset) -> list[str]:

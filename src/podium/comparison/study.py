@@ -29,6 +29,7 @@ from podium.comparison.progress import (
     StudyProgress,
     for_run,
     while_computing,
+    while_counting,
     while_downloading,
     while_reading,
 )
@@ -121,7 +122,8 @@ class Study:
 
         Args:
             progress: called as progress(number of the run, runs in all, network, seed, step, steps, what to show). While
-                image files are read for the first time, steps are files and what to show is {"reading": True}; while official
+                image files are read for the first time, steps are files and what to show is {"reading": True}; while the
+                multiply-adds of networks are counted, steps are networks and what to show is {"counting": True}; while official
                 weights are downloaded, steps are bytes and what to show is {"downloading": of what}; while frozen features
                 are computed, steps are images and what to show is {"features": True}; while speed is measured, steps are
                 passes and what to show is {"timing": of what}.
@@ -136,13 +138,18 @@ class Study:
             check_figures(self.choice.figures)
         say = announce if announce is not None else lambda _: None
         self.data = data = self.images(progress)
-        self.settle(data)
+        self.settle(data, while_counting(progress))
         check_tuning(self, data)
         self._fetch(progress)
-        heats = self.choice.heats is not None and HeatsPlan.of(self, data, self.candidates[: self.choice.finetune])
+        if self.choice.heats is not None:  # refused before anything is written
+            HeatsPlan.of(self, data, self.candidates[: self.choice.finetune])
         claim(self.out, self.merged, places(data, self.folds), self.source, self.choice.rank_on)
+        return self._compared(data, progress, say)
+
+    def _compared(self, data: Dataset, progress: StudyProgress, say: Callable[[str], None]) -> Leaderboard:
+        """Train what is unfinished, measure speed, rank and report, once the networks and their images are settled."""
         s, choice = self.merged.settings, self.choice
-        rounds = heats or choice.tune is not None
+        rounds = choice.heats is not None or choice.tune is not None
         takes = None if rounds else self.schedule.expected(choice.finetune, choice.learning_curve, choice.jobs)
         for line in filter(None, (takes, *data.notes, *forms(self.candidates, s, data))):
             say(line)
@@ -180,11 +187,12 @@ class Study:
             with_slices(data, s.slice)  # refuses what it cannot find, before training
         return data
 
-    def settle(self, data: Dataset) -> None:
+    def settle(self, data: Dataset, counted: Callable[[int, int], None] | None = None) -> None:
         """Decide which networks are compared, whether they start from pretrained weights, from which, and by which recipe.
 
         Args:
             data: the images.
+            counted: called with (networks whose multiply-adds are counted, networks in all).
 
         Raises:
             UsageError: a setting has no effect, no weights are known of a network, or earlier runs started from others.
@@ -209,7 +217,7 @@ class Study:
             what = "small: True, but pretrained weights are of a network's full form"
             raise UsageError(what, "leave it out, or train from random weights: --scratch")
         recorded, settings = self.starts.sources if pretrained else None, self.merged.settings
-        self.candidates, self.notes = selected(self.candidates, settings, data, self.choice, recorded)
+        self.candidates, self.notes = selected(self.candidates, settings, data, self.choice, recorded, counted)
         self.compared = self.candidates
         if pretrained:
             self.starts.refuse_others(self.candidates)
