@@ -198,6 +198,7 @@ def run(arguments: argparse.Namespace) -> int:
                 "verdict": board.verdict(),
                 "best": str(board.best.path) if board.best else None,
                 "report": str(board.report) if board.report else None,
+                "protocol": board.protocol.to_dict() if board.protocol else None,
                 "notes": [*(study.data.notes if study.data is not None else ()), *study.notes],
                 **({"slices": {name: s.to_dict() for name, s in study.slices.items()}} if study.slices else {}),
                 **({"learning_curve": board.curve.to_dict()} if board.curve is not None else {}),

@@ -13,6 +13,7 @@ from podium import html, tables
 from podium.comparison.decide import Outcome, Rules, decide
 from podium.comparison.dropped import HeatOnly
 from podium.comparison.learning_curve import Curve
+from podium.comparison.protocol import Protocol
 from podium.comparison.ranking import SCORES
 from podium.comparison.rows import Failed, LinearProbeOnly, Row, Trials
 from podium.comparison.sizes import one_size
@@ -47,6 +48,7 @@ class Leaderboard:
         linear_probe_images: how many training images linear probes were made on.
         curve: accuracy of the recommended network against the number of training images, where it was measured.
         tuned: what tuning found for each network, by the name of its row.
+        protocol: what a person decided about the ranking; None of single runs.
     """
 
     networks: list[Row]
@@ -64,6 +66,7 @@ class Leaderboard:
     linear_probe_images: int = 0
     curve: Curve | None = None
     tuned: dict[str, Tuned] = field(default_factory=dict)
+    protocol: Protocol | None = None
 
     @classmethod
     def read(

@@ -86,7 +86,7 @@ class Provenance:
     Args:
         training: how they were trained, in words.
         commands: that made them.
-        facts: heading -> text: seeds, time, machine, versions, date.
+        facts: heading -> text: how they were ranked, where that is not the default, seeds, time, machine, versions, date.
         weights: what networks started from, where that is not random weights.
     """
 
@@ -109,6 +109,7 @@ class Provenance:
         folders = sorted({path.parent for trial in trials for path in trial.glob(f"**/{RESULT}")})
         facts = {
             "Training": training,
+            "Ranking": board.protocol.words() if board.protocol is not None else "",
             "Seeds": _seeds(list(results.values())),
             "Training time": _time(folders),
             "Machine": _machine(list(results.values())),

@@ -296,11 +296,11 @@ def report_run(run: RunFolder, data: Dataset) -> Path:
 
 
 def _facts(data: Dataset, made: Provenance) -> dict[str, str]:
-    """The data and the training in a line each, and the day."""
+    """The data, the training and the ranking in a line each, and the day."""
     sizes = ", ".join(f"{name} {len(split):,}" for name, split in data.splits.items())
     return {
         "Data": f"{data.name}: {sizes} images, {len(data.classes)} classes",
-        **{key: made.facts[key] for key in ("Training", "Date")},
+        **{key: made.facts[key] for key in ("Training", "Ranking", "Date") if key in made.facts},
     }
 
 

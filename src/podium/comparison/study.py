@@ -33,6 +33,7 @@ from podium.comparison.progress import (
     while_downloading,
     while_reading,
 )
+from podium.comparison.protocol import Protocol
 from podium.comparison.provenance import Commands, Provenance, threads_of
 from podium.comparison.repeat import compare_again
 from podium.comparison.report import REPORT, write_report
@@ -298,6 +299,8 @@ class Study:
             first = next(trial for trial in finished if board.names[trial.path] == taken)
             self._hand_over(board, first, data, progress)
         if finished:
+            board.protocol = Protocol.of(self.choice, self.seeds, s.folds)
+            board.protocol.write(self.out)
             board.to_csv(self.out / TABLE)
             made, figures = self._made(board, paths), self.choice.figures
             write_report(self.report, board, paths, data, made, slice=s.slice, figures=figures)
