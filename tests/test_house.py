@@ -53,6 +53,7 @@ MAY = {
     "diagrams": {"models"},
     "data": set(),
     "runs": {"settings", "models", "weights", "data"},
+    "tracking": {"settings", "runs"},
     "evaluation": {"models", "data"},
     "training": {"settings", "models", "weights", "data", "runs", "evaluation"},
     "deployment": {"weights", "data", "runs", "evaluation"},
@@ -66,10 +67,22 @@ MAY = {
         "evaluation",
         "training",
         "deployment",
+        "tracking",
     },
     "compression": {"settings", "models", "networks", "data", "runs", "evaluation", "training", "deployment"},
     "verification": {"weights", "runs", "deployment"},
-    "api": {"settings", "models", "data", "runs", "evaluation", "training", "comparison", "compression", "deployment"},
+    "api": {
+        "settings",
+        "models",
+        "data",
+        "runs",
+        "evaluation",
+        "training",
+        "comparison",
+        "compression",
+        "deployment",
+        "tracking",
+    },
     "cli": {
         "settings",
         "models",
@@ -83,6 +96,7 @@ MAY = {
         "deployment",
         "compression",
         "verification",
+        "tracking",
         "api",
     },
     "__main__": {"cli"},
@@ -109,6 +123,7 @@ HEAVY = {
     "onnxruntime",
     "openvino",
     "nncf",
+    "mlflow",
 }
 LIGHT = {"__init__", "__main__", "cli", "settings", *GROUND} - {"devices"}  # a device is torch's own word
 

@@ -31,6 +31,7 @@ EXTRAS = {
     "cleanlab": "check",
     "optuna": "tune",
     "matplotlib": "figures",
+    "mlflow": "mlflow",
 }
 
 

@@ -15,6 +15,7 @@ from podium.comparison.ranking import RankBy
 from podium.comparison.study import Study
 from podium.comparison.tunable import tuned_names
 from podium.data.dataset import Dataset
+from podium.tracking.notes import parse_trackers
 from podium.training.images import loaded, source_of
 from podium.training.recipes.named import settings_of
 from podium.units import parse_bytes, parse_count, parse_milliseconds
@@ -42,6 +43,7 @@ def compare(
     max_latency: str | float | None = None,
     max_size: str | float | None = None,
     figures: str | Path | None = None,
+    log_to: str | Sequence[str] | None = None,
     recipe: str | None = None,
     config: str | Path | None = None,
     progress: Callable[..., None] | bool | None = None,
@@ -76,6 +78,7 @@ def compare(
         max_latency, max_size: recommend only networks that take at most so long for one image on this machine, such as "20ms",
             and whose file has at most so many bytes, such as "10MB". Both are of the fastest engine that keeps the answers.
         figures: a folder that gets the charts of the report for papers, as SVG and PDF. If None: none are drawn.
+        log_to: as for `train`. In MLflow the runs are nested in one of the comparison; calling the same again sends what is missing.
         recipe: the named settings to start from. If None: the recipe that `config` names, else "finetune" for networks that
             start from official weights, and "quick" for others.
         config: a settings file, whose values replace those of the recipe.
@@ -107,6 +110,7 @@ def compare(
     names_tuned = tuned_names(tune) if tune is not None else None
     drawn = Path(figures) if figures is not None else None
     runs: dict[str, Any] = {"jobs": jobs, "heats": heats, "tune": names_tuned, "trials": trials, "figures": drawn}
+    runs["log_to"] = parse_trackers(log_to)
     choice = Choice(pretrained, finetune, tuned, rank_by, within, learning_curve, rank_on=rank_on, **runs, **limits)
     study = Study(names, fresh, Path(out), seeds, loaded(data), choice)
     with comparison_progress(progress) as shown:

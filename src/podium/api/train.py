@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -17,10 +17,13 @@ from podium.data.dataset import Dataset
 from podium.data.record import Record, read_record
 from podium.data.roles import without_learned
 from podium.errors import DataError, UsageError
+from podium.files import shell_word
 from podium.models import ConvNet
 from podium.runs import bundle
 from podium.runs.folder import RESULT, RunFolder
 from podium.settings import Origins
+from podium.tracking.following import following
+from podium.tracking.notes import parse_trackers
 from podium.training.distributed.launch import leads
 from podium.training.finished import left_as_it_is
 from podium.training.idle import refuse_decided
@@ -44,6 +47,7 @@ def train(
     config: str | Path | None = None,
     resume: bool = False,
     elastic: bool = False,
+    log_to: str | Sequence[str] | None = None,
     progress: StepProgress | bool | None = None,
     announce: Callable[[Plan], None] | None = None,
     **settings: Unpack[SettingsFields],
@@ -58,6 +62,8 @@ def train(
         config: a settings file, whose values replace those of the recipe.
         resume: continue the run in `out`.
         elastic: allow the continued run another number of processes than before.
+        log_to: "mlflow", "tensorboard" or both, which get parameters, metrics and files of the run too: MLflow as
+            MLFLOW_TRACKING_URI says. A continued run goes on in the same place.
         progress: a function that is called after each step with (steps done, steps in all, what to show), and after each
             epoch with its log row; False for nothing. If None: a bar in a notebook or a terminal.
         announce: called with the plan of the run before the first step.
@@ -82,6 +88,7 @@ def train(
             out,
             resume=resume,
             elastic=elastic,
+            log_to=parse_trackers(log_to),
             data=loaded(data),
             net=None if isinstance(net, str) else net,
             progress=shown,
@@ -96,6 +103,7 @@ def train_and_report(
     progress: StepProgress | None = None,
     announce: Callable[[Plan], None] | None = None,
     reading: Callable[[int, int], None] | None = None,
+    log_to: Sequence[str] = (),
     **more: Any,
 ) -> RunFolder:
     """Train with settings that are merged already, and write the run's `report.html`.
@@ -108,6 +116,7 @@ def train_and_report(
         progress: called after each step and each epoch, as for `train`.
         announce: called with the plan of the run before the first step.
         reading: called with (files read, files to read) while image files are read for the first time.
+        log_to: names of trackers; none: those that the run was begun with.
         more: further arguments of `training.loop.train`.
 
     Returns:
@@ -115,21 +124,28 @@ def train_and_report(
     """
     check_packages()
     plans: list[Plan] = []
+    names = f" --log-to {','.join(log_to)}" if log_to else ""
+    with following(
+        Path(out), log_to if leads() else (), f"podium train --resume -o {shell_word(out)}{names}"
+    ) as follower:
 
-    def announced(plan: Plan) -> None:
-        plans.append(plan)
-        if announce is not None:
-            announce(plan)
+        def announced(plan: Plan) -> None:
+            plans.append(plan)
+            follower.begin()
+            if announce is not None:
+                announce(plan)
 
-    callbacks = Callbacks(progress, announced, reading)
-    before = bool(more.get("resume")) and RunFolder(out).intact
-    run = run_training(merged.settings, out, origin=merged.origin, callbacks=callbacks, **more)
-    if before and leads():
-        logger.info(left_as_it_is(run))
-    if plans:  # there is no plan if the run was finished before, or if another process writes the report
-        report_run(run, plans[0].data)
-    elif leads() and not (run / REPORT).is_file():  # the run was killed between its result and its report
-        _write_missing_report(run, more.get("data"))
+        callbacks = Callbacks(progress, announced, reading)
+        before = bool(more.get("resume")) and RunFolder(out).intact
+        run = run_training(merged.settings, out, origin=merged.origin, callbacks=callbacks, **more)
+        if before and leads():
+            logger.info(left_as_it_is(run))
+        if plans:  # there is no plan if the run was finished before, or if another process writes the report
+            report_run(run, plans[0].data)
+        elif leads() and not (run / REPORT).is_file():  # the run was killed between its result and its report
+            _write_missing_report(run, more.get("data"))
+        if leads():
+            follower.begin()  # of a run that was finished before, what is missing is sent
     return run
 
 

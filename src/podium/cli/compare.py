@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from podium.bars import comparison_bar
 from podium.cli import console, flags
 from podium.cli.settings_flags import add_length, add_settings, settings_given
-from podium.cli.shared import print_json, same_command_continues
+from podium.cli.shared import add_log_to, print_json, same_command_continues
 from podium.units import parse_bytes, parse_count, parse_milliseconds
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also train the recommended network on a quarter and on half of the images: what would more photos give?",
     )
+    add_log_to(parser)
     add_length(parser, "finetune, or quick with --scratch")
     parser.add_argument(
         "--weights",
@@ -241,7 +242,10 @@ def _study(arguments: argparse.Namespace) -> Study:
     if arguments.models is not None:
         names = [name.strip() for name in arguments.models.split(",") if name.strip()]
     a = arguments
-    names_of_limits = ("max_params", "max_macs", "max_latency", "max_size", "jobs", "heats", "trials", "figures")
+    names_of_limits = (
+        *("max_params", "max_macs", "max_latency", "max_size"),
+        *("jobs", "heats", "trials", "figures", "log_to"),
+    )
     limits = {name: getattr(a, name) for name in names_of_limits}
     limits["tune"] = tuned_names(a.tune) if a.tune is not None else None
     limits["command"] = without_private_folders(a.words)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from podium.settings import FIELDS
+from podium.tracking.notes import parse_trackers
 
 READING = ("image_column", "label_column", "split_column", "class_from")
 
@@ -55,6 +56,17 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     for name in READING:
         help = FIELDS[name].metadata["help"]
         parser.add_argument(f"--{name.replace('_', '-')}", metavar="TEXT", help=help)
+
+
+def add_log_to(parser: argparse.ArgumentParser) -> None:
+    """Add the flag that names what a verb logs to besides its own folder."""
+    parser.add_argument(
+        "--log-to",
+        type=parse_trackers,
+        default=(),
+        metavar="NAMES",
+        help="send parameters, metrics and files to mlflow (as MLFLOW_TRACKING_URI says), tensorboard or both: mlflow,tensorboard",
+    )
 
 
 def reading_given(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from podium import tables
 from podium.cli import console, flags
 from podium.cli.fetching import fetch_ahead
 from podium.cli.settings_flags import add_length, add_settings, settings_given
-from podium.cli.shared import print_json
+from podium.cli.shared import add_log_to, print_json
 from podium.errors import UsageError
 from podium.files import shell_word
 
@@ -55,6 +55,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="let --resume go on with another number of devices; the result is then not the same to the bit",
     )
+    add_log_to(parser)
     add_length(parser)
     add_settings(parser, {"model", "data", "recipe", "duration"})
 
@@ -213,6 +214,7 @@ def _train(arguments: argparse.Namespace, merged: Origins, out: Path) -> int:
                 out,
                 resume=arguments.resume,
                 elastic=arguments.elastic,
+                log_to=arguments.log_to,
                 announce=announce,
                 progress=progress,
                 reading=lambda done, count: progress(done, count, {"reading": True}),

@@ -53,6 +53,7 @@ class Choice:
         trials: trainings of each network that are compared for it; None: `TRIALS`.
         figures: the folder that gets the charts as SVG and PDF; None: none are drawn.
         command: the command line as it was typed, for the report; None: a call from Python.
+        log_to: what the runs are logged to besides their folders, of `tracking.notes.TRACKERS`.
     """
 
     pretrained: bool | None = None
@@ -72,6 +73,7 @@ class Choice:
     trials: int | None = None
     figures: Path | None = None
     command: str | None = None
+    log_to: tuple[str, ...] = ()
 
     @property
     def trials_each(self) -> int:

@@ -54,6 +54,7 @@ from podium.runs import bundle
 from podium.runs.folder import SETTINGS, SPEED, RunFolder
 from podium.runs.recommended import TABLE
 from podium.settings import Origins
+from podium.tracking.following import following
 from podium.training.distributed.launch import started_together
 from podium.training.idle import refuse_decided
 from podium.training.run import StepProgress
@@ -145,7 +146,9 @@ class Study:
         if self.choice.heats is not None:  # refused before anything is written
             HeatsPlan.of(self, data, self.candidates[: self.choice.finetune])
         claim(self.out, self.merged, places(data, self.folds), self.source, self.choice.rank_on)
-        return self._compared(data, progress, say)
+        with following(self.out, self.choice.log_to, "run the same comparison again", comparison=True) as follower:
+            follower.begin()
+            return self._compared(data, progress, say)
 
     def _compared(self, data: Dataset, progress: StudyProgress, say: Callable[[str], None]) -> Leaderboard:
         """Train what is unfinished, measure speed, rank and report, once the networks and their images are settled."""
