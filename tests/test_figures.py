@@ -76,7 +76,7 @@ def test_figures_show_the_numbers_of_the_page(drawn):
     axes = kinds.curves(charts["curves-top1"]).axes[0]
     assert [line.get_ydata().tolist() for line in axes.lines] == [t["y"] for t in charts["curves-top1"]["data"]]
     axes = kinds.confusion(charts["network-0-confusion"]).axes[0]
-    counts = [int(text) for row in charts["network-0-confusion"]["data"][0]["text"] for text in row if text]
+    counts = [count for row in charts["network-0-confusion"]["data"][0]["customdata"] for count in row if count]
     assert [int(text.get_text()) for text in axes.texts] == counts
     axes = kinds.accuracy(charts["macs"]).axes[0]
     assert sorted(text.get_text() for text in axes.texts) == ["lenet5", "lenet5_modern"]
@@ -95,10 +95,7 @@ def test_the_markdown_report_shows_those_of_the_recommended_network(drawn):
 def test_names_of_any_kind_are_drawn(tmp_path):
     names = ["$x^2$ & <b>", "花", "a_b|c", "x" * 80]
     cells = [[5, 0, 1, 0]] * 4
-    trace = {
-        "z": [[0.5, 0, 0.1, 0]] * 4, "text": [[str(c) for c in row] for row in cells], "x": names, "y": names,
-        "texttemplate": "%{text}",
-    }  # fmt: skip
+    trace = {"customdata": cells, "x": names, "y": names, "texttemplate": "%{text}"}
     layout = {"xaxis": {"title": {"text": "predicted"}}, "yaxis": {"title": {"text": "true"}}}
     chart = {"data": [trace], "layout": layout}
     (figure,) = write_figures(tmp_path, {"network-0-confusion": chart}, {"network-0": "a/b (keras:X)"})

@@ -9,7 +9,7 @@ from sklearn import metrics as reference
 from podium.errors import NumericError
 from podium.evaluation import metrics
 from podium.evaluation.evaluate import Outputs
-from podium.evaluation.metrics import calibration, probabilities, summarize, top_k, worst_mistakes
+from podium.evaluation.metrics import calibration, probabilities, summarize, top_k
 
 
 @pytest.fixture(params=[2, 3, 7, 40], ids=lambda k: f"{k} classes")
@@ -113,15 +113,6 @@ def test_probabilities_of_huge_logits_are_finite():
     p = probabilities(np.array([[1e30, 0.0], [-1e30, 1e30]], np.float32))
     assert p.tolist() == [[1.0, 0.0], [0.0, 1.0]]
     assert math.isfinite(summarize(np.array([[1e30, 0.0]], np.float32), np.array([1]), ["a", "b"])["loss"])
-
-
-def test_worst_mistakes_are_wrong_and_the_surest_first(answers):
-    logits, labels, _ = answers
-    p = probabilities(logits)
-    worst = worst_mistakes(logits, labels, 8)
-    wrong = [i for i in range(500) if p[i].argmax() != labels[i]]
-    assert worst == sorted(wrong, key=lambda i: -p[i].max())[:8]
-    assert worst_mistakes(np.eye(3), np.arange(3), 8) == []
 
 
 def test_an_interval_is_not_empty_where_every_image_is_right():

@@ -445,7 +445,7 @@ def test_the_report_of_many_classes_is_a_page(runs, tmp_path):
     assert "Most confused classes" in own
     assert 'data-chart="network-0-confusion"' not in own
     wrong = int(labels[np.flatnonzero(~right[0])[0]])
-    assert f"<td>class {wrong}</td><td>class {(wrong + 1) % k}</td>" in own
+    assert f'<th scope="row">class {wrong}</th><td class="text">class {(wrong + 1) % k}</td>' in own
     assert "The 100 with the lowest F1" in own
     assert "top-5 %" in own  # of so many classes it says something
 

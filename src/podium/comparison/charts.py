@@ -121,13 +121,13 @@ def curves(
             {
                 "x": [row["seconds"] for row in rows],
                 "y": [scale * row[key] for row in rows],
-                "text": [f"epoch {row['epoch']}" for row in rows],
+                "text": [row["epoch"] for row in rows],
                 "mode": "lines+markers" if len(rows) < 40 else "lines",
                 "line": {"color": style[model][0], "width": 2},
                 "name": _text(model),
                 "legendgroup": _text(model),
                 "showlegend": model not in named,
-                "hovertemplate": f"{_text(model)}, %{{text}}: %{{y:.4g}}<extra></extra>",
+                "hovertemplate": f"{_text(model)}, epoch %{{text}}: %{{y:.4g}}<extra></extra>",
             }
         )
         named.add(model)
@@ -150,15 +150,13 @@ def confusion(result: dict[str, Any]) -> dict[str, Any]:
     Args:
         result: a result.json whose matrix was kept.
     """
-    counts, names = result["confusion"], [_text(name) for name in result["classes"]]
-    shares = [[round(c / max(1, sum(row)), 4) for c in row] for row in counts]
-    written = len(names) <= MOST_CELLS
+    names = [_text(name) for name in result["classes"]]
     trace = {
         "type": "heatmap",
-        "z": shares,
-        "text": [[str(c) if c else "" for c in row] for row in counts],
-        "customdata": counts,
-        "texttemplate": "%{text}" if written else "",
+        "customdata": result[
+            "confusion"
+        ],  # the page computes the shares, and writes what is not 0: this is most of the chart
+        "texttemplate": "%{text}" if len(names) <= MOST_CELLS else "",
         "x": names,
         "y": names,
         "zmin": 0,
@@ -194,11 +192,11 @@ def calibration(result: dict[str, Any], colour: str) -> dict[str, Any]:
     points = {
         "x": [b["confidence"] for b in bins],
         "y": [b["accuracy"] for b in bins],
-        "text": [f"{b['n']} images" for b in bins],
+        "text": [b["n"] for b in bins],
         "mode": "lines+markers",
         "line": {"color": colour},
         "showlegend": False,
-        "hovertemplate": "confidence %{x:.2f}, right %{y:.2f}, %{text}<extra></extra>",
+        "hovertemplate": "confidence %{x:.2f}, right %{y:.2f}, %{text} images<extra></extra>",
     }
     return {
         "data": [ideal, points],

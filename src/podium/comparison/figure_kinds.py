@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from podium.comparison.charts import PALETTE
 from podium.evaluation.cost import short
 
@@ -165,11 +167,13 @@ def confusion(chart: dict[str, Any]) -> Figure:
     cell = 72 * (side - room) / count
     size = max(3.0, min(7.0, cell / 1.4))
     colours = LinearSegmentedColormap.from_list("shares", list(zip((0, 0.05, 1), BLUES, strict=True)))
+    counts = np.array(trace["customdata"])
+    of_class = counts / np.maximum(1, counts.sum(1, keepdims=True))
     shares = axes.pcolormesh(
-        trace["z"], cmap=colours, vmin=0, vmax=1, edgecolors="white", linewidth=0.4 if count < 40 else 0
+        of_class, cmap=colours, vmin=0, vmax=1, edgecolors="white", linewidth=0.4 if count < 40 else 0
     )
     if trace["texttemplate"]:
-        _counts(axes, trace, min(size, 1.4 * cell / max(len(text) for row in trace["text"] for text in row)))
+        _counts(axes, counts, of_class, min(size, 1.4 * cell / len(str(counts.max()))))
     else:
         bar = figure.colorbar(shares, ax=axes, shrink=0.4, aspect=25, pad=0.02, label="share of the true class")
         bar.outline.set_visible(False)
@@ -185,14 +189,11 @@ def confusion(chart: dict[str, Any]) -> Figure:
     return figure
 
 
-def _counts(axes: Axes, trace: dict[str, Any], size: float) -> None:
-    """Write the number of images into the cells of a confusion matrix."""
-    for row, (texts, shares) in enumerate(zip(trace["text"], trace["z"], strict=True)):
-        for column, (text, share) in enumerate(zip(texts, shares, strict=True)):
-            if text:
-                ink = "white" if share > 0.55 else INK
-                place = column + 0.5, row + 0.5
-                axes.text(*place, text, ha="center", va="center_baseline", fontsize=size, color=ink)
+def _counts(axes: Axes, counts: np.ndarray, shares: np.ndarray, size: float) -> None:
+    """Write the number of images into the cells of a confusion matrix; both arrays are (K, K)."""
+    for row, column in zip(*np.nonzero(counts), strict=True):
+        ink, text = "white" if shares[row, column] > 0.55 else INK, str(counts[row, column])
+        axes.text(column + 0.5, row + 0.5, text, ha="center", va="center_baseline", fontsize=size, color=ink)
 
 
 def _cut(name: str, most: int = 24) -> str:

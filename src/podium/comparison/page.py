@@ -7,9 +7,21 @@ import json
 from pathlib import Path
 from typing import Any
 
+from podium.comparison.languages import chinese, label, say
 from podium.data.names import show
 from podium.errors import EXTRAS, MachineError, UsageError
 from podium.files import refuse_unwritable, write_text
+
+# What the page's script writes by itself, with holes in it.
+SCRIPT_TEXTS = (
+    "{true} taken for {predicted}: {n} images",
+    "{true} recognised: {n} images",
+    "The {k} answers that the network is most certain of, with its confidence.",
+    "The {k} right answers that the network is least certain of, with its confidence.",
+    "This page has no room for pictures of this cell.",
+    "No image is in this cell.",
+    "no picture",
+)
 
 
 def check_packages() -> None:
@@ -53,6 +65,7 @@ def write_page(path: Path, template: str, charts: dict[str, Any], **content: Any
         path: of the page.
         template: a file of `templates/` that extends `page.html.j2`.
         charts: what plotly draws, by the `data-chart` of the element it is drawn into; without any, the page has no script.
+            "alt" of a chart says in words what it shows.
         content: the other variables of the template.
     """
     import jinja2
@@ -63,11 +76,28 @@ def write_page(path: Path, template: str, charts: dict[str, Any], **content: Any
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    plotly = _plotly() if charts else ""
-    page = environment.get_template(template).render(charts=_script_json(charts), plotly=plotly, **content)
+    environment.globals |= {
+        "say": say,
+        "label": label,
+        "script_json": script_json,
+        "words": words_of(charts),
+        "charts": charts,
+    }
+    page = environment.get_template(template).render(plotly=_plotly() if charts else "", **content)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, page)
     return path
+
+
+def words_of(charts: dict[str, Any]) -> dict[str, str]:
+    """The Chinese forms of the texts that plotly draws, and of those that the page's script writes."""
+    texts = list(SCRIPT_TEXTS)
+    for chart in charts.values():
+        for axis in ("xaxis", "yaxis"):
+            texts.append(chart["layout"].get(axis, {}).get("title", {}).get("text", ""))
+        for trace in chart["data"]:
+            texts += [trace.get("name", ""), trace.get("hovertemplate", "")]
+    return {text: form for text in dict.fromkeys(texts) if (form := chinese().translate(text)) is not None}
 
 
 def _plotly() -> str:
@@ -76,7 +106,7 @@ def _plotly() -> str:
     return str(get_plotlyjs())
 
 
-def _script_json(content: Any) -> str:
+def script_json(content: Any) -> str:
     """JSON for a script element: json.dumps alone would leave a `</script>` in it, which ends the element."""
-    text = json.dumps(content)
+    text = json.dumps(content, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e").replace("\u2028", "\\u2028")

@@ -2,49 +2,35 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
-from podium.comparison import charts
-from podium.comparison.class_recall import recalls_beside
+from podium.comparison import alternatives, charts
 from podium.comparison.cross_validation import fold_folders
 from podium.comparison.data_facts import DataFacts, samples
 from podium.comparison.figures import write_figures
 from podium.comparison.leaderboard import Leaderboard
+from podium.comparison.network_sections import of_networks
 from podium.comparison.page import write_page
-from podium.comparison.pictures import name_below
 from podium.comparison.provenance import Commands, Provenance
 from podium.comparison.ranking import SCORES
 from podium.comparison.repeat import train_again
 from podium.comparison.report_markdown import MARKDOWN, write_markdown
 from podium.comparison.rows import Row
-from podium.comparison.slices import SHOWN, slices_of
+from podium.comparison.slices import SHOWN
 from podium.comparison.verdict import SPLITS
 from podium.data.dataset import Dataset
-from podium.evaluation.calibration import risk_coverage
 from podium.evaluation.cost import short
 from podium.evaluation.metrics import (
-    MOST_CLASSES,
-    MOST_CONFUSED,
     TOP5_FROM,
-    most_confused,
-    probabilities,
-    worst_mistakes,
 )
-from podium.runs.answers import CONFIDENCE, Rule
 from podium.runs.folder import COMPRESSION, SETTINGS, RunFolder
 from podium.settings import read_file
-from podium.training.confidence import format_confidence
 
 REPORT = "report.html"
-WORST = 12  # mistakes shown for each network
+LATENCY = "latency of one image, ms (median)"
 
 # (field of a row, heading, format, whether more is better; None: neither)
 Column = tuple[str, str, Callable[[Any], str], bool | None]
@@ -96,16 +82,10 @@ def write_report(
     # A row of a cross-validation has a curve for each fold.
     trained = [(run, results[trial]["model"]) for trial in trials for run in [*fold_folders(trial)] or [trial]]
     drawn = _shared_charts(board, trained, style)
-    networks: list[dict[str, Any]] = []
     shown = {row.model: next(t for t in trials if results[t]["model"] == row.model) for row in board.networks}
-    reference = (board.taken or board.networks[0]).model
-    recalls = recalls_beside({name: RunFolder(trial) for name, trial in shown.items()}, reference)
-    for number, (row, trial) in enumerate(zip(board.networks, shown.values(), strict=True)):
-        details = _details(f"network-{number}", row, trial, results[trial], data)
-        if slice is not None:
-            details["slices"] = slices_of(RunFolder(trial), data, slice)
-        drawn |= _own_charts(details, trial, style[row.model][0])
-        networks.append({**details, "recalls": recalls.get(row.model), "colour": style[row.model][0]})
+    colours = {name: colour for name, (colour, _) in style.items()}
+    networks, own, pictures = of_networks(board, shown, colours, data, slice)
+    drawn |= own
     title, (headings, rows), facts = _title(board, data), _table(board), DataFacts.of(data)
     names = {network["id"]: network["row"].model for network in networks}
     written = write_figures(figures, drawn, names) if figures is not None else []
@@ -127,6 +107,7 @@ def write_report(
         most_slices=SHOWN,
         networks=networks,
         style=style,
+        pictures=pictures,
     )
 
 
@@ -142,56 +123,15 @@ def _shared_charts(
     board: Leaderboard, trained: list[tuple[Path, str]], style: dict[str, tuple[str, str]]
 ) -> dict[str, dict[str, Any]]:
     """The charts of all networks together, by the names of their elements in the page."""
-    return {
-        "latency": charts.scatter(board, style, "latency_p50_ms", "latency of one image, ms (median)"),
-        "macs": charts.scatter(board, style, "macs", "multiply-adds for one image"),
-        "curves-loss": charts.curves(trained, style, "train_loss", "training loss", log=True),
-        "curves-top1": charts.curves(trained, style, "top1", "top-1 %", log=False),
+    costs = {"latency": ("latency_p50_ms", LATENCY), "macs": ("macs", "multiply-adds for one image")}
+    drawn = {
+        name: {**charts.scatter(board, style, key, axis), "alt": alternatives.of_scatter(board, key, axis)}
+        for name, (key, axis) in costs.items()
     }
-
-
-def _own_charts(details: dict[str, Any], trial: Path, colour: str) -> dict[str, dict[str, Any]]:
-    """The charts of one network, by the names of their elements in the page; arguments as of `_details`' answer."""
-    result, name = details["result"], details["id"]
-    confusion = {f"{name}-confusion": charts.confusion(result)} if details["confused"] is None else {}
-    return {
-        **confusion,
-        f"{name}-calibration": charts.calibration(result, colour),
-        f"{name}-coverage": _coverage(trial, result, colour),
-    }
-
-
-def _details(name: str, row: Row, trial: Path, result: dict[str, Any], data: Dataset) -> dict[str, Any]:
-    """What the page shows of one network below the table.
-
-    Args:
-        name: of the network's elements in the page.
-        row: of the leaderboard.
-        trial, result: the run that stands for the network, and its result.json.
-        data: what it was evaluated on.
-
-    Returns:
-        {id, row, result, confused, confidence, per_class, mistakes}; `confused` is None where there is room for the whole matrix.
-    """
-    whole = len(result["classes"]) <= MOST_CLASSES
-    worst = sorted(result["per_class"], key=lambda c: c["f1"])[:MOST_CONFUSED]
-    return {
-        "id": name,
-        "row": row,
-        "result": result,
-        "confused": None if whole else _confused(trial, data),
-        "confidence": format_confidence(result.get(CONFIDENCE)),
-        "per_class": result["per_class"] if whole else worst,
-        "mistakes": _mistakes(trial, data, result["split"]),
-    }
-
-
-def _coverage(trial: Path, result: dict[str, Any], colour: str) -> dict[str, Any]:
-    """The risk-coverage curve of a run, by its calibrated confidences."""
-    logits, labels = RunFolder(trial).predictions
-    rule = Rule.of_card(result, result["classes"])
-    p = rule.probabilities(logits)
-    return charts.risk_coverage(risk_coverage(p.max(1), p.argmax(1) == labels), rule.threshold or None, colour)
+    for name, column, axis in (("curves-loss", "train_loss", "training loss"), ("curves-top1", "top1", "top-1 %")):
+        chart = charts.curves(trained, style, column, axis, log=column != "top1")
+        drawn[name] = {**chart, "alt": alternatives.of_curves(chart, axis)}
+    return drawn
 
 
 def _title(board: Leaderboard, data: Dataset) -> str:
@@ -211,9 +151,10 @@ def _ranking_columns(board: Leaderboard) -> list[Column]:
     if board.found is None or len(board.networks) == 1:
         return []
     score, images = SCORES[board.rules.by], SPLITS.get(board.found.ranked_on, board.found.ranked_on)
+    points = ", points" if score.unit == 100 else ""
     columns: list[Column] = [
-        ("behind", "behind the best", score.format_distance, False),
-        ("behind_at_most", "at most, at 95 %", score.format_distance, False),
+        ("behind", f"behind the best{points}", lambda v: score.format_distance(v).removesuffix(" points"), False),
+        ("behind_at_most", "at most, at 95 %", lambda v: score.format_distance(v).removesuffix(" points"), False),
     ]
     if board.found.ranked_on != board.found.split or board.rules.by != "top1":
         columns.insert(0, ("score", f"{score.name}, {images} images", score.format, score.sign > 0))
@@ -265,19 +206,6 @@ def _cells(row: Row, board: Leaderboard, columns: Sequence[Column]) -> dict[str,
     }
 
 
-def _confused(trial: Path, data: Dataset) -> list[dict[str, Any]]:
-    """The pairs of classes that most images of a run were confused in."""
-    logits, labels = RunFolder(trial).predictions
-    return most_confused(labels, logits.argmax(1), data.classes)
-
-
-def _data_uri(image: Any) -> str:
-    """A picture as PNG inside the page: its pixels alone, without the file's EXIF, XMP, comment or colour profile."""
-    buffer = io.BytesIO()
-    Image.fromarray(np.asarray(image)).save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
 def report_run(run: RunFolder, data: Dataset) -> Path:
     """Write the page of a single finished run into its folder, and `report.md` beside it."""
     result = run.result
@@ -302,24 +230,3 @@ def _facts(data: Dataset, made: Provenance) -> dict[str, str]:
         "Data": f"{data.name}: {sizes} images, {len(data.classes)} classes",
         **{key: made.facts[key] for key in ("Training", "Ranking", "Date") if key in made.facts},
     }
-
-
-def _mistakes(trial: Path, data: Dataset, split: str) -> list[dict[str, Any]]:
-    """The most confident mistakes of a run, with their pictures."""
-    logits, labels = RunFolder(trial).predictions
-    images, sure = data.splits[split].scaled(data.depth[0]), probabilities(logits)
-    rows = []
-    for index in worst_mistakes(logits, labels, WORST):
-        guess, image = int(logits[index].argmax()), images.image(index, data.channels)
-        image.thumbnail((160, 160))
-        rows.append(
-            {
-                "name": name_below(images, index),
-                "truth": data.classes[labels[index]],
-                "predicted": data.classes[guess],
-                "percent": f"{100 * sure[index, guess]:.0f}",
-                "small": image.width < 100,
-                "uri": _data_uri(image),
-            }
-        )
-    return rows

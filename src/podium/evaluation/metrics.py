@@ -128,13 +128,6 @@ def summarize(logits: np.ndarray, labels: np.ndarray, classes: Sequence[str]) ->
     }
 
 
-def worst_mistakes(logits: np.ndarray, labels: np.ndarray, n: int) -> list[int]:
-    """The wrong predictions made with the highest probability, most confident first: at most n positions."""
-    p = probabilities(logits)
-    wrong = np.flatnonzero(p.argmax(1) != labels)
-    return [int(i) for i in wrong[np.argsort(-p[wrong].max(1), kind="stable")][:n]]
-
-
 def wilson(share: float, n: float, z: float = Z95) -> tuple[float, float]:
     """The interval for a share seen in n draws [Wilson 1927]."""
     if n <= 0:
