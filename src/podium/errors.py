@@ -32,6 +32,7 @@ EXTRAS = {
     "optuna": "tune",
     "matplotlib": "figures",
     "mlflow": "mlflow",
+    **dict.fromkeys(("ray", "grpc", "submitit"), "cluster"),
 }
 
 

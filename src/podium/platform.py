@@ -9,6 +9,7 @@ import importlib.util
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from platform import machine, processor
@@ -76,6 +77,20 @@ def signals_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def signals_kept() -> Iterator[None]:
+    """Keep the handlers of the signals that ask for a stop, which a library may replace within this context."""
+    if threading.current_thread() is not threading.main_thread():  # no handler can be set in another
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in stop_signals()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def release_signals() -> None:

@@ -44,6 +44,7 @@ def compare(
     max_size: str | float | None = None,
     figures: str | Path | None = None,
     log_to: str | Sequence[str] | None = None,
+    cluster: str | None = None,
     recipe: str | None = None,
     config: str | Path | None = None,
     progress: Callable[..., None] | bool | None = None,
@@ -79,6 +80,8 @@ def compare(
             and whose file has at most so many bytes, such as "10MB". Both are of the fastest engine that keeps the answers.
         figures: a folder that gets the charts of the report for papers, as SVG and PDF. If None: none are drawn.
         log_to: as for `train`. In MLflow the runs are nested in one of the comparison; calling the same again sends what is missing.
+        cluster: train each run as a task of a cluster: "ray://HOST:PORT", "auto" for the Ray of this machine's cluster, "local"
+            for a Ray that is started here, or "slurm". `jobs` is then how many run at a time. If None: this machine trains.
         recipe: the named settings to start from. If None: the recipe that `config` names, else "finetune" for networks that
             start from official weights, and "quick" for others.
         config: a settings file, whose values replace those of the recipe.
@@ -94,7 +97,8 @@ def compare(
     Raises:
         UsageError: a name or setting is wrong, or `out` holds runs of other settings or images.
         DataError: the data cannot be read.
-        MachineError: official weights cannot be downloaded; says which file is missing, its address, and where to put it.
+        MachineError: official weights cannot be downloaded; says which file is missing, its address, and where to put it. Or the
+            cluster cannot be reached, or a machine of it does not see the images.
     """
     given = {"data": source_of(data), **settings}
     file = Path(config) if config is not None else None
@@ -110,7 +114,7 @@ def compare(
     names_tuned = tuned_names(tune) if tune is not None else None
     drawn = Path(figures) if figures is not None else None
     runs: dict[str, Any] = {"jobs": jobs, "heats": heats, "tune": names_tuned, "trials": trials, "figures": drawn}
-    runs["log_to"] = parse_trackers(log_to)
+    runs |= {"log_to": parse_trackers(log_to), "cluster": cluster}
     choice = Choice(pretrained, finetune, tuned, rank_by, within, learning_curve, rank_on=rank_on, **runs, **limits)
     study = Study(names, fresh, Path(out), seeds, loaded(data), choice)
     with comparison_progress(progress) as shown:

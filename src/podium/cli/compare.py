@@ -148,11 +148,17 @@ def _add_run_flags(parser: argparse.ArgumentParser) -> None:
         help="print the number of runs and the time to expect here, measured by some training steps of each, and stop",
     )
     parser.add_argument(
+        "--cluster",
+        metavar="PLACE",
+        help="train each run as a task of a cluster: ray://HOST:PORT, auto (the Ray of this machine's cluster), local (a Ray that is "
+        "started here) or slurm; images and -o must lie where all machines see them",
+    )
+    parser.add_argument(
         "--jobs",
         type=flags.jobs,
         metavar="N",
         help="runs that train side by side, each with its share of the cores [one a core for small networks without --budget, "
-        "else 1]",
+        "else 1; with --cluster all, as far as it has room]",
     )
 
 
@@ -244,7 +250,7 @@ def _study(arguments: argparse.Namespace) -> Study:
     a = arguments
     names_of_limits = (
         *("max_params", "max_macs", "max_latency", "max_size"),
-        *("jobs", "heats", "trials", "figures", "log_to"),
+        *("jobs", "heats", "trials", "figures", "log_to", "cluster"),
     )
     limits = {name: getattr(a, name) for name in names_of_limits}
     limits["tune"] = tuned_names(a.tune) if a.tune is not None else None

@@ -78,13 +78,19 @@ def work(connection: Connection, threads: int) -> None:
         logger.setLevel(logging.INFO)
         data = connection.recv()
         while (request := connection.recv()) is not None:
-            connection.send((ENDED, _error_of(request, data, told)))
+            connection.send((ENDED, error_of(request, data, Callbacks(told.progress, told.notes))))
 
 
-def _error_of(request: Request, data: Mapping[int | None, Dataset], told: _Told) -> Exception | None:
-    """Train a run; returns the error that ended it, as it can be sent."""
+def error_of(request: Request, data: Mapping[int | None, Dataset], heard: Callbacks) -> Exception | None:
+    """Train a run; returns the error that ended it, as any process can build it again, or None.
+
+    Args:
+        request: of the run.
+        data: the images, by fold.
+        heard: what to call on the way.
+    """
     try:
-        request.train(data, Callbacks(told.progress, told.notes))
+        request.train(data, heard)
     except PodiumError as error:
         return sendable(error)
     except Exception as error:  # a fault of Podium's own, or of the system
@@ -101,6 +107,11 @@ def sendable(error: PodiumError) -> PodiumError:
     sent = kind(error.what, error.fix, error.flags, error.data)
     sent.exit_code = error.exit_code
     return sent
+
+
+def notes_of(plan: Plan) -> list[str]:
+    """The notes of a run's plan that are not of its data, which all runs have in common."""
+    return [line for line in plan.notes if line not in plan.data.notes]
 
 
 class _Told(logging.Handler):
@@ -125,7 +136,7 @@ class _Told(logging.Handler):
 
     def notes(self, plan: Plan) -> None:
         """Tell the notes of the run's plan that are not of its data."""
-        self.tell(NOTES, [line for line in plan.notes if line not in plan.data.notes])
+        self.tell(NOTES, notes_of(plan))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Tell what the library logs."""

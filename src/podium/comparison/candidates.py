@@ -54,6 +54,7 @@ class Choice:
         figures: the folder that gets the charts as SVG and PDF; None: none are drawn.
         command: the command line as it was typed, for the report; None: a call from Python.
         log_to: what the runs are logged to besides their folders, of `tracking.notes.TRACKERS`.
+        cluster: the place of a cluster that trains the runs, as `cluster.refuse_cluster` takes it; None: this machine does.
     """
 
     pretrained: bool | None = None
@@ -74,6 +75,7 @@ class Choice:
     figures: Path | None = None
     command: str | None = None
     log_to: tuple[str, ...] = ()
+    cluster: str | None = None
 
     @property
     def trials_each(self) -> int:

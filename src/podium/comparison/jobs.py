@@ -36,7 +36,7 @@ class Jobs:
     Args:
         count: runs at the same time; 1: one after the other, in the process of the comparison.
         threads: that compute in each.
-        origin: where the number came from, for people.
+        origin: where the number of threads came from, for people; empty where it is not decided here.
         note: what a person should know of it; None for nothing.
     """
 
@@ -80,7 +80,22 @@ def decide_jobs(
         each = f"{threads} thread{'s' if threads > 1 else ''}"
         note = f"jobs: {fitting} runs at a time, of {each} each; their speed is measured after all training"
     by = f"by --jobs {requested}" if requested is not None else "by the number of cores"
-    return Jobs(fitting, threads, f"{by}: {fitting} runs side by side", note)
+    return Jobs(fitting, threads, f"{by}: {fitting} runs side by side" if fitting > 1 else "", note)
+
+
+def jobs_on_cluster(place: str, requested: int | None, merged: Origins, runs: int) -> Jobs:
+    """Decide how many runs a cluster has at a time, and in how many threads each computes.
+
+    Args:
+        place: of the cluster, as a person gave it.
+        requested: by a person; None: all, of which the cluster begins as many as it has room for.
+        merged: the settings that hold for all runs, and their origin.
+        runs: in all.
+    """
+    threads = _given(merged) or 1
+    each = f"{threads} thread{'s' if threads > 1 else ''}"
+    note = f"cluster: {place}: each run is a task of {each}; their speed is measured here, after all training"
+    return Jobs(min(requested or runs, runs), threads, f"by --cluster: {each} a task", note)
 
 
 def longest_first(parts: Sequence[Part], s: Settings, data: Dataset) -> list[Part]:

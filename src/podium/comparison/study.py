@@ -15,6 +15,7 @@ from podium.comparison.candidates import (
     start_pretrained,
 )
 from podium.comparison.claim import absolute, begun_pretrained, claim
+from podium.comparison.cluster import refuse_cluster
 from podium.comparison.cross_validation import Folds, complete, complete_card, fold_folder, pool
 from podium.comparison.deployed import time_deployed
 from podium.comparison.dropped import HeatOnly
@@ -90,7 +91,10 @@ class Study:
         if seeds < 1:
             raise UsageError(f"seeds: {seeds}", "give at least 1")
         self.choice.refuse(merged.settings)
-        refuse_jobs(self.choice.jobs, merged)
+        if self.choice.cluster is None:
+            refuse_jobs(self.choice.jobs, merged)
+        else:
+            refuse_cluster(self.choice.cluster, self.choice.jobs)
         if started_together():
             raise UsageError("torchrun: a comparison is one process", "train a network at a time with it: podium train")
         candidates = candidates_of(models or [], merged.settings.weights)
@@ -268,9 +272,9 @@ class Study:
         if self.folds is not None:
             images = {None: self.folds.whole, **dict(enumerate(self.folds.parts, 1))}
         starts = self.starts if self.pretrained else None
-        return Trainer(
-            self.schedule, self.merged, images, starts, self.shares, self.failed, self.notes, say, own=self.own
-        )
+        heard = self.failed, self.notes, say
+        given = self.schedule, self.merged, images, starts, self.shares
+        return Trainer(*given, *heard, own=self.own, cluster=self.choice.cluster)
 
     def _finished(self, trial: Part) -> bool:
         """Whether a network and seed are to be ranked; the answers of its folds are pooled first."""

@@ -1,4 +1,4 @@
-"""Trains the runs of a comparison: one after the other in this process, or several side by side in processes of their own."""
+"""Trains the runs of a comparison: one after the other in this process, side by side in processes of their own, or on a cluster."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 
 from podium.comparison.beside import Request
 from podium.comparison.candidates import fetch
-from podium.comparison.jobs import ONE_JOB, Jobs, decide_jobs, longest_first
+from podium.comparison.cluster import Cluster, tasks_of
+from podium.comparison.jobs import ONE_JOB, Jobs, decide_jobs, jobs_on_cluster, longest_first
 from podium.comparison.progress import StudyProgress, Together, for_run, while_downloading_one
 from podium.comparison.schedule import Part, Schedule
-from podium.comparison.side_by_side import Calls, Lost, SideBySide
+from podium.comparison.side_by_side import Calls, Ended, Lost, SideBySide
 from podium.comparison.starts import Starts
 from podium.comparison.tuned import Own
 from podium.data.dataset import Dataset
@@ -46,6 +47,7 @@ class Trainer:
         say: called with each of the notes.
         jobs: how the runs are trained.
         own: settings that a network has for itself, by its name.
+        cluster: the place of a cluster that trains them; None: this machine does.
     """
 
     schedule: Schedule
@@ -58,6 +60,7 @@ class Trainer:
     say: Callable[[str], None]
     jobs: Jobs = ONE_JOB
     own: Mapping[str, Own] = field(default_factory=dict)
+    cluster: str | None = None
 
     def train(self, parts: list[Part], data: Dataset, jobs: int | None, progress: StudyProgress) -> None:
         """Train every run that is not finished; a network that fails is not trained on its other folds.
@@ -68,21 +71,27 @@ class Trainer:
             jobs: as `decide_jobs` takes it.
             progress: of the comparison.
         """
-        schedule = self.schedule
-        self.jobs = decide_jobs(jobs, self.merged, schedule.candidates, len(parts), data)
+        schedule, waiting = self.schedule, [part for part in parts if not RunFolder(part.path).finished]
+        if self.cluster is not None:
+            self.jobs = jobs_on_cluster(self.cluster, jobs, self.merged, len(parts))
+        else:
+            self.jobs = decide_jobs(jobs, self.merged, schedule.candidates, len(parts), data)
         if self.jobs.note is not None:
             self.say(self.jobs.note)
-        if self.jobs.count > 1:
-            self._train_side_by_side(parts, data, progress)
+        if waiting and self.cluster is not None:
+            self._train_on_cluster(
+                self.cluster, longest_first(waiting, self.merged.settings, data), self._calls(parts, progress)
+            )
+        elif waiting and self.jobs.count > 1:
+            self._train_side_by_side(longest_first(waiting, self.merged.settings, data), self._calls(parts, progress))
         for number, part in enumerate(parts):  # of those that are finished, what they have lost is made again
             if (name := schedule.name(part)) not in self.failed:
                 self.attempt(part, name, for_run(progress, number, len(parts), schedule.label(part), part.seed))
 
-    def _train_side_by_side(self, parts: list[Part], data: Dataset, progress: StudyProgress) -> None:
-        """Train the runs that are not finished; none where no process can have the images."""
-        schedule, s = self.schedule, self.merged.settings
-        waiting = [part for part in longest_first(parts, s, data) if not RunFolder(part.path).finished]
-        calls = Calls(
+    def _calls(self, parts: list[Part], progress: StudyProgress) -> Calls:
+        """What is called while runs train elsewhere."""
+        schedule = self.schedule
+        return Calls(
             request=self.request,
             may_begin=schedule.may_begin,
             skipped=lambda part: schedule.name(part) in self.failed,
@@ -90,19 +99,36 @@ class Trainer:
             notes=lambda part, lines: self._note(lines, part.candidate.name),
             label=schedule.label,
         )
-        grace = parse_duration("grace", s.grace)[0]
-        together = SideBySide(self.jobs.count, self.jobs.threads, self.images, calls, grace)
+
+    @property
+    def _grace(self) -> float:
+        return parse_duration("grace", self.merged.settings.grace)[0]
+
+    def _train_side_by_side(self, waiting: list[Part], calls: Calls) -> None:
+        """Train runs in processes of their own; none where no process can have the images."""
+        together = SideBySide(self.jobs.count, self.jobs.threads, self.images, calls, self._grace)
         if (why := together.start(len(waiting))) is not None:
             self.jobs = ONE_JOB
             self.say(why)
             return
-        with closing(together.train(waiting)) as ended:
+        self._enter(together.train(waiting))
+
+    def _train_on_cluster(self, place: str, waiting: list[Part], calls: Calls) -> None:
+        """Train runs as tasks of a cluster."""
+        jobs, out = self.jobs, self.schedule.out
+        gpu = self.merged.settings.device != "cpu"
+        with closing(tasks_of(place, min(jobs.count, len(waiting)), jobs.threads, gpu, out)) as tasks:
+            self._enter(Cluster(tasks, jobs.count, jobs.threads, out, self.images, calls, self._grace).train(waiting))
+
+    def _enter(self, training: Ended) -> None:
+        """Train, and keep the errors of the runs that fail; any other error stops the comparison."""
+        with closing(training) as ended:
             for part, error in ended:
                 if error is None:
                     continue
                 if (own := error_of_its_own(error)) is None:
                     raise error
-                self.failed[schedule.name(part)] = own
+                self.failed[self.schedule.name(part)] = own
 
     def attempt(self, part: Part, name: str, progress: StepProgress) -> bool:
         """Train a run; an error of its own is kept under its name, and anything else stops the comparison."""
@@ -151,7 +177,7 @@ class Trainer:
         if (earlier := self.schedule.measured(part)) is not None:
             settings = settings.replace(duration=str(read_file(earlier / SETTINGS)["duration"]))
             origin["duration"] = Origin(f"by the steps of {earlier.relative_to(self.schedule.out).as_posix()}")
-        if self.jobs.count > 1 and settings.threads is None:
+        if self.jobs.origin and settings.threads is None:
             origin["threads"] = Origin(self.jobs.origin)
         return Request(settings, path, origin, part.fold)
 

@@ -29,6 +29,10 @@ ENGINE_SPEED = "engines.json"  # the speed in the engine that the network is dep
 COMPRESSION = "compression.json"  # a compressed network beside its original and its controls
 
 
+class InUse(MachineError):
+    """Another process holds the lock of a run folder."""
+
+
 def _remains(path: Path) -> bool:
     """Return whether a path may lie in a folder where a run begins: leftovers of a killed one, and its starting weights."""
     return path.name in (".lock", "start") or path.name.startswith(UNFINISHED)
@@ -222,14 +226,14 @@ class RunFolder:
         The system releases the lock when the process ends, however it ends, so there are no stale locks.
 
         Raises:
-            MachineError: another process holds it.
+            InUse: another process holds it.
         """
         with (self / ".lock").open("a+b", buffering=0) as file:
             taken = lock(file.fileno())
             if taken is False:
                 file.seek(0)
                 holder = file.read().decode(errors="replace").strip() or "another process"
-                raise MachineError(f"{self.path}: in use by {holder}", "wait for it, or name another folder with -o")
+                raise InUse(f"{self.path}: in use by {holder}", "wait for it, or name another folder with -o")
             if taken is None:
                 logger.warning(f"{self.path} cannot be locked on this system: start nothing else there")
             with suppress(OSError):  # on a full disk the lock holds without the name of its holder
