@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -20,7 +21,11 @@ STORE = 100_000_000  # bytes of shared memory for Ray's objects: ours are reques
 SILENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # Ray sends statistics of its use otherwise
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # what a later version will do; without it Ray warns
+    "GRPC_VERBOSITY": "ERROR",
+    "RAY_CLIENT_INITIAL_CONNECTION_TIMEOUT_S": "3",  # of each of three tries, instead of 5, 10 and 20
+    "RAY_CLIENT_MAX_CONNECTION_TIMEOUT_S": "3",
 }
+MODE, TOKEN, TOKEN_FILE = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
 
 
@@ -39,7 +44,8 @@ class RayTasks:
     """
 
     def __init__(self, place: str, slots: int, threads: int, gpu: bool) -> None:
-        os.environ.update(SILENT)
+        os.environ.update({key: value for key, value in SILENT.items() if key not in os.environ})
+        _use_token(place)
         import ray
         import ray._private.worker as driver
 
@@ -69,7 +75,7 @@ class RayTasks:
                 alone: dict[str, Any] = {"object_store_memory": STORE, "include_dashboard": False, **QUIET}
                 self.ray.init(address="local", num_cpus=cores, _temp_dir=str(self.folder), **alone)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            what = f"cluster: {self.place}: {_first_line(error)}"
+            what = f"cluster: {self.place}: {_lines(error)}"
             raise MachineError(what, _mend(self.place)) from None
 
     def _refuse_too_large(self, threads: int) -> None:
@@ -106,7 +112,7 @@ class RayTasks:
         except (errors.WorkerCrashedError, errors.ObjectLostError, errors.LocalRayletDiedError):
             return Gone("its process was ended from outside")
         except errors.RayError as error:  # `perform` raises nothing: it could not be imported
-            problem = MachineError(f"cluster: {self.place}: a task could not begin: {_last_line(error)}", SAME)
+            problem = MachineError(f"cluster: {self.place}: a task could not begin: {_lines(error)}", SAME)
             return Outcome(self.place, problem, everywhere=True)
         return outcome
 
@@ -114,9 +120,11 @@ class RayTasks:
     def _connected(self) -> Iterator[None]:
         """Say by name that the connection to Ray is lost within this context."""
         try:
+            if not self.ray.is_initialized():  # else Ray's functions start another one
+                raise ConnectionError("Ray has ended it")
             yield
         except (ConnectionError, self.ray.exceptions.RaySystemError) as error:
-            what = f"cluster: {self.place}: the connection is lost ({_first_line(error)})"
+            what = f"cluster: {self.place}: the connection is lost ({_lines(error)})"
             raise MachineError(what, "start the same again: what is finished is kept") from None
 
     def cancel(self, handle: Any) -> None:
@@ -133,12 +141,23 @@ class RayTasks:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+def _use_token(place: str) -> None:
+    """Decide the token by which this process and a Ray know each other, unless a person has decided it.
+
+    A Ray that is started here gets one for this process, where it would write one into the home folder. Ray's client sends the
+    token that a person has only where it is told to.
+    """
+    known = TOKEN in os.environ or TOKEN_FILE in os.environ or (Path.home() / ".ray" / "auth_token").is_file()
+    if place == LOCAL and not known:
+        os.environ[TOKEN] = secrets.token_hex(32)
+    elif place.startswith(CLIENT) and known:
+        os.environ.setdefault(MODE, "token")
 
 
-def _last_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+def _lines(error: BaseException) -> str:
+    """What Ray says of an error, without its traceback: the first line, and the last one."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(dict.fromkeys([lines[0], lines[-1]]))
 
 
 def _mend(place: str) -> str:
@@ -147,4 +166,4 @@ def _mend(place: str) -> str:
         return "train in processes of this machine instead: --jobs N"
     if place == AUTO:
         return "start one with ray start --head, give ray://HOST:PORT, or local for a Ray of this command's own"
-    return "give the address of the Ray client server, ray://HOST:10001 by default, or check ray status there"
+    return "check ray status there, and give its token (ray get-auth-token) in RAY_AUTH_TOKEN if it has one"
