@@ -333,6 +333,14 @@ def test_what_tuning_cannot_do_is_refused_before_anything_is_written(small_set, 
     assert not (tmp_path / "out").exists()
 
 
+def test_without_optuna_the_extra_is_named_before_anything_is_trained(small_set, tmp_path, monkeypatch):
+    monkeypatch.setattr("podium.comparison.suggest.importlib.util.find_spec", lambda name: None)
+    words = ("compare", small_set, "-m", "lenet5", "--tune", "lr", "-o", tmp_path / "out")
+    monkeypatch.setattr("podium.comparison.study.check_packages", lambda: None)
+    one_error(inside(*words), 6, "optuna is not installed", 'pip install "podium[tune]"')
+    assert not (tmp_path / "out").exists()
+
+
 def test_networks_that_were_trained_without_tuning_are_not_tuned(small_set, tmp_path):
     out = tmp_path / "out"
     words = ("compare", small_set, "-m", "lenet5", "--steps", "1", "--workers", "0", "-o", out)

@@ -178,7 +178,9 @@ class Tuning:
         name = search.candidate.name
         if all(trial.value is None for trial in search.trials):
             what = f"none of {self.count} trials finished; the first: {search.trials[0].error}"
-            self.study.failed[name] = NumericError(what, "give a lower --lr to search around")
+            self.study.failed[name] = NumericError(
+                what, "give a lower --lr to search around, and another folder with -o"
+            )
             return None
         tuned = search.found()
         best, first = tuned.best, tuned.trials[0]
