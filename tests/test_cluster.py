@@ -329,3 +329,16 @@ def test_a_cluster_without_its_packages_or_commands_is_refused_with_what_brings_
         assert said.code == 6
         assert f"{package} is not installed" in said.err
         assert 'pip install "podium[cluster]"' in said.err
+
+
+def test_a_task_that_no_machine_of_ray_is_large_enough_for_is_refused(monkeypatch):
+    """Ray would wait for ever."""
+    import ray
+
+    nodes = [{"Alive": True, "Resources": {"CPU": 2.0}}, {"Alive": False, "Resources": {"CPU": 64.0}}]
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)  # by the caller
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    with pytest.raises(UsageError, match="8 threads, but no machine of it has more than 2 processors") as refused:
+        RayTasks("auto", 1, 8, gpu=True)
+    assert refused.value.fix == "give --threads 2"
