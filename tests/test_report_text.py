@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from podium.comparison.candidates import candidates_of
 from podium.comparison.cross_validation import Folds
 from podium.comparison.data_facts import PICTURES, DataFacts, samples
 from podium.comparison.dropped import HeatOnly
+from podium.comparison.languages import chinese
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.markdown import bullets, code, escape, table
 from podium.comparison.provenance import Commands, Provenance, StartingWeights
@@ -163,6 +165,27 @@ def test_samples_of_many_classes_stay_few():
     pictures = [each for own in found.values() for each in own]
     assert len(pictures) <= PICTURES
     assert sum(len(each.uri) for each in pictures) < 2_000_000  # of noise, the worst for a JPEG
+
+
+def test_what_is_said_of_data_and_origin_has_a_chinese_form(comparison):
+    runs = sorted(comparison.glob("*-seed0"))
+    drawn = data_of({"train": [0, 1, 2]}, {"train": range(3)}, held_out={"seed": 3, "share": 0.2, "test": 0.1})
+    grouped = replace(drawn, grouping={"group_from": "(.*)_"})
+    folds = Folds.of(library.load_data("digits"), Settings(data="digits", folds=4), None).shown
+    notes = (
+        "note: 3 test images are exact copies of train images and are left out",
+        "note: 2 val images are left out: the weights were trained on them",
+    )
+    labels, keys = {"train": [0] * 40 + [1], "test": [2]}, {"train": [*range(1, 40), 39, 39], "test": [99]}
+    faults = data_of(labels, keys, skipped=(("x.jpg", "x.jpg: cut short"),), notes=notes)
+    facts = Provenance.of(Leaderboard.read(runs), runs, "recipe quick, 1ep each, 1 seed from 0", Commands()).facts
+    texts = [text for each in (drawn, grouped, folds) for text in DataFacts.of(each).made]
+    for text in (*texts, *DataFacts.of(faults).wrong, *facts.values()):
+        form = chinese().translate(text)
+        if form is None:  # names and numbers only
+            assert not re.search(r"[a-z]{3,} [a-z]{3,}", text), text
+        else:
+            assert sorted(re.findall(r"\d+", form)) == sorted(re.findall(r"\d+", text))
 
 
 # How it was made
