@@ -123,7 +123,11 @@ def measured(name: str, study: Sequence[Any], times: int) -> dict[str, Any]:
         board = Leaderboard.read(paths)
         start = time.perf_counter()
         page = write_report(
-            Path(folder) / "report.html", board, paths, data, Provenance.of(board, paths, "made up", Commands())
+            Path(folder) / "report.html",
+            board,
+            paths,
+            data,
+            Provenance.of(board, Path(folder), paths, "made up", Commands()),
         )
         written = time.perf_counter() - start
         seconds = opened(page, times)

@@ -118,6 +118,10 @@ def test_what_is_wrong_is_said_before_training(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="is a file"):
         check_figures(tmp_path / "file")
+    with pytest.raises(UsageError, match="file is a file"):
+        check_figures(tmp_path / "file" / "figures")
+    check_figures(tmp_path / "new" / "figures")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]  # a comparison may be made there
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MachineError, match="matplotlib is not installed") as error:
         check_figures(tmp_path / "new")

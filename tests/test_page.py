@@ -36,7 +36,9 @@ def study(tmp_path_factory):
     data = podium.load_data("digits")
     paths = benchmark.made_up(folder, data, 3)
     board = Leaderboard.read(paths)
-    made = Provenance.of(board, paths, "recipe small, 6ep each, 1 seed from 0", Commands("podium compare digits"))
+    made = Provenance.of(
+        board, paths[0].parent, paths, "recipe small, 6ep each, 1 seed from 0", Commands("podium compare digits")
+    )
     return write_report(folder / "report.html", board, paths, data, made), board, paths, data
 
 

@@ -178,7 +178,9 @@ def test_what_is_said_of_data_and_origin_has_a_chinese_form(comparison):
     )
     labels, keys = {"train": [0] * 40 + [1], "test": [2]}, {"train": [*range(1, 40), 39, 39], "test": [99]}
     faults = data_of(labels, keys, skipped=(("x.jpg", "x.jpg: cut short"),), notes=notes)
-    facts = Provenance.of(Leaderboard.read(runs), runs, "recipe quick, 1ep each, 1 seed from 0", Commands()).facts
+    facts = Provenance.of(
+        Leaderboard.read(runs), comparison, runs, "recipe quick, 1ep each, 1 seed from 0", Commands()
+    ).facts
     texts = [text for each in (drawn, grouped, folds) for text in DataFacts.of(each).made]
     for text in (*texts, *DataFacts.of(faults).wrong, *facts.values()):
         form = chinese().translate(text)
@@ -328,7 +330,7 @@ def test_networks_without_a_row_of_scores_have_a_line(comparison, tmp_path):
     dropped = HeatOnly("plain20", "random weights", 1, "2ep", "top1", 0.5, 100, "50.00 %")
     board = Leaderboard.read(runs, {"alexnet": "cannot take 8 px | <images>"}, None, [probed], None, [dropped])
     data = library.load_data("digits")
-    made = Provenance.of(board, runs, "in words", Commands())
+    made = Provenance.of(board, comparison, runs, "in words", Commands())
     write_report(tmp_path / "report.html", board, runs, data, made)
     page = rendered((tmp_path / "report.md").read_text(encoding="utf-8"))
     assert "alexnet failed: cannot take 8 px | <images>" in page.cells

@@ -438,7 +438,7 @@ def test_the_report_of_many_classes_is_a_page(runs, tmp_path):
     pixels = np.zeros((len(labels), 8, 8, 1), np.uint8)
     data = Dataset("many", tuple(f"class {i}" for i in range(k)), {"train": Split(labels, ArrayImages(pixels)), "test": Split(labels, ArrayImages(pixels))}, 1, 8, False, (0.5,), (0.5,))  # fmt: skip
     board = Leaderboard.read([path])
-    made = Provenance.of(board, [path], "as it was", Commands())
+    made = Provenance.of(board, path, [path], "as it was", Commands())
     text = write_report(tmp_path / "report.html", board, [path], data, made).read_text(encoding="utf-8")
     own = text.replace(get_plotlyjs(), "")
     assert len(own) < 300_000

@@ -71,23 +71,20 @@ STYLE: dict[Any, Any] = {
 
 
 def check_figures(folder: Path) -> None:
-    """Check that figures can be drawn into a folder, before the training whose results they show; makes the folder.
+    """Check that figures can be drawn into a folder, before the training whose results they show. Nothing is made yet.
 
     Raises:
-        MachineError: Matplotlib is not installed, or the folder cannot be made or written to.
+        MachineError: Matplotlib is not installed, or the folder cannot be written to.
         UsageError: the path is a file, or a figure would take the place of a file that is not Podium's.
     """
     if importlib.util.find_spec("matplotlib") is None:
         what = "matplotlib is not installed, which --figures needs"
         raise MachineError(what, f'pip install "podium[{EXTRAS["matplotlib"]}]"')
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise UsageError(f"figures: {show(folder)} is a file", "give a folder") from None
-    except OSError as error:
-        raise MachineError(f"cannot make {show(folder)}: {error.strerror}", "name another folder") from None
-    refuse_unwritable(folder / "figure.svg")
-    for path in sorted(folder.iterdir()):
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise UsageError(f"figures: {show(there)} is a file", "give a folder")
+    refuse_unwritable(there / "figure.svg")
+    for path in sorted(folder.iterdir()) if there == folder else ():
         if FILES.fullmatch(path.name) and (not path.is_file() or CREATOR.encode() not in path.read_bytes()):
             what = f"figures: {show(path)} is there already, and Podium did not make it"
             raise UsageError(what, "give another folder, or move it away")
@@ -120,6 +117,7 @@ def write_figures(folder: Path, charts: Mapping[str, dict[str, Any]], names: Map
     """
     import matplotlib
 
+    folder.mkdir(parents=True, exist_ok=True)
     written = []
     with matplotlib.rc_context({**STYLE, "font.family": _fonts()}):
         for key, chart in charts.items():

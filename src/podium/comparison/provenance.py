@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import platform
 import time
@@ -13,7 +14,7 @@ from typing import Any, Self
 from podium import __version__
 from podium.comparison.answered import card_of
 from podium.comparison.leaderboard import Leaderboard, short_start
-from podium.errors import UsageError
+from podium.errors import ModelFileError, UsageError
 from podium.files import PIN
 from podium.platform import memory_of_machine, processor_name, processors
 from podium.runs.bundle import CARD
@@ -96,17 +97,18 @@ class Provenance:
     weights: tuple[StartingWeights, ...]
 
     @classmethod
-    def of(cls, board: Leaderboard, trials: Sequence[Path], training: str, commands: Commands) -> Self:
+    def of(cls, board: Leaderboard, root: Path, trials: Sequence[Path], training: str, commands: Commands) -> Self:
         """Collect how finished runs were made.
 
         Args:
             board: that ranks them.
-            trials: their folders; with folds, the folders that hold those of the folds.
+            root: the folder that holds all runs, with those of heats, of folds and of shares of the images.
+            trials: the folders of what is ranked; with folds, those that hold the runs of the folds.
             training: how they were trained, in words.
             commands: that made them.
         """
         results = {trial: RunFolder(trial).result for trial in trials}
-        folders = sorted({path.parent for trial in trials for path in trial.glob(f"**/{RESULT}")})
+        folders = sorted(path.parent for path in root.glob(f"**/{RESULT}") if (path.parent / CARD).is_file())
         facts = {
             "Training": training,
             "Ranking": board.protocol.words() if board.protocol is not None else "",
@@ -134,10 +136,12 @@ def _seeds(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _time(folders: Sequence[Path]) -> str:
-    """The time that all runs were trained for; pooled results of folds have none of their own."""
-    trained = [folder for folder in folders if (folder / CARD).is_file()]
-    seconds = sum(float(RunFolder(folder).result["seconds"]) for folder in trained)
-    return f"{format_seconds(seconds)} for {len(trained):,} run{'s' * (len(trained) != 1)}" if trained else ""
+    """The time that all runs were trained for; one that is not ranked, and is damaged, is not counted."""
+    seconds = []
+    for folder in folders:
+        with contextlib.suppress(ModelFileError):
+            seconds.append(float(RunFolder(folder).result["seconds"]))
+    return f"{format_seconds(sum(seconds))} for {len(seconds):,} run{'s' * (len(seconds) != 1)}" if seconds else ""
 
 
 def _machine(results: Sequence[Mapping[str, Any]]) -> str:

@@ -219,7 +219,7 @@ def report_run(run: RunFolder, data: Dataset) -> Path:
     sliced = read_file(run / SETTINGS).get("slice") if run.started else None
     board = Leaderboard.read([run.path])
     commands = Commands(again=train_again(run / SETTINGS) if shrunk is None else None)
-    made = Provenance.of(board, [run.path], training, commands)
+    made = Provenance.of(board, run.path, [run.path], training, commands)
     return write_report(run / REPORT, board, [run.path], data, made, shrunk, sliced)
 
 

@@ -322,7 +322,7 @@ class Study:
         choice, threads = self.choice, threads_of([RunFolder(path).result for path in paths])
         again = compare_again(self.compared, self.merged.settings, choice, self.seeds, self.pretrained, threads)
         commands = Commands(choice.command, None if self.given else again)  # images from Python have no command line
-        return Provenance.of(board, paths, self.schedule.words(choice), commands)
+        return Provenance.of(board, self.out, paths, self.schedule.words(choice), commands)
 
     def _hand_over(self, board: Leaderboard, trial: Part, data: Dataset, progress: StudyProgress) -> None:
         """Train the recommended network on all images, and write what its folds say of it into its card."""
