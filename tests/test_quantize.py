@@ -9,6 +9,7 @@ import pytest
 import podium
 from podium.compression import int8, quantize
 from podium.deployment import engine_speed, engines
+from podium.deployment.runtime import load_exported
 from podium.errors import UsageError
 
 
@@ -48,11 +49,18 @@ def test_the_card_names_the_parent_and_every_file(quantized, run):
     assert card["made"]["by"] == "quantize"
     assert card["data_sha256"] == podium.load(run.path).card["data_sha256"]
     assert card["sha256"] == {"model.onnx": hashlib.sha256((quantized.path / "model.onnx").read_bytes()).hexdigest()}
-    assert card["gate"] == quantized.gate
+    assert card["gate"] == quantized.gate == load_exported(quantized.path / "model.onnx").card["gate"]
     assert (card["without_qat"]["split"], card["without_qat"]["fine_tuned"]) == ("train", False)  # it was not needed
     assert not (quantized.path / "qat").exists()
     assert json.loads((quantized.path / "quantize.json").read_text())["rows"] == quantized.rows
     assert podium.load(quantized.path).classes == tuple("0123456789")
+
+
+@pytest.mark.parametrize(("limit", "held", "count"), [(None, 1 << 30, 360), (100, 1 << 30, 100), (None, 0, 2)])
+def test_all_images_decide_that_can_be_held_or_as_many_as_are_wanted(run, monkeypatch, limit, held, count):
+    monkeypatch.setattr(quantize, "HELD", held)
+    monkeypatch.setattr(quantize, "CHOOSING", 2)
+    assert quantize.Options(limit=limit).deciding(podium.load(run.path), podium.load_data("digits")) == count
 
 
 @pytest.mark.parametrize("vnni", [True, False])
@@ -88,6 +96,7 @@ def test_openvinos_int8_by_nncf(podium, run, picture, tmp_path):
         "quantize.json",
     }
     assert podium("predict", "q", picture(), "--json").code == 0
+    assert load_exported(tmp_path / "q" / "model.xml").card["gate"] == said.json["gate"]
 
 
 @pytest.mark.parametrize(

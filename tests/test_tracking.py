@@ -158,7 +158,7 @@ def test_the_runs_of_a_comparison_are_nested_in_one(store, podium):
     best = said.json["best"]
     assert parent.data.tags.get("recommended") == (RunFolder(best).result["model"] if best else None)
     files = {file.path for file in store.list_artifacts(parent.info.run_id)}
-    assert {"report.html", "leaderboard.csv"} <= files
+    assert files == {"report.html", "leaderboard.csv", "comparison.yaml", "protocol.json"}
     before = {run.info.run_id: run.info.end_time for run in children}
     assert podium(*words).code == said.code  # goes on where it was
     again = {r.info.run_id: r.info.end_time for r in runs_of(store, "board") if r.info.run_id != parent.info.run_id}

@@ -30,6 +30,7 @@ QUIET = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
 }
+PROTOCOL = "protocol.json"  # of a comparison: how it ranked its networks
 
 
 @dataclass
@@ -97,7 +98,7 @@ class MLflow:
         for sent in (sent for sent in self.sent.values() if not sent.ended):
             self.client.set_terminated(sent.run_id, "FAILED" if status == "FINISHED" else status)
         if self.parent is not None:
-            for name in (REQUEST, TABLE, REPORT):
+            for name in (REQUEST, PROTOCOL, TABLE, REPORT):
                 if (self.out / name).is_file():
                     self.client.log_artifact(self.parent, str(self.out / name))
             if (model := _recommended(self.out / TABLE)) is not None:
