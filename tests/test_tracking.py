@@ -4,6 +4,7 @@ import json
 import logging
 import shutil
 import struct
+import threading
 
 import pytest
 
@@ -66,7 +67,6 @@ def log_of(folder, metric="train_loss"):
 def test_a_run_is_in_mlflow_with_parameters_metrics_and_files(store, podium):
     said = podium("train", "lenet5_modern", "digits", "--epochs", 2, "-o", "a", "--log-to", "mlflow", "--json")
     assert said.code == 0
-    assert said.err == ""
     (sent,) = runs_of(store, "digits")
     folder, result = RunFolder("a"), RunFolder("a").result
     assert (sent.info.run_name, sent.info.status) == ("a", "FINISHED")
@@ -276,15 +276,43 @@ def test_a_tracker_that_fails_is_said_once_and_tried_again(tmp_path, monkeypatch
         follower.begin()
         while fails.calls < 3:
             pass
+    assert [record.message for record in caplog.records][-1] == (
+        "not all is in MLflow at nowhere. To send the rest: do it again"
+    )
     warnings = [record.message for record in caplog.records if record.levelno == logging.WARNING]
     assert warnings == [
         "MLflow at nowhere has not taken what was sent (ConnectionError: no answer). The training goes on, and sends it when "
         "it can. To send it later: do it again"
     ]
-    assert caplog.records[-1].message == "not all is in MLflow at nowhere. To send the rest: do it again"
     assert json.loads((tmp_path / "tracking.json").read_text()) == {"log_to": ["mlflow"]}
     with following(tmp_path, [], "") as resumed:
         assert resumed.names == ("mlflow",)
+
+
+class Silent(Fails):
+    """A tracker that answers after the command has ended."""
+
+    def __init__(self):
+        self.free = threading.Event()
+
+    def send(self):
+        self.free.wait()
+
+
+def test_a_stopped_command_does_not_wait_for_a_tracker_that_says_nothing(tmp_path, monkeypatch, caplog):
+    silent = Silent()
+    monkeypatch.setattr(following_module, "OFTEN", 0.001)
+    monkeypatch.setattr(following_module, "LAST", 0.001)
+    monkeypatch.setattr(following_module, "MLflow", lambda *_: silent)
+    follower = following_module.Following(tmp_path, ["mlflow"], False, "do it again")
+    follower.begin()
+    with caplog.at_level(logging.INFO, "podium"):
+        follower.end("KILLED")
+    assert [record.message for record in caplog.records] == [
+        "sending the last of it to MLflow at nowhere",
+        "not all is in MLflow at nowhere. To send the rest: do it again",
+    ]
+    silent.free.set()
 
 
 def test_nothing_is_sent_of_a_command_that_is_refused(copied, monkeypatch):

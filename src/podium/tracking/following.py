@@ -56,6 +56,8 @@ class Following:
         }
         self.trackers = [made[name]() for name in self.names]
         self._over, self._status = threading.Event(), "FINISHED"
+        self._failed: set[str] = set()  # trackers whose last attempt failed
+        self._warned: set[str] = set()
         self._thread: threading.Thread | None = None
 
     def begin(self) -> None:
@@ -66,31 +68,32 @@ class Following:
             self._thread.start()
 
     def end(self, status: str) -> None:
-        """Send the last of it; what a command sends that was stopped has some seconds for it."""
+        """Send the last of it, and wait for that: some seconds only where the command was stopped or nothing answers."""
         self._status = status
         self._over.set()
-        if self._thread is not None:
-            self._thread.join(None if status == "FINISHED" else LAST)
+        if self._thread is None:
+            return
+        self._thread.join(OFTEN)
+        if self._thread.is_alive():
+            logger.info(f"sending the last of it to {' and '.join(tracker.place for tracker in self.trackers)}")
+            self._thread.join(None if status == "FINISHED" and not self._failed else LAST)
+        for tracker in self.trackers:
+            if tracker.name in self._failed or self._thread.is_alive():
+                logger.info(f"not all is in {tracker.place}. To send the rest: {self.again}")
 
     def _follow(self) -> None:
         """Look at the folders again and again, and a last time at the end."""
-        failed: set[str] = set()
-        waiting = OFTEN
-        while not self._over.wait(waiting):
-            said = {tracker.name for tracker in self.trackers if not self._sent(tracker, tracker.name in failed)}
-            failed, waiting = failed | said, AGAIN if said else OFTEN
+        while not self._over.wait(AGAIN if self._failed else OFTEN):
+            for tracker in self.trackers:
+                self._send(tracker)
         for tracker in self.trackers:
-            if self._sent(tracker, tracker.name in failed, last=True):
-                continue
-            if tracker.name in failed:
-                logger.info(f"not all is in {tracker.place}. To send the rest: {self.again}")
+            self._send(tracker, last=True)
 
-    def _sent(self, tracker: Tracker, warned: bool, last: bool = False) -> bool:
-        """Whether all could be sent; the first time that it could not, a warning says why.
+    def _send(self, tracker: Tracker, last: bool = False) -> None:
+        """Send what is new to a tracker; the first time that this fails, a warning says why.
 
         Args:
             tracker: what it is sent to.
-            warned: whether that was said.
             last: close what is open, too.
         """
         try:
@@ -98,14 +101,15 @@ class Following:
             if last:
                 tracker.end(self._status)
         except Exception as error:  # of a network, a server, a store: no training ends by it
-            if not warned:
+            self._failed.add(tracker.name)
+            if tracker.name not in self._warned:
+                self._warned.add(tracker.name)
                 reason = without_passwords(" ".join(f"{type(error).__name__}: {error}".split()))[:SHOWN]
-                on = "" if last else " The training goes on, and sends it when it can."
-                logger.warning(
-                    f"{tracker.place} has not taken what was sent ({reason}).{on} To send it later: {self.again}"
-                )
-            return False
-        return True
+                on = "" if self._over.is_set() else " The training goes on, and sends it when it can."
+                what = f"{tracker.place} has not taken what was sent ({reason}).{on}"
+                logger.warning(f"{what} To send it later: {self.again}")
+        else:
+            self._failed.discard(tracker.name)
 
 
 @contextmanager
