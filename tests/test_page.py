@@ -154,6 +154,13 @@ def test_on_a_phone_only_tables_scroll_sideways(tab):
     assert max(boxes) <= PHONE["width"]
 
 
+def test_what_is_closed_is_not_drawn_before_it_is_opened(tab):
+    chart = tab.locator("[data-chart=network-1-calibration] .main-svg")
+    assert chart.count() == 0, "a page of twenty networks would open slowly"
+    tab.locator("summary").nth(1).click()
+    chart.first.wait_for()
+
+
 def click_cell(tab, network, truth, guess):
     """Click on a cell of a confusion matrix, where plotly has drawn it."""
     chart = tab.locator(f"[data-chart={network}-confusion]")

@@ -33,7 +33,7 @@ function asShares(trace) {
   trace.z = trace.customdata.map(row => { const sum = row.reduce((a, b) => a + b, 0) || 1; return row.map(n => n / sum); });
   trace.text = trace.customdata.map(row => row.map(n => n || ""));
 }
-const drawAll = (inside = document) => all("[data-chart]", inside).filter(e => e.offsetParent !== null).forEach(draw);
+const drawAll = (inside = document) => all("[data-chart]", inside).filter(e => !e.closest("details:not([open])")).forEach(draw);
 addEventListener("DOMContentLoaded", () => {
   drawAll();
   night.addEventListener("change", () => drawAll());
