@@ -29,12 +29,12 @@ DATA = SHARED / "data"
 FASHION = [
     "lenet5",
     "lenet5_modern",
-    "alexnet",
-    "vgg11_bn",
+    "mobilenet_v1_025",
+    "mobilenet_v1_050",
+    "mobilenet_v1",
     "plain20",
     "resnet20",
-    "mobilenet_v1_050",
-    "mobilenet_v1_025",
+    "resnet32",
 ]
 # Weights of ImageNet at 224 px, and of CIFAR-10 at 32 px; each network sees images of the size that its weights are of.
 PRETRAINED = [
@@ -56,7 +56,7 @@ def part(data: Dataset, **counts: int) -> Dataset:
 def fashion(out: Path) -> Leaderboard:
     """Eight networks with three seeds."""
     data = part(podium.load_data(DATA / "fashion-mnist", val=1 / 6), train=12_000)
-    return podium.compare(FASHION, data, out, seeds=3, epochs=6, jobs=2, progress=False)
+    return podium.compare(FASHION, data, out, seeds=3, epochs=3, jobs=2, progress=False)
 
 
 def flowers(out: Path) -> Leaderboard:
@@ -64,7 +64,7 @@ def flowers(out: Path) -> Leaderboard:
     photos = DATA / "flowers" / "flowers-500.tar"
     podium.compare(PRETRAINED, photos, out / "pretrained", folds=5, progress=False)
     podium.compare(
-        SCRATCH, photos, out / "scratch", folds=5, pretrained=False, image_size=96, epochs=30, progress=False
+        SCRATCH, photos, out / "scratch", folds=5, pretrained=False, image_size=96, epochs=15, progress=False
     )
     trials = [path for way in ("pretrained", "scratch") for path in sorted((out / way).glob("*-seed0"))]
     board = Leaderboard.read(trials)
@@ -74,8 +74,8 @@ def flowers(out: Path) -> Leaderboard:
 
 def heats(out: Path) -> Leaderboard:
     """Twenty networks in three rounds."""
-    data = part(podium.load_data(DATA / "cifar10", val=0.2), train=10_000, val=5_000)
-    return podium.compare(smallest(20, data, None), data, out, heats=3, epochs=12, jobs=2, progress=False)
+    data = part(podium.load_data(DATA / "cifar10", val=0.2), train=4_000, val=4_000)
+    return podium.compare(smallest(20, data, None), data, out, heats=3, epochs=8, jobs=2, progress=False)
 
 
 def main() -> None:
