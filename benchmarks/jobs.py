@@ -21,7 +21,7 @@ from record import arguments, record
 TIMED = """
 import json, sys, time
 import podium
-from podium.comparison.trainer import Trainer
+from podium.comparison.running.trainer import Trainer
 
 train, took = Trainer.train, []
 

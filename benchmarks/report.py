@@ -20,8 +20,8 @@ import numpy as np
 from record import SHARED, arguments, record
 
 from podium.comparison.leaderboard import Leaderboard
-from podium.comparison.provenance import Commands, Provenance
-from podium.comparison.report import write_report
+from podium.comparison.report.provenance import Commands, Provenance
+from podium.comparison.report.report_page import write_report
 from podium.data.dataset import Dataset, Split
 from podium.data.sources import read
 from podium.evaluation.metrics import summarize

@@ -8,7 +8,7 @@
 import json
 from pathlib import Path
 
-from podium.comparison.lineage import ARTICLES, STORY, networks, percent
+from podium.comparison.report.lineage import ARTICLES, STORY, networks, percent
 from podium.evaluation.cost import COUNTS, count
 from podium.models import list_models
 from podium.models.published import published

@@ -13,15 +13,15 @@ import pytest
 import torch
 
 import podium as library
-from podium.comparison import cluster as running
-from podium.comparison import on_slurm, task
-from podium.comparison.beside import Request
 from podium.comparison.candidates import Candidate
-from podium.comparison.cluster import TRIES, Cluster
-from podium.comparison.on_ray import RayTasks
+from podium.comparison.running import cluster as running
+from podium.comparison.running import on_slurm, task
+from podium.comparison.running.beside import Request
+from podium.comparison.running.cluster import TRIES, Cluster
+from podium.comparison.running.on_ray import RayTasks
+from podium.comparison.running.side_by_side import Calls, Lost
+from podium.comparison.running.task import Gone, Outcome, Task, perform
 from podium.comparison.schedule import Schedule
-from podium.comparison.side_by_side import Calls, Lost
-from podium.comparison.task import Gone, Outcome, Task, perform
 from podium.data.pack import Pack, PackImages
 from podium.errors import MachineError, NumericError, UsageError
 from podium.runs.folder import SETTINGS, RunFolder

@@ -263,7 +263,8 @@ def test_a_speed_that_was_measured_on_a_busy_machine_is_flagged(tmp_path, occupi
 
 
 def test_a_comparison_with_a_budget_says_first_what_it_will_take(tmp_path, monkeypatch):
-    from podium.comparison import schedule, trainer
+    from podium.comparison import schedule
+    from podium.comparison.running import trainer
 
     monkeypatch.setattr(trainer.Trainer, "train", lambda *_: None)
     words = ("compare", "digits", "-m", "lenet5_modern,lenet5,alexnet", "-o", tmp_path / "board")

@@ -311,7 +311,7 @@ def test_a_card_whose_temperature_is_none_is_refused(fitted, tmp_path):
 
 def test_a_curve_is_in_the_report_of_a_run_of_an_older_version(run):
     """Its result says nothing of confidence."""
-    from podium.comparison.network_sections import _coverage
+    from podium.comparison.report.network_sections import _coverage
 
     result = {key: value for key, value in run.result.items() if key != "confidence"}
     drawn_curve = _coverage(run.path, result, "#000000")

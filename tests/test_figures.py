@@ -7,8 +7,8 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from command import inside
-from podium.comparison.charts import PALETTE
-from podium.comparison.figures import FORMATS, check_figures, write_figures
+from podium.comparison.report.charts import PALETTE
+from podium.comparison.report.figures import FORMATS, check_figures, write_figures
 from podium.errors import MachineError, UsageError
 
 pytest.importorskip("matplotlib")
@@ -70,7 +70,7 @@ def _model(charts, place):
 
 
 def test_figures_show_the_numbers_of_the_page(drawn):
-    from podium.comparison import figure_kinds as kinds
+    from podium.comparison.report import figure_kinds as kinds
 
     _, charts, _ = drawn
     axes = kinds.curves(charts["curves-top1"]).axes[0]

@@ -13,14 +13,14 @@ import pytest
 import torch
 
 import podium as library
-from podium.comparison import jobs as deciding
 from podium.comparison import outlook as outlook_module
-from podium.comparison.beside import sendable
 from podium.comparison.candidates import Candidate, Choice
-from podium.comparison.jobs import decide_jobs, refuse_jobs
 from podium.comparison.outlook import Outlook, side_by_side
+from podium.comparison.running import jobs as deciding
+from podium.comparison.running.beside import sendable
+from podium.comparison.running.jobs import decide_jobs, refuse_jobs
+from podium.comparison.running.side_by_side import SideBySide
 from podium.comparison.schedule import Schedule
-from podium.comparison.side_by_side import SideBySide
 from podium.comparison.study import Study
 from podium.data.images import ArrayImages
 from podium.data.pack import Pack, PackImages

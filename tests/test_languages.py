@@ -7,11 +7,11 @@ import re
 import pytest
 
 from conftest import ROOT
-from podium.comparison.languages import HOLE, Phrases, chinese, say
-from podium.comparison.page import SCRIPT_TEXTS
+from podium.comparison.report.languages import HOLE, Phrases, chinese, say
+from podium.comparison.report.page import SCRIPT_TEXTS
 
 COMPARISON = ROOT / "src" / "podium" / "comparison"
-FORMS = json.loads((COMPARISON / "templates" / "zh.json").read_text(encoding="utf-8"))
+FORMS = json.loads((COMPARISON / "report" / "templates" / "zh.json").read_text(encoding="utf-8"))
 
 
 def test_every_form_has_the_holes_of_its_phrase():
@@ -21,7 +21,9 @@ def test_every_form_has_the_holes_of_its_phrase():
         assert len(holes) == len(set(holes)), phrase
 
 
-@pytest.mark.parametrize("path", sorted((COMPARISON / "templates" / "report").glob("*.j2")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", sorted((COMPARISON / "report" / "templates" / "report").glob("*.j2")), ids=lambda path: path.name
+)
 def test_every_text_of_the_report_has_a_form(path):
     text = path.read_text(encoding="utf-8")
     said = re.findall(r"""\b(?:say|heading|tag|label)\("((?:[^"\\]|\\.)*)"(?! ~)""", text)
@@ -31,13 +33,13 @@ def test_every_text_of_the_report_has_a_form(path):
 
 
 def test_every_text_of_the_pages_script_has_a_form():
-    script = (COMPARISON / "templates" / "report.js").read_text(encoding="utf-8")
+    script = (COMPARISON / "report" / "templates" / "report.js").read_text(encoding="utf-8")
     for text in SCRIPT_TEXTS:
         assert text in FORMS
         assert f'"{text}"' in script
 
 
-@pytest.mark.parametrize("name", ["verdict", "alternatives"])
+@pytest.mark.parametrize("name", ["verdict", "report/alternatives"])
 def test_every_sentence_of_the_verdict_is_of_phrases_with_a_form(name):
     """By the literal parts of its texts, each of which some phrase has."""
     tree = ast.parse((COMPARISON / f"{name}.py").read_text(encoding="utf-8"))

@@ -12,8 +12,8 @@ import pytest
 import podium
 from conftest import ROOT
 from podium.comparison.leaderboard import Leaderboard
-from podium.comparison.provenance import Commands, Provenance
-from podium.comparison.report import write_report
+from podium.comparison.report.provenance import Commands, Provenance
+from podium.comparison.report.report_page import write_report
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -8,8 +8,8 @@ from plotly.offline import get_plotlyjs
 
 from conftest import ROOT
 from golden import tables
-from podium.comparison.charts import PROTOCOLS
-from podium.comparison.lineage import ARTICLES, STORY, networks, percent, write_lineage
+from podium.comparison.report.charts import PROTOCOLS
+from podium.comparison.report.lineage import ARTICLES, STORY, networks, percent, write_lineage
 from podium.models import architecture, list_models
 from podium.models.published import _PUBLISHED, ILSVRC, published
 from test_lineage import row_of
@@ -86,7 +86,7 @@ def test_rates_are_fractions_and_read_as_percent():
 
 
 def test_a_network_of_which_nothing_is_published_has_a_row(monkeypatch):
-    monkeypatch.setattr("podium.comparison.lineage.published", lambda name: None)
+    monkeypatch.setattr("podium.comparison.report.lineage.published", lambda name: None)
     row = networks("lenet5")[0]
     assert (row["depth"], row["top1_error"], row["protocol"], row["params"]) == (None, None, "", 60_000)
 

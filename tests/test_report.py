@@ -16,9 +16,9 @@ from plotly.offline import get_plotlyjs
 from scipy import stats
 
 import podium
-from podium.comparison.charts import scatter
-from podium.comparison.gallery import Gallery, Shown, fill_cells
 from podium.comparison.leaderboard import Leaderboard
+from podium.comparison.report.charts import scatter
+from podium.comparison.report.gallery import Gallery, Shown, fill_cells
 from podium.errors import ModelFileError
 from podium.runs.folder import RunFolder
 

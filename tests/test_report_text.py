@@ -18,14 +18,14 @@ from podium.cli.compare import _study
 from podium.cli.parser import parse
 from podium.comparison.candidates import candidates_of
 from podium.comparison.cross_validation import Folds
-from podium.comparison.data_facts import PICTURES, DataFacts, samples
 from podium.comparison.dropped import HeatOnly
-from podium.comparison.languages import chinese
 from podium.comparison.leaderboard import Leaderboard
-from podium.comparison.markdown import bullets, code, escape, table
-from podium.comparison.provenance import Commands, Provenance, StartingWeights
-from podium.comparison.repeat import compare_again, public, without_private_folders
-from podium.comparison.report import write_report
+from podium.comparison.report.data_facts import PICTURES, DataFacts, samples
+from podium.comparison.report.languages import chinese
+from podium.comparison.report.markdown import bullets, code, escape, table
+from podium.comparison.report.provenance import Commands, Provenance, StartingWeights
+from podium.comparison.report.repeat import compare_again, public, without_private_folders
+from podium.comparison.report.report_page import write_report
 from podium.comparison.rows import LinearProbeOnly
 from podium.data.dataset import Dataset, Split
 from podium.data.images import ArrayImages

@@ -11,9 +11,9 @@ import yaml
 import podium as library
 from command import inside, one_error, podium
 from podium.comparison.ranking import SCORES
+from podium.comparison.running.trainer import error_of_its_own
 from podium.comparison.statistics import Answers
 from podium.comparison.suggest import SPREAD, suggest
-from podium.comparison.trainer import error_of_its_own
 from podium.comparison.tunable import TUNABLE, tuned_names
 from podium.comparison.tuned import Trial, Tuned, tuned_sentence
 from podium.errors import MachineError, UsageError

@@ -425,8 +425,8 @@ def test_of_many_classes_the_worst_pairs_are_kept():
 def test_the_report_of_many_classes_is_a_page(runs, tmp_path):
     from plotly.offline import get_plotlyjs
 
-    from podium.comparison.provenance import Commands, Provenance
-    from podium.comparison.report import write_report
+    from podium.comparison.report.provenance import Commands, Provenance
+    from podium.comparison.report.report_page import write_report
 
     k = 1500
     labels = np.repeat(np.arange(k), 2)

@@ -22,7 +22,7 @@ from podium.comparison.answered import (
 )
 from podium.comparison.cross_validation import fold_folders
 from podium.comparison.disagreement import Disagreement
-from podium.comparison.pictures import Album
+from podium.comparison.report.pictures import Album
 from podium.data.dataset import Dataset
 from podium.data.reading import ReadingFields, as_recorded, is_own
 from podium.data.sources import load_stored

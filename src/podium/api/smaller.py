@@ -9,7 +9,7 @@ from typing import Unpack
 from podium.api.settings_fields import DistillFields, SettingsFields
 from podium.bars import training_progress
 from podium.calls import public
-from podium.comparison.report import report_run
+from podium.comparison.report.report_page import report_run
 from podium.compression.distill import distill as run_distillation
 from podium.compression.gate import Terms
 from podium.compression.prune import Kind, Options, Target

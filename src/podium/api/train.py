@@ -11,8 +11,8 @@ from podium.api.run_images import images_for
 from podium.api.settings_fields import SettingsFields
 from podium.bars import training_progress
 from podium.calls import public
-from podium.comparison.page import check_packages
-from podium.comparison.report import REPORT, report_run
+from podium.comparison.report.page import check_packages
+from podium.comparison.report.report_page import REPORT, report_run
 from podium.data.dataset import Dataset
 from podium.data.record import Record, read_record
 from podium.data.roles import without_learned

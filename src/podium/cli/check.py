@@ -42,7 +42,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb; returns the exit code, which is 3 if there are problems that are more than worth a look."""
     from podium.api.check import check
-    from podium.comparison.check_page import check_target, write_check_page, write_list
+    from podium.comparison.report.check_page import check_target, write_check_page, write_list
 
     page, table = (Path(name) if name else None for name in (arguments.out, arguments.list))
     for path in (page, table):

@@ -236,7 +236,7 @@ def _show_plan(study: Study, json: bool) -> int:
 def _study(arguments: argparse.Namespace) -> Study:
     """The comparison that a command line describes."""
     from podium.comparison.candidates import Choice
-    from podium.comparison.repeat import without_private_folders
+    from podium.comparison.report.repeat import without_private_folders
     from podium.comparison.study import Study
     from podium.comparison.tunable import tuned_names
     from podium.training.recipes.named import settings_of

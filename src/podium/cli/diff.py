@@ -40,7 +40,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb; returns the exit code."""
     from podium.api.diff import diff
-    from podium.comparison.diff_page import check_target, write_diff_page
+    from podium.comparison.report.diff_page import check_target, write_diff_page
 
     page = Path(arguments.out) if arguments.out else None
     if page is not None:
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _show(found: Disagreement) -> None:
-    from podium.comparison.diff_page import score_cells, shown_classes
+    from podium.comparison.report.diff_page import score_cells, shown_classes
 
     for note in found.notes:
         print(console.one_line(note), file=sys.stderr)

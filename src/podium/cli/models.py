@@ -24,7 +24,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb; returns the exit code."""
-    from podium.comparison.lineage import networks, write_lineage
+    from podium.comparison.report.lineage import networks, write_lineage
     from podium.models import list_models
 
     rows = networks(arguments.pattern)
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _show(rows: list[dict[str, Any]]) -> None:
-    from podium.comparison.lineage import percent
+    from podium.comparison.report.lineage import percent
     from podium.evaluation.cost import short
 
     columns = ["name", "family", "year", "depth", "parameters", "multiply-adds", "input", "error %"]

@@ -229,7 +229,7 @@ def _train(arguments: argparse.Namespace, merged: Origins, out: Path) -> int:
 
 
 def _show_result(trained: RunFolder, json: bool) -> None:
-    from podium.comparison.report import REPORT
+    from podium.comparison.report.report_page import REPORT
     from podium.training.confidence import format_confidence
 
     r = trained.result

@@ -17,8 +17,8 @@ import numpy as np
 from podium.comparison.answered import Answered, names_of
 from podium.comparison.class_recall import ClassRecall, class_recalls
 from podium.comparison.disagreement_text import verdict
-from podium.comparison.pictures import Album
 from podium.comparison.ranking import SCORES, answers_by
+from podium.comparison.report.pictures import Album
 from podium.comparison.statistics import Answers
 from podium.html import paragraph, table
 
@@ -218,7 +218,7 @@ class Disagreement:
         Raises:
             UsageError: the name does not end in .html, its folder is not there, or another file is there.
         """
-        from podium.comparison.diff_page import check_target, write_diff_page
+        from podium.comparison.report.diff_page import check_target, write_diff_page
 
         path = Path(path)
         check_target(path)

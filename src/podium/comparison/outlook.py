@@ -8,8 +8,8 @@ from typing import Any
 
 from podium.comparison.candidates import Candidate, spec_of
 from podium.comparison.heats import HeatsPlan
-from podium.comparison.jobs import Jobs, decide_jobs
 from podium.comparison.learning_curve import SHARES
+from podium.comparison.running.jobs import Jobs, decide_jobs
 from podium.comparison.study import Study
 from podium.comparison.tuning import check_tuning, tuning_lines
 from podium.data.dataset import Dataset

@@ -15,17 +15,13 @@ from podium.comparison.candidates import (
     start_pretrained,
 )
 from podium.comparison.claim import absolute, begun_pretrained, claim
-from podium.comparison.cluster import refuse_cluster
 from podium.comparison.cross_validation import Folds, complete, complete_card, fold_folder, pool
 from podium.comparison.deployed import time_deployed
 from podium.comparison.dropped import HeatOnly
-from podium.comparison.figures import check_figures
 from podium.comparison.heats import HeatsPlan, run_heats
 from podium.comparison.images import Images, places
-from podium.comparison.jobs import refuse_jobs
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.learning_runs import CURVE, measure
-from podium.comparison.page import check_packages
 from podium.comparison.progress import (
     StudyProgress,
     for_run,
@@ -35,16 +31,20 @@ from podium.comparison.progress import (
     while_reading,
 )
 from podium.comparison.protocol import Protocol
-from podium.comparison.provenance import Commands, Provenance, threads_of
-from podium.comparison.repeat import compare_again
-from podium.comparison.report import REPORT, write_report
+from podium.comparison.report.figures import check_figures
+from podium.comparison.report.page import check_packages
+from podium.comparison.report.provenance import Commands, Provenance, threads_of
+from podium.comparison.report.repeat import compare_again
+from podium.comparison.report.report_page import REPORT, write_report
 from podium.comparison.rows import LinearProbeOnly
+from podium.comparison.running.cluster import refuse_cluster
+from podium.comparison.running.jobs import refuse_jobs
+from podium.comparison.running.trainer import ITS_OWN, Trainer
 from podium.comparison.schedule import Part, Schedule
 from podium.comparison.selection import selected
 from podium.comparison.sizes import forms
 from podium.comparison.slices import Slices, slices_of
 from podium.comparison.starts import Starts
-from podium.comparison.trainer import ITS_OWN, Trainer
 from podium.comparison.tuned import Own, Tuned
 from podium.comparison.tuning import Tuning, check_tuning
 from podium.data.dataset import Dataset

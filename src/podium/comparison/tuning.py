@@ -24,7 +24,7 @@ from podium.comparison.optimism import optimism
 from podium.comparison.progress import StudyProgress, labelled
 from podium.comparison.ranking import RankBy, answers_by, log_likelihood
 from podium.comparison.rows import Trials, outputs_of
-from podium.comparison.side_by_side import Lost
+from podium.comparison.running.side_by_side import Lost
 from podium.comparison.suggest import check_optuna, suggest
 from podium.comparison.tunable import refuse_idle
 from podium.comparison.tuned import Own, Trial, Tuned

@@ -7,13 +7,13 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
-from podium.comparison.beside import Request
 from podium.comparison.candidates import fetch
-from podium.comparison.cluster import Cluster, tasks_of
-from podium.comparison.jobs import ONE_JOB, Jobs, decide_jobs, jobs_on_cluster, longest_first
 from podium.comparison.progress import StudyProgress, Together, for_run, while_downloading_one
+from podium.comparison.running.beside import Request
+from podium.comparison.running.cluster import Cluster, tasks_of
+from podium.comparison.running.jobs import ONE_JOB, Jobs, decide_jobs, jobs_on_cluster, longest_first
+from podium.comparison.running.side_by_side import Calls, Ended, Lost, SideBySide
 from podium.comparison.schedule import Part, Schedule
-from podium.comparison.side_by_side import Calls, Ended, Lost, SideBySide
 from podium.comparison.starts import Starts
 from podium.comparison.tuned import Own
 from podium.data.dataset import Dataset

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from podium.comparison import figure_kinds as kinds
+from podium.comparison.report import figure_kinds as kinds
 from podium.data.names import show
 from podium.errors import EXTRAS, MachineError, UsageError
 from podium.files import atomic, refuse_unwritable

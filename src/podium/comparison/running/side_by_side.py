@@ -20,7 +20,7 @@ from multiprocessing.reduction import ForkingPickler
 from pickle import PicklingError
 from typing import Any
 
-from podium.comparison.beside import ENDED, LOGGED, NOTES, PROGRESS, Request, work
+from podium.comparison.running.beside import ENDED, LOGGED, NOTES, PROGRESS, Request, work
 from podium.comparison.schedule import Part
 from podium.data.dataset import Dataset
 from podium.errors import MachineError, PodiumError

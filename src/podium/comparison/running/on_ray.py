@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from podium.comparison.task import SAME, Gone, Outcome, Task, perform
+from podium.comparison.running.task import SAME, Gone, Outcome, Task, perform
 from podium.errors import MachineError, UsageError
 from podium.platform import signals_kept
 

@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from podium.comparison.cross_validation import CROSS_VALIDATED
-from podium.comparison.pictures import name_below, thumbnail
+from podium.comparison.report.pictures import name_below, thumbnail
 from podium.data.check import IMBALANCE
 from podium.data.dataset import Dataset, Split
 from podium.data.names import look_alikes, show

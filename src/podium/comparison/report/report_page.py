@@ -7,17 +7,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from podium.comparison import alternatives, charts
 from podium.comparison.cross_validation import fold_folders
-from podium.comparison.data_facts import DataFacts, samples
-from podium.comparison.figures import write_figures
 from podium.comparison.leaderboard import Leaderboard
-from podium.comparison.network_sections import of_networks
-from podium.comparison.page import write_page
-from podium.comparison.provenance import Commands, Provenance
 from podium.comparison.ranking import SCORES
-from podium.comparison.repeat import train_again
-from podium.comparison.report_markdown import MARKDOWN, write_markdown
+from podium.comparison.report import alternatives, charts
+from podium.comparison.report.data_facts import DataFacts, samples
+from podium.comparison.report.figures import write_figures
+from podium.comparison.report.network_sections import of_networks
+from podium.comparison.report.page import write_page
+from podium.comparison.report.provenance import Commands, Provenance
+from podium.comparison.report.repeat import train_again
+from podium.comparison.report.report_markdown import MARKDOWN, write_markdown
 from podium.comparison.rows import Row
 from podium.comparison.slices import SHOWN
 from podium.comparison.verdict import SPLITS

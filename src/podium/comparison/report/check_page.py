@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from podium.comparison.page import refuse_foreign, write_page
-from podium.comparison.pictures import thumbnail
+from podium.comparison.report.page import refuse_foreign, write_page
+from podium.comparison.report.pictures import thumbnail
 from podium.data.check_report import Checked, CheckReport, Problem
 from podium.data.names import show
 from podium.errors import DataError

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from podium.comparison.languages import chinese, label, say
+from podium.comparison.report.languages import chinese, label, say
 from podium.data.names import show
 from podium.errors import EXTRAS, MachineError, UsageError
 from podium.files import refuse_unwritable, write_text
@@ -71,7 +71,7 @@ def write_page(path: Path, template: str, charts: dict[str, Any], **content: Any
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("podium", "comparison/templates"),
+        loader=jinja2.PackageLoader("podium", "comparison/report/templates"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from podium import __version__
-from podium.comparison.beside import Request, error_of, notes_of, sendable
+from podium.comparison.running.beside import Request, error_of, notes_of, sendable
 from podium.data.dataset import Dataset
 from podium.errors import MachineError
 from podium.runs.folder import InUse, RunFolder

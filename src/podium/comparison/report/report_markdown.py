@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from podium.comparison.data_facts import DataFacts
-from podium.comparison.figures import Drawn
 from podium.comparison.leaderboard import Leaderboard
-from podium.comparison.markdown import bullets, code, escape, table
-from podium.comparison.provenance import Provenance
+from podium.comparison.report.data_facts import DataFacts
+from podium.comparison.report.figures import Drawn
+from podium.comparison.report.markdown import bullets, code, escape, table
+from podium.comparison.report.provenance import Provenance
 from podium.files import write_text
 
 MARKDOWN = "report.md"

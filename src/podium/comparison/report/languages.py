@@ -99,7 +99,7 @@ def _pattern(phrase: str) -> re.Pattern[str]:
 @functools.cache
 def chinese() -> Phrases:
     """The Chinese phrase book of the pages."""
-    text = files("podium").joinpath("comparison/templates/zh.json").read_text(encoding="utf-8")
+    text = files("podium").joinpath("comparison/report/templates/zh.json").read_text(encoding="utf-8")
     return Phrases(json.loads(text))
 
 

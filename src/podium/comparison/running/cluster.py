@@ -20,11 +20,11 @@ from pickle import PicklingError
 from typing import Any, Protocol, TypeGuard
 from urllib.parse import urlsplit
 
-from podium.comparison.on_ray import AUTO, CLIENT, LOCAL, RayTasks
-from podium.comparison.on_slurm import SLURM, SlurmTasks, refuse_without_slurm
+from podium.comparison.running.on_ray import AUTO, CLIENT, LOCAL, RayTasks
+from podium.comparison.running.on_slurm import SLURM, SlurmTasks, refuse_without_slurm
+from podium.comparison.running.side_by_side import AGAIN, LAST_WORDS, STOPPED, Calls, Ended, Lost, StoppedTogether
+from podium.comparison.running.task import Gone, Outcome, Task
 from podium.comparison.schedule import Part
-from podium.comparison.side_by_side import AGAIN, LAST_WORDS, STOPPED, Calls, Ended, Lost, StoppedTogether
-from podium.comparison.task import Gone, Outcome, Task
 from podium.data.dataset import Dataset
 from podium.errors import EXTRAS, MachineError, PodiumError, UsageError, closest
 from podium.files import shell_word, write_atomic

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from podium.comparison import alternatives, charts
 from podium.comparison.class_recall import recalls_beside
-from podium.comparison.gallery import Gallery, Shown, fill_cells
 from podium.comparison.leaderboard import Leaderboard
+from podium.comparison.report import alternatives, charts
+from podium.comparison.report.gallery import Gallery, Shown, fill_cells
 from podium.comparison.rows import Row
 from podium.comparison.slices import slices_of
 from podium.data.dataset import Dataset

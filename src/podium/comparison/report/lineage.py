@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from podium.comparison.charts import PALETTE, challenge, errors
-from podium.comparison.page import write_page
+from podium.comparison.report.charts import PALETTE, challenge, errors
+from podium.comparison.report.page import write_page
 from podium.diagrams.draw import diagram
 from podium.evaluation.cost import params_and_macs, short
 from podium.models import architecture, list_models

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from podium.comparison.task import SAME, Gone, Outcome, Task, perform
+from podium.comparison.running.task import SAME, Gone, Outcome, Task, perform
 from podium.errors import MachineError
 
 SLURM = "slurm"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from podium.comparison.charts import PALETTE
 from podium.comparison.class_recall import ClassRecall
 from podium.comparison.disagreement import CORRECTION, KINDS, Disagreement, ScorePair
 from podium.comparison.disagreement_text import format_interval, format_test, percent
-from podium.comparison.page import refuse_foreign, write_page
+from podium.comparison.report.charts import PALETTE
+from podium.comparison.report.page import refuse_foreign, write_page
 from podium.errors import UsageError
 
 EACH = 36  # pictures that are shown of a kind

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from podium.comparison.charts import PALETTE
+from podium.comparison.report.charts import PALETTE
 from podium.evaluation.cost import short
 
 if TYPE_CHECKING:

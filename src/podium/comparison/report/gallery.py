@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from podium.comparison.pictures import name_below
+from podium.comparison.report.pictures import name_below
 from podium.data.dataset import Dataset
 from podium.errors import DataError
 from podium.evaluation.metrics import MOST_CLASSES, MOST_CONFUSED, probabilities

@@ -1,0 +1,1 @@
+"""What people read of a comparison: the page, the same as Markdown, figures for papers, and pages of other verbs."""
