@@ -83,7 +83,7 @@ def test_the_first_trials_fill_the_range_evenly():
 
 @pytest.mark.parametrize("name", TUNABLE)
 def test_every_setting_that_can_be_tuned_has_values_on_both_ends_that_it_may_have(name):
-    for recipe in (FIELDS[name].default, 0.1, 0):
+    for recipe in (FIELDS[name].default, 0.1, 0, 0.9, 0.995):
         centre = {"lr": 0.05, "batch_size": 64}.get(name, recipe)
         low, high = TUNABLE[name].around(centre)
         assert low < high

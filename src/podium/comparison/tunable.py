@@ -34,7 +34,7 @@ class Range:
     doubled: bool = False
 
     def around(self, centre: float) -> tuple[float, float]:
-        """The lowest and the highest value to try.
+        """The lowest and the highest value to try, of which the value itself may be one, where it is beyond the bounds.
 
         Args:
             centre: the value that the network has without tuning.
@@ -43,7 +43,7 @@ class Range:
         low, high = (
             (centre / self.reach, centre * self.reach) if self.log else (centre - self.reach, centre + self.reach)
         )
-        return rounded(max(self.least, low)), rounded(min(self.most, high))
+        return min(centre, rounded(max(self.least, low))), max(centre, rounded(min(self.most, high)))
 
     def value(self, point: float, centre: float) -> float:
         """The value to try for a point between the lowest and the highest."""
