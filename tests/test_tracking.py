@@ -236,6 +236,19 @@ def test_tensorboard_gets_hyper_parameters_and_final_scores_once(podium):
     assert b"model: lenet5_modern" in b"".join(others["settings/text_summary"].tensor.string_val)
 
 
+@pytest.mark.slow
+def test_the_run_that_is_the_best_trial_of_tuning_is_one_of_its_own_in_both(store):
+    pytest.importorskip("optuna")
+    how = {"tune": ["lr"], "trials": 2, "steps": 3, "jobs": 1, "workers": 0, "log_to": "mlflow,tensorboard"}
+    library.compare(["lenet5"], "digits", "board", **how)
+    sent = {each.info.run_name: each for each in runs_of(store, "board")}
+    assert set(sent) == {"board", "lenet5-seed0", "trials/1/lenet5-seed0", "trials/2/lenet5-seed0"}
+    assert len({each.info.run_id for each in sent.values()}) == 4
+    assert steps(store, sent["lenet5-seed0"].info.run_id) == log_of(RunFolder("board/lenet5-seed0"))
+    scalars, _ = summaries(RunFolder("board/lenet5-seed0") / "events")
+    assert [tag for tag, *_ in scalars].count("macs") == 1  # what the copied trial had
+
+
 # --- what is followed
 
 

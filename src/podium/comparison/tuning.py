@@ -33,6 +33,7 @@ from podium.errors import ModelFileError, NumericError, PodiumError, UsageError
 from podium.files import write_json, write_text
 from podium.runs.folder import SETTINGS, RunFolder
 from podium.settings import read_file
+from podium.tracking.notes import NOTE
 from podium.units import parse_duration
 
 if TYPE_CHECKING:
@@ -277,8 +278,8 @@ def _trials(path: Path) -> Trials:
 
 
 def _left_out(folder: str, names: list[str]) -> list[str]:
-    """What of a run is not copied with the rest: its lock, and its settings, which come last."""
-    return [name for name in names if name in (".lock", SETTINGS)]
+    """What of a run is not copied with the rest: its lock, what trackers have of it, and its settings, which come last."""
+    return [name for name in names if name in (".lock", NOTE, SETTINGS)]
 
 
 def _record(out: Path) -> dict[str, Any]:

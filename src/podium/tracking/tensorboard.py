@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from podium.runs.folder import SETTINGS, RunFolder
-from podium.tracking.notes import read_note, write_note
 from podium.tracking.reported import final, is_finished, parameters, runs_in
 
-EVENTS = "events"  # the folder in a run's folder
+EVENTS, FINAL = "events", ".final"  # the folder in a run's folder, and how the name of what is added there ends
 
 
 class TensorBoard:
@@ -32,9 +31,8 @@ class TensorBoard:
     def send(self) -> None:
         """Write what is new of all runs."""
         for run in runs_in(self.out):
-            if is_finished(run) and self.name not in (note := read_note(run.path)):
+            if is_finished(run) and not any((run / EVENTS).glob(f"*{FINAL}")):
                 _write(run)
-                write_note(run.path, note | {self.name: True})
 
     def end(self, status: str) -> None:
         """Nothing is left open."""
@@ -47,7 +45,7 @@ def _write(run: RunFolder) -> None:
 
     scores, step = final(run), run.result["steps"]
     settings = (run / SETTINGS).read_text(encoding="utf-8")
-    with SummaryWriter(str(run / EVENTS), filename_suffix=".final") as writer:
+    with SummaryWriter(str(run / EVENTS), filename_suffix=FINAL) as writer:
         for summary in hparams({key: _plain(value) for key, value in parameters(run).items()}, scores):
             writer.file_writer.add_summary(summary)  # `add_hparams` would make another run of it
         for name, value in scores.items():
