@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import tempfile
 from multiprocessing.reduction import ForkingPickler
 
 import psutil
@@ -15,7 +16,7 @@ import torch
 import podium as library
 from podium.comparison.candidates import Candidate
 from podium.comparison.running import cluster as running
-from podium.comparison.running import on_slurm, task
+from podium.comparison.running import on_ray, on_slurm, task
 from podium.comparison.running.beside import Request
 from podium.comparison.running.cluster import TRIES, Cluster
 from podium.comparison.running.on_ray import RayTasks
@@ -127,6 +128,14 @@ def test_a_stop_reaches_the_runs_on_ray_which_save_and_go_on(alone, small_set, t
     same_board(alone[1], library.compare(NETWORKS, small_set, tmp_path, **others))
     assert "resnet20" in handed.runs
     same_runs(alone[0], tmp_path)
+
+
+def test_a_ray_has_a_folder_whose_name_is_short_enough_for_its_sockets(monkeypatch):
+    for long in ("/var/folders/zz/zyxvpxvq6csfxvn_n0000000000000/T", "/scratch/somebody/slurm_tmpdir/job.1234567"):
+        monkeypatch.setattr(tempfile, "tempdir", long)
+        assert on_ray._short_folder() == "/tmp"
+    monkeypatch.setattr(tempfile, "tempdir", "/scratch/tmp")
+    assert on_ray._short_folder() is None  # what a person has decided
 
 
 @pytest.fixture

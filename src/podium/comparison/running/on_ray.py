@@ -17,6 +17,7 @@ from podium.errors import MachineError, UsageError
 from podium.platform import signals_kept
 
 LOCAL, AUTO, CLIENT = "local", "auto", "ray://"
+SHORT = 26  # characters that a folder may have in which a Ray makes its own: the name of a socket there has 103 at most
 STORE = 100_000_000  # bytes of shared memory for Ray's objects: ours are requests and outcomes, not images
 SILENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # Ray sends statistics of its use otherwise
@@ -71,7 +72,7 @@ class RayTasks:
                 if self.place != LOCAL:
                     self.ray.init(address=self.place, **QUIET)
                     return
-                self.folder = Path(tempfile.mkdtemp(prefix="ray-"))
+                self.folder = Path(tempfile.mkdtemp(prefix="ray-", dir=_short_folder()))
                 alone: dict[str, Any] = {"object_store_memory": STORE, "include_dashboard": False, **QUIET}
                 self.ray.init(address="local", num_cpus=cores, _temp_dir=str(self.folder), **alone)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
@@ -152,6 +153,11 @@ def _use_token(place: str) -> None:
         os.environ[TOKEN] = secrets.token_hex(32)
     elif place.startswith(CLIENT) and known:
         os.environ.setdefault(MODE, "token")
+
+
+def _short_folder() -> str | None:
+    """The folder of temporary files, or /tmp where its name is too long for Ray, as that of each user on macOS; None: the former."""
+    return "/tmp" if len(tempfile.gettempdir()) > SHORT and os.path.isdir("/tmp") else None
 
 
 def _lines(error: BaseException) -> str:
