@@ -225,3 +225,18 @@ def test_a_run_takes_no_engine(run):
 def test_top_must_be_at_least_one(exported, photo):
     with pytest.raises(UsageError, match="top: 0"):
         podium.load(exported / "x.onnx").predict(photo, top=0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the process sends itself a signal")
+def test_a_signal_after_two_networks_in_openvino_is_handled(exported):
+    """Each network had a stack for signals of its own, and left the one that was freed first."""
+    code = (
+        "import os, signal, sys\n"
+        "from podium.deployment.runtime import load_exported\n"
+        "first = load_exported(sys.argv[1]); second = load_exported(sys.argv[1])\n"
+        "del first; del second\n"
+        "signal.signal(signal.SIGINT, lambda *_: print('handled', flush=True))\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, exported / "x.xml"], capture_output=True, text=True, timeout=100)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr

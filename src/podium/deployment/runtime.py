@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import os
@@ -191,11 +192,21 @@ def _onnx(name: str, path: Path, threads: int) -> Call:
     return call
 
 
-def _openvino(name: str, path: Path, dtype: str, threads: int) -> Call:
-    ov = _import("openvino")
+@functools.cache
+def _core(ov: Any) -> Any:
+    """OpenVINO's Core, the same one as long as this process lives.
+
+    On processors with AMX each Core gives the thread a stack for signals. When two end in the order in which they were made, the
+    one that is left to the thread is freed memory, and the next Ctrl-C a segmentation fault (OpenVINO 2026.4).
+    """
     core = ov.Core()
+    core.set_property({"ENABLE_MMAP": False})  # a file written over would end the process
+    return core
+
+
+def _openvino(name: str, path: Path, dtype: str, threads: int) -> Call:
+    core = _core(_import("openvino"))
     try:
-        core.set_property({"ENABLE_MMAP": False})  # a file written over would end the process
         model = core.read_model(path)
         config = {
             "INFERENCE_PRECISION_HINT": DTYPES[dtype],
