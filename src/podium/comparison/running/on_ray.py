@@ -17,6 +17,7 @@ from podium.errors import MachineError, UsageError
 from podium.platform import signals_kept
 
 LOCAL, AUTO, CLIENT = "local", "auto", "ray://"
+TMP = "/tmp"  # noqa: S108 - `mkdtemp` makes a folder in it that is this user's alone
 SHORT = 26  # characters that a folder may have in which a Ray makes its own: the name of a socket there has 103 at most
 STORE = 100_000_000  # bytes of shared memory for Ray's objects: ours are requests and outcomes, not images
 SILENT = {
@@ -157,7 +158,7 @@ def _use_token(place: str) -> None:
 
 def _short_folder() -> str | None:
     """The folder of temporary files, or /tmp where its name is too long for Ray, as that of each user on macOS; None: the former."""
-    return "/tmp" if len(tempfile.gettempdir()) > SHORT and os.path.isdir("/tmp") else None
+    return TMP if len(tempfile.gettempdir()) > SHORT and os.path.isdir(TMP) else None
 
 
 def _lines(error: BaseException) -> str:
