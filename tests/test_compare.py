@@ -232,7 +232,7 @@ def test_each_speed_is_kept_as_it_is_measured_and_none_is_measured_again(tmp_pat
     assert done.returncode == 0, done.stderr
     assert measured == ["lenet5_modern", "lenet5"]
     assert (tmp_path / "board" / "lenet5_modern-seed0" / "speed.json").read_bytes() == kept
-    assert "2/2 lenet5  timing, at most" in done.stderr  # not in silence
+    assert "2/2 lenet5  timing, PyTorch, at most" in done.stderr  # not in silence
     for row in table(tmp_path / "board"):
         timed = read(tmp_path / "board" / f"{row['model']}-seed0" / "speed.json")
         counted = [timed[key] for key in ("n", "batches", "batch")]
@@ -269,7 +269,7 @@ def test_a_comparison_with_a_budget_says_first_what_it_will_take(tmp_path, monke
     monkeypatch.setattr(trainer.Trainer, "train", lambda *_: None)
     words = ("compare", "digits", "-m", "lenet5_modern,lenet5,alexnet", "-o", tmp_path / "board")
     monkeypatch.setattr(schedule, "allowance", lambda trained: trained / 10)
-    assert "6 runs of 2m: 12 min 00 s, and up to 1 min 12 s" in inside(*words, "--seeds", 2, "--budget", "2m").stderr
+    assert "6 runs of 2 min: 12 min 00 s, and up to 1 min 12 s" in inside(*words, "--seeds", 2, "--budget", "2m").stderr
     more = inside(*words, "--seeds", 2, "--budget", "2m", "--learning-curve").stderr
     assert "the learning curve of the best network takes 3 min 00 s more" in more, "a quarter and a half, of two seeds"
     assert "runs of" not in inside(*words, "--epochs", "3").stderr

@@ -228,7 +228,7 @@ def test_the_board_has_the_costs_of_what_is_deployed(timed):
         assert float(row["size_mb"]) == found["size_bytes"] / 1e6
         assert float(row["eager_latency_p50_ms"]) == found["eager_latency_ms"]
     assert "latency of one image in the fastest engine" in " ".join(done.stdout.split())
-    assert "1/2 lenet5_modern  timing, its engines" in done.stderr
+    assert "1/2 lenet5_modern  timing, ONNX Runtime and OpenVINO" in done.stderr
     assert "engine" in (out / "report.html").read_text()
 
 

@@ -179,7 +179,7 @@ def test_what_it_says_of_the_accuracy(board):
     assert "Cross-validated in 3 folds" in done.stdout
     assert "54 cross-validated images of 9 groups" in done.stdout
     assert "not its test accuracy" in done.stdout
-    assert "7 runs of 2ep, of 2 x 3 folds and the recommended network once more on all images" in done.stderr
+    assert "7 runs of 2 epochs, of 2 x 3 folds and the recommended network once more on all images" in done.stderr
     assert "note: 54 images in 9 groups of 3 to 9; groups stay on one side" in done.stderr
     page = (out / "report.html").read_text()
     assert "3 folds; the recommended network once more on all images" in page

@@ -233,7 +233,7 @@ def test_the_same_again_trains_nothing_and_another_length_is_refused(study, smal
     assert again.returncode == 0, again.stderr
     assert files(out) == before
     assert "heat N: not trained further after it" in " ".join(again.stdout.split())
-    assert "heat 1 of 2: 3 networks for 1it each" in again.stderr
+    assert "heat 1 of 2: 3 networks for 1 step each" in again.stderr
     one_error(
         inside("compare", small_set, "--steps", "200", *FLAGS[2:], "--heats", "2", "-o", out), 2, "duration", "'200it'"
     )

@@ -240,8 +240,8 @@ def test_a_budget_is_measured_by_one_run_of_a_network_first(tmp_path):
 
 def test_the_time_to_expect_of_budgets_is_that_of_runs_side_by_side(tmp_path):
     schedule = Schedule(tmp_path, Settings(duration="60s"), 1, SMALL)
-    assert "3 runs of 60s: 3 min 00 s" in schedule.expected()
-    assert "3 runs of 60s: 2 min 00 s" in schedule.expected(jobs=2)
+    assert "3 runs of 60 s: 3 min 00 s" in schedule.expected()
+    assert "3 runs of 60 s: 2 min 00 s" in schedule.expected(jobs=2)
 
 
 @pytest.mark.parametrize(("jobs", "seconds"), [(1, 10.0), (2, 5.0), (3, 5.0)])

@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import io
+import itertools
 import shutil
 import sys
 
@@ -37,7 +38,7 @@ def study(tmp_path_factory):
     paths = benchmark.made_up(folder, data, 3)
     board = Leaderboard.read(paths)
     made = Provenance.of(
-        board, paths[0].parent, paths, "recipe small, 6ep each, 1 seed from 0", Commands("podium compare digits")
+        board, paths[0].parent, paths, "recipe small, 6 epochs each, 1 seed from 0", Commands("podium compare digits")
     )
     return write_report(folder / "report.html", board, paths, data, made), board, paths, data
 
@@ -100,6 +101,18 @@ def test_the_pareto_chart_says_on_hover_which_network_it_is(tab, study):
     text = tab.locator("[data-chart=latency] .hoverlayer").text_content()
     for part in (row.model, f"top-1 {100 * row.top1:.2f} %", f"latency {row.latency_p50_ms:.2f} ms", f"{row.params:,}"):
         assert part in text
+
+
+@pytest.mark.parametrize("chart", ["latency", "macs"])
+def test_the_names_in_a_chart_cover_neither_each_other_nor_a_mark(tab, study, chart):
+    boxes = "all => all.map(e => e.getBoundingClientRect()).map(b => [b.left, b.top, b.right, b.bottom])"
+    inside = tab.locator(f"[data-chart={chart}] .scatterlayer")
+    names, marks = inside.locator(".textpoint").evaluate_all(boxes), inside.locator(".point").evaluate_all(boxes)
+    assert len(names) == len(marks) == len(study[1].networks)
+    pairs = [*itertools.combinations(names, 2), *itertools.product(names, marks)]
+    for one, other in pairs:
+        across, up = min(one[2], other[2]) - max(one[0], other[0]), min(one[3], other[3]) - max(one[1], other[1])
+        assert min(across, up) <= 2, "at most a pixel or two of the space around the letters"
 
 
 def test_the_switch_changes_the_language_of_all_that_is_read(tab, browser):

@@ -17,8 +17,9 @@ from scipy import stats
 
 import podium
 from podium.comparison.leaderboard import Leaderboard
-from podium.comparison.report.charts import scatter
+from podium.comparison.report.charts import confusion, scatter
 from podium.comparison.report.gallery import Gallery, Shown, fill_cells
+from podium.comparison.report.label_places import places
 from podium.errors import ModelFileError
 from podium.runs.folder import RunFolder
 
@@ -290,6 +291,23 @@ def test_the_pareto_front(finished, points, front):
     line = next(trace for trace in drawn if trace["name"] == "Pareto front")
     corners = {points[model][::-1] for model in front.split()}
     assert {(x, round(y / 100, 9)) for x, y in zip(line["x"], line["y"], strict=True)} == corners
+
+
+def test_names_at_the_edges_of_a_chart_stand_inside_it():
+    assert places([(0, 0.9, 0.88, 0.92, "mobilenet_v1_050"), (2, 0.9, 0.88, 0.92, "mobilenet_v1_075")]) == ["middle right", "middle left"]  # fmt: skip
+    assert places([]) == []
+
+
+def test_many_classes_leave_room_for_the_matrix():
+    names = [f"species {k} with a name that is long" for k in range(120)]
+    drawn = confusion({"classes": names, "confusion": np.eye(120, dtype=int).tolist()})
+    assert drawn["data"][0]["x"] == names, "what the pointer shows is the whole name"
+    assert drawn["data"][0]["xgap"] == drawn["data"][0]["ygap"] == 0, "a line as wide as a cell would hide the cell"
+    for axis in (drawn["layout"]["xaxis"], drawn["layout"]["yaxis"]):
+        assert axis["tickvals"] == names[::6]
+        assert max(map(len, axis["ticktext"])) <= 16
+    few = confusion({"classes": ["a", "b <i>"], "confusion": [[1, 0], [0, 1]]})
+    assert few["layout"]["xaxis"]["ticktext"] == ["a", "b &lt;i&gt;"]
 
 
 def test_equal_accuracy_is_ranked_by_loss(finished):

@@ -75,6 +75,15 @@ def test_names_in_a_table_are_shown_as_they_are():
     assert set(page.tags) <= {"table", "thead", "tbody", "tr", "th", "td"}
 
 
+def test_numbers_in_a_table_stand_at_the_right_and_words_at_the_left():
+    headings = ["network", "top-1", "params", "spread", "engine", "remarks"]
+    rows = [
+        ["a", "91.64 %", "6,080,202", "8.03 (8.01-8.64)", "openvino bfloat16", ""],
+        ["7", "-1.0", "416.5k", "", "eager", "worse"],
+    ]
+    assert table(headings, rows).splitlines()[1] == "| --- | ---: | ---: | ---: | --- | --- |"
+
+
 def test_names_in_a_list_are_shown_as_they_are():
     page = rendered(bullets(HOSTILE))
     assert [cell.strip() for cell in page.cells] == [" ".join(name.split()) for name in HOSTILE]
@@ -179,7 +188,7 @@ def test_what_is_said_of_data_and_origin_has_a_chinese_form(comparison):
     labels, keys = {"train": [0] * 40 + [1], "test": [2]}, {"train": [*range(1, 40), 39, 39], "test": [99]}
     faults = data_of(labels, keys, skipped=(("x.jpg", "x.jpg: cut short"),), notes=notes)
     facts = Provenance.of(
-        Leaderboard.read(runs), comparison, runs, "recipe quick, 1ep each, 1 seed from 0", Commands()
+        Leaderboard.read(runs), comparison, runs, "recipe quick, 1 epoch each, 1 seed from 0", Commands()
     ).facts
     texts = [text for each in (drawn, grouped, folds) for text in DataFacts.of(each).made]
     for text in (*texts, *DataFacts.of(faults).wrong, *facts.values()):

@@ -8,7 +8,7 @@ from podium.api.settings_fields import DistillFields, SettingsFields
 from podium.errors import UsageError
 from podium.settings import FIELDS, TYPES, Settings, merge, read_file, write_file
 from podium.training.recipes.named import RECIPES, settings_of
-from podium.units import parse_duration, to_steps
+from podium.units import duration_in_words, parse_duration, to_steps
 
 
 def test_order_is_defaults_recipe_file_flags(tmp_path):
@@ -82,6 +82,14 @@ def test_durations():
     for text in ("10", "ten", "-3ep", "5%", "0s", ""):
         with pytest.raises(UsageError):
             parse_duration("duration", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("2ep", "2 epochs"), ("1ep", "1 epoch"), ("1.2ep", "1.2 epochs"), ("5000it", "5,000 steps"), ("1it", "1 step"), ("1h", "1 h"), ("90s", "90 s"), ("10m", "10 min")],
+)  # fmt: skip
+def test_a_duration_in_words(text, words):
+    assert duration_in_words(text) == words
 
 
 def test_epochs_steps_and_budget_are_words_for_duration():

@@ -18,6 +18,7 @@ DURATIONS = {
 }
 _EXAMPLES = {"ep": "30ep", "it": "5000it", "s": "90s", "m": "10m", "h": "2h", "%": "10%"}
 LONGEST = 10**9  # the largest number of any duration, in the unit it is written in
+_WORDS = {"ep": "epochs", "it": "steps", "s": "s", "m": "min", "h": "h"}
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 _MILLISECONDS = {"ms": 1.0, "us": 1e-3, "s": 1e3, "": 1.0}
 _COUNTS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
@@ -75,6 +76,19 @@ def scaled_duration(name: str, text: str, share: float) -> str:
     value, unit = parse_duration(name, text)
     value = max(1, round(value * share)) if unit == "it" else value * share
     return f"{value:.6f}".rstrip("0").rstrip(".") + unit
+
+
+def duration_in_words(text: str) -> str:
+    """Return a duration as a sentence has it: "2ep" is "2 epochs", "400it" is "400 steps"; a time stays a time, "10 min".
+
+    Args:
+        text: of a setting.
+    """
+    value, unit = _number_and_unit(text)
+    if value is None or unit not in _WORDS:
+        return text
+    word = _WORDS[unit]
+    return f"{value:,.10g} {word.removesuffix('s') if value == 1 and len(word) > 3 else word}"
 
 
 def parse_milliseconds(name: str, text: str | float) -> float:

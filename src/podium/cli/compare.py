@@ -24,6 +24,7 @@ HELP = "train several networks on the same images: leaderboard and report.html"
 EXAMPLE = """podium compare photos/
          podium compare photos/ -m resnet18,keras:Xception --finetune 1    # the better one by its linear probe
          podium compare photos/ -m 'resnet*,MobileNet' --max-macs 2G       # all that cost at most so much
+         podium compare photos/ -m '*' --max-macs 2G --heats 3             # many networks briefly, the best in full
          podium compare digits -m lenet5_modern,resnet20 --budget 30s"""
 
 
@@ -276,6 +277,12 @@ def _show(board: Leaderboard, study: Study) -> None:
         print("\n".join(_next_steps(study.out, board, study.data)))
 
 
+def _as_typed(path: Path) -> str:
+    """A path from the current folder where it lies below that, as a person would type it."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
 def _next_steps(out: Path, board: Leaderboard, data: Dataset) -> list[str]:
     """The recommended run, and two commands that put it to work.
 
@@ -290,7 +297,7 @@ def _next_steps(out: Path, board: Leaderboard, data: Dataset) -> list[str]:
     for file in (data.splits[board.split].files or ())[:1]:
         # The file must be one of its own, not a part of an archive, and have a name that can be printed.
         if file.path.is_file() and file.path.stat().st_size == file.size and show(file.path) == str(file.path):
-            image = str(file.path)
+            image = _as_typed(file.path)
     path = board.best.path if board.best else out
     return [
         f"recommended: {best}, {path}; every command that takes a run takes {out} for it:",

@@ -141,7 +141,11 @@ class Opened:
         self.network, self.path, self.heard, self.threads = network, path, heard, cores()
         result = RunFolder(network.folder).result
         self.seconds, self.weights = allowance(result["seconds"]), result["size_bytes"]
-        heard(0, 0, {"timing": f"its engines, then at most {self.seconds:.0f} s of the fastest"})
+        heard(
+            0,
+            0,
+            {"timing": f"ONNX Runtime and OpenVINO where installed, then the fastest for at most {self.seconds:.0f} s"},
+        )
         net = bundle.load(network.folder)
         split = next(s for s in ("val", "test", *data.splits) if s in data.splits)
         self.images, _ = squares(data, net, _how_many(net, self.seconds), split)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from podium.comparison.ranking import SCORES
+from podium.units import duration_in_words
+
 
 @dataclass(frozen=True)
 class HeatOnly:
@@ -25,6 +28,16 @@ class HeatOnly:
     score: float
     n: int
     shown: str
+
+    @property
+    def score_name(self) -> str:
+        """The score that ranks, as sentences have it."""
+        return SCORES[self.ranked_by].name
+
+    @property
+    def trained_for(self) -> str:
+        """How long it was trained in that heat, as sentences have it: "3 epochs"."""
+        return duration_in_words(self.duration)
 
     def to_dict(self) -> dict[str, Any]:
         """The row as JSON and CSV have it."""

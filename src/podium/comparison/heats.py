@@ -31,7 +31,7 @@ from podium.runs.recommended import REQUEST
 from podium.settings import Origins, Settings, moved
 from podium.training.defaults import default_batch
 from podium.training.transfer.source import RANDOM
-from podium.units import parse_duration, scaled_duration, to_steps
+from podium.units import duration_in_words, parse_duration, scaled_duration, to_steps
 
 if TYPE_CHECKING:
     from podium.comparison.study import Study
@@ -112,11 +112,9 @@ class HeatsPlan:
             heats.append(Heat(number, share, scaled_duration("duration", s.duration, share), going_on))
         of_full = each * (rounds - 1) / study.seeds + last
         if of_full >= 1:
-            dear = " and ".join(sorted(costs, key=lambda name: -costs[name])[:LEAST])
-            what = (
-                f"heats: {rounds}, but nothing is saved: {dear} alone take {100 * last:.0f} % of what all take in full"
-            )
-            raise UsageError(what, "leave it out, or leave out what is dear with --max-macs")
+            expensive = " and ".join(sorted(costs, key=lambda name: -costs[name])[:LEAST])
+            what = f"heats: {rounds}, but nothing is saved: {expensive} alone take {100 * last:.0f} % of what all take in full"
+            raise UsageError(what, "leave it out, or leave out expensive networks with --max-macs")
         short = _shorter_than_an_epoch(heats[0], s, len(data.splits["train"]))
         return cls(tuple(heats), s.duration, costs, of_full, counted, short)
 
@@ -124,12 +122,12 @@ class HeatsPlan:
         """The rounds in words, a line each, and what they cost."""
         rounds, names = len(self.heats) + 1, len(self.costs)
         lines = [
-            f"heat {heat.number} of {rounds}: {f'{names} networks' if heat.number == 1 else 'those'} for {heat.duration} each; "
+            f"heat {heat.number} of {rounds}: {f'{names} networks' if heat.number == 1 else 'those'} for {duration_in_words(heat.duration)} each; "
             f"the best on validation images go on, with at most {100 * heat.going_on:.0f} % of the compute of all"
             for heat in self.heats
         ]
         total = f"in all at most {100 * self.of_full:.0f} % of what {names} networks take in full, counted by {self.counted}"
-        lines.append(f"last round: those for {self.duration} each, from the start; {total}")
+        lines.append(f"last round: those for {duration_in_words(self.duration)} each, from the start; {total}")
         if self.short:
             lines.append(
                 "the first heat is shorter than an epoch, so chance has a large part in it: train longer, or in fewer heats"

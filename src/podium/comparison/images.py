@@ -92,7 +92,7 @@ class Images:
             made = self._still_loaded(made, shares)
         total = sum(map(len, made.splits.values()))
         if shares and total < FEW and self.record is None:
-            note = f"note: of {total:,} images few are left to choose and to test by; --folds 5 would let every image test once"
+            note = f"note: of {total:,} images, few are left to choose the network and to test it; with --folds 5 every image would test once"
             made = replace(made, notes=(*made.notes, note))
         return described(made), shares
 

@@ -14,7 +14,7 @@ from podium.evaluation.speed import allowance
 from podium.runs.folder import SPEED, RunFolder
 from podium.settings import Settings
 from podium.training.autotune.forecast import format_seconds
-from podium.units import parse_duration
+from podium.units import duration_in_words, parse_duration
 
 
 class Part(NamedTuple):
@@ -90,7 +90,7 @@ class Schedule:
         after = f", after {heats - 1} heat{'s' if heats > 2 else ''} of all networks" if heats else ""
         if choice.tune is not None:
             after += f", with the {listed(choice.tune)} of the best of {choice.trials_each} trials"
-        return f"recipe {s.recipe}, {s.duration} each, {seeds}{folds}{after}"
+        return f"recipe {s.recipe}, {duration_in_words(s.duration)} each, {seeds}{folds}{after}"
 
     def label(self, part: Part) -> str:
         """The label of a run beside its progress bar."""
@@ -130,7 +130,7 @@ class Schedule:
         count = waiting + last
         if not count or (unit != "s" and s.folds is None):
             return None
-        each = f"{count} run{'s' if count > 1 else ''} of {s.duration}"
+        each = f"{count} run{'s' if count > 1 else ''} of {duration_in_words(s.duration)}"
         if s.folds is not None:
             each += f", of {len(self.candidates) * self.seeds} x {s.folds} folds"
             each += " and the recommended network once more on all images" if last else ""

@@ -342,7 +342,7 @@ def _time(path: Path, timed: Path, progress: StepProgress) -> None:
         progress: called with (passes done, passes, what is measured).
     """
     seconds = allowance(RunFolder(timed).result["seconds"])
-    progress(0, 0, {"timing": f"at most {seconds:.0f} s"})
+    progress(0, 0, {"timing": f"PyTorch, at most {seconds:.0f} s"})
     measured = speed(
         bundle.load(timed).model, seconds, lambda what, done, count: progress(done, count, {"timing": what})
     )

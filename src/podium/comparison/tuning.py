@@ -34,7 +34,7 @@ from podium.files import write_json, write_text
 from podium.runs.folder import SETTINGS, RunFolder
 from podium.settings import read_file
 from podium.tracking.notes import NOTE
-from podium.units import parse_duration
+from podium.units import duration_in_words, parse_duration
 
 if TYPE_CHECKING:
     from podium.comparison.study import Study
@@ -259,7 +259,7 @@ def tuning_lines(study: Study, data: Dataset) -> list[str]:
     if names is None:
         return []
     each, images = f" of each of {networks} networks" * (networks > 1), len(data.splits["val"])
-    how = f"of {study.merged.settings.duration} each, the first with the values of the recipe"
+    how = f"of {duration_in_words(study.merged.settings.duration)} each, the first with the values of the recipe"
     few = f"{images:,} validation images are few: chance has a large part in which trial is best"
     lines = [f"tuning {', '.join(names)}: {count} trials{each}, {how}; {images:,} validation images choose"]
     return [*lines, few] if images < FEW else lines

@@ -284,7 +284,7 @@ def _leave_out(run: Run, batch: Batch, rate: float, loss: float, norm: float) ->
         run.folder.write_json(report.name, row)
     raise NumericError(
         f"loss {loss} and gradient norm {norm} at step {at.step}: the step was not taken, the checkpoint before it is saved",
-        f"lower lr (now {rate:.3g}) or set clip; {report} lists the batch",
+        f"lower lr (now {run.settings.lr:g}) or set clip; {report} lists the batch",
     )
 
 

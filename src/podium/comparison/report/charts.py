@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import html
-import itertools
 import math
 from pathlib import Path
 from typing import Any
 
 from podium.comparison.leaderboard import Leaderboard
+from podium.comparison.report.label_places import places
 from podium.comparison.rows import Row
 from podium.evaluation.cost import short
 from podium.models.published import ILSVRC
@@ -17,7 +17,8 @@ from podium.runs.folder import RunFolder
 # Okabe and Ito's colours, which people of all colour vision tell apart; a network keeps its own in every chart.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D00", "#7F7F7F")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star", "hexagon")
-MOST_CELLS = 20  # classes up to which the confusion matrix has its counts written in
+MOST_CELLS = 20  # classes up to which the confusion matrix has all names, counts, and lines between its cells
+MOST_LETTERS = 16  # of a class there, so that names leave room for the matrix
 
 
 def _text(name: str) -> str:
@@ -34,11 +35,10 @@ def scatter(board: Leaderboard, style: dict[str, tuple[str, str]], key: str, axi
         key: the field of a row that is the cost, "latency_p50_ms" or "macs"; rows without it are left out.
         axis: the title of the cost's axis.
     """
-    points = [(cost, row) for row in board.networks if (cost := getattr(row, key))]
-    by_cost = sorted(points, key=lambda point: point[0])
-    places = itertools.cycle(("top center", "bottom center"))  # names of neighbours lie above and below in turn
+    points = sorted(((cost, row) for row in board.networks if (cost := getattr(row, key))), key=lambda point: point[0])
     traces = [_front(points)]
-    traces += [_point(cost, row, style[row.model], place) for (cost, row), place in zip(by_cost, places, strict=False)]
+    found = places([(math.log10(cost), row.top1, row.top1_low, row.top1_high, row.model) for cost, row in points])
+    traces += [_point(cost, row, style[row.model], place) for (cost, row), place in zip(points, found, strict=True)]
     ends: dict[str, Any] = {}
     if points:  # with room for the names of the first and the last
         decades = [math.log10(cost) for cost, _ in points]
@@ -164,11 +164,13 @@ def confusion(result: dict[str, Any]) -> dict[str, Any]:
         **LIGHT,
         "meta": {"dark": DARK},  # what the page puts in its place at night
         "showscale": False,
-        "xgap": 1,
-        "ygap": 1,
+        "xgap": int(len(names) <= MOST_CELLS),  # of many classes a cell is not much wider than a line
+        "ygap": int(len(names) <= MOST_CELLS),
         "hovertemplate": "true %{y}, predicted %{x}: %{customdata} (%{z:.1%})<extra></extra>",
     }
-    axis = {"type": "category", "automargin": True}
+    named = result["classes"][:: math.ceil(len(names) / MOST_CELLS)]
+    ticks = {"tickvals": [_text(name) for name in named], "ticktext": [_text(_cut(name)) for name in named]}
+    axis = {"type": "category", "automargin": True, **ticks, **({"tickfont": {"size": 10}} if len(names) > 10 else {})}
     return {
         "data": [trace],
         "layout": {
@@ -178,9 +180,15 @@ def confusion(result: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _cut(name: str) -> str:
+    """A name that leaves room for the matrix."""
+    return name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…"
+
+
 def calibration(result: dict[str, Any], colour: str) -> dict[str, Any]:
-    """Accuracy against confidence, beside the line of perfect calibration."""
+    """Accuracy against confidence, beside the line of perfect calibration; the area of a mark is the number of its images."""
     bins = result.get("calibration", [])
+    most = max((b["n"] for b in bins), default=1)
     ideal = {
         "x": [0, 1],
         "y": [0, 1],
@@ -194,7 +202,13 @@ def calibration(result: dict[str, Any], colour: str) -> dict[str, Any]:
         "y": [b["accuracy"] for b in bins],
         "text": [b["n"] for b in bins],
         "mode": "lines+markers",
-        "line": {"color": colour},
+        "line": {"color": colour, "width": 1},
+        "marker": {
+            "size": [round(3 + 12 * math.sqrt(b["n"] / most), 1) for b in bins],
+            "opacity": 1,
+            "line": {"width": 0},
+        },
+        "cliponaxis": False,
         "showlegend": False,
         "hovertemplate": "confidence %{x:.2f}, right %{y:.2f}, %{text} images<extra></extra>",
     }

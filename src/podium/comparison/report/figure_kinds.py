@@ -207,7 +207,10 @@ def reliability(chart: dict[str, Any]) -> Figure:
     figure, axes = _figure(height=WIDTH * 0.85)
     ideal, points = chart["data"]
     axes.plot(ideal["x"], ideal["y"], color=GREY, linestyle=(0, (2, 2)), linewidth=0.9)
-    axes.plot(points["x"], points["y"], marker="o", color=points["line"]["color"], clip_on=False)
+    colour = points["line"]["color"]
+    axes.plot(points["x"], points["y"], color=colour, linewidth=0.8, clip_on=False)
+    areas = [(size / 2) ** 2 for size in points["marker"]["size"]]
+    axes.scatter(points["x"], points["y"], areas, color=colour, clip_on=False, zorder=3)
     _titles(axes, chart["layout"])
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)

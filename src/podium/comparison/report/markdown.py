@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 MARKUP = re.compile(r"[\\`*_\[\]<>|~&$]")
 ADDRESS = re.compile(r"(?i)(https?|ftp)(:)(?=//)|\b(www)(\.)")  # what GitHub makes a link of by itself
+NUMBER = re.compile(r"(?:[-+±]? ?\d[\d.,]*[kMGT]?(?: %)?(?: \([\d.,-]+\))? ?)*")  # one or several, or an empty cell
 FIRST = re.compile(r"[#+\-=]|\d+[.)](?=\s|$)")  # what begins a heading or a list at the start of a line
 
 
@@ -28,9 +29,10 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1)
     Args:
         headings: of the columns.
         rows: cells that are Markdown already.
-        left: the first columns, which stand at the left; numbers stand at the right.
+        left: the first columns, which stand at the left; of the others, those with nothing but numbers stand at the right.
     """
-    marks = ["---" if place < left else "---:" for place in range(len(headings))]
+    numbers = [all(NUMBER.fullmatch(row[place]) for row in rows) for place in range(len(headings))]
+    marks = ["---:" if place >= left and numbers[place] else "---" for place in range(len(headings))]
     lines = [map(escape, headings), marks, *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 

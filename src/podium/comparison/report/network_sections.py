@@ -86,8 +86,8 @@ def _details(name: str, row: Row, result: dict[str, Any], shown: Shown, gallery:
         gallery: gets the pictures of its mistakes.
 
     Returns:
-        {id, row, result, whole, confused, confidence, per_class, mistakes, uncertain}; `whole` is whether the page has room for
-        the whole confusion matrix, "cell" of a pair of classes is its place in that.
+        {id, row, result, whole, crowded, confused, confidence, per_class, mistakes, uncertain}; `whole` is whether the page has
+        room for the whole confusion matrix, `crowded` whether that has no counts in its cells, "cell" of a pair of classes is its place in that.
     """
     whole = len(result["classes"]) <= MOST_CLASSES
     worst = sorted(result["per_class"], key=lambda c: c["f1"])[:MOST_CONFUSED]
@@ -99,6 +99,7 @@ def _details(name: str, row: Row, result: dict[str, Any], shown: Shown, gallery:
         "row": row,
         "result": result,
         "whole": whole,
+        "crowded": len(result["classes"]) > charts.MOST_CELLS,
         "confused": [{**pair, "cell": f"{numbers[pair['true']]},{numbers[pair['predicted']]}"} for pair in pairs],
         "confidence": format_confidence(result.get(CONFIDENCE)),
         "per_class": result["per_class"] if whole else worst,

@@ -81,7 +81,7 @@ def _board(board: Leaderboard, headings: Sequence[tuple[str, str]], rows: Sequen
         about = f"Ranked on {board.found.ranked_n:,} validation images; top-1 is of {board.n:,} {board.split} images, which chose nothing"
     about += "; the recommended network is in bold.\n" if board.taken is not None and len(rows) > 1 else ".\n"
     left = [
-        f"{row.model} was not trained further after heat {row.heat}, which does not mean that it is worse: {row.ranked_by} {row.shown} on {row.n:,} validation images after {row.duration}."
+        f"{row.model} was not trained further after heat {row.heat}, which does not mean that it is worse: {row.score_name} {row.shown} on {row.n:,} validation images after {row.trained_for}."
         for row in board.dropped
     ]
     left += [
@@ -123,7 +123,10 @@ def _data(data: DataFacts) -> str:
 def _made(made: Provenance) -> str:
     """Commands, facts, and what the networks started from."""
     parts = []
-    for text, command in (("As typed:", made.commands.typed), ("From scratch, in a new folder:", made.commands.again)):
+    for text, command in (
+        ("As typed:", made.commands.typed),
+        ("The same again, in a new folder:", made.commands.again),
+    ):
         parts += [f"{text}\n", code(command)] if command is not None else []
     parts.append("".join(f"- {escape(name)}: {escape(text)}\n" for name, text in made.facts.items()))
     if made.weights:

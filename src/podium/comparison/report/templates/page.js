@@ -15,7 +15,8 @@ function draw(element) {
   const css = getComputedStyle(root), chart = structuredClone((charts ??= read("charts"))[element.dataset.chart]);
   const axis = name => {
     const own = { gridcolor: css.getPropertyValue("--line"), zeroline: false, automargin: true, ...chart.layout[name] };
-    return own.title ? { ...own, title: { ...own.title, text: say(own.title.text) } } : own;
+    const away = name === "yaxis" ? { standoff: 10 } : {}; // from the numbers, however long they are
+    return own.title ? { ...own, title: { ...away, ...own.title, text: say(own.title.text) } } : own;
   };
   for (const trace of chart.data) {
     if (trace.type === "heatmap") asShares(trace);
