@@ -102,11 +102,14 @@ def _accuracy(board: Leaderboard, found: Outcome, row: Row) -> str:
     text = f"On {found.n:,} {SPLITS.get(found.split, found.split)} images"
     if found.ranked_on != found.split:
         return f"{text}, which chose nothing, {runs} {_with_interval(row)}{one_of}."
-    best = SCORES[board.rules.by].format_distance(found.flatters)
     text += (
         f", {runs} {_with_interval(row)}{one_of}; these images chose the network too, so this is not its test accuracy"
     )
-    return f"{text}: the highest of several looks better than it is, here by about {best}."
+    text += ": the highest of several looks better than it is, here by"
+    score = SCORES[board.rules.by]
+    most, none = score.format_distance(found.flatters), score.format_distance(0.0)
+    least = score.format_distance(1e-4 if score.unit == 100 else 1e-3)  # that is not written as 0
+    return f"{text} less than {least}." if most == none else f"{text} about {most}."
 
 
 def _cross_validated(board: Leaderboard) -> str:

@@ -283,7 +283,7 @@ def _leave_out(run: Run, batch: Batch, rate: float, loss: float, norm: float) ->
         row = {"step": at.step, "lr": rate, "loss": str(loss), "gradient_norm": str(norm), "images": images}
         run.folder.write_json(report.name, row)
     raise NumericError(
-        f"loss {loss} and gradient norm {norm} at step {at.step}: the step was not taken, the checkpoint before it is saved",
+        f"loss {loss:.4g} and gradient norm {norm:.4g} at step {at.step}: the step was not taken, the checkpoint before it is saved",
         f"lower lr (now {run.settings.lr:g}) or set clip; {report} lists the batch",
     )
 

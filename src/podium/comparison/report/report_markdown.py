@@ -72,7 +72,11 @@ def _board(board: Leaderboard, headings: Sequence[tuple[str, str]], rows: Sequen
     lines = []
     for row in rows:
         name = f"**{escape(row['model'])}**" if row["recommended"] and len(rows) > 1 else escape(row["model"])
-        said = [word for word, holds in (("worse", row["worse"]), ("Pareto front", row["pareto"])) if holds]
+        said = [
+            word
+            for word, holds in (("worse", row["worse"]), ("Pareto front", row["pareto"] and len(rows) > 1))
+            if holds
+        ]
         start = [escape(row["start"] or "")] if starts else []
         lines.append([name, *start, *(escape(row["cells"][place]["text"]) for place in kept), ", ".join(said)])
     names = ["network", *(["start"] if starts else []), *(headings[place][1] for place in kept), "remarks"]
