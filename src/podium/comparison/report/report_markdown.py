@@ -103,7 +103,7 @@ def _figures(figures: Sequence[Drawn], network: str, folder: Path) -> str:
         if figure.network in ("", network):
             place = os.path.relpath(figure.path, folder).replace(os.sep, "/")
             lines.append(f"![{escape(figure.shows)}]({quote(place)})\n")
-    return "\n".join(lines)
+    return "".join(lines)  # one paragraph: as many side by side as there is room for
 
 
 def _data(data: DataFacts) -> str:
