@@ -1,7 +1,9 @@
 """Tuning: which values are tried, that validation images choose, that nothing is repeated, and what the verdict says of it."""
 
+import errno
 import hashlib
 import json
+import os
 import shutil
 
 import numpy as np
@@ -244,7 +246,28 @@ def test_tuning_that_was_killed_anywhere_ends_with_the_same_bits(study, small_se
     assert weights(out) == weights(study[0])
     for path in out.glob("*-seed0"):
         shutil.rmtree(path)
-    assert podium(*words, fault="kill@settings.yaml:written").returncode == -9  # while the best trial is taken
+    for place in ("images.npz:written", "settings.yaml:written"):
+        assert podium(*words, fault=f"kill@{place}").returncode == -9  # while the best trial is taken
+    assert inside(*words).returncode == 0
+    assert weights(out) == weights(study[0])
+
+
+def test_a_full_disk_while_the_best_trial_is_taken_is_said_in_two_lines(study, small_set, tmp_path, monkeypatch):
+    out = tmp_path / "board"
+    shutil.copytree(study[0], out)
+    shutil.rmtree(out / "lenet5-seed0")
+
+    def full(content, copy):
+        copy.write(content.read(100))
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    words = ("compare", small_set, *FLAGS, "--trials", TRIALS, "--seeds", "2", "-o", out)
+    with monkeypatch.context() as patch:
+        patch.setattr("podium.files.shutil.copyfileobj", full)
+        one_error(inside(*words), 6, "disk full: need 0.", f"at {out / 'lenet5-seed0'}", "free some space")
+    assert not any(
+        path.is_file() for path in (out / "lenet5-seed0").rglob("*")
+    )  # no part of a file, which would be read
     assert inside(*words).returncode == 0
     assert weights(out) == weights(study[0])
 

@@ -204,6 +204,16 @@ def disk_error(error: OSError, path: Path, needed: int) -> MachineError:
     return MachineError(f"cannot write {path}: {error.strerror} ({need_have})", "check the folder and its permissions")
 
 
+def copy_file(source: str, target: str) -> None:
+    """Copy a file whole or not at all, as `shutil.copytree` calls it.
+
+    Raises:
+        MachineError: it cannot be written.
+    """
+    with open(source, "rb") as content, atomic(Path(target), os.path.getsize(source)) as copy:
+        shutil.copyfileobj(content, copy)
+
+
 def seal(card: Mapping[str, Any], key: str = "sha256") -> str:
     """SHA-256 of a card without its entry `key`, which holds the digest itself."""
     rest = {name: value for name, value in card.items() if name != key}

@@ -30,7 +30,7 @@ from podium.comparison.tunable import refuse_idle
 from podium.comparison.tuned import Own, Trial, Tuned
 from podium.data.dataset import Dataset
 from podium.errors import ModelFileError, NumericError, PodiumError, UsageError
-from podium.files import write_json, write_text
+from podium.files import copy_file, write_json, write_text
 from podium.runs.folder import SETTINGS, RunFolder
 from podium.settings import read_file
 from podium.tracking.notes import NOTE
@@ -207,7 +207,7 @@ class Tuning:
         if RunFolder(runs[0]).started:
             return
         # The settings come last: until they are there, the run has not begun, and is copied again.
-        shutil.copytree(best.path, runs[0], ignore=_left_out, dirs_exist_ok=True)
+        shutil.copytree(best.path, runs[0], ignore=_left_out, copy_function=copy_file, dirs_exist_ok=True)
         text = (best.path / SETTINGS).read_text(encoding="utf-8")
         for name in tuned.names:
             said = rf"\1  # by --tune: {tuned.how}, trial {best.number}"
