@@ -60,7 +60,7 @@ def images_of(data, loaded=None, rank_on="val", **given):
 def test_every_run_has_images_that_train_that_choose_and_that_report(board, photos):
     out, said = board
     assert "note: 15 of 75 training images are held out to test, 12 for validation (seed 0, stratified)" in said
-    assert "--folds 5 would let every image test once" in said
+    assert "with --folds 5 every image would test once" in said
     records = [read_record(out / f"lenet5_modern-seed{seed}").roles for seed in (0, 1)]
     for record in records:
         assert {name: told(keys) for name, keys in record.items()} == keys_of(load_data(photos, test=0.2, val=0.2))

@@ -44,8 +44,8 @@ def count_costs(
         counted: called with (networks that are counted, networks in all).
     """
     for done, candidate in enumerate(candidates, 1):
-        if (spec := spec_of(candidate, settings, data)) is not None:
-            with suppress(UsageError):  # it will be said when it fails
+        with suppress(UsageError):  # it will be said when it fails
+            if (spec := spec_of(candidate, settings, data)) is not None:
                 cost_of(spec)
         if counted is not None:
             counted(done, len(candidates))

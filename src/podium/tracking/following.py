@@ -14,7 +14,7 @@ from podium.tracking.notes import TRACKERS, read_note, write_note
 from podium.tracking.tensorboard import TensorBoard
 
 OFTEN, AGAIN = 3.0, 60.0  # seconds between two looks at the folders, and after a failure
-LAST = 20.0  # seconds that a command which was stopped waits for the last of it
+LAST, LONGEST = 20.0, 600.0  # seconds that a command waits for the last of it: one that was stopped, and one that has ended
 STOPPED = (130, 143)  # exit codes of an error that is a request to stop
 SHOWN = 200  # characters of an error's own words
 
@@ -76,7 +76,7 @@ class Following:
         self._thread.join(OFTEN)
         if self._thread.is_alive():
             logger.info(f"sending the last of it to {' and '.join(tracker.place for tracker in self.trackers)}")
-            self._thread.join(None if status == "FINISHED" and not self._failed else LAST)
+            self._thread.join(LONGEST if status == "FINISHED" and not self._failed else LAST)
         for tracker in self.trackers:
             if tracker.name in self._failed or self._thread.is_alive():
                 logger.info(f"not all is in {tracker.place}. To send the rest: {self.again}")
