@@ -14,7 +14,10 @@ from podium.tracking.notes import TRACKERS, read_note, write_note
 from podium.tracking.tensorboard import TensorBoard
 
 OFTEN, AGAIN = 3.0, 60.0  # seconds between two looks at the folders, and after a failure
-LAST, LONGEST = 20.0, 600.0  # seconds that a command waits for the last of it: one that was stopped, and one that has ended
+LAST, LONGEST = (
+    20.0,
+    600.0,
+)  # seconds that a command waits for the last of it: one that was stopped, and one that has ended
 STOPPED = (130, 143)  # exit codes of an error that is a request to stop
 SHOWN = 200  # characters of an error's own words
 
