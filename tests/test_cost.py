@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
@@ -111,28 +112,27 @@ def matrix_products(count=20):
 def test_what_others_compute_is_a_share_of_the_processors_and_threads_that_wait_for_each_other_are_none_of_it(
     monkeypatch, beside, share
 ):
-    """On two processors, of which other programs compute on so many all the time."""
+    """On two processors, of which other programs compute on so many all the time; a thread of ours waits for the other."""
     for name in ("cores", "processors"):
         monkeypatch.setattr(speed_module, name, lambda: 2)
-
-    def seconds():
-        return time.process_time() + beside * time.perf_counter()
-
-    monkeypatch.setattr(speed_module, "processor_seconds", seconds)
+    passed, computed = 0.0, 0.0
+    clocks = SimpleNamespace(perf_counter=lambda: passed, process_time=lambda: computed)
+    monkeypatch.setattr(speed_module, "time", clocks)
+    monkeypatch.setattr(speed_module, "processor_seconds", lambda: computed + beside * passed)
     others = Others()
-    for _ in range(2):
+    for seconds in (0.3, 0.7):
         with others.counted():
-            matrix_products()
-    assert others.share == pytest.approx(share, abs=0.02)
+            passed, computed = passed + seconds, computed + 1.2 * seconds
+    assert others.share == pytest.approx(share)
     monkeypatch.setattr(speed_module, "processors", lambda: 4)
-    assert others.share == pytest.approx(0.0, abs=0.02), "they leave the two processors that this process needs"
+    assert others.share == pytest.approx(0.0), "they leave the two processors that this process needs"
 
 
 def test_another_program_that_holds_every_processor_is_noticed():
     if processor_seconds() is None:
         pytest.skip("this system does not count")
     spin = [sys.executable, "-c", "import sys; sys.stdout.write('x'); sys.stdout.flush()\nwhile True: pass"]
-    spinning = [subprocess.Popen(spin, stdout=subprocess.PIPE) for _ in range(processors())]
+    spinning = [subprocess.Popen(spin, stdout=subprocess.PIPE) for _ in range(4 * processors())]
     try:
         assert all(process.stdout.read(1) == b"x" for process in spinning)  # it has begun
         others = Others()

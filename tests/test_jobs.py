@@ -143,7 +143,7 @@ def test_an_error_in_the_caller_stops_the_runs_which_save(small_set, tmp_path):
 def test_a_script_without_a_guard_is_not_run_again(small_set, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
-        "print('begun')\nimport podium\nfrom podium.comparison import jobs\njobs.processors = lambda: 2\n"
+        "print('begun')\nimport podium\nfrom podium.comparison.running import jobs\njobs.processors = lambda: 2\n"
         f"podium.compare(['lenet5', 'lenet5_modern'], {str(small_set)!r}, 'board', jobs=2, steps=2, threads=1)\n"
     )
     done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=True)
