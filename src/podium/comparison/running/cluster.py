@@ -201,15 +201,12 @@ class Cluster:
         write_atomic(path, content)
         return path, sha256
 
+    def _parts(self) -> list[Part]:
+        return [each.part for each in self._running.values()]
+
     def _hand_out(self, waiting: list[Part]) -> Ended:
         """Begin as many of the waiting runs as may run at a time; yields those that cannot begin."""
-        while len(running := [each.part for each in self._running.values()]) < self.jobs:
-            part = next((part for part in waiting if self.calls.may_begin(part, running)), None)
-            if part is None:
-                return
-            waiting.remove(part)
-            if self.calls.skipped(part):
-                continue
+        for part in self.calls.next_of(waiting, self._parts, self.jobs):
             try:
                 self._begin(_Running(part, 1))
             except PodiumError as error:

@@ -78,6 +78,22 @@ class Calls:
     notes: Callable[[Part, list[str]], None]
     label: Callable[[Part], str]
 
+    def next_of(self, waiting: list[Part], running: Callable[[], list[Part]], most: int) -> Iterator[Part]:
+        """Yield the runs to begin now, each taken out of those that wait, until so many train.
+
+        Args:
+            waiting: the runs that have not begun, in their order.
+            running: returns those that train now, with what was begun since the last one.
+            most: how many may train at a time.
+        """
+        while len(others := running()) < most:
+            part = next((part for part in waiting if self.may_begin(part, others)), None)
+            if part is None:
+                return
+            waiting.remove(part)
+            if not self.skipped(part):
+                yield part
+
 
 Ended = Generator[tuple[Part, Exception | None], None, None]  # runs that have ended, each with the error that ended it
 
@@ -152,15 +168,12 @@ class SideBySide:
     def _busy(self) -> list[_Process]:
         return [process for process in self.processes if process.part is not None]
 
+    def _parts(self) -> list[Part]:
+        return [process.part for process in self.processes if process.part is not None]
+
     def _hand_out(self, waiting: list[Part]) -> Ended:
         """Begin as many of the waiting runs as there are processes to be had; yields those that cannot begin."""
-        while len(running := [process.part for process in self._busy() if process.part is not None]) < self.jobs:
-            part = next((part for part in waiting if self.calls.may_begin(part, running)), None)
-            if part is None:
-                return
-            waiting.remove(part)
-            if self.calls.skipped(part):
-                continue
+        for part in self.calls.next_of(waiting, self._parts, self.jobs):
             try:
                 request = self.calls.request(part)
             except PodiumError as error:
