@@ -1,6 +1,8 @@
 """What several tests need: the real data beside the repository, and runs small enough to be made in a test."""
 
 import csv
+import hashlib
+import shutil
 import struct
 from pathlib import Path
 
@@ -98,13 +100,30 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def comparison(tmp_path_factory):
-    """The folder of a finished comparison: `podium compare digits -m lenet5_modern,lenet5 --epochs 1`."""
+    """The folder of a finished comparison, to be read: `podium compare digits -m lenet5_modern,lenet5 --epochs 1`."""
     from command import inside
 
     out = tmp_path_factory.mktemp("comparison") / "board"
     done = inside("compare", "digits", "-m", "lenet5_modern,lenet5", "--epochs", "1", "-o", out)
     assert done.returncode == 0, done.stderr
-    return out
+    before = contents(out)
+    yield out
+    assert contents(out) == before, "a test that writes into a comparison takes `own_comparison`"
+
+
+def contents(folder):
+    """The SHA-256 of each file of a folder."""
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def own_comparison(comparison, tmp_path_factory):
+    """A copy of `comparison` that a test may write into."""
+    return Path(shutil.copytree(comparison, tmp_path_factory.mktemp("own") / "board"))
 
 
 @pytest.fixture

@@ -72,13 +72,13 @@ def test_a_run_of_a_comparison_judges_as_eval_does(comparison):
     assert scores["loss"] == pytest.approx(float(row["loss"]))
 
 
-def test_the_same_again_repeats_nothing(comparison):
-    runs, board = files(comparison), (comparison / "leaderboard.csv").read_bytes()
-    again = inside(*BOTH, "--workers", "0", "-o", comparison)  # who decodes the images decides nothing
+def test_the_same_again_repeats_nothing(own_comparison):
+    runs, board = files(own_comparison), (own_comparison / "leaderboard.csv").read_bytes()
+    again = inside(*BOTH, "--workers", "0", "-o", own_comparison)  # who decodes the images decides nothing
     assert again.returncode == 0, again.stderr
-    assert files(comparison) == runs
-    assert (comparison / "leaderboard.csv").read_bytes() == board
-    assert str(comparison / "report.html") in again.stdout
+    assert files(own_comparison) == runs
+    assert (own_comparison / "leaderboard.csv").read_bytes() == board
+    assert str(own_comparison / "report.html") in again.stdout
 
 
 @pytest.mark.slow
@@ -314,15 +314,15 @@ def test_the_interval_over_images_is_wilsons():
         assert wilson(right / n, n) == pytest.approx((expected.low, expected.high), abs=1e-4)
 
 
-def test_python_and_the_command_line_compare_alike(comparison, tmp_path):
-    board = library.compare(["lenet5_modern", "lenet5"], "digits", comparison, epochs=1)
-    assert [row["model"] for row in board.ranked] == [row["model"] for row in table(comparison)]
+def test_python_and_the_command_line_compare_alike(own_comparison, tmp_path):
+    board = library.compare(["lenet5_modern", "lenet5"], "digits", own_comparison, epochs=1)
+    assert [row["model"] for row in board.ranked] == [row["model"] for row in table(own_comparison)]
     assert board.verdict().startswith(f"Take {board.taken.model}: ")
     assert f"{board.ranked[0]['model']} is first with {100 * board.ranked[0]['score']:.2f} %" in board.verdict()
     board.save(tmp_path / "copy.csv")
-    assert (tmp_path / "copy.csv").read_bytes() == (comparison / "leaderboard.csv").read_bytes()
+    assert (tmp_path / "copy.csv").read_bytes() == (own_comparison / "leaderboard.csv").read_bytes()
     board.save(tmp_path / "copy.html")
-    assert (tmp_path / "copy.html").read_bytes() == (comparison / "report.html").read_bytes()
+    assert (tmp_path / "copy.html").read_bytes() == (own_comparison / "report.html").read_bytes()
     with pytest.raises(UsageError, match=r"copy\.doc"):
         board.save(tmp_path / "copy.doc")
 

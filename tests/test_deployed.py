@@ -358,8 +358,8 @@ def test_the_verdict_says_how_far_the_network_within_the_limits_may_be_behind(co
 
 
 @pytest.mark.parametrize("flag", ["--max-latency=20", "--max-latency=20ms", "--max-size=10MB"])
-def test_limits_are_written_with_their_units(flag, podium, comparison):
-    assert podium(*AGAIN, "-o", comparison, flag).code == 0
+def test_limits_are_written_with_their_units(flag, podium, own_comparison):
+    assert podium(*AGAIN, "-o", own_comparison, flag).code == 0
 
 
 def test_a_limit_without_sense_is_refused(podium):

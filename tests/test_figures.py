@@ -2,7 +2,9 @@
 
 import json
 import re
+import shutil
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import pytest
 
@@ -17,15 +19,17 @@ pytest.importorskip("matplotlib")
 @pytest.fixture(scope="module")
 def drawn(comparison, tmp_path_factory):
     """The figures of a finished comparison, and the charts of its page."""
-    folder = tmp_path_factory.mktemp("figures") / "paper" / "figures"
-    command = ("compare", "digits", "-m", "lenet5_modern,lenet5", "--epochs", "1", "-o", comparison)
-    before = {path: path.stat().st_mtime_ns for path in comparison.glob("*/model.safetensors")}
+    place = tmp_path_factory.mktemp("figures")
+    folder = place / "paper" / "figures"
+    own = Path(shutil.copytree(comparison, place / "board"))
+    command = ("compare", "digits", "-m", "lenet5_modern,lenet5", "--epochs", "1", "-o", own)
+    before = {path: path.stat().st_mtime_ns for path in own.glob("*/model.safetensors")}
     done = inside(*command, "--figures", folder)
     assert done.returncode == 0, done.stderr
     assert {path: path.stat().st_mtime_ns for path in before} == before, "nothing is trained again"
-    text = (comparison / "report.html").read_text(encoding="utf-8")
+    text = (own / "report.html").read_text(encoding="utf-8")
     charts = re.search(r'<script id="charts" type="application/json">(.*?)</script>', text, re.S)[1]
-    return folder, json.loads(charts), comparison
+    return folder, json.loads(charts), own
 
 
 def test_there_is_a_file_of_each_chart_in_both_formats(drawn):

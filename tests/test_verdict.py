@@ -494,17 +494,17 @@ def best(comparison):
 
 
 def test_compare_ends_with_its_recommendation_and_the_next_two_commands(
-    comparison, best, picture, tmp_path, monkeypatch
+    own_comparison, best, picture, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    said = inside("compare", "digits", "-m", "lenet5_modern,lenet5", "--epochs", "1", "-o", comparison)
+    said = inside("compare", "digits", "-m", "lenet5_modern,lenet5", "--epochs", "1", "-o", own_comparison)
     told, *commands = said.stdout.splitlines()[-3:]
-    assert str(best) in told
-    assert str(comparison) in told
+    assert str(own_comparison / best.name) in told
+    assert str(own_comparison) in told
     for command in commands:
         words = [str(picture) if word == "IMAGE" else word for word in shlex.split(command)]
         assert words[0] == "podium"
-        assert words[2] == str(comparison)
+        assert words[2] == str(own_comparison)
         assert inside(*words[1:]).returncode == 0, command
     assert {shlex.split(command)[1] for command in commands} == {"predict", "export"}
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"{best.name.partition('-seed')[0]}.onnx"]
