@@ -33,6 +33,7 @@ EXTRAS = {
     "matplotlib": "figures",
     "mlflow": "mlflow",
     **dict.fromkeys(("ray", "grpc", "submitit"), "cluster"),
+    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "python_multipart", "prometheus_client"), "serve"),
 }
 
 
