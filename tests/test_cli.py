@@ -37,6 +37,7 @@ VERBS = [
     "distill",
     "quantize",
     "export",
+    "serve",
     "verify",
     "weights",
     "import",

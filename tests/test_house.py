@@ -71,6 +71,8 @@ MAY = {
     },
     "compression": {"settings", "models", "networks", "data", "runs", "evaluation", "training", "deployment"},
     "verification": {"weights", "runs", "deployment"},
+    "web": set(),
+    "serving": {"web", "data", "runs", "deployment"},
     "api": {
         "settings",
         "models",
@@ -97,6 +99,8 @@ MAY = {
         "compression",
         "verification",
         "tracking",
+        "web",
+        "serving",
         "api",
     },
     "__main__": {"cli"},
@@ -124,6 +128,9 @@ HEAVY = {
     "openvino",
     "nncf",
     "mlflow",
+    "fastapi",
+    "uvicorn",
+    "prometheus_client",
 }
 LIGHT = {"__init__", "__main__", "cli", "settings", *GROUND} - {"devices"}  # a device is torch's own word
 

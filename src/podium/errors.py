@@ -82,6 +82,14 @@ class ImageError(DataError):
     """One image that cannot be read; what reads many may leave it out."""
 
 
+class ImageTooLarge(ImageError):
+    """An image of more pixels than are opened."""
+
+
+class FormatNotRead(ImageError):
+    """A file that is no image, or an image of a format or kind that is not read here."""
+
+
 class ModelFileError(PodiumError):
     """A checkpoint, bundle or foreign weight file that is damaged or is not what it should be."""
 

@@ -16,7 +16,7 @@ from podium.data.formats import recognised
 from podium.data.metadata import ORIENTATION, orientation, without_metadata
 from podium.data.opening import MAX_PIXELS, SAVE_AGAIN, check_size, opened, own_orientation
 from podium.data.starving import no_memory, out_of_memory, size_by_header, starving
-from podium.errors import ImageError, PodiumError, UsageError
+from podium.errors import FormatNotRead, ImageError, PodiumError, UsageError
 
 # Pillow's warnings say nothing new: damaged EXIF counts as none, and `MAX_PIXELS` limits the size.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
@@ -121,7 +121,7 @@ def _refusal(error: Exception, data: bytes, name: str) -> ImageError:
     said = " ".join(str(error).split()) or type(error).__name__
     kind = "truncated" if "truncated" in said.lower() else "damaged"
     if re.search("unknown pixel mode|samples per pixel|not supported|unsupported|conversion from", said, re.IGNORECASE):
-        return ImageError(f"{name}: {recognised(data)} of a kind that is not read ({said})", SAVE_AGAIN)
+        return FormatNotRead(f"{name}: {recognised(data)} of a kind that is not read ({said})", SAVE_AGAIN)
     if data[:4] == b"RIFF" and (length := 8 + int.from_bytes(data[4:8], "little")) > len(data):
         kind, said = "truncated", f"{len(data):,} of {length:,} bytes are there"  # Pillow does not say it of a WebP
     return ImageError(f"{name}: {kind} image ({said})", "copy it again from where it came from, or delete it")

@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from podium.data.formats import FORMATS, HEAD, OTHERS, PILLOW, RAW, READ, fixes, recognised, unread_kind
 from podium.data.starving import stored_sizes
-from podium.errors import ImageError, UsageError
+from podium.errors import FormatNotRead, ImageTooLarge, UsageError
 from podium.platform import quiet_libtiff
 
 MAX_PIXELS = 50_000_000  # by the header, before anything is decoded
@@ -105,25 +105,25 @@ def check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
         raise too_large(name, f"{size[0]} x {size[1]} pixels", max_pixels)
 
 
-def too_large(name: str, size: str, max_pixels: int) -> ImageError:
+def too_large(name: str, size: str, max_pixels: int) -> ImageTooLarge:
     """The error for an image of more pixels than are opened."""
     most = f"{max_pixels / 1e6:g} million"
-    return ImageError(
+    return ImageTooLarge(
         f"{name}: {size}, more than the {most} that are opened", "scale it down, or allow it: --max-pixels N"
     )
 
 
-def not_read(data: bytes, name: str) -> ImageError:
+def not_read(data: bytes, name: str) -> FormatNotRead:
     """The error for a file that is not an image, or one of a format that is not read here."""
     kind, formats = unread_kind(data[:HEAD]), ", ".join(each.name for each in READ)
     for begins, what, mend in OTHERS:
         if not kind and re.match(begins, data, re.IGNORECASE | re.DOTALL):
-            return ImageError(f"{name}: {what}, not an image of {formats}", mend)
+            return FormatNotRead(f"{name}: {what}, not an image of {formats}", mend)
     if kind in FORMATS and not FORMATS[kind].has_reader:
-        return ImageError(f"{name}: {kind}, not an image of {formats}", FORMATS[kind].fix)
+        return FormatNotRead(f"{name}: {kind}, not an image of {formats}", FORMATS[kind].fix)
     if kind:
-        return ImageError(f"{name}: {kind}, whose reader is not installed", fixes([kind]))
-    return ImageError(f"{name}: not an image of {formats}", "copy it again, or delete it")
+        return FormatNotRead(f"{name}: {kind}, whose reader is not installed", fixes([kind]))
+    return FormatNotRead(f"{name}: not an image of {formats}", "copy it again, or delete it")
 
 
 def _by_pillow(data: bytes, name: str, max_pixels: int) -> Image.Image:
@@ -157,7 +157,7 @@ def _heif(data: bytes, name: str) -> Image.Image:
             continue
         image: Image.Image = plugin.HeifImageFile(io.BytesIO(data))
         return image
-    raise ImageError(f"{name}: HEIC, whose reader is not installed", fixes(["HEIC"]))
+    raise FormatNotRead(f"{name}: HEIC, whose reader is not installed", fixes(["HEIC"]))
 
 
 def _check_tiff(image: Any, name: str, max_pixels: int) -> None:
@@ -172,7 +172,7 @@ def _check_tiff(image: Any, name: str, max_pixels: int) -> None:
     reduced = bool(tags.get(NEW_SUBFILE, 0) & 1) if isinstance(tags.get(NEW_SUBFILE, 0), int) else False
     if DNG_VERSION in tags or (reduced and SUB_IFDS in tags) or tags.get(PHOTOMETRIC) in SENSOR:
         what = f"{name}: {RAW}, of which only a preview could be read"
-        raise ImageError(what, FORMATS[RAW].fix)
+        raise FormatNotRead(what, FORMATS[RAW].fix)
     sides = [tags.get(side, 0) for side in TILE_SIDES]
     if all(isinstance(side, int) for side in sides):
         check_size((sides[0], sides[1]), f"{name}: a tile", max_pixels)
@@ -180,7 +180,7 @@ def _check_tiff(image: Any, name: str, max_pixels: int) -> None:
     planes = tags.get(284, 1) == 2 and len(bits) > 1
     if (max(bits) > 8 and planes and image.tile and image.tile[0][0] == "raw") or (2 in signs and max(bits) == 8):
         kind = "signed bytes" if 2 in signs else "16-bit colours in separate planes"
-        raise ImageError(f"{name}: TIFF with {kind}, which are not read", SAVE_AGAIN)
+        raise FormatNotRead(f"{name}: TIFF with {kind}, which are not read", SAVE_AGAIN)
     if tags.get(PHOTOMETRIC) == 0 and image.mode in ("I;16", "F"):
         image.info["white_is_zero"] = True
     image.tile = [

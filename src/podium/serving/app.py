@@ -1,0 +1,170 @@
+"""The addresses of a server: predictions, the networks and their cards, health, metrics, and the page."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request
+from starlette.responses import Response
+
+from podium import __version__
+from podium.serving import schemas
+from podium.serving.answering import Answering, answer_of
+from podium.serving.bodies import read_images
+from podium.serving.metrics import TYPE
+from podium.web.logs import facts_of
+from podium.web.problems import Problem, answer_problems, json_bytes
+from podium.web.server import Stopping
+from podium.web.static import Static, page
+
+PAGE = Path(__file__).with_name("page")
+PREDICT = "/v1/predict"
+FREE = (
+    "/",
+    "/static/",
+    "/page/",
+    "/healthz",
+    "/readyz",
+    "/v2/health/live",
+    "/v2/health/ready",
+    "/docs",
+    "/openapi.json",
+)
+MOST_CLASSES = 1000  # that one answer lists
+
+ModelName = Annotated[
+    str | None, Query(description="the network's name; the first one if none is given", max_length=200)
+]
+Top = Annotated[int, Query(ge=1, le=MOST_CLASSES, description="how many classes the answer lists")]
+Heat = Annotated[bool, Query(description="whether the answer has a heat map, where the network has one")]
+FAILURES: dict[int | str, dict[str, Any]] = {
+    400: {"model": schemas.Failure, "description": "no image, or a form that cannot be read"},
+    401: {"model": schemas.Failure, "description": "the token is missing or wrong"},
+    404: {"model": schemas.Failure, "description": "no network has this name"},
+    413: {"model": schemas.Failure, "description": "too many bytes, images or pixels"},
+    415: {"model": schemas.Failure, "description": "no image, or one of a format that is not read"},
+    422: {"model": schemas.Failure, "description": "a damaged image, or a value that cannot be used"},
+    503: {"model": schemas.Failure, "description": "too many requests, or the server is ending; see Retry-After"},
+    504: {"model": schemas.Failure, "description": "no answer in time"},
+}
+BODY = {
+    "requestBody": {
+        "required": True,
+        "description": "an image, as the body or as the files of a form",
+        "content": {
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+            "image/*": {"schema": {"type": "string", "format": "binary"}},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"image": {"type": "array", "items": {"type": "string", "format": "binary"}}},
+                }
+            },
+        },
+    }
+}
+
+
+def failures(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The errors of some statuses, for the OpenAPI document."""
+    return {status: FAILURES[status] for status in statuses}
+
+
+def make_app(answering: Answering, stopping: Stopping) -> FastAPI:
+    """The application.
+
+    Args:
+        answering: what answers.
+        stopping: whether the server was told to stop.
+    """
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        answering.begin()
+        yield
+        await answering.end()
+
+    app = FastAPI(
+        title="Podium",
+        version=__version__,
+        description="Classes of images, by exported networks.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    answer_problems(app)
+    _add_predictions(app, answering)
+    _add_health(app, answering, stopping)
+    _add_page(app)
+    return app
+
+
+def _add_predictions(app: FastAPI, answering: Answering) -> None:
+    """Add what answers images, and says which networks there are."""
+
+    @app.post(
+        PREDICT,
+        response_model=schemas.Prediction,
+        responses=failures(400, 401, 404, 413, 415, 422, 503, 504),
+        openapi_extra=BODY,
+        summary="The classes of images",
+    )
+    async def predict(request: Request, model: ModelName = None, top: Top = 5, heat_map: Heat = False) -> Response:
+        chosen = answering.models.find(model)
+        if heat_map:
+            fix = "leave heat_map out: /v1/models says which networks have heat maps"
+            raise Problem(422, "heat_map_unavailable", "this network has no heat maps", fix)
+        files = await read_images(request)
+        facts_of(request.scope).update(model=chosen.name, images=len(files))
+        answered = await answering.answer(chosen, files)
+        return Response(json_bytes(answer_of(chosen, answered, top)), media_type="application/json")
+
+    @app.get(
+        "/v1/models", response_model=schemas.ModelList, responses=failures(401), summary="The networks of this server"
+    )
+    async def models() -> Response:
+        content = {"models": [model.described() for model in answering.models]}
+        return Response(json_bytes(content), media_type="application/json")
+
+    @app.get("/v1/model", response_model=schemas.Card, responses=failures(401, 404, 422), summary="A network's card")
+    async def model(model: ModelName = None) -> Response:
+        return Response(json_bytes(answering.models.find(model).card()), media_type="application/json")
+
+
+def _add_health(app: FastAPI, answering: Answering, stopping: Stopping) -> None:
+    """Add what says whether the server lives, whether it takes requests, and what it has done."""
+
+    @app.get("/healthz", summary="Whether the server lives")
+    async def healthz() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get("/readyz", responses=failures(503), summary="Whether the server takes requests")
+    async def readyz() -> dict[str, str]:
+        if stopping:
+            raise stopped()
+        return {"status": "ready"}
+
+    @app.get("/metrics", responses=failures(401), summary="Counts for Prometheus", response_class=Response)
+    async def metrics() -> Response:
+        answering.metrics.depth.set(answering.waiting)
+        return Response(answering.metrics.text(), media_type=TYPE)
+
+
+def stopped() -> Problem:
+    """The error while the server ends."""
+    return Problem(503, "stopping", "the server is ending", "send it again, to the next one", {"Retry-After": "1"})
+
+
+def _add_page(app: FastAPI) -> None:
+    """Add the page and its files."""
+
+    @app.get("/", include_in_schema=False)
+    async def index() -> Response:
+        return page(PAGE / "index.html")
+
+    app.mount("/static", Static())
+    app.mount("/page", Static(PAGE))

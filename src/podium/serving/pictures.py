@@ -1,0 +1,106 @@
+"""The images of a request, decoded in threads: what each shows as the network sees it, or why it cannot be read."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from podium.data.preprocessing import Preprocessing
+from podium.data.readers import Readers
+from podium.data.starving import size_by_header
+from podium.errors import FormatNotRead, ImageError, ImageTooLarge, PodiumError
+from podium.web.problems import Problem
+
+LARGE = 8_000_000  # pixels above which images are decoded one at a time: each takes some hundred megabytes
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image that is decoded.
+
+    Args:
+        square: (S, S, C) uint8, in RGB.
+        width, height: of the image, upright, in pixels.
+    """
+
+    square: np.ndarray
+    width: int
+    height: int
+
+
+class Pictures:
+    """Threads that decode images: several for usual ones, and one for large ones, so that these bound no memory but time.
+
+    Args:
+        threads: that decode usual images.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self.usual, self.large = Readers(threads), Readers(1)
+
+    def close(self) -> None:
+        """End the threads."""
+        self.usual.close()
+        self.large.close()
+
+    async def decode(self, files: Sequence[bytes], p: Preprocessing) -> list[Picture]:
+        """Decode the images of a request.
+
+        Args:
+            files: the bytes of each.
+            p: the network's preprocessing.
+
+        Raises:
+            Problem: the first that cannot be read, by its position.
+        """
+        names = ["the image"] if len(files) == 1 else [f"image {number + 1}" for number in range(len(files))]
+        work = [self._one(data, name, p) for data, name in zip(files, names, strict=True)]
+        return list(await asyncio.gather(*work))
+
+    async def _one(self, data: bytes, name: str, p: Preprocessing) -> Picture:
+        found = await asyncio.wrap_future(self.usual.submit(_decode, data, name, p, LARGE))
+        if found is None:
+            found = await asyncio.wrap_future(self.large.submit(_decode, data, name, p, math.inf))
+        if isinstance(found, Problem):
+            raise found
+        if found is None:
+            raise RuntimeError("an image larger than any")
+        return found
+
+
+def _decode(data: bytes, name: str, p: Preprocessing, most: float) -> Picture | Problem | None:
+    """Decode one image; None where it has more than `most` pixels."""
+    width, height = size_by_header(data, p.max_pixels)
+    if width * height > most:
+        return None
+    try:
+        image = p.decode(data, name)
+        return Picture(p.square(image), *image.size)
+    except PodiumError as error:
+        return problem_of(error, name)
+
+
+def problem_of(error: PodiumError, name: str) -> Problem:
+    """The answer to an image that cannot be read.
+
+    A decoder's own words stay out of it, as they may quote the file.
+
+    Args:
+        error: of decoding.
+        name: the position of the image.
+    """
+    what = error.what.partition(" (")[0]
+    if isinstance(error, ImageTooLarge):
+        return Problem(413, "image_too_large", what, "scale it down")
+    if isinstance(error, FormatNotRead):
+        return Problem(415, "format_not_supported", what, "save it as JPEG or PNG")
+    if isinstance(error, ImageError):
+        fix = "open it in another program and save it again as JPEG or PNG"
+        return Problem(422, "image_unreadable", f"{name} is empty, damaged or cut short", fix)
+    return Problem(
+        503, "no_memory", f"no memory was left to decode {name}", "send it again later", {"Retry-After": "5"}
+    )

@@ -1,0 +1,84 @@
+"""One connection to a browser or program: how slow it may be, and how many there may be."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from podium.web.headers import HEADERS
+from podium.web.problems import Problem, json_bytes
+
+MOST = 900  # connections at once: of the 1,024 files that a process may usually open
+IDLE = 10.0  # seconds without a byte, after which a request that has begun is given up
+BEGIN = 15.0  # seconds that a request may take to arrive ...
+RATE = 8192  # ... and one more for so many bytes: one that drips is given up too
+LINGER = 5.0  # seconds for which the rest of a refused body is read and dropped, so that the client sees the refusal
+CHECK = 2.0  # seconds between two looks at a connection
+BAD = Problem(400, "not_http", "this is not a request of HTTP/1.1, or its head is too large", "see /docs")
+
+
+class Guarded(H11Protocol):
+    """uvicorn's connection, which gives up slow ones and refuses those that are too many."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.began = self.heard = self.loop.time()
+        self.received = 0
+        self.timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # noqa: D102
+        super().connection_made(transport)
+        if len(self.connections) > MOST:
+            transport.abort()
+            return
+        self.timer = self.loop.call_later(min(CHECK, IDLE), self._check)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: D102
+        if self.timer is not None:
+            self.timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:  # noqa: D102
+        self.heard = self.loop.time()
+        if not self.received:
+            self.began = self.heard
+        self.received += len(data)
+        super().data_received(data)
+
+    def on_response_complete(self) -> None:  # noqa: D102
+        self.began, self.received = self.loop.time(), 0
+        super().on_response_complete()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is on it that has not been answered."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _check(self) -> None:
+        """Give the connection up where the client does not send what it began to."""
+        if self.transport.is_closing():
+            return
+        now, theirs = self.loop.time(), self.conn.their_state
+        silent, since = now - self.heard, now - self.began
+        refused = self.cycle is not None and self.cycle.response_complete and theirs is h11.SEND_BODY
+        begun = theirs is h11.SEND_BODY or (theirs is h11.IDLE and (self.received or self.cycle is None))
+        if (refused and since > LINGER) or (begun and (silent > IDLE or since > BEGIN + self.received / RATE)):
+            self.transport.abort()
+            return
+        self.timer = self.loop.call_later(min(CHECK, IDLE), self._check)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, as JSON."""
+        body = json_bytes(BAD.content("/"))
+        head = {**HEADERS, "content-type": "application/json", "content-length": str(len(body)), "connection": "close"}
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            for event in (
+                h11.Response(status_code=400, headers=list(head.items()), reason=b"Bad Request"),
+                h11.Data(data=body),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
