@@ -103,12 +103,13 @@ def _of_seeds(answers: Answers) -> np.ndarray:
 
 def _largest(answers: Answers, draws: int, seed: int) -> np.ndarray:
     """Draw how far each network would be below any other at most if all were equal, in standard errors, (K, draws)."""
-    draw, count = np.random.default_rng(seed), len(answers.seeds)
-    values, vectors = np.linalg.eigh(answers.covariance)
+    draw, count, seeds = np.random.default_rng(seed), len(answers.seeds), np.array(answers.seeds, float)
+    # What runs of a network differ by, luck on these images included, is known as few runs let it be.
+    values, vectors = np.linalg.eigh(answers.covariance - np.diag(answers.of_luck / seeds))
     root = vectors * np.sqrt(np.maximum(values, 0.0))
     drawn = (root @ draw.standard_normal((count, draws))) * _student(draw, draws, answers.units - 1)
-    if answers.seed_variance > 0:
-        each = np.sqrt(answers.seed_variance / np.array(answers.seeds, float))[:, None]
+    if answers.freedom:
+        each = np.sqrt(max(answers.between_seeds, answers.of_luck) / seeds)[:, None]
         drawn += each * draw.standard_normal((count, draws)) * _student(draw, draws, answers.freedom)
     spread = np.sqrt(_between(answers.covariance) + _of_seeds(answers))
     with np.errstate(divide="ignore"):

@@ -68,7 +68,7 @@ class Answers:
         self.n = right[0].shape[1]
         self.scores = np.stack([runs.mean(0, dtype=np.float64) for runs in right])  # (networks, N)
         self.freedom = sum(self.seeds) - len(right)
-        self.seed_variance = self._pooled(right)
+        self.between_seeds, self.of_luck = self._pooled(right)
 
     def lowered(self, by: Sequence[float]) -> Answers:
         """The same answers with lower scores; intervals and differences keep their width.
@@ -80,18 +80,24 @@ class Answers:
         found.scores = self.scores - np.array(by)[:, None]
         return found
 
-    def _pooled(self, right: Sequence[np.ndarray]) -> float:
+    @property
+    def seed_variance(self) -> float:
         """The variance of accuracy from one seed to the next, without that of the images; 0 where each network has one seed."""
-        total = 0.0
+        return max(0.0, self.between_seeds - self.of_luck)
+
+    def _pooled(self, right: Sequence[np.ndarray]) -> tuple[float, float]:
+        """The variance of a run's accuracy between the seeds of its network, and how much of it is luck on the few images there are."""
+        between, luck = 0.0, 0.0
         for runs, score in zip(right, self.scores, strict=True):
             seeds = len(runs)
             if seeds < 2 or self.n < 2:
                 continue
-            between = float(runs.mean(1, dtype=np.float64).var(ddof=1))
+            apart = float(runs.mean(1, dtype=np.float64).var(ddof=1))
             around = sum(float(((run - score) ** 2).sum()) for run in runs)  # squares around each image's mean
-            residual = (around - self.n * (seeds - 1) * between) / ((seeds - 1) * (self.n - 1))
-            total += (seeds - 1) * (between - residual / self.n)
-        return max(0.0, total / self.freedom) if self.freedom else 0.0
+            residual = (around - self.n * (seeds - 1) * apart) / ((seeds - 1) * (self.n - 1))
+            between += (seeds - 1) * apart
+            luck += (seeds - 1) * residual / self.n
+        return (between / self.freedom, luck / self.freedom) if self.freedom else (0.0, 0.0)
 
     @property
     def units(self) -> int:
