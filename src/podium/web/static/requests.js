@@ -28,7 +28,7 @@ const bearer = () => (token === null ? {} : { Authorization: `Bearer ${token}` }
 /** Ask for the token in a dialog; whether one was given. */
 function enter(wrong) {
   const dialog = made("dialog", "small"), form = made("form"), header = made("header");
-  const heading = write(made("h2"), "This server wants a token"), input = made("input"), row = made("p");
+  const heading = write(made("h2"), "This server wants a token"), input = made("input"), row = made("p", "row");
   const note = "Its owner has it: the content of the file given as --token-file, or of PODIUM_TOKEN. It is kept until this tab is closed.";
   heading.id = "token-title";
   dialog.setAttribute("aria-labelledby", heading.id);
@@ -39,7 +39,7 @@ function enter(wrong) {
   let given = false;
   close.type = "button";
   close.addEventListener("click", () => dialog.close());
-  row.append(input, " ", go);
+  row.append(input, go);
   header.append(heading, close);
   form.append(header, write(made("p", "note"), note), row);
   if (wrong) row.before(write(made("p", "failed"), "That token is not right."));
@@ -58,6 +58,6 @@ function enter(wrong) {
 
 function made(name, kind = "") {
   const element = document.createElement(name);
-  element.className = kind;
+  if (kind) element.className = kind;
   return element;
 }
