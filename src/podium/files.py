@@ -197,11 +197,11 @@ def _held(folder: Path) -> Iterator[bool]:
 
 def disk_error(error: OSError, path: Path, needed: int) -> MachineError:
     """The error to raise when a file could not be written."""
+    if error.errno not in FULL:
+        return MachineError(f"cannot write {path}: {error.strerror}", "check the folder and its permissions")
     free = shutil.disk_usage(path.parent).free if path.parent.is_dir() else 0
     need_have = f"{f'need {needed / 1e6:.1f} MB, ' if needed else ''}have {free / 1e6:.1f} MB"
-    if error.errno in FULL:
-        return MachineError(f"disk full: {need_have} at {path} ({error.strerror})", ROOM)
-    return MachineError(f"cannot write {path}: {error.strerror} ({need_have})", "check the folder and its permissions")
+    return MachineError(f"disk full: {need_have} at {path} ({error.strerror})", ROOM)
 
 
 def copy_file(source: str, target: str) -> None:

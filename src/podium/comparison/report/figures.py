@@ -83,7 +83,11 @@ def check_figures(folder: Path) -> None:
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     if not there.is_dir():
         raise UsageError(f"figures: {show(there)} is a file", "give a folder")
-    refuse_unwritable(there / "figure.svg")
+    try:
+        refuse_unwritable(there / "figure.svg")
+    except MachineError as error:
+        cause = error.what.rpartition(": ")[2]
+        raise MachineError(f"figures: no files can be written in {show(folder)}: {cause}", "give another folder") from None
     for path in sorted(folder.iterdir()) if there == folder else ():
         if FILES.fullmatch(path.name) and (not path.is_file() or CREATOR.encode() not in path.read_bytes()):
             what = f"figures: {show(path)} is there already, and Podium did not make it"
