@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 from pathlib import Path
 
@@ -50,31 +51,47 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="threads that compute one batch. As many batches run side by side as the cores allow: 1 gives the highest "
         "throughput, more the lowest latency of a lone client [1]",
     )
+    parser.add_argument(
+        "--workers",
+        type=flags.serving,
+        default=1,
+        metavar="N",
+        help="processes that answer, each with its networks in memory; one uses all cores, more help where it does not [1]",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb; returns the exit code."""
     from podium.serving.models import parse_models
-    from podium.serving.start import Options, load_models, serve
+    from podium.serving.start import Options, load_models, make_server
+    from podium.serving.workers import listen_together, supervise
     from podium.web.access import is_loopback, read_token
     from podium.web.logs import write_lines
     from podium.web.server import address_of, listen
 
     a = arguments
-    options = Options(a.host, read_token(a.token_file), a.engine, a.threads)
+    options = Options(a.host, read_token(a.token_file), a.engine, a.threads, a.workers)
     places = parse_models(a.models)
-    if options.token is None and not is_loopback(a.host):
-        logger.warning(
-            f"--host {a.host} without a token: whoever reaches this machine can use the server; see --token-file"
-        )
-    taken = listen(a.host, a.port)
-    models = load_models(places, options)
-    if a.json:
-        print_json({"url": address_of(taken), "models": [model.described() for model in models]})
-    else:
-        for model in models:
-            print(f"{model.name}: {model.engine}, {len(model.classes)} classes, {model.megabytes:,.2f} MB")
-        print(f"open {address_of(taken)} in a browser; Ctrl-C ends the server", flush=True)
-    write_lines()
-    serve(models, taken, options)
+    with contextlib.ExitStack() as closed:
+        several = a.workers > 1
+        sockets = listen_together(a.host, a.port, a.workers) if several else [listen(a.host, a.port)]
+        for each in sockets:
+            closed.enter_context(each)
+        models = load_models(places, options)
+        if options.token is None and not is_loopback(a.host):
+            logger.warning(
+                f"--host {a.host} without a token: whoever reaches this machine can use the server; see --token-file"
+            )
+        if a.json:
+            print_json({"url": address_of(sockets[0]), "models": [model.described() for model in models]})
+        else:
+            for model in models:
+                print(f"{model.name}: {model.engine}, {len(model.classes)} classes, {model.megabytes:,.2f} MB")
+            print(f"open {address_of(sockets[0])} in a browser; Ctrl-C ends the server", flush=True)
+        write_lines()
+        if several:
+            del models  # each process has its own
+            supervise(places, sockets, options)
+        else:
+            make_server(models, options).serve_at(sockets[0])
     return 0

@@ -58,12 +58,16 @@ class Answering:
     def __init__(self, models: Models, decoders: int, calls: int, metrics: Metrics) -> None:
         self.models, self.metrics = models, metrics
         self.pictures, self.engine, self.coming = Pictures(decoders), Engine(calls), 0
-        self.batchers = {
-            model.name: Batcher(
-                model.exported.logits_and_probabilities, self.engine, lambda: self.coming, metrics.batch_of(model.name)
-            )
-            for model in models
-        }
+        self.batchers = {model.name: self._batcher(model) for model in models}
+
+    def _batcher(self, model: Model) -> Batcher:
+        return Batcher(
+            model.exported.logits_and_probabilities,
+            self.engine,
+            coming=lambda: self.coming,
+            ran=self.metrics.batch_of(model.name),
+            changed=lambda: self.metrics.depth.set(self.waiting),
+        )
 
     def begin(self) -> None:
         """Start to answer; in the event loop."""

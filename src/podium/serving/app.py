@@ -5,16 +5,20 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import FastAPI, Query, Request
 from starlette.responses import Response
 
 from podium import __version__
 from podium.serving import schemas
+from podium.serving.admission import stopped
 from podium.serving.answering import Answering, answer_of
 from podium.serving.bodies import read_images
 from podium.serving.metrics import TYPE
+from podium.serving.protocol_v2 import open_inference
+from podium.serving.reference import describe
+from podium.serving.waiting import in_time
 from podium.web.logs import facts_of
 from podium.web.problems import Problem, answer_problems, json_bytes
 from podium.web.server import Stopping
@@ -40,16 +44,6 @@ ModelName = Annotated[
 ]
 Top = Annotated[int, Query(ge=1, le=MOST_CLASSES, description="how many classes the answer lists")]
 Heat = Annotated[bool, Query(description="whether the answer has a heat map, where the network has one")]
-FAILURES: dict[int | str, dict[str, Any]] = {
-    400: {"model": schemas.Failure, "description": "no image, or a form that cannot be read"},
-    401: {"model": schemas.Failure, "description": "the token is missing or wrong"},
-    404: {"model": schemas.Failure, "description": "no network has this name"},
-    413: {"model": schemas.Failure, "description": "too many bytes, images or pixels"},
-    415: {"model": schemas.Failure, "description": "no image, or one of a format that is not read"},
-    422: {"model": schemas.Failure, "description": "a damaged image, or a value that cannot be used"},
-    503: {"model": schemas.Failure, "description": "too many requests, or the server is ending; see Retry-After"},
-    504: {"model": schemas.Failure, "description": "no answer in time"},
-}
 BODY = {
     "requestBody": {
         "required": True,
@@ -66,11 +60,6 @@ BODY = {
         },
     }
 }
-
-
-def failures(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The errors of some statuses, for the OpenAPI document."""
-    return {status: FAILURES[status] for status in statuses}
 
 
 def make_app(answering: Answering, stopping: Stopping) -> FastAPI:
@@ -95,11 +84,14 @@ def make_app(answering: Answering, stopping: Stopping) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry={"auto_configure": False, "tracing": False, "metrics": False, "logs": False},
     )
     answer_problems(app)
     _add_predictions(app, answering)
     _add_health(app, answering, stopping)
+    app.include_router(open_inference(answering, stopping))
     _add_page(app)
+    describe(app)
     return app
 
 
@@ -109,7 +101,7 @@ def _add_predictions(app: FastAPI, answering: Answering) -> None:
     @app.post(
         PREDICT,
         response_model=schemas.Prediction,
-        responses=failures(400, 401, 404, 413, 415, 422, 503, 504),
+        responses=schemas.failures(400, 401, 404, 413, 415, 422, 503, 504),
         openapi_extra=BODY,
         summary="The classes of images",
     )
@@ -120,17 +112,22 @@ def _add_predictions(app: FastAPI, answering: Answering) -> None:
             raise Problem(422, "heat_map_unavailable", "this network has no heat maps", fix)
         files = await read_images(request)
         facts_of(request.scope).update(model=chosen.name, images=len(files))
-        answered = await answering.answer(chosen, files)
+        answered = await in_time(request, answering.answer(chosen, files))
         return Response(json_bytes(answer_of(chosen, answered, top)), media_type="application/json")
 
     @app.get(
-        "/v1/models", response_model=schemas.ModelList, responses=failures(401), summary="The networks of this server"
+        "/v1/models",
+        response_model=schemas.ModelList,
+        responses=schemas.failures(401),
+        summary="The networks of this server",
     )
     async def models() -> Response:
         content = {"models": [model.described() for model in answering.models]}
         return Response(json_bytes(content), media_type="application/json")
 
-    @app.get("/v1/model", response_model=schemas.Card, responses=failures(401, 404, 422), summary="A network's card")
+    @app.get(
+        "/v1/model", response_model=schemas.Card, responses=schemas.failures(401, 404, 422), summary="A network's card"
+    )
     async def model(model: ModelName = None) -> Response:
         return Response(json_bytes(answering.models.find(model).card()), media_type="application/json")
 
@@ -142,21 +139,15 @@ def _add_health(app: FastAPI, answering: Answering, stopping: Stopping) -> None:
     async def healthz() -> dict[str, str]:
         return {"status": "alive"}
 
-    @app.get("/readyz", responses=failures(503), summary="Whether the server takes requests")
+    @app.get("/readyz", responses=schemas.failures(503), summary="Whether the server takes requests")
     async def readyz() -> dict[str, str]:
         if stopping:
             raise stopped()
         return {"status": "ready"}
 
-    @app.get("/metrics", responses=failures(401), summary="Counts for Prometheus", response_class=Response)
+    @app.get("/metrics", responses=schemas.failures(401), summary="Counts for Prometheus", response_class=Response)
     async def metrics() -> Response:
-        answering.metrics.depth.set(answering.waiting)
         return Response(answering.metrics.text(), media_type=TYPE)
-
-
-def stopped() -> Problem:
-    """The error while the server ends."""
-    return Problem(503, "stopping", "the server is ending", "send it again, to the next one", {"Retry-After": "1"})
 
 
 def _add_page(app: FastAPI) -> None:

@@ -8,6 +8,7 @@ two cores are done sooner than one of eight on one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -71,12 +72,18 @@ class Batcher:
         engine: where it runs.
         coming: how many images are read or decoded just now, so that a batch may wait for them.
         ran: called with (images, seconds) after each batch.
+        changed: called when images have come to wait, or wait no longer.
     """
 
     def __init__(
-        self, call: Call, engine: Engine, coming: Callable[[], int], ran: Callable[[int, float], None]
+        self,
+        call: Call,
+        engine: Engine,
+        coming: Callable[[], int],
+        ran: Callable[[int, float], None],
+        changed: Callable[[], None],
     ) -> None:
-        self.call, self.engine, self.coming, self.ran = call, engine, coming, ran
+        self.call, self.engine, self.coming, self.ran, self.changed = call, engine, coming, ran, changed
         self.waiting: deque[_Waiting] = deque()
         self.arrived = asyncio.Event()
         self.batches: set[asyncio.Task[None]] = set()
@@ -97,12 +104,17 @@ class Batcher:
         loop = asyncio.get_running_loop()
         mine = [_Waiting(square, loop.create_future()) for square in squares]
         self.waiting.extend(mine)
+        self.changed()
         self.arrived.set()
         try:
             return list(await asyncio.gather(*(one.answer for one in mine)))
-        finally:
+        except BaseException:
             for one in mine:
                 one.answer.cancel()
+                with contextlib.suppress(ValueError):  # it is in a batch already
+                    self.waiting.remove(one)
+            self.changed()
+            raise
 
     async def _run(self) -> None:
         while True:
@@ -128,15 +140,14 @@ class Batcher:
                 await asyncio.wait_for(self.arrived.wait(), left)
             except TimeoutError:
                 break
-        while self.waiting and self.waiting[0].answer.done():
-            self.waiting.popleft()
         share = -(-len(self.waiting) // (self.engine.free + 1))
         batch = [self.waiting.popleft() for _ in range(min(MOST, share))]
         if not self.waiting:
             self.arrived.clear()
         else:
             self.arrived.set()
-        return [one for one in batch if not one.answer.done()]
+        self.changed()
+        return batch
 
     async def _answer(self, batch: list[_Waiting]) -> None:
         """Run one batch, and give each image its outputs, or the error of all."""

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from starlette.requests import Request
+import asyncio
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+from starlette.requests import ClientDisconnect, Request
+
+from podium.serving.waiting import gone
 from podium.web.problems import Problem
 
 MOST_BYTES = 32 << 20  # of a body
 MOST_IMAGES = 32  # of a request
 MOST_PARTS = 64  # of a form, whose other fields are left aside
 LONGEST_BOUNDARY = 70  # RFC 2046
+LARGE = 256 << 10  # bytes of a body that is taken apart in a thread
+
+Result = TypeVar("Result")
 
 
 def too_large() -> Problem:
@@ -25,37 +33,41 @@ def declared_length(headers: dict[bytes, bytes]) -> int | None:
 
 
 async def read_body(request: Request) -> bytes:
-    """Read the whole body.
+    """Read the whole body, whose size `Admission` limits.
 
     Raises:
-        Problem: it is larger than the limit, empty, or compressed.
-        ClientDisconnect: the client has gone.
+        Problem: it is too large, empty, or compressed, or the client has gone.
     """
     if request.headers.get("content-encoding", "identity") != "identity":
         fix = "send it as it is: images are compressed already"
         raise Problem(415, "encoding_not_supported", "the body has a content encoding", fix)
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MOST_BYTES:
-            raise too_large()
+    try:
+        async for chunk in request.stream():
+            body += chunk
+    except ClientDisconnect:
+        raise gone() from None
     if not body:
         raise Problem(400, "empty_body", "the body is empty", "send an image, as the body or in a form")
     return bytes(body)
+
+
+async def apart(work: Callable[..., Result], body: bytes, *more: Any) -> Result:
+    """The result of work(body, *more), in a thread where the body is large, so that other requests go on."""
+    return work(body, *more) if len(body) < LARGE else await asyncio.to_thread(work, body, *more)
 
 
 async def read_images(request: Request) -> list[bytes]:
     """Read the images of a request: its body, or the files of its form.
 
     Raises:
-        Problem: there is none, there are too many, or the form is damaged.
-        ClientDisconnect: the client has gone.
+        Problem: there is none, there are too many, or the form is damaged; and as `read_body`.
     """
     kind, _, options = request.headers.get("content-type", "").partition(";")
     body = await read_body(request)
     if kind.strip().lower() != "multipart/form-data":
         return [body]
-    images = _files_of(body, options)
+    images = await apart(_files_of, body, options)
     if not images:
         raise Problem(400, "no_image", "the form has no file", "send at least one image as a file of the form")
     if len(images) > MOST_IMAGES:

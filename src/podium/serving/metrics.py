@@ -35,7 +35,11 @@ class Metrics:
             "podium_requests_inside", "Requests accepted and not answered.", registry=r, multiprocess_mode="livesum"
         )
         self.latency = Histogram(
-            "podium_request_seconds", "From a request's head to its answer.", ["model"], buckets=SECONDS, registry=r
+            "podium_request_seconds",
+            "From the head of a request to its answer, of those that were answered.",
+            ["model"],
+            buckets=SECONDS,
+            registry=r,
         )
         self.parts = Histogram(
             "podium_part_seconds",
@@ -61,6 +65,16 @@ class Metrics:
         self.images.labels(model).inc(images)
         self.parts.labels(model, "decode").observe(decode)
         self.parts.labels(model, "queue").observe(max(one.queue for one in outputs))
+
+    def request(self, model: str, status: int, seconds: float) -> None:
+        """Count a request for a prediction that has its answer, or has none since the client has gone."""
+        self.requests.labels(model, str(status or 499)).inc()
+        if status == 200:
+            self.latency.labels(model).observe(seconds)
+
+    def refused(self, reason: str) -> None:
+        """Count a request that was not answered, by the code of its error."""
+        self.refusals.labels(reason).inc()
 
     def text(self) -> bytes:
         """The counts as Prometheus reads them; of all processes of this server."""

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from PIL import Image
 
 from podium.data.names import show
 from podium.deployment.runtime import Engine, Exported, file_of, is_exported, load_exported
@@ -111,13 +115,11 @@ def load_model(name: str, place: Path, engine: Engine | None, threads: int) -> M
 
 
 def _try(name: str, exported: Exported) -> None:
-    """Refuse a network that does not answer."""
-    import numpy as np
-
-    p = exported.preprocessing
-    black = np.zeros((1, p.image_size, p.image_size, p.channels), np.uint8)
+    """Have a network answer an image file, so that one that cannot is refused, and the first client waits for no import."""
+    p, file = exported.preprocessing, io.BytesIO()
+    Image.new("RGB", (p.image_size, p.image_size)).save(file, "JPEG")
     try:
-        outputs = exported.logits_and_probabilities(black)
+        outputs = exported.logits_and_probabilities(p.square(p.decode(file.getvalue(), "black"))[None])
     except Exception as error:
         what = f"{show(name)}: the engine fails on it ({type(error).__name__})"
         raise ModelFileError(what, "export it again with `podium export`") from None
@@ -136,7 +138,7 @@ class Models:
         self.by_name = {model.name: model for model in models}
         self.first = models[0]
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Model]:
         return iter(self.by_name.values())
 
     def find(self, name: str | None) -> Model:

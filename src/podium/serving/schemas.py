@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -82,3 +82,109 @@ class ModelList(BaseModel):
 
 
 Card = dict[str, Any]
+
+
+class Refused(Failure):
+    """Why a request of the Open Inference Protocol was not answered."""
+
+    error: str = Field(description="message and fix")
+
+
+class ServerMetadata(BaseModel):
+    """Which server this is."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class TensorMetadata(BaseModel):
+    """An input or output of a network; -1 is any number."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class ModelMetadata(BaseModel):
+    """A network's inputs and outputs."""
+
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+class Ready(BaseModel):
+    """Whether a network takes requests."""
+
+    name: str
+    ready: bool
+
+
+class InputTensor(BaseModel):
+    """The images: in base64 here, or binary behind the JSON, where `parameters.binary_data_size` says how long they are."""
+
+    name: Literal["image"]
+    datatype: Literal["BYTES"]
+    shape: list[int] = Field(description="[N], the number of images", min_length=1, max_length=2)
+    data: list[str] | None = Field(default=None, description="images in base64")
+    parameters: dict[str, Any] | None = None
+
+
+class WantedTensor(BaseModel):
+    """An output that is wanted: `parameters.binary_data` puts it behind the JSON, `parameters.classification` ranks classes."""
+
+    name: Literal["probabilities", "answer", "known"]
+    parameters: dict[str, Any] | None = None
+
+
+class InferenceRequest(BaseModel):
+    """A request of the Open Inference Protocol."""
+
+    id: str | None = None
+    inputs: list[InputTensor] = Field(min_length=1, max_length=1)
+    outputs: list[WantedTensor] | None = Field(default=None, description="all of them if none is named")
+    parameters: dict[str, Any] | None = None
+
+
+class OutputTensor(BaseModel):
+    """An output, with its values here or behind the JSON."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    data: list[Any] | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class InferenceAnswer(BaseModel):
+    """An answer of the Open Inference Protocol."""
+
+    model_name: str
+    model_version: str
+    id: str | None = None
+    outputs: list[OutputTensor]
+
+
+REASONS = {
+    400: "no image, or a body that cannot be read",
+    401: "the token is missing or wrong",
+    404: "no network has this name",
+    413: "too many bytes, images or pixels",
+    415: "no image, or one of a format that is not read",
+    422: "a damaged image, or a value that cannot be used",
+    503: "too many requests, or the server is ending; see Retry-After",
+    504: "no answer in time",
+}
+
+
+def failures(*statuses: int, of: type[BaseModel] = Failure) -> dict[int | str, dict[str, Any]]:
+    """The errors of some statuses, as routes take them.
+
+    Args:
+        statuses: of HTTP.
+        of: their body.
+    """
+    return {status: {"model": of, "description": REASONS[status]} for status in statuses}

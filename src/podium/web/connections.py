@@ -15,6 +15,7 @@ MOST = 900  # connections at once: of the 1,024 files that a process may usually
 IDLE = 10.0  # seconds without a byte, after which a request that has begun is given up
 BEGIN = 15.0  # seconds that a request may take to arrive ...
 RATE = 8192  # ... and one more for so many bytes: one that drips is given up too
+SLICE = 8 << 10  # bytes of a head that are looked at together
 LINGER = 5.0  # seconds for which the rest of a refused body is read and dropped, so that the client sees the refusal
 CHECK = 2.0  # seconds between two looks at a connection
 BAD = Problem(400, "not_http", "this is not a request of HTTP/1.1, or its head is too large", "see /docs")
@@ -46,7 +47,11 @@ class Guarded(H11Protocol):
         if not self.received:
             self.began = self.heard
         self.received += len(data)
-        super().data_received(data)
+        while data and not self.transport.is_closing():
+            # h11 limits a head only while it is incomplete, so one that comes at once is given to it in slices.
+            end = SLICE if self.conn.their_state is h11.IDLE else len(data)
+            super().data_received(data[:end])
+            data = data[end:]
 
     def on_response_complete(self) -> None:  # noqa: D102
         self.began, self.received = self.loop.time(), 0

@@ -8,6 +8,7 @@ import errno
 import os
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from types import FrameType
 
@@ -111,43 +112,48 @@ def guarded(app: ASGIApp, stopping: Stopping, token: str | None, free: tuple[str
     return Logged(Closing(SecurityHeaders(Access(app, token, free, local)), stopping))
 
 
-def run(app: ASGIApp, taken: socket.socket, stopping: Stopping) -> None:
-    """Serve until a signal (Ctrl-C, SIGTERM, SIGHUP, SIGUSR1), and return when every accepted request is answered.
+class Server(uvicorn.Server):
+    """A server that at a signal (Ctrl-C, SIGTERM, SIGHUP, SIGUSR1) answers what it has accepted, and then ends.
 
     From the signal on `stopping` is true, new requests are still taken so that they can be refused by name, and connections
     are closed. What is not answered after 8 s is given up. A second signal ends the process at once.
 
     Args:
         app: the application.
-        taken: from `listen`.
         stopping: begins with the signal.
     """
-    config = uvicorn.Config(
-        app,
-        http=Guarded,
-        ws="none",
-        loop="asyncio",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        backlog=BACKLOG,
-        timeout_keep_alive=KEEP_ALIVE,
-        h11_max_incomplete_event_size=HEAD,
-        timeout_graceful_shutdown=1,
-    )
-    _Server(config, stopping).run([taken])
 
-
-class _Server(uvicorn.Server):
-    """uvicorn's server, which at a signal first ends what it has accepted, and then closes its port."""
-
-    def __init__(self, config: uvicorn.Config, stopping: Stopping) -> None:
+    def __init__(self, app: ASGIApp, stopping: Stopping) -> None:
+        config = uvicorn.Config(
+            app,
+            http=Guarded,
+            ws="none",
+            loop="asyncio",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE,
+            h11_max_incomplete_event_size=HEAD,
+            timeout_graceful_shutdown=1,
+        )
         super().__init__(config)
         self.stopping, self.until, self.told = stopping, 0.0, False
 
+    def serve_at(self, taken: socket.socket) -> None:
+        """Serve at a port from `listen` until a signal, and return when every accepted request is answered."""
+        self.run([taken])
+
+    def stop(self) -> None:
+        """End as at a signal; from any thread."""
+        self.told = True
+
     @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
+    def capture_signals(self) -> Iterator[None]:  # noqa: D102
+        if threading.current_thread() is not threading.main_thread():  # no handler can be set there
+            yield
+            return
         before = {number: signal.signal(number, self.handle_exit) for number in stop_signals()}
         try:
             yield
@@ -155,17 +161,17 @@ class _Server(uvicorn.Server):
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: D102
         if self.told:
             os._exit(128 + sig)
-        self.told = True
+        self.stop()
 
-    async def main_loop(self) -> None:
+    async def main_loop(self) -> None:  # noqa: D102
         log("started")
         await super().main_loop()
         log("stopped")
 
-    async def on_tick(self, counter: int) -> bool:
+    async def on_tick(self, counter: int) -> bool:  # noqa: D102
         await super().on_tick(counter)
         if not self.told:
             return False

@@ -87,7 +87,9 @@ def check_figures(folder: Path) -> None:
         refuse_unwritable(there / "figure.svg")
     except MachineError as error:
         cause = error.what.rpartition(": ")[2]
-        raise MachineError(f"figures: no files can be written in {show(folder)}: {cause}", "give another folder") from None
+        raise MachineError(
+            f"figures: no files can be written in {show(folder)}: {cause}", "give another folder"
+        ) from None
     for path in sorted(folder.iterdir()) if there == folder else ():
         if FILES.fullmatch(path.name) and (not path.is_file() or CREATOR.encode() not in path.read_bytes()):
             what = f"figures: {show(path)} is there already, and Podium did not make it"

@@ -1,0 +1,169 @@
+"""Several processes that serve at one port: started, replaced where one dies, and ended together.
+
+The system divides connections among them. Each has its networks and its queue; what they count is put together.
+`python -m podium.serving.workers SOCKET` is one of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from prometheus_client.multiprocess import mark_process_dead
+
+from podium.errors import MachineError, UsageError
+from podium.platform import send_signal, stop_signals
+from podium.serving.metrics import SHARED
+from podium.serving.start import Options
+from podium.web.logs import log
+from podium.web.server import listen
+
+PATIENCE = 10.0  # seconds in which they end after a signal
+YOUNG = 5.0  # seconds: one that dies younger has not worked
+MOST_YOUNG = 3  # deaths so young, one after the other, that end the server
+CHECK = 0.1  # seconds between two looks at them
+
+
+@dataclass
+class _Worker:
+    """A process.
+
+    Args:
+        socket: where it listens.
+        process: which it is.
+        since: when it was started.
+    """
+
+    socket: socket.socket
+    process: subprocess.Popen[bytes]
+    since: float = field(default_factory=time.monotonic)
+
+
+def listen_together(host: str, port: int, count: int) -> list[socket.socket]:
+    """Take a port for several processes, one socket for each.
+
+    Raises:
+        MachineError: the port is in use.
+        UsageError: this system cannot divide connections.
+    """
+    if not hasattr(socket, "SO_REUSEPORT"):
+        raise UsageError(f"--workers {count}: this system cannot divide connections", "leave it out")
+    with listen(host, port) as first:  # alone: another program's socket would share the port too
+        port = first.getsockname()[1]
+    return [listen(host, port, shared=True) for _ in range(count)]
+
+
+def supervise(places: Sequence[tuple[str, Path]], sockets: Sequence[socket.socket], options: Options) -> None:
+    """Run a process for each socket until a signal, and return when all have ended.
+
+    Args:
+        places: the networks.
+        sockets: from `listen_together`.
+        options: of each process.
+
+    Raises:
+        MachineError: they die as soon as they are started.
+    """
+    told: list[int] = []
+
+    def receive(number: int, frame: FrameType | None) -> None:
+        if told:
+            os._exit(128 + number)
+        told.append(number)
+
+    said = json.dumps({"places": [[name, str(path.absolute())] for name, path in places], "options": asdict(options)})
+    before = {number: signal.signal(number, receive) for number in stop_signals()}
+    try:
+        with tempfile.TemporaryDirectory(prefix="podium-counts-") as counts, _ended() as workers:
+            workers += [_start(each, said, counts) for each in sockets]
+            young = 0
+            while not told:
+                time.sleep(CHECK)
+                for place, worker in enumerate(workers):
+                    if (code := worker.process.poll()) is None:
+                        continue
+                    young = young + 1 if time.monotonic() - worker.since < YOUNG else 0
+                    log("worker ended", logging.ERROR, exit_code=code)
+                    mark_process_dead(worker.process.pid, counts)
+                    if young >= MOST_YOUNG:
+                        raise MachineError("the server's processes end as soon as they start", "see the log above")
+                    workers[place] = _start(worker.socket, said, counts)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _ended() -> Iterator[list[_Worker]]:
+    """Processes that are told to end at the end of this context, and ended where they do not."""
+    workers: list[_Worker] = []
+    try:
+        yield workers
+    finally:
+        for worker in workers:
+            send_signal(worker.process.pid if worker.process.poll() is None else None, signal.SIGTERM)
+        until = time.monotonic() + PATIENCE
+        for worker in workers:
+            try:
+                worker.process.wait(max(0.0, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+                worker.process.wait()
+
+
+def _start(taken: socket.socket, said: str, counts: str) -> _Worker:
+    """Start a process. It gets its own session, so that a terminal's Ctrl-C reaches only the one that supervises."""
+    process = subprocess.Popen(  # noqa: S603
+        [sys.executable, "-m", "podium.serving.workers", str(taken.fileno())],
+        stdin=subprocess.PIPE,
+        pass_fds=[taken.fileno()],
+        env={**os.environ, SHARED: counts},
+        start_new_session=True,
+    )
+    if process.stdin is not None:  # it stays open: where it closes, the process that supervises has died
+        process.stdin.write(said.encode() + b"\n")
+        process.stdin.flush()
+    return _Worker(taken, process)
+
+
+def main(number: str) -> int:
+    """Serve at a socket that is open in this process, as the line on standard input says; returns the exit code."""
+    from podium.errors import PodiumError
+    from podium.serving.start import load_models, make_server
+    from podium.web.logs import write_lines
+
+    write_lines()
+    said: dict[str, Any] = json.loads(sys.stdin.readline())
+    options, places = Options(**said["options"]), [(name, Path(path)) for name, path in said["places"]]
+    try:
+        models = load_models(places, options)
+    except PodiumError as problem:
+        log("not loaded", logging.ERROR, message=problem.what)
+        return problem.exit_code
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    make_server(models, options).serve_at(socket.socket(fileno=int(number)))
+    return 0
+
+
+def _end_with_parent() -> None:
+    """Wait for the end of the process that supervises, and end this one as it would have."""
+    sys.stdin.buffer.read()
+    send_signal(os.getpid(), signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

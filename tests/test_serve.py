@@ -1,0 +1,166 @@
+"""`podium serve` answers images as `predict` does, says what it cannot answer, and describes its networks."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from podium.deployment.load import load
+from serving import NET, TOKEN, Served, fake, form, image, real
+
+GOLDEN = Path(__file__).with_name("data") / "openapi.json"
+
+
+@pytest.fixture(scope="module")
+def served():
+    with Served(real(), fake("brightness", classes=("dark", "bright"))) as server:
+        yield server
+
+
+def test_an_image_is_answered_as_predict_answers_it(served):
+    data = image(90, (37, 21), "JPEG", quality=80)
+    said = served.predict(data).json
+    (row,) = load(NET).predict([data])
+    (answer,) = said["answers"]
+    assert said["model"] == "net"
+    assert [each["class"] for each in answer["classes"]] == [each["class"] for each in row["top"]]
+    ours, theirs = ([each["probability"] for each in rows] for rows in (answer["classes"], row["top"]))
+    assert ours == pytest.approx(theirs, abs=1e-6)
+    assert (answer["width"], answer["height"], answer["unknown"], answer["heat_map"]) == (37, 21, False, None)
+    assert set(said["milliseconds"]) == {"decode", "queue", "compute"}
+    assert all(0 <= spent < 60_000 for spent in said["milliseconds"].values())
+
+
+def test_a_form_of_several_images_is_answered_in_order(served):
+    body, headers = form(image(10), image(250), image(10))
+    said = served.call("POST", "/v1/predict?model=brightness&top=1", body, headers).json
+    assert [answer["classes"][0]["class"] for answer in said["answers"]] == ["dark", "bright", "dark"]
+    assert all(len(answer["classes"]) == 1 for answer in said["answers"])
+
+
+def test_many_requests_at_once_get_their_own_answers(served):
+    from concurrent.futures import ThreadPoolExecutor
+
+    values = np.random.default_rng(0).integers(0, 256, 120).tolist()
+
+    def answered(value):
+        said = served.predict(image(value), "?model=brightness").json
+        return {each["class"]: each["probability"] for each in said["answers"][0]["classes"]}["bright"]
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(answered, values))
+    wanted = [1 / (1 + np.exp(8 - 16 * value / 255)) for value in values]
+    assert found == pytest.approx(wanted, abs=0.01)
+
+
+def test_the_networks_and_their_cards(served):
+    models = served.get("/v1/models").json["models"]
+    assert [model["name"] for model in models] == ["net", "brightness"]
+    assert models[0]["classes"] == [str(digit) for digit in range(10)]
+    assert models[0]["input"] == {"width": 16, "height": 16}
+    assert models[0]["heat_map"] is False
+    card = served.get("/v1/model").json
+    assert card["spec"]["model"] == "lenet5_modern"
+    assert card["served"]["name"] == "net"
+    assert served.get("/v1/model?model=brightness").json["served"]["name"] == "brightness"
+    served.get("/v1/model?model=nte").refused(404, "model_unknown")
+    assert served.predict(image(), "?model=nte").refused(404, "model_unknown")["fix"] == "did you mean net?"
+
+
+def test_health_and_what_is_not_there(served):
+    assert served.get("/healthz").json == {"status": "alive"}
+    assert served.get("/readyz").json == {"status": "ready"}
+    served.get("/nothing").refused(404, "not_found")
+    served.get("/v1/predict").refused(405, "method_not_allowed")
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("?top=0", "value_refused"),
+        ("?top=many", "value_refused"),
+        ("?heat_map=perhaps", "value_refused"),
+        ("?heat_map=true", "heat_map_unavailable"),
+    ],
+)
+def test_values_that_cannot_be_used_are_named(served, query, code):
+    served.predict(image(), query).refused(422, code)
+
+
+def test_what_is_no_image_is_refused_by_what_it_is(served):
+    served.predict(b"").refused(400, "empty_body")
+    served.call("POST", "/v1/predict", *form()).refused(400, "no_image")
+    served.predict(b"--x\r\n", **{"Content-Type": "multipart/form-data; boundary=y"}).refused(400, "form_damaged")
+    served.predict(b"hello" * 20).refused(415, "format_not_supported")
+    served.predict(b"%PDF-1.7 ...").refused(415, "format_not_supported")
+    served.predict(image()[:60]).refused(422, "image_unreadable")
+    served.call("POST", "/v1/predict", *form(b"")).refused(422, "image_unreadable")
+    whole = image(kind="JPEG", size=(300, 300))
+    served.predict(whole[: len(whole) // 2]).refused(422, "image_unreadable")
+    served.predict(image(), **{"Content-Encoding": "gzip"}).refused(415, "encoding_not_supported")
+
+
+def test_of_several_images_the_one_that_cannot_be_read_is_named_by_its_position(served):
+    said = served.call("POST", "/v1/predict", *form(image(), b"no image", image()))
+    assert said.refused(415, "format_not_supported")["message"].startswith("image 2:")
+
+
+def test_unknown_is_what_the_threshold_of_the_card_says():
+    card = {"confidence": {"threshold": 0.9}}
+    with Served(fake(classes=("dark", "bright"), card=card)) as server:
+        sure, unsure = (server.predict(image(value)).json["answers"][0] for value in (255, 130))
+    assert (sure["unknown"], sure["answer"]) == (False, "bright")
+    assert (unsure["unknown"], unsure["answer"]) == (True, None)
+    assert len(unsure["classes"]) == 2, "the classes are listed all the same"
+
+
+def test_an_answer_that_is_not_a_number_is_no_answer():
+    def broken(squares):
+        return np.where(squares.reshape(len(squares), -1).mean(1)[:, None] > 128, np.nan, 0.5).repeat(2, 1)
+
+    with Served(fake(logits=broken)) as server:
+        server.predict(image(255)).refused(422, "answer_not_finite")
+        assert server.predict(image(0)).status == 200
+
+
+def test_without_the_token_only_what_says_nothing_is_answered():
+    with Served(real(), token=TOKEN) as server:
+        for path in ("/", "/healthz", "/readyz", "/v2/health/live", "/docs", "/static/look.css"):
+            assert server.get(path).status == 200, path
+        for path in ("/v1/models", "/v1/model", "/metrics", "/v2", "/v2/models/net"):
+            assert server.get(path).refused(401, "unauthorized")
+        assert server.predict(image(), Authorization=f"Bearer {TOKEN}x").refused(401, "unauthorized")
+        assert server.predict(image(), Authorization=f"Basic {TOKEN}").refused(401, "unauthorized")
+        assert server.predict(image(), Authorization=f"Bearer {TOKEN}").status == 200
+        assert server.predict(image(), Authorization=f"bearer {TOKEN}").status == 200
+
+
+def test_the_counts(served):
+    served.predict(image())
+    served.predict(b"no image")
+    text = served.get("/metrics").body.decode()
+    for line in ('podium_requests_total{model="net",status="200"}', 'status="415"', 'podium_batch_images_bucket{le="1.0"',
+                 "podium_queue_images 0.0", "podium_requests_inside 0.0", 'podium_part_seconds_count{model="net",part="compute"}',
+                 'podium_request_seconds_bucket{le="0.5",model="net"}'):  # fmt: skip
+        assert line in text, line
+
+
+def test_the_openapi_document_is_the_one_that_clients_were_made_for(served):
+    """`python tests/test_serve.py` writes it anew."""
+    assert served.get("/openapi.json").json == json.loads(GOLDEN.read_text(encoding="utf-8"))
+
+
+def test_the_reference_is_a_page_without_a_script_of_another_server(served):
+    said = served.get("/docs")
+    text = said.body.decode()
+    assert said.headers["content-type"].startswith("text/html")
+    for path in json.loads(GOLDEN.read_text(encoding="utf-8"))["paths"]:
+        assert path in text
+    assert "http://" not in text
+    assert "https://" not in text
+
+
+if __name__ == "__main__":
+    with Served(real()) as server:
+        GOLDEN.write_text(json.dumps(server.get("/openapi.json").json, indent=1) + "\n", encoding="utf-8")
