@@ -2,6 +2,7 @@
 
 import functools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -37,6 +38,7 @@ FAMILIES = {
     "mobilenet_v1": {},
     "densenet121": {"layers": (2, 1)},
 }
+RESNET18 = "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec"  # torchvision's weights
 # Of one pixel the variance may be near 0, and 150 norms in a row blow up the last digit: some of the 1 it began with stays.
 MOMENTUM = {"inception_v4": 0.5}
 
@@ -113,6 +115,22 @@ def test_every_family_says_in_onnx_what_it_says_in_torch(name, tmp_path):
     np.testing.assert_allclose(probabilities, certain, atol=1e-4)
     np.testing.assert_allclose(logits, expected, atol=1e-4 * max(1, np.abs(expected).max()))
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("parent", "licence"),
+    [
+        (f"torchvision:resnet18=resnet18-f37072fd.pth@sha256:{RESNET18}", "bsd-3-clause"),
+        ("keras:MobileNet_0.75=mobilenet_7_5_224_tf.h5@sha256:feaac8c9f98376f0", "apache-2.0"),
+        ("torchvision:resnet18=resnet18-f37072fd.pth@sha256:0000", None),
+        ("runs/a@sha256:1234", None),
+        (None, None),
+    ],
+)
+def test_a_file_names_the_licence_of_the_official_weights_that_its_run_started_from(parent, licence):
+    b = bundle_of("lenet5", channels=1)
+    made = exports.card_of(replace(b, card={"parent": parent} if parent else {}), True)
+    assert made.get("licence") == licence
 
 
 def test_folding_leaves_no_norm_behind_a_convolution_and_the_network_as_it_was():

@@ -3,11 +3,14 @@
 import io
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import podium
 from podium.data.preprocessing import Preprocessing
 from podium.evaluation.metrics import wilson
 from stand_in import Script, answer, serving
@@ -29,7 +32,7 @@ def card(classes, **more):
         "spec": {"model": "mobilenet_v1_075"}, "classes": classes, "split": "test", "data": "flowers.tar", "recipe": "finetune",
         "preprocessing": {"image_size": 224, "channels": 3, "resize": "crop", "crop_pct": 0.875}, "steps": 1330, "seed": 0,
         "start": "ImageNet (keras:MobileNet_0.75)", "licence": "Apache-2.0", "dtype": "float32", "podium": "0.1.0",
-        "scores": {"top1": 0.86, "n": 100}, "card_sha256": "e68c91" + 58 * "0",
+        "scores": {"top1": 0.86, "n": 100}, "served": {"sha256": "e68c91" + 58 * "0"}, "parent": {"sha256": "1f2337" + 58 * "0"},
         "confidence": {"threshold": 0.2879, "measured": {"split": "test", "images": 100, "coverage": 0.97, "accuracy": 0.89}},
         **more,
     }  # fmt: skip
@@ -418,7 +421,7 @@ def test_the_card_is_in_words(tab):
     assert terms["Input"].split("\n") == ["224 × 224 pixels, colour", "the central square of the picture"]
     assert terms["Started from"].split("\n") == ["ImageNet (keras:MobileNet_0.75)", "licence: Apache-2.0"]
     assert terms["Trained on"] == "flowers.tar: recipe finetune, 1,330 steps, seed 0"
-    assert terms["SHA-256"] == "e68c91" + 58 * "0"
+    assert terms["SHA-256 of the file"] == "e68c91" + 58 * "0"
     assert first.locator(".classes li").all_text_contents() == ["daisy", "dandelion", "rose", "sunflower", "tulip"]
     first.get_by_text("The whole card").click()
     assert json.loads(first.locator("pre:not(:empty)").text_content())["steps"] == 1330
@@ -516,7 +519,6 @@ def test_the_switch_changes_the_language_of_all_that_is_read(tab, script):
         "mobilenet",
         "resnet20",
         "rose.png",
-        "SHA-256",
         "mobilenet_v1_075",
         "onnxruntime, float32, 7.3 MB",
         "podium 0.1.0",
@@ -624,3 +626,65 @@ def test_axe_finds_nothing_serious(visit, script, theme):
     violations += axe.Axe().run(page).response["violations"]
     found = [(each["id"], each["impact"], each["nodes"][0]["html"]) for each in violations]
     assert [each for each in found if each[1] in ("serious", "critical")] == []
+
+
+# With the real server
+
+
+@pytest.fixture(scope="module")
+def served(run, tmp_path_factory):
+    """`podium serve` in a process of its own: (address, exported file); the second network is called like markup."""
+    file = tmp_path_factory.mktemp("networks") / "digits.onnx"
+    podium.export(run, file)
+    command = [sys.executable, "-m", "podium", "serve", f"lenet={file}", f"<b>={file}", "--port", "0", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        try:
+            yield json.loads(process.stdout.readline())["url"].rstrip("/") + "/", file
+        finally:
+            process.terminate()
+    assert process.returncode == 0
+
+
+def test_the_server_and_its_page_answer_as_the_file_does(browser, served, tmp_path):
+    address, loaded = served[0], podium.load(served[1])
+    split, files, asked, said = podium.load_data("digits").splits["test"], [], [], []
+    for number in range(4):
+        split.image(number, 1).resize((64, 64)).save(tmp_path / f"{number}.png")
+        files.append(tmp_path / f"{number}.png")
+    with browser.new_context(viewport=WIDE, locale="en-GB") as context:
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.on("console", lambda m: m.type in ("error", "warning") and said.append(m.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(address)
+        ready(page)
+        page.get_by_label("beside").select_option("<b>")
+        page.set_input_files("#files", files)
+        page.locator("#gallery .what", has_text="%").nth(3).wait_for()
+        page.locator("#differ:visible").wait_for()
+        for path in files:
+            page.locator("#gallery button", has_text=path.name).click()
+            page.locator(".bars").nth(1).wait_for()
+            expected = [(each["class"], each["probability"]) for each in loaded.predict(path, top=5)[0]["top"]]
+            for place in (0, 1):
+                found = rows(page, place)
+                assert [name for name, _ in found] == [name for name, _ in expected]
+                shares = [float(share.strip("<>% ")) / 100 for _, share in found]
+                assert shares == pytest.approx([probability for _, probability in expected], abs=0.0011)  # of "< 0.1 %"
+            assert text_of(page, "#differ").startswith("Both say ")
+        assert text_of(page, "#facts").startswith("64 × 64 pixels, ")
+        assert said == []
+        content = files[0].read_bytes()
+        broken = [("cut.png", content[: len(content) // 2]), ("text.png", b"no picture" * 99), ("empty.png", b"")]
+        meanings = [
+            "This file cannot be read as a picture.",
+            "The server does not read this kind",
+            "This file is empty.",
+        ]
+        for (name, bytes_), meaning in zip(broken, meanings, strict=True):
+            page.set_input_files("#files", [{"name": name, "mimeType": "image/png", "buffer": bytes_}])
+            page.get_by_role("heading", name=name).wait_for()
+            page.locator(".answer .failed", has_text=meaning).nth(1).wait_for()
+    assert asked
+    assert [url for url in asked if not url.startswith(address)] == []

@@ -109,7 +109,7 @@ def _largest(answers: Answers, draws: int, seed: int) -> np.ndarray:
     root = vectors * np.sqrt(np.maximum(values, 0.0))
     drawn = (root @ draw.standard_normal((count, draws))) * _student(draw, draws, answers.units - 1)
     if answers.freedom:
-        each = np.sqrt(max(answers.between_seeds, answers.of_luck) / seeds)[:, None]
+        each = np.sqrt(answers.between_seeds / seeds)[:, None]
         drawn += each * draw.standard_normal((count, draws)) * _student(draw, draws, answers.freedom)
     spread = np.sqrt(_between(answers.covariance) + _of_seeds(answers))
     with np.errstate(divide="ignore"):

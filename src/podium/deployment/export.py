@@ -25,6 +25,7 @@ from podium.errors import NumericError, UsageError
 from podium.files import json_text, without_folders, write_atomic
 from podium.runs.bundle import SEAL, Bundle
 from podium.weights.match import refuse_not_finite
+from podium.weights.official import official_of
 
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
 PREPROCESSING = ("inside", "beside")
@@ -157,6 +158,7 @@ def card_of(bundle: Bundle, inside: bool) -> dict[str, Any]:
     kept = {k: v for k, v in bundle.card.items() if k not in ("format", "classes", "preprocessing", "sha256", SEAL)}
     return {
         **without_folders(kept),
+        **_licence(bundle.card),
         "format": FORMAT,
         "spec": {k: list(v) if isinstance(v, tuple) else v for k, v in bundle.model.strip().spec.items()},
         "classes": list(bundle.classes),
@@ -167,6 +169,13 @@ def card_of(bundle: Bundle, inside: bool) -> dict[str, Any]:
         "parent": {"sha256": bundle.card.get("sha256")},
         "exported_by": {"podium": __version__, "torch": torch.__version__},
     }
+
+
+def _licence(card: dict[str, Any]) -> dict[str, str]:
+    """The licence of the official weights that a run started from; nothing of other weights."""
+    parent = card.get("parent")
+    record = official_of(parent) if isinstance(parent, str) else None
+    return {} if record is None else {"licence": record.licence or "not stated by its source"}
 
 
 def onnx_bytes(graph: Graph, card: dict[str, Any]) -> bytes:

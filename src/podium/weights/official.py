@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from podium.errors import UsageError
+from podium.files import PIN
 from podium.weights.official_files import LIBRARIES, OfficialFile, official_files, split_tag
 from podium.weights.peers import find_peer, peers
 
@@ -73,6 +75,21 @@ def recognised(source: str, path: Path) -> OfficialFile | None:
     with path.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
     return next((record for record in own if record.sha256 and content.startswith(record.sha256)), None)
+
+
+def official_of(pinned: str) -> OfficialFile | None:
+    """The official file that weights are; None where they are others, such as a person's own.
+
+    Args:
+        pinned: their name in a card or result: "LIBRARY:NAME=FILE@sha256:DIGEST".
+    """
+    where, _, digest = pinned.partition(PIN)
+    source, _, file = where.partition("=")
+    try:
+        found = recognised(source, Path(file)) if file else find_official(source)
+    except UsageError:  # a run or a bundle, or a network of a library that is no longer on record
+        return None
+    return found if found is None or digest.startswith(found.sha256) or not digest else None
 
 
 def pixels_of(source: str, path: Path) -> tuple[dict[str, Any], OfficialFile | None, list[str]]:

@@ -14,14 +14,13 @@ from typing import Any, Self
 from podium import __version__
 from podium.comparison.answered import card_of
 from podium.comparison.leaderboard import Leaderboard, short_start
-from podium.errors import ModelFileError, UsageError
+from podium.errors import ModelFileError
 from podium.files import PIN
 from podium.platform import memory_of_machine, processor_name, processors
 from podium.runs.bundle import CARD
 from podium.runs.folder import RESULT, RunFolder
 from podium.training.autotune.forecast import format_seconds
-from podium.weights.official import find_official, recognised
-from podium.weights.official_files import OfficialFile
+from podium.weights.official import official_of
 
 PACKAGES = ("numpy", "pillow", "simplejpeg", "onnxruntime", "openvino")  # beside torch, what figures depend on
 
@@ -50,21 +49,11 @@ class StartingWeights:
     def of(cls, network: str, pinned: str) -> Self:
         """Describe weights from their name in a result: "LIBRARY:NAME=FILE@sha256:DIGEST", or a run's with its digest."""
         where, _, digest = pinned.partition(PIN)
-        peer, _, file = where.partition("=")
-        record = _official(peer, file, digest)
+        record = official_of(pinned)
         if record is None:
             return cls(network, where, sha256=digest)
         known = record.address, digest or record.sha256, record.licence, record.top1
         return cls(network, record.source, *known)
-
-
-def _official(peer: str, file: str, digest: str) -> OfficialFile | None:
-    """The official file that weights are; None where they are others, such as a person's own."""
-    try:
-        found = recognised(peer, Path(file)) if file else find_official(peer)
-    except UsageError:  # a run or a bundle, or a network of a library that is no longer on record
-        return None
-    return found if found is None or digest.startswith(found.sha256) or not digest else None
 
 
 @dataclass(frozen=True)
