@@ -355,7 +355,7 @@ def test_two_networks_stand_side_by_side_and_their_differences_are_marked(tab, s
     script.reply = lambda model, content: answer(said[model])
     give(tab, picture())
     assert tab.locator(".answer h3").count() == 0
-    tab.get_by_label("beside").select_option("resnet20")
+    tab.get_by_label("Compare with").select_option("resnet20")
     tab.locator("#differ:visible").wait_for()
     assert text_of(tab, "#differ") == "They differ: mobilenet says rose (80.0 %), resnet20 says tulip (50.0 %)."
     assert tab.locator(".answer h3").all_text_contents() == ["mobilenet", "resnet20"]
@@ -394,7 +394,7 @@ def test_two_networks_stand_side_by_side_and_their_differences_are_marked(tab, s
 def test_whether_two_networks_agree_is_said(tab, script, first, second, line):
     said = {"mobilenet": first, "resnet20": second}
     script.reply = lambda model, content: answer([said[model][0]], unknown=said[model][1])
-    tab.get_by_label("beside").select_option("resnet20")
+    tab.get_by_label("Compare with").select_option("resnet20")
     tab.set_input_files("#files", [picture()])
     tab.locator("#differ:visible").wait_for()
     assert text_of(tab, "#differ") == line
@@ -485,7 +485,7 @@ def test_names_that_are_markup_are_shown_as_text(visit, script):
     page = visit()
     page.on("dialog", lambda dialog: pytest.fail("a script ran"))
     ready(page)
-    page.get_by_label("beside").select_option("b")
+    page.get_by_label("Compare with").select_option("b")
     give(page, picture(HOSTILE[0] + ".png"))
     page.locator("#differ:visible").wait_for()
     page.get_by_role("button", name="中文").click()
@@ -505,7 +505,7 @@ def test_names_that_are_markup_are_shown_as_text(visit, script):
 def test_the_switch_changes_the_language_of_all_that_is_read(tab, script):
     script.reply = lambda model, content: answer([("rose", 0.31), ("tulip", 0.28)], unknown=model == "resnet20")
     give(tab, picture())
-    tab.get_by_label("beside").select_option("resnet20")
+    tab.get_by_label("Compare with").select_option("resnet20")
     tab.locator("#differ:visible").wait_for()
     for summary in tab.locator("details.card > summary").all():
         summary.click()
@@ -589,7 +589,7 @@ def test_a_phone_never_scrolls_sideways(visit, script, touch):
     width = "document.documentElement.scrollWidth"
     assert page.evaluate(width) <= PHONE["width"]
     give(page, picture(long + ".png", size=(3000, 200)))
-    page.get_by_label("beside").select_option("resnet20")
+    page.get_by_label("Compare with").select_option("resnet20")
     page.locator("#differ:visible").wait_for()
     for summary in page.locator("details.card > summary").all():
         summary.click()
@@ -610,7 +610,7 @@ def test_axe_finds_nothing_serious(visit, script, theme):
     page = visit(expected=REFUSED, color_scheme=theme, reduced_motion="reduce", bypass_csp=True)
     ready(page)
     violations = axe.Axe().run(page).response["violations"]
-    page.get_by_label("beside").select_option("resnet20")
+    page.get_by_label("Compare with").select_option("resnet20")
     give(page, picture())
     page.locator("#differ:visible").wait_for()
     for summary in page.locator("details.card > summary").all():
@@ -659,7 +659,7 @@ def test_the_server_and_its_page_answer_as_the_file_does(browser, served, tmp_pa
         page.on("request", lambda request: asked.append(request.url))
         page.goto(address)
         ready(page)
-        page.get_by_label("beside").select_option("<b>")
+        page.get_by_label("Compare with").select_option("<b>")
         page.set_input_files("#files", files)
         page.locator("#gallery .what", has_text="%").nth(3).wait_for()
         page.locator("#differ:visible").wait_for()
