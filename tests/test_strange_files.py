@@ -51,6 +51,36 @@ def saved(state, tmp_path):
     return tmp_path / "w.pth"
 
 
+# --- memory
+
+
+BOMBS = {
+    "a tensor of 400 GB in one number": lambda: torch.zeros(1).expand(10**11),
+    "a tensor of 3 GB in one number": lambda: torch.zeros(1).expand(3 * 10**8),
+}
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/statm").is_file(), reason="memory is limited where Linux says how much there is"
+)
+@pytest.mark.parametrize("what", sampled(BOMBS, 1))
+def test_a_small_pickle_gets_no_gigabytes(tmp_path, what):
+    path = saved({"stem.conv.weight": BOMBS[what]()}, tmp_path)
+    assert path.stat().st_size < 2_000
+    with pytest.raises(ModelFileError, match=rf"{path.name}: asks for more than 1\.1 GB of memory, with 1,\d+ bytes"):
+        import_weights("akamaster:resnet20", path)
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/statm").is_file(), reason="memory is limited where Linux says how much there is"
+)
+def test_a_pickle_that_numbers_its_objects_from_two_milliards_gets_no_gigabytes(tmp_path):
+    """The reader keeps a list as long as the largest number that an object is remembered by."""
+    (tmp_path / "x.pth").write_bytes(b"\x80\x02Nr\xff\xff\xff\x7f.")
+    with pytest.raises(ModelFileError, match=r"x\.pth: asks for more than 1\.1 GB of memory, with 9 bytes"):
+        import_weights("akamaster:resnet20", tmp_path / "x.pth")
+
+
 # --- weights of another network
 
 

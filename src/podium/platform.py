@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from platform import machine, processor
 from typing import BinaryIO
@@ -113,6 +113,13 @@ def send_signal(process: int | None, number: int) -> None:
             os.kill(process, number)
 
 
+def after_fork(action: Callable[[], None]) -> Callable[[], None]:
+    """Do something first in every process that is forked from this one, where the system has forks."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=action)
+    return action
+
+
 def hangup_ignored() -> bool:
     """Whether this process ignores that its terminal is gone, as one that `nohup` started."""
     return hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
@@ -174,6 +181,26 @@ def address_limit() -> int | None:
         return None
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     return None if limit == resource.RLIM_INFINITY else limit
+
+
+def limit_memory(more: int) -> bool:
+    """Let this process take so many bytes more of memory, and no others; what it asks for beyond is a MemoryError.
+
+    Returns:
+        Whether the system has such a limit and says how much the process has; Linux does.
+    """
+    try:
+        import resource
+
+        has = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        most = [
+            has + more,
+            *(limit for limit in resource.getrlimit(resource.RLIMIT_AS) if limit != resource.RLIM_INFINITY),
+        ]
+        resource.setrlimit(resource.RLIMIT_AS, (min(most), min(most)))
+    except (ImportError, OSError, ValueError, IndexError):
+        return False
+    return True
 
 
 def memory_of_process(reset: bool = False) -> tuple[int, int]:

@@ -20,14 +20,18 @@ from podium.errors import MachineError, ModelFileError
 from podium.weights.sharded import files_of
 
 # Both run in a process of their own: a pickle is not to be trusted, and libhdf5 can loop for ever or crash on a damaged file.
+# A few bytes can ask for any amount of memory, so the process has a limit of it, set when all is imported.
 _CHILD = """
 import json, sys
 sys.path.insert(0, sys.argv[3])
 from pathlib import Path
 from safetensors.torch import save_file
 from podium.errors import PodiumError
+from podium.platform import limit_memory
 path, beside = Path(sys.argv[1]), []
 try:
+    {imported}
+    limit_memory(int(sys.argv[4]))
     {read}
     tensors = {{name: tensor.contiguous().clone() for name, tensor in tensors.items()}}
     save_file(tensors, sys.argv[2], {{"beside": json.dumps(beside)}})
@@ -36,12 +40,18 @@ except PodiumError as error:
     sys.exit(3)
 """
 _READ_PICKLE = _CHILD.format(
-    read="from podium.weights.pickled import read_pickled; tensors, beside = read_pickled(path)"
+    imported="from podium.weights.pickled import read_pickled", read="tensors, beside = read_pickled(path)"
 )
 _READ_KERAS = _CHILD.format(
-    read="from podium.weights.keras_files import read_keras; from podium.weights.keras_layers import to_torch; tensors = to_torch(read_keras(path))"
+    imported="from podium.weights.keras_files import read_keras; from podium.weights.keras_layers import to_torch",
+    read="tensors = to_torch(read_keras(path))",
 )
 PATIENCE = 300.0  # seconds that the child process may take
+SPARE, COPIES = (
+    1 << 30,
+    8,
+)  # bytes of memory that it may take, and how often the size of the file: it is read, widened and written
+ENDED_BY_MEMORY = ("MemoryError", "can't allocate memory", "bad_alloc", "Cannot allocate memory", "unable to mmap")
 
 # What else people give, by how it begins: what it is, and what to do.
 _OTHERS = (
@@ -146,7 +156,8 @@ def _in_a_child(program: str, path: Path) -> Checkpoint:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "weights.safetensors"
         here = str(Path(__file__).parents[2])  # the folder that this podium is imported from
-        command = [sys.executable, "-P", "-c", program, str(path.resolve()), str(out), here]
+        most = SPARE + COPIES * path.stat().st_size
+        command = [sys.executable, "-P", "-c", program, str(path.resolve()), str(out), here, str(most)]
         try:
             child = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)  # noqa: S603 - ours
         except subprocess.TimeoutExpired:
@@ -160,5 +171,8 @@ def _in_a_child(program: str, path: Path) -> Checkpoint:
         what = what.replace(str(path.resolve()), str(path))
         named = what if str(path) in what else f"{path}: {what}"
         raise (MachineError if kind == "MachineError" else ModelFileError)(named, fix)
+    if any(word in child.stderr for word in ENDED_BY_MEMORY):
+        what = f"{path}: asks for more than {most / 1e9:.1f} GB of memory, with {path.stat().st_size:,} bytes in it"
+        raise ModelFileError(what, "take a checkpoint from a source that you trust, or save its weights as safetensors")
     reason = (child.stderr.strip().splitlines() or [f"its reader ended with {child.returncode}"])[-1]
     raise ModelFileError(f"{path}: damaged or not a checkpoint ({reason})", "download it again")
