@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from podium.calls import public
-from podium.deployment.runtime import file_of, is_exported
-from podium.deployment.sealed import read_ir, read_onnx
+from podium.deployment.described import described, read_bytes
+from podium.deployment.runtime import engine_here, file_of, is_exported, load_exported
 from podium.errors import ModelFileError, PodiumError, UsageError
 from podium.files import PIN, content_digest
 from podium.runs.recommended import run_of
@@ -86,14 +86,12 @@ def _exported(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     if path.suffix.lower() == ".pt2":
         raise UsageError(f"{path}: torch's format carries no digest", "verify the run, or its .onnx")
     parts = [path, path.with_suffix(".bin")] if path.suffix.lower() == ".xml" else [path]
-    contents = []
     for part in parts:
-        try:
-            contents.append(part.read_bytes())
-        except OSError as error:
-            raise ModelFileError(f"{part}: cannot be read ({error.strerror})", "check the path") from None
+        read_bytes(part)
     card: dict[str, Any] = {}
-    problem = _error_of(lambda: card.update((read_ir if len(parts) == 2 else read_onnx)(str(path), *contents)))
+    problem = _error_of(lambda: card.update(described(path).card))
+    if problem is None and engine_here(path) is not None:  # only an engine can say whether it takes the graph
+        problem = _error_of(lambda: load_exported(path))
     rows = [_row(part, problem) for part in parts]
     recorded = _json(path.with_name(CARD)).get("sha256")  # in a folder that `podium quantize` made
     for row in rows:

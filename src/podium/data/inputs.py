@@ -110,14 +110,28 @@ def _check_array(array: np.ndarray, name: str) -> None:
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)) or not array.size:
         raise UsageError(what, "give (H, W) for grey, (H, W, 3) for RGB, or (H, W, 4) for RGB with transparency")
     if array.dtype != np.uint8:
-        fix = "give values from 0 to 255 as uint8: "
-        if array.dtype.kind == "f":
-            fix += "of values from 0 to 1, (array * 255).round().astype('uint8')"
-        elif array.dtype == bool:
-            fix += "array.astype('uint8') * 255"
-        else:
-            fix += "array.astype('uint8') where no value is above 255; of 16 bits, (array // 257).astype('uint8')"
-        raise UsageError(what, fix)
+        raise UsageError(what, as_uint8(array))
+
+
+def as_uint8(array: np.ndarray) -> str:
+    """How to make pixels of an array of other numbers, which could mean several things and are never converted silently.
+
+    Args:
+        array: of any shape, with at least one number.
+    """
+    fix = "give values from 0 to 255 as uint8: "
+    if array.dtype == bool:
+        return f"{fix}array.astype('uint8') * 255"
+    if array.dtype.kind != "f":
+        return f"{fix}array.astype('uint8') where no value is above 255; of 16 bits, (array // 257).astype('uint8')"
+    if not np.isfinite(array).all():
+        return f"{fix}some of these are NaN or infinite, and no pixels: find out where they come from"
+    if array.min() < 0:
+        return f"{fix}some of these are negative, as of normalised images: give the pixels from before they were normalised"
+    if array.max() > 255:
+        return f"{fix}some of these are above 255: divide them by the value of white, and multiply by 255"
+    scaled = "array" if array.max() > 1 else "(array * 255)"
+    return f"{fix}{scaled}.round().astype('uint8')"
 
 
 def _each(value: Any, name: str) -> Iterator[Input]:

@@ -287,7 +287,7 @@ def _card(path: Path) -> dict[str, Any]:
         number = card["format"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{show(path / CARD)}: damaged ({error})", PACK_AGAIN) from None
-    if not isinstance(number, int) or number > FORMAT:
+    if not isinstance(number, int) or not 1 <= number <= FORMAT:
         what = f"{show(path / CARD)}: format {number!r} of Podium {card.get('podium')}; this is {__version__}, which knows up to {FORMAT}"
         raise DataError(what, "update Podium, or pack the images again with this one")
     if card.get("sha256") != seal(card):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from numbers import Real
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
@@ -61,6 +62,18 @@ def resized_crop(
     return as_pixels(image if whole else image.resize(size, INTERPOLATIONS[interpolation], box=box))
 
 
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _are_finite(values: Any, counts: tuple[int, ...]) -> bool:
+    return isinstance(values, tuple | list) and len(values) in counts and all(map(_is_finite, values))
+
+
 @dataclass(frozen=True)
 class Preprocessing:
     """How an image is prepared for a network.
@@ -90,16 +103,16 @@ class Preprocessing:
     def __post_init__(self) -> None:
         counts = (1, self.channels)  # one number for all, or one each
         possible = {
-            "image_size": isinstance(self.image_size, int) and self.image_size >= 1,
-            "channels": self.channels >= 1,
+            "image_size": _is_whole(self.image_size) and self.image_size**2 <= MAX_PIXELS,
+            "channels": _is_whole(self.channels),
             "resize": self.resize in RESIZES,
-            "crop_pct": 0 < self.crop_pct <= 1,
-            "mean": len(self.mean) in counts and all(map(math.isfinite, self.mean)),
-            "std": len(self.std) in counts and all(0 < s < math.inf for s in self.std),
-            "interpolation": self.interpolation in INTERPOLATIONS,
+            "crop_pct": _is_finite(self.crop_pct) and 0 < self.crop_pct <= 1,
+            "mean": _are_finite(self.mean, counts),
+            "std": _are_finite(self.std, counts) and all(s > 0 for s in self.std),
+            "interpolation": self.interpolation in tuple(INTERPOLATIONS),
             "channel_order": self.channel_order in CHANNEL_ORDERS,
             "white": is_white(self.white),
-            "max_pixels": isinstance(self.max_pixels, int) and self.max_pixels >= 1,
+            "max_pixels": _is_whole(self.max_pixels),
         }
         for name, fits in possible.items():
             if not fits:

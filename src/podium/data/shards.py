@@ -295,7 +295,7 @@ def _read_index(
     try:
         content = store(CARD, 0, -1)
         card = json.loads(content)
-        if card["format"] > FORMAT:
+        if not 1 <= card["format"] <= FORMAT:
             what = f"{show(f'{source}/{CARD}')}: format {card['format']!r} of Podium {card.get('podium')}"
             raise DataError(f"{what}; this is {__version__}, which knows up to {FORMAT}", "update Podium")
         if card["sha256"] != seal(card):

@@ -271,7 +271,7 @@ def seal_again(path: Path, more: dict[str, Any]) -> None:
         return
     import onnx
 
-    card = {**read_onnx(path.name, content), **more}
+    card = {**read_onnx(path.name, content).card, **more}
     write_atomic(path, sealed_bytes(onnx.load_model_from_string(content), card))
 
 

@@ -1,4 +1,4 @@
-"""The card inside an exported file, and a digest over all its other bytes. Standard library only.
+"""The card inside an exported file, and a digest over all its other bytes.
 
 An ONNX file carries both in its metadata, an OpenVINO file in its `rt_info`. The digest is taken while its own 64 places hold
 zeros, as a tar header's sum is. It finds damage and tells files apart; it is no signature.
@@ -7,78 +7,45 @@ zeros, as a tar header's sum is. It finds damage and tells files apart; it is no
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from podium.deployment.protobuf import GRAPH, METADATA, Port, fields, ports, refuse_external
 from podium.errors import ModelFileError
-from podium.files import json_text, not_finite
+from podium.files import json_text
+from podium.runs.card import parse_card
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 CARD, DIGEST = "podium.card", "podium.sha256"
 FORMAT = 1  # of cards in exported files
 ZEROS = b"0" * 64
 FIX = "copy it again, or export it again with `podium export`"
-
-# Which fields of which message of ONNX (onnx.proto) lead to a tensor, by number.
-NESTED: dict[str, dict[int, str]] = {
-    "model": {7: "graph", 25: "function"},
-    "graph": {1: "node", 5: "tensor", 15: "sparse"},
-    "function": {7: "node"},
-    "node": {5: "attribute"},
-    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
-    "sparse": {1: "tensor", 2: "tensor"},
-}
-DEEPEST = 40  # messages within messages
-GRAPH, METADATA, EXTERNAL_DATA, DATA_LOCATION = 7, 14, 13, 14
+IR_KINDS = {"U8": "uint8", "FP32": "float32"}  # of elements
 
 
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        value, at, shift = value | (byte & 127) << shift, at + 1, shift + 7
-        if byte < 128:
-            return value, at
-        if shift > 63:
-            raise ValueError("a number of more than 64 bits")
+@dataclass(frozen=True)
+class Sealed:
+    """What a file that was exported says of itself.
 
+    Args:
+        card: the metadata in it.
+        digest: the SHA-256 that it carries, which its bytes have.
+        inputs, outputs: of its graph.
+    """
 
-def _fields(data: memoryview, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """(number, begin, end) of every field of a protocol-buffer message; of a plain number, begin is its value and end -1."""
-    at = start
-    while at < end:
-        tag, at = _varint(data, at)
-        number, kind = tag >> 3, tag & 7
-        if kind == 0:
-            value, at = _varint(data, at)
-            yield number, value, -1
-            continue
-        if kind not in (1, 2, 5):
-            raise ValueError(f"a field of kind {kind}")
-        size, at = _varint(data, at) if kind == 2 else (8 if kind == 1 else 4, at)
-        if at + size > end:
-            raise ValueError("it ends too early")
-        yield number, at, at + size
-        at += size
-
-
-def _refuse_external(data: memoryview, message: str, start: int, end: int, depth: int = 0) -> None:
-    """Every tensor has its values in the file itself: a path in it could name any file of the machine."""
-    if depth > DEEPEST:
-        raise ValueError("messages too deep within each other")
-    for number, a, b in _fields(data, start, end):
-        if message == "tensor":
-            if number == EXTERNAL_DATA or (number == DATA_LOCATION and a != 0):
-                raise ValueError("it has weights outside the file")
-        elif (inner := NESTED[message].get(number)) is not None and b >= 0:
-            _refuse_external(data, inner, a, b, depth + 1)
+    card: dict[str, Any]
+    digest: str
+    inputs: list[Port]
+    outputs: list[Port]
 
 
 def _entry(data: memoryview, start: int, end: int) -> tuple[bytes, tuple[int, int]]:
     """A key of the metadata, and where its value lies."""
     key, where = b"", (end, end)
-    for number, a, b in _fields(data, start, end):
+    for number, a, b in fields(data, start, end):
         if number == 1:
             key = bytes(data[a:b])
         elif number == 2:
@@ -101,13 +68,11 @@ def _place(name: str, content: bytes) -> tuple[tuple[int, int], bytes]:
     """Where the digest of an ONNX file stands, and its card."""
     data = memoryview(content)
     try:
-        found = dict(
-            _entry(data, a, b) for number, a, b in _fields(data, 0, len(data)) if number == METADATA and b >= 0
-        )
-        graphs = sum(number == GRAPH for number, *_ in _fields(data, 0, len(data)))
+        found = dict(_entry(data, a, b) for number, a, b in fields(data, 0, len(data)) if number == METADATA and b >= 0)
+        graphs = sum(number == GRAPH for number, *_ in fields(data, 0, len(data)))
         if graphs != 1:
             raise ValueError("it has no graph" if not graphs else "it has several graphs")
-        _refuse_external(data, "model", 0, len(data))
+        refuse_external(data, "ModelProto", 0, len(data))
     except (ValueError, IndexError) as error:
         raise ModelFileError(f"{name}: not an ONNX file, or a damaged one ({error})", FIX) from None
     if (place := found.get(DIGEST.encode())) is None or place[1] - place[0] != len(ZEROS):
@@ -124,19 +89,11 @@ def _checked(name: str, said: bytes, actual: str, card: bytes) -> dict[str, Any]
         raise ModelFileError(
             f"{name}: damaged (sha256 {actual[:12]}, it says {said[:12].decode(errors='replace')})", FIX
         )
-    try:
-        content = json.loads(card)
-        if where := not_finite(content):
-            raise ModelFileError(f"{name}: {where} in its card is not a finite number", FIX)
-        if content["format"] > FORMAT:
-            raise ModelFileError(f"{name}: made by a newer Podium (format {content['format']})", "update podium")
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ModelFileError(f"{name}: its card cannot be read ({type(error).__name__}: {error})", FIX) from None
-    return content
+    return parse_card(card, FORMAT, name, FIX)
 
 
-def read_onnx(name: str, content: bytes) -> dict[str, Any]:
-    """The card of an ONNX file's bytes, if they are the ones that were exported.
+def read_onnx(name: str, content: bytes) -> Sealed:
+    """What an ONNX file's bytes say of it, if they are the ones that were exported.
 
     Args:
         name: for messages.
@@ -144,8 +101,10 @@ def read_onnx(name: str, content: bytes) -> dict[str, Any]:
     Raises:
         ModelFileError: not ONNX, cut, changed, not Podium's, or with weights outside the file.
     """
-    place, card = _place(name, content)
-    return _checked(name, content[slice(*place)], _digest(place, memoryview(content)), card)
+    (place, card), data = _place(name, content), memoryview(content)
+    actual = _digest(place, data)
+    found = _checked(name, content[slice(*place)], actual, card)
+    return Sealed(found, actual, *ports(data))
 
 
 def seal_onnx(content: bytes) -> bytes:
@@ -168,8 +127,8 @@ def _ir_place(name: str, content: bytes) -> tuple[int, int]:
     return found[0].span(1)
 
 
-def read_ir(name: str, xml: bytes, weights: bytes) -> dict[str, Any]:
-    """The card of an OpenVINO file's bytes (`.xml` and `.bin`), if they are the ones that were exported.
+def read_ir(name: str, xml: bytes, weights: bytes) -> Sealed:
+    """What an OpenVINO file's bytes (`.xml` and `.bin`) say of it, if they are the ones that were exported.
 
     Raises:
         ModelFileError: not OpenVINO's, cut, changed, or not Podium's.
@@ -179,12 +138,27 @@ def read_ir(name: str, xml: bytes, weights: bytes) -> dict[str, Any]:
     place = _ir_place(name, xml)
     actual = _digest(place, memoryview(xml), memoryview(weights))
     if xml[slice(*place)] != actual.encode():
-        return _checked(name, xml[slice(*place)], actual, b"")
+        _checked(name, xml[slice(*place)], actual, b"")
     try:
-        card = ElementTree.fromstring(xml).find("rt_info/podium/card")  # noqa: S314 - the digest held
+        network = ElementTree.fromstring(xml)  # noqa: S314 - the digest held
     except ElementTree.ParseError as error:
         raise ModelFileError(f"{name}: not an OpenVINO file ({error})", FIX) from None
-    return _checked(name, actual.encode(), actual, (card.get("value", "") if card is not None else "").encode())
+    card = network.find("rt_info/podium/card")
+    found = _checked(name, actual.encode(), actual, (card.get("value", "") if card is not None else "").encode())
+    return Sealed(found, actual, _ir_ports(network, "Parameter"), _ir_ports(network, "Result"))
+
+
+def _ir_ports(network: Element, kind: str) -> list[Port]:
+    """The inputs (layers of kind "Parameter") or outputs ("Result") of an OpenVINO network."""
+    found = []
+    for layer in network.iterfind(f"layers/layer[@type='{kind}']"):
+        for port in layer.iter("port"):
+            name = layer.get("output_names") or port.get("names") or layer.get("name") or ""
+            dims = [dim.text or "" for dim in port.iter("dim")]
+            sides = tuple(int(dim) if dim.isdecimal() else None for dim in dims)
+            precision = port.get("precision") or ""
+            found.append(Port(name, IR_KINDS.get(precision, precision), sides))
+    return found
 
 
 def seal_ir(xml: bytes, weights: bytes) -> bytes:
@@ -206,7 +180,7 @@ def amend_ir(name: str, xml: bytes, weights: bytes, more: dict[str, Any]) -> byt
     """
     from xml.sax.saxutils import quoteattr
 
-    card = json_text({**read_ir(name, xml, weights), **more})
+    card = json_text({**read_ir(name, xml, weights).card, **more})
     start, end = _ir_place(name, xml)
     xml = IR_CARD.sub(
         lambda _: b"<card value=" + quoteattr(card, {'"': "&quot;"}).encode(), xml[:start] + ZEROS + xml[end:], count=1

@@ -18,13 +18,15 @@ from podium.errors import DataError, ModelFileError, NumericError, closest
 from podium.files import json_text, not_finite, seal, shell_word, without_folders, write_together
 from podium.imagenet import CLASSES, class_names
 from podium.models.convnet import ConvNet
+from podium.models.outline import outline
 from podium.models.registry import rebuild
-from podium.runs.answers import Rule
+from podium.runs.card import Facts, card_read, facts_of, parse_card
+from podium.runs.forked import one_thread_if_forked
 from podium.runs.predictor import Predictor
 from podium.runs.recommended import run_of
 from podium.runs.tensors import safetensors_parts, sha256
 from podium.weights.download import official
-from podium.weights.load import load_state, read_weights, statistics
+from podium.weights.load import load_state, read_weights, refuse_others, statistics
 from podium.weights.official import pixels_of
 from podium.weights.official_files import LIBRARIES
 from podium.weights.peers import find_peer
@@ -56,7 +58,8 @@ class Bundle(Predictor):
     folder: Path | None = None
 
     @torch.inference_mode()
-    def logits_and_probabilities(self, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # noqa: D102
+    def outputs(self, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # noqa: D102
+        one_thread_if_forked()
         p = self.preprocessing
         scale, offset = map(torch.from_numpy, p.scale_and_offset())
         pixels = squares if p.channel_order == "rgb" else squares[..., ::-1]
@@ -134,46 +137,52 @@ def load(path: str | os.PathLike[str]) -> Bundle:
     Raises:
         ModelFileError: it is no bundle, is damaged, was made by a newer Podium, or lacks classes or preprocessing.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load as deserialize
-
+    one_thread_if_forked()
     folder = run_of(path)
     folder = folder.parent if folder.name in (WEIGHTS, CARD) else folder
     for name in (WEIGHTS, CARD):
         if not (folder / name).is_file():
             raise _no_bundle(folder, name)
-    try:
-        card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-        if where := not_finite(card):
-            raise ModelFileError(f"{folder / CARD}: {where} is not a finite number", _repair(folder))
-        if card["format"] > FORMAT:
-            raise ModelFileError(f"{folder / CARD}: made by a newer Podium (format {card['format']})", "update podium")
-        if SEAL in card and card[SEAL] != seal(card, SEAL):
-            what = f"{folder / CARD}: changed since it was written ({SEAL} says so)"
-            raise ModelFileError(what, f"copy it again; if the change is yours, take the line {SEAL} out of it")
-        spec: dict[str, Any] = card["spec"]
-        classes, expected = tuple(card["classes"]), card["sha256"]
-        preprocessing = Preprocessing.from_dict(card["preprocessing"])
-        if not all(isinstance(name, str) for name in classes) or len(classes) != spec["num_classes"]:
-            raise ValueError(f"the network has {spec['num_classes']} classes, the names are {list(classes)}")
-        if preprocessing.channels != spec["in_chans"]:
-            raise ValueError(f"{preprocessing.channels} channels for a network of {spec['in_chans']}")
-        Rule.of_card(card, classes)
-        net = rebuild(spec)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        what = f"{folder / CARD}: not a card of Podium ({type(error).__name__}: {error})"
-        raise ModelFileError(what, _repair(folder)) from None
+    card, facts, shapes = _card(folder)
+    state, origin = _weights(folder, card["sha256"]), str(folder / WEIGHTS)
+    refuse_others(shapes, state, origin)  # before memory is taken for what the card asks for
+    net = rebuild(card["spec"])
+    load_state(net, state, origin)
+    return Bundle(net.eval(), facts.classes, facts.preprocessing, card, folder)
+
+
+def _card(folder: Path) -> tuple[dict[str, Any], Facts, ConvNet]:
+    """The card of a bundle, its facts, and the network that it describes, on the meta device."""
+    name, fix = str(folder / CARD), _repair(folder)
+    card = parse_card((folder / CARD).read_bytes(), FORMAT, name, fix)
+    if SEAL in card and card[SEAL] != seal(card, SEAL):
+        what = f"{name}: changed since it was written ({SEAL} says so)"
+        raise ModelFileError(what, f"copy it again; if the change is yours, take the line {SEAL} out of it")
+    with card_read(name, fix):
+        spec, facts = card["spec"], facts_of(card)
+        if len(facts.classes) != spec["num_classes"]:
+            raise ValueError(f"the network has {spec['num_classes']} classes, the names are {list(facts.classes)}")
+        if facts.preprocessing.channels != spec["in_chans"]:
+            raise ValueError(f"{facts.preprocessing.channels} channels for a network of {spec['in_chans']}")
+        if not isinstance(card["sha256"], str):
+            raise ValueError(f"sha256: {card['sha256']!r}")
+        return card, facts, outline(spec, facts.preprocessing.image_size)
+
+
+def _weights(folder: Path, expected: str) -> dict[str, torch.Tensor]:
+    """The weights of a bundle, if they are those of the card."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load as deserialize
+
     content = (folder / WEIGHTS).read_bytes()
     actual = hashlib.sha256(content).hexdigest()
     if actual != expected:
-        what = f"{folder / WEIGHTS}: damaged (sha256 {actual[:12]}, the card says {str(expected)[:12]})"
+        what = f"{folder / WEIGHTS}: damaged (sha256 {actual[:12]}, the card says {expected[:12]})"
         raise ModelFileError(what, _repair(folder))
     try:
-        state = deserialize(content)
+        return deserialize(content)
     except SafetensorError as error:
         raise ModelFileError(f"{folder / WEIGHTS}: not a safetensors file ({error})", "copy it again") from None
-    load_state(net, state, str(folder / WEIGHTS))
-    return Bundle(net.eval(), classes, preprocessing, card, folder)
 
 
 def _repair(folder: Path) -> str:

@@ -154,6 +154,8 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     words = line.split()
     if len(words) != 4 or words[0] != MAGIC or not words[1].isdigit() or not words[3].isdigit():
         raise ModelFileError(f"{path}: not a Podium checkpoint", "start the run again in another folder")
+    if int(words[1]) < 1:
+        raise ModelFileError(f"{path}: format 0, which no Podium wrote", "start the run again in another folder")
     if int(words[1]) > FORMAT:
         raise ModelFileError(f"{path}: made by a newer Podium (format {int(words[1])})", "update podium")
     actual = hashlib.sha256(payload).hexdigest()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from podium.calls import public
-from podium.data.inputs import Input, inputs
+from podium.data.inputs import Input, as_uint8, inputs
 from podium.data.preprocessing import Preprocessing
 from podium.errors import DataError, PodiumError, UsageError, no_answer
 from podium.runs.answers import Rule, row_of
@@ -36,15 +36,31 @@ class Predictor(ABC):
     card: dict[str, Any]
 
     @abstractmethod
+    def outputs(self, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What `logits_and_probabilities` returns, of squares that are checked."""
+
+    @public
     def logits_and_probabilities(self, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The outputs of the network for images that are cropped and resized already.
+        """The outputs of the network for images that are cropped and resized already. Several threads may ask at once.
 
         Args:
             squares: (N, S, S, C) uint8, in RGB.
 
         Returns:
             Logits (N, K), and probabilities (N, K) with the card's calibration temperature, float32.
+
+        Raises:
+            UsageError: an array of another shape, or of numbers that are not uint8.
         """
+        p = self.preprocessing
+        sides = (p.image_size, p.image_size, p.channels)
+        if squares.ndim != 4 or squares.shape[1:] != sides or not len(squares):
+            shape = ", ".join(map(str, ("N", *sides)))
+            what = f"squares: an array {squares.shape}, and the network takes ({shape})"
+            raise UsageError(what, "give images of that shape, or hand them to predict, which crops and resizes them")
+        if squares.dtype != np.uint8:
+            raise UsageError(f"squares: an array {squares.shape} of {squares.dtype}", as_uint8(squares))
+        return self.outputs(squares)
 
     def __repr__(self) -> str:
         shown = ", ".join(self.classes[:SHOWN]) + (", ..." if len(self.classes) > SHOWN else "")

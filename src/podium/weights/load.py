@@ -26,12 +26,21 @@ def load_state(net: ConvNet, state: dict[str, Tensor], origin: str) -> None:
     Raises:
         ModelFileError: weights are missing, unexpected, of another shape, or not finite; names the first of them.
     """
+    refuse_others(net, state, origin)
+    refuse_not_finite(state, origin)
+    net.load_state_dict(state, strict=False)
+
+
+def refuse_others(net: ConvNet, state: dict[str, Tensor], origin: str) -> None:
+    """Refuse what are not the weights of a network, which may be on the meta device.
+
+    Raises:
+        ModelFileError: weights are missing, unexpected or of another shape; names the first of them.
+    """
     if wrong := mismatches(net.state_dict(), state):
         raise ModelFileError(
             f"{origin}: not the weights of {net.spec['model']} ({wrong})", "name the network that they belong to"
         )
-    refuse_not_finite(state, origin)
-    net.load_state_dict(state, strict=False)
 
 
 @dataclass(frozen=True)

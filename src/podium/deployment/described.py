@@ -1,0 +1,88 @@
+"""What an exported file says of itself, checked before an engine opens it: digest, card, and the graph that the card is about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from podium.data.names import show
+from podium.data.preprocessing import Preprocessing
+from podium.deployment.protobuf import Port
+from podium.deployment.sealed import FIX, Sealed, read_ir, read_onnx
+from podium.errors import ModelFileError
+from podium.runs.card import card_read, facts_of
+
+OUTPUTS = ("logits", "probabilities")
+
+
+@dataclass(frozen=True)
+class Described:
+    """An exported file without its network.
+
+    Args:
+        classes: in the order of the logits.
+        preprocessing: from an image file to the square that the graph takes.
+        card: the metadata in the file.
+        digest: the SHA-256 of the file, and of the weights beside it, that it carries.
+    """
+
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    card: dict[str, Any]
+    digest: str
+
+
+def described(path: Path) -> Described:
+    """Read all of an exported file but its network.
+
+    Args:
+        path: `.onnx`, or `.xml` with its `.bin` beside it.
+
+    Raises:
+        ModelFileError: missing, damaged, changed, not Podium's, with weights outside itself, or with a card that is not its
+            graph's.
+    """
+    name, content = show(path), read_bytes(path)
+    ir = path.suffix.lower() == ".xml"
+    sealed = read_ir(name, content, read_bytes(path.with_suffix(".bin"))) if ir else read_onnx(name, content)
+    with card_read(name, FIX):
+        facts, inside = facts_of(sealed.card), sealed.card["preprocessing_inside"]
+        if not isinstance(inside, bool):
+            raise ValueError(f"preprocessing_inside: {inside!r}")
+        refuse_other_graph(sealed, facts.preprocessing, len(facts.classes), inside)
+    return Described(facts.classes, facts.preprocessing, sealed.card, sealed.digest)
+
+
+def refuse_other_graph(sealed: Sealed, preprocessing: Preprocessing, classes: int, inside: bool) -> None:
+    """Refuse a card that says another image size, number of channels or number of classes than the graph has.
+
+    Raises:
+        ValueError: names the input or the output, and what the card would have it be.
+    """
+    size, channels = preprocessing.image_size, preprocessing.channels
+    sides = (size, size, channels) if inside else (channels, size, size)
+    kind = "uint8" if inside else "float32"
+    if len(sealed.inputs) != 1:
+        raise ValueError(f"the graph has {len(sealed.inputs)} inputs, where one is the image")
+    (image,) = sealed.inputs
+    wanted = [Port(image.name, kind, (None, *sides)), *(Port(name, "float32", (None, classes)) for name in OUTPUTS)]
+    if [port.name for port in sealed.outputs] != list(OUTPUTS):
+        raise ValueError(
+            f"the graph gives {', '.join(port.name for port in sealed.outputs)}, not {' and '.join(OUTPUTS)}"
+        )
+    for port, ours in zip((image, *sealed.outputs), wanted, strict=True):
+        if (port.kind, port.sides[1:]) != (ours.kind, ours.sides[1:]) or len(port.sides) != len(ours.sides):
+            raise ValueError(f"the graph has {port}, and by the card it would be {ours}")
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file.
+
+    Raises:
+        ModelFileError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelFileError(f"{show(path)}: cannot be read ({error.strerror})", "check the path") from None
