@@ -99,6 +99,17 @@ def run(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def exported(run, tmp_path_factory):
+    """`podium export` of that run as ONNX and as OpenVINO's, to be read."""
+    import podium
+
+    folder = tmp_path_factory.mktemp("exported")
+    for name in ("x.onnx", "x.xml"):
+        podium.export(run, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def comparison(tmp_path_factory):
     """The folder of a finished comparison, to be read: `podium compare digits -m lenet5_modern,lenet5 --epochs 1`."""
     from command import inside

@@ -23,14 +23,6 @@ from podium.runs import bundle
 GONE = object()  # a key that is taken out
 
 
-@pytest.fixture(scope="module")
-def exported(run, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("exported")
-    for name in ("x.onnx", "x.xml"):
-        library.export(run, folder / name)
-    return folder
-
-
 @pytest.fixture
 def copied(exported, tmp_path):
     for path in exported.iterdir():

@@ -15,15 +15,6 @@ from podium.deployment.runtime import load_exported
 from podium.errors import MachineError, ModelFileError, UsageError
 
 
-@pytest.fixture(scope="module")
-def exported(run, tmp_path_factory):
-    """`podium export` of the run on the digits, as ONNX and as OpenVINO's."""
-    folder = tmp_path_factory.mktemp("exported")
-    for name in ("x.onnx", "x.xml"):
-        podium.export(run, folder / name)
-    return folder
-
-
 @pytest.fixture
 def copied(exported, tmp_path):
     for path in exported.iterdir():

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import pickle
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import podium
+from podium.deployment.export import seal_again
 from podium.errors import ModelFileError
 
 KINDS = [("run", {}), ("x.onnx", {"engine": "onnxruntime"}), ("x.onnx", {"engine": "openvino"}), ("x.xml", {})]
@@ -18,14 +20,13 @@ IDS = ["torch", "onnxruntime", "openvino from onnx", "openvino"]
 NUMBERS = {"rtol": 1e-5, "atol": 1e-5}
 
 
-@pytest.fixture(scope="module")
-def folder(run, tmp_path_factory):
+@pytest.fixture
+def folder(run, exported, tmp_path):
     """The run on the digits, and its exported files."""
-    folder = tmp_path_factory.mktemp("loaded")
-    (folder / "run").symlink_to(run.path, target_is_directory=True)
-    for name in ("x.onnx", "x.xml"):
-        podium.export(run, folder / name)
-    return folder
+    (tmp_path / "run").symlink_to(run.path, target_is_directory=True)
+    for path in exported.iterdir():
+        shutil.copy(path, tmp_path)
+    return tmp_path
 
 
 def squares(model, count, images=1):
@@ -81,12 +82,12 @@ def test_a_forked_process_answers_as_its_parent_and_never_hangs(folder, name, ho
 
 
 @pytest.mark.parametrize(("name", "how"), KINDS[1:], ids=IDS[1:])
-def test_an_exported_model_is_pickled_as_its_path(folder, name, how, monkeypatch, tmp_path):
+def test_an_exported_model_is_pickled_as_its_path(folder, name, how, monkeypatch, tmp_path_factory):
     monkeypatch.chdir(folder)
     model = podium.load(name, threads=1, **how)
     content = pickle.dumps(model)
     assert len(content) < 10_000, "it has no weights in it"
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
     again = pickle.loads(pickle.dumps(pickle.loads(content)))
     (batch,) = squares(model, 1)
     np.testing.assert_array_equal(
@@ -101,16 +102,15 @@ def test_an_exported_model_is_pickled_as_its_path(folder, name, how, monkeypatch
 
 
 @pytest.mark.parametrize("name", ["x.onnx", "x.xml"])
-def test_a_file_that_has_changed_is_refused_when_a_worker_opens_it(folder, run, tmp_path, name):
-    for path in folder.glob("x.*"):
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    model = podium.load(tmp_path / name)
+def test_a_file_that_has_changed_is_refused_when_a_worker_opens_it(folder, name):
+    model = podium.load(folder / name)
     handed = pickle.dumps(model)
-    podium.export(run, tmp_path / name, preprocessing="beside")
+    seal_again(folder / name, {"note": "another card, and so another digest"})
+    assert podium.load(folder / name).card["note"]
     again = pickle.loads(handed)
     with pytest.raises(ModelFileError, match=rf"{name}: changed since it was loaded \(sha256 \w+, it was \w+\)"):
         again.logits_and_probabilities(squares(model, 1)[0])
-    for path in tmp_path.glob("x.*"):
+    for path in folder.glob("x.*"):
         path.unlink()
     with pytest.raises(ModelFileError, match=rf"{name}: cannot be read"):
         pickle.loads(handed).predict(np.zeros((8, 8), np.uint8))
