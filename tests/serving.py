@@ -56,7 +56,7 @@ class Fake(Predictor):
         self.engine = {"engine": "fake", "dtype": "float32", "threads": 1}
         self.batches = []
 
-    def logits_and_probabilities(self, squares):
+    def outputs(self, squares):
         self.batches.append(len(squares))
         logits = np.asarray(self.logits(squares), np.float32)
         return logits, self.rule.probabilities(logits).astype(np.float32)
