@@ -71,6 +71,15 @@ def test_bombs_beside_the_pixels_cost_nothing(served):
     assert peak - before < 300e6
 
 
+def test_a_jpeg_of_very_many_scans_is_refused_before_it_is_decoded(served):
+    """A scan takes some bytes of the file and goes over the whole image: 30 kB could keep a thread busy for minutes."""
+    whole = image(size=(64, 64), kind="JPEG", progressive=True)
+    last = whole.rindex(b"\xff\xda")
+    assert served.predict(whole).status == 200
+    said = served.predict(whole[:last] + whole[last:-2] * 2000 + b"\xff\xd9")
+    assert "scans" in said.refused(422, "image_unreadable")["message"]
+
+
 @pytest.mark.parametrize(
     "data",
     [

@@ -15,7 +15,12 @@ from podium.data.starving import size_by_header
 from podium.errors import FormatNotRead, ImageError, ImageTooLarge, PodiumError
 from podium.web.problems import Problem
 
+JPEG, SCAN = (
+    b"\xff\xd8\xff",
+    b"\xff\xda",
+)  # where a file, and where a scan begins; within a scan no byte of 255 stands before 218
 LARGE = 8_000_000  # pixels above which images are decoded one at a time: each takes some hundred megabytes
+SCANS = 100  # of a progressive JPEG, which usually has ten: each goes over the whole image, and may take a few bytes of the file
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,9 @@ class Pictures:
 
 def _decode(data: bytes, name: str, p: Preprocessing, most: float) -> Picture | Problem | None:
     """Decode one image; None where it has more than `most` pixels."""
+    if data.startswith(JPEG) and data.count(SCAN) > SCANS:
+        fix = "save it again as JPEG or PNG"
+        return Problem(422, "image_unreadable", f"{name} is a JPEG of more than {SCANS} scans", fix)
     width, height = size_by_header(data, p.max_pixels)
     if width * height > most:
         return None
