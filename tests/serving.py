@@ -68,9 +68,9 @@ def bright(squares):
     return np.stack([1 - mean, mean], 1) * 8
 
 
-def real(name="net"):
+def real(name="net", engine="onnxruntime"):
     """The exported network of the test data."""
-    return Model(name, load_exported(NET, threads=1), "0" * 64, 0.07)
+    return Model(name, load_exported(NET, engine=engine, threads=1), "0" * 64, 0.07)
 
 
 def fake(name="fake", logits=bright, **more):

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from conftest import sampled
 from podium.deployment.load import load
 from serving import NET, TOKEN, Served, fake, form, image, real
 
@@ -52,6 +53,25 @@ def test_many_requests_at_once_get_their_own_answers(served):
         found = list(pool.map(answered, values))
     wanted = [1 / (1 + np.exp(8 - 16 * value / 255)) for value in values]
     assert found == pytest.approx(wanted, abs=0.01)
+
+
+@pytest.mark.parametrize("engine", sampled(["onnxruntime", "openvino"], 1))
+def test_eight_clients_get_the_answers_that_one_gets(engine, monkeypatch):
+    from concurrent.futures import ThreadPoolExecutor
+
+    monkeypatch.setattr("podium.serving.start.cores", lambda: 4)  # engine calls side by side, whatever the machine
+    draw = np.random.default_rng(1)
+    files = [image(int(value), (16, 16)) for value in draw.integers(0, 256, 30)] * 7
+    wanted = [model_answers(row) for row in load(NET).predict(files[:30], top=10)] * 7
+    with Served(real(engine=engine)) as server, ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda data: server.predict(data, "?top=10").json["answers"][0], files))
+    for ours, theirs in zip(map(model_answers, found), wanted, strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-4)
+
+
+def model_answers(row):
+    """Class -> probability of one answer, of the server's or of `predict`."""
+    return {each["class"]: each["probability"] for each in row.get("classes") or row["top"]}
 
 
 def test_the_networks_and_their_cards(served):
