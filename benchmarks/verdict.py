@@ -184,9 +184,8 @@ def main() -> None:
     parser = arguments(str(__doc__).splitlines()[0])
     parser.set_defaults(runs=2000)
     parser.add_argument("part", choices=("pairs", "studies"))
-    parser.add_argument(
-        "--seeds", type=int, nargs="+", default=[1, 3], help="of the studies; rows of others are kept [1 3]"
-    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 3], help="of the studies [1 3]")
+    parser.add_argument("--images", type=int, nargs="+", default=[100, 1000, 10_000], help="[100 1000 10000]")
     parser.add_argument("--processes", type=int, help="[one a core]")
     options = parser.parse_args()
     file = Path(__file__).parent / "results" / "verdict.json"
@@ -195,10 +194,11 @@ def main() -> None:
         sizes = list(itertools.product((2, 6), (1, 2, 3), (100, 1000)))
         found: dict[str, Any] = {"studies": options.runs, "rows": measure(options.runs, sizes)}
     else:
-        sizes = list(itertools.product(options.seeds, (100, 1000, 10_000)))
+        sizes = list(itertools.product(options.seeds, options.images))
         with multiprocessing.get_context("spawn").Pool(options.processes) as processes:
             rows = measure_studies(options.runs, sizes, in_order=processes.imap)
-        rows += [row for row in kept.get("studies", {}).get("rows", []) if row["seeds"] not in options.seeds]
+        earlier = kept.get("studies", {}).get("rows", [])
+        rows += [row for row in earlier if (row["seeds"], row["images"]) not in sizes]  # those of other sizes are kept
         kinds = list(STUDIES)
         found = {"studies": options.runs, "rows": sorted(rows, key=lambda row: kinds.index(row["networks"]))}
     record("verdict", {**{part: kept[part] for part in ("pairs", "studies") if part in kept}, options.part: found})
