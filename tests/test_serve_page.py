@@ -344,6 +344,20 @@ def test_the_token_is_asked_for_and_kept_for_this_tab_only(visit, script):
     page.locator(".failed", has_text="The server wants a token, and none that is right was given.").wait_for()
 
 
+def test_a_person_without_the_token_is_asked_once_for_all_pictures(visit, script):
+    page = visit(expected=REFUSED)
+    ready(page)
+    script.token = "a-token-of-one-word"
+    page.set_input_files("#files", [picture(f"{n}.png") for n in range(12)])
+    page.get_by_role("button", name="Cancel").click()
+    page.locator("#gallery .what", has_text="no answer").nth(11).wait_for()
+    assert page.get_by_label("Token", exact=True).count() == 0
+    page.get_by_role("button", name="Try again").click()
+    page.get_by_label("Token", exact=True).fill(script.token)
+    page.keyboard.press("Enter")
+    page.locator(".bars").wait_for()
+
+
 # Networks
 
 

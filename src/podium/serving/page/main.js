@@ -55,9 +55,8 @@ function choices() {
 }
 
 /** Other networks were chosen: the picture that is shown goes to those that have not seen it. */
-function choose({ target }) {
-  const other = target === byId("first") ? byId("second") : byId("first");
-  if (other.value === target.value) other.value = target.id === "first" ? "" : known.find(({ name }) => name !== target.value).name;
+function choose() {
+  if (byId("second").value === byId("first").value) byId("second").value = "";
   exclude();
   introduce();
   tried.pictures.forEach(entry);

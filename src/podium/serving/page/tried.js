@@ -70,7 +70,10 @@ export class Tried {
       said = { refusal: error instanceof Refusal ? error : new Refusal("unexpected", String(error)) };
     }
     await small;
-    if (!signal.aborted) this.#say(picture, model, said);
+    if (signal.aborted) return;
+    this.#say(picture, model, said);
+    if (said.refusal?.code !== "unauthorized") return;
+    for (const [other, next] of this.#waiting.splice(0)) this.#say(other, next, said); // or each would ask for the token again
   }
 
   /** Draw the small form of a picture, once; here, so that no more than AT_ONCE large ones are open. */
