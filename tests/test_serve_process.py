@@ -220,6 +220,7 @@ def test_several_processes_share_a_port_and_one_that_dies_is_replaced(tmp_path):
         code, seconds = server.end()
         assert code == 0
         assert seconds < 12
+        assert "Fatal" not in server.log()
         assert not [one for one in alive if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
 
 

@@ -39,6 +39,8 @@ def exported_run(place: Path) -> Path:
         MachineError: what exports is not installed.
         NumericError: the file does not give the run's answers.
     """
+    if not place.exists():
+        raise ModelFileError(f"{show(place)}: not there", "check the path")
     run = run_of(place)
     files = [run / name for name in FILES]
     if not all(file.is_file() for file in files):

@@ -17,13 +17,19 @@ PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Podium: addresses</title>
+<link rel="icon" href="static/icon.svg" type="image/svg+xml">
 <link rel="stylesheet" href="static/look.css">
 <script src="static/theme.js"></script>
 </head>
 <body>
+<header class="top">
+<a class="brand" href="./">Podium</a>
+<button type="button" id="theme">Dark</button>
+</header>
 <main id="main">
-<h1>Addresses of this server</h1>
+<h1>What this server answers</h1>
 <p class="lead">{lead} <a href="openapi.json">openapi.json</a> has the same for programs, and <a href="./">the page</a> tries it.</p>
+<h2>Addresses</h2>
 {operations}
 <h2>Shapes</h2>
 {shapes}
@@ -57,6 +63,8 @@ def document_of(app: FastAPI) -> dict[str, Any]:
         shapes.pop(unused, None)
     shapes.update(inference_schemas())
     document["components"]["schemas"] = dict(sorted(shapes.items()))
+    for operation in (each for path in document["paths"].values() for each in path.values()):
+        operation["responses"]["200"]["description"] = "the answer"
     document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     document["security"] = [{"token": []}, {}]
     return document
@@ -84,11 +92,11 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
     rows += [("body", kind, _kind(each.get("schema", {}))) for kind, each in content.items()]
     for status, answer in operation["responses"].items():
         found = answer.get("content", {}).get("application/json", {}).get("schema", {})
-        rows.append((f"answer {status}", _kind(found) if found else "", answer.get("description", "")))
+        rows.append((f"answer {status}", _kind(found) if found else "text", answer.get("description", "")))
     title = (
         f"<h3><code>{escape(method.upper())} {escape(path)}</code></h3><p>{escape(operation.get('summary', ''))}.</p>"
     )
-    return title + _table(rows)
+    return title + _list(rows)
 
 
 def _shape(name: str, shape: dict[str, Any]) -> str:
@@ -98,7 +106,7 @@ def _shape(name: str, shape: dict[str, Any]) -> str:
         (key, _kind(field) + ("" if key in needed else ", or left out"), field.get("description", ""))
         for key, field in shape.get("properties", {}).items()
     ]
-    return f"<h3><code>{escape(name)}</code></h3><p>{escape(shape.get('description', ''))}</p>{_table(rows)}"
+    return f"<h3><code>{escape(name)}</code></h3><p>{escape(shape.get('description', ''))}</p>{_list(rows)}"
 
 
 def _kind(schema: dict[str, Any]) -> str:
@@ -112,8 +120,9 @@ def _kind(schema: dict[str, Any]) -> str:
     return str(schema.get("format") or schema.get("const") or schema.get("type") or "anything")
 
 
-def _table(rows: list[tuple[str, str, str]]) -> str:
+def _list(rows: list[tuple[str, str, str]]) -> str:
+    """Names, each with its kind and what it is for."""
     body = "".join(
-        f"<tr><th scope='row'>{escape(a)}</th><td>{escape(b)}</td><td>{escape(c)}</td></tr>" for a, b, c in rows
+        f"<dt>{escape(name)}</dt><dd><code>{escape(kind)}</code> {escape(text)}</dd>" for name, kind, text in rows
     )
-    return f'<div class="table"><table><tbody>{body}</tbody></table></div>' if rows else ""
+    return f"<dl>{body}</dl>" if rows else ""

@@ -161,7 +161,8 @@ def main(number: str) -> int:
 
 def _end_with_parent() -> None:
     """Wait for the end of the process that supervises, and end this one as it would have."""
-    sys.stdin.buffer.read()
+    while os.read(0, 1024):  # not by sys.stdin, whose lock a thread would hold when the process ends
+        pass
     send_signal(os.getpid(), signal.SIGTERM)
 
 
