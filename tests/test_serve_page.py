@@ -1,10 +1,13 @@
 """The page of `podium serve` in a browser: pictures in, answers out, in two languages, by day and night, without a mouse, and safely."""
 
+import contextlib
 import io
 import json
 import shutil
+import socket
 import subprocess
 import sys
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -288,16 +291,18 @@ def test_a_busy_server_is_asked_again_when_it_says(visit, script):
     assert len(script.sent) == 1
 
 
-def test_a_server_that_is_gone_is_named_and_the_picture_waits(visit, script, address):
+def test_a_server_that_is_gone_is_named_and_all_pictures_wait(visit, script, address):
     page = visit(expected=REFUSED)
     ready(page)
     page.route("**/v1/predict*", lambda route: route.abort("connectionrefused"))
     page.route("**/healthz", lambda route: route.abort("connectionrefused"))
-    give(page, picture())
+    give(page, *(picture(f"{n}.png") for n in range(4)))
+    page.locator("#gallery .what", has_text="no answer").nth(3).wait_for()
     assert page.locator(".answer .failed").text_content().startswith("The server does not answer.")
     page.unroute_all()
     page.get_by_role("button", name="Try again").click()
     page.locator(".bars").wait_for()
+    page.locator("#gallery .what", has_text="%").nth(3).wait_for()  # the others too
 
 
 def test_a_server_that_breaks_off_is_not_called_gone(visit, address):
@@ -653,10 +658,24 @@ def served(run, tmp_path_factory):
     command = [sys.executable, "-m", "podium", "serve", f"lenet={file}", f"<b>={file}", "--port", "0", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
-            yield json.loads(process.stdout.readline())["url"].rstrip("/") + "/", file
+            address = json.loads(process.stdout.readline())["url"].rstrip("/") + "/"
+            while not accepts(address):
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(0.05)
+                assert process.returncode is None, "the server ended"
+            yield address, file
         finally:
             process.terminate()
     assert process.returncode == 0
+
+
+def accepts(address):
+    """Whether a server takes connections: it prints its address a little earlier."""
+    try:
+        socket.create_connection((urlsplit(address).hostname, urlsplit(address).port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 def test_the_server_and_its_page_answer_as_the_file_does(browser, served, tmp_path):

@@ -90,7 +90,7 @@ function* file(model, card) {
   if (facts.length) yield ["File", phrase("{facts}", { facts: facts.join(", ") })];
   const made_by = Object.entries({ podium: card.podium, torch: card.torch }).filter(([, version]) => version);
   if (made_by.length) yield ["Made with", phrase("{facts}", { facts: made_by.map((pair) => pair.join(" ")).join(", ") })];
-  const digests = { "SHA-256 of the file": card.served?.sha256, "SHA-256 of the run": card.parent?.sha256 };
+  const digests = { "SHA-256 of the file": card.served?.sha256, "SHA-256 of the weights": card.parent?.sha256 };
   for (const [term, digest] of Object.entries(digests)) if (digest) yield [term, made("span", "digest", String(digest))];
 }
 

@@ -128,8 +128,14 @@ function changed(picture) {
   if (!tried.pictures.includes(picture)) return; // forgotten while it was drawn
   entry(picture);
   if (picture !== current) return;
-  result.show(picture, chosen(), ({ name }) => cards.get(name)?.preprocessing, (again) => tried.ask(again, chosen()));
+  result.show(picture, chosen(), ({ name }) => cards.get(name)?.preprocessing, again);
   announce(picture);
+}
+
+/** What was refused and may now be answered is sent again, the picture that is shown first. */
+function again() {
+  tried.ask(current, chosen());
+  tried.again(chosen());
 }
 
 const entry = (picture) => gallery.update(picture, chosen()[0]);

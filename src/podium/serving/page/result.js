@@ -17,7 +17,7 @@ export function begin() {
  * @param {?import("./tried.js").Picture} picture - null for none.
  * @param {object[]} models - one or two.
  * @param {(model: object) => object} preprocessing - as in the card of a network.
- * @param {(picture: object) => void} retry - asks again.
+ * @param {() => void} retry - asks again.
  */
 export function show(picture, models, preprocessing, retry) {
   byId("result").hidden = picture === null;
@@ -31,7 +31,7 @@ export function show(picture, models, preprocessing, retry) {
   facts(picture, answers.find(Boolean));
   const first = answers[0] && { model: models[0].name, answer: answers[0] };
   const panels = models.map((model, place) => panel(model.name, picture.said.get(model.name) ?? {}, {
-    named: models.length > 1, beside: place > 0 ? first : null, retry: () => retry(picture),
+    named: models.length > 1, beside: place > 0 ? first : null, retry,
   }));
   byId("answers").replaceChildren(...panels);
   byId("answers").classList.toggle("two", models.length > 1);

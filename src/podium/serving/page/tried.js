@@ -44,6 +44,11 @@ export class Tried {
     this.#next();
   }
 
+  /** Ask again for every picture that was refused and may now be answered. */
+  again(models) {
+    for (const picture of this.pictures) this.ask(picture, models.filter(({ name }) => picture.said.get(name)?.refusal));
+  }
+
   /** Forget all pictures and end what is under way. */
   forget() {
     this.#ended.abort();
