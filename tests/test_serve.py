@@ -144,6 +144,23 @@ def test_an_answer_that_is_not_a_number_is_no_answer():
         assert server.predict(image(0)).status == 200
 
 
+def test_a_fault_of_our_own_is_a_line_in_the_log_and_says_nothing_to_the_client(caplog):
+    def broken(squares):
+        if squares.mean() > 128:
+            raise RuntimeError("secret-text in /a/folder")
+        return np.zeros((len(squares), 2))
+
+    with caplog.at_level("INFO", "podium.web"), Served(fake(logits=broken)) as server:
+        said = server.predict(image(255))
+        assert server.predict(image(0)).status == 200
+    said.refused(500, "fault")
+    (fault,) = [record for record in caplog.records if record.getMessage() == "fault"]
+    assert fault.facts["kind"] == "RuntimeError"
+    assert any("answering.py" in line for line in fault.facts["lines"])
+    for text in (said.body.decode(), json.dumps(fault.facts)):
+        assert "secret" not in text
+
+
 def test_without_the_token_only_what_says_nothing_is_answered():
     with Served(real(), token=TOKEN) as server:
         for path in ("/", "/healthz", "/readyz", "/v2/health/live", "/docs", "/static/look.css"):

@@ -127,6 +127,18 @@ def test_a_server_that_ends_answers_what_it_accepted_and_refuses_the_rest(gate):
     assert said.headers["retry-after"] == "1"
 
 
+def test_an_engine_that_hangs_does_not_keep_the_server(gate, monkeypatch):
+    monkeypatch.setattr("podium.web.server.PATIENCE", 0.1)
+    monkeypatch.setattr("podium.data.readers.PATIENCE", 0.1)
+    with Served(fake(logits=gate)) as server, server.socket() as client:
+        client.sendall(HEAD % len(image()) + image())
+        assert gate.begun.wait(30)
+        server.server.stop()
+        server.thread.join(10)
+        assert not server.thread.is_alive()
+        assert not rest(client).startswith(b"HTTP/1.1 200")
+
+
 def test_a_body_above_the_limit_is_refused_whether_or_not_it_says_so(monkeypatch):
     most, taken = 1 << 20, []
     monkeypatch.setattr("podium.serving.admission.MOST_BYTES", most)

@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from conftest import sampled
 from serving import NET, TOKEN, image
 
 DATA = NET.parent
@@ -70,7 +71,8 @@ class Process:
         return code, time.monotonic() - began
 
 
-def test_what_is_no_network_never_opens_the_port(podium, tmp_path):
+@pytest.mark.parametrize("name", sampled(["damaged.onnx", "empty", "nothing", "nothing.onnx", "bundle"], 4))
+def test_what_is_no_network_never_opens_the_port(podium, tmp_path, name):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -81,13 +83,12 @@ def test_what_is_no_network_never_opens_the_port(podium, tmp_path):
     weights = tmp_path / "bundle" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     (tmp_path / "empty").mkdir()
-    for name in ("damaged.onnx", "bundle", "empty", "nothing.onnx"):
-        said = podium("serve", name, "--port", port)
-        assert said.code == 4, said.err
-        assert said.err.count("error:") == said.err.count("fix:") == 1
-        assert said.out == ""
-        with socket.socket() as client:
-            assert client.connect_ex(("127.0.0.1", port)) != 0
+    said = podium("serve", name, "--port", port)
+    assert said.code == 4, said.err
+    assert said.err.count("error:") == said.err.count("fix:") == 1
+    assert said.out == ""
+    with socket.socket() as client:
+        assert client.connect_ex(("127.0.0.1", port)) != 0
 
 
 def test_a_port_in_use_is_one_error_with_its_mend(podium):

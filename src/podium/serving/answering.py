@@ -77,8 +77,8 @@ class Answering:
     async def end(self) -> None:
         """Stop, and end the threads."""
         await asyncio.gather(*(batcher.end() for batcher in self.batchers.values()))
-        await asyncio.to_thread(self.pictures.close)
-        await asyncio.to_thread(self.engine.close)
+        pools = (self.pictures.usual, self.pictures.large, self.engine.threads)
+        await asyncio.gather(*(asyncio.to_thread(pool.close) for pool in pools))
 
     @property
     def waiting(self) -> int:

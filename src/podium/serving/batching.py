@@ -59,10 +59,6 @@ class Engine:
         self.threads, self.free = Readers(calls), calls
         self.slots = asyncio.Semaphore(calls)
 
-    def close(self) -> None:
-        """End the threads."""
-        self.threads.close()
-
 
 class Batcher:
     """The images that wait for one network.
@@ -94,10 +90,11 @@ class Batcher:
         self.loop_task = asyncio.create_task(self._run())
 
     async def end(self) -> None:
-        """Stop; images that still wait get no answer."""
-        if self.loop_task is not None:
-            self.loop_task.cancel()
-            await asyncio.gather(self.loop_task, *self.batches, return_exceptions=True)
+        """Stop; images that still wait, or are in a call that does not end, get no answer."""
+        tasks = [*self.batches, *([self.loop_task] if self.loop_task is not None else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def answer(self, squares: Sequence[np.ndarray]) -> list[Outputs]:
         """The network's outputs for images. Where the caller is cancelled, its images leave the queue."""

@@ -47,11 +47,6 @@ class Pictures:
     def __init__(self, threads: int) -> None:
         self.usual, self.large = Readers(threads), Readers(1)
 
-    def close(self) -> None:
-        """End the threads."""
-        self.usual.close()
-        self.large.close()
-
     async def decode(self, files: Sequence[bytes], p: Preprocessing) -> list[Picture]:
         """Decode the images of a request.
 

@@ -24,7 +24,7 @@ from podium.web.logs import Logged, log
 
 HEAD = 32 << 10  # bytes of a request's first line and headers
 BACKLOG = 512  # connections that wait to be accepted
-PATIENCE = 8.0  # seconds in which accepted requests end after a signal
+PATIENCE = 6.0  # seconds in which accepted requests end after a signal
 QUIET = 0.5  # seconds without a byte after which an open connection is taken to be idle
 KEEP_ALIVE = 30  # seconds for which an idle connection stays open
 
@@ -116,7 +116,7 @@ class Server(uvicorn.Server):
     """A server that at a signal (Ctrl-C, SIGTERM, SIGHUP, SIGUSR1) answers what it has accepted, and then ends.
 
     From the signal on `stopping` is true, new requests are still taken so that they can be refused by name, and connections
-    are closed. What is not answered after 8 s is given up. A second signal ends the process at once.
+    are closed. What is not answered after 6 s is given up. A second signal ends the process at once.
 
     Args:
         app: the application.
