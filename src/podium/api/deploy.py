@@ -22,7 +22,7 @@ def export(
     out: str | Path,
     *,
     data: str | Path | Dataset | None = None,
-    format: Literal["onnx", "openvino", "torch"] | None = None,
+    format: Literal["onnx", "openvino", "torch", "triton"] | None = None,
     preprocessing: Literal["inside", "beside"] = "inside",
     **reading: Unpack[ReadingFields],
 ) -> exports.Parity:
@@ -30,9 +30,10 @@ def export(
 
     Args:
         run: a run folder or bundle.
-        out: the file: `.onnx`, `.xml` (OpenVINO, with a `.bin` beside it) or `.pt2` (torch.export).
+        out: the file: `.onnx`, `.xml` (OpenVINO, with a `.bin` beside it) or `.pt2` (torch.export); a new folder for "triton".
         data: the images on which the file's answers are compared with the run's; None takes the run's own.
-        format: "onnx", "openvino" or "torch", if the file's name does not say it.
+        format: "onnx", "openvino" or "torch", if the file's name does not say it; or "triton", for a model of NVIDIA's Triton
+            Inference Server.
         preprocessing: "inside" the graph, whose input is uint8 pixels; or "beside" it in the card, with normalised float32
             as the input.
         reading: image_column=, label_column=, split_column= and class_from=, as for `load_data`; those of the run where

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from podium.cli.shared import add_reading, print_json, reading_given
 
-HELP = "write a run as one file that runs without Podium's training: ONNX, OpenVINO or torch.export"
+HELP = "write a run as one file that runs without Podium's training: ONNX, OpenVINO or torch.export; or as a model of Triton"
 EXAMPLE = """podium export runs/a -o rose.onnx
          podium predict rose.onnx rose.jpg"""
 
@@ -16,8 +16,15 @@ EXAMPLE = """podium export runs/a -o rose.onnx
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments to its parser."""
     parser.add_argument("run_folder", metavar="RUN", help="a run folder or bundle")
-    parser.add_argument("-o", "--out", type=Path, required=True, metavar="FILE", help=".onnx, .xml or .pt2")
-    parser.add_argument("--format", choices=("onnx", "openvino", "torch"), help="[by the file's name]")
+    parser.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help=".onnx, .xml or .pt2; with --format triton, a new folder",
+    )
+    parser.add_argument("--format", choices=("onnx", "openvino", "torch", "triton"), help="[by the file's name]")
     parser.add_argument(
         "--data",
         metavar="DATA",
@@ -41,7 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
     parity = export(
         a.run_folder, a.out, data=a.data, format=a.format, preprocessing=a.preprocessing, **reading_given(a)
     )
-    size = sum(path.stat().st_size for path in {a.out, a.out.with_suffix(".bin")} if path.exists())
+    files = a.out.rglob("*") if a.out.is_dir() else {a.out, a.out.with_suffix(".bin")}
+    size = sum(path.stat().st_size for path in files if path.is_file())
     if a.json:
         print_json({"file": str(a.out), "bytes": size, "parity": asdict(parity)})
     else:

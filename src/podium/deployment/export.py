@@ -1,4 +1,4 @@
-"""`podium export`: a run as one ONNX, OpenVINO or torch.export file, compared with the run's own outputs before it is kept."""
+"""`podium export`: a run as an ONNX, OpenVINO or torch.export file or a model of Triton, compared with the run's own outputs before it is kept."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from podium.data.sampling import stratified
 from podium.deployment.graph import Graph, answer, graph_of
 from podium.deployment.runtime import Exported, load_exported
 from podium.deployment.sealed import CARD, DIGEST, FORMAT, ZEROS, amend_ir, read_onnx, seal_ir, seal_onnx
+from podium.deployment.triton import MODEL, refuse_existing, write_model
 from podium.errors import NumericError, UsageError
 from podium.files import json_text, without_folders, write_atomic
 from podium.runs.bundle import SEAL, Bundle
@@ -28,6 +29,7 @@ from podium.weights.match import refuse_not_finite
 from podium.weights.official import official_of
 
 SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
+TRITON = "triton"  # the format that is a folder
 PREPROCESSING = ("inside", "beside")
 OPSET = 18
 TOLERANCE = 1e-4  # of probabilities; of logits too, times the largest of them where that is above 1
@@ -115,9 +117,9 @@ def export(
 
     Args:
         bundle: the run.
-        out: the file, written over if it is there; of OpenVINO the `.xml`, beside which comes a `.bin`.
+        out: the file, written over if it is there; of OpenVINO the `.xml`, beside which comes a `.bin`; of Triton a new folder.
         data: on 64 of its images the file is compared with the run, from bytes to probabilities.
-        format: "onnx", "openvino" or "torch"; from the file's name if None.
+        format: "onnx", "openvino", "torch" or "triton"; from the file's name if None.
         preprocessing: "inside": uint8 (N, S, S, C) in, the graph normalises; "beside": float32 (N, C, S, S), and the card
             says how.
 
@@ -126,14 +128,7 @@ def export(
         NumericError: the file gives other predictions; no file is left.
     """
     out = Path(out)
-    format = format or next((f for f, suffix in SUFFIXES.items() if suffix == out.suffix.lower()), None)
-    if format not in SUFFIXES:
-        raise UsageError(
-            f"format: {format!r} for {out}" if format else f"{out}: the name says no format",
-            f"end it in {', '.join(SUFFIXES.values())}",
-        )
-    if out.suffix.lower() != SUFFIXES[format] or out.is_dir():
-        raise UsageError(f"{out}: not the name of a file of format {format}", f"end it in {SUFFIXES[format]}")
+    format = _format_of(out, format)
     if preprocessing not in PREPROCESSING:
         raise UsageError(f"preprocessing: {preprocessing!r}", f"give {' or '.join(PREPROCESSING)}")
     refuse_not_finite(bundle.model.state_dict(), bundle.model.spec["model"])
@@ -144,13 +139,33 @@ def export(
     # Made and compared in a folder beside it: an export that fails goes with the folder, and an earlier file stays.
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
         made = Path(folder) / out.name
-        ours = _torch(graph, card, made) if format == "torch" else _file(graph, card, made, format)
+        ours = _torch(graph, card, made) if format == "torch" else _onnx(graph, card, made, format)
         found = parity(ours, bundle, images)
         if not found.holds:
             raise NumericError(f"{out}: the export answers differently: {found}", "no file is left; report the network")
         for path in sorted(Path(folder).iterdir()):  # the .bin before the .xml that names it
             os.replace(path, out.parent / path.name)
     return found
+
+
+def _format_of(out: Path, format: str | None) -> str:
+    """The format that is meant, if it can be written there.
+
+    Raises:
+        UsageError: it is none, or the name is not that of a file of it.
+    """
+    if format == TRITON:
+        refuse_existing(out)
+        return format
+    format = format or next((f for f, suffix in SUFFIXES.items() if suffix == out.suffix.lower()), None)
+    if format is None or format not in SUFFIXES:
+        raise UsageError(
+            f"format: {format!r} for {out}" if format else f"{out}: the name says no format",
+            f"end it in {', '.join(SUFFIXES.values())}, or give the format triton, which makes a folder",
+        )
+    if out.suffix.lower() != SUFFIXES[format] or out.is_dir():
+        raise UsageError(f"{out}: not the name of a file of format {format}", f"end it in {SUFFIXES[format]}")
+    return format
 
 
 def card_of(bundle: Bundle, inside: bool) -> dict[str, Any]:
@@ -231,9 +246,12 @@ def sealed_bytes(proto: Any, card: dict[str, Any]) -> bytes:
     return seal_onnx(proto.SerializeToString())
 
 
-def _file(graph: Graph, card: dict[str, Any], path: Path, format: str) -> Answer:
-    """Write an ONNX or OpenVINO file, and read it again as anybody would."""
+def _onnx(graph: Graph, card: dict[str, Any], path: Path, format: str) -> Answer:
+    """Write a file of ONNX or OpenVINO, or a model of Triton, and read it again as anybody would."""
     content = onnx_bytes(graph, card)
+    if format == TRITON:
+        write_model(path, content, card)
+        return load_exported(path / MODEL).logits_and_probabilities
     if format == "openvino":
         write_ir(content, card, path)
     else:
