@@ -4,10 +4,12 @@
 # compose.yaml adds a token and Prometheus. docs/serving.md says more.
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /source
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+RUN python -m venv /opt/podium
+COPY serve.lock ./
+RUN /opt/podium/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r serve.lock
+COPY pyproject.toml README.md LICENSE ./
 COPY src src
-RUN python -m venv /opt/podium \
-    && /opt/podium/bin/pip install --no-cache-dir --disable-pip-version-check -c constraints.txt ".[serve]"
+RUN /opt/podium/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps .
 
 FROM python:3.11-slim-bookworm
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin podium

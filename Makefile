@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test test-all lint bench clean
+.PHONY: install demo test test-all lint lock audit bench clean
 
 install: .venv/.installed
 
@@ -26,6 +26,23 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# The packages of the container with the hashes of their files, after a change of constraints.txt or pyproject.toml.
+lock: .venv/tools/.installed
+	.venv/tools/bin/uv pip compile pyproject.toml --extra serve -c constraints.txt --generate-hashes \
+		--python-version 3.11 --python-platform linux --no-header --quiet -o serve.lock.new
+	(sed -n '/^#/!q;p' serve.lock; cat serve.lock.new) > serve.lock.both
+	mv serve.lock.both serve.lock
+	rm serve.lock.new
+
+# Known vulnerabilities of the packages in serve.lock and constraints.txt.
+audit: .venv/tools/.installed
+	.ci/audit .venv/tools/bin/pip-audit
+
+.venv/tools/.installed: | install
+	$(BIN)/python -m venv .venv/tools
+	.venv/tools/bin/pip install --quiet --disable-pip-version-check uv==0.13.9 pip-audit==2.10.1
+	touch $@
 
 bench: install
 	$(BIN)/python benchmarks/augment.py

@@ -7,10 +7,13 @@ import sys
 import tomllib
 import urllib.error
 import urllib.request
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from conftest import ROOT
 from podium.cli.parser import parse
@@ -44,10 +47,32 @@ def test_what_is_built_is_in_the_repository():
     for name in copied:
         assert (ROOT / name).exists()
         assert f"\n!{name}\n" in ignored, f"{name} is kept from the build"
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert set(re.findall(r"\.\[(\w+)\]", DOCKERFILE)) <= set(extras)
     needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert {needed["readme"], *needed["license-files"]} <= set(copied)
+
+
+def test_the_lock_has_what_serving_needs_in_the_versions_that_are_tested():
+    """By the requirements that the installed packages have themselves."""
+    lock = (ROOT / "serve.lock").read_text()
+    locked = dict(re.findall(r"^([\w.-]+)==(\S+)", lock, re.MULTILINE))
+    pinned = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    pinned = {canonicalize_name(name): version for name, version in pinned.items()}
+    assert {name: pinned[name] for name in locked} == locked, "make lock writes it again"
+    assert all("--hash=sha256:" in part for part in re.split(r"^(?=[\w.-]+==)", lock, flags=re.MULTILINE)[1:])
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    waiting = [Requirement(each) for each in (*needed["dependencies"], *needed["optional-dependencies"]["serve"])]
+    for each in waiting:  # grows while it is read
+        name = canonicalize_name(each.name)
+        assert name in locked, "make lock writes it again"
+        others = map(Requirement, metadata.requires(name) or ())
+        extras = each.extras or {""}
+        waiting += [
+            o
+            for o in others
+            if any(o.marker is None or o.marker.evaluate({"extra": e}) for e in extras)
+            and canonicalize_name(o.name) not in {canonicalize_name(w.name) for w in waiting}
+        ]
+    assert set(locked) == {canonicalize_name(each.name) for each in waiting}
 
 
 def test_it_runs_as_nobody_on_images_that_have_a_tag():
