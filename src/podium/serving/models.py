@@ -109,7 +109,7 @@ def load_model(name: str, place: Path, engine: Engine | None, threads: int) -> M
     exported = load_exported(file, engine=engine, threads=threads)
     exported.preprocessing.check_channels()
     _try(name, exported)
-    files = [path for path in (file, file.with_suffix(".bin")) if path.is_file() and path.suffix != ".safetensors"]
+    files = [file, file.with_suffix(".bin")] if file.suffix.lower() == ".xml" else [file]
     size = sum(path.stat().st_size for path in files) / 1e6
     return Model(name, exported, content_digest(*files), round(size, 2))
 
