@@ -145,7 +145,7 @@ def load(path: str | os.PathLike[str]) -> Bundle:
             raise _no_bundle(folder, name)
     card, facts, shapes = _card(folder)
     state, origin = _weights(folder, card["sha256"]), str(folder / WEIGHTS)
-    refuse_others(shapes, state, origin)  # before memory is taken for what the card asks for
+    refuse_others(shapes, state, origin, _repair(folder))  # before memory is taken for what the card asks for
     net = rebuild(card["spec"])
     load_state(net, state, origin)
     return Bundle(net.eval(), facts.classes, facts.preprocessing, card, folder)

@@ -31,16 +31,16 @@ def load_state(net: ConvNet, state: dict[str, Tensor], origin: str) -> None:
     net.load_state_dict(state, strict=False)
 
 
-def refuse_others(net: ConvNet, state: dict[str, Tensor], origin: str) -> None:
+def refuse_others(
+    net: ConvNet, state: dict[str, Tensor], origin: str, fix: str = "name the network that they belong to"
+) -> None:
     """Refuse what are not the weights of a network, which may be on the meta device.
 
     Raises:
         ModelFileError: weights are missing, unexpected or of another shape; names the first of them.
     """
     if wrong := mismatches(net.state_dict(), state):
-        raise ModelFileError(
-            f"{origin}: not the weights of {net.spec['model']} ({wrong})", "name the network that they belong to"
-        )
+        raise ModelFileError(f"{origin}: not the weights of {net.spec['model']} ({wrong})", fix)
 
 
 @dataclass(frozen=True)
