@@ -255,7 +255,7 @@ def _study(arguments: argparse.Namespace) -> Study:
     )
     limits = {name: getattr(a, name) for name in names_of_limits}
     limits["tune"] = tuned_names(a.tune) if a.tune is not None else None
-    limits["command"] = without_private_folders(a.words)
+    limits |= {"command": without_private_folders(a.words), "words": tuple(a.words)}
     choice = Choice(a.pretrained, a.finetune, tuned, a.rank_by, a.within, a.learning_curve, rank_on=a.rank_on, **limits)
     return Study(names, fresh, out, arguments.seeds, choice=choice)
 

@@ -53,6 +53,7 @@ class Choice:
         trials: trainings of each network that are compared for it; None: `TRIALS`.
         figures: the folder that gets the charts as SVG and PDF; None: none are drawn.
         command: the command line as it was typed, for the report; None: a call from Python.
+        words: of the command line; none of a call from Python.
         log_to: what the runs are logged to besides their folders, of `tracking.notes.TRACKERS`.
         cluster: the place of a cluster that trains the runs, as `cluster.refuse_cluster` takes it; None: this machine does.
     """
@@ -74,6 +75,7 @@ class Choice:
     trials: int | None = None
     figures: Path | None = None
     command: str | None = None
+    words: tuple[str, ...] = ()
     log_to: tuple[str, ...] = ()
     cluster: str | None = None
 

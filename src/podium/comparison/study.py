@@ -6,20 +6,14 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from podium.comparison.candidates import (
-    MODELS,
-    PRETRAINED,
-    Choice,
-    candidates_of,
-    fetch,
-    start_pretrained,
-)
+from podium.comparison.candidates import MODELS, PRETRAINED, Choice, candidates_of, fetch, start_pretrained
 from podium.comparison.claim import absolute, begun_pretrained, claim
 from podium.comparison.cross_validation import Folds, complete, complete_card, fold_folder, pool
 from podium.comparison.deployed import time_deployed
 from podium.comparison.dropped import HeatOnly
 from podium.comparison.heats import HeatsPlan, run_heats
 from podium.comparison.images import Images, places
+from podium.comparison.in_progress import add_to_note, in_progress
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.learning_runs import CURVE, measure
 from podium.comparison.progress import (
@@ -110,9 +104,7 @@ class Study:
         self.shares: dict[str, float] = {}  # of images to hold out, that this comparison has decided
         self.report = out / REPORT
         self.failed: dict[str, PodiumError] = {}
-        self.notes: list[
-            str
-        ] = []  # networks that are left out, and of the runs' plans: mirroring, the range of values, weights
+        self.notes: list[str] = []  # networks that are left out, and of the runs' plans: mirroring, white, weights
         self.slices: dict[str, Slices] = {}
         self.dropped: list[HeatOnly] = []
         self.own: dict[str, Own] = {}  # settings that a network has for itself
@@ -150,7 +142,8 @@ class Study:
         if self.choice.heats is not None:  # refused before anything is written
             HeatsPlan.of(self, data, self.candidates[: self.choice.finetune])
         claim(self.out, self.merged, places(data, self.folds), self.source, self.choice.rank_on)
-        with following(self.out, self.choice.log_to, "run the same comparison again", comparison=True) as follower:
+        follow = following(self.out, self.choice.log_to, "run the same comparison again", comparison=True)
+        with in_progress(self.out, self.choice, self.seeds, self.merged.settings.folds), follow as follower:
             follower.begin()
             return self._compared(data, progress, say)
 
@@ -264,6 +257,7 @@ class Study:
 
     def train_all(self, data: Dataset, progress: StudyProgress, say: Callable[[str], None]) -> None:
         """Train every run that is not finished."""
+        add_to_note(self.out, runs=[part.path.relative_to(self.out).as_posix() for part in self.schedule.parts()])
         self._trainer(say).train(self.schedule.parts(), data, self.choice.jobs, progress)
 
     def _trainer(self, say: Callable[[str], None] = lambda _: None) -> Trainer:
@@ -312,6 +306,7 @@ class Study:
             made, figures = self._made(board, paths), self.choice.figures
             write_report(self.report, board, paths, data, made, slice=s.slice, figures=figures)
             board.report = self.report
+            add_to_note(self.out, verdict=board.sentences())
         if finished and s.slice is not None:
             runs = {board.names[path]: RunFolder(path) for path in reversed(paths)}  # the first of a row stands for it
             self.slices = {row.model: slices_of(runs[row.model], data, s.slice) for row in board.networks}

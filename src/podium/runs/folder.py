@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
-from podium.errors import MachineError, ModelFileError, UsageError
+from podium.errors import MachineError, ModelFileError, PodiumError, UsageError
 from podium.files import PIN, UNFINISHED, disk_error, json_text, shell_word, sync, write_atomic, write_json
 from podium.platform import lock
 from podium.runs import shown
@@ -26,6 +26,7 @@ logger = logging.getLogger("podium")
 
 SETTINGS, LOG, RESULT, PREDICTIONS, SPEED = "settings.yaml", "log.jsonl", "result.json", "predictions.npz", "speed.json"
 ENGINE_SPEED = "engines.json"  # the speed in the engine that the network is deployed in
+ENDED = "ended"  # the event of a log's last row, where training ended early: why, and with which exit code
 COMPRESSION = "compression.json"  # a compressed network beside its original and its controls
 
 
@@ -263,6 +264,19 @@ class RunFolder:
                         for path in missing:
                             path.rmdir()
                 raise
+
+    @contextmanager
+    def end_noted(self) -> Iterator[None]:
+        """Log why the training within this context ends early, for who reads along; a resume takes the row out of the log."""
+        try:
+            yield
+        except (Exception, KeyboardInterrupt) as error:
+            if self.end is None:
+                why = error.what if isinstance(error, PodiumError) else f"{type(error).__name__}: {error}".rstrip(": ")
+                code = getattr(error, "exit_code", 1 if isinstance(error, Exception) else 130)
+                with suppress(MachineError):  # the disk is full
+                    self.log({"event": ENDED, "text": why, "exit_code": code})
+            raise
 
     def log(self, row: dict[str, Any]) -> None:
         """Append a row to the log."""

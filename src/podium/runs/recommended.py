@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import csv
+import json
 import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from podium.errors import ModelFileError
 
 logger = logging.getLogger("podium")
 
 REQUEST, TABLE = "comparison.yaml", "leaderboard.csv"  # the settings a comparison was started with, and its outcome
+STUDY_NOTE = "study.json"  # the command line of a comparison, its runs, and in the end its verdict
 FOLD = "fold"  # how the folders of a cross-validation's folds are called, before their number
 
 
@@ -61,6 +64,15 @@ def recommended(path: str | os.PathLike[str]) -> Recommended | None:
             f"{what}, {why}", "run the same comparison again, or one that trains longer in another folder"
         )
     return Recommended(folder / run, learned)
+
+
+def read_study_note(folder: Path) -> dict[str, Any]:
+    """What a comparison says of itself: {command, protocol, runs, verdict}, as far as it has come; empty of an older one."""
+    try:
+        found = json.loads((folder / STUDY_NOTE).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _refuse_none_within(folder: Path, rows: list[dict[str, str]]) -> None:

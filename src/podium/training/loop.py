@@ -156,7 +156,8 @@ def _train(request: _Request, folder: RunFolder, ranks: Ranks) -> None:
         ranks.wait()  # until rank 0 holds the folder
         if request.callbacks.announce is not None:
             request.callbacks.announce(plan)
-        within_memory(plan, lambda: _fit(plan, part, folder, request, settings.duration))
+        with folder.end_noted() if ranks.leads else nullcontext():
+            within_memory(plan, lambda: _fit(plan, part, folder, request, settings.duration))
 
 
 def _with_processes(
