@@ -20,14 +20,13 @@ from podium.comparison.answered import (
     refuse_other_classes,
     shared_images,
 )
-from podium.comparison.cross_validation import fold_folders
 from podium.comparison.disagreement import Disagreement
+from podium.comparison.recorded_album import recorded_album
 from podium.comparison.report.pictures import Album
 from podium.data.dataset import Dataset
 from podium.data.reading import ReadingFields, as_recorded, is_own
-from podium.data.sources import load_stored
 from podium.deployment.runtime import Exported, is_exported
-from podium.errors import PodiumError, UsageError
+from podium.errors import UsageError
 from podium.runs.bundle import Bundle
 from podium.training.images import settings_in
 
@@ -101,36 +100,14 @@ def _on_record(places: Sequence[Path | Bundle | Exported], first: Answered, seco
     shared = shared_images(*images)
     one = first.select(shared.rows[0])
     two = second.select(shared.rows[1]).in_order_of(one.classes)
-    album, notes = _album(places, one, _differing(one, two))
+    folders = [place for place in places if isinstance(place, Path)]
+    album, notes = recorded_album(folders, one, _differing(one, two))
     return Disagreement(one, two, album, (*shared.notes, *notes))
 
 
 def _differing(one: Answered, two: Answered) -> np.ndarray:
     """The keys of the images that two networks answer differently."""
     return one.keys[one.answers != two.answers]
-
-
-def _album(places: Sequence[Path | Bundle | Exported], one: Answered, wanted: np.ndarray) -> tuple[Album, list[str]]:
-    """The pictures of the images of two runs, from the data that the first one names, else the second; a note where some are gone."""
-    why = ""
-    p = one.preprocessing
-    for place in places:
-        folder = next(fold_folders(place), place) if isinstance(place, Path) else None
-        settings = settings_in(folder)
-        if not settings:
-            continue
-        source = settings["data"]
-        try:
-            how = as_recorded(settings, source)
-            data = load_stored(source, resize=p.resize, channels=p.channels, max_pixels=p.max_pixels, **how)
-            album = Album.of(data, wanted, p)
-        except PodiumError as error:
-            why = why or f" ({error.what})"
-            continue
-        if missing := len(np.setdiff1d(wanted, list(album.places))):
-            return album, [f"note: {missing:,} images are no longer in {data.name}, so their pictures are not shown"]
-        return album, []
-    return Album(), [f"note: no pictures are shown, since the data of the runs are not there{why}"]
 
 
 def _own_data(networks: Sequence[Network]) -> str:
