@@ -29,6 +29,7 @@ VERBS = [
     "train",
     "eval",
     "compare",
+    "board",
     "diff",
     "predict",
     "bench",

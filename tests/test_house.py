@@ -85,6 +85,7 @@ MAY = {
         "deployment",
         "tracking",
     },
+    "board": {"web", "runs", "comparison", "api"},
     "cli": {
         "settings",
         "models",
@@ -101,6 +102,7 @@ MAY = {
         "tracking",
         "web",
         "serving",
+        "board",
         "api",
     },
     "__main__": {"cli"},

@@ -13,6 +13,7 @@ from podium import __version__
 from podium.calls import MEANT
 from podium.cli import (
     bench,
+    board,
     check,
     compare,
     diff,
@@ -70,6 +71,7 @@ VERBS: tuple[Verb, ...] = (
     train,
     evaluate,
     compare,
+    board,
     diff,
     predict,
     bench,

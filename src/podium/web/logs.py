@@ -38,10 +38,14 @@ def log(event: str, level: int = logging.INFO, **facts: Any) -> None:
     logger.log(level, event, extra={"facts": facts})
 
 
-def write_lines() -> None:
-    """Have this process write its lines on standard error."""
+def write_lines(least: int = logging.INFO) -> None:
+    """Have this process write its lines on standard error.
+
+    Args:
+        least: the level from which on lines are written; requests have INFO.
+    """
     logger.handlers[:], logger.propagate = [Lines()], False
-    logger.setLevel(logging.INFO)
+    logger.setLevel(least)
     quiet = logging.getLogger("uvicorn")
     quiet.handlers[:], quiet.propagate = [logging.NullHandler()], False
 

@@ -1,0 +1,1 @@
+"""The board: a page over a folder of comparisons and runs, live while they train."""

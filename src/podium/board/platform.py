@@ -1,0 +1,64 @@
+"""What differs between operating systems for a board: which process holds the lock of a file, and how it alone is sent a signal.
+
+Linux lists the holders of locks and has handles of processes; elsewhere nothing is known and nothing is sent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+
+def lock_holders() -> dict[int, list[int]] | None:
+    """The processes that hold locks of `lock`, by the inode of the file: {inode: processes}; None where the system does not list them.
+
+    An inode alone does not name a file of a machine with several disks: `holds_open` tells.
+    """
+    try:
+        rows = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    except OSError:
+        return None
+    held: dict[int, list[int]] = {}
+    for (
+        row
+    ) in rows:  # "1: FLOCK ADVISORY WRITE PROCESS MAJOR:MINOR:INODE 0 EOF"; one that waits has "->" as its second word
+        if len(row) > 5 and row[1] == "FLOCK" and row[4].isdecimal():
+            held.setdefault(int(row[5].rpartition(":")[2]), []).append(int(row[4]))
+    return held
+
+
+def holds_open(process: int, path: Path) -> bool:
+    """Whether a process that we may look into has a file open; False where the system does not tell."""
+    with contextlib.suppress(OSError):
+        own = path.stat()
+        for handle in os.listdir(f"/proc/{process}/fd"):
+            with contextlib.suppress(OSError):  # it was closed
+                if os.path.samestat(own, Path(f"/proc/{process}/fd/{handle}").stat()):
+                    return True
+    return False
+
+
+def stop_holder(path: Path) -> int | None:
+    """Send SIGTERM to the process that holds the lock of a file, and to no other: the number of a process may pass to another.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The process; None where none holds the lock, or it is not ours, or the system cannot tell.
+    """
+    if not hasattr(os, "pidfd_open"):
+        return None
+    with contextlib.suppress(OSError):
+        inode = path.stat().st_ino
+        for process in (lock_holders() or {}).get(inode, []):
+            handle = os.pidfd_open(process)  # stands for this process also once it has ended
+            try:
+                if process in (lock_holders() or {}).get(inode, []) and holds_open(process, path):
+                    signal.pidfd_send_signal(handle, signal.SIGTERM)
+                    return process
+            finally:
+                os.close(handle)
+    return None

@@ -1,0 +1,481 @@
+"""What a board reads of a folder: each line of a log once, the state of every run and why, the same leaderboard, and nothing written."""
+
+import itertools
+import json
+import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+
+from conftest import ROOT, contents
+from podium.board.answers import answer
+from podium.board.control import Control, command_of
+from podium.board.live import Live
+from podium.board.tails import COLUMNS, MOST, Log
+from podium.board.tree import Tree
+from podium.errors import MachineError, UsageError
+from podium.runs.folder import RunFolder
+from podium.runs.recommended import STUDY_NOTE
+
+HOLDER = """
+import sys, signal
+from podium.runs.folder import RunFolder
+with RunFolder(sys.argv[1]).locked():
+    print("held", flush=True)
+    signal.pause()
+"""
+
+
+@contextmanager
+def another_process(code, *arguments):
+    """A process that runs some Python and has said its first line."""
+    words = [sys.executable, "-c", code, *map(str, arguments)]
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    ) as process:
+        process.stdout.readline()
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def epoch(n, **more):
+    row = {
+        "event": "epoch",
+        "epoch": n,
+        "step": 10 * n,
+        "seconds": 2.0 * n,
+        "train_loss": 2 / n,
+        "loss": 3 / n,
+        "top1": 1 - 1 / (n + 1),
+    }
+    return {**row, "split": "val", **more}
+
+
+def write_run(folder, *rows, settings="model: lenet5  # flag\ndata: digits  # flag\nseed: 0  # default\n", start=True):
+    """A run folder whose log has these rows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "settings.yaml").write_text(settings)
+    begin = [{"event": "start", "steps": 100, "model": "lenet5"}] if start else []
+    (folder / "log.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in [*begin, *rows]))
+    return folder
+
+
+def state_of(root):
+    live = Live(root)
+    live.refresh()
+    return live.since("")
+
+
+def run_in(state, name):
+    return next(run for run in state["runs"] if run["name"] == name)
+
+
+# The log
+
+
+def test_a_line_that_is_half_written_waits_for_its_end(tmp_path):
+    path = tmp_path / "log.jsonl"
+    log, line = Log(path), f"{json.dumps(epoch(1))}\n"
+    assert not log.refresh(1), "there is no file yet"
+    path.write_text(line + line[:20])
+    assert log.refresh(2)
+    assert log.points["epoch"] == [1]
+    with path.open("a") as file:
+        file.write(f"{line[20:]}{json.dumps(epoch(3))}\n")
+    assert log.refresh(3)
+    assert log.points["epoch"] == [1, 1, 3]
+    assert log.since(2) == {"whole": False, **{name: log.points[name][1:] for name in COLUMNS}}
+    assert not log.refresh(4), "nothing has changed"
+
+
+def test_the_curves_are_those_of_the_log(run):
+    log = Log(run / "log.jsonl")
+    log.refresh(1)
+    rows = run.epochs
+    assert len(rows) == 2
+    for name in COLUMNS:
+        assert log.points[name] == pytest.approx([row[name] for row in rows], rel=1e-5)
+
+
+def test_a_log_that_a_resume_has_cut_begins_anew(tmp_path):
+    folder = RunFolder(
+        write_run(tmp_path, epoch(1), epoch(2), {"event": "ended", "text": "stopped by SIGTERM", "exit_code": 143})
+    )
+    log = Log(folder / "log.jsonl")
+    log.refresh(1)
+    assert log.ended["exit_code"] == 143
+    folder.keep_log(2)
+    folder.log(epoch(2, top1=0.9))
+    assert log.refresh(2)
+    assert (log.points["top1"], log.ended) == ([0.5, 0.9], None)
+    assert log.since(1)["whole"], "a page replaces what it has"
+
+
+@pytest.mark.parametrize("line", [b"{\n", b"[1]\n", b'{"a": 1}\n', b"\xff\n", b"[" * 100_000 + b"\n"])
+def test_after_a_damaged_line_nothing_counts_as_for_the_run_itself(tmp_path, line):
+    folder = RunFolder(write_run(tmp_path, epoch(1)))
+    with (folder / "log.jsonl").open("ab") as file:
+        file.write(line + f"{json.dumps(epoch(2))}\n".encode())
+    log = Log(folder / "log.jsonl")
+    log.refresh(1)
+    assert log.points["epoch"] == [1]
+    if line != b"[" * 100_000 + b"\n":
+        assert [row["epoch"] for row in folder.epochs] == [1]
+
+
+def test_values_that_are_no_numbers_are_gaps(tmp_path):
+    write_run(tmp_path, epoch(1, loss=math.nan, top1="<b>", train_loss=True, seconds=None))
+    log = Log(tmp_path / "log.jsonl")
+    log.refresh(1)
+    assert {name: values[0] for name, values in log.points.items()} == {
+        "epoch": 1,
+        "step": 10,
+        "seconds": None,
+        "train_loss": None,
+        "loss": None,
+        "top1": None,
+    }
+    json.dumps(log.since(0), allow_nan=False)
+
+
+def test_a_long_curve_is_thinned(tmp_path):
+    write_run(tmp_path, *(epoch(n) for n in range(1, 4 * MOST)))
+    log = Log(tmp_path / "log.jsonl")
+    log.refresh(1)
+    epochs = log.points["epoch"]
+    assert MOST / 2 < len(epochs) <= MOST
+    assert epochs[0] == 1
+    assert len({b - a for a, b in itertools.pairwise(epochs)}) == 1
+    assert log.last["epoch"] == 4 * MOST - 1
+
+
+def test_the_time_left_goes_by_the_last_epochs(tmp_path):
+    write_run(tmp_path, epoch(1, seconds=100.0), epoch(2, seconds=101.0), epoch(3, seconds=102.0))
+    log = Log(tmp_path / "log.jsonl")
+    log.refresh(1)
+    assert log.seconds_a_step == pytest.approx(0.1)
+
+
+# The state of a run
+
+
+def test_a_run_that_trains_is_known_by_its_lock(tmp_path):
+    write_run(tmp_path / "a", epoch(1), epoch(4))
+    with another_process(HOLDER, tmp_path / "a") as process:
+        found = run_in(state_of(tmp_path), "a")
+        assert (found["state"], found["holder"]) == ("running", f"process {process.pid} on {socket.gethostname()}")
+        assert found["ends_at"] == pytest.approx(found["written"] + 60 * 0.2, abs=0.2)
+    process.wait()
+    found = run_in(state_of(tmp_path), "a")
+    assert (found["state"], found["ends_at"]) == ("interrupted", None)
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "state"),
+    [
+        (143, "stopped by SIGTERM", "stopped"),
+        (130, "KeyboardInterrupt", "stopped"),
+        (5, "loss nan", "failed"),
+        ("x", "<script>", "failed"),
+    ],
+)
+def test_a_run_that_ended_early_says_why(tmp_path, code, text, state):
+    write_run(tmp_path / "a", epoch(1), {"event": "ended", "exit_code": code, "text": text})
+    found = run_in(state_of(tmp_path), "a")
+    assert (found["state"], found["reason"][0]) == (state, text)
+
+
+def test_a_run_on_another_machine_is_said_to_be_there(tmp_path):
+    write_run(tmp_path / "a", epoch(1))
+    (tmp_path / "a" / ".lock").write_text("process 1 on some-other-machine")
+    assert run_in(state_of(tmp_path), "a")["state"] == "elsewhere"
+
+
+def test_a_finished_run_has_its_scores(run):
+    found = state_of(run.path.parent)["runs"][0]
+    assert found["state"] == "finished"
+    assert found["result"]["top1"] == pytest.approx(run.result["top1"], rel=1e-5)
+    assert found["intact"]
+
+
+# The folder
+
+
+def test_a_page_that_follows_knows_what_a_page_that_comes_later_is_told(tmp_path):
+    live, known = Live(tmp_path), {}
+    mark = ""
+
+    def follow():
+        nonlocal mark
+        live.refresh()
+        news = live.since(mark)
+        mark = news["mark"]
+        for name in news["gone"]:
+            del known[name]
+        for run in news["runs"]:
+            points, before = run.pop("points"), known.get(run["id"], (None, {name: [] for name in COLUMNS}))[1]
+            if points is not None:
+                whole = points.pop("whole")
+                before = points if whole else {name: before[name] + points[name] for name in COLUMNS}
+            known[run["id"]] = (run, before)
+        return news
+
+    follow()
+    a, b = (write_run(tmp_path / name, epoch(1)) for name in "ab")
+    assert len(follow()["runs"]) == 2
+    RunFolder(a).log(epoch(2))
+    news = follow()
+    assert [run["name"] for run in news["runs"]] == ["a"], "b has not changed"
+    assert follow()["runs"] == []
+    for path in b.iterdir():
+        path.unlink()
+    b.rmdir()
+    RunFolder(a).keep_log(2)
+    RunFolder(a).log(epoch(5))
+    follow()
+    RunFolder(a).log(epoch(6))
+    follow()
+    whole = live.since("another board's.3")
+    assert whole["whole"]
+    assert len(known) == len(whole["runs"]) == 1
+    for run in whole["runs"]:
+        points = run.pop("points")
+        del points["whole"]
+        assert known[run["id"]] == (run, points)
+    assert points["epoch"] == [1, 5, 6]
+
+
+def test_only_what_has_changed_is_read(tmp_path, monkeypatch):
+    for number in range(5):
+        write_run(tmp_path / f"run{number}", epoch(1))
+    live = Live(tmp_path)
+    live.refresh()
+    opened, real = [], os.open
+    monkeypatch.setattr(os, "open", lambda path, *more: opened.append(path) or real(path, *more))
+    assert not live.refresh()
+    assert opened == []
+    RunFolder(tmp_path / "run3").log(epoch(2))
+    opened.clear()
+    assert live.refresh()
+    assert opened == [tmp_path / "run3" / "log.jsonl"]
+
+
+def test_rounds_and_folds_belong_to_their_comparison(tmp_path):
+    study = tmp_path / "deep" / "study"
+    for name in ("lenet5-seed0", "heat-1/lenet5-seed0", "trials/1/lenet5-seed0", "alexnet-seed0/fold1"):
+        write_run(study / name, epoch(1))
+    for folder in (study, study / "heat-1", study / "trials" / "1"):
+        (folder / "comparison.yaml").write_text("data: digits\n")
+    write_run(tmp_path / "alone", epoch(1))
+    (study / STUDY_NOTE).write_text(json.dumps({"runs": ["lenet5-seed0", "resnet20-seed0"]}))
+    state = state_of(tmp_path)
+    (found,) = state["studies"]
+    assert (found["name"], found["waiting"]) == ("deep/study", ["resnet20-seed0"])
+    own = {run["name"] for run in state["runs"] if run["study"] == found["id"]}
+    assert own == {"lenet5-seed0", "heat-1/lenet5-seed0", "trials/1/lenet5-seed0", "alexnet-seed0/fold1"}
+    assert [run["name"] for run in state["runs"] if run["study"] is None] == ["alone"]
+
+
+def test_a_folder_may_itself_be_the_comparison(comparison):
+    state = state_of(comparison)
+    (found,) = state["studies"]
+    assert (found["name"], found["state"]) == (comparison.name, "finished")
+    assert {run["name"] for run in state["runs"]} == {"lenet5-seed0", "lenet5_modern-seed0"}
+
+
+def test_the_leaderboard_and_the_verdict_are_those_on_disk(comparison):
+    (found,) = state_of(comparison)["studies"]
+    table = found["table"]
+    lines = [",".join(cells) for cells in (table["columns"], *table["rows"])]
+    assert lines == (comparison / "leaderboard.csv").read_text().replace('"', "").splitlines()
+    report = (comparison / "report.md").read_text().replace("\\", "")
+    assert found["verdict"]
+    assert all(english in report and chinese for english, chinese in found["verdict"])
+
+
+def test_the_leaderboard_of_what_has_finished_has_the_numbers_that_it_will_have(comparison):
+    runs = [str(comparison / name) for name in ("lenet5-seed0", "lenet5_modern-seed0")]
+    protocol = json.loads((comparison / "protocol.json").read_text())
+    table = answer({"kind": "rank", "runs": runs, "protocol": protocol})["answer"]
+    (found,) = state_of(comparison)["studies"]
+    assert table == found["table"]
+
+
+def test_links_strange_names_and_things_that_are_no_runs_are_no_trouble(tmp_path):
+    write_run(tmp_path / "<img src=x onerror=alert(1)>", epoch(1), settings="model: '</script>'\ndata: [\n")
+    os.mkdir(os.fsencode(tmp_path) + b"/caf\xe9")
+    write_run(tmp_path / os.fsdecode(b"caf\xe9"), epoch(1))
+    (tmp_path / "loop").symlink_to(tmp_path)
+    os.mkfifo(tmp_path / "log.jsonl")
+    fifo = write_run(tmp_path / "fifo")
+    (fifo / "log.jsonl").unlink()
+    os.mkfifo(fifo / "log.jsonl")
+    (tmp_path / "folder" / "settings.yaml").mkdir(parents=True)
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "comparison.yaml").write_text("data: x\n")
+    for name in ("leaderboard.csv", STUDY_NOTE):
+        (tmp_path / "study" / name).write_bytes(b"\xff\x00")
+    state = state_of(tmp_path)
+    names = {run["name"] for run in state["runs"]}
+    assert names == {"<img src=x onerror=alert(1)>", "caf\\xe9", "fifo"}
+    json.dumps(state, allow_nan=False).encode()
+
+
+def test_a_hundred_runs_are_told_once_and_then_only_the_news(tmp_path):
+    for number in range(100):
+        write_run(tmp_path / f"run{number}", *(epoch(n) for n in range(1, 21)))
+    live = Live(tmp_path)
+    live.refresh()
+    first = live.since("")
+    assert len(first["runs"]) == 100
+    RunFolder(tmp_path / "run7").log(epoch(21))
+    live.refresh()
+    news = live.since(first["mark"])
+    assert len(json.dumps(news)) < len(json.dumps(first)) / 50
+
+
+def test_more_folders_than_a_board_shows_are_said(tmp_path, monkeypatch):
+    monkeypatch.setattr("podium.board.tree.MOST_RUNS", 3)
+    for number in range(5):
+        write_run(tmp_path / f"run{number}")
+    tree = Tree(tmp_path)
+    assert len(tree.places()) == 3
+    assert tree.full
+
+
+def test_a_board_writes_nothing(own_comparison):
+    before = contents(own_comparison), {path: path.stat().st_mtime_ns for path in own_comparison.rglob("*")}
+    one, two = (str(own_comparison / f"{name}-seed0") for name in ("lenet5", "lenet5_modern"))
+    state_of(own_comparison)
+    for question in ({"kind": "compare", "first": one, "second": two}, {"kind": "pictures", "run": one}):
+        assert "answer" in answer(question)
+    after = contents(own_comparison), {path: path.stat().st_mtime_ns for path in own_comparison.rglob("*")}
+    assert after == before
+
+
+# What the networks answered
+
+
+def test_the_pictures_of_a_run_are_those_it_has_wrong(comparison):
+    run = RunFolder(comparison / "lenet5_modern-seed0")
+    found = answer({"kind": "pictures", "run": str(run.path)})["answer"]
+    logits, labels = run.predictions
+    wrong = logits.argmax(1) != labels
+    assert (found["n"], found["right"]) == (len(labels), int((~wrong).sum()))
+    assert sum(count for _, _, count, _ in found["cells"]) == wrong.sum()
+    names = run.result["classes"]
+    for truth, guess, count, numbers in found["cells"]:
+        assert count == ((labels == truth) & (logits.argmax(1) == guess)).sum()
+        for number in numbers:
+            image = found["images"][number]
+            assert (image["truth"], image["predicted"]) == (names[truth], names[guess])
+            assert image["picture"]
+    sure = [found["images"][number]["percent"] for number in found["mistakes"]]
+    assert sure == sorted(sure, reverse=True)
+
+
+def test_two_runs_are_compared_as_podium_diff_compares_them(comparison):
+    import podium
+
+    one, two = (comparison / f"{name}-seed0" for name in ("lenet5", "lenet5_modern"))
+    found = answer({"kind": "compare", "first": str(one), "second": str(two)})["answer"]
+    expected = podium.diff(one, two, progress=False)
+    assert found["table"] == expected.table
+    english, chinese = found["verdict"]
+    assert english.split(".")[0] == expected.verdict().split(".")[0]
+    assert chinese
+    assert found["disagreements"]["first"]["count"] == len(expected.rows("first"))
+
+
+def test_a_damaged_run_is_an_answer_that_says_so(own_comparison):
+    folder = own_comparison / "lenet5-seed0"
+    (folder / "predictions.npz").write_bytes(b"PK")
+    said = answer({"kind": "pictures", "run": str(folder)})
+    assert "damaged" in said["error"]
+    assert said["fix"]
+
+
+# Stopping and resuming
+
+
+def live_run(root, name):
+    live = Live(root)
+    live.refresh()
+    return next(run for run in live.runs.values() if run.name == name)
+
+
+def test_only_the_process_that_holds_the_lock_is_stopped(tmp_path):
+    write_run(tmp_path / "a", epoch(1))
+    with another_process(HOLDER, tmp_path / "a") as process:
+        assert Control().stop(live_run(tmp_path, "a")) == process.pid
+        assert process.wait() == -signal.SIGTERM
+    with another_process("print(1, flush=True); import signal; signal.pause()") as process:
+        (tmp_path / "a" / ".lock").write_text(f"process {process.pid} on {socket.gethostname()}")
+        with pytest.raises(MachineError, match="no process of yours"):
+            Control().stop(live_run(tmp_path, "a"))
+        assert process.poll() is None
+
+
+def test_a_run_is_resumed_by_its_folder_and_a_comparison_by_its_command(tmp_path):
+    words = ["--json", "compare", "digits", "-o", "elsewhere"]
+    study = tmp_path / "study"
+    write_run(study / "lenet5-seed0", epoch(1))
+    (study / "comparison.yaml").write_text("data: digits\n")
+    (study / STUDY_NOTE).write_text(json.dumps({"command": {"words": words, "folder": str(tmp_path)}}))
+    run = write_run(tmp_path / "alone", epoch(1))
+    live = Live(tmp_path)
+    live.refresh()
+    by_name = {each.name: each for each in (*live.runs.values(), *live.studies.values())}
+    assert command_of(by_name["alone"]) == (["train", "--resume", "-o", str(run)], run)
+    assert command_of(by_name["study"]) == ([*words, "-o", str(study)], tmp_path)
+    with pytest.raises(UsageError, match="is a run of a comparison"):
+        command_of(by_name["lenet5-seed0"])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        None,
+        1,
+        {},
+        {"words": 1},
+        {"words": ["train", "compare"]},
+        {"words": [], "folder": "/"},
+        {"words": ["compare"], "folder": "gone"},
+    ],
+)
+def test_a_command_on_record_that_is_no_comparison_is_refused(tmp_path, command):
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "comparison.yaml").write_text("data: digits\n")
+    (tmp_path / "study" / STUDY_NOTE).write_text(json.dumps({"command": command}))
+    live = Live(tmp_path)
+    live.refresh()
+    (study,) = live.studies.values()
+    with pytest.raises(UsageError, match=r"on record|is gone"):
+        command_of(study)
+
+
+def test_what_is_finished_or_trains_is_not_resumed(run, tmp_path):
+    with pytest.raises(UsageError, match="is finished"):
+        Control().resume(live_run(run.path.parent, "lenet"))
+    write_run(tmp_path / "a", epoch(1))
+    with another_process(HOLDER, tmp_path / "a"), pytest.raises(UsageError, match="trains already"):
+        Control().resume(live_run(tmp_path, "a"))
+
+
+def test_the_board_itself_needs_neither_torch_nor_numpy():
+    code = "import sys, podium.board.app; print(sorted({'torch', 'numpy', 'PIL', 'sklearn'} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
+    )
+    assert done.stdout.strip() == "[]", done.stderr
