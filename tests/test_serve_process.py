@@ -42,11 +42,8 @@ class Process:
         assert line, self.log()
         self.said = json.loads(line)
         self.port = int(self.said["url"].rpartition(":")[2])
-        while True:  # its networks are loaded, and the port opens in a moment
-            assert self.process.poll() is None, self.log()
-            with contextlib.suppress(OSError):
-                if self.call("GET", "/readyz")[0] == 200:
-                    return self
+        assert self.call("GET", "/readyz")[0] == 200, self.log()  # the address is said once who opens it is answered
+        return self
 
     def __exit__(self, *_):
         self.process.kill()
