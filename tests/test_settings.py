@@ -86,7 +86,7 @@ def test_durations():
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("2ep", "2 epochs"), ("1ep", "1 epoch"), ("1.2ep", "1.2 epochs"), ("5000it", "5,000 steps"), ("1it", "1 step"), ("1h", "1 h"), ("90s", "90 s"), ("10m", "10 min")],
+    [("2ep", "2 epochs"), ("1ep", "1 epoch"), ("1.2ep", "1.2 epochs"), ("5000it", "5,000 steps"), ("1it", "1 step"), ("1h", "1 h"), ("90s", "90 s"), ("10m", "10 min"), ("0.490072ep", "0.49 epochs"), ("201.246118s", "201 s")],
 )  # fmt: skip
 def test_a_duration_in_words(text, words):
     assert duration_in_words(text) == words

@@ -81,6 +81,8 @@ def scaled_duration(name: str, text: str, share: float) -> str:
 def duration_in_words(text: str) -> str:
     """Return a duration as a sentence has it: "2ep" is "2 epochs", "400it" is "400 steps"; a time stays a time, "10 min".
 
+    A number that is not whole, as the length of a heat is, has three digits, or none behind the point from 100 on.
+
     Args:
         text: of a setting.
     """
@@ -88,7 +90,8 @@ def duration_in_words(text: str) -> str:
     if value is None or unit not in _WORDS:
         return text
     word = _WORDS[unit]
-    return f"{value:,.10g} {word.removesuffix('s') if value == 1 and len(word) > 3 else word}"
+    number = f"{value:,.0f}" if value.is_integer() or value >= 100 else f"{value:.3g}"
+    return f"{number} {word.removesuffix('s') if value == 1 and len(word) > 3 else word}"
 
 
 def parse_milliseconds(name: str, text: str | float) -> float:
