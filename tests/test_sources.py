@@ -80,6 +80,17 @@ def test_digits():
     assert load_data("digits").fingerprint() == data.fingerprint()
 
 
+@pytest.mark.parametrize("name", ["comparison.yaml", "settings.yaml"])
+def test_a_folder_that_a_comparison_or_a_run_wrote_is_not_the_data_set_of_its_name(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()
+    (tmp_path / "digits" / name).write_text("data: digits\n")
+    assert len(load_data("digits").classes) == 10
+    (tmp_path / "digits" / name).rename(tmp_path / "digits" / "other.txt")
+    with pytest.raises(DataError):  # a folder of a person's own
+        load_data("digits")
+
+
 # --- IDX
 
 

@@ -180,7 +180,7 @@ def _refuse_reading(source: str | Path, reading: Reading) -> None:
 
 def read_arrays(source: str) -> Dataset | None:
     """Read a set of arrays: the digits, IDX files or CIFAR; None where the source is something else."""
-    if source == "digits" and not Path(source).exists():
+    if source == "digits" and (not Path(source).exists() or _is_output(Path(source))):
         return arrays.load_digits()
     path = locate(source)
     if kind := SPECIAL.get(stat.S_IFMT(path.stat().st_mode)):
@@ -222,7 +222,7 @@ def locate(source: str) -> Path:
     """
     path = Path(source)
     try:
-        if path.exists():
+        if path.exists() and not (source in NAMED and _is_output(path)):
             return path
     except PermissionError as error:
         raise _denied(path, error) from None
@@ -235,6 +235,11 @@ def locate(source: str) -> Path:
     like = closest(source, ["digits", *NAMED, *_beside(path)], cutoff=LIKE)
     fix = f"give a folder, an archive, or one of digits, {', '.join(NAMED)}" + (f"; {like}" if like else "")
     raise DataError(f"{show(source)}: no such data", fix)
+
+
+def _is_output(path: Path) -> bool:
+    """Whether a folder is what a comparison or a training wrote, which may have the name of its data set: `-o digits`."""
+    return any((path / name).is_file() for name in ("comparison.yaml", "settings.yaml"))
 
 
 def _beside(path: Path) -> list[str]:
