@@ -180,6 +180,7 @@ def test_who_drops_out_was_not_trained_further_and_is_not_called_worse(study):
     name = dropped["model"]
     sentence = f"Not trained further, which does not mean worse: {name} (heat 1)."
     assert sentence in said["verdict"]
+    assert "Heat 1 was shorter than an epoch, so chance had a large part in who dropped out." in said["verdict"]
     assert name not in said["verdict"].replace(sentence, "")
     assert f"{name} was not trained further after heat 1" in " ".join((out / "report.html").read_text().split())
     with (out / "leaderboard.csv").open(newline="") as file:

@@ -71,6 +71,7 @@ SENTENCES = (
     "The networks see images of different sizes: lenet5, alexnet 32 px; xception 299 px.",
     "With --image-size 299 all see as much: alexnet 14.6 M → 1.1 G, lenet5 1 M → 3 G, 2 more multiply-adds an image.",
     "All of this is said of the networks that were trained in full. Not trained further, which does not mean worse: a, b (heat 1); c (heat 2).",
+    "Heat 1 was shorter than an epoch, so chance had a large part in who dropped out.",
     "Not recommended, since above the limits, at most 4 ms for an image and 2 MB: a (5.2 ms and 3 MB), b (no time on record).",
     "Nothing has clearly learned: the highest, a, has 12.00 % top-1 on 100 validation images, not clearly better than the most frequent class every time (10.0 %).",
     "More photos would help: a has 80.0 % on 100, 85.0 % on 200; with 400 training images it would reach about 88.0 % (95 % interval 86.0-90.0 %) if the curve goes on as it has, 3.0 points more than with 200.",

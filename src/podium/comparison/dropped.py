@@ -15,7 +15,7 @@ class HeatOnly:
 
     Args:
         model, start: its name, and what its weights were at the start.
-        heat, duration: the last heat that it took part in, from 1, and how long it was trained in that one.
+        heat, duration, epochs: the last heat that it took part in, from 1, and how long it was trained in that one.
         ranked_by, score, n: the score that ranks, its value in that heat, and on how many validation images.
         shown: the score for people.
     """
@@ -28,6 +28,7 @@ class HeatOnly:
     score: float
     n: int
     shown: str
+    epochs: float = 1.0
 
     @property
     def score_name(self) -> str:

@@ -262,7 +262,7 @@ def _ranked(round_: Study, heat: Heat) -> tuple[list[Candidate], dict[str, HeatO
         trials.append(Trials(part.candidate.name))
         trials[-1].add(RunFolder(part.path), RunFolder(part.path).result)
     outputs, by = outputs_of(trials, ranking=True), round_.choice.rank_by
-    values = {}
+    values, epochs = {}, {part.candidate.name: float(RunFolder(part.path).result["epochs"]) for part in parts}
     for part, (logits,) in zip(parts, outputs.logits, strict=True):
         score = float(SCORES[by].of(logits, outputs.labels).mean())
         values[part.candidate.name] = score, float(log_likelihood(logits, outputs.labels).mean())
@@ -272,6 +272,7 @@ def _ranked(round_: Study, heat: Heat) -> tuple[list[Candidate], dict[str, HeatO
         start = round_.starts.label(candidate.name) if round_.pretrained else RANDOM
         score = SCORES[by].sign * values[candidate.name][0]
         rows[candidate.name] = HeatOnly(
-            candidate.model, start, heat.number, heat.duration, by, score, len(outputs.labels), SCORES[by].format(score)
-        )
+            candidate.model, start, heat.number, heat.duration, by, score, len(outputs.labels), SCORES[by].format(score),
+            epochs=epochs[candidate.name],
+        )  # fmt: skip
     return ranked, rows

@@ -35,7 +35,7 @@ def verdict(board: Leaderboard) -> list[str]:
     sentences += _busy(board)
     if board.curve is not None:
         sentences.append(board.curve.sentence())
-    sentences += [tuned_sentence(board.tuned), _dropped(board), _failed(board)]
+    sentences += [tuned_sentence(board.tuned), _dropped(board), _short_heats(board), _failed(board)]
     if board.untrained:
         sentences.append(f"Not trained, so not in this verdict: {', '.join(row.model for row in board.untrained)}.")
     return [sentence for sentence in sentences if sentence]
@@ -148,6 +148,14 @@ def _dropped(board: Leaderboard) -> str:
     names = (", ".join(row.model for row in board.dropped if row.heat == heat) + f" (heat {heat})" for heat in rounds)
     all_of = "All of this is said of the networks that were trained in full"
     return f"{all_of}. Not trained further, which does not mean worse: {'; '.join(names)}." if rounds else ""
+
+
+def _short_heats(board: Leaderboard) -> str:
+    """That networks dropped out before they had seen every training image once."""
+    short = {row.heat for row in board.dropped if row.epochs < 1}
+    if not short:
+        return ""
+    return f"Heat {max(short)} was shorter than an epoch, so chance had a large part in who dropped out."
 
 
 def _failed(board: Leaderboard) -> str:
