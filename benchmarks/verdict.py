@@ -186,6 +186,7 @@ def main() -> None:
     parser.add_argument("part", choices=("pairs", "studies"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 3], help="of the studies [1 3]")
     parser.add_argument("--images", type=int, nargs="+", default=[100, 1000, 10_000], help="[100 1000 10000]")
+    parser.add_argument("--networks", nargs="+", default=list(STUDIES), choices=STUDIES, help="of the studies [all]")
     parser.add_argument("--processes", type=int, help="[one a core]")
     options = parser.parse_args()
     file = Path(__file__).parent / "results" / "verdict.json"
@@ -196,9 +197,10 @@ def main() -> None:
     else:
         sizes = list(itertools.product(options.seeds, options.images))
         with multiprocessing.get_context("spawn").Pool(options.processes) as processes:
-            rows = measure_studies(options.runs, sizes, in_order=processes.imap)
-        earlier = kept.get("studies", {}).get("rows", [])
-        rows += [row for row in earlier if (row["seeds"], row["images"]) not in sizes]  # those of other sizes are kept
+            rows = measure_studies(options.runs, sizes, options.networks, processes.imap)
+        for row in kept.get("studies", {}).get("rows", []):  # those of other kinds are kept
+            if (row["seeds"], row["images"]) not in sizes or row["networks"] not in options.networks:
+                rows.append(row)
         kinds = list(STUDIES)
         found = {"studies": options.runs, "rows": sorted(rows, key=lambda row: kinds.index(row["networks"]))}
     record("verdict", {**{part: kept[part] for part in ("pairs", "studies") if part in kept}, options.part: found})
