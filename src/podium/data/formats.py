@@ -70,7 +70,7 @@ NOT_READ = (
     Format(VIDEO, (".mov", ".mp4", ".m4v", ".avi", ".mkv", ".webm", ".3gp", ".3g2", ".mpg", ".mpeg", ".mts", ".m2ts", ".wmv", ".flv", ".mp"), rb"....ftyp(?!crx )|....(moov|mdat|wide)|RIFF....AVI |\x1aE\xdf\xa3", fix=FRAMES),
     Format("JPEG XL", (".jxl",), rb"\xff\x0a|\0\0\0\x0cJXL "),
     Format("Photoshop", (".psd", ".psb"), rb"8BPS"),
-    Format("SVG", (".svg", ".svgz"), rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*|<!DOCTYPE svg[^>]*>\s*)*<svg"),
+    Format("SVG", (".svg", ".svgz"), rb"(\xef\xbb\xbf)?\s*(<\?xml[^>]*>\s*)?(?>(<!--.*?-->|<!DOCTYPE svg[^>]*>)\s*)*+<svg"),
     Format("EPS", (".eps",), rb"%!PS-Adobe-\d\.\d EPSF|\xc5\xd0\xd3\xc6"),
     Format("EXR", (".exr",), rb"v/1\x01"),
     Format("HDR", (".hdr",), rb"#\?(RADIANCE|RGBE)"),

@@ -1,0 +1,120 @@
+"""What costs a stranger little and would cost the server much: each is refused, and the server goes on."""
+
+import logging
+import os
+import socket
+import struct
+import zlib
+
+import pytest
+
+from podium.data import metadata
+from podium.data.formats import HEAD, recognised
+from serving import Served, fake, image, real, rest
+
+
+@pytest.fixture(scope="module")
+def served():
+    with Served(real()) as server:
+        yield server
+
+
+def test_comments_before_no_drawing_are_looked_at_once():
+    """Each could belong to the one before it, which doubled the time with every seven bytes, and kept every thread waiting."""
+    comments = b"<!---->" * (HEAD // 7)
+    assert recognised(comments) == ""
+    assert recognised(b'<?xml version="1.0"?>\n<!-- a --> <!-- b -->\n<!DOCTYPE svg>\n<svg>') == "SVG"
+
+
+@pytest.mark.parametrize("name", ["/v1/predict%0A", "/v2/models/net/infer%0A", "/v1/predict/", "/anything"])
+def test_every_address_has_the_limit_on_bodies(served, monkeypatch, name):
+    monkeypatch.setattr("podium.serving.admission.MOST_BYTES", 100)
+    monkeypatch.setattr("podium.serving.admission.LINGER", 0.01)
+    said = served.raw(f"POST {name} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 101\r\n\r\n".encode())
+    assert said.startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize("values", [b"{}", b"[]", b"0", b'"a"'])
+def test_json_of_a_great_many_values_is_refused_before_it_is_read(served, values):
+    said = served.call("POST", "/v2/models/net/infer", b"[" + (values + b",") * 20_000 + values + b"]")
+    assert "10000 values" in said.refused(400, "inference_refused")["message"]
+
+
+def jpeg(*segments, behind=b""):
+    """A small JPEG with these segments before its own."""
+    whole = image(kind="JPEG")
+    return whole[:2] + b"".join(segments) + whole[2:] + behind
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (jpeg(*[b"\xff\xe1\0\x0cExif\0\0abcd"] * 3000), "2000 segments"),
+        (jpeg(b"\xff\xfe\0\3x", b"junk" * 20_000), "bytes between its segments"),
+        (image()[:33] + chunk(b"abCd", b"") * 100_001 + image()[33:], "100000 chunks"),
+    ],
+    ids=["segments", "gaps", "chunks"],
+)
+def test_an_image_that_is_mostly_not_image_is_refused_before_it_is_decoded(served, data, what, monkeypatch):
+    monkeypatch.setattr("podium.data.preprocessing.decode", lambda *_, **__: pytest.fail("it was decoded"))
+    assert what in served.predict(data).refused(422, "image_unreadable")["message"]
+
+
+def test_what_follows_a_jpeg_is_none_of_its_scans(served):
+    """Phones append a video of some megabytes, in which any two bytes stand hundreds of times."""
+    assert served.predict(jpeg(behind=b"\xff\xda\0\x08" * 1000 + os.urandom(10_000))).status == 200
+    assert served.predict(jpeg(*[b"\xff\xe2\0\x04ab"] * 500)).status == 200
+
+
+def test_few_compressed_texts_of_a_png_are_decompressed(monkeypatch):
+    inflated, real_text = [], metadata._text
+    monkeypatch.setattr(metadata, "_text", lambda kind, data: inflated.append(1) or real_text(kind, data))
+    text = chunk(b"zTXt", b"XML:com.adobe.xmp\0\0" + zlib.compress(b'tiff:Orientation="6"'))
+    assert metadata.orientation(image()[:33] + text * 1000 + image()[33:]) == 6
+    assert len(inflated) == metadata.MOST_TEXTS
+
+
+def test_a_boundary_with_a_great_many_spaces_is_refused(served, monkeypatch):
+    part = b'\r\nContent-Disposition: form-data; name="x"; filename="a"\r\n\r\n'
+    kind = {"Content-Type": "multipart/form-data; boundary=limit"}
+    usual = b"--limit" + part + image() + b"\r\n--limit  " + part + image() + b"\r\n--limit--\r\n"
+    assert len(served.call("POST", "/v1/predict", usual, kind).json["answers"]) == 2
+    monkeypatch.setattr("python_multipart.multipart.MultipartParser.write", lambda *_: pytest.fail("it was parsed"))
+    padded = usual.replace(b"limit  ", b"limit" + b" " * 10_000)
+    served.call("POST", "/v1/predict", padded, kind).refused(400, "form_damaged")
+
+
+def test_a_body_in_a_great_many_small_pieces_is_refused(served):
+    head = b"POST /v1/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+    said = served.raw(head + b"1\r\nx\r\n" * 10_000 + b"0\r\n\r\n")
+    assert said == b"" or said.startswith(b"HTTP/1.1 400 ")
+    assert served.predict(image()).status == 200
+
+
+def test_a_client_that_does_not_read_is_given_up(monkeypatch):
+    monkeypatch.setattr("podium.web.connections.IDLE", 0.2)
+    with Served(fake()) as server, socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        deaf.connect(("127.0.0.1", server.port))
+        deaf.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 1000)
+        while not (connections := server.server.server_state.connections):
+            assert server.get("/healthz").status == 200
+        while any(each.client[1] == deaf.getsockname()[1] for each in list(connections)):
+            assert server.get("/healthz").status == 200
+        assert len(rest(deaf)) < 1000 * len(server.get("/openapi.json").body)
+
+
+def test_other_libraries_write_no_lines_into_the_log():
+    from podium.web.logs import logger, write_lines
+
+    before = logger.handlers[:], logger.propagate
+    try:
+        write_lines()
+        for library in ("uvicorn.error", "python_multipart.multipart"):
+            assert logging.getLogger(library).hasHandlers(), "it would write on standard error by itself"
+    finally:
+        logger.handlers[:], logger.propagate = before
