@@ -1,12 +1,12 @@
 """How many requests for predictions are let in: those beyond the limit are refused before their bodies are read.
 
+Every POST is one of them, as a path may be written in ways that only the router takes for the same.
 A request whose body is slow to arrive gives its place up until the body is there, so that slow clients keep nobody out.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -21,7 +21,6 @@ from podium.web.logs import facts_of
 from podium.web.problems import Problem, send_problem
 from podium.web.server import Stopping
 
-PREDICTIONS = re.compile(r"/v1/predict|/v2/models/[^/]+(/versions/[^/]+)?/infer")
 MOST_INSIDE = 32  # requests that are let in at once
 MOST_HELD = 256 << 20  # bytes of bodies that are held at once
 SLOW = 1.0  # seconds after which a body that has not arrived gives its place up
@@ -69,7 +68,7 @@ class Admission:
         self.inside, self.held = 0, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102
-        if scope["type"] != "http" or scope["method"] != "POST" or not PREDICTIONS.fullmatch(scope["path"]):
+        if scope["type"] != "http" or scope["method"] != "POST":
             await self.app(scope, receive, send)
             return
         began, status = time.perf_counter(), 0
