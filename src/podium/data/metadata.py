@@ -20,6 +20,7 @@ INTEGERS = {1: "B", 3: "H", 4: "L", 6: "b", 8: "h", 9: "l"}  # TIFF's types of i
 XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 EXIF_HEAD, XMP_HEAD = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 LARGEST_PROFILE = 1 << 20  # bytes to which a compressed text is decompressed at most
+MOST_TEXTS = 8  # of a PNG that are decompressed
 
 
 def orientation(data: bytes) -> int:
@@ -41,19 +42,22 @@ def orientation(data: bytes) -> int:
 def blocks(data: bytes) -> tuple[bytes, bytes]:
     """The EXIF and the XMP of a JPEG, PNG or WebP; each is empty where there is none."""
     exif = xmp = legacy = b""
+    parts, texts = list[bytes](), 0
     if data.startswith(JPEG):
         for marker, start, end in _segments(data):
             content = data[start + 4 : end]
             if marker == 0xE1 and content.startswith(EXIF_HEAD):
-                exif += content[len(EXIF_HEAD) :]
+                parts.append(content[len(EXIF_HEAD) :])
             elif marker == 0xE1 and content.startswith(XMP_HEAD):
                 xmp = content[len(XMP_HEAD) :]
+        exif = b"".join(parts)
     elif data.startswith(PNG):
-        for kind, start, end in _chunks(data):
+        for kind, start, end in chunks(data):
             if kind == b"eXIf":
                 exif = data[start + 8 : end - 4]
-            elif kind in (b"tEXt", b"zTXt", b"iTXt"):
+            elif kind in (b"tEXt", b"zTXt", b"iTXt") and texts < MOST_TEXTS:
                 name, text = _text(kind, data[start + 8 : end - 4])
+                texts += bool(text)
                 xmp = text if name == b"XML:com.adobe.xmp" else xmp
                 # Written by ImageMagick, in hexadecimal digits.
                 legacy = text if name == b"Raw profile type exif" else legacy
@@ -78,7 +82,7 @@ def without_metadata(data: bytes) -> bytes | None:
             last = end
         bare = b"".join([*parts, data[last:]])
     elif data.startswith(PNG):
-        bare = PNG + b"".join(data[start:end] for kind, start, end in _chunks(data) if kind in PNG_PIXELS)
+        bare = PNG + b"".join(data[start:end] for kind, start, end in chunks(data) if kind in PNG_PIXELS)
     elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         kept = bytearray()
         for kind, start, end in _riff(data):
@@ -122,7 +126,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         place = end
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+def chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Yield (kind, first byte, end) of the chunks of a PNG; the last may be truncated."""
     place = len(PNG)
     while place + 8 <= len(data):

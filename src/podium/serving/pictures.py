@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
+from podium.data.metadata import JPEG, PNG, chunks
 from podium.data.preprocessing import Preprocessing
 from podium.data.readers import Readers
 from podium.data.starving import size_by_header
 from podium.errors import FormatNotRead, ImageError, ImageTooLarge, PodiumError
 from podium.web.problems import Problem
 
-JPEG, SCAN = (
-    b"\xff\xd8\xff",
-    b"\xff\xda",
-)  # where a file, and where a scan begins; within a scan no byte of 255 stands before 218
+MARKER = re.compile(rb"\xff[^\0\xd0-\xd7\xff]")  # of a JPEG, where something else than its pixels begins
+SCAN, END = 0xDA, 0xD9
 LARGE = 8_000_000  # pixels above which images are decoded one at a time: each takes some hundred megabytes
 SCANS = 100  # of a progressive JPEG, which usually has ten: each goes over the whole image, and may take a few bytes of the file
+SEGMENTS = 2000  # of a JPEG: Pillow copies its EXIF at each
+GAPS = 64 << 10  # bytes between the segments of a JPEG, which Pillow reads one by one
+CHUNKS = 100_000  # of a PNG
 
 
 @dataclass(frozen=True)
@@ -74,9 +78,9 @@ class Pictures:
 
 def _decode(data: bytes, name: str, p: Preprocessing, most: float) -> Picture | Problem | None:
     """Decode one image; None where it has more than `most` pixels."""
-    if data.startswith(JPEG) and data.count(SCAN) > SCANS:
+    if (many := _too_many(data)) is not None:
         fix = "save it again as JPEG or PNG"
-        return Problem(422, "image_unreadable", f"{name} is a JPEG of more than {SCANS} scans", fix)
+        return Problem(422, "image_unreadable", f"{name} is {many}", fix)
     width, height = size_by_header(data, p.max_pixels)
     if width * height > most:
         return None
@@ -85,6 +89,27 @@ def _decode(data: bytes, name: str, p: Preprocessing, most: float) -> Picture | 
         return Picture(p.square(image), *image.size)
     except PodiumError as error:
         return problem_of(error, name)
+
+
+def _too_many(data: bytes) -> str | None:
+    """What a file has so much of that decoding it takes far longer than its pixels need; None of usual files."""
+    if data.startswith(PNG):
+        return f"a PNG of more than {CHUNKS} chunks" if any(islice(chunks(data), CHUNKS, None)) else None
+    if not data.startswith(JPEG):
+        return None
+    place, scans, gaps = len(JPEG), 0, 0
+    for _ in range(SEGMENTS):
+        found = MARKER.search(data, place)
+        if found is None or data[found.end() - 1] == END:
+            return None
+        gaps += 0 if scans else found.start() - place
+        scans += data[found.end() - 1] == SCAN
+        if scans > SCANS:
+            return f"a JPEG of more than {SCANS} scans"
+        if gaps > GAPS:
+            return f"a JPEG with more than {GAPS} bytes between its segments"
+        place = found.end() + max(2, int.from_bytes(data[found.end() : found.end() + 2], "big"))
+    return f"a JPEG of more than {SEGMENTS} segments"
 
 
 def problem_of(error: PodiumError, name: str) -> Problem:
