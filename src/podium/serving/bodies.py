@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ MOST_BYTES = 32 << 20  # of a body
 MOST_IMAGES = 32  # of a request
 MOST_PARTS = 64  # of a form, whose other fields are left aside
 LONGEST_BOUNDARY = 70  # RFC 2046
+MOST_PADDING = 1000  # spaces behind a boundary, which its parser reads one by one
 LARGE = 256 << 10  # bytes of a body that is taken apart in a thread
 
 Result = TypeVar("Result")
@@ -87,6 +89,8 @@ def _files_of(body: bytes, options: str) -> list[bytes]:
 
     boundary = parse_options_header(f"multipart/form-data;{options}".encode("latin-1", "replace"))[1].get(b"boundary")
     if not boundary or len(boundary) > LONGEST_BOUNDARY:
+        raise _damaged()
+    if re.search(rb"\r\n--" + re.escape(boundary) + rb"[ \t]{%d}" % MOST_PADDING, b"\r\n" + body):
         raise _damaged()
     form = _Form()
     calls = {

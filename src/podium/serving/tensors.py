@@ -23,6 +23,7 @@ from podium.serving.bodies import MOST_IMAGES
 from podium.web.problems import Problem, json_bytes
 
 INPUT = "image"
+MOST_VALUES = 10_000  # of the JSON, whose parser keeps all requests waiting, and takes 20 times the bytes
 HEADER = "Inference-Header-Content-Length"
 FIX = "send one input called image, of type BYTES and shape [N], with the images' bytes; /docs shows it"
 
@@ -87,6 +88,8 @@ def parse_inference(body: bytes, header: str | None) -> Inference:
     if header is not None and not (header.isascii() and header.isdigit() and int(header) <= len(body)):
         raise wrong(f"{HEADER} is no length within the body")
     end = len(body) if header is None else int(header)
+    if sum(body.count(mark, 0, end) for mark in (b"[", b"{", b",")) > MOST_VALUES:
+        raise wrong(f"the JSON has more than {MOST_VALUES} values")
     try:
         said = json.loads(body[:end])
     except (ValueError, RecursionError):
