@@ -12,13 +12,33 @@ from podium.web.headers import HEADERS
 from podium.web.problems import Problem, json_bytes
 
 MOST = 900  # connections at once: of the 1,024 files that a process may usually open
-IDLE = 10.0  # seconds without a byte, after which a request that has begun is given up
+IDLE = 10.0  # seconds without a byte, after which a request that has begun, or an answer, is given up
+HEAD = 32 << 10  # bytes of a request's first line and headers
 BEGIN = 15.0  # seconds that a request may take to arrive ...
 RATE = 8192  # ... and one more for so many bytes: one that drips is given up too
 SLICE = 8 << 10  # bytes of a head that are looked at together
 LINGER = 5.0  # seconds for which the rest of a refused body is read and dropped, so that the client sees the refusal
+PIECES, SMALLEST = 4096, 64  # of a body: so many may be smaller than so many bytes; each costs as much as a large one
 CHECK = 2.0  # seconds between two looks at a connection
 BAD = Problem(400, "not_http", "this is not a request of HTTP/1.1, or its head is too large", "see /docs")
+
+
+class Counted(h11.Connection):
+    """h11's connection, which refuses a body in a great many small pieces."""
+
+    def __init__(self) -> None:
+        super().__init__(h11.SERVER, HEAD)
+        self.pieces = self.size = 0
+
+    def next_event(self) -> Any:  # noqa: D102
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self.pieces = self.size = 0
+        elif isinstance(event, h11.Data):
+            self.pieces, self.size = self.pieces + 1, self.size + len(event.data)
+            if self.pieces > PIECES and self.size < SMALLEST * self.pieces:
+                raise h11.RemoteProtocolError("too many small pieces")
+        return event
 
 
 class Guarded(H11Protocol):
@@ -26,8 +46,9 @@ class Guarded(H11Protocol):
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
-        self.began = self.heard = self.loop.time()
-        self.received = 0
+        self.conn = Counted()
+        self.began = self.heard = self.read = self.loop.time()
+        self.received = self.unread = 0
         self.timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # noqa: D102
@@ -63,14 +84,19 @@ class Guarded(H11Protocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def _check(self) -> None:
-        """Give the connection up where the client does not send what it began to."""
-        if self.transport.is_closing():
-            return
+        """Give the connection up where the client does not send what it began to, or does not read what it is sent."""
         now, theirs = self.loop.time(), self.conn.their_state
+        unread = self.transport.get_write_buffer_size()
+        if not unread or unread != self.unread:
+            self.read, self.unread = now, unread
         silent, since = now - self.heard, now - self.began
         refused = self.cycle is not None and self.cycle.response_complete and theirs is h11.SEND_BODY
         begun = theirs is h11.SEND_BODY or (theirs is h11.IDLE and (self.received or self.cycle is None))
-        if (refused and since > LINGER) or (begun and (silent > IDLE or since > BEGIN + self.received / RATE)):
+        if (
+            now - self.read > IDLE
+            or (refused and since > LINGER)
+            or (begun and (silent > IDLE or since > BEGIN + self.received / RATE))
+        ):
             self.transport.abort()
             return
         self.timer = self.loop.call_later(min(CHECK, IDLE), self._check)

@@ -22,7 +22,6 @@ from podium.web.connections import Guarded
 from podium.web.headers import SecurityHeaders
 from podium.web.logs import Logged, log
 
-HEAD = 32 << 10  # bytes of a request's first line and headers
 BACKLOG = 512  # connections that wait to be accepted
 PATIENCE = 6.0  # seconds in which accepted requests end after a signal
 QUIET = 0.5  # seconds without a byte after which an open connection is taken to be idle
@@ -135,7 +134,6 @@ class Server(uvicorn.Server):
             server_header=False,
             backlog=BACKLOG,
             timeout_keep_alive=KEEP_ALIVE,
-            h11_max_incomplete_event_size=HEAD,
             timeout_graceful_shutdown=1,
         )
         super().__init__(config)
