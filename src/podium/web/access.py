@@ -42,7 +42,7 @@ def read_token(file: Path | None) -> str | None:
 
 def is_loopback(host: str) -> bool:
     """Whether an address is reached from this machine only."""
-    if host == "localhost":
+    if host.lower() == "localhost":
         return True
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback

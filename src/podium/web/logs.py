@@ -46,8 +46,9 @@ def write_lines(least: int = logging.INFO) -> None:
     """
     logger.handlers[:], logger.propagate = [Lines()], False
     logger.setLevel(least)
-    quiet = logging.getLogger("uvicorn")
-    quiet.handlers[:], quiet.propagate = [logging.NullHandler()], False
+    for library in ("uvicorn", "python_multipart"):  # which would write lines of their own, with bytes that were sent
+        quiet = logging.getLogger(library)
+        quiet.handlers[:], quiet.propagate = [logging.NullHandler()], False
 
 
 def facts_of(scope: Scope) -> dict[str, Any]:
