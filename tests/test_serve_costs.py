@@ -1,4 +1,4 @@
-"""What costs a stranger little and would cost the server much: each is refused, and the server goes on."""
+"""What costs a stranger little and would cost the server much is refused, and the server goes on."""
 
 import logging
 import os
@@ -10,6 +10,8 @@ import pytest
 
 from podium.data import metadata
 from podium.data.formats import HEAD, recognised
+from podium.errors import MachineError
+from podium.web.server import listen, take_connections
 from serving import Served, fake, image, real, rest
 
 
@@ -118,3 +120,11 @@ def test_other_libraries_write_no_lines_into_the_log():
             assert logging.getLogger(library).hasHandlers(), "it would write on standard error by itself"
     finally:
         logger.handlers[:], logger.propagate = before
+
+
+def test_of_two_servers_that_start_together_one_has_the_port():
+    """Both may take a port at which nobody listens yet."""
+    with listen("127.0.0.1", 0) as first, listen("127.0.0.1", first.getsockname()[1]) as second:
+        take_connections(first)
+        with pytest.raises(MachineError, match="is in use"):
+            take_connections(second)

@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     from podium.serving.workers import listen_together, supervise
     from podium.web.access import is_loopback, read_token
     from podium.web.logs import write_lines
-    from podium.web.server import BACKLOG, address_of, listen
+    from podium.web.server import address_of, listen, take_connections
 
     a = arguments
     options = Options(a.host, read_token(a.token_file), a.engine, a.threads, a.workers)
@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
             closed.enter_context(each)
         models = load_models(places, options)
         for each in sockets:  # from now on who opens the address waits for the moment that is left
-            each.listen(BACKLOG)
+            take_connections(each)
         if options.token is None and not is_loopback(a.host):
             logger.warning(
                 f"--host {a.host} without a token: whoever reaches this machine can use the server; see --token-file"

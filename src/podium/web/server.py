@@ -63,14 +63,32 @@ def listen(host: str, port: int, shared: bool = False) -> socket.socket:
     except OSError as error:
         taken.close()
         if error.errno == errno.EADDRINUSE:
-            fix = f"end the program that has it, or take another: --port {port + 1 if port < 65535 else 0}"
-            raise MachineError(f"port {port} of {host} is in use", fix) from None
+            raise _in_use(host, port) from None
         if error.errno == errno.EADDRNOTAVAIL:
             fix = "127.0.0.1 for this machine, 0.0.0.0 for all of its addresses"
             raise UsageError(f"--host {host}: no address of this machine", fix) from None
         what = f"port {port} of {host} cannot be taken ({error.strerror})"
         raise MachineError(what, "take one above 1023: --port 8000") from None
     return taken
+
+
+def _in_use(host: str, port: int) -> MachineError:
+    fix = f"end the program that has it, or take another: --port {port + 1 if port < 65535 else 0}"
+    return MachineError(f"port {port} of {host} is in use", fix)
+
+
+def take_connections(taken: socket.socket) -> None:
+    """Have connections to a port from `listen` wait for the server from now on.
+
+    Raises:
+        MachineError: another program took the port as well, and was first to take connections.
+    """
+    try:
+        taken.listen(BACKLOG)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise _in_use(*taken.getsockname()[:2]) from None
 
 
 def address_of(taken: socket.socket) -> str:
