@@ -18,6 +18,8 @@ import psutil
 import pytest
 
 from conftest import sampled
+from podium.serving.exporting import _export
+from podium.web.server import listen
 from serving import NET, TOKEN, image
 
 DATA = NET.parent
@@ -245,3 +247,26 @@ def test_a_server_for_the_network_without_a_token_warns(tmp_path):
             one.laddr.ip for one in psutil.Process(server.process.pid).net_connections() if one.status == "LISTEN"
         }
         assert address == "127.0.0.1"
+
+
+@pytest.mark.slow
+def test_a_process_that_finds_another_file_does_not_answer_beside_the_rest():
+    with listen("127.0.0.1", 0) as taken:
+        said = json.dumps({"places": [["net", str(NET)]], "digests": ["0" * 64], "options": {}})
+        command = [sys.executable, "-m", "podium.serving.workers", str(taken.fileno())]
+        done = subprocess.run(
+            command, input=said + "\n", pass_fds=[taken.fileno()], capture_output=True, text=True, check=False
+        )
+    assert done.returncode == 4
+    assert "has changed since the server was started" in done.stderr
+
+
+def test_an_export_that_is_stopped_leaves_nothing_in_the_cache(tmp_path, monkeypatch):
+    def stopped(command, **_):
+        Path(command[-1]).write_bytes(b"half of it")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("podium.serving.exporting.subprocess.run", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        _export(tmp_path / "run", tmp_path / "exports.onnx")
+    assert not list(tmp_path.iterdir())

@@ -92,8 +92,9 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"open {address_of(sockets[0])} in a browser; Ctrl-C ends the server", flush=True)
         write_lines()
         if several:
+            digests = [model.digest for model in models]
             del models  # each process has its own
-            supervise(places, sockets, options)
+            supervise(places, digests, sockets, options)
         else:
             make_server(models, options).serve_at(sockets[0])
     return 0

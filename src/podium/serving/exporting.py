@@ -72,10 +72,13 @@ def _export(run: Path, file: Path) -> None:
     Raises:
         PodiumError: as that process says.
     """
-    command = [sys.executable, "-m", "podium.serving.exporting", str(run.absolute()), str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603
-    if done.returncode == 0 and file.is_file():
-        return
+    with tempfile.TemporaryDirectory(dir=file.parent, prefix=".export-") as folder:  # removed also where it is killed
+        made = Path(folder).absolute() / file.name
+        command = [sys.executable, "-m", "podium.serving.exporting", str(run.absolute()), str(made)]
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603
+        if done.returncode == 0 and made.is_file():
+            os.replace(made, file)
+            return
     try:
         said = json.loads(done.stdout.splitlines()[-1])
         raise KINDS.get(said["exit_code"], ModelFileError)(said["what"], said["fix"])
@@ -117,13 +120,10 @@ def _export_here(run: Path, file: Path) -> None:
     coarse = draw.integers(0, 256, (IMAGES, 8, 8, p.channels), np.uint8)
     times = -(-p.image_size // 8)
     squares = coarse.repeat(times, 1).repeat(times, 2)[:, : p.image_size, : p.image_size]
-    with tempfile.TemporaryDirectory(dir=file.parent, prefix=".export-") as folder:
-        made = Path(folder) / file.name
-        write_atomic(made, onnx_bytes(graph_of(model, inside=True), card_of(model, inside=True)))
-        found = parity(load_exported(made).logits_and_probabilities, model, np.ascontiguousarray(squares))
-        if not found.holds:
-            raise NumericError(f"{show(run)}: its export answers differently: {found}", "report the network")
-        os.replace(made, file)
+    write_atomic(file, onnx_bytes(graph_of(model, inside=True), card_of(model, inside=True)))
+    found = parity(load_exported(file).logits_and_probabilities, model, np.ascontiguousarray(squares))
+    if not found.holds:
+        raise NumericError(f"{show(run)}: its export answers differently: {found}", "report the network")
 
 
 if __name__ == "__main__":

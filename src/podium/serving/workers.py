@@ -67,11 +67,14 @@ def listen_together(host: str, port: int, count: int) -> list[socket.socket]:
     return [listen(host, port, shared=True) for _ in range(count)]
 
 
-def supervise(places: Sequence[tuple[str, Path]], sockets: Sequence[socket.socket], options: Options) -> None:
+def supervise(
+    places: Sequence[tuple[str, Path]], digests: Sequence[str], sockets: Sequence[socket.socket], options: Options
+) -> None:
     """Run a process for each socket until a signal, and return when all have ended.
 
     Args:
         places: the networks.
+        digests: of their files; a process that finds another one does not answer beside those that have the first.
         sockets: from `listen_together`.
         options: of each process.
 
@@ -85,7 +88,8 @@ def supervise(places: Sequence[tuple[str, Path]], sockets: Sequence[socket.socke
             os._exit(128 + number)
         told.append(number)
 
-    said = json.dumps({"places": [[name, str(path.absolute())] for name, path in places], "options": asdict(options)})
+    where = [[name, str(path.absolute())] for name, path in places]
+    said = json.dumps({"places": where, "digests": list(digests), "options": asdict(options)})
     before = {number: signal.signal(number, receive) for number in stop_signals()}
     try:
         with tempfile.TemporaryDirectory(prefix="podium-counts-") as counts, _ended() as workers:
@@ -142,7 +146,7 @@ def _start(taken: socket.socket, said: str, counts: str) -> _Worker:
 
 def main(number: str) -> int:
     """Serve at a socket that is open in this process, as the line on standard input says; returns the exit code."""
-    from podium.errors import PodiumError
+    from podium.errors import ModelFileError, PodiumError
     from podium.serving.start import load_models, make_server
     from podium.web.logs import write_lines
 
@@ -151,6 +155,8 @@ def main(number: str) -> int:
     options, places = Options(**said["options"]), [(name, Path(path)) for name, path in said["places"]]
     try:
         models = load_models(places, options)
+        if [model.digest for model in models] != said["digests"]:
+            raise ModelFileError("a network's file has changed since the server was started", "start it again")
     except PodiumError as problem:
         log("not loaded", logging.ERROR, message=problem.what)
         return problem.exit_code
