@@ -283,6 +283,26 @@ def test_rounds_and_folds_belong_to_their_comparison(tmp_path):
     assert [run["name"] for run in state["runs"] if run["study"] is None] == ["alone"]
 
 
+@pytest.mark.parametrize(
+    "failed", [{"lenet5-seed0": "cannot take 12 px images", "alexnet-seed0": "was begun"}, ["lenet5-seed0"], 3]
+)
+def test_a_run_that_failed_before_it_had_a_folder_does_not_wait(tmp_path, failed):
+    study = tmp_path / "study"
+    write_run(study / "alexnet-seed0", epoch(1))
+    (study / "comparison.yaml").write_text("data: digits\n")
+    (study / STUDY_NOTE).write_text(
+        json.dumps({"runs": ["lenet5-seed0", "alexnet-seed0", "nin-seed0"], "failed": failed})
+    )
+    (found,) = state_of(tmp_path)["studies"]
+    if isinstance(failed, dict):
+        assert found["waiting"] == ["nin-seed0"]
+        assert [(name, english) for name, (english, _) in found["failed"]] == [
+            ("lenet5-seed0", "cannot take 12 px images")
+        ]
+    else:
+        assert (found["waiting"], found["failed"]) == (["lenet5-seed0", "nin-seed0"], [])
+
+
 def test_a_folder_may_itself_be_the_comparison(comparison):
     state = state_of(comparison)
     (found,) = state["studies"]

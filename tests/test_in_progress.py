@@ -59,6 +59,18 @@ def test_a_comparison_notes_its_command_its_runs_and_its_verdict(comparison):
     assert all(sentence in report for sentence in note["verdict"])
 
 
+def test_a_comparison_notes_which_runs_cannot_be_trained(small_set, tmp_path):
+    import podium
+
+    podium.compare(
+        ["lenet5", "lenet5_modern", "resnet20"], small_set, tmp_path / "board", steps=2, image_size=12, seeds=2
+    )
+    note = read_study_note(tmp_path / "board")
+    assert sorted(note["failed"]) == [f"{name}-seed{seed}" for name in ("lenet5", "lenet5_modern") for seed in (0, 1)]
+    assert all("12 px" in why for why in note["failed"].values())
+    assert not (tmp_path / "board" / "lenet5-seed0").exists()
+
+
 def test_a_second_comparison_in_a_folder_is_told_who_has_it(own_comparison):
     from command import inside
 

@@ -65,7 +65,7 @@ def compare(question: dict[str, Any]) -> dict[str, Any]:
         "verdict": both(found.verdict().replace("`", "")),
         "test": format_test(found),
         "n": found.n,
-        "images": found.images,
+        "images": both(found.images),
         "table": found.table,
         "scores": [score_cells(score) for score in found.scores],
         "classes": [{**row.to_dict(), "clear": row.clear} for row in shown_classes(found.classes)],

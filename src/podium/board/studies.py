@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from podium.board.tails import Whole, both, parse_object, signature
-from podium.board.trained import REPORT, Lock, State, Trained, id_of, parse_settings
+from podium.board.trained import REPORT, SHOWN, Lock, State, Trained, id_of, parse_settings
 from podium.runs.folder import RESULT
 from podium.runs.recommended import REQUEST, STUDY_NOTE, TABLE
 
@@ -113,9 +113,23 @@ class Study:
     def waiting(self) -> list[str]:
         """The folders of the runs that have not begun."""
         planned = (self.note.content or {}).get("runs")
-        begun = {run.below.relative_to(self.below).as_posix() for run in self.runs}
         names = planned if isinstance(planned, list) and self.state != "finished" else []
-        return [str(name)[:200] for name in names[:1000] if name not in begun]
+        return [str(name)[:200] for name in names[:1000] if name not in self._begun and name not in self._failed]
+
+    @property
+    def _begun(self) -> set[str]:
+        return {run.below.relative_to(self.below).as_posix() for run in self.runs}
+
+    @property
+    def _failed(self) -> dict[str, Any]:
+        failed = (self.note.content or {}).get("failed")
+        return failed if isinstance(failed, dict) else {}
+
+    @property
+    def never_begun(self) -> list[tuple[str, tuple[str, str | None]]]:
+        """The folders of the runs that failed before they had one, each with the reason."""
+        found = [(name, why) for name, why in self._failed.items() if name not in self._begun]
+        return [(name[:200], both(str(why)[:SHOWN])) for name, why in found[:1000]]
 
     @property
     def seconds_left(self) -> float | None:
@@ -149,6 +163,7 @@ class Study:
             "data": Path(settings.get("data", "")).name[:200],
             "about": {key: settings[key][:100] for key in ABOUT if settings.get(key, "null") != "null"},
             "waiting": self.waiting,
+            "failed": self.never_begun,
             "ends_at": self.ends_at if self.state == "running" else None,
             "decided": self._decided and self.state == "finished",
             "table": self.table.content if self.state == "finished" else self.so_far,

@@ -53,7 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the verb; returns the exit code once a signal has ended the board."""
     root = Path(arguments.folder)
     if not root.is_dir():
-        raise UsageError(f"{root}: no such folder", "give the folder of a comparison, or one that has several: runs/")
+        what = "is a file" if root.exists() else "no such folder"
+        raise UsageError(f"{root}: {what}", "give the folder of a comparison, or one that has several: runs/")
     from podium.board.app import FREE, make_app
     from podium.web.access import MAKE_ONE, is_loopback, read_token
     from podium.web.logs import write_lines

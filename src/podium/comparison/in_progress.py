@@ -37,6 +37,7 @@ def add_to_note(out: Path, **found: Any) -> None:
 
     Args:
         out: its folder.
-        found: `runs`, the folders of the runs to train, below that of the comparison; `verdict`, its sentences.
+        found: `runs`, the folders of the runs to train, below that of the comparison; `failed`, of those that cannot be, with the
+            reason; `verdict`, its sentences.
     """
     write_json(out / STUDY_NOTE, {**read_study_note(out), **found})

@@ -1,7 +1,7 @@
 // The board: what is known of comparisons and runs, which of them is shown, and the list of all.
 import { beginLanguages, onLanguage, say, write } from "/static/languages.js";
 import { keep, made, setPhrase, setText } from "./dom.js";
-import { duration, inOrder, STATES } from "./format.js";
+import { duration, inOrder, stateOf, STATES } from "./format.js";
 import { known, shareOf, SINGLE, take } from "./known.js";
 import { follow } from "./stream.js";
 import { StudyView } from "./study.js";
@@ -21,7 +21,7 @@ let open = null; // the view of what is chosen
 function show() {
   if (!heading.isConnected) view.replaceChildren(heading, list, place, foot);
   const choices = [...known.studies.values()].sort((one, two) => inOrder(one.name, two.name));
-  if ([...known.runs.values()].some((run) => run.study === null)) choices.push({ id: SINGLE, state: "", name: say("Single runs"), waiting: [] });
+  if ([...known.runs.values()].some((run) => run.study === null)) choices.push({ id: SINGLE, state: "", name: say("Single runs"), waiting: [], failed: [] });
   setText(heading, known.folder);
   document.title = `${known.folder} · Podium board`;
   const asked = decodeURIComponent(location.hash.slice(1));
@@ -42,12 +42,12 @@ const card = (each) => made("a", { href: `#${each.id}`, class: "study" }, made("
 
 function update(element, study, isChosen) {
   const [name, state, bar] = element.children, runs = known.runsOf(study.id);
-  const done = runs.filter((run) => run.state === "finished").length, all = runs.length + study.waiting.length;
+  const done = runs.filter((run) => run.state === "finished").length, all = runs.length + study.waiting.length + study.failed.length;
   const left = study.state === "running" && study.ends_at ? study.ends_at - known.now() : null;
   setText(name, study.name);
   if (left !== null) setPhrase(state, "training, about {left} left", { left: duration(Math.max(0, left)) });
   else if (study.id === SINGLE) setPhrase(state, "{done} of {all} finished", { done, all });
-  else setPhrase(state, STATES[study.state]);
+  else setPhrase(state, stateOf(study, runs));
   element.dataset.state = study.state;
   bar.firstElementChild.style.width = `${100 * shareOf(study, runs)}%`;
   if (isChosen) element.setAttribute("aria-current", "page");
@@ -61,7 +61,7 @@ function connected(state) {
   write(place, { live: "live", away: "The board does not answer; trying again", refused: "no token" }[state]);
   if (state !== "refused") return undefined;
   const again = made("button", { type: "button", class: "main", say: "Enter the token" });
-  view.replaceChildren(again);
+  view.replaceChildren(made("p", { class: "lead", say: "This board shows nothing without its token." }), again);
   return new Promise((resolve) => { again.addEventListener("click", () => { again.remove(); resolve(); }); });
 }
 

@@ -17,7 +17,7 @@ export class Comparison {
     this.dots = this.selects.map(() => made("span", { class: "dot" }));
     this.settings = made("div");
     this.outcome = made("div", { role: "region", named: "Where they disagree" });
-    this.element = made("section", { id: "compare" }, made("h2", { say: "Two runs compared" }), made("p", { class: "choose" }, ...this.selects.flatMap((select, n) => [this.dots[n], select])),
+    this.element = made("section", { id: "compare" }, made("h2", { say: "Two runs compared" }), made("p", { class: "choose" }, ...this.selects.map((select, n) => made("span", { class: "one" }, this.dots[n], select))),
       this.settings, made("div", { class: "pair charts" }, ...this.charts.map((chart) => chart.element)), this.outcome);
     this.told = "";
   }
@@ -92,11 +92,17 @@ function differing(settings, one, two) {
   return made("details", {}, made("summary", { say: "{n} settings differ", values: { n: settings.length } }), made("div", {}, rows));
 }
 
+/** A cell of the scores, which come in English: a name, a value, a difference or an interval. */
+function inWords(cell) {
+  const [value, points] = cell.replace(" to ", " – ").split(" points");
+  return points === undefined ? say(value) : say("{n} points", { n: value });
+}
+
 function outcome(found) {
   const [one, two] = found.names, { both, first, second, neither } = found.table;
-  const counts = table([made("th", { scope: "col" }, found.images), column("right in the second"), column("wrong in the second")],
+  const counts = table([made("th", { scope: "col" }, spoken(found.images)), column("right in the second"), column("wrong in the second")],
     [[say("{name} right", { name: one }), String(both), String(first)], [say("{name} wrong", { name: one }), String(second), String(neither)]]);
-  const scores = table([column("score"), named(one), named(two), column("difference"), column("95 % interval")], found.scores);
+  const scores = table([column("score"), named(one), named(two), column("difference"), column("95 % interval")], found.scores.map((cells) => cells.map(inWords)));
   const share = (value) => (100 * value).toFixed(1);
   const classes = table([column("class"), column("images"), named(`${one}, %`), named(`${two}, %`), column("difference"), column("95 % interval")],
     found.classes.map((row) => [row.class, String(row.n), share(row.first), share(row.second), share(row.difference), `${share(row.low)} – ${share(row.high)}${row.clear ? " *" : ""}`]));

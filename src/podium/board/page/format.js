@@ -17,14 +17,18 @@ export function short(value) {
 /** A number with three digits, as a loss. */
 export const three = (value) => (isNumber(value) ? Number(value.toPrecision(3)).toString() : "");
 
-/** Seconds in words: "40 s", "12 min", "3 h 20 min". */
-export function duration(seconds) {
+/** Seconds in words: "40 s", "12 min", "3 h 20 min"; `measured` ones also "0.4 s". */
+export function duration(seconds, measured = false) {
   if (!isNumber(seconds)) return "";
+  if (measured && seconds < 9.95) return say("{n} s", { n: Number(seconds.toFixed(1)) });
   if (seconds < 90) return say("{n} s", { n: Math.max(0, Math.round(seconds)) });
   const minutes = Math.round(seconds / 60);
   if (minutes < 90) return say("{n} min", { n: minutes });
   return minutes % 60 ? say("{h} h {m} min", { h: Math.floor(minutes / 60), m: minutes % 60 }) : say("{h} h", { h: minutes / 60 });
 }
+
+/** Seconds that were measured, in words. */
+export const measured = (seconds) => duration(seconds, true);
 
 /** The phrase of a state. */
 export const STATES = {
@@ -36,6 +40,12 @@ export const STATES = {
   failed: "failed",
   interrupted: "interrupted",
 };
+
+/** The phrase of the state of a comparison: after the training its networks are timed and ranked, and so are those of a round. */
+export function stateOf(study, runs) {
+  const trained = !study.waiting.length && runs.length && runs.every((run) => run.state !== "running");
+  return study.state === "running" && trained ? "timing or ranking" : STATES[study.state];
+}
 
 /** Names in the order of people: "run2" before "run10". */
 export const inOrder = (one, two) => one.localeCompare(two, isChinese() ? "zh" : "en", { numeric: true });

@@ -1,6 +1,6 @@
 // The leaderboard of a comparison: the cells of leaderboard.csv, or of what has finished so far, each behind its pictures.
 import { made, setPhrase } from "./dom.js";
-import { duration, isNumber, percent, short, three } from "./format.js";
+import { isNumber, measured, percent, short, three } from "./format.js";
 import { openPictures } from "./pictures.js";
 
 const points = (share) => (isNumber(share) ? (100 * share).toFixed(2) : "");
@@ -18,7 +18,7 @@ const COLUMNS = [
   ["macs", "multiply-adds", short],
   ["size_mb", "size, MB", three],
   ["latency_p50_ms", "latency p50, ms", three],
-  ["train_seconds", "training", duration],
+  ["train_seconds", "training time", measured],
 ];
 
 /** A row of the file by the names of its columns; numbers as numbers, empty cells left out. */

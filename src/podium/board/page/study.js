@@ -4,11 +4,12 @@ import { act } from "./acts.js";
 import { Chart } from "./chart.js";
 import { Comparison } from "./compare.js";
 import { keep, made, setPhrase, setText } from "./dom.js";
-import { colour, duration, isNumber, partOf, percent, spoken, STATES, three } from "./format.js";
+import { colour, duration, isNumber, measured, partOf, percent, spoken, stateOf, STATES, three } from "./format.js";
 import { known, shareOf } from "./known.js";
 import { leaderboard } from "./leaderboard.js";
 import { openPictures } from "./pictures.js";
 
+const ABOUT = { recipe: "recipe {value}", duration: "duration {value}", folds: "{value} folds", seed: "seed {value}" };
 const PARTS = { "": "runs in full", folds: "folds", trials: "trials of the tuning", "learning-curve": "runs on fewer images" };
 
 /** The view of a comparison. */
@@ -43,7 +44,7 @@ export class StudyView {
 
   table() {
     this.rows = made("tbody");
-    const head = ["run", "state", "epoch", "top-1 now", "loss now", "result top-1", "time"].map((text, n) => made("th", { scope: "col", say: text, ...(n < 2 ? { class: "text" } : {}) }));
+    const head = ["run", "state", "epoch", "top-1, last epoch", "loss, last epoch", "top-1, result", "time"].map((text, n) => made("th", { scope: "col", say: text, ...(n < 2 ? { class: "text" } : {}) }));
     return made("table", {}, made("thead", {}, made("tr", {}, ...head)), this.rows);
   }
 
@@ -60,18 +61,18 @@ export class StudyView {
     if (study.table && (this.shown !== study.table || this.language !== isChinese())) leaderboard(this.board, study, this.runs);
     Object.assign(this, { shown: study.table, language: isChinese() });
     this.curves();
-    keep(this.rows, [...this.runs, ...study.waiting.map((name) => ({ id: `waiting ${name}`, name, state: "waiting" }))], (run) => run.id, row, (element, run) => fill(element, run));
+    keep(this.rows, [...this.runs, ...withoutFolder(study)], (run) => run.id, row, (element, run) => fill(element, run));
     this.comparison.update(this.runs, this.colours);
   }
 
   heading(study) {
-    const done = this.runs.filter((run) => run.state === "finished").length, all = this.runs.length + study.waiting.length;
+    const done = this.runs.filter((run) => run.state === "finished").length, all = this.runs.length + withoutFolder(study).length;
     setText(this.title, study.name);
     this.state.dataset.state = study.state;
     this.state.hidden = !study.state;
-    if (study.state) setPhrase(this.state, STATES[study.state]);
-    const about = study.about ? [study.data, ...Object.entries(study.about).map(([name, value]) => `${name} ${value}`)].join(" · ") : "";
-    setText(this.about, [say("{done} of {all} runs finished", { done, all }), timeLeft(study), study.holder, about].filter(Boolean).join(" · "));
+    if (study.state) setPhrase(this.state, stateOf(study, this.runs));
+    const about = study.about ? [study.data, ...Object.entries(study.about).map(([name, value]) => say(ABOUT[name], { value }))].join(" · ") : "";
+    setText(this.about, [say("{done} of {all} runs finished", { done, all }), timeLeft(study), holder(study), about].filter(Boolean).join(" · "));
     const share = Math.round(100 * shareOf(study, this.runs));
     this.bar.firstElementChild.style.width = `${share}%`;
     this.bar.setAttribute("aria-valuenow", share);
@@ -101,7 +102,7 @@ export class StudyView {
     const seconds = this.across.value === "seconds";
     let runs = this.runs.filter((run) => partOf(run) === chosen && run.points.epoch.length);
     const line = (run, name, more = {}) => ({ key: run.id + (more.dashed ? " training" : ""), name: run.name, colour: this.colours.get(run.id), x: run.points[this.across.value], y: run.points[name], ...more });
-    const axis = [seconds ? "training time" : "epoch", seconds ? duration : String, !seconds];
+    const axis = [seconds ? "training time" : "epoch", seconds ? measured : String, !seconds];
     keep(this.legend, runs, (run) => run.id, (run) => this.legendOf(run), (element, run) => {
       const [dot, name] = element.firstElementChild.children;
       dot.style.background = this.colours.get(run.id);
@@ -112,6 +113,12 @@ export class StudyView {
     this.charts[0].draw(runs.map((run) => line(run, "top1")), ...axis);
     this.charts[1].draw(runs.flatMap((run) => [line(run, "train_loss", { dashed: true }), line(run, "loss")]), ...axis);
   }
+}
+
+/** The process that trains, in words; the board has them in English, as the lock says them. */
+function holder({ holder: said }) {
+  const [, n, machine] = said?.match(/^process (\d+) on (.+)$/) ?? [];
+  return n ? say("process {n} on {machine}", { n, machine }) : said;
 }
 
 /** The time that is left of a comparison, in words. */
@@ -143,27 +150,33 @@ function progress(element, run, tint) {
   bar.firstElementChild.style.background = tint;
   bar.setAttribute("aria-valuenow", Math.round(100 * share));
   const left = run.ends_at ? say("{left} left", { left: duration(Math.max(0, run.ends_at - known.now())) }) : say("no epoch has ended yet");
-  const parts = [run.epoch ? say("epoch {n}", { n: run.epoch }) : "", isNumber(last) ? `top-1 ${percent(last)}` : "", left, run.study === null ? run.holder : ""];
+  const parts = [run.epoch ? say("epoch {n}", { n: run.epoch }) : "", isNumber(last) ? `top-1 ${percent(last)}` : "", left, run.study === null ? holder(run) : ""];
   setText(note, parts.filter(Boolean).join(" · "));
 }
 
 // All runs
+
+/** The runs of a comparison that wait, and those that failed before they had a folder. */
+const withoutFolder = (study) => [
+  ...study.waiting.map((name) => ({ id: `waiting ${name}`, name, state: "waiting" })),
+  ...study.failed.map(([name, reason]) => ({ id: `failed ${name}`, name, state: "failed", reason })),
+];
 
 const row = () => made("tr", {}, made("th", { scope: "row" }, made("span", { class: "name" }), made("span", { class: "acts" })), made("td", { class: "text" }, made("span", { class: "tag" }), made("div", { class: "reason" })), ...Array.from({ length: 5 }, () => made("td")));
 
 function fill(element, run) {
   const [head, state, epoch, top1, loss, result, time] = element.children, points = run.points;
   setText(head.firstElementChild, run.name);
-  if (run.id.startsWith("waiting ")) { setPhrase(state.firstElementChild, STATES.waiting); state.firstElementChild.dataset.state = "waiting"; return; }
-  keep(head.lastElementChild, run.study === null ? acts(run) : [], ([name]) => name, ([, make]) => make());
   setPhrase(state.firstElementChild, STATES[run.state]);
   state.firstElementChild.dataset.state = run.state;
-  const why = [spoken(run.reason), run.state === "interrupted" ? say("its process ended without a word: killed, out of memory or a power cut") : "", run.warning, run.said];
+  if (!points) { setText(state.lastElementChild, run.reason ? spoken(run.reason) : ""); return; }
+  keep(head.lastElementChild, run.study === null ? acts(run) : [], ([name]) => name, ([, make]) => make());
+  const why = [run.said.includes(run.reason[0]) ? "" : spoken(run.reason), run.state === "interrupted" ? say("its process ended without a word: killed, out of memory or a power cut") : "", run.warning, run.said];
   setText(state.lastElementChild, why.filter(Boolean).join(" "));
   setText(epoch, isNumber(run.epoch) ? String(run.epoch) : "");
   setText(top1, percent(points.top1.at(-1)));
   setText(loss, three(points.loss.at(-1)));
-  setText(time, duration(run.result?.seconds ?? run.seconds));
+  setText(time, measured(run.result?.seconds ?? run.seconds));
   keep(result, run.result ? [run] : [], () => String(run.intact), () => numberOf(run), (child) => setText(child, percent(run.result.top1)));
 }
 

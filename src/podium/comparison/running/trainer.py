@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from podium.comparison.candidates import fetch
+from podium.comparison.in_progress import add_to_note
 from podium.comparison.progress import StudyProgress, Together, for_run, while_downloading_one
 from podium.comparison.running.beside import Request
 from podium.comparison.running.cluster import Cluster, tasks_of
@@ -19,6 +20,7 @@ from podium.comparison.tuned import Own
 from podium.data.dataset import Dataset
 from podium.errors import MachineError, ModelFileError, NumericError, PodiumError, UsageError
 from podium.runs.folder import SETTINGS, RunFolder
+from podium.runs.recommended import read_study_note
 from podium.settings import Origin, Origins, moved, read_file
 from podium.training.autotune.trial import out_of_memory
 from podium.training.images import split_seed
@@ -128,7 +130,7 @@ class Trainer:
                     continue
                 if (own := error_of_its_own(error)) is None:
                     raise error
-                self.failed[self.schedule.name(part)] = own
+                self._fail(part, self.schedule.name(part), own)
 
     def attempt(self, part: Part, name: str, progress: StepProgress) -> bool:
         """Train a run; an error of its own is kept under its name, and anything else stops the comparison."""
@@ -144,9 +146,17 @@ class Trainer:
         except Exception as error:
             if (own := error_of_its_own(error)) is None:
                 raise
-            self.failed[name] = own
+            self._fail(part, name, own)
             return False
         return True
+
+    def _fail(self, part: Part, name: str, error: PodiumError) -> None:
+        """Keep the error of a run, and tell it to those who read along: the run, and others of its name, may get no folder."""
+        self.failed[name] = error
+        out = self.schedule.out
+        same = [part, *(each for each in self.schedule.parts() if self.schedule.name(each) == name)]
+        known = read_study_note(out).get("failed", {})
+        add_to_note(out, failed={**known, **{each.path.relative_to(out).as_posix(): error.what for each in same}})
 
     def _note(self, lines: list[str], name: str) -> None:
         """Keep the notes of a run's plan, and say each of them once."""

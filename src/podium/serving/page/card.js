@@ -86,7 +86,7 @@ function* origin(card) {
 }
 
 function* file(model, card) {
-  const facts = [model.engine, Number.isFinite(model.megabytes) && `${model.megabytes.toFixed(1)} MB`].filter(Boolean);
+  const facts = [model.engine, Number.isFinite(model.megabytes) && `${Number(model.megabytes.toFixed(2))} MB`].filter(Boolean);
   if (facts.length) yield ["File", phrase("{facts}", { facts: facts.join(", ") })];
   const made_by = Object.entries({ podium: card.podium, torch: card.torch }).filter(([, version]) => version);
   if (made_by.length) yield ["Made with", phrase("{facts}", { facts: made_by.map((pair) => pair.join(" ")).join(", ") })];
