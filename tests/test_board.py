@@ -1,5 +1,6 @@
 """What a board reads of a folder: each line of a log once, the state of every run and why, the same leaderboard, and nothing written."""
 
+import asyncio
 import itertools
 import json
 import math
@@ -8,19 +9,24 @@ import signal
 import socket
 import subprocess
 import sys
-from contextlib import contextmanager
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 
 import pytest
 
 from conftest import ROOT, contents
 from podium.board.answers import answer
+from podium.board.app import Board
 from podium.board.control import Control, command_of
 from podium.board.live import Live
-from podium.board.tails import COLUMNS, MOST, Log
+from podium.board.tails import COLUMNS, MOST, Log, signature
 from podium.board.tree import Tree
 from podium.errors import MachineError, UsageError
 from podium.runs.folder import RunFolder
 from podium.runs.recommended import STUDY_NOTE
+from podium.web.problems import json_bytes
+from podium.web.server import Stopping
 
 HOLDER = """
 import sys, signal
@@ -118,6 +124,25 @@ def test_a_log_that_a_resume_has_cut_begins_anew(tmp_path):
     assert log.since(1)["whole"], "a page replaces what it has"
 
 
+def test_another_log_with_the_inode_of_the_one_that_was_read_begins_anew(tmp_path):
+    path = write_run(tmp_path, epoch(1), epoch(2)) / "log.jsonl"
+    log = Log(path)
+    log.refresh(1)
+    inode = path.stat().st_ino
+    write_run(tmp_path, epoch(1, top1=0.25), epoch(2, top1=0.375), epoch(3, top1=0.75))
+    assert path.stat().st_ino == inode, "what a file system also does with a log that was deleted and is written again"
+    log.refresh(2)
+    assert log.points["top1"] == [0.25, 0.375, 0.75]
+    assert log.since(1)["whole"]
+
+
+def test_a_file_that_others_may_read_now_is_read_again(tmp_path):
+    path = write_run(tmp_path, epoch(1)) / "settings.yaml"
+    before = signature(path)
+    path.chmod(0o600)
+    assert signature(path) != before
+
+
 @pytest.mark.parametrize("line", [b"{\n", b"[1]\n", b'{"a": 1}\n', b"\xff\n", b"[" * 100_000 + b"\n"])
 def test_after_a_damaged_line_nothing_counts_as_for_the_run_itself(tmp_path, line):
     folder = RunFolder(write_run(tmp_path, epoch(1)))
@@ -143,6 +168,29 @@ def test_values_that_are_no_numbers_are_gaps(tmp_path):
         "top1": None,
     }
     json.dumps(log.since(0), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    "value", [pytest.param(10**400, id="400 digits"), 1e308, -1e308, 5e-324, math.inf, ["a"], {"a": []}, "\ud800"]
+)
+def test_no_value_of_a_file_keeps_the_others_from_the_page(tmp_path, value):
+    odd = dict.fromkeys((*COLUMNS, "steps", "text", "exit_code", "top1", "n", "latency_ms"), value)
+    study = tmp_path / "study"
+    rows = [{"event": "start", **odd}, epoch(1, step=value), epoch(2, seconds=value), {"event": "epoch", **odd}]
+    for name in ("a-seed0", "b-seed0"):
+        write_run(study / name, *rows, start=False)
+    (study / "comparison.yaml").write_text("data: digits\n")
+    (study / STUDY_NOTE).write_text(
+        json.dumps({"runs": [value, "c-seed0"], "verdict": [value], "command": {"words": [value]}})
+    )
+    odd_ = write_run(tmp_path / "odd", *rows, {"event": "ended", **odd}, start=False)
+    for name in ("result.json", "speed.json"):
+        (odd_ / name).write_text(json.dumps(odd))
+    with another_process(HOLDER, study / "a-seed0"), another_process(HOLDER, study / "b-seed0"):
+        state = state_of(tmp_path)
+    json.loads(json_bytes(state))
+    assert {run["name"]: run["state"] for run in state["runs"]}["a-seed0"] == "running"
+    assert state["studies"][0]["waiting"][-1] == "c-seed0"
 
 
 def test_a_long_curve_is_thinned(tmp_path):
@@ -370,6 +418,31 @@ def test_more_folders_than_a_board_shows_are_said(tmp_path, monkeypatch):
     assert tree.full
 
 
+def test_a_long_look_keeps_nobody_waiting(tmp_path):
+    write_run(tmp_path / "a", epoch(1))
+    run = live_run(tmp_path, "a")
+    live = Live(tmp_path)
+    live.refresh()
+    with live._lock, ThreadPoolExecutor(1) as other:
+        assert other.submit(live.find, run.id).result(timeout=60).name == "a"
+
+
+def test_pages_that_are_closed_leave_nothing_behind(tmp_path):
+    async def watch():
+        board = Board(tmp_path, Stopping(), control=False)
+        for _ in range(3):
+            stream = board.events(board.live.mark)
+            await anext(stream)
+            waits = asyncio.create_task(anext(stream))
+            await asyncio.sleep(0)
+            waits.cancel()
+            await asyncio.wait([waits])
+        await asyncio.sleep(0)
+        return len(asyncio.all_tasks()), board.viewers
+
+    assert asyncio.run(watch()) == (1, 0)
+
+
 def test_a_board_writes_nothing(own_comparison):
     before = contents(own_comparison), {path: path.stat().st_mtime_ns for path in own_comparison.rglob("*")}
     one, two = (str(own_comparison / f"{name}-seed0") for name in ("lenet5", "lenet5_modern"))
@@ -443,6 +516,35 @@ def test_only_the_process_that_holds_the_lock_is_stopped(tmp_path):
         assert process.poll() is None
 
 
+def test_who_says_stop_twice_loses_no_checkpoint(tmp_path):
+    write_run(tmp_path / "a", epoch(1))
+    code = """
+import sys, signal
+from podium.runs.folder import RunFolder
+with RunFolder(sys.argv[1]).locked():
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    print("held", flush=True)
+    signal.sigwait({signal.SIGTERM})
+    print("told", flush=True)
+    print(signal.sigtimedwait({signal.SIGTERM}, float(sys.argv[2])), flush=True)
+"""
+    with another_process(code, tmp_path / "a", 1) as process:
+        control, run = Control(), live_run(tmp_path, "a")
+        assert control.stop(run) == process.pid
+        assert process.stdout.readline() == b"told\n"
+        assert control.stop(run) == process.pid, "it is being stopped"
+        assert process.stdout.readline() == b"None\n", "a second signal would have ended it at once"
+
+
+def test_a_run_of_a_comparison_is_not_stopped_by_itself(tmp_path):
+    write_run(tmp_path / "lenet5-seed0", epoch(1))
+    (tmp_path / "comparison.yaml").write_text("data: digits\n")
+    with another_process(HOLDER, tmp_path / "lenet5-seed0") as process:
+        with pytest.raises(UsageError, match="is a run of a comparison"):
+            Control().stop(live_run(tmp_path, "lenet5-seed0"))
+        assert process.poll() is None
+
+
 def test_a_run_is_resumed_by_its_folder_and_a_comparison_by_its_command(tmp_path):
     words = ["--json", "compare", "digits", "-o", "elsewhere"]
     study = tmp_path / "study"
@@ -488,6 +590,41 @@ def test_what_is_finished_or_trains_is_not_resumed(run, tmp_path):
     write_run(tmp_path / "a", epoch(1))
     with another_process(HOLDER, tmp_path / "a"), pytest.raises(UsageError, match="trains already"):
         Control().resume(live_run(tmp_path, "a"))
+
+
+def test_two_resumes_at_once_start_one_process(tmp_path, monkeypatch):
+    write_run(tmp_path / "a", epoch(1))
+    run, control, started = live_run(tmp_path, "a"), Control(), []
+    meeting = threading.Barrier(2)
+
+    class Started:
+        pid = 7
+
+        def __init__(self, words, env, **_):
+            started.append((words, env))
+            with suppress(threading.BrokenBarrierError):  # nobody else comes
+                meeting.wait(timeout=0.5)
+
+        def poll(self):
+            return None
+
+    monkeypatch.setattr(subprocess, "Popen", Started)
+    with ThreadPoolExecutor(2) as people:
+        answers = [people.submit(control.resume, run) for _ in range(2)]
+    assert [type(answer.exception()) for answer in answers].count(UsageError) == 1
+    ((words, environment),) = started
+    control.started[run.id].said.close()
+    assert words[1:] == ["-P", "-m", "podium", "train", "--resume", "-o", str(run.folder)]
+    assert environment["PYTHONSAFEPATH"] == "1", "a torch.py in the folder is none of ours"
+    assert "PODIUM_TOKEN" not in environment
+
+
+def test_the_command_that_a_resume_starts_is_told_before(tmp_path):
+    write_run(tmp_path / "lenet5-seed0", epoch(1))
+    (tmp_path / "comparison.yaml").write_text("data: digits\n")
+    words = ["compare", "my photos", "--cluster", "ray://somewhere:10001"]
+    (tmp_path / STUDY_NOTE).write_text(json.dumps({"command": {"words": words, "folder": "/"}}))
+    assert state_of(tmp_path)["studies"][0]["again"] == "podium compare 'my photos' --cluster ray://somewhere:10001"
 
 
 def test_the_board_itself_needs_neither_torch_nor_numpy():

@@ -291,3 +291,16 @@ def test_a_run_is_stopped_and_resumed_from_the_page_and_lives_on_without_the_boa
             tab.locator("tr", has_text="alone").get_by_text("finished").wait_for()
     assert [row["epoch"] for row in out.epochs] == list(range(1, len(out.epochs) + 1))
     assert out.finished
+
+
+def test_the_command_line_of_a_comparison_is_shown_before_it_is_started(visit, tmp_path):
+    (tmp_path / "comparison.yaml").write_text("data: photos\n")
+    words = ["compare", "<b>photos</b>", "--cluster", "ray://somewhere:10001"]
+    (tmp_path / STUDY_NOTE).write_text(json.dumps({"command": {"words": words, "folder": str(tmp_path)}}))
+    with board(tmp_path, TOKEN) as found:
+        tab = visit(found, token=True)
+        tab.get_by_role("button", name="Resume").click()
+        told = tab.get_by_role("dialog").locator("code").text_content()
+        assert told == "podium compare '<b>photos</b>' --cluster ray://somewhere:10001"
+        tab.get_by_role("dialog").get_by_role("button", name="Cancel").click()
+    assert {path.name for path in tmp_path.iterdir()} == {"comparison.yaml", STUDY_NOTE}

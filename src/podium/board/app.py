@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import hmac
 import secrets
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from podium.web.static import Static, page
 PAGE = Path(__file__).with_name("page")
 FREE = ("/", "/static/", "/board/", "/report/")  # without the token; a report's address holds a secret of its own
 OFTEN, HEARTBEAT = 1.0, 15.0  # seconds between two looks at the folder, and between two signs of life
+PAUSE = 9  # times as long as a look took: a folder of very many others takes a tenth of a core at most
 # A report is a page with scripts of its own: it may run them, but as a page of nowhere, which can send nothing anywhere.
 REPORT_POLICY = (
     "sandbox allow-scripts allow-downloads allow-popups; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; "
@@ -55,39 +57,45 @@ class Board:
     async def follow(self) -> None:
         """Look at the folder again and again, as long as somebody looks at the board."""
         while True:
+            began = time.monotonic()
             if self.viewers:
                 try:
                     await self.refresh()
                 except Exception as error:  # such as a disk that is away for a moment: the board goes on
                     log_fault(error)
-            await asyncio.sleep(OFTEN)
+            await asyncio.sleep(max(OFTEN, PAUSE * (time.monotonic() - began)))
 
     async def refresh(self) -> None:
         """Read what has changed, and tell those who wait for it."""
-        changed = await asyncio.to_thread(self.live.refresh)
+        changed, study, key = await asyncio.to_thread(self._look)
+        if study is not None and self._ranking is None:
+            self._ranking = asyncio.create_task(self._rank(study, key))
+        if changed:
+            self.tell()
+
+    def _look(self) -> tuple[bool, Study | None, str]:
+        """Whether anything has changed, and a comparison to rank with its key; in a thread, since a disk may be slow."""
+        changed = self.live.refresh()
         for name, said in (self.control.ended() if self.control is not None else {}).items():
             self.live.say(name, said)
             changed = True
-        for study in list(self.live.studies.values()):
-            if self._ranking is None and study.state != "finished" and study.finished and study.to_rank != study.ranked:
-                self._ranking = asyncio.create_task(self._rank(study))
-        if changed:
-            self.tell()
+        study, key = self.live.to_rank() or (None, "")
+        return changed, study, key
 
     def tell(self) -> None:
         """Wake all who wait for news."""
         self.news.set()
         self.news = asyncio.Event()
 
-    async def _rank(self, study: Study) -> None:
+    async def _rank(self, study: Study, key: str) -> None:
         """Rank what has finished of a comparison."""
-        key, protocol = study.to_rank, (study.note.content or {}).get("protocol")
+        protocol = (study.note.content or {}).get("protocol")
         known = protocol if isinstance(protocol, dict) else {}
         try:
-            runs = [str(run.folder) for run in study.finished]
+            runs = await asyncio.to_thread(lambda: [str(run.folder) for run in study.finished])
             found = await self.asking.ask(key, kind="rank", runs=runs, protocol=known)
             study.ranked = key
-            self.live.rank_so_far(study, found.get("answer"))
+            await asyncio.to_thread(self.live.rank_so_far, study, found.get("answer"))
         finally:
             self._ranking = None
         self.tell()
@@ -105,12 +113,19 @@ class Board:
                     yield b"id: " + seen.encode() + b"\ndata: " + json_bytes(found) + b"\n\n"
                 else:
                     yield b": alive\n\n"
-                waits = [asyncio.create_task(each.wait()) for each in (news, self.stopping.begun)]
-                await asyncio.wait(waits, timeout=HEARTBEAT, return_when=asyncio.FIRST_COMPLETED)
-                for wait in waits:
-                    wait.cancel()
+                await self._wait_for(news, self.stopping.begun)
         finally:
             self.viewers -= 1
+
+    @staticmethod
+    async def _wait_for(*events: asyncio.Event) -> None:
+        """Wait until one of these is set, or the time for a sign of life has come."""
+        waits = [asyncio.create_task(each.wait()) for each in events]
+        try:
+            await asyncio.wait(waits, timeout=HEARTBEAT, return_when=asyncio.FIRST_COMPLETED)
+        finally:  # also where the page was closed
+            for wait in waits:
+                wait.cancel()
 
     async def state(self, seen: str) -> dict[str, Any]:
         """What is new since a version."""
@@ -129,7 +144,7 @@ class Board:
         Raises:
             Problem: there is none.
         """
-        found = self.live.run(name) or self.live.study(name)
+        found = self.live.find(name)
         if found is None:
             raise Problem(404, "not_found", "there is no such run any more", "load the page again")
         return found

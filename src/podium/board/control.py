@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -42,24 +43,30 @@ class Control:
     """
 
     started: dict[str, _Started] = field(default_factory=dict)
+    _told: set[tuple[int, str]] = field(default_factory=set)  # to stop, which is told once
+    _one: threading.Lock = field(default_factory=threading.Lock)  # two resumes at once start one process
 
     def stop(self, what: Trained | Study) -> int:
         """Send the process that trains a run, or a comparison, the signal at which it saves a checkpoint and ends.
 
-        Only the process that holds the lock of that folder gets it.
+        Only the process that holds the lock of that folder gets it, and only once.
 
         Returns:
             The process.
 
         Raises:
+            UsageError: it is a run of a comparison, which trains the others in its place.
             MachineError: no process of ours on this machine holds the lock.
         """
+        if isinstance(what, Trained) and what.study is not None:
+            raise UsageError(f"{what.name}: is a run of a comparison", "stop the comparison")
         locks = [what.folder / ".lock"]
         if isinstance(what, Study):  # one of an older version has no lock of its own
             locks += [run.folder / ".lock" for run in what.runs if run.state == "running"]
         for lock in locks:
-            if (process := stop_holder(lock)) is not None:
-                return process
+            with self._one:
+                if (process := stop_holder(lock, self._told)) is not None:
+                    return process
         fix = "look whether it trains elsewhere or under another user, and stop it there with Ctrl-C"
         raise MachineError(f"{what.name}: no process of yours on this machine trains it", fix)
 
@@ -73,6 +80,10 @@ class Control:
             UsageError: it trains already, is finished, or no command line is on record.
             MachineError: the process cannot be started.
         """
+        with self._one:
+            return self._resume(what)
+
+    def _resume(self, what: Trained | Study) -> int:
         running = self.started.get(what.id)
         if what.state == "running" or (running is not None and running.process.poll() is None):
             raise UsageError(f"{what.name}: trains already", "wait for its next epoch")
@@ -80,6 +91,9 @@ class Control:
             raise UsageError(f"{what.name}: is finished", "start another run from its weights: podium train --weights")
         words, folder = command_of(what)
         environment = {key: value for key, value in os.environ.items() if key != VARIABLE}
+        environment["PYTHONSAFEPATH"] = (
+            "1"  # nor do the processes that it starts run a podium.py or torch.py of that folder
+        )
         said = tempfile.TemporaryFile()  # noqa: SIM115 - the process writes into it for as long as it lives
         try:
             process = subprocess.Popen(  # noqa: S603 - Podium itself, with words that `command_of` has checked
@@ -101,6 +115,10 @@ class Control:
 
     def ended(self) -> dict[str, str]:
         """What processes that have failed since the last call said last, by the id of their run or comparison."""
+        with self._one:
+            return self._ended()
+
+    def _ended(self) -> dict[str, str]:
         found = {}
         for name, started in list(self.started.items()):
             code = started.process.poll()

@@ -32,6 +32,7 @@ class Live:
     studies: dict[Path, Study] = field(default_factory=dict)
     runs: dict[Path, Trained] = field(default_factory=dict)
     name: str = field(default_factory=lambda: secrets.token_hex(4))  # of this board: another counts other versions
+    _named: dict[str, Trained | Study] = field(default_factory=dict)  # by id
     _gone: dict[str, int] = field(default_factory=dict)
     _forgotten: int = 0  # the last version whose vanished folders are no longer remembered
     _tree: Tree = field(init=False)
@@ -57,7 +58,9 @@ class Live:
         there = {place.below for place in places}
         for known in (self.studies, self.runs):
             for below in [below for below in known if below not in there]:
-                self._gone[known.pop(below).id] = version
+                gone = known.pop(below).id
+                self._gone[gone] = version
+                self._named.pop(gone, None)
         changed = version in self._gone.values()
         for place in places:
             known_ = self.studies if place.is_study else self.runs
@@ -79,10 +82,12 @@ class Live:
         named = place.below.relative_to(above) if above is not None and place.below != above else place.below
         name = text_of(named) if named.parts else text_of(Path(self.root.resolve().name))
         owner = id_of(os.fspath(above)) if above is not None else None
+        found: Trained | Study
         if place.is_study:
-            self.studies[place.below] = Study(folder, place.below, name, version)
+            found = self.studies[place.below] = Study(folder, place.below, name, version)
         else:
-            self.runs[place.below] = Trained(folder, place.below, owner, name, version)
+            found = self.runs[place.below] = Trained(folder, place.below, owner, name, version)
+        self._named[found.id] = found
 
     def since(self, seen: str) -> dict[str, Any]:
         """What is new since a version: studies and runs that have changed, whole, but of the curves only the new points.
@@ -111,15 +116,17 @@ class Live:
         """The version by name, which an answer of `since` brings the page to."""
         return f"{self.name}.{self.version}"
 
-    def run(self, name: str) -> Trained | None:
-        """The run of an id."""
-        with self._lock:
-            return next((run for run in self.runs.values() if run.id == name), None)
+    def find(self, name: str) -> Trained | Study | None:
+        """The run or comparison of an id; at once, also during a long look at the folder."""
+        return self._named.get(name)
 
-    def study(self, name: str) -> Study | None:
-        """The comparison of an id."""
+    def to_rank(self) -> tuple[Study, str] | None:
+        """A comparison whose leaderboard so far is not of what has finished, and what names that; None: there is none."""
         with self._lock:
-            return next((study for study in self.studies.values() if study.id == name), None)
+            for study in self.studies.values():
+                if study.state != "finished" and study.finished and (key := study.to_rank) != study.ranked:
+                    return study, key
+        return None
 
     def rank_so_far(self, study: Study, table: dict[str, Any] | None) -> None:
         """Show the leaderboard of what has finished of a comparison.
@@ -141,6 +148,6 @@ class Live:
             said: the text.
         """
         with self._lock:
-            if (found := self.run(name) or self.study(name)) is not None:
+            if (found := self.find(name)) is not None:
                 self.version += 1
                 found.said, found.version = said, self.version

@@ -40,11 +40,12 @@ def holds_open(process: int, path: Path) -> bool:
     return False
 
 
-def stop_holder(path: Path) -> int | None:
+def stop_holder(path: Path, told: set[tuple[int, str]]) -> int | None:
     """Send SIGTERM to the process that holds the lock of a file, and to no other: the number of a process may pass to another.
 
     Args:
         path: of the file.
+        told: the processes that were sent one before, which is added to: a second signal would end them without a checkpoint.
 
     Returns:
         The process; None where none holds the lock, or it is not ours, or the system cannot tell.
@@ -57,8 +58,16 @@ def stop_holder(path: Path) -> int | None:
             handle = os.pidfd_open(process)  # stands for this process also once it has ended
             try:
                 if process in (lock_holders() or {}).get(inode, []) and holds_open(process, path):
-                    signal.pidfd_send_signal(handle, signal.SIGTERM)
+                    one = process, _birth(process)
+                    if one not in told:
+                        signal.pidfd_send_signal(handle, signal.SIGTERM)
+                        told.add(one)
                     return process
             finally:
                 os.close(handle)
     return None
+
+
+def _birth(process: int) -> str:
+    """When a process began, as Linux counts it: a later process of the same number began at another time."""
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]

@@ -5,15 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import os
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from podium.board.tails import Whole, both, parse_object, signature
+from podium.board.tails import Whole, both, number, parse_object, signature
 from podium.board.trained import REPORT, SHOWN, Lock, State, Trained, id_of, parse_settings
 from podium.runs.folder import RESULT
 from podium.runs.recommended import REQUEST, STUDY_NOTE, TABLE
 
+LONGEST = 4000  # characters of a command line that are shown
 ABOUT = ("recipe", "duration", "folds", "seed")  # settings that are shown of it
 
 
@@ -114,7 +116,8 @@ class Study:
         """The folders of the runs that have not begun."""
         planned = (self.note.content or {}).get("runs")
         names = planned if isinstance(planned, list) and self.state != "finished" else []
-        return [str(name)[:200] for name in names[:1000] if name not in self._begun and name not in self._failed]
+        begun = {*self._begun, *self._failed}
+        return [name[:200] for name in map(str, names[:1000]) if name not in begun]
 
     @property
     def _begun(self) -> set[str]:
@@ -142,7 +145,7 @@ class Study:
         ]
         if not running or len(left) < len(running) or not done or "runs" not in (self.note.content or {}):
             return None  # in a round before the last, what comes after it is not decided
-        return (sum(left) + len(self.waiting) * sum(done) / len(done)) / len(running)
+        return number((sum(left) + len(self.waiting) * sum(done) / len(done)) / len(running))
 
     @property
     def ends_at(self) -> float | None:
@@ -150,6 +153,13 @@ class Study:
         left = self.seconds_left
         last = max((run.log.written for run in self.runs if run.state == "running"), default=0.0)
         return None if left is None else round(last + left, 1)
+
+    @property
+    def _again(self) -> str:
+        """The command line that a resume starts, for a person to look at; empty where none is on record."""
+        command = (self.note.content or {}).get("command")
+        words = command.get("words") if isinstance(command, dict) else None
+        return shlex.join(["podium", *map(str, words)])[:LONGEST] if isinstance(words, list) else ""
 
     def to_dict(self) -> dict[str, Any]:
         """What the page is told of it; its runs are told beside it."""
@@ -166,11 +176,11 @@ class Study:
             "failed": self.never_begun,
             "ends_at": self.ends_at if self.state == "running" else None,
             "decided": self._decided and self.state == "finished",
-            "table": self.table.content if self.state == "finished" else self.so_far,
+            "table": self.table.content if self.state == "finished" else self.so_far if self.finished else None,
             "verdict": [both(str(sentence)) for sentence in verdict] if isinstance(verdict, list) else [],
             "report": self._report,
             "said": self.said,
-            "again": isinstance(note.get("command"), dict),
+            "again": self._again,
         }
 
     @property

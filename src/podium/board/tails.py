@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 import os
 import stat
 from collections import deque
@@ -20,16 +19,18 @@ LARGEST = 64 << 20  # bytes of a file that is read whole, such as a result of ma
 CHUNK = 4 << 20  # bytes of a log that are read at a time
 MOST = 1500  # epochs of a curve that are kept; of a longer one every second, fourth, ...
 RECENT = 6  # epochs that the speed of a run is computed from
+HIGHEST = 1e100  # no number of ours is higher, and no sum or product of some is infinite
+TAIL = 200  # bytes before those that are new, which tell whether the file is still the one that was read
 COLUMNS = ("epoch", "step", "seconds", "train_loss", "loss", "top1")
 
 
-def signature(path: Path) -> tuple[int, int, int] | None:
-    """What changes when a file does: its inode, size and time; None where there is no such file, or it is none that can be read."""
+def signature(path: Path) -> tuple[int, int, int, int] | None:
+    """What changes when a file does, or who may read it: its inode, size and times; None where it is no file."""
     try:
         found = path.stat()
     except (OSError, ValueError):
         return None
-    return (found.st_ino, found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
+    return (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns) if stat.S_ISREG(found.st_mode) else None
 
 
 @dataclass
@@ -45,7 +46,7 @@ class Whole(Generic[T]):
     path: Path
     parse: Callable[[bytes], T]
     content: T | None = None
-    _read: tuple[int, int, int] | None = None
+    _read: tuple[int, int, int, int] | None = None
 
     def refresh(self) -> bool:
         """Read the file if it has changed; returns whether it has."""
@@ -81,7 +82,7 @@ def both(sentence: str) -> tuple[str, str | None]:
 
 def number(value: object) -> float | None:
     """A finite number as it is, without digits that no curve shows; None of anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < HIGHEST:
         return None
     return value if isinstance(value, int) else float(f"{value:.6g}")
 
@@ -110,8 +111,9 @@ class Log:
     warning: str = ""
     last: dict[str, Any] = field(default_factory=dict)
     written: float = 0.0  # when, by the clock of the file system
-    _read: tuple[int, int, int] | None = None
+    _read: tuple[int, int, int, int] | None = None
     _offset: int = 0
+    _tail: bytes = b""
     _damaged: bool = False
     _epochs: int = 0
     _every: int = 1
@@ -140,7 +142,7 @@ class Log:
     def _begin_anew(self, version: int) -> None:
         self.points, self.stamps, self.renewed = {name: [] for name in COLUMNS}, [], version
         self.start, self.ended, self.warning, self.last, self.split = {}, None, "", {}, ""
-        self._offset, self._damaged, self._epochs, self._every = 0, False, 0, 1
+        self._offset, self._tail, self._damaged, self._epochs, self._every = 0, b"", False, 0, 1
         self._recent.clear()
 
     def _read_on(self, version: int) -> None:
@@ -150,6 +152,9 @@ class Log:
         except OSError:
             return
         with os.fdopen(handle, "rb") as file:
+            file.seek(self._offset - len(self._tail))
+            if file.read(len(self._tail)) != self._tail:  # another file with the inode of the one that was deleted
+                self._begin_anew(version)
             file.seek(self._offset)
             while not self._damaged and (chunk := file.read(CHUNK)):
                 whole, end, _ = chunk.rpartition(b"\n")
@@ -157,6 +162,7 @@ class Log:
                     self._damaged = len(chunk) == CHUNK
                     return
                 self._offset += len(whole) + 1
+                self._tail = (whole + end)[-TAIL:]
                 file.seek(self._offset)
                 for line in whole.split(b"\n"):
                     self._take(line, version)

@@ -172,7 +172,7 @@ class Trained:
     def seconds_left(self) -> float | None:
         """How long it trained after its last epoch in the log would take to the end; None where that is not known."""
         each, steps, step = self.log.seconds_a_step, self.steps, self.log.last.get("step")
-        return None if each is None or steps is None or step is None else max(0.0, (steps - step) * each)
+        return None if each is None or steps is None or step is None else number(max(0.0, (steps - step) * each))
 
     def to_dict(self, since: int) -> dict[str, Any]:
         """What the page is told of it.

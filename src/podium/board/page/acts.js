@@ -16,8 +16,9 @@ const QUESTIONS = {
 export function act(what, whose) {
   const [question, explained, answer] = QUESTIONS[what];
   const heading = made("h2", { id: "act-title", say: question, values: { name: whose.name } }), failure = made("p", { class: "failed", role: "alert" });
+  const command = what === "resume" && whose.again ? [made("p", {}, made("code", {}, whose.again))] : [];
   const go = made("button", { type: "button", class: "main", say: answer }), no = made("button", { type: "button", say: "Cancel" });
-  const dialog = made("dialog", { class: "small", "aria-labelledby": "act-title" }, heading, made("p", { class: "note", say: explained }), failure, made("p", { class: "acts" }, go, no));
+  const dialog = made("dialog", { class: "small", "aria-labelledby": "act-title" }, heading, made("p", { class: "note", say: explained }), ...command, failure, made("p", { class: "acts" }, go, no));
   no.addEventListener("click", () => dialog.close());
   dialog.addEventListener("close", () => dialog.remove());
   go.addEventListener("click", async () => {
