@@ -443,6 +443,22 @@ def test_pages_that_are_closed_leave_nothing_behind(tmp_path):
     assert asyncio.run(watch()) == (1, 0)
 
 
+def test_what_a_page_that_closes_has_found_is_told_to_the_others(tmp_path):
+    async def watch():
+        board = Board(tmp_path, Stopping(), control=False)
+        await board.refresh()
+        news = board.news
+        write_run(tmp_path / "a", epoch(1))
+        closed = asyncio.create_task(board.refresh())
+        await asyncio.sleep(0)  # its look has begun
+        closed.cancel()
+        await asyncio.wait([closed])
+        await board.refresh()
+        return news.is_set()
+
+    assert asyncio.run(watch())
+
+
 def test_a_board_writes_nothing(own_comparison):
     before = contents(own_comparison), {path: path.stat().st_mtime_ns for path in own_comparison.rglob("*")}
     one, two = (str(own_comparison / f"{name}-seed0") for name in ("lenet5", "lenet5_modern"))

@@ -30,7 +30,7 @@ from podium.web.static import Static, page
 PAGE = Path(__file__).with_name("page")
 FREE = ("/", "/static/", "/board/", "/report/")  # without the token; a report's address holds a secret of its own
 OFTEN, HEARTBEAT = 1.0, 15.0  # seconds between two looks at the folder, and between two signs of life
-PAUSE = 9  # times as long as a look took: a folder of very many others takes a tenth of a core at most
+PAUSE = 9  # seconds after a look for each second of a processor that it took, which a folder of very many others does
 # A report is a page with scripts of its own: it may run them, but as a page of nowhere, which can send nothing anywhere.
 REPORT_POLICY = (
     "sandbox allow-scripts allow-downloads allow-popups; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; "
@@ -52,35 +52,37 @@ class Board:
         self.control = Control() if control else None
         self.news, self.viewers = asyncio.Event(), 0
         self._secret = secrets.token_bytes(16)
+        self._told = 0  # the version that those who wait were woken for
+        self._spent = 0.0  # seconds of a processor that the last look at the folder took
         self._ranking: asyncio.Task[None] | None = None
 
     async def follow(self) -> None:
         """Look at the folder again and again, as long as somebody looks at the board."""
         while True:
-            began = time.monotonic()
             if self.viewers:
                 try:
                     await self.refresh()
                 except Exception as error:  # such as a disk that is away for a moment: the board goes on
                     log_fault(error)
-            await asyncio.sleep(max(OFTEN, PAUSE * (time.monotonic() - began)))
+            await asyncio.sleep(max(OFTEN, PAUSE * self._spent))
 
     async def refresh(self) -> None:
         """Read what has changed, and tell those who wait for it."""
-        changed, study, key = await asyncio.to_thread(self._look)
+        study, key = await asyncio.to_thread(self._look)
         if study is not None and self._ranking is None:
             self._ranking = asyncio.create_task(self._rank(study, key))
-        if changed:
+        if self.live.version != self._told:  # also what was found for a page that was closed meanwhile
+            self._told = self.live.version
             self.tell()
 
-    def _look(self) -> tuple[bool, Study | None, str]:
-        """Whether anything has changed, and a comparison to rank with its key; in a thread, since a disk may be slow."""
-        changed = self.live.refresh()
+    def _look(self) -> tuple[Study | None, str]:
+        """Read what has changed; returns a comparison to rank, and its key. In a thread, since a disk may be slow."""
+        began = time.thread_time()
+        self.live.refresh()
+        self._spent = time.thread_time() - began
         for name, said in (self.control.ended() if self.control is not None else {}).items():
             self.live.say(name, said)
-            changed = True
-        study, key = self.live.to_rank() or (None, "")
-        return changed, study, key
+        return self.live.to_rank() or (None, "")
 
     def tell(self) -> None:
         """Wake all who wait for news."""
