@@ -278,13 +278,13 @@ def _leave_out(run: Run, batch: Batch, rate: float, loss: float, norm: float) ->
         at.left_out += 1
         run.warn(f"step {at.step} left out: loss {loss}, gradient norm {norm}", images)
         return
-    run.save()
-    report = run.folder / "nan_report.json"
+    finite, report = run.save_if_finite(), run.folder / "nan_report.json"
+    kept = "the checkpoint before it is saved" if finite else "weights were not finite before it, so no checkpoint is saved"
     if run.ranks.leads:
         row = {"step": at.step, "lr": rate, "loss": str(loss), "gradient_norm": str(norm), "images": images}
         run.folder.write_json(report.name, row)
     raise NumericError(
-        f"loss {loss:.4g} and gradient norm {norm:.4g} at step {at.step}: the step was not taken, the checkpoint before it is saved",
+        f"loss {loss:.4g} and gradient norm {norm:.4g} at step {at.step}: the step was not taken, {kept}",
         f"lower lr (now {run.settings.lr:g}) or set clip; {report} lists the batch",
     )
 

@@ -174,6 +174,14 @@ class Run:
         self.folder.sync_log()
         checkpoint.save(self.folder.path, tensors, {**self.at.to_dict(), "images": self.plan.fingerprint})
 
+    def save_if_finite(self) -> bool:
+        """Write a checkpoint, but none whose weights are not finite, which would replace a good one; returns whether they are."""
+        floating = (value for value in self.net.state_dict().values() if value.is_floating_point())
+        if not all(bool(torch.isfinite(value).all()) for value in floating):
+            return False
+        self.save()
+        return True
+
     def save_if_due(self) -> None:
         """Write a checkpoint once the time between two of them is over."""
         now = time.monotonic()
