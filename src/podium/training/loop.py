@@ -279,7 +279,7 @@ def _leave_out(run: Run, batch: Batch, rate: float, loss: float, norm: float) ->
         run.warn(f"step {at.step} left out: loss {loss}, gradient norm {norm}", images)
         return
     finite, report = run.save_if_finite(), run.folder / "nan_report.json"
-    kept = "the checkpoint before it is saved" if finite else "weights were not finite before it, so no checkpoint is saved"
+    kept = "the checkpoint before it is saved" if finite else "weights overflowed before it: no checkpoint is saved"
     if run.ranks.leads:
         row = {"step": at.step, "lr": rate, "loss": str(loss), "gradient_norm": str(norm), "images": images}
         run.folder.write_json(report.name, row)
