@@ -46,22 +46,42 @@ export function seen({ width, height }, { resize = "crop", crop_pct: share = 1 }
 }
 
 /**
- * Draw a heat map as large as a picture.
+ * Draw a heat map as large as a picture, bilinear between the centres of its cells. Browsers smooth enlarged images differently.
  *
  * @param {{width: number, height: number, values: number[][]}} map - values in 0..1, rows from the top.
  * @param {HTMLCanvasElement} picture - that it will lie on.
  * @param {object} box - what the network sees of the picture, as `seen` gives it.
  */
 export function heatOf(map, picture, box) {
-  const cells = document.createElement("canvas"), canvas = document.createElement("canvas");
-  [cells.width, cells.height, canvas.width, canvas.height] = [map.width, map.height, picture.width, picture.height];
-  const grid = cells.getContext("2d"), pixels = grid.createImageData(map.width, map.height);
-  map.values.flat().forEach((value, place) => pixels.data.set(colour(value), 4 * place));
-  grid.putImageData(pixels, 0, 0);
-  const context = canvas.getContext("2d");
-  context.imageSmoothingQuality = "high";
-  context.drawImage(cells, box.left * canvas.width, box.top * canvas.height, box.width * canvas.width, box.height * canvas.height);
+  const canvas = document.createElement("canvas"), { width, height } = picture;
+  [canvas.width, canvas.height] = [width, height];
+  const context = canvas.getContext("2d"), pixels = context.createImageData(width, height);
+  const columns = between(width, box.left * width, box.width * width, map.width);
+  const rows = between(height, box.top * height, box.height * height, map.height);
+  const colours = Array.from({ length: 256 }, (_, step) => colour(step / 255));
+  rows.forEach((row, y) => {
+    if (!row) return;
+    const upper = map.values[row.first], lower = map.values[row.second];
+    columns.forEach((column, x) => {
+      if (!column) return;
+      const { first, second, share } = column;
+      const above = upper[first] + (upper[second] - upper[first]) * share, below = lower[first] + (lower[second] - lower[first]) * share;
+      const value = Math.min(1, Math.max(0, above + (below - above) * row.share)) || 0;
+      pixels.data.set(colours[Math.round(255 * value)], 4 * (y * width + x));
+    });
+  });
+  context.putImageData(pixels, 0, 0);
   return canvas;
+}
+
+/** For each pixel of a line the two cells that it lies between, and how near it is to the second; null outside the map. */
+function between(pixels, start, length, cells) {
+  return Array.from({ length: pixels }, (_, pixel) => {
+    const place = ((pixel + 0.5 - start) / length) * cells;
+    if (place < 0 || place > cells) return null;
+    const inside = Math.min(cells - 1, Math.max(0, place - 0.5)), first = Math.floor(inside);
+    return { first, second: Math.min(cells - 1, first + 1), share: inside - first };
+  });
 }
 
 // From blue over yellow to red, the cold end transparent, so that a picture stays visible where nothing speaks for the class.
@@ -69,6 +89,6 @@ const STOPS = [[32, 76, 160, 0], [58, 134, 200, 130], [250, 210, 90, 200], [226,
 
 /** Red, green, blue and opacity of a value in 0..1. */
 function colour(value) {
-  const place = Math.min(1, Math.max(0, Number(value) || 0)) * (STOPS.length - 1), stop = Math.min(Math.floor(place), STOPS.length - 2);
+  const place = value * (STOPS.length - 1), stop = Math.min(Math.floor(place), STOPS.length - 2);
   return STOPS[stop].map((from, channel) => from + (STOPS[stop + 1][channel] - from) * (place - stop));
 }
