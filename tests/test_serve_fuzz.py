@@ -92,7 +92,7 @@ def test_two_thousand_damaged_images_get_no_500(served, caplog):
     _, peak = memory_of_process()
     assert seen[422] > 100, seen
     assert seen[200] > 100, seen
-    assert not caplog.records, "a fault is in the log"
+    assert not [row for row in caplog.records if row.levelno >= logging.ERROR], "a fault is in the log"
     assert peak - before < 1.5e9, "no image takes more than an image of 50 million pixels does"
     assert served.get("/readyz").status == 200
 

@@ -113,8 +113,7 @@ def train(
     with computing_with(None), ranks_here(settings.device) as ranks:
         heard = callbacks if callbacks is not None and ranks.leads else Callbacks()
         resume = resume or restarted()
-        start = time.monotonic()
-        _train(_Request(settings, origin or {}, resume, elastic, data, net, heard, start), folder, ranks)
+        _train(_Request(settings, origin or {}, resume, elastic, data, net, heard, time.monotonic()), folder, ranks)
     return folder
 
 
@@ -134,10 +133,8 @@ def _train(request: _Request, folder: RunFolder, ranks: Ranks) -> None:
             drop_checkpoints(folder, settings.keep_checkpoint)
         return
     settings = _with_processes(request, settings, recorded, folder, ranks)
-    held: AbstractContextManager[None] = (
-        nullcontext() if not ranks.leads else folder.locked() if begun else folder.begun()
-    )
-    with held, denormals_flushed():
+    held: AbstractContextManager[None] = folder.locked() if begun else folder.begun()
+    with held if ranks.leads else nullcontext(), denormals_flushed():
         if begun:
             _refuse_missing_data(request, settings, folder)
             if only_weights_left(folder):
@@ -156,8 +153,7 @@ def _train(request: _Request, folder: RunFolder, ranks: Ranks) -> None:
         ranks.wait()  # until rank 0 holds the folder
         if request.callbacks.announce is not None:
             request.callbacks.announce(plan)
-        with folder.end_noted() if ranks.leads else nullcontext():
-            within_memory(plan, lambda: _fit(plan, part, folder, request, settings.duration))
+        within_memory(plan, lambda: _fit(plan, part, folder, request, settings.duration))
 
 
 def _with_processes(
@@ -209,8 +205,14 @@ def _write_settings(
 def _fit(plan: Plan, part: TrainedPart, folder: RunFolder, request: _Request, length: str) -> None:
     """Train a prepared run to its end, from its start or from its checkpoint; `length` is its duration as requested."""
     run = Run(plan, part, folder, request.callbacks.progress or (lambda *_: None))
-    run.begin(length, given=request.net is not None)
-    with closing(run), stop_signals(parse_duration("grace", plan.settings.grace)[0]) as stop:
+    run.begin(length, given=request.net is not None)  # an error here has not ended the run: its folder stays as it is
+    with folder.end_noted() if plan.ranks.leads else nullcontext():
+        within_memory(plan, lambda: _take_steps(run))
+
+
+def _take_steps(run: Run) -> None:
+    """Take the steps that are left, and write what comes out."""
+    with closing(run), stop_signals(parse_duration("grace", run.settings.grace)[0]) as stop:
         while not run.done:
             if not run.evaluation_due:
                 _train_epoch(run, stop)
