@@ -137,6 +137,17 @@ def own_comparison(comparison, tmp_path_factory):
     return Path(shutil.copytree(comparison, tmp_path_factory.mktemp("own") / "board"))
 
 
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium without a window."""
+    from browsers import CHROMIUM, playwright
+
+    with playwright.sync_playwright() as play:
+        opened = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
 @pytest.fixture
 def podium(capsys, tmp_path, monkeypatch):
     """Run a command line in an empty folder of its own, inside this process."""

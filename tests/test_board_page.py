@@ -9,27 +9,14 @@ import sys
 import pytest
 
 from boards import ENVIRONMENT, TOKEN, board
+from browsers import MARKS, PHONE, WIDE
 from podium.runs.folder import RunFolder
 from podium.runs.recommended import STUDY_NOTE
 from test_board import epoch, write_run
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed: apt-get install chromium"),
-]
-WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 400, "height": 800}
+pytestmark = MARKS
 HOSTILE = ["<img src=x onerror=alert(1)>", "<script>alert(2)", "{n} ${name} $&"]
 LONG = 240_000  # ms that something may take on a busy machine
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as play:
-        opened = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")

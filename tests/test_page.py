@@ -4,25 +4,19 @@ import csv
 import importlib.util
 import io
 import itertools
-import shutil
 import sys
 
 import numpy as np
 import pytest
 
 import podium
+from browsers import MARKS, PHONE, WIDE
 from conftest import ROOT
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.report.provenance import Commands, Provenance
 from podium.comparison.report.report_page import write_report
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed: apt-get install chromium"),
-]
-WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 400, "height": 800}
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +35,6 @@ def study(tmp_path_factory):
         board, paths[0].parent, paths, "recipe small, 6 epochs each, 1 seed from 0", Commands("podium compare digits")
     )
     return write_report(folder / "report.html", board, paths, data, made), board, paths, data
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as play:
-        opened = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

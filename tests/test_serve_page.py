@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-import shutil
 import socket
 import subprocess
 import sys
@@ -14,17 +13,12 @@ import pytest
 from PIL import Image
 
 import podium
+from browsers import MARKS, PHONE, WIDE
 from podium.data.preprocessing import Preprocessing
 from podium.evaluation.metrics import wilson
 from stand_in import Script, answer, serving
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed: apt-get install chromium"),
-]
-WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 400, "height": 800}
+pytestmark = MARKS
 HOSTILE = ["<img src=x onerror=alert(1)>", "</script><script>alert(1)</script>", "{n} ${name} $& rose"]
 REFUSED = "Failed to load resource"  # what Chromium writes of each answer that is an error
 
@@ -39,14 +33,6 @@ def card(classes, **more):
         "confidence": {"threshold": 0.2879, "measured": {"split": "test", "images": 100, "coverage": 0.97, "accuracy": 0.89}},
         **more,
     }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as play:
-        opened = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

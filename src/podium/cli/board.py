@@ -32,14 +32,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="folder that has comparisons and runs, at any depth [runs]",
     )
-    parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        help="the address to listen at: 127.0.0.1 for this machine alone, 0.0.0.0 for all [127.0.0.1]",
-    )
-    parser.add_argument(
-        "--port", type=flags.port, default=PORT, metavar="N", help=f"the port; 0 takes any that is free [{PORT}]"
-    )
+    flags.address(parser, PORT)
     parser.add_argument(
         "--token-file",
         type=Path,

@@ -105,3 +105,20 @@ def add_max_pixels(parser: argparse.ArgumentParser, default: int | None = Settin
     said = f"{default / 1e6:g} million" if default is not None else "as when the network was trained"
     text = f"the largest image that is opened, as width times height [{said}]"
     parser.add_argument("--max-pixels", type=max_pixels, metavar="N", default=default, help=text)
+
+
+def address(parser: argparse.ArgumentParser, usual: int) -> None:
+    """Add the flags of where a server listens.
+
+    Args:
+        parser: of the verb.
+        usual: the port where none is named.
+    """
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="the address to listen at: 127.0.0.1 for this machine alone, 0.0.0.0 for all [127.0.0.1]",
+    )
+    parser.add_argument(
+        "--port", type=port, default=usual, metavar="N", help=f"the port; 0 takes any that is free [{usual}]"
+    )

@@ -28,14 +28,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="runs, comparisons (their best runs), bundles or exported files. Each is called as its folder or file unless it "
         "has a NAME. What is no exported file is exported once, and kept in the cache folder",
     )
-    parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        help="the address to listen at: 127.0.0.1 for this machine alone, 0.0.0.0 for all [127.0.0.1]",
-    )
-    parser.add_argument(
-        "--port", type=flags.port, default=PORT, metavar="N", help=f"the port; 0 takes any that is free [{PORT}]"
-    )
+    flags.address(parser, PORT)
     parser.add_argument(
         "--token-file",
         type=Path,
