@@ -96,16 +96,34 @@ def test_health_and_what_is_not_there(served):
 
 
 @pytest.mark.parametrize(
-    ("query", "code"),
+    ("query", "said"),
     [
-        ("?top=0", "value_refused"),
-        ("?top=many", "value_refused"),
-        ("?heat_map=perhaps", "value_refused"),
-        ("?heat_map=true", "heat_map_unavailable"),
+        ("?top=0", "top must be at least 1"),
+        ("?top=1001", "top must be at most 1000"),
+        ("?top=many", "top must be a whole number"),
+        ("?top=1.5", "top must be a whole number"),
+        ("?top=", "top must be a whole number"),
+        ("?top=" + "9" * 5000, "top is too large"),
+        ("?heat_map=perhaps", "heat_map must be true or false"),
+        ("?model=" + "a" * 201, "model must have at most 200 characters"),
     ],
 )
-def test_values_that_cannot_be_used_are_named(served, query, code):
-    served.predict(image(), query).refused(422, code)
+def test_values_that_cannot_be_used_are_named(served, query, said):
+    found = served.predict(image(), query).refused(422, "value_refused")
+    assert found == {"code": "value_refused", "message": said, "fix": "see /docs for the values that it takes"}
+
+
+def test_a_heat_map_of_a_network_that_has_none_is_refused(served):
+    served.predict(image(), "?heat_map=true").refused(422, "heat_map_unavailable")
+
+
+@pytest.mark.parametrize("wanted", ["bytes=0-9", "bytes=99999999-", "bytes=x", "lines=1-2", "bytes=0-1,2-3,4-5"])
+@pytest.mark.parametrize("path", ["/", "/static/look.css"])
+def test_files_come_whole_whatever_range_is_wanted(served, path, wanted):
+    """A range would be refused in another form than ours."""
+    said = served.get(path, Range=wanted)
+    assert (said.status, said.body) == (200, served.get(path).body)
+    assert said.headers["x-content-type-options"] == "nosniff"
 
 
 def test_what_is_no_image_is_refused_by_what_it_is(served):

@@ -18,8 +18,11 @@ import psutil
 import pytest
 
 from conftest import sampled
+from podium.errors import MachineError, ModelFileError
 from podium.serving.exporting import _export
-from podium.web.server import listen
+from podium.serving.models import Models, files_of, load_model
+from podium.serving.workers import copied
+from podium.web.server import listen, share, take_connections
 from serving import NET, TOKEN, image
 
 DATA = NET.parent
@@ -103,6 +106,7 @@ def test_a_port_in_use_is_one_error_with_its_mend(podium):
 def test_what_the_command_line_refuses(podium, tmp_path):
     podium("serve", NET, NET).refused(2, "two networks are called net", "net-2=")
     podium("serve", f"a/b={NET}").refused(2, "a/b", "NAME=")
+    podium("serve", f"{'a' * 201}={NET}").refused(2, "a name of 201 characters, more than 200", "shorter", f"NAME={NET}")
     podium("serve", NET, "--host", "256.1.1.1").refused(2, "--host 256.1.1.1", "127.0.0.1")
     podium("serve", NET, "--host", "192.0.2.1", "--token-file", "token").refused(2, "token", "make one: python")
     podium("serve", NET, "--port", "65536").refused(2, "65536")
@@ -198,7 +202,9 @@ def test_sigterm_under_load_loses_no_accepted_request(tmp_path):
 
 @pytest.mark.slow
 def test_several_processes_share_a_port_and_one_that_dies_is_replaced(tmp_path):
-    with Process(NET, "--workers", "2", folder=tmp_path, PODIUM_TOKEN=TOKEN) as server:
+    net = Path(shutil.copy(NET, tmp_path))
+    with Process(net, "--workers", "2", folder=tmp_path, PODIUM_TOKEN=TOKEN) as server:
+        net.write_bytes(b"another file, which the process that takes the dead one's place does not read")
         key = {"Authorization": f"Bearer {TOKEN}"}
         assert server.call("GET", "/v1/models")[0] == 401
         workers = psutil.Process(server.process.pid).children()
@@ -249,16 +255,37 @@ def test_a_server_for_the_network_without_a_token_warns(tmp_path):
         assert address == "127.0.0.1"
 
 
-@pytest.mark.slow
-def test_a_process_that_finds_another_file_does_not_answer_beside_the_rest():
-    with listen("127.0.0.1", 0) as taken:
-        said = json.dumps({"places": [["net", str(NET)]], "digests": ["0" * 64], "options": {}})
-        command = [sys.executable, "-m", "podium.serving.workers", str(taken.fileno())]
-        done = subprocess.run(
-            command, input=said + "\n", pass_fds=[taken.fileno()], capture_output=True, text=True, check=False
-        )
-    assert done.returncode == 4
-    assert "has changed since the server was started" in done.stderr
+def test_processes_get_copies_of_what_was_loaded_and_of_nothing_else(tmp_path):
+    net = Path(shutil.copy(NET, tmp_path))
+    model = load_model("net", net, None, 1)
+    ((_, copy),) = copied(Models([model]), tmp_path / "copies")
+    assert load_model("net", copy, None, 1).digest == model.digest
+    assert files_of(Path("net.xml")) == [Path("net.xml"), Path("net.bin")]
+    net.write_bytes(b"another")
+    with pytest.raises(ModelFileError, match="net: its file has changed while the server was started"):
+        copied(Models([model]), tmp_path / "again")
+
+
+@pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="the system cannot divide connections")
+def test_of_two_servers_of_several_processes_one_has_the_port():
+    """Both may take a port at which nobody listens yet; only the one that listens shares it, and among its own processes."""
+    with listen("127.0.0.1", 0) as first, listen("127.0.0.1", first.getsockname()[1]) as second:
+        take_connections(first)
+        with contextlib.ExitStack() as closed:
+            sockets = [closed.enter_context(each) for each in share(first, 3)]
+            assert {each.getsockname() for each in sockets} == {first.getsockname()}
+            with pytest.raises(MachineError, match="is in use"):
+                take_connections(second)
+            with pytest.raises(MachineError, match="is in use"):
+                listen("127.0.0.1", first.getsockname()[1])
+
+
+def test_an_export_that_is_ended_from_outside_says_by_which_signal(tmp_path, monkeypatch):
+    ended = subprocess.CompletedProcess([], -signal.SIGKILL, "", "")
+    monkeypatch.setattr("podium.serving.exporting.subprocess.run", lambda *_, **__: ended)
+    with pytest.raises(MachineError, match="rose: the process that exports it was ended by SIGKILL") as found:
+        _export(tmp_path / "rose", tmp_path / "exports.onnx")
+    assert "free memory" in found.value.fix
 
 
 def test_an_export_that_is_stopped_leaves_nothing_in_the_cache(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
-from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
 from podium.board.asking import Asking
 from podium.board.control import Control
@@ -25,7 +25,7 @@ from podium.errors import PodiumError
 from podium.web.logs import log_fault
 from podium.web.problems import Problem, answer_problems, json_bytes
 from podium.web.server import Stopping
-from podium.web.static import Static, page
+from podium.web.static import Static, WholeFile, page
 
 PAGE = Path(__file__).with_name("page")
 FREE = ("/", "/static/", "/board/", "/report/")  # without the token; a report's address holds a secret of its own
@@ -234,7 +234,7 @@ def _add_reading(app: FastAPI, board: Board) -> None:
         inside = found is not None and found.report.resolve().is_relative_to(board.live.root.resolve())
         if found is None or not inside or signature(found.report) is None:
             raise Problem(404, "not_found", "there is no such report", "load the board again")
-        return FileResponse(found.report, media_type="text/html", headers={"content-security-policy": REPORT_POLICY})
+        return WholeFile(found.report, media_type="text/html", headers={"content-security-policy": REPORT_POLICY})
 
 
 def _add_control(app: FastAPI, board: Board) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import tempfile
 from pathlib import Path
 
 from podium.cli import flags
@@ -57,37 +58,35 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the verb; returns the exit code."""
     from podium.serving.models import parse_models
     from podium.serving.start import Options, load_models, make_server
-    from podium.serving.workers import listen_together, supervise
+    from podium.serving.workers import check_workers, copied, supervise
     from podium.web.access import is_loopback, read_token
     from podium.web.logs import write_lines
-    from podium.web.server import address_of, listen, take_connections
+    from podium.web.server import address_of, listen, share, take_connections
 
     a = arguments
     options = Options(a.host, read_token(a.token_file), a.engine, a.threads, a.workers)
     places = parse_models(a.models)
+    check_workers(a.workers)
     with contextlib.ExitStack() as closed:
-        several = a.workers > 1
-        sockets = listen_together(a.host, a.port, a.workers) if several else [listen(a.host, a.port)]
-        for each in sockets:
-            closed.enter_context(each)
+        taken = closed.enter_context(listen(a.host, a.port))
         models = load_models(places, options)
-        for each in sockets:  # from now on who opens the address waits for the moment that is left
-            take_connections(each)
+        if a.workers > 1:
+            places = copied(models, Path(closed.enter_context(tempfile.TemporaryDirectory(prefix="podium-networks-"))))
+        take_connections(taken)  # from now on who opens the address waits for the moment that is left
         if options.token is None and not is_loopback(a.host):
             logger.warning(
                 f"--host {a.host} without a token: whoever reaches this machine can use the server; see --token-file"
             )
         if a.json:
-            print_json({"url": address_of(sockets[0]), "models": [model.described() for model in models]})
+            print_json({"url": address_of(taken), "models": [model.described() for model in models]})
         else:
             for model in models:
                 print(f"{model.name}: {model.engine}, {len(model.classes)} classes, {model.megabytes:,.2f} MB")
-            print(f"open {address_of(sockets[0])} in a browser; Ctrl-C ends the server", flush=True)
+            print(f"open {address_of(taken)} in a browser; Ctrl-C ends the server", flush=True)
         write_lines()
-        if several:
-            digests = [model.digest for model in models]
+        if a.workers > 1:
             del models  # each process has its own
-            supervise(places, digests, sockets, options)
+            supervise(places, share(taken, a.workers), options)
         else:
-            make_server(models, options).serve_at(sockets[0])
+            make_server(models, options).serve_at(taken)
     return 0

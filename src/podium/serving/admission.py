@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from podium.serving.bodies import MOST_BYTES, declared_length, too_large
 from podium.serving.metrics import Metrics
 from podium.web.connections import LINGER
-from podium.web.logs import facts_of
+from podium.web.logs import Noted, facts_of
 from podium.web.problems import Problem, send_problem
 from podium.web.server import Stopping
 
@@ -71,15 +71,7 @@ class Admission:
         if scope["type"] != "http" or scope["method"] != "POST":
             await self.app(scope, receive, send)
             return
-        began, status = time.perf_counter(), 0
-
-        async def noted(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        facts = facts_of(scope)
+        began, noted, facts = time.perf_counter(), Noted(send), facts_of(scope)
         try:
             if (problem := self.refusal(scope)) is not None:
                 facts["route"] = "/v1/predict" if scope["path"] == "/v1/predict" else "/v2/models/{model}/infer"
@@ -88,7 +80,7 @@ class Admission:
             else:
                 await self._let_in(scope, receive, noted)
         finally:
-            self.metrics.request(facts.get("model", ""), status, time.perf_counter() - began)
+            self.metrics.request(facts.get("model", ""), noted.status, time.perf_counter() - began)
 
     def refusal(self, scope: Scope) -> Problem | None:
         """Why a request is refused before its body is read; None where it is let in."""
@@ -98,7 +90,7 @@ class Admission:
             return too_large()
         return busy() if self.inside >= self.most or self.held >= MOST_HELD else None
 
-    async def _let_in(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _let_in(self, scope: Scope, receive: Receive, send: Noted) -> None:
         place = _Place()
         self._enter()
         timer = asyncio.get_running_loop().call_later(SLOW, self._park, place)
@@ -168,16 +160,12 @@ async def _refuse(problem: Problem, scope: Scope, receive: Receive, send: Send) 
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _lingering(receive: Receive, send: Send, place: _Place) -> Callable[[Message], Awaitable[None]]:
+def _lingering(receive: Receive, send: Noted, place: _Place) -> Callable[[Message], Awaitable[None]]:
     """`send`, which reads a little of what is still coming before it ends an answer to a body that is too large."""
-    status = 0
 
     async def sending(message: Message) -> None:
-        nonlocal status
-        if message["type"] == "http.response.start":
-            status = message["status"]
         ends = message["type"] == "http.response.body" and not message.get("more_body", False)
-        if status == 413 and ends and not place.is_whole:
+        if send.status == 413 and ends and not place.is_whole:
             await send({**message, "more_body": True})
             await _drop(receive, MOST_BYTES + SPARE - place.read)
             message = {"type": "http.response.body", "body": b"", "more_body": False}

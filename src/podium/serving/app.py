@@ -16,6 +16,7 @@ from podium.serving.admission import stopped
 from podium.serving.answering import Answering, answer_of
 from podium.serving.bodies import read_images
 from podium.serving.metrics import TYPE
+from podium.serving.models import LONGEST
 from podium.serving.protocol_v2 import open_inference
 from podium.serving.reference import describe
 from podium.serving.waiting import in_time
@@ -40,7 +41,7 @@ FREE = (
 MOST_CLASSES = 1000  # that one answer lists
 
 ModelName = Annotated[
-    str | None, Query(description="the network's name; the first one if none is given", max_length=200)
+    str | None, Query(description="the network's name; the first one if none is given", max_length=LONGEST)
 ]
 Top = Annotated[int, Query(ge=1, le=MOST_CLASSES, description="how many classes the answer lists")]
 Heat = Annotated[bool, Query(description="whether the answer has a heat map, where the network has one")]

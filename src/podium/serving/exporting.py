@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -83,6 +84,10 @@ def _export(run: Path, file: Path) -> None:
         said = json.loads(done.stdout.splitlines()[-1])
         raise KINDS.get(said["exit_code"], ModelFileError)(said["what"], said["fix"])
     except (ValueError, KeyError, IndexError, TypeError):
+        if done.returncode < 0:
+            how = signal.Signals(-done.returncode).name
+            what = f"{show(run)}: the process that exports it was ended by {how}"
+            raise MachineError(what, "free memory if nobody sent the signal, or export it elsewhere: podium export") from None
         why = f"exit code {done.returncode}: {' '.join(done.stderr.split())[-200:]}"
         raise ModelFileError(f"{show(run)}: cannot be exported ({why})", "try `podium export` on it") from None
 

@@ -19,6 +19,7 @@ from podium.serving.exporting import exported_run
 from podium.web.problems import Problem
 
 ENDINGS = (".onnx", ".xml")
+LONGEST = 200  # characters of a name, which addresses take
 CHANNELS = (1, 3)  # of image files
 
 
@@ -37,6 +38,11 @@ class Model:
     exported: Exported
     digest: str
     megabytes: float
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that it was loaded from."""
+        return files_of(self.exported.source.path)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -71,7 +77,7 @@ def parse_models(words: Sequence[str]) -> list[tuple[str, Path]]:
     """The names and places of networks, from words such as "runs/rose" or "small=runs/rose-int8".
 
     Raises:
-        UsageError: two have the same name, or a name is empty or has a slash or a question mark.
+        UsageError: two have the same name, or a name is empty, too long, or has a slash or a question mark.
     """
     found: list[tuple[str, Path]] = []
     for word in words:
@@ -81,6 +87,9 @@ def parse_models(words: Sequence[str]) -> list[tuple[str, Path]]:
         path = Path(place)
         own = path.stem if path.suffix.lower() in ENDINGS else path.resolve().name
         name = given or own
+        if len(name) > LONGEST:
+            fix = f"give it a shorter name: NAME={show(place)}"
+            raise UsageError(f"{show(name[:40])}...: a name of {len(name)} characters, more than {LONGEST}", fix)
         if not name or any(c in name for c in "/?#%") or not name.isprintable():
             fix = f"give it a name: NAME={show(place)}"
             raise UsageError(f"{show(name)}: no name that an address can have", fix)
@@ -109,9 +118,14 @@ def load_model(name: str, place: Path, engine: Engine | None, threads: int) -> M
     exported = load_exported(file, engine=engine, threads=threads)
     exported.preprocessing.check_channels()
     _try(name, exported)
-    files = [file, file.with_suffix(".bin")] if file.suffix.lower() == ".xml" else [file]
+    files = files_of(file)
     size = sum(path.stat().st_size for path in files) / 1e6
     return Model(name, exported, content_digest(*files), round(size, 2))
+
+
+def files_of(file: Path) -> list[Path]:
+    """An exported file, with that of its weights where they lie beside it."""
+    return [file, file.with_suffix(".bin")] if file.suffix.lower() == ".xml" else [file]
 
 
 def _try(name: str, exported: Exported) -> None:

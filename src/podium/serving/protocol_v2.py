@@ -13,7 +13,7 @@ from podium.serving import schemas
 from podium.serving.admission import stopped
 from podium.serving.answering import Answering
 from podium.serving.bodies import apart, read_body
-from podium.serving.models import Model
+from podium.serving.models import LONGEST, Model
 from podium.serving.tensors import HEADER, INPUT, encode, outputs_of, parse_inference
 from podium.serving.waiting import in_time
 from podium.web.logs import facts_of
@@ -21,7 +21,7 @@ from podium.web.problems import Problem
 from podium.web.server import Stopping
 
 VERSION = "1"  # a network of a server has one
-Name = Annotated[str, InPath(description="of the network", max_length=200)]
+Name = Annotated[str, InPath(description="of the network", max_length=LONGEST)]
 Version = Annotated[str, InPath(description="of the network: there is 1", max_length=20)]
 Length = Annotated[str | None, Header(alias=HEADER, description="where binary values begin in the body", max_length=20)]
 BODY = {

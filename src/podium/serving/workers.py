@@ -1,6 +1,7 @@
 """Several processes that serve at one port: started, replaced where one dies, and ended together.
 
-The system divides connections among them. Each has its networks and its queue; what they count is put together.
+The system divides connections among them. Each has its networks and its queue; what they count is put together. All load copies of the
+files that the first process has loaded, so one that is started later answers alike, whatever lies at their paths by then.
 `python -m podium.serving.workers SOCKET` is one of them.
 """
 
@@ -10,6 +11,7 @@ import contextlib
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -25,17 +27,19 @@ from typing import Any
 
 from prometheus_client.multiprocess import mark_process_dead
 
-from podium.errors import MachineError, UsageError
+from podium.errors import MachineError, ModelFileError, UsageError
+from podium.files import content_digest
 from podium.platform import send_signal, stop_signals
 from podium.serving.metrics import SHARED
+from podium.serving.models import Model, Models
 from podium.serving.start import Options
 from podium.web.logs import log
-from podium.web.server import listen
 
 PATIENCE = 10.0  # seconds in which they end after a signal
 YOUNG = 5.0  # seconds: one that dies younger has not worked
 MOST_YOUNG = 3  # deaths so young, one after the other, that end the server
 CHECK = 0.1  # seconds between two looks at them
+FRESH = 3600.0  # seconds after which the copies are touched: systems delete temporary files that are old
 
 
 @dataclass
@@ -53,29 +57,39 @@ class _Worker:
     since: float = field(default_factory=time.monotonic)
 
 
-def listen_together(host: str, port: int, count: int) -> list[socket.socket]:
-    """Take a port for several processes, one socket for each.
+def check_workers(count: int) -> None:
+    """Refuse several processes where the system cannot divide connections among them.
 
     Raises:
-        MachineError: the port is in use.
-        UsageError: this system cannot divide connections.
+        UsageError: it cannot.
     """
-    if not hasattr(socket, "SO_REUSEPORT"):
+    if count > 1 and not hasattr(socket, "SO_REUSEPORT"):
         raise UsageError(f"--workers {count}: this system cannot divide connections", "leave it out")
-    with listen(host, port) as first:  # alone: another program's socket would share the port too
-        port = first.getsockname()[1]
-    return [listen(host, port, shared=True) for _ in range(count)]
 
 
-def supervise(
-    places: Sequence[tuple[str, Path]], digests: Sequence[str], sockets: Sequence[socket.socket], options: Options
-) -> None:
+def copied(models: Models, folder: Path) -> list[tuple[str, Path]]:
+    """The names of networks, and copies of the files that they were loaded from.
+
+    Raises:
+        ModelFileError: a file is not what it was when it was loaded.
+    """
+    found = []
+    for number, model in enumerate(models):
+        place = folder / str(number)
+        place.mkdir(parents=True)
+        files = [Path(shutil.copyfile(file, place / file.name)) for file in model.files]
+        if content_digest(*files) != model.digest:
+            raise ModelFileError(f"{model.name}: its file has changed while the server was started", "start it again")
+        found.append((model.name, files[0]))
+    return found
+
+
+def supervise(places: Sequence[tuple[str, Path]], sockets: Sequence[socket.socket], options: Options) -> None:
     """Run a process for each socket until a signal, and return when all have ended.
 
     Args:
-        places: the networks.
-        digests: of their files; a process that finds another one does not answer beside those that have the first.
-        sockets: from `listen_together`.
+        places: the networks, from `copied`.
+        sockets: from `share`.
         options: of each process.
 
     Raises:
@@ -89,14 +103,17 @@ def supervise(
         told.append(number)
 
     where = [[name, str(path.absolute())] for name, path in places]
-    said = json.dumps({"places": where, "digests": list(digests), "options": asdict(options)})
+    said = json.dumps({"places": where, "options": asdict(options)})
     before = {number: signal.signal(number, receive) for number in stop_signals()}
     try:
         with tempfile.TemporaryDirectory(prefix="podium-counts-") as counts, _ended() as workers:
             workers += [_start(each, said, counts) for each in sockets]
-            young = 0
+            young, touched = 0, time.monotonic()
             while not told:
                 time.sleep(CHECK)
+                if time.monotonic() - touched > FRESH:
+                    touched = time.monotonic()
+                    _touch(places)
                 for place, worker in enumerate(workers):
                     if (code := worker.process.poll()) is None:
                         continue
@@ -109,6 +126,13 @@ def supervise(
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _touch(places: Sequence[tuple[str, Path]]) -> None:
+    """Have the copies count as new."""
+    for _, path in places:
+        for file in path.parent.iterdir():
+            file.touch()
 
 
 @contextlib.contextmanager
@@ -146,7 +170,7 @@ def _start(taken: socket.socket, said: str, counts: str) -> _Worker:
 
 def main(number: str) -> int:
     """Serve at a socket that is open in this process, as the line on standard input says; returns the exit code."""
-    from podium.errors import ModelFileError, PodiumError
+    from podium.errors import PodiumError
     from podium.serving.start import load_models, make_server
     from podium.web.logs import write_lines
 
@@ -155,8 +179,6 @@ def main(number: str) -> int:
     options, places = Options(**said["options"]), [(name, Path(path)) for name, path in said["places"]]
     try:
         models = load_models(places, options)
-        if [model.digest for model in models] != said["digests"]:
-            raise ModelFileError("a network's file has changed since the server was started", "start it again")
     except PodiumError as problem:
         log("not loaded", logging.ERROR, message=problem.what)
         return problem.exit_code

@@ -57,6 +57,22 @@ def facts_of(scope: Scope) -> dict[str, Any]:
     return facts
 
 
+class Noted:
+    """`send` of a request, which notes the status of the answer.
+
+    Args:
+        send: of the request.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self.send, self.status = send, 0  # 0: there was no answer
+
+    async def __call__(self, message: Message) -> None:  # noqa: D102
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        await self.send(message)
+
+
 class Logged:
     """Logs each request, and answers it where its application fails.
 
@@ -73,25 +89,17 @@ class Logged:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        began, status = time.perf_counter(), 0
-
-        async def noted(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        facts = facts_of(scope)
+        began, noted, facts = time.perf_counter(), Noted(send), facts_of(scope)
         try:
             await self.app(scope, receive, noted)
         except Exception as error:
             log_fault(error)
-            if not status:
+            if not noted.status:
                 await send_problem(fault(), scope, noted)
         finally:
             spent = round(1000 * (time.perf_counter() - began), 1)
             route = getattr(scope.get("route"), "path", facts.pop("route", "other"))
-            log("request", method=scope["method"], path=route, status=status, milliseconds=spent, **facts)
+            log("request", method=scope["method"], path=route, status=noted.status, milliseconds=spent, **facts)
 
 
 def log_fault(error: BaseException) -> None:

@@ -12,6 +12,17 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Scope, Send
 
+# What is wrong with a value of a request, by the kind of the error that pydantic finds, with the limits that it names.
+WRONG = {
+    "missing": "is missing",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "int_parsing_size": "is too large",
+    "bool_parsing": "must be true or false",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "string_too_long": "must have at most {max_length} characters",
+}
 OPEN_PROTOCOL = "/v2"  # the paths of the Open Inference Protocol, whose errors have the key "error"
 
 
@@ -88,8 +99,9 @@ def answer_problems(app: FastAPI) -> None:
 
     async def of_values(request: Request, error: Exception) -> Response:
         found: dict[str, Any] = error.errors()[0] if isinstance(error, RequestValidationError) else {}
-        where, what = found.get("loc", ("", "request"))[-1], found.get("msg", "cannot be used")
-        problem = Problem(422, "value_refused", f"{where}: {what}", "see /docs for the values it takes")
+        where = found.get("loc", ("request",))[-1]
+        what = WRONG.get(found.get("type", ""), "cannot be used").format(**found.get("ctx", {}))
+        problem = Problem(422, "value_refused", f"{where} {what}", "see /docs for the values that it takes")
         return problem.response(request.url.path)
 
     app.add_exception_handler(Problem, ours)

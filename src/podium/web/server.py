@@ -38,13 +38,12 @@ class Stopping:
         return self.begun.is_set()
 
 
-def listen(host: str, port: int, shared: bool = False) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
     """Take a port, without accepting connections yet.
 
     Args:
         host: a name or number of this machine.
         port: 0 takes any that is free.
-        shared: whether other processes of this server listen at the same port, where the system can divide connections.
 
     Raises:
         MachineError: another program has the port, or it needs rights.
@@ -57,8 +56,6 @@ def listen(host: str, port: int, shared: bool = False) -> socket.socket:
     taken = socket.socket(family, kind, protocol)
     try:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if shared:
-            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         taken.bind(address)
     except OSError as error:
         taken.close()
@@ -89,6 +86,27 @@ def take_connections(taken: socket.socket) -> None:
         if error.errno != errno.EADDRINUSE:
             raise
         raise _in_use(*taken.getsockname()[:2]) from None
+
+
+def share(taken: socket.socket, count: int) -> list[socket.socket]:
+    """Divide the connections to a port among several sockets, one for each process of a server.
+
+    The port is shared only once it takes connections, so that no other server can take it as well.
+
+    Args:
+        taken: after `take_connections`.
+        count: of sockets, `taken` among them.
+    """
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    sockets = [taken]
+    for _ in range(count - 1):
+        one = socket.socket(taken.family, taken.type, taken.proto)
+        sockets.append(one)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        one.bind(taken.getsockname())
+        one.listen(BACKLOG)
+    return sockets
 
 
 def address_of(taken: socket.socket) -> str:

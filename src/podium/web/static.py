@@ -8,6 +8,7 @@ from typing import Any
 
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 COMMON = Path(__file__).with_name("static")  # what all pages share
 TYPES = {  # not every system has these on record
@@ -22,8 +23,19 @@ TYPES = {  # not every system has these on record
 FRESH = "no-cache"  # a browser keeps the file, and each time compares it with the server's
 
 
+class WholeFile(FileResponse):
+    """A file, all of it: a request for a range gets the whole too, as RFC 9110 (14.2) allows, and no error of another form."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102
+        await super().__call__(_without_range(scope), receive, send)
+
+
+def _without_range(scope: Scope) -> Scope:
+    return {**scope, "headers": [header for header in scope["headers"] if header[0] != b"range"]}
+
+
 class Static(StaticFiles):
-    """The files of one folder.
+    """The files of one folder, each as a whole.
 
     Args:
         folder: of a page's own files; None: of what all pages share.
@@ -31,6 +43,9 @@ class Static(StaticFiles):
 
     def __init__(self, folder: Path | None = None) -> None:
         super().__init__(directory=folder or COMMON)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102
+        await super().__call__(_without_range(scope), receive, send)
 
     def file_response(self, full_path: Any, *arguments: Any, **more: Any) -> Response:  # noqa: D102
         response = super().file_response(full_path, *arguments, **more)
@@ -40,7 +55,7 @@ class Static(StaticFiles):
 
 def page(file: Path) -> Response:
     """The answer with a page."""
-    response = FileResponse(file)
+    response = WholeFile(file)
     _describe(response, os.fspath(file))
     return response
 
