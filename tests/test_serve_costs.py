@@ -1,6 +1,7 @@
 """What costs a stranger little and would cost the server much is refused, and the server goes on."""
 
 import logging
+import math
 import os
 import socket
 import struct
@@ -10,7 +11,10 @@ import pytest
 
 from podium.data import metadata
 from podium.data.formats import HEAD, recognised
+from podium.data.preprocessing import Preprocessing
 from podium.errors import MachineError
+from podium.serving.pictures import LARGE, Picture, _decode
+from podium.web.problems import Problem
 from podium.web.server import listen, take_connections
 from serving import Served, fake, image, real, rest
 
@@ -64,6 +68,52 @@ def chunk(kind, data):
 def test_an_image_that_is_mostly_not_image_is_refused_before_it_is_decoded(served, data, what, monkeypatch):
     monkeypatch.setattr("podium.data.preprocessing.decode", lambda *_, **__: pytest.fail("it was decoded"))
     assert what in served.predict(data).refused(422, "image_unreadable")["message"]
+
+
+def bmp_in_runs(width, height, runs):
+    """A BMP of 8 bits a pixel, compressed as runs."""
+    head = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(runs), 0, 0, 256, 0)
+    return b"BM" + struct.pack("<IHHI", 1078 + len(runs), 0, 0, 1078) + head + b"\0\0\0\0" * 256 + runs
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (b"P3 2000 1500 255\n" + b"1 " * 3 * 3_000_000, "million pixels or 4 MiB"),
+        (b"P2 8 8 255\n" + b" " * (5 << 20), "million pixels or 4 MiB"),
+        (b"P3 600 600 255\n" + b"#\n" * 1_000_000, "100 comments"),
+        (b"P6 2000 2000 254\n" + b"\1" * 12_000_000, "unusual depth, and has more than 2 million pixels"),
+        (b"P6\n#" + b"x" * 5_000_000 + b"\n8 8 255\n" + b"\1" * 192, "size does not stand in its first 2048 bytes"),
+        (bmp_in_runs(5_000_000, 10, b"\1\1\0\0" * 10), "BMP in runs"),
+    ],
+    ids=["pixels", "bytes", "comments", "depth", "head", "runs"],
+)
+def test_an_image_that_would_be_decoded_in_python_for_long_is_refused(served, data, what, monkeypatch):
+    monkeypatch.setattr("podium.data.preprocessing.decode", lambda *_, **__: pytest.fail("it was decoded"))
+    assert what in served.predict(data).refused(422, "image_unreadable")["message"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"P3 # by hand\n8 8 255\n" + b"17 " * 192,
+        b"P1 8 8\n" + b"1 0 " * 32,
+        b"P5 8 8 4095\n" + b"\1\2" * 64,
+        b"P6 3000 2000 255\n" + b"\1" * 18_000_000,
+        bmp_in_runs(8, 8, b"\x08\1\0\0" * 8),
+    ],
+    ids=["plain", "bits", "depth", "usual", "runs"],
+)
+def test_usual_images_of_these_formats_are_answered(served, data):
+    assert served.predict(data).status == 200
+
+
+def test_dicom_is_decoded_one_at_a_time():
+    """Its size is known only once it is read, and a deflated one is inflated for that."""
+    data, p = b"\0" * 128 + b"DICM" + b"\0" * 100, Preprocessing(8, 3)
+    assert _decode(data, "the image", p, LARGE) is None
+    assert isinstance(_decode(data, "the image", p, math.inf), Problem)
+    assert isinstance(_decode(image(), "the image", p, LARGE), Picture)
 
 
 def test_what_follows_a_jpeg_is_none_of_its_scans(served):

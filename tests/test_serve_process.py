@@ -106,7 +106,9 @@ def test_a_port_in_use_is_one_error_with_its_mend(podium):
 def test_what_the_command_line_refuses(podium, tmp_path):
     podium("serve", NET, NET).refused(2, "two networks are called net", "net-2=")
     podium("serve", f"a/b={NET}").refused(2, "a/b", "NAME=")
-    podium("serve", f"{'a' * 201}={NET}").refused(2, "a name of 201 characters, more than 200", "shorter", f"NAME={NET}")
+    podium("serve", f"{'a' * 201}={NET}").refused(
+        2, "a name of 201 characters, more than 200", "shorter", f"NAME={NET}"
+    )
     podium("serve", NET, "--host", "256.1.1.1").refused(2, "--host 256.1.1.1", "127.0.0.1")
     podium("serve", NET, "--host", "192.0.2.1", "--token-file", "token").refused(2, "token", "make one: python")
     podium("serve", NET, "--port", "65536").refused(2, "65536")

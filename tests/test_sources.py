@@ -8,6 +8,7 @@ import pickle
 import struct
 import tarfile
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from sklearn.datasets import load_digits
 from podium.data import arrays
 from podium.data.sources import load_data
 from podium.errors import DataError, UsageError
+from podium.platform import address_limit
 
 DRAW = np.random.Generator(np.random.PCG64(1))
 
@@ -274,6 +276,28 @@ def test_a_hostile_batch_is_refused_and_runs_nothing(tmp_path, which):
     assert not canary.exists()
     pickle.loads(pickle.dumps(Hostile(canary))).close()  # it would have
     assert canary.exists()
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/statm").is_file(), reason="memory is limited where Linux says how much there is"
+)
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x80\x02Nr\xff\xff\xff\x7f.",  # numbers its objects from two milliards
+        b"\x80\x04\x8c\x05numpy\x8c\x07ndarray\x93\x8a\x05\0\0\0\0\x01\x85\x85R.",  # an array of 2^32 numbers
+    ],
+    ids=["memo", "array"],
+)
+def test_a_small_batch_gets_no_gigabytes(tmp_path, content):
+    for name, good in cifar_parts(10).items():
+        (tmp_path / name).write_bytes(content if name == "data_batch_2" else good)
+    before = address_limit()
+    with pytest.raises(
+        DataError, match=rf"data_batch_2: asks for more than 1\.1 GB of memory, with {len(content)} bytes"
+    ):
+        load_data(tmp_path)
+    assert address_limit() == before
 
 
 @pytest.mark.parametrize(

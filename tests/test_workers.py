@@ -1,6 +1,7 @@
 """A loaded model answers right in many threads, after a fork, and in worker processes that it is pickled to."""
 
 import multiprocessing
+import os
 import pickle
 import shutil
 import subprocess
@@ -79,6 +80,33 @@ def test_a_forked_process_answers_as_its_parent_and_never_hangs(folder, name, ho
     words = [sys.executable, "-c", FORK, folder / name, repr(threads)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=100)
     assert (done.returncode, done.stdout) == (0, "the child has answered\n"), done.stderr
+
+
+TRAIN = """
+import faulthandler, os, sys
+import podium, torch
+torch.set_num_threads(2)
+torch.nn.Conv2d(3, 16, 3)(torch.randn(8, 3, 64, 64)).sum().backward()
+child = os.fork()
+if child == 0:
+    faulthandler.dump_traceback_later(60, exit=True)
+    run = podium.train("lenet5_modern", "digits", sys.argv[1], duration="3it")
+    print("the child has trained", torch.get_num_threads(), flush=True)
+    os._exit(0)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no forks")
+def test_a_forked_process_trains_though_its_parent_has_computed(tmp_path):
+    """In one thread, and says so: for the others it would wait for ever."""
+    words = [sys.executable, "-c", TRAIN, tmp_path / "run"]
+    environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
+    done = subprocess.run(words, capture_output=True, text=True, timeout=100, env=environment)
+    assert (done.returncode, done.stdout) == (0, "the child has trained 1\n"), done.stderr
+    assert done.stderr.count("computes in one thread") == 1
+    assert 'get_context("spawn")' in done.stderr
 
 
 @pytest.mark.parametrize(("name", "how"), KINDS[1:], ids=IDS[1:])

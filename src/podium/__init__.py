@@ -6,6 +6,8 @@ The public names are imported on first use, so that `import podium` costs next t
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import podium.platform  # noqa: F401 - registers what a process that is forked from this one has to know
+
 if TYPE_CHECKING:  # for type checkers and editors, which do not see what is imported on first use
     from podium.api.check import check as check
     from podium.api.compare import compare as compare

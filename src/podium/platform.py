@@ -120,6 +120,20 @@ def after_fork(action: Callable[[], None]) -> Callable[[], None]:
     return action
 
 
+_inherits_torch = False
+
+
+@after_fork
+def _note_torch() -> None:
+    global _inherits_torch
+    _inherits_torch = "torch" in sys.modules
+
+
+def inherits_torch() -> bool:
+    """Whether this process was forked from one that had loaded torch, as far as that had imported Podium before."""
+    return _inherits_torch
+
+
 def hangup_ignored() -> bool:
     """Whether this process ignores that its terminal is gone, as one that `nohup` started."""
     return hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
@@ -193,14 +207,27 @@ def limit_memory(more: int) -> bool:
         import resource
 
         has = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-        most = [
-            has + more,
-            *(limit for limit in resource.getrlimit(resource.RLIMIT_AS) if limit != resource.RLIM_INFINITY),
-        ]
-        resource.setrlimit(resource.RLIMIT_AS, (min(most), min(most)))
+        limits = resource.getrlimit(resource.RLIMIT_AS)
+        most = min(has + more, *(limit for limit in limits if limit != resource.RLIM_INFINITY), sys.maxsize)
+        resource.setrlimit(resource.RLIMIT_AS, (most, limits[1]))
     except (ImportError, OSError, ValueError, IndexError):
         return False
     return True
+
+
+@contextlib.contextmanager
+def memory_limited(more: int) -> Iterator[None]:
+    """`limit_memory` until the end of this context."""
+    before = address_limit()
+    limited = limit_memory(more)
+    try:
+        yield
+    finally:
+        if limited:
+            import resource
+
+            hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+            resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY if before is None else before, hard))
 
 
 def memory_of_process(reset: bool = False) -> tuple[int, int]:

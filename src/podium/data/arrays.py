@@ -24,7 +24,9 @@ from podium.data.images import ArrayImages
 from podium.data.names import show
 from podium.data.readers import Readers
 from podium.errors import DataError
+from podium.platform import memory_limited
 
+PICKLE_SPARE, PICKLE_COPIES = 1 << 30, 8  # bytes of memory that a pickle may take, and how often its own size
 DIGITS = tuple("0123456789")
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 # The two sets are recognised by the start of the SHA-256 of all training labels and the first 1,000 training images.
@@ -169,10 +171,13 @@ class _Restricted(pickle.Unpickler):
 
 
 def _unpickle(data: bytes, name: str) -> dict[bytes, Any]:
+    most = PICKLE_SPARE + PICKLE_COPIES * len(data)
     try:
-        content = _Restricted(io.BytesIO(data), encoding="bytes").load()
+        with memory_limited(most):  # a few bytes can ask for any amount
+            content = _Restricted(io.BytesIO(data), encoding="bytes").load()
     except MemoryError:
-        raise
+        what = f"{name}: asks for more than {most / 1e9:.1f} GB of memory, with {len(data):,} bytes"
+        raise DataError(what, "download it again from its own page") from None
     except Exception as error:  # a hostile pickle can raise anything
         raise DataError(f"{name}: not a batch of CIFAR ({error})", "download it again from its own page") from None
     if not isinstance(content, dict):

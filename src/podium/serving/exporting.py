@@ -87,7 +87,9 @@ def _export(run: Path, file: Path) -> None:
         if done.returncode < 0:
             how = signal.Signals(-done.returncode).name
             what = f"{show(run)}: the process that exports it was ended by {how}"
-            raise MachineError(what, "free memory if nobody sent the signal, or export it elsewhere: podium export") from None
+            raise MachineError(
+                what, "free memory if nobody sent the signal, or export it elsewhere: podium export"
+            ) from None
         why = f"exit code {done.returncode}: {' '.join(done.stderr.split())[-200:]}"
         raise ModelFileError(f"{show(run)}: cannot be exported ({why})", "try `podium export` on it") from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import math
 import re
 from collections.abc import Sequence
@@ -10,7 +11,9 @@ from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
+from PIL import Image
 
+from podium.data.formats import HEAD, recognised
 from podium.data.metadata import JPEG, PNG, chunks
 from podium.data.preprocessing import Preprocessing
 from podium.data.readers import Readers
@@ -25,6 +28,10 @@ SCANS = 100  # of a progressive JPEG, which usually has ten: each goes over the 
 SEGMENTS = 2000  # of a JPEG: Pillow copies its EXIF at each
 GAPS = 64 << 10  # bytes between the segments of a JPEG, which Pillow reads one by one
 CHUNKS = 100_000  # of a PNG
+# Of an image that Pillow decodes in Python, a second for each million pixels: plain Netpbm, that of unusual depth, BMP in runs
+SLOW_PIXELS, SLOW_BYTES, COMMENTS = 2_000_000, 4 << 20, 100
+SLOW_KINDS = {"BMP": "a BMP in runs", "PPM": "a Netpbm image of numbers as text, or of unusual depth"}
+NETPBM = re.compile(rb"P[0-6fy]")
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,9 @@ def _decode(data: bytes, name: str, p: Preprocessing, most: float) -> Picture | 
         fix = "save it again as JPEG or PNG"
         return Problem(422, "image_unreadable", f"{name} is {many}", fix)
     width, height = size_by_header(data, p.max_pixels)
-    if width * height > most:
+    if width * height > most or (
+        most < math.inf and recognised(data[:HEAD]) == "DICOM"
+    ):  # whose size is not in its head
         return None
     try:
         image = p.decode(data, name)
@@ -96,7 +105,7 @@ def _too_many(data: bytes) -> str | None:
     if data.startswith(PNG):
         return f"a PNG of more than {CHUNKS} chunks" if any(islice(chunks(data), CHUNKS, None)) else None
     if not data.startswith(JPEG):
-        return None
+        return _too_slow(data)
     place, scans, gaps = len(JPEG), 0, 0
     for _ in range(SEGMENTS):
         found = MARKER.search(data, place)
@@ -110,6 +119,27 @@ def _too_many(data: bytes) -> str | None:
             return f"a JPEG with more than {GAPS} bytes between its segments"
         place = found.end() + max(2, int.from_bytes(data[found.end() : found.end() + 2], "big"))
     return f"a JPEG of more than {SEGMENTS} segments"
+
+
+def _too_slow(data: bytes) -> str | None:
+    """What an image is that Pillow's Python would decode for many seconds; None of all others."""
+    kind = recognised(data[:HEAD])
+    if NETPBM.match(data) and not kind:  # its head is read byte by byte
+        return f"a Netpbm image whose size does not stand in its first {HEAD} bytes"
+    if kind not in ("BMP", "Netpbm"):
+        return None
+    try:
+        image = Image.open(io.BytesIO(data), formats=tuple(SLOW_KINDS))
+    except Exception:  # decoders raise anything; the refusal of a damaged image is made where it is decoded
+        return None
+    if not any(tile.codec_name in Image.DECODERS for tile in image.tile):
+        return None
+    what = SLOW_KINDS[image.format or ""]
+    if image.width * image.height > SLOW_PIXELS or len(data) > SLOW_BYTES:
+        return f"{what}, and has more than {SLOW_PIXELS / 1e6:g} million pixels or {SLOW_BYTES >> 20} MiB"
+    if image.format == "PPM" and data[:2] in (b"P1", b"P2", b"P3") and data.count(b"#") > COMMENTS:
+        return f"{what}, and has more than {COMMENTS} comments"
+    return None
 
 
 def problem_of(error: PodiumError, name: str) -> Problem:

@@ -31,7 +31,7 @@ from podium.errors import MachineError, ModelFileError, UsageError
 from podium.files import content_digest
 from podium.platform import send_signal, stop_signals
 from podium.serving.metrics import SHARED
-from podium.serving.models import Model, Models
+from podium.serving.models import Models
 from podium.serving.start import Options
 from podium.web.logs import log
 

@@ -11,8 +11,9 @@ import torch
 from podium.devices import pick_device
 from podium.errors import MachineError, UsageError
 from podium.files import shell_word
-from podium.platform import processors
+from podium.platform import inherits_torch, processors
 from podium.runs.folder import RunFolder
+from podium.runs.forked import warn_if_forked
 from podium.training.distributed.parallel import Ranks
 
 SAME = "the result is then not comparable to the bit"
@@ -20,6 +21,8 @@ SAME = "the result is then not comparable to the bit"
 
 def threads_here() -> int:
     """Return how many threads this process can compute with: its share of the cores, or more where OMP_NUM_THREADS says so."""
+    if inherits_torch():
+        return 1
     beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return max(1, processors() // beside, torch.get_num_threads())
 
@@ -62,8 +65,9 @@ def decide_threads(
 @contextmanager
 def computing_with(threads: int | None) -> Iterator[None]:
     """Let torch compute with so many threads within this context, and with as many as before afterwards; None changes nothing."""
+    warn_if_forked()
     before = torch.get_num_threads()
-    if threads is not None:
+    if threads is not None and not inherits_torch():
         torch.set_num_threads(threads)
     try:
         yield
