@@ -396,6 +396,29 @@ def test_links_strange_names_and_things_that_are_no_runs_are_no_trouble(tmp_path
     json.dumps(state, allow_nan=False).encode()
 
 
+def test_links_to_runs_and_comparisons_are_followed_once_and_no_others(tmp_path):
+    board, elsewhere = tmp_path / "board", tmp_path / "elsewhere"
+    board.mkdir()
+    for name in ("alone", "many/run", "study/lenet5-seed0"):
+        write_run(elsewhere / name, epoch(1))
+    (elsewhere / "study" / "comparison.yaml").write_text("data: digits\n")
+    (elsewhere / "study" / "itself").symlink_to(elsewhere / "study")
+    write_run(board / "study" / "nin-seed0", epoch(1))
+    (board / "study" / "comparison.yaml").write_text("data: digits\n")
+    links = {"a": elsewhere / "alone", "b": elsewhere / "alone", "c": elsewhere / "study", "d": elsewhere / "many"}
+    for name, place in {**links, "best": board / "study" / "nin-seed0", "gone": tmp_path / "gone"}.items():
+        (board / name).symlink_to(place)
+    state = state_of(board)
+    assert {study["name"] for study in state["studies"]} == {"study", "c"}
+    owners = {study["id"]: study["name"] for study in state["studies"]}
+    found = {(owners.get(run["study"]), run["name"]) for run in state["runs"]}
+    assert found == {(None, "a"), ("c", "lenet5-seed0"), ("study", "nin-seed0")}
+    tree = Tree(board)
+    assert tree.places() == tree.places()
+    (board / "a").unlink()
+    assert {place.below.name for place in tree.places() if place.study is None and not place.is_study} == {"b"}
+
+
 def test_a_hundred_runs_are_told_once_and_then_only_the_news(tmp_path):
     for number in range(100):
         write_run(tmp_path / f"run{number}", *(epoch(n) for n in range(1, 21)))
@@ -532,6 +555,15 @@ def test_only_the_process_that_holds_the_lock_is_stopped(tmp_path):
         assert process.poll() is None
 
 
+STOPPER = """
+import sys
+from pathlib import Path
+from podium.board.platform import stop_holder
+print(stop_holder(Path(sys.argv[1])), flush=True)
+sys.exit(stop_holder(Path(sys.argv[1])) != int(sys.argv[2]))
+"""
+
+
 def test_who_says_stop_twice_loses_no_checkpoint(tmp_path):
     write_run(tmp_path / "a", epoch(1))
     code = """
@@ -545,10 +577,12 @@ with RunFolder(sys.argv[1]).locked():
     print(signal.sigtimedwait({signal.SIGTERM}, float(sys.argv[2])), flush=True)
 """
     with another_process(code, tmp_path / "a", 1) as process:
-        control, run = Control(), live_run(tmp_path, "a")
-        assert control.stop(run) == process.pid
+        run = live_run(tmp_path, "a")
+        assert Control().stop(run) == process.pid
         assert process.stdout.readline() == b"told\n"
-        assert control.stop(run) == process.pid, "it is being stopped"
+        assert Control().stop(run) == process.pid, "it is being stopped, also where another board is told to"
+        with another_process(STOPPER, tmp_path / "a" / ".lock", process.pid) as board:
+            assert board.wait() == 0
         assert process.stdout.readline() == b"None\n", "a second signal would have ended it at once"
 
 

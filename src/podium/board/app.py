@@ -231,7 +231,7 @@ def _add_reading(app: FastAPI, board: Board) -> None:
     async def report(signed: str) -> Response:
         name, _, sign = signed.partition(".")
         found = board.find(name) if hmac.compare_digest(sign.encode(), board.sign(name).encode()) else None
-        inside = found is not None and found.report.resolve().is_relative_to(board.live.root.resolve())
+        inside = found is not None and found.report.resolve().is_relative_to(found.folder.resolve())
         if found is None or not inside or signature(found.report) is None:
             raise Problem(404, "not_found", "there is no such report", "load the board again")
         return WholeFile(found.report, media_type="text/html", headers={"content-security-policy": REPORT_POLICY})

@@ -43,7 +43,6 @@ class Control:
     """
 
     started: dict[str, _Started] = field(default_factory=dict)
-    _told: set[tuple[int, str]] = field(default_factory=set)  # to stop, which is told once
     _one: threading.Lock = field(default_factory=threading.Lock)  # two resumes at once start one process
 
     def stop(self, what: Trained | Study) -> int:
@@ -64,9 +63,8 @@ class Control:
         if isinstance(what, Study):  # one of an older version has no lock of its own
             locks += [run.folder / ".lock" for run in what.runs if run.state == "running"]
         for lock in locks:
-            with self._one:
-                if (process := stop_holder(lock, self._told)) is not None:
-                    return process
+            if (process := stop_holder(lock)) is not None:
+                return process
         fix = "look whether it trains elsewhere or under another user, and stop it there with Ctrl-C"
         raise MachineError(f"{what.name}: no process of yours on this machine trains it", fix)
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from podium.board.followed import id_of, text_of
 from podium.board.platform import lock_holders
 from podium.board.studies import Study
-from podium.board.trained import Trained, id_of, text_of
+from podium.board.trained import Trained
 from podium.board.tree import Place, Tree
 
 GONE = 1000  # folders that have vanished, which are remembered
@@ -86,7 +87,7 @@ class Live:
         if place.is_study:
             found = self.studies[place.below] = Study(folder, place.below, name, version)
         else:
-            found = self.runs[place.below] = Trained(folder, place.below, owner, name, version)
+            found = self.runs[place.below] = Trained(folder, place.below, name, version, study=owner)
         self._named[found.id] = found
 
     def since(self, seen: str) -> dict[str, Any]:

@@ -6,8 +6,10 @@ Linux lists the holders of locks and has handles of processes; elsewhere nothing
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
+import socket
 from pathlib import Path
 
 
@@ -40,12 +42,13 @@ def holds_open(process: int, path: Path) -> bool:
     return False
 
 
-def stop_holder(path: Path, told: set[tuple[int, str]]) -> int | None:
+def stop_holder(path: Path) -> int | None:
     """Send SIGTERM to the process that holds the lock of a file, and to no other: the number of a process may pass to another.
+
+    It is sent once, whichever board of this machine sends it: a second signal would end the process without a checkpoint.
 
     Args:
         path: of the file.
-        told: the processes that were sent one before, which is added to: a second signal would end them without a checkpoint.
 
     Returns:
         The process; None where none holds the lock, or it is not ours, or the system cannot tell.
@@ -58,14 +61,29 @@ def stop_holder(path: Path, told: set[tuple[int, str]]) -> int | None:
             handle = os.pidfd_open(process)  # stands for this process also once it has ended
             try:
                 if process in (lock_holders() or {}).get(inode, []) and holds_open(process, path):
-                    one = process, _birth(process)
-                    if one not in told:
+                    if _is_first_to_stop(process):
                         signal.pidfd_send_signal(handle, signal.SIGTERM)
-                        told.add(one)
                     return process
             finally:
                 os.close(handle)
     return None
+
+
+def _is_first_to_stop(process: int) -> bool:
+    """Whether no board of this machine that still runs has stopped a process, which from now on this one has.
+
+    The mark is the name of a socket without a file, which Linux gives to one process, until that ends.
+    """
+    mark = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        mark.bind(f"\0podium stops {process} {_birth(process)}")
+    except OSError as error:
+        mark.close()
+        if error.errno != errno.EADDRINUSE:
+            raise
+        return False
+    mark.detach()  # it stays open
+    return True
 
 
 def _birth(process: int) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from podium.board.followed import Followed, Lock, State
 from podium.board.tails import Whole, both, number, parse_object, signature
-from podium.board.trained import REPORT, SHOWN, Lock, State, Trained, id_of, parse_settings
+from podium.board.trained import SHOWN, Trained, parse_settings
 from podium.runs.folder import RESULT
 from podium.runs.recommended import REQUEST, STUDY_NOTE, TABLE
 
@@ -35,34 +35,21 @@ def parse_table(text: bytes) -> dict[str, Any]:
 
 
 @dataclass
-class Study:
+class Study(Followed):
     """A comparison.
 
     Args:
-        folder: of the comparison.
-        below: its path below the board's folder.
-        name: for people.
-        version: in which something of it changed last.
         so_far: the leaderboard of what has finished, while there is none in the folder.
         ranked: what that leaderboard was made of.
-        said: what the process that was to go on with it said when it failed.
     """
 
-    folder: Path
-    below: Path
-    name: str
-    version: int = 0
-    state: State = "interrupted"
-    holder: str = ""
     so_far: dict[str, Any] | None = None
     ranked: str = ""
-    said: str = ""
     table: Whole[dict[str, Any]] = field(init=False)
     note: Whole[dict[str, Any]] = field(init=False)
     settings: Whole[dict[str, str]] = field(init=False)
     lock: Lock = field(init=False)
     runs: list[Trained] = field(default_factory=list)
-    _report: bool = False
 
     def __post_init__(self) -> None:
         self.table = Whole(self.folder / TABLE, parse_table)
@@ -70,30 +57,9 @@ class Study:
         self.settings = Whole(self.folder / REQUEST, parse_settings)
         self.lock = Lock(self.folder / ".lock")
 
-    @property
-    def id(self) -> str:
-        """What it is called in addresses."""
-        return id_of(os.fspath(self.below))
-
-    @property
-    def report(self) -> Path:
-        """Where its report lies, once it has one."""
-        return self.folder / REPORT
-
-    def refresh(self, version: int, held: dict[int, list[int]] | None) -> bool:
-        """Read what has changed; returns whether anything has, and marks it with the version then.
-
-        Args:
-            version: that is being made.
-            held: the locks of this machine.
-        """
+    def _read(self, version: int) -> bool:
         changed = [each.refresh() for each in (self.table, self.note, self.settings)]
-        now = (*self._state(held), signature(self.report) is not None)
-        changed += [now != (self.state, self.holder, self._report), any(run.version == version for run in self.runs)]
-        self.state, self.holder, self._report = now
-        if any(changed):
-            self.version = version
-        return any(changed)
+        return any(changed) or any(run.version == version for run in self.runs)
 
     def _state(self, held: dict[int, list[int]] | None) -> tuple[State, str]:
         found, holder = self.lock.refresh(held)
@@ -178,7 +144,7 @@ class Study:
             "decided": self._decided and self.state == "finished",
             "table": self.table.content if self.state == "finished" else self.so_far if self.finished else None,
             "verdict": [both(str(sentence)) for sentence in verdict] if isinstance(verdict, list) else [],
-            "report": self._report,
+            "report": self.has_report,
             "said": self.said,
             "again": self._again,
         }

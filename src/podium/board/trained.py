@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import re
-import socket
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from podium.board.tails import Log, Whole, both, number, parse_object, signature
-from podium.platform import process_lives
+from podium.board.followed import Followed, Lock, State
+from podium.board.tails import Log, Whole, both, number, parse_object
 from podium.runs.folder import RESULT, SETTINGS, SPEED
 
-State = Literal["waiting", "running", "elsewhere", "finished", "stopped", "failed", "interrupted"]
-HOLDER = re.compile(r"process (\d+) on (.+)")  # as `RunFolder.locked` writes it
-REPORT = "report.html"
 STOPPED = (130, 143)  # exit codes of a run that a person stopped
 SCORES = ("top1", "top5", "loss", "macro_f1", "balanced_accuracy", "ece")
 FACTS = ("params", "macs", "size_bytes", "seconds", "epochs", "steps", "images_per_second", "n")
 LINES = 1000  # of a settings file that are read
 SHOWN = 500  # characters of a reason
-
-
-def id_of(below: str) -> str:
-    """What a folder is called in addresses: the page names no paths, so it can name none outside."""
-    return hashlib.sha256(os.fsencode(below)).hexdigest()[:16]
-
-
-def text_of(name: object) -> str:
-    """A name as a page shows it, whatever bytes it has."""
-    return os.fsencode(str(name)).decode("utf-8", "backslashreplace") if isinstance(name, Path) else str(name)
 
 
 def parse_settings(text: bytes) -> dict[str, str]:
@@ -49,66 +32,14 @@ def parse_settings(text: bytes) -> dict[str, str]:
 
 
 @dataclass
-class Lock:
-    """Who holds the lock of a folder, as far as this machine can tell.
-
-    Args:
-        path: of the lock's file.
-    """
-
-    path: Path
-    _said: Whole[str] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._said = Whole(self.path, lambda text: text[:200].decode("utf-8", "replace"))
-
-    def refresh(self, held: dict[int, list[int]] | None) -> tuple[State | None, str]:
-        """Look who holds it.
-
-        Args:
-            held: the locks of this machine, as `platform.lock_holders` lists them.
-
-        Returns:
-            "running", or "elsewhere" where another machine has had it last; None where nobody holds it. With the holder in words.
-        """
-        self._said.refresh()
-        named = HOLDER.fullmatch((self._said.content or "").strip())
-        if named is None:
-            return None, ""
-        process, host = int(named[1]), named[2]
-        if host != socket.gethostname():
-            return "elsewhere", text_of(named[0])
-        if held is not None:
-            try:
-                lives = process in held.get(self.path.stat().st_ino, [])
-            except OSError:
-                lives = False
-        else:
-            lives = process_lives(process)
-        return ("running", text_of(named[0])) if lives else (None, "")
-
-
-@dataclass
-class Trained:
+class Trained(Followed):
     """A run.
 
     Args:
-        folder: of the run.
-        below: its path below the board's folder.
         study: the id of the comparison that it belongs to; None: it is a single run.
-        name: for people.
-        version: in which something of it changed last.
-        said: what the process that was to go on with it said when it failed.
     """
 
-    folder: Path
-    below: Path
-    study: str | None
-    name: str
-    version: int = 0
-    said: str = ""
-    state: State = "interrupted"
-    holder: str = ""
+    study: str | None = None
     log: Log = field(init=False)
     lock: Lock = field(init=False)
     settings: Whole[dict[str, str]] = field(init=False)
@@ -121,30 +52,9 @@ class Trained:
         self.result = Whole(self.folder / RESULT, brief_result)
         self.speed = Whole(self.folder / SPEED, parse_object)
 
-    @property
-    def id(self) -> str:
-        """What it is called in addresses."""
-        return id_of(os.fspath(self.below))
-
-    @property
-    def report(self) -> Path:
-        """Where its report lies, once it has one."""
-        return self.folder / REPORT
-
-    def refresh(self, version: int, held: dict[int, list[int]] | None) -> bool:
-        """Read what has changed; returns whether anything has, and marks it with the version then.
-
-        Args:
-            version: that is being made.
-            held: the locks of this machine.
-        """
+    def _read(self, version: int) -> bool:
         changed = [each.refresh() for each in (self.settings, self.result, self.speed)]
-        changed.append(self.log.refresh(version))
-        state, holder = self._state(held)
-        if any(changed) or (state, holder) != (self.state, self.holder):
-            self.state, self.holder, self.version = state, holder, version
-            return True
-        return False
+        return self.log.refresh(version) or any(changed)
 
     def _state(self, held: dict[int, list[int]] | None) -> tuple[State, str]:
         """Whether it is finished, trains, or has ended early; with the process that trains it, in words."""
@@ -204,7 +114,7 @@ class Trained:
             "result": result or None,
             "latency_ms": number(latency.get("p50")) if isinstance(latency, dict) else None,
             "intact": self.intact,
-            "report": signature(self.report) is not None,
+            "report": self.has_report,
             "said": self.said,
             "points": self.log.since(since),
         }

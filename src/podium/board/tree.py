@@ -1,4 +1,7 @@
-"""Finds the comparisons and runs below a folder; a folder is listed again only where its own time has changed."""
+"""Finds the comparisons and runs below a folder; a folder is listed again only where its own time has changed.
+
+A link is followed where it leads to a comparison or a run that the folder does not have by itself, and nowhere else.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +37,25 @@ class Place(NamedTuple):
 class _Listing(NamedTuple):
     time: int
     sure: bool
+    itself: tuple[int, int]  # its device and inode, which tell it from others whatever leads to it
     folders: tuple[str, ...]
+    links: tuple[str, ...]
     marks: frozenset[str]
+
+
+@dataclass
+class _Walk:
+    """One look at the folders.
+
+    Args:
+        seen: the folders that were visited.
+        known: the same, as the file system names them.
+        links: (path, comparison that it lies in, depth) of those that were met.
+    """
+
+    seen: set[Path] = field(default_factory=set)
+    known: set[tuple[int, int]] = field(default_factory=set)
+    links: list[tuple[Path, Path | None, int]] = field(default_factory=list)
 
 
 @dataclass
@@ -53,23 +73,29 @@ class Tree:
 
     def places(self) -> list[Place]:
         """The comparisons and runs, each comparison before its runs."""
-        self.full, seen = False, set[Path]()
-        found = list(self._visit(Path(), None, 0, seen))
-        self._listings = {path: listing for path, listing in self._listings.items() if path in seen}
+        self.full, walk = False, _Walk()
+        found = list(self._visit(Path(), None, 0, walk))
+        for below, study, depth in walk.links:  # grows where a folder that a link leads to has links
+            listing = self._list(below)
+            if listing is not None and listing.marks:
+                found += self._visit(below, study, depth, walk)
+        there = walk.seen | {below for below, _, _ in walk.links}
+        self._listings = {path: listing for path, listing in self._listings.items() if path in there}
         runs = [place for place in found if not place.is_study]
         if len(runs) > MOST_RUNS:
             self.full, kept = True, set(runs[:MOST_RUNS])
             found = [place for place in found if place.is_study or place in kept]
         return found
 
-    def _visit(self, below: Path, study: Path | None, depth: int, seen: set[Path]) -> Iterator[Place]:
-        if len(seen) >= MOST_FOLDERS:
+    def _visit(self, below: Path, study: Path | None, depth: int, walk: _Walk) -> Iterator[Place]:
+        if len(walk.seen) >= MOST_FOLDERS:
             self.full = True
             return
         listing = self._list(below)
-        if listing is None:
+        if listing is None or listing.itself in walk.known:
             return
-        seen.add(below)
+        walk.seen.add(below)
+        walk.known.add(listing.itself)
         if REQUEST in listing.marks and study is None:  # within another it is a round of that: a heat, a trial
             yield Place(below, None, True)
             study = below
@@ -78,26 +104,33 @@ class Tree:
             if SETTINGS in listing.marks:
                 return
         if depth < DEEPEST:
+            walk.links += [(below / name, study, depth + 1) for name in listing.links]
             for name in listing.folders:
-                yield from self._visit(below / name, study, depth + 1, seen)
+                yield from self._visit(below / name, study, depth + 1, walk)
 
     def _list(self, below: Path) -> _Listing | None:
         """The folders in a folder, and the files that say what it is; None where it cannot be read."""
         path = self.root / below
         try:
-            changed = path.stat().st_mtime_ns
+            status = path.stat()
+            changed, itself = status.st_mtime_ns, (status.st_dev, status.st_ino)
             known = self._listings.get(below)
             if known is not None and known.sure and known.time == changed:
                 return known
-            folders, marks = [], set()
+            folders, links, marks = [], [], set()
             with os.scandir(path) as entries:
                 for entry in entries:
                     if entry.name in (REQUEST, SETTINGS, RESULT):
                         marks |= {entry.name} if entry.is_file() else set()
-                    elif not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False):
+                    elif entry.name.startswith("."):
+                        continue
+                    elif entry.is_symlink():
+                        links.append(entry.name)
+                    elif entry.is_dir(follow_symlinks=False):
                         folders.append(entry.name)
         except OSError:
             return None
         sure = time.time() - changed / 1e9 > FRESH
-        self._listings[below] = _Listing(changed, sure, tuple(sorted(folders)), frozenset(marks))
+        named = tuple(sorted(folders)), tuple(sorted(links))
+        self._listings[below] = _Listing(changed, sure, itself, *named, frozenset(marks))
         return self._listings[below]
