@@ -1,14 +1,19 @@
 """The Chinese forms of a page's texts: there for all that a page says, with the same numbers, and never put in the place of another."""
 
 import ast
+import errno
 import json
 import re
+from pathlib import Path
 
 import pytest
 
+import podium
 from conftest import ROOT
 from podium.comparison.report.languages import HOLE, Phrases, chinese, say
 from podium.comparison.report.page import SCRIPT_TEXTS
+from podium.errors import UsageError
+from podium.files import disk_error
 
 COMPARISON = ROOT / "src" / "podium" / "comparison"
 FORMS = json.loads((COMPARISON / "report" / "templates" / "zh.json").read_text(encoding="utf-8"))
@@ -93,6 +98,32 @@ def test_a_sentence_keeps_its_numbers_and_names(sentence):
     assert sorted(re.findall(numbers, form)) == sorted(re.findall(numbers, sentence))
     left = re.findall(r"[a-z]{2,} [a-z]{2,}", re.sub(r"[\w-]*\d[\w-]*", "", form))
     assert left == [], "what is not a name is Chinese"
+
+
+REASONS = {  # as `podium board` shows them, of runs that have failed
+    "loss nan and gradient norm inf at step 40: the step was not taken, the checkpoint before it is saved": "第 40 步的损失为 nan",
+    "loss 1.2e+05 and gradient norm nan at step 7: the step was not taken, weights overflowed before it: no checkpoint is saved": "权重已溢出",
+    "batch_size: 512 images a step of vgg16 do not fit into the memory of cuda:0": "vgg16 每步 512 张图片超出 cuda:0 的内存",
+    "vgg16-seed0: its process was ended (SIGKILL, as the system does where memory runs out)": "被 SIGKILL 终止（内存不足",
+    "disk full: need 44.7 MB, have 1.2 MB at runs/a/log.jsonl (No space left on device)": "runs/a/log.jsonl 需要 44.7 MB，只剩 1.2 MB",
+    "alexnet cannot take 12 px images": "alexnet 不接受 12 像素的图片",
+    "photos/rose/1.jpg: truncated image (image file is truncated (5 bytes not processed))": "photos/rose/1.jpg：图片不完整",
+    "stopped by SIGTERM after step 90 of 400; the checkpoint is saved": "第 90 步（共 400 步）后被 SIGTERM 停止",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_why_a_run_has_failed_is_said_in_chinese_too(reason):
+    assert REASONS[reason] in chinese().translate(reason)
+
+
+def test_what_is_told_of_a_run_is_of_the_phrases():
+    """By what raises it."""
+    with pytest.raises(UsageError) as small:
+        podium.create_model("alexnet", num_classes=10, image_size=12)
+    full = disk_error(OSError(errno.ENOSPC, "No space left on device"), Path("a"), 5_000_000)
+    for error in (small.value, full, disk_error(OSError(errno.EACCES, "Permission denied"), Path("a"), 0)):
+        assert chinese().translate(error.what) is not None, error.what
 
 
 def test_what_has_no_form_stays_as_it_is_and_is_escaped():
