@@ -1,8 +1,8 @@
-"""`podium serve` on this machine: rate and latency with 1, 8, 32 and 200 clients that share its cores, and the memory of a long run.
+"""`podium serve` on this machine: rate and latency with 1, 8, 32 and 200 clients that share its cores, beside slow ones, and memory.
 
 The network is a ResNet-18 in int8 at 224 pixels with random weights; the images are JPEGs of 500 x 375 pixels and about 35 kB. Clients
 are coroutines of this process that send one image after the other over loopback on connections that stay open; after a 503 they wait as
-Retry-After says.
+Retry-After says. Slow clients begin a request and send a byte of its body each second; as soon as one is given up, another comes.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from PIL import Image
 from record import arguments, record
 
 CLIENTS = (1, 8, 32, 200)
+SLOW = 64  # slow clients beside 8 usual ones
 IMAGES = 16
 
 
@@ -98,6 +99,32 @@ async def load(port: int, requests: list[bytes], clients: int, seconds: float) -
     return seen
 
 
+async def slow_client(port: int, until: float) -> None:
+    """Begin one request after the other, and send a byte of its body each second, until the server gives it up."""
+    while time.perf_counter() < until:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            writer.write(b"POST /v1/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 35000\r\n\r\n")
+            while time.perf_counter() < until:
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(1)
+        except ConnectionError:
+            continue
+        finally:
+            writer.close()
+
+
+async def load_beside_slow(port: int, requests: list[bytes], seconds: float) -> Seen:
+    """8 clients for so many seconds, while `SLOW` slow ones keep connections open."""
+    until = time.perf_counter() + seconds + 1
+    slow = [asyncio.create_task(slow_client(port, until)) for _ in range(SLOW)]
+    await asyncio.sleep(1)
+    seen = await load(port, requests, 8, seconds)
+    await asyncio.gather(*slow)
+    return seen
+
+
 def figures(seen: Seen, seconds: float) -> dict[str, Any]:
     """The rate, and percentiles in milliseconds."""
 
@@ -107,6 +134,7 @@ def figures(seen: Seen, seconds: float) -> dict[str, Any]:
     return {
         "answers_per_second": round(len(seen.answers) / seconds, 1),
         "p50_ms": percentile(seen.answers, 50),
+        "p95_ms": percentile(seen.answers, 95),
         "p99_ms": percentile(seen.answers, 99),
         "refusals_per_second": round(len(seen.refusals) / seconds, 1),
         "refusal_p99_ms": percentile(seen.refusals, 99),
@@ -164,11 +192,13 @@ def measure(server: subprocess.Popen[str], options: Any) -> dict[str, Any]:
     head = "POST /v1/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {}\r\n\r\n"
     requests = [head.format(len(data)).encode() + data for data in photos]
     asyncio.run(load(port, requests, 8, 2))
-    clients = {}
+    clients, beside = {}, []
     for _ in range(options.runs):
         for count in CLIENTS:
             seen = asyncio.run(load(port, requests, count, options.seconds))
             clients.setdefault(str(count), []).append(figures(seen, options.seconds))
+        beside.append(figures(asyncio.run(load_beside_slow(port, requests, options.seconds)), options.seconds))
+    usual = [run["p95_ms"] for run in clients["8"]]
     alone = [run["answers_per_second"] for run in clients["1"]]
     gain = {
         count: [round(run["answers_per_second"] / one, 2) for run, one in zip(runs, alone, strict=True)]
@@ -182,6 +212,11 @@ def measure(server: subprocess.Popen[str], options: Any) -> dict[str, Any]:
         "seconds": options.seconds,
         "clients": clients,
         "rate_over_one_client": gain,
+        "beside_slow_clients": {
+            "slow": SLOW,
+            "clients_8": beside,
+            "p95_over_usual": [round(run["p95_ms"] / one, 2) for run, one in zip(beside, usual, strict=True)],
+        },
         "growth": growth,
     }
 
