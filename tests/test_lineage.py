@@ -325,6 +325,26 @@ def test_scaled_tanh_and_subsampling():
     assert torch.allclose(s(x)[0, :, 0], torch.tensor(expected))
 
 
+def test_lenet5_starts_by_the_fan_in_of_each_unit():
+    """Appendix A: uniform between -2.4/F and 2.4/F, where F is the number of inputs of the unit that a connection belongs to."""
+    torch.manual_seed(0)
+    nets = [create_model("lenet5") for _ in range(30)]
+
+    def drawn(key):
+        return torch.stack([net.state_dict()[key].flatten(1) for net in nets])
+
+    fan_ins = {"stem.0": 25, "stages.stage1.0": 4, "stages.stage3.0": 4, "head.hidden.0": 400, "head.hidden.3": 120}
+    for layer, fan_in in fan_ins.items():
+        weights = drawn(f"{layer}.coefficient" if "stage" in layer else f"{layer}.weight") * fan_in / 2.4
+        assert 0.97 < weights.abs().max() <= 1
+        assert weights.var().item() == pytest.approx(1 / 3, rel=0.15)
+    kernels = drawn("stages.stage2.0.weight").split([len(row) for row in C3_TABLE], 1)
+    assert {len(row) * 25 for row in C3_TABLE} == {75, 100, 150}
+    for row, weights in zip(C3_TABLE, kernels, strict=True):
+        assert 0.99 < weights.abs().max() * 25 * len(row) / 2.4 <= 1
+    assert not any(value.any() for key, value in nets[0].state_dict().items() if key.endswith("bias"))
+
+
 def test_c3_sees_only_what_table_i_says():
     conv = PartialConv([[int(i) for i in row] for row in C3_TABLE], 5)
     nn.init.normal_(conv.weight)

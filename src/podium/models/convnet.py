@@ -236,7 +236,7 @@ class ConvNet(nn.Module):
         """The trainable parameters in groups for an optimiser.
 
         Args:
-            weight_decay: of weights (Goyal et al. 2017, 5.3).
+            weight_decay: of weights; norms and biases have none (Goyal et al. 2017, 5.3).
             decay_all: decay the parameters of norms and the biases too.
             layer_decay: factor of the learning rate from each part to the part before it. The head has the factor 1, the last
                 stage `layer_decay`, the stage before it its square, and so on (Howard and Ruder 2018, section 3.2,
@@ -249,8 +249,9 @@ class ConvNet(nn.Module):
         groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
         for depth, part in enumerate(parts):
             scale = layer_decay ** (len(parts) - 1 - depth)
-            for p in (p for module in part for p in module.parameters() if p.requires_grad):
-                groups.setdefault((scale, decay_all or p.ndim > 1), []).append(p)
+            for name, p in (named for module in part for named in module.named_parameters() if named[1].requires_grad):
+                weight = p.ndim > 1 and not name.endswith("bias")  # LeNet-5's subsampling has biases of three dimensions
+                groups.setdefault((scale, decay_all or weight), []).append(p)
         ordered = sorted(groups.items(), key=lambda item: (-item[0][0], not item[0][1]))
         return [
             {"params": params, "weight_decay": weight_decay if decays else 0.0, "scale": scale}

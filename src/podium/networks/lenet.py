@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from typing import Literal
 
 import torch
@@ -60,15 +61,15 @@ class ScaledTanh(nn.Module):
 class Subsampling(nn.Module):
     """The sum of each 2x2 square, times a trained coefficient, plus a trained bias, one of each a map [section II.B, S2].
 
-    The coefficient starts at U(±2.4/fan-in) like every weight, around the mean of the square (1/4), so that the map
-    passes through at first.
+    The network that it belongs to initialises the coefficients.
     """
 
     kernel_size, stride, padding = 2, 2, 0
+    fan_in = 4
 
     def __init__(self, maps: int) -> None:
         super().__init__()
-        self.coefficient = nn.Parameter(torch.full((maps, 1, 1), 0.25))
+        self.coefficient = nn.Parameter(torch.empty(maps, 1, 1))
         self.bias = nn.Parameter(torch.zeros(maps, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
@@ -100,6 +101,12 @@ class PartialConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         full = self.weight.new_zeros(self.outputs, self.inputs, self.kernel_size, self.kernel_size)
         return F.conv2d(x, full.index_put((self.rows, self.columns), self.weight), self.bias)
+
+    @property
+    def fan_in(self) -> Tensor:
+        """Inputs of the unit that each kernel belongs to, (kernels, 1, 1): 75, 100 or 150 in C3."""
+        seen = Counter(o for o, _ in self.pairs)
+        return torch.tensor([seen[o] * self.kernel_size**2 for o, _ in self.pairs])[:, None, None]
 
     def multiply_adds(self, output: Tensor) -> int:
         """Multiply-adds for one image: only the connections that exist."""
@@ -162,7 +169,8 @@ class LeNet5(ConvNet):
     Args:
         image_size: 28 is padded to the paper's 32 inside C1; other sizes make C5's kernel as large as S4.
         j: the constant of Eq. 9 that keeps the other classes' distances from growing without bound.
-        reset_scale: weights start at U(±reset_scale/fan-in) [appendix A].
+        reset_scale: weights and coefficients start at U(±reset_scale/fan-in) of the unit that they belong to [appendix A],
+            biases at 0.
     """
 
     def __init__(
@@ -176,21 +184,28 @@ class LeNet5(ConvNet):
     ) -> None:
         c1 = nn.Conv2d(in_chans, 6, 5, padding=2 if image_size == 28 else 0)
         c3 = PartialConv([[int(i) for i in row] for row in C3_TABLE], 5)
+        s2, s4 = Subsampling(6), Subsampling(16)
         stem = nn.Sequential(c1, ScaledTanh())
-        stages = [
-            ("stage1", nn.Sequential(Subsampling(6), ScaledTanh())),
-            ("stage2", nn.Sequential(c3, ScaledTanh())),
-            ("stage3", nn.Sequential(Subsampling(16), ScaledTanh())),
-        ]
+        stages = [(f"stage{n}", nn.Sequential(layer, ScaledTanh())) for n, layer in enumerate((s2, c3, s4), 1)]
         side = map_size([stem, *(stage for _, stage in stages)], image_size)
         c5 = nn.Conv2d(16, 120, side)
         f6 = nn.Linear(120, 84)
         hidden = nn.Sequential(c5, ScaledTanh(), nn.Flatten(), f6, ScaledTanh())
         super().__init__(stem, stages, Head(nn.AdaptiveAvgPool2d(side), RadialBasis(num_classes), hidden))
         self.j = j
-        for layer, fan_in in ((c1, 25 * in_chans), (c3, 100), (c5, 16 * side * side), (f6, 120)):
-            nn.init.uniform_(layer.weight, -reset_scale / fan_in, reset_scale / fan_in)
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        fan_ins: list[tuple[Tensor, float | Tensor]] = [
+            (c1.weight, 25 * in_chans),
+            (s2.coefficient, s2.fan_in),
+            (c3.weight, c3.fan_in),
+            (s4.coefficient, s4.fan_in),
+            (c5.weight, 16 * side * side),
+            (f6.weight, 120),
+        ]
+        with torch.no_grad():
+            for weight, fan_in in fan_ins:
+                weight.uniform_(-1, 1).mul_(reset_scale / fan_in)
+            for layer in (c1, c5, f6):
+                layer.bias.zero_()  # type: ignore[union-attr]
 
     def training_loss(self, x: Tensor, y: Tensor, loss: Loss) -> Tensor:
         """Eq. 9: with logits z = -y it is the cross-entropy with one more class whose logit is always -j."""

@@ -226,6 +226,9 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
     Args:
         optimizer: of the same parameters, without a state.
         tensors: of a checkpoint.
+
+    Raises:
+        ModelFileError: the optimiser's state is of other parameters, as where an older version put them in another order.
     """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
@@ -233,6 +236,9 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
         if name.startswith("optimizer."):
             _, index, key = name.split(".", 2)
             like = parameters[int(index)]
-            ordered = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor
+            if tensor.ndim and tensor.shape != like.shape:
+                what = f"the checkpoint's optimiser is that of other parameters: {tuple(tensor.shape)}, not {tuple(like.shape)}"
+                raise ModelFileError(what, "resume with the version of Podium that began the run, or start it again")
+            ordered = torch.empty_like(like).copy_(tensor) if tensor.ndim else tensor
             state.setdefault(int(index), {})[key] = ordered.detach()
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
