@@ -186,7 +186,9 @@ def test_parameter_groups_hold_each_parameter_once(name):
     assert rest["weight_decay"] == 0.0
     names = {id(p): key for key, p in net.named_parameters()}
     plain = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
-    biases = {key for key in names.values() if key.endswith("bias")}  # LeNet-5's subsampling has some of three dimensions
+    biases = {
+        key for key in names.values() if key.endswith("bias")
+    }  # LeNet-5's subsampling has some of three dimensions
     assert {names[id(p)] for p in rest["params"]} == biases | {names[id(m.weight)] for m in plain}
     (everything,) = net.parameter_groups(0.1, decay_all=True)
     assert len(everything["params"]) == len(list(net.parameters()))

@@ -39,6 +39,7 @@ TABLE = {
     "bn-inception-2015": ("sgd", 0.9, 32, 0.0075, 4e-5, "53ep"),
     "resnet-2015": ("sgd", 0.9, 256, 0.1, 1e-4, "90ep"),
     "resnet-cifar-2015": ("sgd", 0.9, 128, 0.1, 1e-4, "64000it"),
+    "resnet110-cifar-2015": ("sgd", 0.9, 128, 0.1, 1e-4, "64000it"),
     "resnetv2-cifar-2016": ("sgd", 0.9, 128, 0.1, 1e-4, "64000it"),
     "inception-2016": ("rmsprop", 0.9, 32, 0.045, 4e-5, "100ep"),
     "xception-2017": ("sgd", 0.9, 32, 0.045, 1e-5, "100ep"),
@@ -80,11 +81,26 @@ def test_the_rate_is_divided_by_ten_at_the_papers_epochs(name, epochs, falls):
 
 
 def test_the_rate_of_cifars_resnets_falls_at_32k_and_48k_of_64k_steps():
-    for name in ("resnet-cifar-2015", "resnetv2-cifar-2016"):
+    for name in ("resnet-cifar-2015", "resnet110-cifar-2015", "resnetv2-cifar-2016"):
         rates = [learning_rate(step, 64_000, 390, of(name)) for step in (31_999, 32_000, 47_999, 48_000, 63_999)]
         assert rates == pytest.approx([0.1, 0.01, 0.01, 0.001, 0.001])
-    rises = [learning_rate(step, 64_000, 390, of("resnetv2-cifar-2016")) for step in (0, 39, 399, 400)]
-    assert rises == pytest.approx([0.1 / 400, 0.01, 0.1, 0.1])
+    assert {architecture(name).recipe for name in ("resnet110", "resnet1202")} == {"resnet110-cifar-2015"}
+    for name in ("resnet110-cifar-2015", "resnetv2-cifar-2016"):
+        rises = [learning_rate(step, 64_000, 390, of(name)) for step in (0, 39, 399, 400)]
+        assert rises == pytest.approx([0.1 / 400, 0.01, 0.1, 0.1])
+        assert "rises in a line" in RECIPES[name].differs
+
+
+def test_lenets_rate_falls_after_the_papers_passes_and_the_recipe_says_how_its_values_differ():
+    """5e-4 for two passes, 2e-4 for three, 1e-4 for three, 5e-5 for four, 1e-5 for the rest [section III.B]."""
+    papers = [5e-4] * 2 + [2e-4] * 3 + [1e-4] * 3 + [5e-5] * 4 + [1e-5] * 8
+    rates = [rate("lenet-1998", epoch, 20) for epoch in range(20)]
+    falls = [epoch for epoch in range(1, 20) if rates[epoch] != rates[epoch - 1]]
+    assert falls == [epoch for epoch in range(1, 20) if papers[epoch] != papers[epoch - 1]] == [2, 5, 8, 12]
+    assert rates[-1] / rates[0] == pytest.approx(0.026, rel=0.02)
+    assert "to 0.4, 0.2, 0.1 and 0.02" in RECIPES["lenet-1998"].differs
+    assert [papers[epoch] / papers[0] for epoch in falls] == pytest.approx([0.4, 0.2, 0.1, 0.02])
+    assert of("lenet-1998").flip is False
 
 
 @pytest.mark.parametrize(

@@ -250,7 +250,9 @@ class ConvNet(nn.Module):
         for depth, part in enumerate(parts):
             scale = layer_decay ** (len(parts) - 1 - depth)
             for name, p in (named for module in part for named in module.named_parameters() if named[1].requires_grad):
-                weight = p.ndim > 1 and not name.endswith("bias")  # LeNet-5's subsampling has biases of three dimensions
+                weight = p.ndim > 1 and not name.endswith(
+                    "bias"
+                )  # LeNet-5's subsampling has biases of three dimensions
                 groups.setdefault((scale, decay_all or weight), []).append(p)
         ordered = sorted(groups.items(), key=lambda item: (-item[0][0], not item[0][1]))
         return [

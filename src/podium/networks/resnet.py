@@ -296,18 +296,27 @@ register(
     recipe="resnet-2015",
     note="50 and deeper are v1.5 (stride in the 3x3); *_v1 are as in the paper",
 )
+CIFAR = {
+    "family": "ResNet-CIFAR",
+    "year": 2015,
+    "paper": PAPER,
+    "input_size": 32,
+    "min_size": 8,
+    "num_classes": 10,
+    "note": "for 32 px images; shortcuts of option A",
+}
 register(
     CifarResNet,
     {
         **{f"plain{6 * n + 2}": {"units": (n, n, n), "shortcut": "none"} for n in (3, 5, 7, 9)},
-        **{f"resnet{6 * n + 2}": {"units": (n, n, n)} for n in (3, 5, 7, 9, 18, 200)},
+        **{f"resnet{6 * n + 2}": {"units": (n, n, n)} for n in (3, 5, 7, 9)},
     },
-    family="ResNet-CIFAR",
-    year=2015,
-    paper=PAPER,
-    input_size=32,
-    min_size=8,
-    num_classes=10,
+    **CIFAR,
     recipe="resnet-cifar-2015",
-    note="for 32 px images; shortcuts of option A",
+)
+register(
+    CifarResNet,
+    {f"resnet{6 * n + 2}": {"units": (n, n, n)} for n in (18, 200)},
+    **CIFAR,
+    recipe="resnet110-cifar-2015",
 )
