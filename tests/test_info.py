@@ -73,6 +73,7 @@ def test_receptive_fields_by_hand_along_every_path():
         "stages.b.1": (21, 13),
         "stages.c.residual.0": (29, 21),
         "stages.c.residual.1.fc1": None,
+        "stages.c.residual.1.relu": None,
         "stages.c.residual.1.fc2": None,
         "stages.c.residual.1": (29, 21),
         "stages.c": (29, 21),

@@ -292,6 +292,60 @@ def test_dense_form_is_the_network_at_its_own_size(name):
     assert all(p.data_ptr() in shared for p in dense.parameters())
 
 
+@pytest.mark.parametrize(
+    ("name", "size", "window", "places"),
+    [
+        ("alexnet", 55, 55, (1, 2)),
+        ("alexnet", 63, 55, (2, 3)),
+        ("alexnet_owt", 75, 55, (3, 4)),
+        ("zfnet", 71, 55, (3, 4)),
+        ("vgg11", 256, 224, (2, 2)),
+        ("article_vgg11_mnist", 36, 28, (3, 5)),
+        ("lenet5", 32, 32, (1, 3)),
+    ],
+)
+def test_dense_form_is_the_heads_answer_to_each_window_of_the_last_map(name, size, window, places):
+    """VGG, section 3.2, at sizes above the one that fully connected layers are made for: the same layers at each place."""
+    small = {"small": True} if architecture(name).small_min_size is not None else {}
+    torch.manual_seed(0)
+    net = create_model(name, num_classes=4, in_chans=1, image_size=size, **small).eval()
+    side = net.head.pool.side if isinstance(net.head.pool, Grid) else net.head.pool.output_size
+    x = torch.randn(1, 1, size, size + (8 if size < 200 else 0))
+    with torch.no_grad():
+        scores, maps = net.to_dense()(x), net.forward_features(x)
+        windows = maps.unfold(2, side, 1).unfold(3, side, 1)  # (1, C, h, w, side, side)
+        apart = [[net.head(windows[:, :, i, j]) for j in range(windows.shape[3])] for i in range(windows.shape[2])]
+        expected = torch.stack([torch.stack(row, -1) for row in apart], -2)
+        one = create_model(name, num_classes=4, in_chans=1, image_size=window, **small)
+    assert scores.shape[2:] == expected.shape[2:] == places
+    torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+    assert [p.shape for p in net.parameters()] == [p.shape for p in one.parameters()]
+
+
+@pytest.mark.parametrize("name", ["lenet5", "lenet5_modern"])
+def test_dense_form_without_padding_is_the_network_on_each_crop(name):
+    torch.manual_seed(0)
+    net = create_model(name, num_classes=4).eval()
+    x = torch.randn(2, 1, 40, 48)
+    with torch.no_grad():
+        scores = net.to_dense()(x)
+        assert scores.shape == (2, 4, 3, 5)
+        for i in range(3):
+            for j in range(5):  # two pools of 2x2: a place is 4 pixels
+                crop = x[:, :, 4 * i : 4 * i + 32, 4 * j : 4 * j + 32]
+                torch.testing.assert_close(scores[:, :, i, j], net(crop), rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_dense_form_with_padding_sees_beyond_the_crop():
+    torch.manual_seed(0)
+    net = create_model("alexnet", num_classes=4, in_chans=1, image_size=55, small=True).eval()
+    x = torch.randn(1, 1, 63, 63)
+    dense, own, crop = net.to_dense(), x[..., :55, :55], net(x[..., :55, :55])
+    torch.testing.assert_close(dense(own)[..., 0, 0], crop)
+    assert (dense(x)[..., 0, 0] - crop).abs().max() > 0.01 * crop.abs().max()
+
+
 @pytest.mark.parametrize("name", sampled(FAMILIES, FEW))
 def test_checkpointing_gives_the_same_gradients_and_statistics(name):
     def step(checkpointing):

@@ -84,6 +84,39 @@ def test_what_ends_in_no_rectifier_is_rounded_as_an_engine_rounds_it():
     assert not any(m._forward_hooks for m in net.modules())
 
 
+def rounded_outputs(name, **arguments):
+    """The names of the layers whose outputs are rounded."""
+    net = create_model(name, num_classes=3, **arguments)
+    fake_int8(net)
+    return [key for key, layer in net.named_modules() if layer._forward_hooks]
+
+
+@pytest.mark.parametrize("name", ["zfnet", "mobilenet_v1", "keras_mobilenet", "vgg11_bn", "alexnet"])
+def test_only_logits_are_rounded_where_a_rectifier_follows_every_layer(name):
+    """One rectifier that stands in five places is five rectifiers, and one that is cut off at 6 is one too."""
+    six = {"six": True} if name == "keras_mobilenet" else {}
+    name = "mobilenet_v1" if six else name
+    assert rounded_outputs(name, image_size=32, small=True, **six) == ["head.classifier"]
+
+
+def test_what_goes_into_a_sum_or_a_product_is_rounded():
+    v1, v2, gated, dense = (
+        rounded_outputs(name, image_size=32, small=True, **arguments)
+        for name, arguments in (
+            ("resnet18", {"units": (1, 1)}),
+            ("resnetv2_18", {"units": (1, 1)}),
+            ("seresnet18", {"units": (1, 1)}),
+            ("densenet121", {"layers": (1, 1)}),
+        )
+    )
+    ends = ["stages.stage1.0.residual.bn2", "stages.stage2.0.residual.bn2", "stages.stage2.0.shortcut.bn1"]
+    assert v1 == [*ends, "head.classifier"]
+    assert [key.rpartition(".")[2] for key in v2 if key.startswith("stages")] == ["conv2", "conv2", "shortcut"]
+    assert [key for key in gated if ".se." in key] == [f"stages.stage{n}.0.residual.se.fc2" for n in (1, 2)]
+    assert [key for key in gated if ".se." not in key] == v1
+    assert [key for key in dense if key.endswith("conv2")] == [f"stages.block{n}.0.new.conv2" for n in (1, 2)]
+
+
 @pytest.fixture(scope="module")
 def hostile(run, tmp_path_factory):
     """The run on the digits with one map 700 times as large, and the weights that read it as much smaller: the same function."""

@@ -165,7 +165,12 @@ class ConvNet(nn.Module):
     def to_dense(self) -> nn.Module:
         """The fully convolutional form: (N, C, H, W) of any size to a map of logits (N, K, h, w) [VGG, section 3.2].
 
-        It shares the weights. On an image of the canonical size the map is 1 x 1 and has the network's own logits.
+        It shares the weights. Each place of the map has the logits of one window of the image. The window is as large as the
+        network's input, but never larger than the canonical input of fully connected layers, such as 224 px for VGG: a VGG
+        for 256 px averages its 8x8 map down to 7x7, and its dense form has 2x2 logits of 7x7 windows of that map. On an image
+        as large as the window, the map is 1 x 1 and has the network's own logits. In larger images a window has the pixels
+        around it where a crop of the same place has zero padding, so only networks without padding (LeNet-5) give exactly the
+        logits of each crop.
         """
         size = self.spec["image_size"]
         canonical = torch.zeros(1, self.spec["in_chans"], size, size, device="meta")

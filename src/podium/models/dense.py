@@ -11,7 +11,7 @@ from podium.models.modules import Grid
 
 
 class Dense(nn.Module):
-    """A network as convolutions only: (N, C, H, W) to logits (N, K, h, w), one for each window of canonical size.
+    """A network as convolutions only: (N, C, H, W) to a map of logits (N, K, h, w), as `ConvNet.to_dense` describes it.
 
     Args:
         stem, stages, head: of a network, whose weights it shares. A fully connected layer becomes a convolution as large as

@@ -62,10 +62,10 @@ class SqueezeExcitation(nn.Module):
 
     def __init__(self, channels: int, reduced: int) -> None:
         super().__init__()
-        self.fc1, self.fc2 = nn.Conv2d(channels, reduced, 1), nn.Conv2d(reduced, channels, 1)
+        self.fc1, self.relu, self.fc2 = nn.Conv2d(channels, reduced, 1), nn.ReLU(), nn.Conv2d(reduced, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        gate = self.fc2(F.relu(self.fc1(x.mean((2, 3), keepdim=True))))  # (N, C, 1, 1)
+        gate = self.fc2(self.relu(self.fc1(x.mean((2, 3), keepdim=True))))  # (N, C, 1, 1)
         return x * torch.sigmoid(gate)
 
 

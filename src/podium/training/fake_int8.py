@@ -1,8 +1,8 @@
 """Rounding to int8 in the forward pass, which the backward pass ignores [Jacob et al. 2018, arXiv:1712.05877, section 3].
 
 Every convolution and linear layer rounds its weights to int8, symmetrically with one scale a filter, and its input to uint8
-with one scale and one zero point. Its output, or that of a following batch norm, is rounded unless a ReLU follows: engines do
-not round before a ReLU. Folding a batch norm into a convolution multiplies a whole filter and its scale alike, so weights are
+with one scale and one zero point. Its output, or that of a following batch norm, is rounded unless a ReLU or a ReLU6 follows:
+engines do not round before a rectifier. Folding a batch norm into a convolution multiplies a whole filter and its scale alike, so weights are
 rounded as the folded ones will be.
 
 No ranges are kept. The range of an activation is that of its batch, where the paper has a moving average: a step then depends
@@ -12,10 +12,13 @@ on weights and images alone, and quantisation measures the ranges again.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from podium.models.modules import Branches, Residual, SqueezeExcitation
 
 TINY = torch.finfo(torch.float32).tiny  # the scale where all is zero
 
@@ -58,20 +61,34 @@ class FakeLinear(nn.Linear):
 
 
 ROUNDED: dict[type[nn.Module], type[nn.Module]] = {nn.Conv2d: FakeConv2d, nn.Linear: FakeLinear}
+NOT_BEFORE = nn.BatchNorm2d | nn.ReLU | nn.ReLU6
 EXACT = {rounded: exact for exact, rounded in ROUNDED.items()}
 
 
 def fake_int8(net: nn.Module) -> None:
-    """Let a network's layers round, in place: modules, names and weights stay, the classes of the layers change.
-
-    Which layer follows another is taken from the order in which modules are declared.
-    """
-    leaves = [m for m in net.modules() if not any(m.children()) and not isinstance(m, nn.Identity | nn.Dropout)]
-    for layer, after in itertools.pairwise([*leaves, None]):
-        layers = nn.Conv2d | nn.Linear | nn.BatchNorm2d
-        if isinstance(layer, layers) and not isinstance(after, nn.BatchNorm2d | nn.ReLU):
-            layer.register_forward_hook(_round_output)
+    """Let a network's layers round, in place: modules, names and weights stay, the classes of the layers change."""
+    layers = nn.Conv2d | nn.Linear | nn.BatchNorm2d
+    pairs = itertools.pairwise([*_in_order(net), None])
+    ends = [layer for layer, after in pairs if isinstance(layer, layers) and not isinstance(after, NOT_BEFORE)]
+    for layer in dict.fromkeys(ends):
+        layer.register_forward_hook(_round_output)
     _become(net, ROUNDED)
+
+
+def _in_order(module: nn.Module) -> Iterator[nn.Module | None]:
+    """The layers of a network in order of execution, each as often as it is used; None where branches part, meet or end."""
+    children = [child for child in module._modules.values() if child is not None]
+    apart = isinstance(module, Branches | Residual | nn.ModuleDict)
+    if isinstance(module, SqueezeExcitation):  # its layers are a chain, which begins with a mean and ends in a product
+        yield None
+    if not children and not isinstance(module, nn.Identity | nn.Dropout):
+        yield module
+    for child in children:
+        if apart:
+            yield None
+        yield from _in_order(child)
+    if apart or isinstance(module, SqueezeExcitation):
+        yield None
 
 
 def exact(net: nn.Module) -> None:
