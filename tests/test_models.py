@@ -514,3 +514,54 @@ def test_a_value_that_an_argument_does_not_have_is_refused_by_name(name, argumen
     with pytest.raises(UsageError, match=f"{name}: {key}='{value}'") as refused:
         create_model(name, **argument)
     assert "give one of '" in refused.value.fix
+
+
+NAN, INF, HUGE = float("nan"), float("inf"), 10**400
+IMPOSSIBLE = {  # values that an argument cannot have, by the kind of its default
+    bool: ["yes", 1, None, HUGE],
+    int: [-1, 1.5, NAN, True, "10", 10**12, HUGE, [3], b"x"],
+    float: [-0.5, NAN, INF, True, "0.5", HUGE, None, (0.5,)],
+    str: ["bottelneck", 0, True, NAN, ""],
+    tuple: [(), 3, "33", (0, 0, 0), (NAN, 1, 1), (True, 1, 1), (10**12, 1, 1), (2,) * 99],
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_impossible_values_of_every_argument_of_every_network_are_refused_by_name(name):
+    known = architecture(name)
+    arguments = {"num_classes": 10, "in_chans": 3, "image_size": 64, "small": False, **known.own}
+    for key, default in arguments.items():
+        of_tuple = {"hidden": [(64,), (0, 64)], "units": [(1.5, 2)], "widths": [(1.5, 2, 2)]}.get(key, [])
+        zero = [0] if type(default) is int and key != "se" else []
+        for value in [*IMPOSSIBLE.get(type(default), [NAN, True, HUGE, ()]), *zero, *of_tuple]:
+            with pytest.raises(UsageError) as refused:
+                create_model(name, **{key: value})
+            assert key in refused.value.what, (key, value)
+            assert refused.value.fix, (key, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "what", "fix"),
+    [
+        ("resnet18", {"block": "bottelneck"}, "resnet18: block='bottelneck'", "give one of 'basic', 'bottleneck'"),
+        ("resnetv2_18", {"shortcut": "D"}, "resnetv2_18: shortcut='D'", "give one of 'A', 'B'"),
+        ("resnet20", {"width": 0}, "resnet20: width=0", "give at least 1"),
+        ("mobilenet_v1", {"width": 0}, "mobilenet_v1: width=0", "give more than 0"),
+        ("vgg11", {"num_classes": "10"}, "num_classes: '10' is a text", "give the number: num_classes=10"),
+        ("resnet50", {"width": 64.5}, "width: 64.5", "give a whole number"),
+        ("vgg16", {"dropout": 1.0}, "vgg16: dropout=1.0", "below 1"),
+        ("zfnet", {"widths": (384, 384)}, "zfnet: widths=(384, 384)", "give 3 values"),
+        ("densenet121", {"layers": []}, "densenet121: layers=[]", "give from 1 to 16 values"),
+        ("alexnet", {"groups": 5}, "alexnet cannot be built with groups=5: ", "change groups"),
+        ("densenet121", {"layers": (1,) * 7}, "densenet121 cannot be built with layers=(1, 1, 1, 1, 1, 1, ...): ", "change layers"),
+        ("googlenet", {"five": 4}, "googlenet cannot be built with five=4: ", "change five"),
+        ("resnet50", {"width": 90_000}, "resnet50 with width=90000 has ", "give smaller numbers"),
+        ("resnet18", {"num_classes": 10**9}, "resnet18 with num_classes=1000000000 has 2,052 GB of weights", "give smaller"),
+    ],
+)  # fmt: skip
+def test_an_argument_that_makes_no_network_is_refused_in_two_lines_with_a_mend(name, arguments, what, fix):
+    with pytest.raises(UsageError) as refused:
+        create_model(name, **arguments)
+    assert str(refused.value.what).startswith(what)
+    assert fix in refused.value.fix
+    assert "\n" not in refused.value.what + refused.value.fix

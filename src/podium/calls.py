@@ -175,7 +175,7 @@ def check_kind(name: str, value: Any, hint: Any) -> None:
     kinds = [kind for kind in _kinds(hint) if kind is not type(None)]
     what = f"{name}: {reprlib.repr(value)}"
     numeric = int in kinds or float in kinds
-    if isinstance(value, numbers.Real) and not isinstance(value, bool) and not math.isfinite(value):
+    if isinstance(value, numbers.Real) and not isinstance(value, bool) and not _finite(value):
         raise UsageError(what, "give a finite number")
     if isinstance(value, str) and numeric and (number := number_of(value, whole=float not in kinds)) is not None:
         raise UsageError(f"{what} is a text", f"give the number: {name}={number}")
@@ -211,7 +211,7 @@ def _is(value: Any, kind: Any) -> bool:
     if origin is int:
         return isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if origin is float:
-        return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+        return isinstance(value, numbers.Real) and not isinstance(value, bool) and _finite(value)
     if isinstance(origin, type) and issubclass(origin, os.PathLike):
         return isinstance(value, os.PathLike)
     if origin is collections.abc.Callable:
@@ -221,6 +221,14 @@ def _is(value: Any, kind: Any) -> bool:
         listed = isinstance(value, collections.abc.Sequence) and not isinstance(value, str | bytes)
         return listed and all(fits(each, inner[0]) for each in value)
     return not isinstance(origin, type) or isinstance(value, origin)
+
+
+def _finite(value: numbers.Real) -> bool:
+    """Whether a float can hold a number; a whole number of 400 digits is as good as infinite."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _format_kind(kind: Any) -> str:

@@ -7,7 +7,6 @@ import functools
 import importlib
 import inspect
 import pkgutil
-import types
 import typing
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ from torch import nn
 
 from podium.calls import meant, public
 from podium.errors import UsageError, closest
+from podium.models.arguments import check_arguments, literals, tried_out
 from podium.models.convnet import ConvNet
 from podium.models.edits import apply_edits
 from podium.models.modules import Ones
@@ -73,23 +73,16 @@ class Architecture:
         return {name: each.default for name, each in parameters.items() if name not in COMMON}
 
     @property
+    def hints(self) -> dict[str, Any]:
+        """The kind of each of the family's own arguments, as an annotation."""
+        source = self.design or (self.build.__init__ if isinstance(self.build, type) else self.build)  # type: ignore[misc]
+        return {name: hint for name, hint in typing.get_type_hints(source).items() if name in self.own}
+
+    @property
     def choices(self) -> dict[str, tuple[Any, ...]]:
         """The values that are allowed, for those of the family's own arguments whose type is a `Literal`."""
-        source = self.design or (self.build.__init__ if isinstance(self.build, type) else self.build)  # type: ignore[misc]
-        hints = {name: hint for name, hint in typing.get_type_hints(source).items() if name in self.own}
-        allowed = {name: _literals(hint) for name, hint in hints.items()}
+        allowed = {name: literals(hint) for name, hint in self.hints.items()}
         return {name: values for name, values in allowed.items() if values}
-
-
-def _literals(hint: Any) -> tuple[Any, ...]:
-    """The values of a `Literal`, or of one in a union, with None where the union has it."""
-    if typing.get_origin(hint) is typing.Literal:
-        return typing.get_args(hint)
-    parts = (
-        typing.get_args(hint) if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union else ()
-    )
-    values = tuple(value for part in parts for value in _literals(part))
-    return (*values, None) if values and types.NoneType in parts else values
 
 
 _REGISTRY: dict[str, Architecture] = {}
@@ -202,7 +195,7 @@ def build_model(
         The network, in training mode. Its `spec` rebuilds it.
 
     Raises:
-        UsageError: unknown name or argument, or an image smaller than the network takes.
+        UsageError: unknown name or argument, a value that the argument cannot have, or an image smaller than the network takes.
     """
     known = architecture(name)
     has_small = known.small_min_size is not None
@@ -211,9 +204,7 @@ def build_model(
         "in_chans": in_chans if in_chans is not None else known.in_chans,
         "image_size": image_size if image_size is not None else (32 if small and has_small else known.input_size),
     }
-    for key, least in (("num_classes", 2), ("in_chans", 1), ("image_size", 1)):
-        if given[key] < least:
-            raise UsageError(f"{name}: {key}={given[key]}", f"give at least {least}")
+    check_arguments(name, given | {"small": small}, dict.fromkeys(given, int) | {"small": bool})
     if given["image_size"] < known.smallest(small):
         raise UsageError(*_too_small(known, given["image_size"], small))
     for key in arguments:
@@ -221,12 +212,13 @@ def build_model(
             otherwise = f"it takes {', '.join(known.own)}" if known.own else "leave it out"
             fix = meant(key, [*known.own, *given, "small", "weights"], otherwise)
             raise UsageError(f"{name} has no argument {key!r}", fix)
-        allowed = known.choices.get(key)
-        if allowed is not None and arguments[key] not in allowed:
-            raise UsageError(f"{name}: {key}={arguments[key]!r}", f"give one of {', '.join(map(repr, allowed))}")
+    check_arguments(name, arguments, known.hints)
     form = {"small": small} if has_small else {}
     own = {**known.arguments, **arguments}
-    net = known.build(**given, **form, **({"design": known.design(**own)} if known.design else own))
+    own = {"design": known.design(**own)} if known.design else own
+    build = functools.partial(known.build, **given, **form, **own)
+    with tried_out(name, given | arguments, build):
+        net = build()
     net.spec = {"model": name, **given, "small": small and has_small, **arguments}
     return net
 
