@@ -164,6 +164,8 @@ def test_draw_writes_an_svg_and_nothing_over_other_files(podium, run, tmp_path):
     assert texts(ET.parse(tmp_path / "pictures" / "net.svg").getroot())["lenet5_modern"] == 1
     assert podium("draw", "vgg11", "--image-size", 32, "-o", "vgg.svg").code == 0
     assert "image 3x32x32" in (tmp_path / "vgg.svg").read_text()
+    assert podium("draw", "bn_inception", "-o", "bn.svg").code == 0
+    assert any("a dense 7x7 first" in text for text in texts(ET.parse(tmp_path / "bn.svg").getroot()))
     other = tmp_path / "model.safetensors"
     other.write_text("weights")
     podium("draw", "lenet5", "-o", other).refused(2, "model.safetensors", ".svg")

@@ -57,6 +57,26 @@ def test_a_stride_in_the_3x3_sees_less_than_one_in_the_1x1():
     assert last.receptive_field == (483 - 2 * (4 + 8 + 16),) * 2
 
 
+@pytest.mark.parametrize(
+    ("name", "strided", "note"),
+    [
+        ("seresnext50_32x4d", "conv 3x3/2, 256, 32 groups", "stride in the 3x3"),
+        ("seresnet50", "conv 1x1/2, 128", "stride in the first 1x1"),
+        ("resnet50", "conv 3x3/2, 128", "stride in the 3x3"),
+        ("bn_inception", "conv 7x7/2, 64", "a dense 7x7 first, where the paper's is separable"),
+        ("se_bn_inception", "conv 7x7/2, 64", "a dense 7x7 first, as released"),
+    ],
+)
+def test_the_note_says_what_the_layers_are(name, strided, note):
+    part = "stem" if "inception" in name else "stage2"
+    rows = [row for row in layers(named(name)) if row.part == part and "conv" in row.type and "/2" in row.type]
+    assert [row.type for row in rows if "shortcut" not in row.name] == [strided]
+    assert note in summary(named(name))["note"]
+    if part == "stem":  # a separable one would have 8 filters of 7x7 for each colour, then 1x1 to 64 maps
+        dense, separable = 3 * 49 * 64, 3 * 8 * 49 + 3 * 8 * 64
+        assert (rows[0].params, separable) == (dense, 2712)
+
+
 def test_receptive_fields_by_hand_along_every_path():
     flat, tall = nn.Conv2d(4, 4, (1, 3), padding=(0, 1)), nn.Conv2d(4, 4, (5, 1), padding=(2, 0))
     net = built(

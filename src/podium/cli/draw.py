@@ -39,7 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
     cost, name = count_net(net), net.spec["model"]
     caption = f"{cost.params:,} parameters, {cost.macs:,} multiply-adds"
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(out, diagram(net, name, architecture(name).paper, caption).encode())
+    known = architecture(name)
+    notes = [note for note in (known.paper, caption, known.note) if note]
+    write_atomic(out, diagram(net, name, *notes).encode())
     if arguments.json:
         print_json({"file": str(out), "name": name})
     else:

@@ -82,7 +82,8 @@ class BNInceptionDesign:
 class BNInception(ConvNet):
     """Inception v1 with batch norm, two 3x3 in the place of a 5x5, and strides inside the modules 3c and 4e.
 
-    Weights start by He et al. 2015.
+    The first 7x7 is dense, with 9,408 weights, as in the networks that were released for Caffe. The paper's is separable: 8 filters
+    of 7x7 for each colour, then 1x1 to 64 maps, 2,712 weights [appendix]. Weights start by He et al. 2015.
 
     Args:
         small: for 28-64 px: a 3x3 convolution of stride 1 first, and no pool before 3a.
@@ -248,7 +249,7 @@ register(
     min_size=32,
     small_min_size=8,
     recipe="bn-inception-2015",
-    note="Inception v2; *_576 keeps the widths the paper's table prints",
+    note="Inception v2; *_576 keeps the widths the paper's table prints; a dense 7x7 first, where the paper's is separable",
 )
 register(
     InceptionV3,

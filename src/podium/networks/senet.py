@@ -78,20 +78,30 @@ FACTS = {
 BOTTLENECK = {"block": "bottleneck", "se": 16, "pool": "ceil"}
 register(
     ResNet,
-    {
-        **{f"seresnet{n}": {"units": UNITS[n], "se": 16, "pool": "ceil"} for n in (18, 34)},
-        **{f"seresnet{n}": {"units": UNITS[n], "stride_in": "1x1", **BOTTLENECK} for n in DEEP},
-        **{f"seresnext{n}_32x4d": {"units": UNITS[n], "groups": 32, "group_width": 4, **BOTTLENECK} for n in (50, 101)},
-    },
+    {f"seresnet{n}": {"units": UNITS[n], "se": 16, "pool": "ceil"} for n in (18, 34)},
+    design=ResNetDesign,
+    **FACTS,
+    note="Caffe's pooling, as in the released networks",
+)
+register(
+    ResNet,
+    {f"seresnet{n}": {"units": UNITS[n], "stride_in": "1x1", **BOTTLENECK} for n in DEEP},
     design=ResNetDesign,
     **FACTS,
     note="as released: stride in the first 1x1, Caffe's pooling; timm's seresnet* are v1.5",
+)
+register(
+    ResNet,
+    {f"seresnext{n}_32x4d": {"units": UNITS[n], "groups": 32, "group_width": 4, **BOTTLENECK} for n in (50, 101)},
+    design=ResNetDesign,
+    **FACTS,
+    note="as released: stride in the 3x3, Caffe's pooling",
 )
 register(
     BNInception,
     {"se_bn_inception": {"se": 16}},
     design=BNInceptionDesign,
     **FACTS,
-    note="BN-Inception, gated after each module",
+    note="BN-Inception, gated after each module; a dense 7x7 first, as released",
 )
 register(SENet154, {"senet154": {}}, **FACTS, note="the winner of ILSVRC 2017")
