@@ -149,8 +149,8 @@ def test_a_graph_that_no_engine_runs_is_refused_by_both(copied):
 
 SPECS = {
     "a network of terabytes": ({"model": "resnet18", "width": 100_000}, "not the weights of resnet18"),
-    "wide layers behind a large map": ({"image_size": 100_000}, "not the weights of lenet5_modern"),
-    "a million layers": ({"model": "resnet20", "units": [10**6, 1, 1]}, "far more layers than any network"),
+    "wide layers behind a large map": ({"image_size": 16_000}, "not the weights of lenet5_modern"),
+    "a million layers": ({"model": "resnet20", "units": [1000, 1000, 1000]}, "far more layers than any network"),
     "a negative width": ({"model": "resnet18", "width": -64}, "cannot be built"),
     "a width of zero": ({"model": "resnet18", "width": 0}, "own"),
     "a width that is a text": ({"model": "resnet18", "width": "64"}, "cannot be built"),

@@ -199,6 +199,21 @@ def test_an_existing_folder_is_not_touched(photos, whole, tmp_path):
     one_error(podium("train", "--resume", "-o", tmp_path / "nothing"), 2, "no run")
 
 
+def test_the_optimisers_state_of_parameters_in_another_order_is_refused():
+    """As an older version's, where LeNet-5's biases stood among the weights: sums would have gone to other parameters."""
+    one, other = (torch.nn.Parameter(torch.ones(*shape)) for shape in ((2, 3), (4,)))
+    before = torch.optim.SGD([one, other], 0.1, momentum=0.9)
+    (one.sum() + 2 * other.sum()).backward()
+    before.step()
+    tensors = state.optimizer_state(before)
+    again = torch.optim.SGD([one, other], 0.1, momentum=0.9)
+    state.restore_optimizer(again, tensors)
+    assert torch.equal(again.state[other]["momentum_buffer"], torch.full((4,), 2.0))
+    with pytest.raises(ModelFileError, match="that of other parameters") as refused:
+        state.restore_optimizer(torch.optim.SGD([other, one], 0.1, momentum=0.9), tensors)
+    assert "start it again" in refused.value.fix
+
+
 def test_checkpoints_of_a_newer_format_are_named(tmp_path):
     state.save(tmp_path, {"a": torch.ones(2)}, {"step": 1})
     path = tmp_path / state.LAST
