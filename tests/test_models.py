@@ -526,7 +526,7 @@ IMPOSSIBLE = {  # values that an argument cannot have, by the kind of its defaul
 }
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sampled(NAMES))
 def test_impossible_values_of_every_argument_of_every_network_are_refused_by_name(name):
     known = architecture(name)
     arguments = {"num_classes": 10, "in_chans": 3, "image_size": 64, "small": False, **known.own}
