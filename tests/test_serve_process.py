@@ -234,12 +234,15 @@ def test_several_processes_share_a_port_and_one_that_dies_is_replaced(tmp_path):
 
 @pytest.mark.slow
 def test_processes_end_with_the_one_that_supervises(tmp_path):
-    with Process(NET, "--workers", "2", folder=tmp_path) as server:
+    (tmp_path / "temporary").mkdir()
+    with Process(NET, "--workers", "2", folder=tmp_path, TMPDIR=str(tmp_path / "temporary")) as server:
         workers = psutil.Process(server.process.pid).children()
+        assert list((tmp_path / "temporary").glob("podium-*"))
         server.process.kill()
         gone, alive = psutil.wait_procs(workers, timeout=30)
         assert len(gone) == 2
         assert not alive
+        assert not list((tmp_path / "temporary").glob("podium-*")), "the copies are gone too"
 
 
 @pytest.mark.slow

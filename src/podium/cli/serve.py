@@ -71,7 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
         taken = closed.enter_context(listen(a.host, a.port))
         models = load_models(places, options)
         if a.workers > 1:
-            places = copied(models, Path(closed.enter_context(tempfile.TemporaryDirectory(prefix="podium-networks-"))))
+            folder = Path(closed.enter_context(tempfile.TemporaryDirectory(prefix="podium-serve-")))
+            places = copied(models, folder)
         take_connections(taken)  # from now on who opens the address waits for the moment that is left
         if options.token is None and not is_loopback(a.host):
             logger.warning(
@@ -86,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
         write_lines()
         if a.workers > 1:
             del models  # each process has its own
-            supervise(places, share(taken, a.workers), options)
+            supervise(places, folder, share(taken, a.workers), options)
         else:
             make_server(models, options).serve_at(taken)
     return 0

@@ -16,7 +16,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -84,11 +83,14 @@ def copied(models: Models, folder: Path) -> list[tuple[str, Path]]:
     return found
 
 
-def supervise(places: Sequence[tuple[str, Path]], sockets: Sequence[socket.socket], options: Options) -> None:
+def supervise(
+    places: Sequence[tuple[str, Path]], folder: Path, sockets: Sequence[socket.socket], options: Options
+) -> None:
     """Run a process for each socket until a signal, and return when all have ended.
 
     Args:
         places: the networks, from `copied`.
+        folder: where the copies are, and what the processes count. Where this process is killed, the others remove it.
         sockets: from `share`.
         options: of each process.
 
@@ -103,10 +105,12 @@ def supervise(places: Sequence[tuple[str, Path]], sockets: Sequence[socket.socke
         told.append(number)
 
     where = [[name, str(path.absolute())] for name, path in places]
-    said = json.dumps({"places": where, "options": asdict(options)})
+    said = json.dumps({"places": where, "folder": str(folder.absolute()), "options": asdict(options)})
+    counts = str(folder / "counts")
+    os.mkdir(counts)
     before = {number: signal.signal(number, receive) for number in stop_signals()}
     try:
-        with tempfile.TemporaryDirectory(prefix="podium-counts-") as counts, _ended() as workers:
+        with _ended() as workers:
             workers += [_start(each, said, counts) for each in sockets]
             young, touched = 0, time.monotonic()
             while not told:
@@ -182,15 +186,16 @@ def main(number: str) -> int:
     except PodiumError as problem:
         log("not loaded", logging.ERROR, message=problem.what)
         return problem.exit_code
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(Path(said["folder"]),), daemon=True).start()
     make_server(models, options).serve_at(socket.socket(fileno=int(number)))
     return 0
 
 
-def _end_with_parent() -> None:
-    """Wait for the end of the process that supervises, and end this one as it would have."""
+def _end_with_parent(folder: Path) -> None:
+    """Wait for the end of the process that supervises, remove its folder, and end this one as it would have."""
     while os.read(0, 1024):  # not by sys.stdin, whose lock a thread would hold when the process ends
         pass
+    shutil.rmtree(folder, ignore_errors=True)
     send_signal(os.getpid(), signal.SIGTERM)
 
 

@@ -1,0 +1,97 @@
+"""Make the pictures of a report and of the board in this folder: `python docs/images/screens.py`, about ten minutes on two cores.
+
+It trains the networks that the pictures show, and needs the extra `serve`, playwright and the system's Chromium. The report is that of
+`make demo`; the board follows a comparison that has two networks in training.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+HERE = Path(__file__).parent
+PODIUM = [sys.executable, "-m", "podium"]
+NETWORKS = ("lenet5_modern", "plain20", "resnet20", "alexnet", "vgg11_bn")
+LIVE = ["compare", "digits", *NETWORKS, "--epochs", "30", "--jobs", "2"]
+PATIENCE = 3600.0  # seconds
+
+
+@contextmanager
+def page_of(address: str, width: int, height: int) -> Iterator[Page]:
+    """A page in Chromium, of this size in pixels."""
+    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if program is None:
+        raise SystemExit("no Chromium is installed: apt-get install chromium")
+    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=program) as browser:
+        page = browser.new_page(viewport={"width": width, "height": height})
+        page.goto(address)
+        yield page
+
+
+def save(page: Page, name: str) -> None:
+    """Keep what a page shows, in a palette of 256 colours."""
+    page.wait_for_timeout(1000)  # charts are drawn by scripts
+    path = HERE / name
+    page.screenshot(path=path)
+    with Image.open(path) as image:
+        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+def report(folder: Path) -> None:
+    """The report of the comparison that `make demo` runs."""
+    subprocess.run([*PODIUM, "compare", "digits", "--epochs", "6", "-o", folder], check=True)
+    with page_of((folder / "report.html").absolute().as_uri(), 1220, 1330) as page:
+        page.locator(".js-plotly-plot .main-svg").first.wait_for()
+        save(page, "report.png")
+
+
+def board(folder: Path) -> None:
+    """The board over a comparison while it trains, with the buttons that a token gives."""
+    environment = {**os.environ, "PODIUM_TOKEN": "a-token-for-this-picture"}
+    training = subprocess.Popen([*PODIUM, *LIVE, "-o", folder / "digits"])
+    words = [*PODIUM, "board", folder, "--port", "0", "--json"]
+    served = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment)
+    try:
+        address = json.loads(served.stdout.readline() if served.stdout is not None else "")["url"]
+        until = time.monotonic() + PATIENCE
+        while len(list((folder / "digits").glob("*/result.json"))) < 2 or not _two_train(folder / "digits"):
+            if training.poll() is not None or time.monotonic() > until:
+                raise SystemExit("the comparison was over before its picture was taken")
+            time.sleep(1)
+        with page_of(address, 1280, 1290) as page:
+            page.get_by_role("textbox").fill(environment["PODIUM_TOKEN"])
+            page.keyboard.press("Enter")
+            page.locator("table tbody tr").nth(1).wait_for()
+            save(page, "board.png")
+    finally:
+        for process in (training, served):
+            process.send_signal(signal.SIGINT)
+            process.wait()
+
+
+def _two_train(folder: Path) -> bool:
+    """Whether two runs have some epochs and no result yet."""
+    logs = [log for log in folder.glob("*/log.jsonl") if not (log.parent / "result.json").exists()]
+    return sum(log.read_text(encoding="utf-8").count('"epoch"') > 8 for log in logs) >= 2
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as temporary:
+        wanted = sys.argv[1:] or ["report", "board"]
+        if "report" in wanted:
+            report(Path(temporary) / "demo")
+        if "board" in wanted:
+            (Path(temporary) / "runs").mkdir()
+            board(Path(temporary) / "runs")
