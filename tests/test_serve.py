@@ -134,6 +134,8 @@ def test_what_is_no_image_is_refused_by_what_it_is(served):
     served.predict(b"%PDF-1.7 ...").refused(415, "format_not_supported")
     served.predict(image()[:60]).refused(422, "image_unreadable")
     served.call("POST", "/v1/predict", *form(b"")).refused(422, "image_unreadable")
+    for nothing in (b"GIF89a\0\0\0\0\0\0\0,\0\0\0\0\0\0\0\0\0\2\0;", b"P6 0 0 255\n"):  # images of 0 x 0 pixels
+        served.predict(nothing).refused(422, "image_unreadable")
     whole = image(kind="JPEG", size=(300, 300))
     served.predict(whole[: len(whole) // 2]).refused(422, "image_unreadable")
     served.predict(image(), **{"Content-Encoding": "gzip"}).refused(415, "encoding_not_supported")

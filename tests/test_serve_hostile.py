@@ -59,7 +59,7 @@ def test_bombs_beside_the_pixels_cost_nothing(served):
     texts = png(8, 8, (b"zTXt", b"Comment\0\0" + bomb), (b"iTXt", b"x\0\1\0\0\0" + bomb), (b"iCCP", b"p\0\0" + bomb))
     frames = io.BytesIO()
     Image.new("L", (4, 4)).save(
-        frames, "GIF", save_all=True, append_images=[Image.new("L", (4, 4), n % 256) for n in range(1, 2000)]
+        frames, "GIF", save_all=True, append_images=[Image.new("L", (4, 4), n % 256) for n in range(1, 10_000)]
     )
     loop = struct.pack(
         "<2sHIHHHIIHHIII", b"II", 42, 8, 2, 256, 4, 1, 4, 257, 4, 1, 4, 8
@@ -68,7 +68,7 @@ def test_bombs_beside_the_pixels_cost_nothing(served):
     for data in (texts, frames.getvalue(), loop):
         assert served.predict(data).status in (200, 413, 415, 422)
     _, peak = memory_of_process()
-    assert peak - before < 300e6
+    assert peak - before < 50e6
 
 
 def test_a_jpeg_of_very_many_scans_is_refused_before_it_is_decoded(served):

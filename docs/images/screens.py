@@ -23,7 +23,7 @@ from playwright.sync_api import Page, sync_playwright
 
 HERE = Path(__file__).parent
 PODIUM = [sys.executable, "-m", "podium"]
-NETWORKS = ("lenet5_modern", "plain20", "resnet20", "alexnet", "vgg11_bn")
+NETWORKS = ("lenet5", "lenet5_modern", "resnet20", "plain20", "alexnet", "vgg11_bn")
 LIVE = ["compare", "digits", *NETWORKS, "--epochs", "30", "--jobs", "2"]
 PATIENCE = 3600.0  # seconds
 

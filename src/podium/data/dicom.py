@@ -25,7 +25,7 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"pydicom\.")
 DEFLATED = "1.2.840.10008.1.2.1.99"
 STILL_CODED = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
 PIECE, SPARE = 1 << 12, 1 << 20  # bytes inflated at once, and what a file may hold beside its pixels
-BYTES_A_PIXEL = 32  # at most, of a deflated file
+BYTES_A_PIXEL = 8  # at most, of a deflated file for an image as large as any that is opened
 GREY = ("MONOCHROME1", "MONOCHROME2")
 DAMAGED = "copy it again from where it came from, or delete it"
 
