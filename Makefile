@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test test-all lint lock audit bench clean
+.PHONY: install demo test test-all lint lock audit docs bench clean
 
 install: .venv/.installed
 
@@ -43,6 +43,11 @@ audit: .venv/tools/.installed
 	$(BIN)/python -m venv .venv/tools
 	.venv/tools/bin/pip install --quiet --disable-pip-version-check uv==0.13.9 pip-audit==2.10.1
 	touch $@
+
+# The documentation as a site in build/docs, to be opened in a browser; warnings are errors.
+docs: install
+	$(BIN)/python site/stage.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 bench: install
 	$(BIN)/python benchmarks/augment.py

@@ -39,7 +39,8 @@ def check(
         weights: of a trained network, as `train` takes them: labels are checked by its features. None: by features that need
             no network, which suit small images.
         max_pixels: the largest width times height of an image that is opened; a larger one is a problem.
-        group_from, group_column: as for `load_data`; groups in two splits and images without one are problems then.
+        group_from: as for `load_data`; groups in two splits and images without one are problems then.
+        group_column: as for `load_data`, and then as `group_from`.
         reading: image_column=, label_column=, split_column= and class_from=, as for `load_data`.
 
     Returns:

@@ -68,7 +68,8 @@ def compare(
             a hundredth of the score that ranks. 0 recommends the best.
         learning_curve: also train the recommended network on a quarter and on half of the images, and say what twice as many
             photos would give.
-        max_params, max_macs: leave out networks with more parameters, or more multiply-adds of one image, such as "5M" or "1.5G".
+        max_params: leave out networks with more parameters, such as "5M".
+        max_macs: leave out networks with more multiply-adds of one image, such as "1.5G".
         jobs: runs that train side by side, each in a process with its share of the cores; `progress` then hears of all of them.
             If None: one a core where all networks are small and no `budget` is given, else 1.
         heats: train all networks briefly and the better ones longer, in so many rounds, 2 to 6; only the finalists are trained in
@@ -76,8 +77,9 @@ def compare(
         tune: names of settings, such as ("lr", "weight_decay"), of which each network gets the values that are best on
             validation images. If None: all networks have those of the recipe.
         trials: tune: trainings of each network, all of them complete. If None: 20.
-        max_latency, max_size: recommend only networks that take at most so long for one image on this machine, such as "20ms",
-            and whose file has at most so many bytes, such as "10MB". Both are of the fastest engine that keeps the answers.
+        max_latency: recommend only networks that take at most so long for one image on this machine, such as "20ms", in the
+            fastest engine that keeps the answers.
+        max_size: recommend only networks whose file for that engine has at most so many bytes, such as "10MB".
         figures: a folder that gets the charts of the report for papers, as SVG and PDF. If None: none are drawn.
         log_to: as for `train`. In MLflow the runs are nested in one of the comparison; calling the same again sends what is missing.
         cluster: train each run as a task of a cluster: "ray://HOST:PORT", "auto" for the Ray of this machine's cluster, "local"

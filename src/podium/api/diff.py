@@ -48,7 +48,8 @@ def diff(
     by their content. The pooled answers of a cross-validation count as one network.
 
     Args:
-        first, second: run folders, bundles, exported files, or comparisons' folders for the run that they recommend.
+        first: a run folder, bundle or exported file, or a comparison's folder for the run that it recommends.
+        second: the other one, given likewise.
         data: a data set as `load_data` takes or returns it, on which both are evaluated now; images that either was trained on
             are left out. None: what both have on record; where one has nothing, the data of the other.
         progress: called with (files read, files to read), then with (images done, images in all); False: nothing; None: a bar.

@@ -46,14 +46,14 @@ def run(arguments: argparse.Namespace) -> int:
     image = format_sizes((spec["in_chans"], spec["image_size"], spec["image_size"]))
     form = ", small form" if spec["small"] else ""
     title = f"{facts['name']}{form}: image {image}, {spec['num_classes']} classes"
-    tables.table(title, COLUMNS, _layer_cells(facts["layers"]), set(COLUMNS[3:]))
+    tables.table(title, COLUMNS, layer_cells(facts["layers"]), set(COLUMNS[3:]))
     for fact, text in _totals(facts).items():
         print(f"{fact:<14} {text}")
     return 0
 
 
-def _layer_cells(layers: list[dict[str, Any]]) -> list[list[str]]:
-    """The rows of the table: each part of the network with its sums, and below it the part's layers."""
+def layer_cells(layers: list[dict[str, Any]]) -> list[list[str]]:
+    """Return the rows of the table: each part of the network with its sums, and below it the part's layers."""
     from podium.models.structure import format_sizes
 
     cells: list[list[str]] = []
