@@ -10,6 +10,7 @@ import podium.platform  # noqa: F401 - registers what a process that is forked f
 
 if TYPE_CHECKING:  # for type checkers and editors, which do not see what is imported on first use
     from podium.api.check import check as check
+    from podium.api.claims import claims as claims
     from podium.api.compare import compare as compare
     from podium.api.deploy import export as export
     from podium.api.deploy import quantize as quantize
@@ -43,6 +44,7 @@ _HOMES = {
     "Settings": "podium.settings",
     "architecture": "podium.models",
     "check": "podium.api.check",
+    "claims": "podium.api.claims",
     "compare": "podium.api.compare",
     "create_model": "podium.weights.create",
     "diff": "podium.api.diff",

@@ -15,6 +15,7 @@ from podium.cli import (
     bench,
     board,
     check,
+    claims,
     compare,
     diff,
     distill,
@@ -84,6 +85,7 @@ VERBS: tuple[Verb, ...] = (
     verify,
     weights,
     import_,
+    claims,
     help_,
 )
 

@@ -45,6 +45,7 @@ class Architecture:
         in_chans: the paper's number of input channels.
         recipe: the paper's training recipe.
         note: one line that helps to choose it.
+        listed: whether it is a network to choose; what small ones for experiments are written with is not.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Architecture:
     recipe: str = "modern"
     note: str = ""
     design: type[Any] | None = None
+    listed: bool = True
 
     def smallest(self, small: bool) -> int:
         """The smallest image side it takes, in pixels, in its small or its full form."""
@@ -124,7 +126,8 @@ def list_models(pattern: str = "*") -> list[str]:
     Returns:
         The names that match, in natural order: resnet20 before resnet110.
     """
-    return sorted(fnmatch.filter(_architectures(), pattern), key=natural)
+    listed = [name for name, each in _architectures().items() if each.listed]
+    return sorted(fnmatch.filter(listed, pattern), key=natural)
 
 
 def matching(text: str) -> list[str] | None:
@@ -144,7 +147,7 @@ def matching(text: str) -> list[str] | None:
             hint = closest(text.strip("*"), list(known)) or "`podium models` lists them all"
             raise UsageError(f"no network matches {text!r}", hint)
         return found
-    of_family = [name for name, each in known.items() if each.family.lower() == text.lower()]
+    of_family = [name for name, each in known.items() if each.listed and each.family.lower() == text.lower()]
     return sorted(of_family, key=natural) if of_family and text not in known else None
 
 
@@ -163,7 +166,7 @@ def architecture(name: str) -> Architecture:
     """
     known = _architectures()
     if name not in known:
-        hint = closest(name, list(known)) or "`podium models` lists them all"
+        hint = closest(name, list_models()) or "`podium models` lists them all"
         if "/" in name or "\\" in name:  # the path of a run or of data
             there = "is a path, not a name" if Path(name).exists() else "is no file or folder either"
             hint = f"`podium models` lists them all; {name} {there}"

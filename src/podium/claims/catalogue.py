@@ -1,0 +1,23 @@
+"""All claims by name, the cheapest first."""
+
+from __future__ import annotations
+
+from podium.claims import blocks, cost, depth, heads, kernels, layers, normalisation, pruning, views
+from podium.claims.claim import Claim
+from podium.errors import UsageError, closest
+
+FILES = (cost, layers, normalisation, kernels, heads, blocks, views, depth, pruning)
+CLAIMS: dict[str, Claim] = {claim.name: claim for file in FILES for claim in file.CLAIMS}
+
+
+def claim(name: str) -> Claim:
+    """The claim of this name.
+
+    Raises:
+        UsageError: there is none; names the closest.
+    """
+    if name not in CLAIMS:
+        raise UsageError(
+            f"no claim is called {name!r}", closest(name, list(CLAIMS)) or "`podium claims` lists them all"
+        )
+    return CLAIMS[name]

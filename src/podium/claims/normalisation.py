@@ -1,0 +1,95 @@
+"""Claims on batch normalisation: it allows higher learning rates, and makes dropout unnecessary."""
+
+from __future__ import annotations
+
+from podium.claims.claim import Arm, Claim
+from podium.claims.schedules import imagenet, sketch, small
+from podium.claims.statements import better, not_worse
+
+BODY = (
+    "3x3:24{bn} relu max2/2; 3x3:48{bn} relu 3x3:48{bn} relu max2/2; 3x3:64{bn} relu 3x3:64{bn} relu max2/2 -> {head}"
+)
+LOW, HIGH = 0.03, 0.9  # thirty times as high: BN-x30
+
+
+def _net(norm: bool, head: str = "average") -> str:
+    return BODY.format(bn=" bn" if norm else "", head=head)
+
+
+DROPOUT = "flat drop0.5 fc128 relu drop0.5"
+PLAIN = "flat fc128 relu"
+BATCH_NORM = Claim(
+    "batch-norm",
+    "Batch normalisation allows a learning rate thirty times as high, and learns more in the same steps.",
+    "Ioffe and Szegedy 2015, arXiv:1502.03167, section 4.2.1, Figure 2 (BN-x5, BN-x30)",
+    (
+        better("with batch norm, more is learned in the same steps than without, each at its best rate", "BN", "plain"),
+        better(
+            "with batch norm and thirty times the rate, more is learned than without at the low rate",
+            "BN, x30",
+            "plain, x1",
+        ),
+        better(
+            "at thirty times the rate, the network without batch norm does not learn as it does at the low one",
+            "plain, x1",
+            "plain, x30",
+        ),
+    ),
+    small(
+        "batch-norm",
+        sketch("plain", _net(False)),
+        sketch("BN", _net(True)),
+        sketch("plain, x1", _net(False), rates=(LOW,)),
+        sketch("plain, x30", _net(False), rates=(HIGH,)),
+        sketch("BN, x1", _net(True), rates=(LOW,)),
+        sketch("BN, x30", _net(True), rates=(HIGH,)),
+        epochs=6,
+    ),
+    imagenet(
+        "batch-norm",
+        "bn-inception-2015",
+        *(
+            Arm(name, {"model": "googlenet"}, rates=rates)
+            for name, rates in (("plain", (0.0015, 0.0075)), ("plain, x1", (0.0015,)), ("plain, x30", (0.045,)))
+        ),
+        *(
+            Arm(name, {"model": "bn_inception"}, rates=rates)
+            for name, rates in (("BN", (0.0015, 0.0075, 0.045)), ("BN, x1", (0.0015,)), ("BN, x30", (0.045,)))
+        ),
+    ),
+)
+LESS_DROPOUT = Claim(
+    "batch-norm-dropout",
+    "Where dropout helps, it no longer does once there is batch normalisation.",
+    "Ioffe and Szegedy 2015, arXiv:1502.03167, sections 3.4 and 4.2.1",
+    (
+        better("without batch norm, dropout makes the network more accurate", "plain, dropout", "plain"),
+        not_worse(
+            "with batch norm, the network without dropout is as accurate, within half a point",
+            "BN",
+            "BN, dropout",
+            allowed=0.005,
+        ),
+        better("batch norm without dropout is more accurate than dropout without batch norm", "BN", "plain, dropout"),
+    ),
+    small(
+        "batch-norm-dropout",
+        sketch("plain", _net(False, PLAIN)),
+        sketch("plain, dropout", _net(False, DROPOUT)),
+        sketch("BN", _net(True, PLAIN)),
+        sketch("BN, dropout", _net(True, DROPOUT)),
+        train=4000,
+        epochs=15,
+        settings={"crop": "none"},
+    ),
+    imagenet(
+        "batch-norm-dropout",
+        "bn-inception-2015",
+        Arm("plain", {"model": "googlenet", "dropout": 0.0}),
+        Arm("plain, dropout", {"model": "googlenet"}),
+        Arm("BN", {"model": "bn_inception"}),
+        Arm("BN, dropout", {"model": "bn_inception", "dropout": 0.4}),
+    ),
+    note="Networks of this claim are trained without shifted crops on 4,000 images, so that they overfit and dropout has something to do.",
+)
+CLAIMS = (BATCH_NORM, LESS_DROPOUT)

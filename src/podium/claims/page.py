@@ -1,0 +1,181 @@
+"""The page of claims: what holds, what does not, and what cannot be told, from the raw files alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from podium.claims import raw as raws
+from podium.claims.catalogue import CLAIMS
+from podium.claims.claim import Claim
+from podium.claims.figure import figure, label
+from podium.claims.verdict import FAILS, HOLDS, OPEN
+from podium.evaluation.cost import short
+from podium.files import write_text
+
+FOLDER = Path("results") / "claims"  # of the raw files and figures, beside the page
+INTRODUCTION = """# Claims
+
+What the papers and articles say of these networks, as experiments. Each statement has a verdict:
+
+- **holds**: the 95 % interval of the difference, over images and seeds, is above zero, or a counted number is what the source says;
+- **does not hold**: the whole interval is below the smallest gain that would matter, half a point unless the statement says otherwise;
+- **cannot tell**: these images and seeds leave it open, and the table says how many would decide it, if the difference that was found
+  is the true one.
+
+Each statement is decided by itself, at 95 %: of forty true statements of no difference one may be called a gain by chance. Differences are
+paired image by image, and seeds count as draws of their own ([statistics](comparison.md)). Each arm has the learning rate that is best
+for it on validation images, among the few that its table lists. Small networks, small images and short trainings are not the papers':
+a verdict here is of the small experiment that the table describes, not of the paper's own. `podium claims NAME --scale paper` runs that,
+on a graphics card and with the paper's data.
+
+```
+podium claims                                    # the list, with the sources
+podium claims relu dropout --out runs/claims     # decide two of them; the same command goes on where it was stopped
+podium claims --plan --scale paper               # what the papers' own experiments would take
+podium claims all --out runs/claims --write docs # decide all, and write this page
+```
+
+This page is written by the last command from the [raw files](results/claims), which hold every answer of every run.
+"""
+
+
+def write_page(folder: Path, target: Path) -> Path:
+    """Write the page, and the raw files and figures that it names, from the raw files of a folder.
+
+    Args:
+        folder: that has a raw file for each decided claim.
+        target: the folder of the page, such as docs.
+
+    Returns:
+        The path of the page.
+    """
+    found = {name: raws.read(path) for name in CLAIMS if (path := raws.file_of(folder, name)).is_file()}
+    for name, content in found.items():
+        raws.write(target / FOLDER, content)
+        if (drawn := figure(content)) is not None:
+            write_text(target / FOLDER / f"{name}.svg", drawn)
+    path = target / "claims.md"
+    write_text(path, page(found))
+    return path
+
+
+def page(found: dict[str, dict[str, Any]]) -> str:
+    """The page as Markdown.
+
+    Args:
+        found: name of each decided claim -> what its raw file says.
+    """
+    parts = [INTRODUCTION, _overview(found)]
+    parts += [_section(CLAIMS[name], content) for name, content in found.items()]
+    missing = [f"`{name}`" for name in CLAIMS if name not in found]
+    if missing:
+        parts.append(f"## Not decided yet\n\nNo result is recorded of {', '.join(missing)}.\n")
+    return "\n".join(parts)
+
+
+def _overview(found: dict[str, dict[str, Any]]) -> str:
+    """How many statements have which verdict, and a line for each claim."""
+    counts = Counter(each["verdict"] for content in found.values() for each in content["statements"])
+    total, claims = sum(counts.values()), len(found)
+    decided = sum(all(each["verdict"] != OPEN for each in content["statements"]) for content in found.values())
+    lines = [
+        "## All of them",
+        "",
+        f"Of {total} statements of {claims} claims, {counts[HOLDS]} hold, {counts[FAILS]} do not, and {counts[OPEN]} are open. "
+        f"Every statement of {decided} claims is decided.",
+        "",
+        "| claim | source | holds | does not hold | cannot tell |",
+        "| --- | --- | ---: | ---: | ---: |",
+    ]
+    for name, content in found.items():
+        own = Counter(each["verdict"] for each in content["statements"])
+        cells = " | ".join(str(own[verdict] or "") for verdict in (HOLDS, FAILS, OPEN))
+        lines.append(f"| [{name}](#{name}) | {content['source']} | {cells} |")
+    return "\n".join([*lines, ""])
+
+
+def _section(claim: Claim, content: dict[str, Any]) -> str:
+    """The section of a claim: the verdicts, the arms, how they were trained, the figure, and the command."""
+    lines = [f"## {claim.name}", "", f"{claim.title} Source: {claim.source}.", ""]
+    lines += [
+        "| statement | verdict | found | 95 % interval | what would decide it |",
+        "| --- | --- | ---: | ---: | --- |",
+    ]
+    lines += [_statement(each) for each in content["statements"]]
+    if content["arms"]:
+        lines += [
+            "",
+            *_arms(content),
+            "",
+            _trained(content),
+            "",
+            f"![Accuracy of each arm](results/claims/{claim.name}.svg)",
+        ]
+    else:
+        lines += [
+            "",
+            f"Measured in {content['seconds']:.0f} s with {_counted(content['threads'], 'thread')}, on {content['date']}.",
+        ]
+    if claim.note:
+        lines += ["", claim.note]
+    lines += ["", f"Command: `{content['command']}`. [Raw](results/claims/{claim.name}.json).", ""]
+    return "\n".join(lines)
+
+
+def _statement(each: dict[str, Any]) -> str:
+    """A statement as a row of the table."""
+    points = each["unit"] == "points"
+    value, low, high = (_number(each[key], points) for key in ("value", "low", "high"))
+    interval = f"{low} to {high}" if each["low"] != each["high"] else "exact"
+    unit = "points" if points else each["unit"]
+    source = f" ({each['source']})" if each["source"] else ""
+    needed = f"{each['seeds']:,} seeds, {each['images']:,} images" if "seeds" in each else ""
+    return f"| {each['text']}{source} | **{each['verdict']}** | {value} {unit} | {interval} | {needed} |"
+
+
+def _number(value: float, points: bool) -> str:
+    if points:
+        return f"{100 * value:+.2f}"
+    return f"{value:,.0f}" if value == int(value) else f"{value:.3g}"
+
+
+def _arms(content: dict[str, Any]) -> list[str]:
+    """The table of the arms."""
+    lines = [
+        "| arm | parameters | multiply-adds | learning rates tried: validation top-1 | steps | top-1, mean of seeds | 95 % interval of the mean |",
+        "| --- | ---: | ---: | --- | ---: | ---: | ---: |",
+    ]
+    for name, arm in content["arms"].items():
+        tried = ", ".join(
+            f"{rate}: {100 * top1:.1f} %" if top1 else f"{rate}: not finite" for rate, top1 in arm["tried"].items()
+        )
+        for view, each in arm["answers"].items():
+            mean, half = 100 * sum(each["top1"]) / len(each["top1"]), 100 * raws.half_of(each["top1"])
+            score = f"{mean:.2f} %" if not arm["diverged"] else f"{mean:.2f} % (did not learn)"
+            costs = (
+                f"{short(arm['params'])} | {short(arm['macs'])} | {tried} | {arm['steps']:,}"
+                if view == "test"
+                else " | | |"
+            )
+            lines.append(f"| {label(name, view)} | {costs} | {score} | ± {half:.2f} |")
+    return lines
+
+
+def _trained(content: dict[str, Any]) -> str:
+    """How the arms were trained, in sentences."""
+    protocol, settings = content["protocol"], content["protocol"]["settings"]
+    images = f"{protocol['train']:,}" if "train" in protocol else "all"
+    size = f", made smaller to {protocol['side']} px" if "side" in protocol else ""
+    listed = ", ".join(f"{key} {value}" for key, value in settings.items())
+    tests = next(iter(content["arms"].values()))["answers"]["test"]["n"]
+    return (
+        f"Trained on {images} images of {protocol['data']}{size}, with {protocol['val']:,} validation images, {protocol['seeds']} seeds, "
+        f"tested on {tests:,} test images. Settings: {listed}. It took {content['seconds'] / 60:.0f} minutes with "
+        f"{_counted(content['threads'], 'thread')}, on {content['date']}."
+    )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' if number != 1 else ''}"

@@ -1,0 +1,64 @@
+"""Decide claims one after the other; what is finished in the folder is not done again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from podium.claims import raw
+from podium.claims.claim import Claim, Scale
+from podium.claims.experiment import Experiment, Tell
+from podium.claims.images import load, part
+
+RUNS = "runs"  # the folder of all runs, within that of the results
+Done = Callable[[Claim, dict[str, Any]], None]
+
+
+def decide_all(
+    claims: Sequence[Claim],
+    scale: Scale,
+    out: Path,
+    place: Path | None = None,
+    *,
+    tell: Tell = lambda *_: None,
+    done: Done = lambda *_: None,
+) -> list[dict[str, Any]]:
+    """Decide claims.
+
+    Args:
+        claims: in the order in which they are decided.
+        scale: of the experiments.
+        out: the folder of the raw files and the runs.
+        place: the folder that holds the data sets by their names; None: where Podium finds them by name.
+        tell: called after every training step.
+        done: called with each claim and its raw file's content.
+
+    Returns:
+        What the raw file of each claim says.
+    """
+    found = []
+    for number, claim in enumerate(claims, 1):
+        path = raw.file_of(out, claim.name)
+        content = raw.read(path) if path.is_file() else None
+        if content is None or not raw.same_experiment(content, claim, scale):
+            label = f"{number}/{len(claims)} {claim.name}"
+            content = decide_one(
+                claim, scale, out, place, lambda run, *step, label=label: tell(f"{label}: {run}", *step)
+            )
+            raw.write(out, content)
+        done(claim, content)
+        found.append(content)
+    return found
+
+
+def decide_one(claim: Claim, scale: Scale, out: Path, place: Path | None, tell: Tell) -> dict[str, Any]:
+    """Measure and train what a claim needs, and return what its raw file says; see `decide_all`."""
+    begun = time.monotonic()
+    protocol, results = claim.protocol(scale), {}
+    if protocol is not None:
+        data = part(protocol, load(protocol.data, place))
+        results = Experiment(protocol, data, out / RUNS, tell).run(claim.views)
+    measured = claim.measure() if claim.measure is not None else {}
+    return raw.record(claim, scale, measured, results, time.monotonic() - begun)
