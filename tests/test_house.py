@@ -70,7 +70,7 @@ MAY = {
         "tracking",
     },
     "compression": {"settings", "models", "networks", "data", "runs", "evaluation", "training", "deployment"},
-    "claims": {
+    "experiments": {
         "settings",
         "models",
         "diagrams",
@@ -93,7 +93,7 @@ MAY = {
         "training",
         "comparison",
         "compression",
-        "claims",
+        "experiments",
         "deployment",
         "tracking",
     },
@@ -110,7 +110,7 @@ MAY = {
         "comparison",
         "deployment",
         "compression",
-        "claims",
+        "experiments",
         "verification",
         "tracking",
         "web",

@@ -8,11 +8,11 @@ from typing import Any
 
 from podium.bars import training_progress
 from podium.calls import public
-from podium.claims.catalogue import CLAIMS, claim
-from podium.claims.claim import Scale
-from podium.claims.page import write_page
-from podium.claims.run import decide_all
 from podium.errors import UsageError
+from podium.experiments.catalogue import CLAIMS, claim
+from podium.experiments.claim import Scale
+from podium.experiments.page import write_page
+from podium.experiments.run import decide_all
 
 OUT = Path("runs") / "claims"
 ALL = "all"

@@ -11,8 +11,8 @@ from podium.cli import console
 from podium.cli.shared import print_json, same_command_continues
 
 if TYPE_CHECKING:
-    from podium.claims.claim import Claim
-    from podium.claims.plan import Planned
+    from podium.experiments.claim import Claim
+    from podium.experiments.plan import Planned
 
 HELP = "decide by experiments what the papers claim of these networks; without a name, list the claims"
 EXAMPLE = """podium claims
@@ -42,7 +42,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb; returns the exit code."""
-    from podium.claims.catalogue import CLAIMS, claim
+    from podium.experiments.catalogue import CLAIMS, claim
 
     a = arguments
     everything = not a.names or "all" in a.names
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     if a.names:
         _decide(chosen, a)
     if a.write is not None:
-        from podium.claims.page import write_page
+        from podium.experiments.page import write_page
 
         path = write_page(Path(a.out), Path(a.write))
         if not a.json:
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _decide(chosen: list[Claim], a: argparse.Namespace) -> None:
     """Decide claims, and print the verdicts of each as soon as it is decided."""
-    from podium.claims.run import decide_all
+    from podium.experiments.run import decide_all
 
     def shown(claim: Claim, content: dict[str, Any]) -> None:
         if not a.json:
@@ -107,7 +107,7 @@ def _list(chosen: list[Claim], as_json: bool) -> int:
 
 
 def _plan(chosen: list[Claim], a: argparse.Namespace) -> int:
-    from podium.claims.plan import plan
+    from podium.experiments.plan import plan
 
     rows: list[Planned] = [row for each in chosen for row in plan(each, a.scale)]
     if a.json:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from podium.claims.claim import Claim
-from podium.claims.measure import cost_of, forward_times, ratio
-from podium.claims.statements import between
+from podium.experiments.claim import Claim
+from podium.experiments.measure import cost_of, forward_times, ratio
+from podium.experiments.statements import between
 
 TIMED = {"ResNet-V2-152": "resnetv2_152_slim", "VGG-16": "vgg16", "VGG-19": "vgg19", "Inception v3": "inception_v3"}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from podium.claims.claim import Arm, Claim
-from podium.claims.schedules import cifar, small
-from podium.claims.statements import better, not_worse
+from podium.experiments.claim import Arm, Claim
+from podium.experiments.schedules import cifar, small
+from podium.experiments.statements import better, not_worse
 
 RATE = (0.1,)  # the papers' own
 WIDTH = 8  # channels of the first stage at small scale, half of the papers'

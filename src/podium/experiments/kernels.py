@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from podium.claims.claim import Arm, Claim
-from podium.claims.measure import cost_of, receptive_field
-from podium.claims.schedules import imagenet, sketch, small
-from podium.claims.statements import better, between, exactly, not_worse
+from podium.experiments.claim import Arm, Claim
+from podium.experiments.measure import cost_of, receptive_field
+from podium.experiments.schedules import imagenet, sketch, small
+from podium.experiments.statements import better, between, exactly, not_worse
 
 MAPS = 64  # in and out of the layers that are counted
 STACKS = {"5x5": ("5x5",), "two 3x3": ("3x3", "3x3"), "7x7": ("7x7",), "three 3x3": ("3x3", "3x3", "3x3")}

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from podium.claims.claim import Protocol
 from podium.data.dataset import Dataset, Split
 from podium.data.images import ArrayImages
 from podium.data.sampling import stratified
 from podium.data.sources import load_data
 from podium.errors import DataError
+from podium.experiments.claim import Protocol
 
 
 def load(name: str, place: Path | None) -> Dataset:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from podium.claims.raw import half_of
 from podium.diagrams.svg import FAINT, INK, Canvas
+from podium.experiments.raw import half_of
 
 WIDTH, ROW, TOP, LEFT, RIGHT = 640.0, 26.0, 34.0, 190.0, 24.0
 DOT, BAR = "#4583c0", "#c4584a"
@@ -38,11 +38,11 @@ def figure(raw: dict[str, Any]) -> str | None:
         value = low + (high - low) * number / (TICKS - 1)
         canvas.line((x(value), TOP - 6), (x(value), bottom), arrow=False)
         canvas.text(x(value), bottom + 16, f"{value:.1f}", fill=FAINT)
-    for number, (label, top1) in enumerate(rows):
+    for number, (name, top1) in enumerate(rows):
         y = TOP + ROW * (number + 0.5)
         shares = [100 * value for value in top1]
         mean, half = sum(shares) / len(shares), 100 * half_of(top1)
-        canvas.text(LEFT - 12, y + 4, label, anchor="end")
+        canvas.text(LEFT - 12, y + 4, name, anchor="end")
         canvas.rectangle(x(mean - half), y - 1.5, max(0.0, x(mean + half) - x(mean - half)), 3, BAR)
         canvas.rectangle(x(mean) - 1.5, y - 7, 3, 14, BAR)
         for value in shares:

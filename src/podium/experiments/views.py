@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from podium.claims.claim import Arm, Claim
-from podium.claims.schedules import imagenet, sketch, small
-from podium.claims.statements import better, not_worse
+from podium.experiments.claim import Arm, Claim
+from podium.experiments.schedules import imagenet, sketch, small
+from podium.experiments.statements import better, not_worse
 
 SEEN = 28 / 32  # the side of a crop, as AlexNet's 224 of 256
 CONVOLUTIONS = "3x3:32 relu max2/2; 3x3:64 relu 3x3:64 relu max2/2; 3x3:64 relu max2/2"

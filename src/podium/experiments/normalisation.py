@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from podium.claims.claim import Arm, Claim
-from podium.claims.schedules import imagenet, sketch, small
-from podium.claims.statements import better, not_worse
+from podium.experiments.claim import Arm, Claim
+from podium.experiments.schedules import imagenet, sketch, small
+from podium.experiments.statements import better, not_worse
 
 BODY = (
     "3x3:24{bn} relu max2/2; 3x3:48{bn} relu 3x3:48{bn} relu max2/2; 3x3:64{bn} relu 3x3:64{bn} relu max2/2 -> {head}"

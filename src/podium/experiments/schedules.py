@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from podium.claims.claim import Arm, Protocol
+from podium.experiments.claim import Arm, Protocol
 
 # SGD with momentum and a cosine suits networks with and without batch norm, if each has its own learning rate.
 SGD: dict[str, Any] = {

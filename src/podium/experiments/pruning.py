@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from podium.claims.claim import Arm, Claim, Protocol
-from podium.claims.schedules import cifar, small
-from podium.claims.statements import better, not_worse
 from podium.compression.prune import Target, smaller
 from podium.compression.slim import fresh
 from podium.data.dataset import Dataset
 from podium.data.preprocessing import Preprocessing
+from podium.experiments.claim import Arm, Claim, Protocol
+from podium.experiments.schedules import cifar, small
+from podium.experiments.statements import better, not_worse
 from podium.models.convnet import ConvNet
 
 HALF = 0.5  # of the multiply-adds

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from podium.claims.claim import Arm, Claim
-from podium.claims.measure import cost_of
-from podium.claims.schedules import imagenet, sketch, small
-from podium.claims.statements import better, between
+from podium.experiments.claim import Arm, Claim
+from podium.experiments.measure import cost_of
+from podium.experiments.schedules import imagenet, sketch, small
+from podium.experiments.statements import better, between
 
 BODY = "3x3:24 relu max2/2; 3x3:48 relu 3x3:48 relu max2/2; 3x3:64 relu 3x3:64 relu"
 CONNECTED = f"{BODY} -> flat fc256 relu drop0.5 fc256 relu drop0.5"

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from podium import __version__
-from podium.claims.claim import Claim, Protocol, Scale
-from podium.claims.experiment import Result
-from podium.claims.verdict import Evidence, Finding
 from podium.errors import DataError
+from podium.experiments.claim import Claim, Protocol, Scale
+from podium.experiments.experiment import Result
+from podium.experiments.verdict import Evidence, Finding
 from podium.files import write_json
 from podium.platform import cores
 

@@ -15,7 +15,7 @@ from podium.models.convnet import ConvNet
 from podium.models.registry import rebuild
 
 SIDE = 16  # of the map on which single layers are counted, in pixels
-ROUNDS = 15  # in each of which every network is timed once
+ROUNDS = 45  # in each of which every network is timed once
 
 
 def cost_of(what: str | Mapping[str, Any], inputs: int = 3) -> tuple[int, int]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from podium.claims.claim import Arm, Claim
-from podium.claims.measure import cost_of
-from podium.claims.schedules import cifar, imagenet, sketch, small
-from podium.claims.statements import better, between, not_worse
+from podium.experiments.claim import Arm, Claim
+from podium.experiments.measure import cost_of
+from podium.experiments.schedules import cifar, imagenet, sketch, small
+from podium.experiments.statements import better, between, not_worse
 
 RATES = (0.03, 0.1)
 TABLE_3A = "[1x1:64 | 1x1:96 3x3:128 | 1x1:16 5x5:32 | max3/1 1x1:32]"  # GoogLeNet, Table 1

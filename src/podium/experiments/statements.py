@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from podium.claims.claim import Statement
-from podium.claims.verdict import GAIN, gain, no_loss, within
+from podium.experiments.claim import Statement
+from podium.experiments.verdict import GAIN, gain, no_loss, within
 
 
 def better(text: str, first: str, second: str, *, smallest: float = GAIN, source: str = "") -> Statement:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from podium.claims.claim import Arm, Protocol
 from podium.data import augment as aug
 from podium.data.dataset import Dataset
 from podium.data.loader import Loader
@@ -20,6 +19,7 @@ from podium.devices import pick_device
 from podium.errors import NumericError
 from podium.evaluation.cost import count_net
 from podium.evaluation.evaluate import evaluate
+from podium.experiments.claim import Arm, Protocol
 from podium.files import json_text, write_atomic
 from podium.models.convnet import ConvNet
 from podium.models.registry import rebuild

@@ -6,12 +6,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from podium.claims import raw as raws
-from podium.claims.catalogue import CLAIMS
-from podium.claims.claim import Claim
-from podium.claims.figure import figure, label
-from podium.claims.verdict import FAILS, HOLDS, OPEN
 from podium.evaluation.cost import short
+from podium.experiments import raw as raws
+from podium.experiments.catalogue import CLAIMS
+from podium.experiments.claim import Claim
+from podium.experiments.figure import figure, label
+from podium.experiments.verdict import FAILS, HOLDS, OPEN
 from podium.files import write_text
 
 FOLDER = Path("results") / "claims"  # of the raw files and figures, beside the page

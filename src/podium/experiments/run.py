@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from podium.claims import raw
-from podium.claims.claim import Claim, Scale
-from podium.claims.experiment import Experiment, Tell
-from podium.claims.images import load, part
+from podium.experiments import raw
+from podium.experiments.claim import Claim, Scale
+from podium.experiments.experiment import Experiment, Tell
+from podium.experiments.images import load, part
 
 RUNS = "runs"  # the folder of all runs, within that of the results
 Done = Callable[[Claim, dict[str, Any]], None]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from podium.claims.claim import Arm, Claim
-from podium.claims.schedules import RATES, imagenet, sketch, small
-from podium.claims.statements import better, not_worse
+from podium.experiments.claim import Arm, Claim
+from podium.experiments.schedules import RATES, imagenet, sketch, small
+from podium.experiments.statements import better, not_worse
 
 ALEX = "5x5:32 {act}{lrn} {pool}; 5x5:32 {act}{lrn} {pool}; 3x3:64 {act} {pool} -> flat fc64 {act}"
 FOUR = "5x5:64 {act}{lrn} {pool}; 5x5:64 {act}{lrn} {pool}; 3x3:128 {act} {pool} -> flat"  # with the classifier four layers

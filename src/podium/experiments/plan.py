@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from podium.claims.claim import Arm, Claim, Protocol, Scale
-from podium.claims.experiment import settings_for
-from podium.claims.measure import build_skeleton
 from podium.evaluation.cost import count
+from podium.experiments.claim import Arm, Claim, Protocol, Scale
+from podium.experiments.experiment import settings_for
+from podium.experiments.measure import build_skeleton
 from podium.units import to_steps
 
 # Training images, classes, channels and side of the sets; photos are seen at the network's own size.

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from podium.claims.verdict import Evidence, Finding
 from podium.data.dataset import Dataset
 from podium.errors import UsageError
+from podium.experiments.verdict import Evidence, Finding
 from podium.models.convnet import ConvNet
 
 Scale = Literal["small", "paper"]

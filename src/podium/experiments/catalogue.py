@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from podium.claims import blocks, cost, depth, heads, kernels, layers, normalisation, pruning, views
-from podium.claims.claim import Claim
 from podium.errors import UsageError, closest
+from podium.experiments import blocks, cost, depth, heads, kernels, layers, normalisation, pruning, views
+from podium.experiments.claim import Claim
 
 FILES = (cost, layers, normalisation, kernels, heads, blocks, views, depth, pruning)
 CLAIMS: dict[str, Claim] = {claim.name: claim for file in FILES for claim in file.CLAIMS}
