@@ -85,11 +85,14 @@ def _decide(chosen: list[Claim], a: argparse.Namespace) -> None:
 
 def _found(each: dict[str, Any]) -> str:
     """What was found of a statement, with its interval and what would decide it."""
+    from podium.experiments.page import needed
+    from podium.experiments.verdict import OPEN
+
     factor, unit = (100, "points") if each["unit"] == "points" else (1, each["unit"])
     value, low, high = (f"{factor * each[key]:.4g}" for key in ("value", "low", "high"))
     interval = f" ({low} to {high})" if low != high else ""
-    needed = f"; {each['seeds']:,} seeds and {each['images']:,} images would decide it" if "seeds" in each else ""
-    return f"{value} {unit}{interval}{needed}"
+    more = f"; decided by {needed(each)}" if each["verdict"] == OPEN else ""
+    return f"{value} {unit}{interval}{more}"
 
 
 def _list(chosen: list[Claim], as_json: bool) -> int:

@@ -100,7 +100,7 @@ class Claim:
         statements: what is decided.
         small: the protocol for minutes on two cores; None where nothing is trained.
         paper: the source's own protocol, or the nearest to it.
-        measure: measures what takes no training, by name: a number, or [value, low, high] with a 95 % interval.
+        measure: measures what takes no training, by name: a number, or [value, low, high, rounds] of what is timed.
         note: what the small scale cannot show, or another remark on the result.
     """
 

@@ -88,7 +88,7 @@ def forward_times(models: Mapping[str, Mapping[str, Any]], rounds: int = ROUNDS)
 
 
 def ratio(first: list[float], second: list[float]) -> list[float]:
-    """The median of the ratios of paired times, with its 95 % interval by order statistics [value, low, high].
+    """The median of the ratios of paired times, with its 95 % interval by order statistics: [value, low, high, rounds].
 
     Args:
         first, second: seconds of the same rounds, at least 6 of them.
@@ -98,4 +98,4 @@ def ratio(first: list[float], second: list[float]) -> list[float]:
     ratios = sorted(a / b for a, b in zip(first, second, strict=True))
     outside = int(binom.ppf(0.025, len(ratios), 0.5))  # ratios that lie beyond each end of the interval
     low, high = ratios[max(0, outside - 1)], ratios[min(len(ratios) - 1, len(ratios) - outside)]
-    return [round(value, 4) for value in (statistics.median(ratios), low, high)]
+    return [*(round(value, 4) for value in (statistics.median(ratios), low, high)), len(ratios)]

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from podium.errors import UsageError
 from podium.evaluation.cost import short
 from podium.experiments import raw as raws
 from podium.experiments.catalogue import CLAIMS
@@ -50,8 +51,13 @@ def write_page(folder: Path, target: Path) -> Path:
 
     Returns:
         The path of the page.
+
+    Raises:
+        UsageError: the folder has no raw file.
     """
     found = {name: raws.read(path) for name in CLAIMS if (path := raws.file_of(folder, name)).is_file()}
+    if not found:
+        raise UsageError(f"{folder}: no claim is decided there", f"decide some first: podium claims relu -o {folder}")
     for name, content in found.items():
         raws.write(target / FOLDER, content)
         if (drawn := figure(content)) is not None:
@@ -83,8 +89,8 @@ def _overview(found: dict[str, dict[str, Any]]) -> str:
     lines = [
         "## All of them",
         "",
-        f"Of {total} statements of {claims} claims, {counts[HOLDS]} hold, {counts[FAILS]} do not, and {counts[OPEN]} are open. "
-        f"Every statement of {decided} claims is decided.",
+        f"Of {total} statements, {counts[HOLDS]} hold, {counts[FAILS]} do not, and {counts[OPEN]} cannot be told. Of {claims} claims, "
+        f"{decided} are decided in every statement.",
         "",
         "| claim | source | holds | does not hold | cannot tell |",
         "| --- | --- | ---: | ---: | ---: |",
@@ -131,8 +137,14 @@ def _statement(each: dict[str, Any]) -> str:
     interval = f"{low} to {high}" if each["low"] != each["high"] else "exact"
     unit = "points" if points else each["unit"]
     source = f" ({each['source']})" if each["source"] else ""
-    needed = f"{each['seeds']:,} seeds, {each['images']:,} images" if "seeds" in each else ""
-    return f"| {each['text']}{source} | **{each['verdict']}** | {value} {unit} | {interval} | {needed} |"
+    return f"| {each['text']}{source} | **{each['verdict']}** | {value} {unit} | {interval} | {needed(each)} |"
+
+
+def needed(each: dict[str, Any]) -> str:
+    """What would decide a statement; empty where it is decided."""
+    if "rounds" in each:
+        return f"{each['rounds']:,} rounds of timing"
+    return f"{each['seeds']:,} seeds, {each['images']:,} images" if "seeds" in each else ""
 
 
 def _number(value: float, points: bool) -> str:

@@ -35,6 +35,7 @@ class Finding:
         value, low, high: the difference or number that decides it, with its 95 % interval; low and high are the value where it is exact.
         unit: "points" for a difference of accuracies, whose values are shares; else what the number counts.
         seeds, images: how many of each would decide it, each with as many of the other as is said; None where it is decided.
+        rounds: how many rounds of timing would decide it; None where it is decided or nothing was timed.
     """
 
     verdict: Verdict
@@ -44,6 +45,7 @@ class Finding:
     unit: str
     seeds: int | None = None
     images: int | None = None
+    rounds: int | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Evidence:
 
     Args:
         right: "ARM" or "ARM@VIEW" -> (seeds, images) bool: which images each network has right.
-        measured: name -> a number, or [value, low, high].
+        measured: name -> a number, or [value, low, high, rounds] of what was timed.
     """
 
     right: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -148,6 +150,10 @@ def _of_seeds(variance: float, seeds: int) -> float:
 def within(evidence: Evidence, key: str, low: float, high: float, unit: str) -> Finding:
     """Find whether a measured number lies in a range: with its whole interval it holds, with none of it it does not."""
     found = evidence.measured[key]
-    value, least, most = found if isinstance(found, list | tuple) else (found, found, found)
+    value, least, most, rounds = found if isinstance(found, list | tuple) else (found, found, found, 0)
     verdict = HOLDS if low <= least and most <= high else FAILS if most < low or least > high else OPEN
-    return Finding(verdict, float(value), float(least), float(most), unit)
+    more = None
+    if verdict == OPEN:  # the interval narrows with the root of the rounds
+        distance = max(min(abs(value - low), abs(value - high)), 1e-3)
+        more = math.ceil(rounds * max(1.0, (most - least) / 2 / distance) ** 2)
+    return Finding(verdict, float(value), float(least), float(most), unit, rounds=more)
