@@ -42,6 +42,7 @@ VERBS = [
     "verify",
     "weights",
     "import",
+    "claims",
 ]
 
 
