@@ -38,7 +38,7 @@ podium claims --plan --scale paper               # what the papers' own experime
 podium claims all --out runs/claims --write docs # decide all, and write this page
 ```
 
-This page is written by the last command from the [raw files](results/claims), which hold every answer of every run.
+The last command writes this page from the raw files of the claims, which hold every answer of every run.
 """
 
 
