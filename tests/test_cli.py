@@ -32,6 +32,7 @@ VERBS = [
     "board",
     "diff",
     "predict",
+    "explain",
     "bench",
     "prune",
     "slim",

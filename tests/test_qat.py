@@ -117,50 +117,6 @@ def test_what_goes_into_a_sum_or_a_product_is_rounded():
     assert [key for key in dense if key.endswith("conv2")] == [f"stages.block{n}.0.new.conv2" for n in (1, 2)]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("name", "arguments"),
-    [
-        ("zfnet", {}),
-        ("mobilenet_v1", {"width": 0.125, "six": True}),
-        ("resnet18", {"units": (1, 1), "width": 8}),
-        ("resnetv2_18", {"units": (1, 1), "width": 8}),
-        ("seresnet18", {"units": (1, 1), "width": 32}),
-        ("densenet121", {"layers": (1, 1), "growth": 8}),
-        ("lenet5_modern", {}),
-        ("googlenet", {"aux": False}),
-    ],
-)
-def test_the_same_outputs_are_rounded_as_by_onnx_runtimes_quantiser(name, arguments):
-    """It takes the rectifiers out, as rounding to a range from zero does the same; so an output of a layer that is rounded to a
-    range with numbers below zero, which is one with a zero point, is one that no rectifier follows."""
-    pytest.importorskip("onnxruntime")
-    from onnx import numpy_helper
-
-    from podium.compression.int8 import Rounding, onnx_int8
-    from podium.compression.quantize import _float
-    from podium.data.preprocessing import Preprocessing
-    from podium.models import architecture
-
-    torch.manual_seed(0)
-    form = {"small": True} if architecture(name).small_min_size is not None else {}
-    net = create_model(name, num_classes=10, in_chans=3, image_size=32, **form, **arguments).eval()
-    with torch.no_grad():
-        for layer in net.modules():
-            if getattr(layer, "bias", None) is not None:
-                layer.bias.uniform_(-0.5, 0.5)
-    made = bundle.Bundle(net, [str(n) for n in range(10)], Preprocessing(32, 3, mean=(0.5,) * 3, std=(0.25,) * 3), {})
-    images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
-    graph = onnx_int8(_float(made), images, Rounding(True, False)).graph
-    zero = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
-    outputs = {node.output[0] for node in graph.node if node.op_type in ("Conv", "Gemm", "MatMul")}
-    rounded = [node for node in graph.node if node.op_type == "QuantizeLinear" and node.input[0] in outputs]
-    assert len(rounded) > 4
-    below = [node.input[0] for node in rounded if zero[node.input[2]] != 0]
-    fake_int8(net)
-    assert len(below) == len([layer for layer in net.modules() if layer._forward_hooks])
-
-
 @pytest.fixture(scope="module")
 def hostile(run, tmp_path_factory):
     """The run on the digits with one map 700 times as large, and the weights that read it as much smaller: the same function."""

@@ -42,25 +42,26 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], numbers: bool =
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def pictures(images: Sequence[tuple[Image.Image, str]]) -> str:
+def pictures(images: Sequence[tuple[Image.Image, str]], side: int = SIDE) -> str:
     """Images side by side, each with its caption; they stand in the page itself, without metadata.
 
     Args:
         images: of mode "L" or "RGB", with their captions.
+        side: of the largest picture, in pixels.
     """
     return "".join(
-        f'<figure style="display:inline-block;margin:4px;text-align:center">{_picture(image)}'
+        f'<figure style="display:inline-block;margin:4px;text-align:center">{_picture(image, side)}'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
         for image, caption in images
     )
 
 
-def _picture(image: Image.Image) -> str:
+def _picture(image: Image.Image, side: int) -> str:
     small = image.copy()
-    if max(small.size) < SIDE:  # pixels of small images stay squares
-        factor = SIDE // max(small.size)
+    if max(small.size) < side:  # pixels of small images stay squares
+        factor = side // max(small.size)
         small = small.resize((small.width * factor, small.height * factor), 0)
-    small.thumbnail((SIDE, SIDE))
+    small.thumbnail((side, side))
     small.info.clear()
     file = io.BytesIO()
     small.save(file, "PNG")

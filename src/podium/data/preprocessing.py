@@ -158,6 +158,26 @@ class Preprocessing:
         """Make a decoded image square: uint8 (size, size, C), in RGB."""
         return fit(image, self.image_size, self.resize, self.crop_pct, self.interpolation)
 
+    def region(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """Where the square that the network sees lies in an image: left, top, right, bottom in the image's pixels.
+
+        A square that was padded reaches beyond the image.
+        """
+        if self.resize == "stretch":
+            return 0.0, 0.0, float(width), float(height)
+        if self.resize == "crop":
+            side = min(width, height) * self.crop_pct
+            left, top = (width - side) / 2, (height - side) / 2
+            return left, top, left + side, top + side
+        scale = self.image_size / max(width, height)
+        edges = []
+        for side in (width, height):
+            inner = max(1, round(side * scale))
+            pad = (self.image_size - inner) // 2
+            edges.append((-pad * side / inner, (self.image_size - pad) * side / inner))
+        (left, right), (top, bottom) = edges
+        return left, top, right, bottom
+
     def pixels(self, data: bytes, name: str) -> np.ndarray:
         """Decode an image file and make it square: uint8 (size, size, C), in the network's order of channels."""
         rgb = self.square(self.decode(data, name))

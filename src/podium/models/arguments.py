@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import reprlib
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -32,7 +33,7 @@ LARGE = {
     "in_chans": 100,
     "image_size": 2048,
 }  # beyond it the memory for weights is counted first
-WEIGHTLESS = {"dropout", "eps", "j", "reset_scale", "scales", "std"}  # numbers that change no shape
+WEIGHTLESS = {"dropout", "eps", "j", "reset_scale", "scales", "se_relu", "std"}  # numbers that change no shape
 
 
 def check_arguments(name: str, values: Mapping[str, Any], hints: Mapping[str, Any]) -> None:
@@ -61,7 +62,7 @@ def check_arguments(name: str, values: Mapping[str, Any], hints: Mapping[str, An
 
 
 def _check_bounds(given: str, key: str, number: float, hint: Any) -> None:
-    if float in (hint, *typing.get_args(hint)):
+    if "float" in str(hint):
         if key == "dropout" and not 0 <= number < 1:
             raise UsageError(given, "give a probability of at least 0 and below 1")
         if key != "dropout" and not 0 < number <= WHOLE[1]:
@@ -128,7 +129,7 @@ def _may_fail(key: str, value: Any) -> bool:
     """Whether an argument can make sizes that do not fit each other, or weights that do not fit into memory."""
     if key in LARGE:
         return value > LARGE[key]
-    return key not in WEIGHTLESS and any(_numbers(value))
+    return key not in WEIGHTLESS and any(not math.isclose(number, 0) for number in _numbers(value))
 
 
 @torch.no_grad()

@@ -8,13 +8,15 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from podium.data.preprocessing import Preprocessing
 from podium.errors import DataError, ModelFileError, NumericError, closest
+from podium.explain.heat import MAPS, heat_maps
 from podium.files import json_text, not_finite, seal, shell_word, without_folders, write_together
 from podium.imagenet import CLASSES, class_names
 from podium.models.convnet import ConvNet
@@ -56,16 +58,25 @@ class Bundle(Predictor):
     preprocessing: Preprocessing
     card: dict[str, Any]
     folder: Path | None = None
+    methods: ClassVar[tuple[str, ...]] = tuple(MAPS)
 
     @torch.inference_mode()
     def outputs(self, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # noqa: D102
         one_thread_if_forked()
+        x = self.normalised(squares)
+        logits = self.model(x.to(next(self.model.parameters()).device)).float()
+        return logits.cpu().numpy(), (logits / self.rule.temperature).softmax(1).cpu().numpy()
+
+    def heat(self, squares: np.ndarray, classes: np.ndarray, method: str) -> np.ndarray:  # noqa: D102
+        one_thread_if_forked()
+        return heat_maps(self.model, self.normalised(squares), classes, method)
+
+    def normalised(self, squares: np.ndarray) -> Tensor:
+        """Squares (N, S, S, C) uint8 in RGB as the network's input (N, C, S, S) float32."""
         p = self.preprocessing
         scale, offset = map(torch.from_numpy, p.scale_and_offset())
         pixels = squares if p.channel_order == "rgb" else squares[..., ::-1]
-        x = (torch.tensor(np.ascontiguousarray(pixels)).float() * scale + offset).permute(0, 3, 1, 2)
-        logits = self.model(x.to(next(self.model.parameters()).device)).float()
-        return logits.cpu().numpy(), (logits / self.rule.temperature).softmax(1).cpu().numpy()
+        return (torch.tensor(np.ascontiguousarray(pixels)).float() * scale + offset).permute(0, 3, 1, 2)
 
 
 def save(

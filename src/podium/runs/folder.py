@@ -22,6 +22,8 @@ from podium.settings import read_file
 if TYPE_CHECKING:
     import numpy as np
 
+    from podium.explain.explanation import Explanation
+
 logger = logging.getLogger("podium")
 
 SETTINGS, LOG, RESULT, PREDICTIONS, SPEED = "settings.yaml", "log.jsonl", "result.json", "predictions.npz", "speed.json"
@@ -84,6 +86,12 @@ class RunFolder:
 
     def _repr_html_(self) -> str:
         return shown.as_html(self)
+
+    def explain(self, image: Any, label: str | None = None, *, method: str | None = None) -> Explanation:
+        """Show where in an image the network's answer comes from, as `Bundle.explain` does."""
+        from podium.runs.bundle import load
+
+        return load(self.path).explain(image, label, method=method)
 
     @property
     def started(self) -> bool:

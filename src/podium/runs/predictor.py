@@ -6,14 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from podium.calls import public
 from podium.data.inputs import Input, as_uint8, inputs
 from podium.data.preprocessing import Preprocessing
-from podium.errors import DataError, PodiumError, UsageError, no_answer
+from podium.errors import DataError, PodiumError, UsageError, closest, no_answer
+from podium.explain.explanation import Explanation
 from podium.runs.answers import Rule, row_of
 
 BATCH = 32  # images that are answered at a time
@@ -29,7 +30,10 @@ class Predictor(ABC):
         classes: in the order of the logits.
         preprocessing: from an image to the square that the network sees.
         card: what is on record about the network.
+        methods: by which it can be explained, the usual one first.
     """
+
+    methods: ClassVar[tuple[str, ...]] = ()
 
     classes: tuple[str, ...]
     preprocessing: Preprocessing
@@ -124,6 +128,93 @@ class Predictor(ABC):
         if not (np.isfinite(logits).all() and np.isfinite(probabilities).all()):
             raise no_answer(found[0].name)
         return probabilities[0]
+
+    def heat(self, squares: np.ndarray, classes: np.ndarray, method: str) -> np.ndarray:
+        """Heat maps of squares that are checked.
+
+        Args:
+            squares: (N, S, S, C) uint8, in RGB.
+            classes: (N,), the number of the class that is explained in each.
+            method: one of `methods`.
+
+        Returns:
+            (N, h, w) float32 in 0..1.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no heat maps")
+
+    @public
+    def explain(self, image: Any, label: str | None = None, *, method: str | None = None) -> Explanation:
+        """Show where in an image an answer comes from.
+
+        Args:
+            image: as `predict` takes one.
+            label: the class that is explained; None: the most probable one.
+            method: one of `methods`; None: the first of them.
+
+        Returns:
+            The map: `.array` (H, W) float32 in 0..1 on the photo's pixels, and `.picture`; a notebook shows it.
+
+        Raises:
+            DataError: the image is missing or is no image.
+            NumericError: the network's output is not a number.
+            UsageError: not one image, an unknown class or method, or the network takes neither 1 nor 3 channels.
+        """
+        found = list(islice(self.explained(image, label, method), 2))
+        if len(found) != 1:
+            what = f"image: {'several images' if found else 'no image'}, but an explanation is that of one"
+            raise UsageError(what, "give one image")
+        if isinstance(found[0][1], PodiumError):
+            raise found[0][1]
+        return found[0][1]
+
+    def explained(
+        self, images: Any, label: str | None = None, method: str | None = None
+    ) -> Iterator[tuple[str, Explanation | PodiumError]]:
+        """Explain images one after the other; arguments as of `explain`, and `images` as `predict` takes them.
+
+        Returns:
+            For each image its name, and its explanation or its error.
+
+        Raises:
+            UsageError: as `explain`, before the first image is read.
+        """
+        chosen = None if label is None else self.number_of(label)
+        if not self.methods:
+            raise UsageError("explain: this network makes no heat maps", "give the run or bundle that it was made from")
+        if method is not None and method not in self.methods:
+            raise UsageError(f"method: {method!r}", f"this network can be explained by {', '.join(self.methods)}")
+        self.preprocessing.check_channels()
+        how = method or self.methods[0]
+        return (self._explained(one, chosen, how) for one in inputs(images))
+
+    def number_of(self, label: str) -> int:
+        """The number of a class.
+
+        Raises:
+            UsageError: the network has no class of this name.
+        """
+        if label not in self.classes:
+            known = ", ".join(self.classes[:10])
+            raise UsageError(f"class: the network has no {label!r}", closest(label, self.classes) or f"it has {known}")
+        return self.classes.index(label)
+
+    def _explained(self, one: Input, chosen: int | None, method: str) -> tuple[str, Explanation | PodiumError]:
+        """The explanation of one image, or why it has none."""
+        p = self.preprocessing
+        try:
+            photo = one.read(p)
+            square = p.square(photo)
+        except (DataError, UsageError) as problem:
+            return one.name, problem
+        logits, probabilities = self.logits_and_probabilities(square[None])
+        if not (np.isfinite(logits).all() and np.isfinite(probabilities).all()):
+            return one.name, no_answer(one.name)
+        answer = int(self.rule.answers(probabilities, None)[0])
+        row = row_of(one.name, probabilities[0], answer, self.classes, SHOWN)
+        number = int(probabilities[0].argmax()) if chosen is None else chosen
+        made = self.heat(square[None], np.array([number]), method)[0]
+        probability, box = float(probabilities[0, number]), p.region(*photo.size)
+        return one.name, Explanation(row, self.classes[number], probability, method, made, photo, box)
 
     def answers(self, images: Any, top: int = 5, min_confidence: float | None = None) -> Iterator[Answer]:
         """Answer images as `predict` does, one after the other; an image that has no answer gives its error and stops nothing.

@@ -42,8 +42,7 @@ def create_model(
         The network, in training mode. Its `spec` rebuilds it.
 
     Raises:
-        UsageError: unknown name or argument, a value that the argument cannot have, an image smaller than the network takes, or
-            weights of another network.
+        UsageError: unknown name or argument, an image smaller than the network takes, or weights of another network.
         MachineError: the weights cannot be downloaded; says where to put the file.
     """
     if weights is None:

@@ -1,0 +1,135 @@
+"""The pointing game [Zhang et al. 2018, section 4.1] for every network, on images of which only one corner carries the class.
+
+Each corner of an image has a patch: one of four textures in a random corner, which is the class, and patches without a texture in the
+other three. A network that has learned the class must have found it there, so a heat map for the class whose highest place is
+not in that quarter of the image is wrong. Our target is 99 % of the images for every network. Networks that have a small form are
+trained in it, on images of 32 pixels. Each finished network is kept, and the same command goes on with the others.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from record import ROOT, arguments, record
+from torch import Tensor, nn
+
+from podium.evaluation.cost import count
+from podium.explain.heat import MAPS, heat_maps
+from podium.models import architecture, list_models
+from podium.models.convnet import ConvNet
+from podium.models.registry import rebuild
+
+CLASSES, BATCH = 4, 32
+SIDE = 32  # pixels of the images, for networks that are not of a fixed other size
+TESTED = 200  # images on which a map is evaluated
+CHECK_EVERY = 20  # steps
+RESULT = ROOT / "benchmarks" / "results" / "pointing.json"
+LEARNED = 0.995  # accuracy on fresh images at which training ends
+
+
+def images(count: int, side: int, channels: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw images (N, C, side, side), their classes (N,), and the corners (N,) that carry them: 0 top left to 3 bottom right."""
+    draw = np.random.default_rng(seed)
+    patch = side // 4
+    x = draw.normal(0, 0.15, (count, side, side)).astype(np.float32)
+    classes, corners = draw.integers(0, CLASSES, count), draw.integers(0, 4, count)
+    rows, columns = np.indices((patch, patch))
+    width = max(1, patch // 4)
+    stripes = [
+        (rows // width) % 2,
+        (columns // width) % 2,
+        (rows // width + columns // width) % 2,
+        ((rows + columns) // width // 2) % 2,
+    ]
+    for image, label, corner in zip(x, classes, corners, strict=True):
+        for place in range(4):
+            top, left = (half * (side // 2) + draw.integers(0, side // 2 - patch + 1) for half in divmod(place, 2))
+            drawn = 2.0 * stripes[label] - 1 if place == corner else np.full((patch, patch), draw.uniform(-1, 1))
+            image[top : top + patch, left : left + patch] += drawn
+    whole = torch.from_numpy(x)[:, None].repeat(1, channels, 1, 1)
+    return whole, torch.from_numpy(classes), torch.from_numpy(corners)
+
+
+def spec_of(name: str) -> dict[str, Any]:
+    """How a network is built for these images: in its small form where it has one."""
+    known = architecture(name)
+    small = known.small_min_size is not None
+    side = max(SIDE, known.smallest(small))
+    spec = {"model": name, "num_classes": CLASSES, "in_chans": known.in_chans, "image_size": side}
+    return {**spec, "small": True} if small else spec
+
+
+def built(name: str) -> ConvNet:
+    """A network for these images, with fresh weights."""
+    torch.manual_seed(0)
+    net = rebuild(spec_of(name))
+    for layer in net.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.momentum = (
+                0.1  # papers that train for days have less, and their statistics would not be there in time
+            )
+    return net
+
+
+def trained(net: ConvNet, steps: int, lr: float = 1e-3) -> tuple[int, float]:
+    """Train a network until it answers fresh images, and return the steps it took and its accuracy."""
+    side, channels = net.spec["image_size"], net.spec["in_chans"]
+    test = images(TESTED, side, channels, seed=1)
+    optimizer = torch.optim.AdamW(net.parameters(), lr, weight_decay=0.01)
+    accuracy = 0.0
+    for step in range(1, steps + 1):
+        net.train()
+        x, y, _ = images(BATCH, side, channels, seed=1000 + step)
+        for group in optimizer.param_groups:
+            group["lr"] = lr * min(1.0, step / 20)
+        optimizer.zero_grad()
+        net.training_loss(x, y, F.cross_entropy).backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        if step % CHECK_EVERY == 0 or step == steps:
+            net.eval()
+            with torch.no_grad():
+                accuracy = float((net(test[0]).argmax(1) == test[1]).float().mean())
+            if accuracy >= LEARNED:
+                break
+    return step, accuracy
+
+
+def quarter(maps: np.ndarray) -> Tensor:
+    """The quarter of the image, (N,) numbers as of `images`, in which each map (N, h, w) is highest once it is stretched over it."""
+    fine = F.interpolate(torch.from_numpy(maps)[:, None].float(), (64, 64), mode="bilinear")[:, 0]
+    place = fine.flatten(1).argmax(1)
+    return 2 * (place // 64 >= 32).long() + (place % 64 >= 32).long()
+
+
+def hits(net: ConvNet, method: str, count: int = TESTED) -> float:
+    """The share of images whose map for their class is highest in the corner that carries it."""
+    x, y, corners = images(count, net.spec["image_size"], net.spec["in_chans"], seed=2)
+    return float((quarter(heat_maps(net, x, y.numpy(), method)) == corners).float().mean())
+
+
+def measured(name: str, steps: int) -> dict[str, Any]:
+    """The row of one network."""
+    start, net = time.perf_counter(), built(name)
+    taken, accuracy = trained(net, steps)
+    seconds = time.perf_counter() - start
+    shares = {method: round(hits(net, method), 4) for method in MAPS if method != "integrated-gradients"}
+    size = {"image_size": net.spec["image_size"], "small": bool(net.spec.get("small"))}
+    return {"name": name, **size, "steps": taken, "seconds": round(seconds, 1), "accuracy": accuracy, "hits": shares}
+
+
+if __name__ == "__main__":
+    parser = arguments(__doc__)
+    parser.add_argument("--steps", type=int, default=2000, help="the most training steps of a network [2000]")
+    parser.add_argument("--models", default="*", help="a shell pattern [all]")
+    args = parser.parse_args()
+    done = json.loads(RESULT.read_text())["networks"] if RESULT.is_file() else []
+    waiting = [name for name in list_models(args.models) if name not in {row["name"] for row in done}]
+    for name in sorted(waiting, key=lambda name: count(spec_of(name)).macs):  # the cheapest first
+        done.append(measured(name, args.steps))
+        record("pointing", {"target": 0.99, "images": TESTED, "networks": done})

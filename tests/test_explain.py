@@ -1,0 +1,261 @@
+"""Explanations: the maps are right, they lie on the right pixels, and the network is left as it was."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import podium as podium_api
+from conftest import sampled
+from podium import create_model, list_models
+from podium.data.preprocessing import Preprocessing
+from podium.errors import UsageError
+from podium.explain.colours import on_photo, over
+from podium.explain.gradients import grad_cam, integrated_gradients
+from podium.explain.heat import MAPS, heat_maps
+from podium.explain.last_map import last_map, logits_from, pieces
+from podium.explain.layers import Layers
+from podium.explain.occlusion import occlusion, window_of
+from podium.models import architecture
+
+
+def built(name, **more):
+    """A network in its cheapest form, with random weights and batch norms that have seen something."""
+    known = architecture(name)
+    small = known.small_min_size is not None
+    side = 32 if small else max(known.smallest(False), 32)
+    torch.manual_seed(0)
+    net = create_model(name, num_classes=5, image_size=side, **({"small": True} if small else {}), **more)
+    x = torch.randn(4, net.spec["in_chans"], side, side)
+    for layer in net.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.momentum = None
+    with torch.no_grad():
+        net(x)
+    return net.eval(), x[:2]
+
+
+names = pytest.mark.parametrize("name", sampled(list_models(), fast=("lenet5_modern", "resnet20", "mobilenet_v1")))
+
+
+def hooked(net, place):
+    """The layer whose output is the map of a piece of a network."""
+    piece = pieces(net)[place]
+    parts = [net.stem, *net.stages.children()]
+    return piece if any(piece is part for part in parts) or not isinstance(piece, torch.nn.Sequential) else piece[-1]
+
+
+# The maps
+
+
+@names
+def test_maps_are_those_of_captum_and_the_network_is_left_as_it_was(name):
+    captum = pytest.importorskip("captum.attr")
+    net, x = built(name)
+    classes = torch.tensor([1, 3])
+    with torch.no_grad():
+        place, features = last_map(net, x)
+        before = features.clone()
+        assert torch.allclose(logits_from(net, place, features), net(x), atol=1e-5)
+    assert torch.equal(features, before)
+    assert min(features.shape[-2:]) >= 3
+    theirs = captum.LayerGradCam(net, hooked(net, place)).attribute(x.clone(), classes, relu_attributions=True)
+    theirs = theirs[:, 0].detach()
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    net.train()
+    net.freeze_first(1)
+    modes = [module.training for module in net.modules()]
+    wanted = [p.requires_grad for p in net.parameters()]
+    with torch.inference_mode():
+        ours = grad_cam(net, x, classes)
+    assert torch.allclose(ours, theirs, atol=1e-4 * max(float(theirs.max()), 1e-3))
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+    assert modes == [module.training for module in net.modules()]
+    assert wanted == [p.requires_grad for p in net.parameters()]
+    assert all(p.grad is None for p in net.parameters())
+    assert not any(module._forward_hooks or module._backward_hooks for module in net.modules())
+
+
+@pytest.mark.parametrize("name", sampled(["lenet5_modern", "resnet20", "googlenet"], fast=1))
+def test_integrated_gradients_and_occlusion_are_those_of_captum(name):
+    captum = pytest.importorskip("captum.attr")
+    net, x = built(name)
+    classes = torch.tensor([1, 3])
+    theirs = captum.IntegratedGradients(net).attribute(x, target=classes, n_steps=50)
+    ours = integrated_gradients(net, x, classes)
+    assert torch.allclose(ours, theirs, atol=1e-4 * float(theirs.abs().max()))
+    channels, side = x.shape[1], x.shape[-1]
+    window, stride = window_of(side)
+    shape, strides = (channels, window, window), (channels, stride, stride)
+    theirs = captum.Occlusion(net).attribute(x, sliding_window_shapes=shape, strides=strides, target=classes)[:, 0]
+    assert torch.allclose(occlusion(net, x, classes), theirs, atol=1e-4 * float(theirs.abs().max()))
+
+
+def test_integrated_gradients_sum_to_the_logit_less_that_of_the_baseline():
+    net, x = built("lenet5")  # whose tanh has no kinks
+    net, x = net.double(), x.double()
+    with torch.no_grad():
+        change = (net(x) - net(torch.zeros_like(x)))[:, 2]
+    total = integrated_gradients(net, x, torch.tensor([2, 2])).double().sum((1, 2, 3))
+    assert torch.allclose(total, change, rtol=1e-3)
+
+
+def test_grad_cam_of_an_average_pooled_network_is_its_class_map():
+    """With one linear layer behind the average pool, the weights of Grad-CAM are those of the classifier [section 3.1]."""
+    net, x = built("resnet20")
+    with torch.no_grad():
+        features = net.forward_features(x)
+        weights = net.head.classifier.weight[torch.tensor([1, 3])]
+        expected = (weights[:, :, None, None] * features).sum(1).relu() / features[0, 0].numel()
+    assert torch.allclose(grad_cam(net, x, torch.tensor([1, 3])), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", list(MAPS))
+def test_maps_are_between_0_and_1_also_in_bfloat16_and_channels_last(method):
+    net, x = built("resnet20")
+    plain = heat_maps(net, x, np.array([1, 3]), method)
+    assert plain.dtype == np.float32
+    assert plain.min() >= 0
+    assert plain.max((1, 2)) == pytest.approx([1, 1])
+    net.memory_format = torch.channels_last
+    assert np.allclose(heat_maps(net, x, np.array([1, 3]), method), plain, atol=1e-4)
+    half = heat_maps(net.bfloat16(), x, np.array([1, 3]), method)
+    assert half.dtype == np.float32
+    assert np.isfinite(half).all()
+    assert np.corrcoef(half.ravel(), plain.ravel())[0, 1] > 0.8
+
+
+def test_a_class_that_nothing_speaks_for_has_an_empty_map():
+    net, x = built("resnet20")
+    with torch.no_grad():
+        net.head.classifier.weight.fill_(-1.0)
+    assert not heat_maps(net, x, np.array([1, 3]), "grad-cam").any()
+
+
+# The pixels
+
+
+@pytest.mark.parametrize("size", [(90, 60), (60, 90), (64, 64), (31, 100)])
+@pytest.mark.parametrize(
+    "how", [{"resize": "crop"}, {"resize": "crop", "crop_pct": 0.8}, {"resize": "pad"}, {"resize": "stretch"}]
+)
+def test_a_map_lies_on_the_pixels_that_the_network_saw(size, how):
+    """A bright spot of the photo is found in the square; a map with that spot has it on the same pixels of the photo."""
+    p = Preprocessing(32, 1, **how)
+    photo = np.zeros(size[::-1], np.uint8)
+    x, y = size[0] // 2 + 5, size[1] // 2 - 6
+    photo[y - 4 : y + 4, x - 4 : x + 4] = 255
+    square = p.square(Image.fromarray(photo))[..., 0] / 255
+    back = on_photo(square, p.region(*size), *size)
+    rows, columns = np.indices(back.shape) + 0.5
+    centre = (back * columns).sum() / back.sum(), (back * rows).sum() / back.sum()
+    assert centre == pytest.approx((x, y), abs=1.0)
+    left, top, *_ = p.region(*size)
+    assert not back[:, : max(0, int(left))].any()
+    assert not back[: max(0, int(top))].any()
+
+
+def test_a_photo_is_dark_where_the_network_sees_nothing():
+    photo = Image.new("RGB", (90, 60), (200, 200, 200))
+    drawn = np.asarray(over(photo, np.zeros((4, 4)), (15.0, 0.0, 75.0, 60.0)))
+    assert (drawn[:, 20:70] == 200).all()
+    assert (drawn[:, :14] < 100).all()
+
+
+# From Python
+
+
+def test_a_run_explains_an_image(run, picture):
+    path = picture("a.png", (40, 60))
+    found = run.explain(path)
+    assert found.array.shape == (40, 60)
+    assert found.array.dtype == np.float32
+    assert not found.array[:, :9].any(), "the network sees the central 40 x 40 pixels"
+    assert found.array.max() <= 1
+    assert found.label == podium_api.load(run.path).predict(path)[0]["top"][0]["class"]
+    assert found.picture.mode == "RGB"
+    x, y = found.peak
+    assert 10 <= x <= 50
+    assert found.array[min(39, int(y)), min(59, int(x))] > 0.8
+    html = found._repr_html_()
+    assert html.count("data:image/png") == 2
+    assert found.label in html
+
+
+def test_the_class_and_the_method_are_chosen(run, picture):
+    path, model = picture(), podium_api.load(run.path)
+    maps = {label: model.explain(path, label).map for label in ("3", "8")}
+    assert not np.array_equal(maps["3"], maps["8"])
+    assert model.explain(path, method="occlusion").map.shape == (32, 32)
+    with pytest.raises(UsageError, match="no '11'"):
+        model.explain(path, "11")
+    with pytest.raises(UsageError, match="grad-cam"):
+        model.explain(path, method="gradcam")
+    with pytest.raises(UsageError, match="several"):
+        model.explain([path, path])
+
+
+def test_filters_and_feature_maps():
+    net, x = built("alexnet")
+    found = Layers.of(net, x[:1], "a.png", Image.new("RGB", (32, 32)), rgb=False)
+    assert np.array_equal(found.filters, net.stem[0].weight.detach().numpy()[:, ::-1])
+    with torch.no_grad():
+        endpoints = net.endpoints(x[:1])
+    assert list(found.stages) == ["stem", "stage1", "stage2", "stage3", "stage4"]
+    for stage, (channels, values) in found.stages.items():
+        means = endpoints[stage][0].mean((1, 2)).numpy()
+        assert means[channels[0]] == pytest.approx(means.max(), rel=1e-4)
+        assert values.shape[0] == 8
+    assert [len(panel.pictures) for panel in found.panels()] == [1, 96, 8, 8, 8, 8, 8]
+
+
+# The command line
+
+
+def test_the_verb_writes_a_picture_a_page_and_json(podium, run, picture):
+    a, b = picture("a.png", (40, 60)), picture("in/b.png")
+    done = podium("explain", run.path, a, b.parent, "-o", "maps.png")
+    assert done.code == 0
+    assert done.out.count("grad-cam highest") == 2
+    with Image.open("maps.png") as sheet:
+        assert sheet.height > 600
+    done = podium("explain", run.path, a, "-o", "maps.html", "--method", "layers")
+    assert done.code == 0
+    with open("maps.html", encoding="utf-8") as page:
+        text = page.read()
+    assert "http" not in text.replace("http-equiv", "")
+    assert text.count("data:image/webp") > 10
+    answer = podium("explain", run.path, a, "--json").json[0]["class"]
+    rows = podium("explain", run.path, "--class", answer, "--json", a).json
+    assert rows[0]["class"] == answer
+    assert rows[0]["box"] == [10, 0, 50, 40]
+    assert np.array(rows[0]["map"]).max() == pytest.approx(1)
+
+
+def test_nearest_training_images_are_found_by_content(podium, run, picture):
+    """A training image is nearest to itself."""
+    pixels = podium_api.load_data("digits").splits["train"].pixels[7]
+    Image.fromarray(pixels[..., 0]).save("digit.png")
+    done = podium("explain", run.path, "digit.png", "--method", "nearest", "--json").json
+    found = done[0]["nearest"]
+    assert len(found) == 8
+    assert found[0]["similarity"] == pytest.approx(1, abs=1e-4)
+    assert all(a["similarity"] >= b["similarity"] for a, b in itertools.pairwise(found))
+
+
+def test_what_cannot_be_explained_is_said(podium, run, picture):
+    a = picture("a.png")
+    (a.parent / "b.png").write_bytes(b"no image")
+    done = podium("explain", run.path, "a.png", "b.png", "-o", "x.html")
+    assert done.code == 3
+    assert "b.png" in done.err
+    assert "written: x.html" in done.out
+    podium("explain", run.path, "a.png", "-o", "a.png").refused(2, "another file is there")
+    podium("explain", run.path, "a.png", "-o", "x.jpg").refused(2, ".html or .png")
+    podium("explain", run.path, "a.png", "--class", "rose").refused(2, "rose", "0, 1, 2")
+    podium("explain", run.path, "a.png", "--method", "gradcam").refused(2, "grad-cam")
+    podium("explain", run.path, "a.png", "--method", "nearest", "--class", "3").refused(2, "nearest")
+    podium("explain", run.path, "a.png", "--data", "digits").refused(2, "nearest")
+    podium("explain", "nowhere", "a.png").refused(4, "nowhere")
