@@ -6,10 +6,9 @@ from typing import Any
 
 from podium.experiments.claim import Arm, Claim
 from podium.experiments.measure import cost_of
-from podium.experiments.schedules import cifar, imagenet, sketch, small
+from podium.experiments.schedules import NORM_RATES, cifar, imagenet, sketch, small
 from podium.experiments.statements import better, between, not_worse
 
-RATES = (0.03, 0.1)
 TABLE_3A = "[1x1:64 | 1x1:96 3x3:128 | 1x1:16 5x5:32 | max3/1 1x1:32]"  # GoogLeNet, Table 1
 NAIVE_3A = "[1x1:64 | 3x3:128 | 5x5:32 | max3/1]"  # Figure 2 (a)
 
@@ -58,7 +57,11 @@ BOTTLENECK = Claim(
         not_worse("with 1x1 reductions the network is as accurate, within a point", "with 1x1", "without"),
     ),
     small(
-        "bottleneck", sketch("with 1x1", _inception(True)), sketch("without", _inception(False)), rates=RATES, epochs=6
+        "bottleneck",
+        sketch("with 1x1", _inception(True)),
+        sketch("without", _inception(False)),
+        rates=NORM_RATES,
+        epochs=5,
     ),
     imagenet(
         "bottleneck", "resnet-2015", Arm("with 1x1", {"model": "resnet50_v1"}), Arm("without", {"model": "resnet34"})
@@ -78,7 +81,7 @@ BRANCHES = Claim(
     "Layers side by side, whose results are joined, are more accurate than the same layers in a chain of the same cost.",
     "The article S004, after Szegedy et al. 2014, arXiv:1409.4842, section 3",
     (better("parallel branches are more accurate than a chain of the same multiply-adds", "branches", "chain"),),
-    small("branches", sketch("branches", _three(MODULE)), sketch("chain", _three(CHAIN)), rates=RATES, epochs=6),
+    small("branches", sketch("branches", _three(MODULE)), sketch("chain", _three(CHAIN)), rates=NORM_RATES, epochs=6),
     cifar(
         "branches",
         "resnet-cifar-2015",

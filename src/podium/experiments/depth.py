@@ -48,6 +48,7 @@ DEGRADATION = Claim(
         Arm("ResNet-56", residual(56)),
         rates=RATE,
         train=5000,
+        epochs=10,
     ),
     cifar(
         "degradation",

@@ -77,7 +77,7 @@ DROPOUT = Claim(
         sketch("none", WIDE.format(drop="")),
         sketch("dropout", WIDE.format(drop="drop0.5 ")),
         train=4000,
-        epochs=20,
+        epochs=16,
         settings={"crop": "none"},
     ),
     imagenet(
@@ -97,7 +97,7 @@ def _deep(aux: str) -> str:
     return f"3x3:16 relu {first} max2/2; {second} 3x3:24 relu{aux}; 3x3:32 relu max2/2 {third}{aux}; 3x3:32 relu -> average"
 
 
-EARLY, LATE = {"duration": "2ep"}, {"duration": "12ep"}
+EARLY, LATE = {"duration": "2ep"}, {"duration": "10ep"}
 AUXILIARY = Claim(
     "auxiliary-heads",
     "Auxiliary classifiers bring gradient to the lower layers: the network learns sooner and ends more accurate.",
@@ -113,7 +113,6 @@ AUXILIARY = Claim(
         sketch("early, auxiliary", _deep(" aux"), EARLY),
         sketch("late, none", _deep(""), LATE),
         sketch("late, auxiliary", _deep(" aux"), LATE),
-        rates=(0.01, 0.03, 0.06),
     ),
     imagenet(
         "auxiliary-heads",

@@ -6,7 +6,7 @@ from typing import Any
 
 from podium.experiments.claim import Arm, Claim
 from podium.experiments.measure import cost_of, receptive_field
-from podium.experiments.schedules import imagenet, sketch, small
+from podium.experiments.schedules import NORM_RATES, imagenet, sketch, small
 from podium.experiments.statements import better, between, exactly, not_worse
 
 MAPS = 64  # in and out of the layers that are counted
@@ -56,7 +56,7 @@ SMALL_KERNELS = Claim(
         better("three 3x3 are more accurate than a 7x7", "three 3x3", "7x7"),
     ),
     small(
-        "small-kernels", *(sketch(name, _net(kernels)) for name, kernels in STACKS.items()), epochs=6, rates=(0.03, 0.1)
+        "small-kernels", *(sketch(name, _net(kernels)) for name, kernels in STACKS.items()), epochs=4, rates=NORM_RATES
     ),
     imagenet(
         "small-kernels",
@@ -89,8 +89,8 @@ FACTORISED = Claim(
         "factorised",
         sketch("7x7", _net(("7x7",))),
         sketch("1x7-7x1", _net(("1x7", "7x1"))),
-        epochs=6,
-        rates=(0.03, 0.1),
+        epochs=4,
+        rates=NORM_RATES,
     ),
     imagenet(
         "factorised",
@@ -163,7 +163,7 @@ SEPARABLE = Claim(
             "separable",
             "3x3:24 bn relu; dw3x3 1x1:76 bn relu dw3x3 1x1:76 bn relu max2/2; dw3x3 1x1:108 bn relu dw3x3 1x1:108 bn relu max2/2; dw3x3 1x1:164 bn relu -> average",
         ),
-        rates=(0.03, 0.1),
+        rates=NORM_RATES,
     ),
     imagenet(
         "separable",

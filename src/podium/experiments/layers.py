@@ -25,7 +25,7 @@ def _alexnet(name: str, pool: str, lrn: str = "lrn") -> Arm:
 
 
 # Sigmoid units need a higher rate: their gradient is a quarter of the error at most.
-ACTIVATIONS = {"relu": RATES, "tanh": RATES, "sigmoid": (0.03, 0.1, 0.3)}
+ACTIVATIONS = {"relu": RATES, "tanh": RATES, "sigmoid": (0.1, 0.3)}
 RELU = Claim(
     "relu",
     "Networks of rectifiers learn faster than networks of tanh or sigmoid units.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from podium.experiments.claim import Arm, Claim
-from podium.experiments.schedules import imagenet, sketch, small
+from podium.experiments.schedules import NORM_RATES, imagenet, sketch, small
 from podium.experiments.statements import better, not_worse
 
 BODY = (
@@ -38,7 +38,7 @@ BATCH_NORM = Claim(
     small(
         "batch-norm",
         sketch("plain", _net(False)),
-        sketch("BN", _net(True)),
+        sketch("BN", _net(True), rates=NORM_RATES),
         sketch("plain, x1", _net(False), rates=(LOW,)),
         sketch("plain, x30", _net(False), rates=(HIGH,)),
         sketch("BN, x1", _net(True), rates=(LOW,)),
@@ -76,10 +76,10 @@ LESS_DROPOUT = Claim(
         "batch-norm-dropout",
         sketch("plain", _net(False, PLAIN)),
         sketch("plain, dropout", _net(False, DROPOUT)),
-        sketch("BN", _net(True, PLAIN)),
-        sketch("BN, dropout", _net(True, DROPOUT)),
+        sketch("BN", _net(True, PLAIN), rates=NORM_RATES),
+        sketch("BN, dropout", _net(True, DROPOUT), rates=NORM_RATES),
         train=4000,
-        epochs=15,
+        epochs=12,
         settings={"crop": "none"},
     ),
     imagenet(

@@ -7,15 +7,14 @@ from podium.experiments.schedules import imagenet, sketch, small
 from podium.experiments.statements import better, not_worse
 
 SEEN = 28 / 32  # the side of a crop, as AlexNet's 224 of 256
-CONVOLUTIONS = "3x3:32 relu max2/2; 3x3:64 relu 3x3:64 relu max2/2; 3x3:64 relu max2/2"
+CONVOLUTIONS = "3x3:16 relu max2/2; 3x3:32 relu 3x3:32 relu max2/2; 3x3:48 relu max2/2"
 # One network for both claims, trained on random crops of 28 px out of 32, mirrored or not.
 CROPPED = small(
     "crops",
     sketch("network", f"{CONVOLUTIONS} -> flat fc128 relu drop0.5"),
     side=None,
     crop_pct=SEEN,
-    epochs=8,
-    rates=(0.01, 0.03),
+    epochs=10,
     settings={"crop": "scale", "crop_range": (1 / SEEN, 1 / SEEN)},
 )
 TEN_CROPS = Claim(
@@ -52,8 +51,6 @@ COLOUR = Claim(
         "colour-noise",
         sketch("none", f"{CONVOLUTIONS} -> flat fc128 relu"),
         sketch("noise", f"{CONVOLUTIONS} -> flat fc128 relu", {"colour": 0.1}),
-        epochs=12,
-        rates=(0.01, 0.03),
     ),
     imagenet(
         "colour-noise",
