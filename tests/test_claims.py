@@ -279,6 +279,7 @@ def sets(small_set, tmp_path):
 def tiny(monkeypatch):
     arms = (
         sketch("convolution", "3x3:8 bn relu max2/2; 3x3:8 bn relu -> average"),
+        sketch("again", "3x3:8 bn relu max2/2; 3x3:8 bn relu -> average"),
         sketch("nothing", "1x1:1 sigmoid -> average"),
         sketch("too fast", "3x3:4 relu 3x3:4 relu 3x3:4 relu -> average", rates=(WORTHLESS,)),
     )
@@ -320,6 +321,10 @@ def test_a_claim_is_decided_from_the_command_line(tiny, sets, podium, tmp_path):
     assert "<svg" in (tmp_path / "docs" / "results" / "claims" / "tiny.svg").read_text()
     recorded = (tmp_path / "docs" / "results" / "claims" / "tiny.json").read_text()
     assert json.loads(recorded) == content
+
+    # An equal network with equal settings is the same run.
+    assert arms["again"]["answers"]["test"] == arms["convolution"]["answers"]["test"]
+    assert not [*(tmp_path / "out" / "runs").glob("tiny-again-*")]
 
     # The answers in the raw file are those of the runs, and the verdicts follow from them.
     evidence = raw.evidence_in(content)

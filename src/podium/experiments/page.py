@@ -38,6 +38,10 @@ podium claims --plan --scale paper               # what the papers' own experime
 podium claims all --out runs/claims --write docs # decide all, and write this page
 ```
 
+Where a claim needs a network that no paper has, such as AlexNet with tanh, a line of text is the network: its stages, and behind the arrow
+its head. `podium.create_model("sketch", layers="5x5:32 tanh max3/2; 3x3:64 tanh -> flat fc64 tanh")` builds it; the top of
+`networks/sketch.py` lists what may stand there.
+
 The last command writes this page from the raw files of the claims, which hold every answer of every run.
 """
 
