@@ -28,7 +28,8 @@ def load(name: str, place: Path | None) -> Dataset:
     """
     if place is not None and not (place / name).exists():
         raise DataError(
-            f"{place}: there is no {name} in it", f"put the set there as {place / name}, or name its folder"
+            f"{place}: there is no {name} in it",
+            f"put the set there as {place / name}, or name the folder that has it with --data",
         )
     return _loaded(str(place / name) if place is not None else name)
 
