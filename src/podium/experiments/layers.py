@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from podium.experiments.claim import Arm, Claim
-from podium.experiments.schedules import RATES, imagenet, sketch, small
+from podium.experiments.schedules import imagenet, sketch, small
 from podium.experiments.statements import better, not_worse
 
 ALEX = "5x5:32 {act}{lrn} {pool}; 5x5:32 {act}{lrn} {pool}; 3x3:64 {act} {pool} -> flat fc64 {act}"
@@ -25,7 +25,7 @@ def _alexnet(name: str, pool: str, lrn: str = "lrn") -> Arm:
 
 
 # Sigmoid units need a higher rate: their gradient is a quarter of the error at most.
-ACTIVATIONS = {"relu": RATES, "tanh": RATES, "sigmoid": (0.1, 0.3)}
+ACTIVATIONS = {"relu": (0.01, 0.03, 0.1), "tanh": (0.01, 0.03, 0.1), "sigmoid": (0.03, 0.1, 0.3)}
 RELU = Claim(
     "relu",
     "Networks of rectifiers learn faster than networks of tanh or sigmoid units.",
