@@ -53,7 +53,7 @@ def save(page: Page, name: str) -> None:
 def report(folder: Path) -> None:
     """The report of the comparison that `make demo` runs."""
     subprocess.run([*PODIUM, "compare", "digits", "--epochs", "6", "-o", folder], check=True)
-    with page_of((folder / "report.html").absolute().as_uri(), 1220, 1330) as page:
+    with page_of((folder / "report.html").absolute().as_uri(), 1220, 1900) as page:
         page.locator(".js-plotly-plot .main-svg").first.wait_for()
         save(page, "report.png")
 
