@@ -48,10 +48,13 @@ class Said:
 
 
 class Fake(Predictor):
-    """A network that is a function: from squares (N, S, S, C) to logits (N, K)."""
+    """A network that is a function: from squares (N, S, S, C) to logits (N, K), and perhaps another to heat maps (N, h, w)."""
 
-    def __init__(self, logits, classes=("cat", "dog"), card=None, size=8, channels=3, max_pixels=50_000_000):
+    def __init__(
+        self, logits, classes=("cat", "dog"), card=None, size=8, channels=3, max_pixels=50_000_000, heat_maps=None
+    ):
         self.logits, self.classes, self.card = logits, tuple(classes), card or {}
+        self.heat_maps, self.has_heat_maps = heat_maps, heat_maps is not None
         self.preprocessing = Preprocessing(size, channels, max_pixels=max_pixels)
         self.engine = {"engine": "fake", "dtype": "float32", "threads": 1}
         self.batches = []
@@ -60,6 +63,10 @@ class Fake(Predictor):
         self.batches.append(len(squares))
         logits = np.asarray(self.logits(squares), np.float32)
         return logits, self.rule.probabilities(logits).astype(np.float32)
+
+    def outputs_of(self, squares):
+        maps = () if self.heat_maps is None else (np.asarray(self.heat_maps(squares), np.float32),)
+        return *self.outputs(squares), *maps
 
 
 def bright(squares):

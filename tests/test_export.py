@@ -16,6 +16,7 @@ from podium.deployment import export as exports
 from podium.deployment.graph import answer, folded, graph_of
 from podium.deployment.runtime import load_exported
 from podium.errors import NumericError, UsageError
+from podium.explain.class_map import class_map
 from podium.models.registry import build_model
 from podium.runs.bundle import Bundle
 
@@ -106,11 +107,13 @@ def pixels(channels=3, count=2):
 def test_every_family_says_in_onnx_what_it_says_in_torch(name, tmp_path):
     b = bundle_of(name, channels=1 if name.startswith("lenet") else 3, **FAMILIES[name])
     images = pixels(b.preprocessing.channels)
-    (tmp_path / "x.onnx").write_bytes(exports.onnx_bytes(graph_of(b, True), exports.card_of(b, True)))
+    (tmp_path / "x.onnx").write_bytes(exports.onnx_bytes(graph_of(b, True, True), exports.card_of(b, True, True)))
     made = podium.load(tmp_path / "x.onnx", engine="onnxruntime")
     assert made.classes == b.classes
-    logits, probabilities = made.logits_and_probabilities(images)
-    expected, certain = answer(b, images)
+    logits, probabilities, heat_maps = made.outputs_of(images)
+    expected, certain, _ = answer(b, images, heat_map=True)
+    normalised = torch.tensor(images).permute(0, 3, 1, 2) / 255 / 0.25 - 0.4 / 0.25
+    np.testing.assert_allclose(heat_maps, class_map(b.model, normalised).heat_map, atol=1e-4)
     assert np.ptp(expected, axis=0).max() > 1e-3, "a network that says the same of all would agree with anything"
     np.testing.assert_allclose(probabilities, certain, atol=1e-4)
     np.testing.assert_allclose(logits, expected, atol=1e-4 * max(1, np.abs(expected).max()))
@@ -167,9 +170,11 @@ def ten(digits):
 @pytest.mark.parametrize("preprocessing", sampled(["inside", "beside"], 1))
 @pytest.mark.parametrize("suffix", [".onnx", ".xml", ".pt2"])
 def test_every_format_is_held_to_the_run_on_real_images(ten, digits, tmp_path, suffix, preprocessing):
-    parity = podium.export(ten, tmp_path / f"x{suffix}", data=digits, preprocessing=preprocessing)
+    how = {"preprocessing": preprocessing, "heat_map": True}
+    parity = podium.export(ten, tmp_path / f"x{suffix}", data=digits, **how)
     assert parity.images == 64
     assert parity.probabilities <= 1e-4
+    assert parity.heat_maps <= 1e-4
     assert parity.agreement == 1
     names = {".onnx": {"x.onnx"}, ".xml": {"x.xml", "x.bin"}, ".pt2": {"x.pt2"}}[suffix]
     assert {path.name for path in tmp_path.iterdir()} == names
@@ -182,6 +187,7 @@ def test_every_format_is_held_to_the_run_on_real_images(ten, digits, tmp_path, s
     assert card["classes"] == list(digits.classes)
     assert Preprocessing.from_dict(card["preprocessing"]) == ten.preprocessing
     assert card["preprocessing_inside"] == (preprocessing == "inside")
+    assert card["heat_map"] == {"height": 8, "width": 8}
     assert card["parent"] == {"sha256": "0" * 64}
     assert card["opset"] == exports.OPSET
 
@@ -217,6 +223,19 @@ def test_a_file_that_answers_differently_is_not_left(ten, digits, tmp_path, monk
 def test_not_a_number_is_no_agreement(ten, digits):
     images = pixels()
     assert not exports.parity(lambda x: (np.full((len(x), 10), np.nan),) * 2, ten, images).holds
+    logits, probabilities, heat_maps = answer(ten, images, heat_map=True)
+    assert exports.parity(lambda x: (logits, probabilities, heat_maps), ten, images).holds
+    assert not exports.parity(lambda x: (logits, probabilities, heat_maps * np.nan), ten, images).holds
+    assert not exports.parity(lambda x: (logits, probabilities, heat_maps + 0.001), ten, images).holds
+
+
+def test_a_network_whose_last_map_is_a_single_place_is_exported_without_a_heat_map(digits, tmp_path):
+    net = build_model("mobilenet_v1", num_classes=10, image_size=32).eval()
+    one = Bundle(net, digits.classes, Preprocessing(32, 3), {})
+    with pytest.raises(UsageError, match="mobilenet_v1 at 32 px has no heat map") as caught:
+        podium.export(one, tmp_path / "x.onnx", data=digits, heat_map=True)
+    assert caught.value.exit_code == 2
+    assert not list(tmp_path.iterdir())
 
 
 def test_auxiliary_classifiers_are_not_exported():
@@ -242,11 +261,12 @@ def test_what_cannot_be_meant_is_refused(ten, digits, tmp_path, out, how, says):
 
 
 def test_a_run_is_exported_on_its_own_images_by_the_command(podium, run, tmp_path):
-    said = podium("export", run.path, "-o", "out/digits.onnx", "--json")
+    said = podium("export", run.path, "-o", "out/digits.onnx", "--heatmap", "--json")
     assert (said.code, said.err) == (0, "")
     assert said.json["file"] == "out/digits.onnx"
     assert said.json["bytes"] == (tmp_path / "out/digits.onnx").stat().st_size
     assert said.json["parity"]["images"] == 64
+    assert said.json["parity"]["heat_maps"] <= 1e-4
     (tmp_path / "bundle").mkdir()
     for name in ("model.safetensors", "card.json"):
         (tmp_path / "bundle" / name).write_bytes((run.path / name).read_bytes())

@@ -199,7 +199,7 @@ def test_an_exported_file_takes_the_same_without_torch(colour, photo, tmp_path):
     shutil.copytree(data / "test", data / "train")
     for path in (data / "train").rglob("*.png"):
         path.write_bytes(path.read_bytes() + b"other")
-    library.export(colour, tmp_path / "it.onnx", data=data)
+    library.export(colour, tmp_path / "it.onnx", data=data, heat_map=True)
     (tmp_path / "photo.png").write_bytes(encoded(photo))
     code = """
 import io, json, sys
@@ -210,13 +210,17 @@ import podium
 model = podium.load("it.onnx")
 image = Image.open("photo.png")
 rows = model.predict(["photo.png", open("photo.png", "rb").read(), image, np.asarray(image), "*.png"], top=3)
-print(json.dumps(rows))
+print(json.dumps({"rows": rows, "explained": model.explain(image).to_dict()}))
 """
-    ours = library.load(colour).predict(tmp_path / "photo.png")[0]
+    run = library.load(colour)
+    ours = run.predict(tmp_path / "photo.png")[0]
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True, env=os.environ
     )
-    rows = json.loads(done.stdout)
+    said = json.loads(done.stdout)
+    rows, explained = said["rows"], run.explain(photo, method="class-map").to_dict()
+    np.testing.assert_allclose(said["explained"].pop("map"), explained.pop("map"), atol=2e-4)
+    assert said["explained"]["top"][0]["class"] == explained["class"] == said["explained"]["class"]
     assert [row["file"] for row in rows] == ["photo.png", "images[1]", "images[2]", "images[3]", "photo.png"]
     assert all(shares(row) == pytest.approx(shares(ours), abs=1e-4) for row in rows)
 

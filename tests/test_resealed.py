@@ -116,6 +116,12 @@ def test_a_card_that_cannot_be_is_refused_by_load_and_by_verify(copied, own_run,
         ),
         ({"preprocessing_inside": False}, r"by the card it would be image float32 \(any, 1, 32, 32\)"),
         ({"preprocessing_inside": "yes"}, "preprocessing_inside: 'yes'"),
+        (
+            {"heat_map": {"height": 5, "width": 5}},
+            "gives logits, probabilities, and by the card it would give .*, heat_map",
+        ),
+        ({"heat_map": {"height": 0, "width": 5}}, "heat_map: .*'height': 0"),
+        ({"heat_map": True}, "heat_map: True"),
         ({"classes": NAMES[:9]}, r"logits float32 \(any, 10\), and by the card .* \(any, 9\)"),
     ],
 )

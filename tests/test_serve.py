@@ -1,10 +1,12 @@
 """`podium serve` answers images as `predict` does, says what it cannot answer, and describes its networks."""
 
+import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from conftest import sampled
 from podium.deployment.load import load
@@ -86,6 +88,32 @@ def test_the_networks_and_their_cards(served):
     assert served.get("/v1/model?model=brightness").json["served"]["name"] == "brightness"
     served.get("/v1/model?model=nte").refused(404, "model_unknown")
     assert served.predict(image(), "?model=nte").refused(404, "model_unknown")["fix"] == "did you mean net?"
+
+
+def thirds(squares):
+    """Heat maps (N, 2, 3): the brightness of each of six parts of a square, from 0 to 1."""
+    return squares.mean(3).reshape(len(squares), 2, 6, 3, 4).mean((2, 4)) / 255
+
+
+@pytest.fixture(scope="module")
+def mapped():
+    card = {"heat_map": {"height": 2, "width": 3}}
+    with Served(fake("mapped", size=12, card=card, heat_maps=thirds), fake("plain", size=12)) as server:
+        yield server
+
+
+def test_a_heat_map_comes_where_it_is_wanted_and_the_network_has_one(mapped):
+    pixels = np.zeros((12, 12), np.uint8)
+    pixels[6:, :4], pixels[:6, 8:] = 255, 51
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    said = mapped.predict(file.getvalue(), "?heat_map=true").json
+    heat_map = said["answers"][0]["heat_map"]
+    assert heat_map == {"width": 3, "height": 2, "values": [[0, 0, 0.2], [1, 0, 0]]}
+    assert mapped.predict(file.getvalue()).json["answers"][0] == {**said["answers"][0], "heat_map": None}
+    assert [model["heat_map"] for model in mapped.get("/v1/models").json["models"]] == [True, False]
+    fix = mapped.predict(image(), "?heat_map=true&model=plain").refused(422, "heat_map_unavailable")["fix"]
+    assert "podium export --heatmap" in fix
 
 
 def test_health_and_what_is_not_there(served):

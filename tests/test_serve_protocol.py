@@ -83,6 +83,21 @@ def test_the_client_chooses_outputs_their_form_and_their_ranks(client):
     assert client.infer("net", given(image()), outputs=plain).as_numpy("probabilities").shape == (1, 10)
 
 
+def test_the_client_gets_heat_maps_of_a_network_that_has_them():
+    triton = pytest.importorskip("tritonclient.http", reason="needs tritonclient, an extra of development")
+    wanted = np.arange(12, dtype=np.float32).reshape(2, 2, 3) / 11
+    card = {"heat_map": {"height": 2, "width": 3}}
+    mapped = fake("mapped", card=card, heat_maps=lambda squares: wanted[: len(squares)])
+    with Served(mapped) as server, triton.InferenceServerClient(f"127.0.0.1:{server.port}") as client:
+        outputs = client.get_model_metadata("mapped")["outputs"]
+        assert outputs[-1] == {"name": "heat_map", "datatype": "FP32", "shape": [-1, 2, 3]}
+        for binary in (True, False):
+            only = [triton.InferRequestedOutput("heat_map", binary_data=binary)]
+            found = client.infer("mapped", given(image(), image()), outputs=only)
+            np.testing.assert_array_equal(found.as_numpy("heat_map"), wanted)
+        assert client.infer("mapped", given(image())).as_numpy("heat_map").shape == (1, 2, 3)
+
+
 def test_the_client_is_told_what_is_wrong(client):
     from tritonclient.utils import InferenceServerException
 

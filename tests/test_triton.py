@@ -21,9 +21,9 @@ def configured(folder):
 
 @pytest.mark.parametrize("preprocessing", ["inside", "beside"])
 def test_the_configuration_says_what_the_graph_has(podium, run, tmp_path, preprocessing):
-    said = podium(
-        "export", run.path, "--format", "triton", "-o", "models/digits", "--preprocessing", preprocessing, "--json"
-    )
+    heat_map = ["--heatmap"] if preprocessing == "inside" else []
+    how = ["--format", "triton", "-o", "models/digits", "--preprocessing", preprocessing, *heat_map]
+    said = podium("export", run.path, *how, "--json")
     assert (said.code, said.err) == (0, "")
     folder = tmp_path / "models" / "digits"
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
@@ -42,7 +42,8 @@ def test_the_configuration_says_what_the_graph_has(podium, run, tmp_path, prepro
             assert names[each.data_type].name == KINDS[port.type.tensor_type.elem_type]
     order = found.DESCRIPTOR.fields_by_name["input"].message_type.enum_types_by_name["Format"].values_by_number
     assert order[found.input[0].format].name == {"inside": "FORMAT_NHWC", "beside": "FORMAT_NCHW"}[preprocessing]
-    assert [each.label_filename for each in found.output] == ["labels.txt"] * 2
+    labels = {each.name: each.label_filename for each in found.output}
+    assert labels == {"logits": "labels.txt", "probabilities": "labels.txt", **({"heat_map": ""} if heat_map else {})}
     model = library.load(folder / "1" / "model.onnx")
     assert (folder / "labels.txt").read_text().splitlines() == list(model.classes)
 

@@ -24,6 +24,7 @@ def export(
     data: str | Path | Dataset | None = None,
     format: Literal["onnx", "openvino", "torch", "triton"] | None = None,
     preprocessing: Literal["inside", "beside"] = "inside",
+    heat_map: bool = False,
     **reading: Unpack[ReadingFields],
 ) -> exports.Parity:
     """Write a run as one file that gives the run's answers. `podium.load` reads it, without torch if it is ONNX or OpenVINO.
@@ -36,6 +37,7 @@ def export(
             Inference Server.
         preprocessing: "inside" the graph, whose input is uint8 pixels; or "beside" it in the card, with normalised float32
             as the input.
+        heat_map: the file also gives a heat map of its answer, (N, h, w) float32 in 0..1 over the square that it sees.
         reading: image_column=, label_column=, split_column= and class_from=, as for `load_data`; those of the run where
             `data` is its own.
 
@@ -43,12 +45,13 @@ def export(
         The differences between the file's answers and the run's on 64 images.
 
     Raises:
+        UsageError: a heat map is wanted of a network whose last feature map is a single place.
         NumericError: an answer differs by more than 1e-4; no file is left.
     """
-    how = reading_of("export", reading, data, ["run", "out", "data", "format", "preprocessing"])
+    how = reading_of("export", reading, data, ["run", "out", "data", "format", "preprocessing", "heat_map"])
     model = bundle_of(run)
     images = images_for(model, data, to_train=False, reading=how)
-    return exports.export(model, out, images, format=format, preprocessing=preprocessing)
+    return exports.export(model, out, images, format=format, preprocessing=preprocessing, heat_map=heat_map)
 
 
 @public

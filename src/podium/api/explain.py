@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # torch is imported for runs and bundles only
     from podium.explain.layers import Layers
     from podium.runs.bundle import Bundle
 
-HEAT = ("grad-cam", "occlusion", "integrated-gradients")
+HEAT = ("grad-cam", "class-map", "occlusion", "integrated-gradients")
 OTHERS = ("layers", "nearest")
 BATCH, WORKERS = 64, 2  # training images whose features are computed together, and threads that decode them
 

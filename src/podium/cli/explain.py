@@ -11,6 +11,7 @@ from podium.errors import DataError, NumericError, PodiumError
 
 HELP = "show where in images the answers of a network come from"
 EXAMPLE = """podium explain runs/a rose.jpg -o rose.png
+         podium explain rose.onnx rose.jpg -o rose.png
          podium explain runs/a new/ -o new.html --method occlusion --class rose
          podium explain runs/a rose.jpg --method layers -o layers.png"""
 
@@ -18,7 +19,9 @@ EXAMPLE = """podium explain runs/a rose.jpg -o rose.png
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments to its parser."""
     parser.add_argument(
-        "run_folder", metavar="RUN", help="a run folder, a comparison's folder (its recommended run), or a bundle"
+        "run_folder",
+        metavar="RUN",
+        help="a run folder, a comparison's folder (its recommended run), a bundle, or a file of `podium export --heatmap`",
     )
     parser.add_argument(
         "images",
@@ -36,8 +39,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--method",
         metavar="NAME",
-        help="a heat map: grad-cam, occlusion or integrated-gradients; or layers (filters of the first convolution, and feature "
-        "maps of each stage), or nearest (the most similar training images) [grad-cam]",
+        help="a heat map: grad-cam, class-map (which exported files have), occlusion or integrated-gradients; or layers (filters of the first convolution, and feature "
+        "maps of each stage), or nearest (the most similar training images) [grad-cam; class-map of an exported file]",
     )
     parser.add_argument(
         "--class", dest="label", metavar="NAME", help="the class that a heat map explains [the most probable one]"

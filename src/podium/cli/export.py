@@ -38,6 +38,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="inside: the graph takes uint8 (N, S, S, C); beside: it takes normalised float32 (N, C, S, S), and the card "
         "says how to make that [inside]",
     )
+    parser.add_argument(
+        "--heatmap",
+        action="store_true",
+        help="the file also gives a heat map: where in the image its answer comes from",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -45,9 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
     from podium.api.deploy import export
 
     a = arguments
-    parity = export(
-        a.run_folder, a.out, data=a.data, format=a.format, preprocessing=a.preprocessing, **reading_given(a)
-    )
+    how = {"data": a.data, "format": a.format, "preprocessing": a.preprocessing, "heat_map": a.heatmap}
+    parity = export(a.run_folder, a.out, **how, **reading_given(a))
     files = a.out.rglob("*") if a.out.is_dir() else {a.out, a.out.with_suffix(".bin")}
     size = sum(path.stat().st_size for path in files if path.is_file())
     if a.json:

@@ -14,6 +14,7 @@ from podium.errors import ModelFileError
 from podium.runs.card import card_read, facts_of
 
 OUTPUTS = ("logits", "probabilities")
+HEAT_MAP = "heat_map"  # a third output, of files whose card has this key with its height and width
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,28 @@ def described(path: Path) -> Described:
         facts, inside = facts_of(sealed.card), sealed.card["preprocessing_inside"]
         if not isinstance(inside, bool):
             raise ValueError(f"preprocessing_inside: {inside!r}")
-        refuse_other_graph(sealed, facts.preprocessing, len(facts.classes), inside)
+        outputs = outputs_by(sealed.card, len(facts.classes))
+        refuse_other_graph(sealed, facts.preprocessing, outputs, inside)
     return Described(facts.classes, facts.preprocessing, sealed.card, sealed.digest)
 
 
-def refuse_other_graph(sealed: Sealed, preprocessing: Preprocessing, classes: int, inside: bool) -> None:
-    """Refuse a card that says another image size, number of channels or number of classes than the graph has.
+def outputs_by(card: dict[str, Any], classes: int) -> list[Port]:
+    """The outputs that a graph has by its card.
+
+    Raises:
+        ValueError: the card says no size of the heat map.
+    """
+    outputs = [Port(name, "float32", (None, classes)) for name in OUTPUTS]
+    if (said := card.get(HEAT_MAP)) is not None:
+        sides = [said.get(side) for side in ("height", "width")] if isinstance(said, dict) else [said]
+        if not all(isinstance(side, int) and side > 0 for side in sides) or len(sides) != 2:
+            raise ValueError(f"{HEAT_MAP}: {said!r}")
+        outputs.append(Port(HEAT_MAP, "float32", (None, *sides)))
+    return outputs
+
+
+def refuse_other_graph(sealed: Sealed, preprocessing: Preprocessing, outputs: list[Port], inside: bool) -> None:
+    """Refuse a card that says another image size, number of channels or classes, or another heat map than the graph has.
 
     Raises:
         ValueError: names the input or the output, and what the card would have it be.
@@ -66,11 +83,10 @@ def refuse_other_graph(sealed: Sealed, preprocessing: Preprocessing, classes: in
     if len(sealed.inputs) != 1:
         raise ValueError(f"the graph has {len(sealed.inputs)} inputs, where one is the image")
     (image,) = sealed.inputs
-    wanted = [Port(image.name, kind, (None, *sides)), *(Port(name, "float32", (None, classes)) for name in OUTPUTS)]
-    if [port.name for port in sealed.outputs] != list(OUTPUTS):
-        raise ValueError(
-            f"the graph gives {', '.join(port.name for port in sealed.outputs)}, not {' and '.join(OUTPUTS)}"
-        )
+    wanted = [Port(image.name, kind, (None, *sides)), *outputs]
+    given, names = ([port.name for port in each] for each in (sealed.outputs, outputs))
+    if given != names:
+        raise ValueError(f"the graph gives {', '.join(given)}, and by the card it would give {', '.join(names)}")
     for port, ours in zip((image, *sealed.outputs), wanted, strict=True):
         if (port.kind, port.sides[1:]) != (ours.kind, ours.sides[1:]) or len(port.sides) != len(ours.sides):
             raise ValueError(f"the graph has {port}, and by the card it would be {ours}")

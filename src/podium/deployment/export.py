@@ -18,11 +18,13 @@ from podium import __version__
 from podium.data.dataset import Dataset
 from podium.data.preprocessing import Preprocessing
 from podium.data.sampling import stratified
+from podium.deployment.described import HEAT_MAP, OUTPUTS
 from podium.deployment.graph import Graph, answer, graph_of
 from podium.deployment.runtime import Exported, load_exported
 from podium.deployment.sealed import CARD, DIGEST, FORMAT, ZEROS, amend_ir, read_onnx, seal_ir, seal_onnx
 from podium.deployment.triton import MODEL, refuse_existing, write_model
 from podium.errors import NumericError, UsageError
+from podium.explain.class_map import map_sides
 from podium.files import json_text, without_folders, write_atomic
 from podium.runs.bundle import SEAL, Bundle
 from podium.weights.match import refuse_not_finite
@@ -36,7 +38,9 @@ TOLERANCE = 1e-4  # of probabilities; of logits too, times the largest of them w
 IMAGES = 64
 LARGEST = 2**31 - 1  # bytes of a protocol-buffer message
 
-Answer = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # (N, S, S, C) uint8 -> logits, probabilities
+Answer = Callable[
+    [np.ndarray], tuple[np.ndarray, ...]
+]  # (N, S, S, C) uint8 -> logits, probabilities, perhaps heat maps
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class Parity:
         logits: the same of logits.
         scale: the largest logit, or 1.
         agreement: share of images with the same first class.
+        heat_maps: the largest difference of a place in the heat maps of these; None of a file without heat maps.
     """
 
     images: int
@@ -56,16 +61,19 @@ class Parity:
     logits: float
     scale: float
     agreement: float
+    heat_maps: float | None = None
 
     @property
     def holds(self) -> bool:
         """Whether it is the same network in float32. Comparisons with what is not a number are false."""
-        return self.probabilities <= TOLERANCE and self.logits <= TOLERANCE * self.scale
+        maps = self.heat_maps is None or self.heat_maps <= TOLERANCE
+        return self.probabilities <= TOLERANCE and self.logits <= TOLERANCE * self.scale and maps
 
     def __str__(self) -> str:
+        maps = "" if self.heat_maps is None else f"{self.heat_maps:.1e} of heat maps, "
         return (
             f"largest difference {self.probabilities:.1e} of probabilities, {self.logits:.1e} of logits up to {self.scale:.1f}, "
-            f"top-1 agrees on {100 * self.agreement:.1f} % of {self.images} images"
+            f"{maps}top-1 agrees on {100 * self.agreement:.1f} % of {self.images} images"
         )
 
 
@@ -95,23 +103,31 @@ def parity(ours: Answer, bundle: Bundle, images: np.ndarray) -> Parity:
     """Compare an export with the bundle it came from.
 
     Args:
-        ours: the export.
+        ours: the export; where it has heat maps, they are compared too.
         images: (N, S, S, C) uint8 in RGB.
     """
-    logits, probabilities = answer(bundle, images)
     got = [ours(images[i : i + 16]) for i in range(0, len(images), 16)]
-    ours_logits, ours_probabilities = (np.concatenate(part) for part in zip(*got, strict=True))
+    ours_logits, ours_probabilities, *ours_maps = (np.concatenate(part) for part in zip(*got, strict=True))
+    logits, probabilities, *maps = answer(bundle, images, heat_map=bool(ours_maps))
+    same = ours_logits.argmax(1) == logits.argmax(1)
     return Parity(
         len(images),
         float(np.abs(ours_probabilities - probabilities).max()),
         float(np.abs(ours_logits - logits).max()),
         max(1.0, float(np.abs(logits).max())),
-        float((ours_logits.argmax(1) == logits.argmax(1)).mean()),
+        float(same.mean()),
+        float(np.abs(ours_maps[0] - maps[0])[same].max(initial=0)) if maps else None,
     )
 
 
 def export(
-    bundle: Bundle, out: str | Path, data: Dataset, *, format: str | None = None, preprocessing: str = "inside"
+    bundle: Bundle,
+    out: str | Path,
+    data: Dataset,
+    *,
+    format: str | None = None,
+    preprocessing: str = "inside",
+    heat_map: bool = False,
 ) -> Parity:
     """Write a run as a file that carries its classes and preprocessing and gives the run's predictions.
 
@@ -122,9 +138,10 @@ def export(
         format: "onnx", "openvino", "torch" or "triton"; from the file's name if None.
         preprocessing: "inside": uint8 (N, S, S, C) in, the graph normalises; "beside": float32 (N, C, S, S), and the card
             says how.
+        heat_map: give a third output, the heat map of the answer (see `ClassMap`).
 
     Raises:
-        UsageError: the name or format is not one of these, or a network of more than 2 GB.
+        UsageError: the name or format is not one of these, a network of more than 2 GB, or one that has no heat map.
         NumericError: the file gives other predictions; no file is left.
     """
     out = Path(out)
@@ -132,9 +149,9 @@ def export(
     if preprocessing not in PREPROCESSING:
         raise UsageError(f"preprocessing: {preprocessing!r}", f"give {' or '.join(PREPROCESSING)}")
     refuse_not_finite(bundle.model.state_dict(), bundle.model.spec["model"])
-    images, _ = squares(data, bundle, IMAGES)
     inside = preprocessing == "inside"
-    graph, card = graph_of(bundle, inside), card_of(bundle, inside)
+    graph, card = graph_of(bundle, inside, heat_map), card_of(bundle, inside, heat_map)
+    images, _ = squares(data, bundle, IMAGES)
     out.parent.mkdir(parents=True, exist_ok=True)
     # Made and compared in a folder beside it: an export that fails goes with the folder, and an earlier file stays.
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
@@ -168,8 +185,9 @@ def _format_of(out: Path, format: str | None) -> str:
     return format
 
 
-def card_of(bundle: Bundle, inside: bool) -> dict[str, Any]:
-    """The card of an exported file: its network, classes, preprocessing and origin."""
+def card_of(bundle: Bundle, inside: bool, heat_map: bool = False) -> dict[str, Any]:
+    """The card of an exported file: its network, classes, preprocessing, heat map and origin."""
+    sides = map_sides(bundle.model, bundle.preprocessing.image_size) if heat_map else ()
     kept = {k: v for k, v in bundle.card.items() if k not in ("format", "classes", "preprocessing", "sha256", SEAL)}
     return {
         **without_folders(kept),
@@ -179,6 +197,7 @@ def card_of(bundle: Bundle, inside: bool) -> dict[str, Any]:
         "classes": list(bundle.classes),
         "preprocessing": bundle.preprocessing.to_dict(),
         "preprocessing_inside": inside,
+        **({HEAT_MAP: dict(zip(("height", "width"), sides, strict=True))} if sides else {}),
         "dtype": "float32",
         "opset": OPSET,
         "parent": {"sha256": bundle.card.get("sha256")},
@@ -214,7 +233,7 @@ def onnx_model(graph: Graph, size: int, channels: int) -> Any:
                 dynamo=True,
                 dynamic_shapes={"image": {0: torch.export.Dim("batch")}},
                 input_names=["image"],
-                output_names=["logits", "probabilities"],
+                output_names=[*OUTPUTS, *([HEAT_MAP] if graph.mapped else [])],
                 opset_version=OPSET,
                 verbose=False,
             )
@@ -251,12 +270,12 @@ def _onnx(graph: Graph, card: dict[str, Any], path: Path, format: str) -> Answer
     content = onnx_bytes(graph, card)
     if format == TRITON:
         write_model(path, content, card)
-        return load_exported(path / MODEL).logits_and_probabilities
+        return load_exported(path / MODEL).outputs_of
     if format == "openvino":
         write_ir(content, card, path)
     else:
         write_atomic(path, content)
-    return load_exported(path).logits_and_probabilities
+    return load_exported(path).outputs_of
 
 
 def write_ir(onnx: bytes, card: dict[str, Any], path: Path) -> None:
@@ -307,9 +326,8 @@ def _torch(graph: Graph, card: dict[str, Any], path: Path) -> Answer:
     plain = Graph(torch.nn.Identity(), Preprocessing.from_dict(card["preprocessing"]), inside=True)
 
     @torch.inference_mode()
-    def ours(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def ours(images: np.ndarray) -> tuple[np.ndarray, ...]:
         x = torch.tensor(images)
-        logits, probabilities = again(x if graph.inside else plain(x)[0])
-        return logits.numpy(), probabilities.numpy()
+        return tuple(output.numpy() for output in again(x if graph.inside else plain(x)[0]))
 
     return ours

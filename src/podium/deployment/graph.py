@@ -11,38 +11,48 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from podium.data.preprocessing import Preprocessing
+from podium.explain.class_map import ClassMap
 from podium.runs.bundle import Bundle
 
 
 class Graph(nn.Module):
-    """An image to logits and probabilities, both (N, K) float32.
+    """An image to logits and probabilities, both (N, K) float32, and to a heat map (N, h, w) where it has one.
 
     Args:
-        net: in evaluation mode.
+        net: in evaluation mode; a `ConvNet` where it has a heat map.
         preprocessing: whose normalisation and order of channels it does itself.
         inside: takes (N, S, S, C) uint8 in RGB; else (N, C, S, S) float32, normalised.
         temperature: what the logits are divided by before their softmax; the logits that it returns stay as they are.
+        heat_map: give the heat map of the class with the largest logit too.
     """
 
     scale: Tensor
     offset: Tensor
 
-    def __init__(self, net: nn.Module, preprocessing: Preprocessing, inside: bool, temperature: float = 1.0) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        preprocessing: Preprocessing,
+        inside: bool,
+        temperature: float = 1.0,
+        heat_map: bool = False,
+    ) -> None:
         super().__init__()
         p = preprocessing
         self.temperature = temperature
+        self.mapped = ClassMap(net) if heat_map else None  # type: ignore[arg-type]
         self.net, self.inside, self.flip = net, inside, p.channel_order == "bgr"
         for name, values in zip(("scale", "offset"), p.scale_and_offset(), strict=True):
             self.register_buffer(name, torch.from_numpy(values).reshape(1, -1, 1, 1))
 
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:  # noqa: D102
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:  # noqa: D102
         x = image
         if self.inside:
             x = image.permute(0, 3, 1, 2).float()
             x = (x.flip(1) if self.flip else x) * self.scale + self.offset
-        logits = self.net(x)
+        logits, *heat_map = (self.net(x),) if self.mapped is None else self.mapped(x)
         calibrated = logits if self.temperature == 1 else logits / self.temperature
-        return logits, calibrated.softmax(1)
+        return logits, calibrated.softmax(1), *heat_map
 
     def example(self, size: int, channels: int, batch: int = 2) -> Tensor:
         """A black image to trace with, of that side; 2 of them, since 1 would be taken for a constant."""
@@ -65,20 +75,26 @@ def folded(net: nn.Module) -> nn.Module:
     return net
 
 
-def graph_of(bundle: Bundle, inside: bool) -> Graph:
-    """What is exported of a bundle: auxiliary classifiers left out, batch norms folded."""
+def graph_of(bundle: Bundle, inside: bool, heat_map: bool = False) -> Graph:
+    """What is exported of a bundle: auxiliary classifiers left out, batch norms folded.
+
+    Raises:
+        UsageError: a heat map is wanted of a network whose last map is a single place.
+    """
     net = copy.deepcopy(bundle.model).cpu().strip()
-    graph = Graph(folded(net).float(), bundle.preprocessing, inside, bundle.rule.temperature)
+    graph = Graph(folded(net).float(), bundle.preprocessing, inside, bundle.rule.temperature, heat_map)
     return graph.eval().requires_grad_(False)
 
 
 @torch.inference_mode()
-def answer(bundle: Bundle, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def answer(bundle: Bundle, squares: np.ndarray, heat_map: bool = False) -> tuple[np.ndarray, ...]:
     """Logits and probabilities (N, K) as the bundle computes them in float32 on the CPU; exports are compared with these.
 
     Args:
         squares: (N, S, S, C) uint8 in RGB.
+        heat_map: give the heat maps (N, h, w) too.
     """
-    plain = Graph(bundle.model.cpu().float().eval(), bundle.preprocessing, True, bundle.rule.temperature)
+    net = bundle.model.cpu().float().eval()
+    plain = Graph(net, bundle.preprocessing, True, bundle.rule.temperature, heat_map)
     parts = [plain(torch.tensor(squares[i : i + 16])) for i in range(0, len(squares), 16)]
-    return tuple(torch.cat(part).numpy() for part in zip(*parts, strict=True))  # type: ignore[return-value]
+    return tuple(torch.cat(part).numpy() for part in zip(*parts, strict=True))

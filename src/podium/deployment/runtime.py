@@ -16,14 +16,15 @@ import numpy as np
 from podium.calls import public
 from podium.data.names import show
 from podium.data.preprocessing import Preprocessing
-from podium.deployment.described import described
+from podium.deployment.described import HEAT_MAP, described
 from podium.deployment.sessions import DTYPES, Call, first_line, in_onnxruntime, in_openvino
 from podium.errors import ModelFileError, UsageError
 from podium.platform import cores, trim_freed_memory
-from podium.runs.predictor import Predictor
+from podium.runs.predictor import Explained, Predictor
 
 Engine = Literal["onnxruntime", "openvino"]
 FILE_ENGINES: tuple[str, ...] = get_args(Engine)
+CLASS_MAP = "class-map"  # the method by which a file with heat maps explains its answers
 MODEL, MODEL_IR = "model.onnx", "model.xml"  # in a folder that `podium quantize` made
 
 
@@ -51,7 +52,7 @@ class Exported(Predictor):
     Pickled, for a worker process, it is its path and digest. The worker opens the file when it first predicts.
 
     Args:
-        call: from the graph's input to logits and probabilities (N, K), float32.
+        call: from the graph's input to logits and probabilities (N, K), and to heat maps (N, h, w) where it has them, float32.
         classes: in the order of the logits.
         preprocessing: from an image file to the square that the graph takes.
         card: the metadata in the file.
@@ -70,7 +71,37 @@ class Exported(Predictor):
         again = Reopened(self.source)
         return Exported, (again, self.classes, self.preprocessing, self.card, self.engine, self.source)
 
+    @property
+    def has_heat_maps(self) -> bool:
+        """Whether the file gives a heat map of its answer."""
+        return HEAT_MAP in self.card
+
+    @property
+    def methods(self) -> tuple[str, ...]:  # noqa: D102
+        return (CLASS_MAP,) if self.has_heat_maps else ()
+
+    def explained(self, images: Any, label: str | None = None, method: str | None = None) -> Explained:  # noqa: D102
+        if not self.has_heat_maps:
+            what = f"explain: {show(self.source.path)} gives no heat maps"
+            raise UsageError(what, "write it with `podium export --heatmap`, or explain the run that it was made from")
+        if label is not None:
+            what = f"class: {label}, but an exported file has the heat map of its answer only"
+            raise UsageError(what, "leave the class out, or explain the run that the file was made from")
+        return super().explained(images, None, method)
+
+    def heat(self, squares: np.ndarray, classes: np.ndarray, method: str) -> np.ndarray:  # noqa: D102
+        return self.outputs_of(squares)[2]
+
     def outputs(self, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # noqa: D102
+        logits, probabilities, *_ = self.outputs_of(squares)
+        return logits, probabilities
+
+    def outputs_of(self, squares: np.ndarray) -> tuple[np.ndarray, ...]:
+        """All that the file gives: logits and probabilities (N, K), and heat maps (N, h, w) where it has them.
+
+        Args:
+            squares: (N, S, S, C) uint8, in RGB, as `Preprocessing.square` makes them.
+        """
         if self.card["preprocessing_inside"]:
             return self.call(np.ascontiguousarray(squares))
         p = self.preprocessing
@@ -94,7 +125,7 @@ class Reopened:
     def __reduce__(self) -> tuple[type[Reopened], tuple[Source]]:
         return Reopened, (self.source,)
 
-    def __call__(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # noqa: D102
+    def __call__(self, x: np.ndarray) -> tuple[np.ndarray, ...]:  # noqa: D102
         with self.lock:
             if self.call is None:
                 self.call = _opened(self.source).call

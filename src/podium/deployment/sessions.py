@@ -18,7 +18,9 @@ from podium.platform import after_fork
 
 DTYPES = {"float32": "f32", "bfloat16": "bf16"}  # in which OpenVINO may compute what is float32 in the file
 
-Call = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # input -> logits, probabilities
+Call = Callable[
+    [np.ndarray], tuple[np.ndarray, ...]
+]  # input -> logits, probabilities, and heat maps where the file has them
 
 
 def in_onnxruntime(name: str, path: Path, threads: int) -> Call:
@@ -46,9 +48,8 @@ def in_onnxruntime(name: str, path: Path, threads: int) -> Call:
         raise ModelFileError(f"{name}: ONNX Runtime refuses it ({first_line(error)})", "export it again") from None
     _open.add(session)
 
-    def call(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        logits, probabilities = session.run(outputs, {source: x})
-        return logits, probabilities
+    def call(x: np.ndarray) -> tuple[np.ndarray, ...]:
+        return tuple(session.run(outputs, {source: x}))
 
     return call
 
@@ -91,15 +92,15 @@ def in_openvino(name: str, path: Path, dtype: str, threads: int) -> Call:
         deque()
     )  # a request holds the tensors of one call: two threads that share one get each other's answers
 
-    def call(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def call(x: np.ndarray) -> tuple[np.ndarray, ...]:
         try:
             request = idle.pop()
         except IndexError:
             request = compiled.create_infer_request()
         request.infer([x], share_inputs=True)
-        logits, probabilities = (request.get_output_tensor(i).data.copy() for i in (0, 1))
+        found = tuple(tensor.data.copy() for tensor in request.output_tensors)
         idle.append(request)
-        return logits, probabilities
+        return found
 
     return call
 

@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from podium.deployment.described import HEAT_MAP, OUTPUTS
 from podium.errors import UsageError
 from podium.files import write_atomic, write_text
 
@@ -52,7 +53,7 @@ def write_model(folder: Path, content: bytes, card: dict[str, Any]) -> None:
 
 
 def config(name: str, card: dict[str, Any]) -> str:
-    """The text of `config.pbtxt`: one input, two outputs, and batches that Triton makes of single requests.
+    """The text of `config.pbtxt`: one input, the outputs, and batches that Triton makes of single requests.
 
     Args:
         name: of the model, which is that of its folder.
@@ -64,6 +65,14 @@ def config(name: str, card: dict[str, Any]) -> str:
         kind, order, sides = "TYPE_UINT8", "FORMAT_NHWC", (size, size, channels)
     else:
         kind, order, sides = "TYPE_FP32", "FORMAT_NCHW", (channels, size, size)
+    outputs = [
+        f'{{ name: "{name}" data_type: TYPE_FP32 dims: [{classes}] label_filename: "{LABELS}" }}' for name in OUTPUTS
+    ]
+    if HEAT_MAP in card:
+        outputs.append(
+            f'{{ name: "{HEAT_MAP}" data_type: TYPE_FP32 dims: {[card[HEAT_MAP][side] for side in ("height", "width")]} }}'
+        )
+    listed = ",\n".join(f"  {output}" for output in outputs)
     return f"""name: {json.dumps(name)}
 backend: "onnxruntime"
 max_batch_size: {BATCH}
@@ -71,8 +80,7 @@ input [
   {{ name: "image" data_type: {kind} format: {order} dims: {list(sides)} }}
 ]
 output [
-  {{ name: "logits" data_type: TYPE_FP32 dims: [{classes}] label_filename: "{LABELS}" }},
-  {{ name: "probabilities" data_type: TYPE_FP32 dims: [{classes}] label_filename: "{LABELS}" }}
+{listed}
 ]
 dynamic_batching {{ max_queue_delay_microseconds: {DELAY} }}
 """

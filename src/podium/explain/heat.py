@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from podium.explain.class_map import class_map
 from podium.explain.gradients import grad_cam, integrated_gradients
 from podium.explain.occlusion import occlusion
 from podium.models.convnet import ConvNet
@@ -26,6 +27,7 @@ def _by_pixel(net: ConvNet, x: Tensor, classes: Tensor) -> Tensor:
 
 MAPS: dict[str, Maps] = {
     "grad-cam": grad_cam,
+    "class-map": lambda net, x, classes: class_map(net, x, classes).heat_map,
     "occlusion": lambda net, x, classes: occlusion(net, x, classes).relu(),
     "integrated-gradients": _by_pixel,
 }

@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -58,7 +58,6 @@ class Bundle(Predictor):
     preprocessing: Preprocessing
     card: dict[str, Any]
     folder: Path | None = None
-    methods: ClassVar[tuple[str, ...]] = tuple(MAPS)
 
     @torch.inference_mode()
     def outputs(self, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # noqa: D102
@@ -66,6 +65,10 @@ class Bundle(Predictor):
         x = self.normalised(squares)
         logits = self.model(x.to(next(self.model.parameters()).device)).float()
         return logits.cpu().numpy(), (logits / self.rule.temperature).softmax(1).cpu().numpy()
+
+    @property
+    def methods(self) -> tuple[str, ...]:  # noqa: D102
+        return tuple(MAPS)
 
     def heat(self, squares: np.ndarray, classes: np.ndarray, method: str) -> np.ndarray:  # noqa: D102
         one_thread_if_forked()

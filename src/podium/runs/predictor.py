@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import islice
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +21,7 @@ BATCH = 32  # images that are answered at a time
 SHOWN = 5  # classes that a console shows
 
 Answer = tuple[str, dict[str, Any] | PodiumError]  # the name of an image, and its row or its error
+Explained = Iterator[tuple[str, Explanation | PodiumError]]  # the same with what explains it
 
 
 class Predictor(ABC):
@@ -30,10 +31,7 @@ class Predictor(ABC):
         classes: in the order of the logits.
         preprocessing: from an image to the square that the network sees.
         card: what is on record about the network.
-        methods: by which it can be explained, the usual one first.
     """
-
-    methods: ClassVar[tuple[str, ...]] = ()
 
     classes: tuple[str, ...]
     preprocessing: Preprocessing
@@ -129,6 +127,11 @@ class Predictor(ABC):
             raise no_answer(found[0].name)
         return probabilities[0]
 
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Those by which it can be explained, the usual one first."""
+        return ()
+
     def heat(self, squares: np.ndarray, classes: np.ndarray, method: str) -> np.ndarray:
         """Heat maps of squares that are checked.
 
@@ -167,9 +170,7 @@ class Predictor(ABC):
             raise found[0][1]
         return found[0][1]
 
-    def explained(
-        self, images: Any, label: str | None = None, method: str | None = None
-    ) -> Iterator[tuple[str, Explanation | PodiumError]]:
+    def explained(self, images: Any, label: str | None = None, method: str | None = None) -> Explained:
         """Explain images one after the other; arguments as of `explain`, and `images` as `predict` takes them.
 
         Returns:

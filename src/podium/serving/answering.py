@@ -62,7 +62,7 @@ class Answering:
 
     def _batcher(self, model: Model) -> Batcher:
         return Batcher(
-            model.exported.logits_and_probabilities,
+            model.exported.outputs_of,
             self.engine,
             coming=lambda: self.coming,
             ran=self.metrics.batch_of(model.name),
@@ -100,21 +100,42 @@ class Answering:
         decode = time.perf_counter() - began
         outputs = await self.batchers[model.name].answer([picture.square for picture in pictures])
         probabilities = np.stack([one.probabilities for one in outputs])
-        if not all(np.isfinite(one.logits).all() and np.isfinite(one.probabilities).all() for one in outputs):
+        if not all(one.is_finite for one in outputs):
             fix = "send another image: this network cannot answer it"
             raise Problem(422, "answer_not_finite", "the network's answer is not a number (NaN or infinite)", fix)
         self.metrics.answered(model.name, len(files), decode, outputs)
         return Answered(pictures, outputs, model.exported.rule.answers(probabilities).tolist(), decode)
 
 
-def answer_of(model: Model, answered: Answered, top: int) -> dict[str, Any]:
-    """The answer to `/v1/predict`."""
+def answer_of(model: Model, answered: Answered, top: int, heat_map: bool = False) -> dict[str, Any]:
+    """The answer to `/v1/predict`.
+
+    Args:
+        model: the network.
+        answered: the images.
+        top: how many classes of each are listed.
+        heat_map: whether heat maps are listed, which the network has.
+    """
     answers = []
     for picture, outputs, chosen in zip(answered.pictures, answered.outputs, answered.chosen, strict=True):
         row = row_of("", outputs.probabilities, chosen, model.classes, top)
         known = {"class": row["answer"]} if row["known"] else {"class": None}
         size = {"width": picture.width, "height": picture.height}
         answers.append(
-            {"classes": row["top"], "answer": known["class"], "unknown": not row["known"], **size, "heat_map": None}
+            {
+                "classes": row["top"],
+                "answer": known["class"],
+                "unknown": not row["known"],
+                **size,
+                "heat_map": _listed(outputs.heat_map) if heat_map else None,
+            }
         )
     return {"model": model.name, "answers": answers, "milliseconds": answered.milliseconds}
+
+
+def _listed(heat_map: np.ndarray | None) -> dict[str, Any] | None:
+    """A heat map as JSON has it, row by row from the top."""
+    if heat_map is None:
+        return None
+    height, width = heat_map.shape
+    return {"width": width, "height": height, "values": np.round(heat_map.astype(float), 4).tolist()}

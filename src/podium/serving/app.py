@@ -108,13 +108,13 @@ def _add_predictions(app: FastAPI, answering: Answering) -> None:
     )
     async def predict(request: Request, model: ModelName = None, top: Top = 5, heat_map: Heat = False) -> Response:
         chosen = answering.models.find(model)
-        if heat_map:
-            fix = "leave heat_map out: /v1/models says which networks have heat maps"
-            raise Problem(422, "heat_map_unavailable", "this network has no heat maps", fix)
+        if heat_map and not chosen.exported.has_heat_maps:
+            fix = "leave heat_map out, or serve a file of `podium export --heatmap`"
+            raise Problem(422, "heat_map_unavailable", "the file of this network gives no heat maps", fix)
         files = await read_images(request)
         facts_of(request.scope).update(model=chosen.name, images=len(files))
         answered = await in_time(request, answering.answer(chosen, files))
-        return Response(json_bytes(answer_of(chosen, answered, top)), media_type="application/json")
+        return Response(json_bytes(answer_of(chosen, answered, top, heat_map)), media_type="application/json")
 
     @app.get(
         "/v1/models",

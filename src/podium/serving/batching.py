@@ -21,7 +21,7 @@ from podium.data.readers import Readers
 WINDOW = 0.002  # seconds
 MOST = 8  # images a batch
 
-Call = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # (N, S, S, C) uint8 -> logits, probabilities
+Call = Callable[[np.ndarray], tuple[np.ndarray, ...]]  # (N, S, S, C) uint8 -> logits, probabilities, perhaps heat maps
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,20 @@ class Outputs:
     Args:
         logits, probabilities: (K,) each.
         queue, compute: seconds that the image waited, and that its batch took.
+        heat_map: (h, w) in 0..1; None of a network that has none.
     """
 
     logits: np.ndarray
     probabilities: np.ndarray
     queue: float
     compute: float
+    heat_map: np.ndarray | None = None
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether every number of it is one."""
+        there = (each for each in (self.logits, self.probabilities, self.heat_map) if each is not None)
+        return all(np.isfinite(each).all() for each in there)
 
 
 @dataclass(eq=False)
@@ -151,11 +159,11 @@ class Batcher:
         began = time.perf_counter()
         try:
             squares = np.stack([one.square for one in batch])
-            logits, probabilities = await asyncio.wrap_future(self.engine.threads.submit(self.call, squares))
+            found = await asyncio.wrap_future(self.engine.threads.submit(self.call, squares))
             spent = time.perf_counter() - began
-            for number, one in enumerate(batch):
+            for one, (logits, probabilities, *heat_map) in zip(batch, zip(*found, strict=True), strict=True):
                 if not one.answer.done():
-                    one.answer.set_result(Outputs(logits[number], probabilities[number], began - one.since, spent))
+                    one.answer.set_result(Outputs(logits, probabilities, began - one.since, spent, *heat_map))
             self.ran(len(batch), spent)
         except Exception as error:
             for one in batch:

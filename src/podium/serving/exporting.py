@@ -47,7 +47,7 @@ def exported_run(place: Path) -> Path:
     if not all(file.is_file() for file in files):
         what = f"{show(place)}: neither a run, a bundle, nor an exported file"
         raise ModelFileError(what, "give the folder that `podium train` made, or a file of `podium export`")
-    file = cache_folder() / "exports" / f"{content_digest(*files)[:32]}-{__version__}.onnx"
+    file = cache_folder() / "exports" / f"{content_digest(*files)[:32]}-{__version__}-heat.onnx"
     if file.is_file() and _is_whole(file):
         return file
     logger.info(f"{show(run)} is exported once, in a process of its own; this takes some seconds")
@@ -119,6 +119,7 @@ def _export_here(run: Path, file: Path) -> None:
     from podium.deployment.export import card_of, onnx_bytes, parity
     from podium.deployment.graph import graph_of
     from podium.deployment.runtime import load_exported
+    from podium.explain.class_map import map_sides
     from podium.files import write_atomic
     from podium.runs import bundle
 
@@ -127,8 +128,9 @@ def _export_here(run: Path, file: Path) -> None:
     coarse = draw.integers(0, 256, (IMAGES, 8, 8, p.channels), np.uint8)
     times = -(-p.image_size // 8)
     squares = coarse.repeat(times, 1).repeat(times, 2)[:, : p.image_size, : p.image_size]
-    write_atomic(file, onnx_bytes(graph_of(model, inside=True), card_of(model, inside=True)))
-    found = parity(load_exported(file).logits_and_probabilities, model, np.ascontiguousarray(squares))
+    heat_map = max(map_sides(model.model, p.image_size)) > 1
+    write_atomic(file, onnx_bytes(graph_of(model, True, heat_map), card_of(model, True, heat_map)))
+    found = parity(load_exported(file).outputs_of, model, np.ascontiguousarray(squares))
     if not found.holds:
         raise NumericError(f"{show(run)}: its export answers differently: {found}", "report the network")
 

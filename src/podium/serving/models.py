@@ -62,7 +62,7 @@ class Model:
             "name": self.name,
             "classes": list(self.classes),
             "input": {"width": size, "height": size},
-            "heat_map": False,  # no exported graph has such an output yet
+            "heat_map": self.exported.has_heat_maps,
             "engine": self.engine,
             "megabytes": self.megabytes,
         }
@@ -133,7 +133,7 @@ def _try(name: str, exported: Exported) -> None:
     p, file = exported.preprocessing, io.BytesIO()
     Image.new("RGB", (p.image_size, p.image_size)).save(file, "JPEG")
     try:
-        outputs = exported.logits_and_probabilities(p.square(p.decode(file.getvalue(), "black"))[None])
+        outputs = exported.outputs_of(p.square(p.decode(file.getvalue(), "black"))[None])
     except Exception as error:
         what = f"{show(name)}: the engine fails on it ({type(error).__name__})"
         raise ModelFileError(what, "export it again with `podium export`") from None

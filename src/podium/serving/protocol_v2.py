@@ -102,7 +102,7 @@ def _add_model(
             versions=[VERSION],
             platform=f"podium_{model.exported.engine['engine']}",
             inputs=[schemas.TensorMetadata(name=INPUT, datatype="BYTES", shape=[-1])],
-            outputs=[schemas.TensorMetadata(**each) for each in outputs_of(len(model.classes))],
+            outputs=[schemas.TensorMetadata(**each) for each in outputs_of(model.exported)],
         )
 
     @routes.get(f"{path}/ready", summary="Whether a network takes requests", responses=unready)
@@ -120,11 +120,14 @@ def _add_model(
     )
     async def infer(request: Request, model: Found, length: Length = None) -> Response:
         body = await read_body(request)
-        wanted = await apart(parse_inference, body, length)
+        names = [each["name"] for each in outputs_of(model.exported)]
+        wanted = await apart(parse_inference, body, length, names)
         facts_of(request.scope).update(model=model.name, images=len(wanted.images))
         answered = await in_time(request, answering.answer(model, wanted.images))
         probabilities = np.stack([one.probabilities for one in answered.outputs])
-        content, headers = encode(model.name, model.classes, wanted, probabilities, answered.chosen)
+        maps = [one.heat_map for one in answered.outputs if one.heat_map is not None]
+        given = probabilities, answered.chosen, np.stack(maps) if maps else None
+        content, headers = encode(model.name, model.classes, wanted, *given)
         return Response(content, headers=headers, media_type=None if headers else "application/json")
 
 

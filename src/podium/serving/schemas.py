@@ -23,11 +23,11 @@ class Class(BaseModel):
 
 
 class HeatMap(BaseModel):
-    """Where in the image the network saw the class."""
+    """Where in the square that the network sees its most probable class comes from."""
 
-    width: int
+    width: int = Field(description="of the map, in values")
     height: int
-    values: list[list[float]]
+    values: list[list[float]] = Field(description="from 0 to 1, row by row from the top")
 
 
 class Answer(BaseModel):

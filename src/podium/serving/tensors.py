@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from podium.deployment.described import HEAT_MAP
+from podium.deployment.runtime import Exported
 from podium.runs.answers import UNKNOWN
 from podium.serving.bodies import MOST_IMAGES
 from podium.web.problems import Problem, json_bytes
@@ -58,16 +60,18 @@ class Inference:
     outputs: list[Wanted]
 
 
-def outputs_of(classes: int) -> list[dict[str, Any]]:
-    """The outputs of a network of so many classes, as its metadata lists them."""
-    return [
+def outputs_of(exported: Exported) -> list[dict[str, Any]]:
+    """The outputs of a network, as its metadata lists them."""
+    classes = len(exported.classes)
+    found: list[dict[str, Any]] = [
         {"name": "probabilities", "datatype": "FP32", "shape": [-1, classes]},
         {"name": "answer", "datatype": "BYTES", "shape": [-1]},
         {"name": "known", "datatype": "BOOL", "shape": [-1]},
     ]
-
-
-OUTPUTS = tuple(output["name"] for output in outputs_of(1))
+    if exported.has_heat_maps:
+        sides = exported.card[HEAT_MAP]
+        found.append({"name": HEAT_MAP, "datatype": "FP32", "shape": [-1, sides["height"], sides["width"]]})
+    return found
 
 
 def wrong(what: str, fix: str = FIX) -> Problem:
@@ -75,12 +79,13 @@ def wrong(what: str, fix: str = FIX) -> Problem:
     return Problem(400, "inference_refused", what, fix)
 
 
-def parse_inference(body: bytes, header: str | None) -> Inference:
+def parse_inference(body: bytes, header: str | None, outputs: Sequence[str]) -> Inference:
     """Read a request.
 
     Args:
         body: JSON, with binary values behind it where the header says where they begin.
         header: the value of `HEADER`; None where it is not there.
+        outputs: names of those that the network has.
 
     Raises:
         Problem: it does not keep the protocol, or wants what is not supported.
@@ -113,7 +118,7 @@ def parse_inference(body: bytes, header: str | None) -> Inference:
     _check_shape(given.get("shape"), len(images))
     if identity is not None and not isinstance(identity, str):
         raise wrong("the id is no text")
-    return Inference(identity, images, _wanted(said))
+    return Inference(identity, images, _wanted(said, outputs))
 
 
 def _table(said: dict[str, Any], key: str) -> dict[str, Any]:
@@ -165,26 +170,36 @@ def _check_shape(shape: Any, images: int) -> None:
         raise wrong("the shape is not [N], with the number of images")
 
 
-def _wanted(said: dict[str, Any]) -> list[Wanted]:
+def _wanted(said: dict[str, Any], outputs: Sequence[str]) -> list[Wanted]:
     """The outputs that a request wants; all of them where it names none."""
     every = _table(said, "parameters").get("binary_data_output") is True
-    names = said.get("outputs") or [{"name": name} for name in OUTPUTS]
+    names = said.get("outputs") or [{"name": name} for name in outputs]
     if not isinstance(names, list) or not all(isinstance(each, dict) for each in names):
         raise wrong("the outputs are no list of objects")
     found: list[Wanted] = []
     for each in names:
         how, name = _table(each, "parameters"), each.get("name")
         classes = how.get("classification", 0)
-        if name not in OUTPUTS or name in [one.name for one in found]:
-            raise wrong("an output is unknown, or wanted twice", f"want some of {', '.join(OUTPUTS)}")
-        if isinstance(classes, bool) or not isinstance(classes, int) or classes < 0 or (classes and name != OUTPUTS[0]):
+        if name not in outputs or name in [one.name for one in found]:
+            raise wrong("an output is unknown, or wanted twice", f"want some of {', '.join(outputs)}")
+        if (
+            isinstance(classes, bool)
+            or not isinstance(classes, int)
+            or classes < 0
+            or (classes and name != "probabilities")
+        ):
             raise wrong("classification is no number of classes, or not of probabilities")
         found.append(Wanted(name, how.get("binary_data", every) is True, classes))
     return found
 
 
 def encode(
-    model: str, classes: Sequence[str], request: Inference, probabilities: np.ndarray, chosen: Sequence[int]
+    model: str,
+    classes: Sequence[str],
+    request: Inference,
+    probabilities: np.ndarray,
+    chosen: Sequence[int],
+    heat_maps: np.ndarray | None = None,
 ) -> tuple[bytes, dict[str, str]]:
     """Write an answer.
 
@@ -194,6 +209,7 @@ def encode(
         request: what it answers.
         probabilities: (N, K).
         chosen: the number of each image's class, -1 for unknown.
+        heat_maps: (N, h, w); None of a network that has none.
 
     Returns:
         The body, and its headers.
@@ -204,6 +220,8 @@ def encode(
         "answer": ("BYTES", _bytes(names)),
         "known": ("BOOL", np.asarray(chosen) >= 0),
     }
+    if heat_maps is not None:
+        values[HEAT_MAP] = ("FP32", np.asarray(heat_maps, np.float32))
     outputs, behind = [], []
     for wanted in request.outputs:
         datatype, array = values[wanted.name]
