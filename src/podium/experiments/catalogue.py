@@ -1,4 +1,4 @@
-"""All claims by name, the cheapest first."""
+"""All claims by name, in the order in which `podium claims all` decides them: those that need no training first."""
 
 from __future__ import annotations
 

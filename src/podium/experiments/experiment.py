@@ -25,6 +25,7 @@ from podium.models.convnet import ConvNet
 from podium.models.registry import rebuild
 from podium.runs import bundle
 from podium.runs.folder import RunFolder
+from podium.runs.tensors import safetensors_parts, sha256
 from podium.settings import Settings
 from podium.training.loop import Callbacks, train
 from podium.training.recipes.named import settings_of
@@ -133,8 +134,10 @@ class Experiment:
         """Train one run, or go on with it; None where its loss is not finite."""
         settings, net = settings_for(self.protocol, arm, rate, seed), self._net(arm, seed)
         settings = settings.replace(model=net.spec["model"], data=self.data.name)
-        parent = self.runs[arm.parent][seed].path.name if arm.change is not None else ""
-        folder = self._folder(arm, seed, json_text([parent, net.spec, settings.to_dict(), self.data.fingerprint()]))
+        start = sha256(
+            safetensors_parts(net.state_dict())
+        )  # what is pruned, and the code that draws weights, may change
+        folder = self._folder(arm, seed, json_text([net.spec, start, settings.to_dict(), self.data.fingerprint()]))
         failed = folder.path.with_suffix(".diverged")
         if failed.is_file():
             return None

@@ -30,6 +30,7 @@ from podium.networks.blocks import LocalResponseNorm, conv, global_average
 
 DEFAULT = "3x3:16 bn relu max2/2; 3x3:32 bn relu -> average"
 AUXILIARY_SIDE, AUXILIARY_WIDTH = 2, 32  # of the grid and the hidden maps of an auxiliary classifier
+SIGMOID_GAIN = 4.0
 CONVOLUTION = re.compile(r"(\d+)x(\d+)(?:/(\d+))?(v?):(\d+)(?:g(\d+))?")
 DEPTHWISE = re.compile(r"dw(\d+)x\1(?:/(\d+))?")
 POOL = re.compile(r"(max|avg)(\d+)/(\d+)(v?)")
@@ -121,7 +122,8 @@ class _Written:
 class Sketch(ConvNet):
     """A network that is written as a line of layers; see the top of this file.
 
-    Weights start by He et al. 2015 (fan-in) where the line has rectifiers, else by Glorot and Bengio 2010; classifiers at N(0, 0.01²).
+    Weights start by He et al. 2015 (fan-in) where the line has rectifiers, else by Glorot and Bengio 2010, four times as large where it
+    has sigmoids, whose slope at zero is a quarter of tanh's; classifiers at N(0, 0.01²).
 
     Args:
         layers: the line.
@@ -149,10 +151,10 @@ class Sketch(ConvNet):
         written.channels *= written.side**2 if kind == "flat" else 1
         hidden = written.layers(words)
         super().__init__(nn.Identity(), stages, Head(pool, nn.Linear(written.channels, num_classes), hidden), heads)
-        self._start("relu" in layers)
+        self._start("relu" in layers, SIGMOID_GAIN if "sigmoid" in layers else 1.0)
 
-    def _start(self, rectified: bool) -> None:
-        """Give the weights their first values."""
+    def _start(self, rectified: bool, gain: float) -> None:
+        """Give the weights their first values; `gain` is a factor of those by Glorot and Bengio."""
         classifiers = [self.head.classifier, *(head.classifier for head in self.auxiliary.values())]
         for layer in self.modules():
             if not isinstance(layer, nn.Conv2d | nn.Linear):
@@ -162,7 +164,7 @@ class Sketch(ConvNet):
             elif rectified:
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             else:
-                nn.init.xavier_uniform_(layer.weight)
+                nn.init.xavier_uniform_(layer.weight, gain)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
 
