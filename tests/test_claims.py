@@ -167,7 +167,7 @@ def test_small_experiments_have_three_seeds_and_end_within_minutes():
     for claim in CLAIMS.values():
         if claim.small is not None:
             rows = plan(claim, "small")
-            assert claim.small.seeds == 3
+            assert claim.small.seeds >= 3
             assert sum(row.work or 0 for row in rows) < 20 * 60 * WORK, claim.name
 
 

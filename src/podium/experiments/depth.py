@@ -48,6 +48,7 @@ DEGRADATION = Claim(
         Arm("ResNet-56", residual(56)),
         rates=RATE,
         train=5000,
+        seeds=3,
         epochs=10,
     ),
     cifar(
@@ -71,7 +72,7 @@ DEPTH = Claim(
         better("22 layers are more accurate than 20", "22 layers", "20 layers"),
         better("152 layers are more accurate than 22", "152 layers", "22 layers"),
     ),
-    small("depth", *_depths(), rates=RATE),
+    small("depth", *_depths(), rates=RATE, seeds=3),
     cifar("depth", "resnet-cifar-2015", *(Arm(f"{n} layers", residual(n, width=16)) for n in COST)),
     note="The four networks of the articles differ in much more than depth. Residual networks of the same kind are compared here: "
     "at small scale each has the same number of multiply-adds for training, so that the one of 152 layers does not see all images once; "
@@ -93,6 +94,7 @@ PRE_ACTIVATION = Claim(
         Arm("110, pre", residual(110, model="resnetv2_18")),
         rates=RATE,
         train=5000,
+        seeds=3,
         epochs=4,
     ),
     cifar(

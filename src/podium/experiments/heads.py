@@ -113,6 +113,7 @@ AUXILIARY = Claim(
         sketch("early, auxiliary", _deep(" aux"), EARLY),
         sketch("late, none", _deep(""), LATE),
         sketch("late, auxiliary", _deep(" aux"), LATE),
+        seeds=3,
     ),
     imagenet(
         "auxiliary-heads",

@@ -56,7 +56,11 @@ SMALL_KERNELS = Claim(
         better("three 3x3 are more accurate than a 7x7", "three 3x3", "7x7"),
     ),
     small(
-        "small-kernels", *(sketch(name, _net(kernels)) for name, kernels in STACKS.items()), epochs=4, rates=NORM_RATES
+        "small-kernels",
+        *(sketch(name, _net(kernels)) for name, kernels in STACKS.items()),
+        epochs=4,
+        seeds=3,
+        rates=NORM_RATES,
     ),
     imagenet(
         "small-kernels",

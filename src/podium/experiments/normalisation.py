@@ -44,6 +44,7 @@ BATCH_NORM = Claim(
         sketch("BN, x1", _net(True), rates=(LOW,)),
         sketch("BN, x30", _net(True), rates=(HIGH,)),
         epochs=6,
+        seeds=3,
     ),
     imagenet(
         "batch-norm",

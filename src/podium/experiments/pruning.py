@@ -52,6 +52,7 @@ SMALL: Protocol = small(
     "pruning",
     *_arms({"model": "resnet18", "small": True, "units": (2, 2, 2), "width": 16}, "5ep", "3ep", "8ep"),
     rates=(0.1,),
+    seeds=3,
 )
 PRUNING = Claim(
     "pruning",
