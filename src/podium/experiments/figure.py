@@ -8,7 +8,7 @@ from podium.diagrams.svg import FAINT, INK, Canvas
 from podium.experiments.raw import half_of
 
 WIDTH, ROW, TOP, LEFT, RIGHT = 640.0, 26.0, 34.0, 190.0, 24.0
-DOT, BAR = "#4583c0", "#c4584a"
+DOT, BAR, GRID = "#4583c0", "#c4584a", "#e8eaed"
 TICKS = 5
 
 
@@ -36,7 +36,7 @@ def figure(raw: dict[str, Any]) -> str | None:
 
     for number in range(TICKS):
         value = low + (high - low) * number / (TICKS - 1)
-        canvas.line((x(value), TOP - 6), (x(value), bottom), arrow=False)
+        canvas.rectangle(x(value), TOP - 6, 1, bottom - TOP + 6, GRID)
         canvas.text(x(value), bottom + 16, f"{value:.1f}", fill=FAINT)
     for number, (name, top1) in enumerate(rows):
         y = TOP + ROW * (number + 0.5)
@@ -44,7 +44,7 @@ def figure(raw: dict[str, Any]) -> str | None:
         mean, half = sum(shares) / len(shares), 100 * half_of(top1)
         canvas.text(LEFT - 12, y + 4, name, anchor="end")
         canvas.rectangle(x(mean - half), y - 1.5, max(0.0, x(mean + half) - x(mean - half)), 3, BAR)
-        canvas.rectangle(x(mean) - 1.5, y - 7, 3, 14, BAR)
+        canvas.rectangle(x(mean) - 2, y - 8, 4, 16, BAR)
         for value in shares:
             canvas.circle(x(value), y, 4, DOT, "#ffffff")
     canvas.text(
