@@ -10,6 +10,7 @@ from podium.comparison.class_recall import recalls_beside
 from podium.comparison.leaderboard import Leaderboard
 from podium.comparison.report import alternatives, charts
 from podium.comparison.report.gallery import Gallery, Shown, fill_cells
+from podium.comparison.report.heat_section import heat_section
 from podium.comparison.rows import Row
 from podium.comparison.slices import slices_of
 from podium.data.dataset import Dataset
@@ -22,7 +23,7 @@ from podium.training.confidence import format_confidence
 
 def of_networks(
     board: Leaderboard, shown: Mapping[str, Path], colours: Mapping[str, str], data: Dataset, slice: str | None
-) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any]]:
+) -> tuple[list[dict[str, Any]], dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
     """What the page shows of each network.
 
     Args:
@@ -33,7 +34,8 @@ def of_networks(
         slice: a column, or a regular expression on paths, by whose values accuracy is shown; None for none.
 
     Returns:
-        The sections of the networks (see `_details`), their charts by the names of their elements in the page, and the pictures.
+        The sections of the networks (see `_details`), their charts by the names of their elements in the page, the pictures, and the
+        heat maps (see `heat_section`).
     """
     networks: list[dict[str, Any]] = []
     drawn: dict[str, Any] = {}
@@ -49,7 +51,8 @@ def of_networks(
         networks.append({**details, "recalls": recalls.get(row.model), "colour": colour})
     fill_cells(answers, gallery)
     cells = {network["id"]: each.to_json() for network, each in zip(networks, answers, strict=True)}
-    return networks, drawn, {"pictures": gallery.pictures, "classes": data.classes, "cells": cells}
+    heat = heat_section(list(shown), answers, data)
+    return networks, drawn, {"pictures": gallery.pictures, "classes": data.classes, "cells": cells}, heat
 
 
 def _own_charts(details: dict[str, Any], trial: Path, shown: Shown, colour: str) -> dict[str, dict[str, Any]]:

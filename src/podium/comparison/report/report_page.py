@@ -84,7 +84,7 @@ def write_report(
     drawn = _shared_charts(board, trained, style)
     shown = {row.model: next(t for t in trials if results[t]["model"] == row.model) for row in board.networks}
     colours = {name: colour for name, (colour, _) in style.items()}
-    networks, own, pictures = of_networks(board, shown, colours, data, slice)
+    networks, own, pictures, heat = of_networks(board, shown, colours, data, slice)
     drawn |= own
     title, (headings, rows), facts = _title(board, data), _table(board), DataFacts.of(data)
     names = {network["id"]: network["row"].model for network in networks}
@@ -108,6 +108,7 @@ def write_report(
         networks=networks,
         style=style,
         pictures=pictures,
+        heat=heat,
     )
 
 
