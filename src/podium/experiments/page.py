@@ -29,7 +29,7 @@ Each statement is decided by itself, at 95 %: of forty true statements of no dif
 paired image by image, and seeds count as draws of their own ([statistics](comparison.md)). Each arm has the learning rate that is best
 for it on validation images, among the few that its table lists. Small networks, small images and short trainings are not the papers':
 a verdict here is of the small experiment that the table describes, not of the paper's own. `podium claims NAME --scale paper` runs that,
-on a graphics card and with the paper's data.
+on a graphics card and with the paper's data. S000 to S004 are [articles](lineage.md#the-articles) that introduce the field.
 
 ```
 podium claims                                    # the list, with the sources
