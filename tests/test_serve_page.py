@@ -447,6 +447,14 @@ def test_a_card_with_nothing_in_it_is_no_trouble(visit, script):
     )
 
 
+def opacity_of(canvas):
+    """The opacity (H, W) of the pixels of a canvas, from 0 to 255."""
+    width, height, values = canvas.evaluate(
+        "e => { const p = e.getContext('2d').getImageData(0, 0, e.width, e.height); return [p.width, p.height, [...p.data].filter((_, i) => i % 4 === 3)]; }"
+    )
+    return np.array(values).reshape(height, width)
+
+
 def test_a_heat_map_lies_on_what_the_network_sees(visit, script):
     values = np.zeros((7, 7))
     values[0, 6] = 1.0  # the upper right corner
@@ -458,10 +466,7 @@ def test_a_heat_map_lies_on_what_the_network_sees(visit, script):
     ready(page)
     give(page, picture(size=(500, 375)))
     page.locator(".over").wait_for()
-    alpha = page.locator(".over").evaluate(
-        "e => { const p = e.getContext('2d').getImageData(0, 0, e.width, e.height); return [p.width, p.height, [...p.data].filter((_, i) => i % 4 === 3)]; }"
-    )
-    covered = np.array(alpha[2]).reshape(alpha[1], alpha[0])
+    covered = opacity_of(page.locator(".over"))
     marked = np.zeros(
         (375, 500, 3), np.uint8
     )  # the same by Podium: a picture in which the square that it takes has its corner marked
@@ -640,7 +645,7 @@ def test_axe_finds_nothing_serious(visit, script, theme):
 def served(run, tmp_path_factory):
     """`podium serve` in a process of its own: (address, exported file); the second network is called like markup."""
     file = tmp_path_factory.mktemp("networks") / "digits.onnx"
-    podium.export(run, file)
+    podium.export(run, file, heat_map=True)
     command = [sys.executable, "-m", "podium", "serve", f"lenet={file}", f"<b>={file}", "--port", "0", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
@@ -692,6 +697,8 @@ def test_the_server_and_its_page_answer_as_the_file_does(browser, served, tmp_pa
                 shares = [float(share.strip("<>% ")) / 100 for _, share in found]
                 assert shares == pytest.approx([probability for _, probability in expected], abs=0.0011)  # of "< 0.1 %"
             assert text_of(page, "#differ").startswith("Both say ")
+            opacity = np.interp(loaded.explain(path).array, np.linspace(0, 1, 5), [0, 130, 200, 235, 255])
+            np.testing.assert_allclose(opacity_of(page.locator(".over")), opacity, atol=2)
         assert text_of(page, "#facts").startswith("64 × 64 pixels, ")
         assert said == []
         content = files[0].read_bytes()
