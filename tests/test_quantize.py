@@ -9,6 +9,8 @@ import pytest
 import podium
 from podium.compression import int8, quantize
 from podium.deployment import engine_speed, engines
+from podium.deployment import export as exports
+from podium.deployment.graph import answer, graph_of
 from podium.deployment.runtime import load_exported
 from podium.errors import UsageError
 
@@ -70,6 +72,24 @@ def test_without_vnni_the_other_ways_are_tried_too(vnni):
     assert (int8.Rounding(False, True) in tried) == (not vnni)
 
 
+def test_a_heat_map_is_computed_in_float_beside_an_answer_in_integers(run, tmp_path):
+    bundle, data = podium.load(run.path), podium.load_data("digits")
+    images, _ = exports.squares(data, bundle, 64)
+    p, found = bundle.preprocessing, []
+    for heat_map in (False, True):
+        model = exports.onnx_model(graph_of(bundle, True, heat_map), p.image_size, p.channels)
+        made = int8.onnx_int8(model, images, int8.Rounding(True, False))
+        found.append([node.op_type for node in made.graph.node].count("QuantizeLinear"))
+    assert found[0] == found[1] > 0
+    card = {**exports.card_of(bundle, True, True), "dtype": "int8"}
+    (tmp_path / "x.onnx").write_bytes(exports.sealed_bytes(made, card))
+    logits, _, heat_maps = load_exported(tmp_path / "x.onnx", engine="onnxruntime").outputs_of(images)
+    expected, _, wanted = answer(bundle, images, heat_map=True)
+    same = logits.argmax(1) == expected.argmax(1)
+    assert same.mean() > 0.9
+    assert np.abs(heat_maps - wanted)[same].mean() < 0.05
+
+
 def test_one_that_forgets_is_not_left_and_the_run_stays(podium, run, tmp_path, monkeypatch):
     before = {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
     right = quantize._logits
@@ -85,9 +105,12 @@ def test_openvinos_int8_by_nncf(podium, run, picture, tmp_path):
     pytest.importorskip("nncf")
     said = podium(
         *("quantize", run.path, "digits", "-o", "q", "--engine", "openvino", "--seconds", "0.01", "--limit", 100),
-        *("--tolerance", 0.1, "--json"),
+        *("--tolerance", 0.1, "--heatmap", "--json"),
     )
     assert said.code == 0
+    model = load_exported(tmp_path / "q" / "model.xml")
+    assert (model.card["dtype"], model.has_heat_maps) == ("int8", True)
+    assert model.explain(picture()).map.max() > 0.5
     assert said.json["rows"][-1]["engine"] == "openvino"
     assert {path.name for path in (tmp_path / "q").iterdir()} == {
         "model.xml",

@@ -67,6 +67,7 @@ def quantize(
     seconds: float = 1.0,
     qat: bool = True,
     epochs: int | None = None,
+    heat_map: bool = False,
     say: quantizing.Say = lambda _: None,
     progress: NamedProgress | bool | None = None,
     **reading: Unpack[ReadingFields],
@@ -85,6 +86,7 @@ def quantize(
         seconds: the time to measure each engine and batch size for.
         qat: if more accuracy is lost on images that do not decide, fine-tune with int8's rounding first (in `out`/qat).
         epochs: the length of that fine-tuning; the recipe's if None.
+        heat_map: the model also gives a heat map of its answer, as of `export`.
         say: called with each message for people.
         progress: a function that is called with (which network, steps done, steps in all, what to show) after each step of
             the fine-tuning; False for nothing. If None: a bar in a notebook or a terminal.
@@ -97,7 +99,20 @@ def quantize(
         DataError: the images could not show the tolerance if both networks had the same ones right.
         NumericError: more of the top-1 accuracy is lost than `tolerance` allows; no model is left.
     """
-    others = ["run", "data", "out", "engine", "tolerance", "limit", "seconds", "qat", "epochs", "say", "progress"]
+    others = [
+        "run",
+        "data",
+        "out",
+        "engine",
+        "tolerance",
+        "limit",
+        "seconds",
+        "qat",
+        "epochs",
+        "heat_map",
+        "say",
+        "progress",
+    ]
     how = reading_of("quantize", reading, data, others)
     model = bundle_of(run)
     with training_progress(progress, named=True) as heard:
@@ -112,6 +127,7 @@ def quantize(
             seconds=seconds,
             qat=qat,
             epochs=epochs,
+            heat_map=heat_map,
             say=say,
             progress=heard,
         )

@@ -49,6 +49,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds", type=flags.seconds, default=1.0, metavar="X", help="time to measure each engine and batch [1]"
     )
+    parser.add_argument(
+        "--heatmap",
+        dest="heat_map",
+        action="store_true",
+        help="the model also gives a heat map: where in the image its answer comes from",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -65,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
         if "event" in shown:  # a line each epoch and no bar, which would disturb the timings
             say(f"{name}  {console.epoch_line(shown)}")
 
-    names = ("engine", "tolerance", "accept_unproven", "limit", "seconds", "qat", "epochs")
+    names = ("engine", "tolerance", "accept_unproven", "limit", "seconds", "qat", "epochs", "heat_map")
     options = {key: getattr(a, key) for key in names}
     with same_command_continues(a.command):
         made = quantize(a.run_folder, a.data, a.out, **options, say=say, progress=progress, **reading_given(a))

@@ -86,7 +86,7 @@ def onnx_int8(model: Any, images: np.ndarray, rounding: Rounding) -> Any:
             return None if batch is None else {"image": batch}
 
     kinds = [node.op_type for node in model.graph.node]
-    before = model.graph.node[: kinds.index("Conv")]  # the preprocessing
+    before = [node.name for node in model.graph.node[: kinds.index("Conv")]]  # the preprocessing
     with tempfile.TemporaryDirectory() as folder, _quiet():
         path = Path(folder) / "int8.onnx"
         quantize_static(
@@ -99,9 +99,21 @@ def onnx_int8(model: Any, images: np.ndarray, rounding: Rounding) -> Any:
             per_channel=rounding.per_channel,
             reduce_range=rounding.reduce_range,
             op_types_to_quantize=QUANTIZED,
-            nodes_to_exclude=[node.name for node in before],
+            nodes_to_exclude=[*before, *beside_the_answer(model.graph)],
         )
         return onnx.load(path)
+
+
+def beside_the_answer(graph: Any) -> list[str]:
+    """Names of the nodes of a `GraphProto` that its first two outputs, logits and probabilities, do not need: those of a heat map."""
+    needed = {output.name for output in graph.output[:2]}
+    names = []
+    for node in reversed(graph.node):  # ONNX has them in an order in which they can be computed
+        if needed.intersection(node.output):
+            needed.update(node.input)
+        else:
+            names.append(node.name)
+    return names
 
 
 def openvino_int8(onnx: bytes, images: np.ndarray) -> Any:
@@ -118,4 +130,18 @@ def openvino_int8(onnx: bytes, images: np.ndarray) -> Any:
         nncf.set_log_level(logging.ERROR)
         model = ov.Core().read_model(onnx)
         batches = [images[i : i + 1] for i in range(len(images))]
-        return nncf.quantize(model, nncf.Dataset(batches), subset_size=len(batches))
+        answer = _needed([output.get_node() for output in model.outputs[:2]])
+        beside = {op.get_friendly_name() for op in model.get_ordered_ops()} - answer  # a heat map's
+        stay_float = nncf.IgnoredScope(names=sorted(beside), validate=False)
+        return nncf.quantize(model, nncf.Dataset(batches), subset_size=len(batches), ignored_scope=stay_float)
+
+
+def _needed(nodes: list[Any]) -> set[str]:
+    """Names of nodes of OpenVINO's graph, and of all that they are computed from."""
+    found: set[str] = set()
+    while nodes:
+        node = nodes.pop()
+        if node.get_friendly_name() not in found:
+            found.add(node.get_friendly_name())
+            nodes += [value.get_node() for value in node.input_values()]
+    return found

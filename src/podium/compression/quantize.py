@@ -46,6 +46,7 @@ class Options:
         seconds: of timing each engine and batch.
         qat: where other images lose more than the tolerance, fine-tune with int8's rounding first (quantisation-aware training).
         epochs: of that fine-tuning; the recipe's if None.
+        heat_map: the model also gives the heat map of its answer, computed in float32 from the rounded feature map.
 
     Raises:
         UsageError: a value is out of its range.
@@ -58,6 +59,7 @@ class Options:
     seconds: float = 1.0
     qat: bool = True
     epochs: int | None = None
+    heat_map: bool = False
 
     def __post_init__(self) -> None:
         if self.engine not in FILE_ENGINES:
@@ -139,8 +141,8 @@ def quantize(
     with scratch_folder(out) as scratch:
         folder, base = scratch / "made", scratch / "float.onnx"
         folder.mkdir()
-        model = _float(bundle)
-        base.write_bytes(sealed_bytes(model, card_of(bundle, True)))
+        model = _float(bundle, how.heat_map)
+        base.write_bytes(sealed_bytes(model, card_of(bundle, True, how.heat_map)))
         work = _Work(bundle, data, how, folder, say)
         made, card, chose = work.rounded(model, out / QAT, progress)
         gate = how.terms.decide(deciding.compare(made), data)
@@ -239,12 +241,12 @@ class _Work:
             lost = f"{100 * pair.drop:.2f} points are lost on {pair.n:,} {SPLITS.get(split, 'training')} images"
             self.say(f"{lost}, more than the tolerance. Fine-tuning with int8's rounding: {qat}")
             tuned = fine_tuned(self.bundle, self.data, qat, self.how.epochs, progress)
-            made, card = self.attempt(tuned, _float(tuned))
+            made, card = self.attempt(tuned, _float(tuned, self.how.heat_map))
         return made, card, chose
 
     def attempt(self, network: Bundle, model: Any) -> tuple[Exported, dict[str, Any]]:
         """Quantise a network, of which `model` is the ONNX, into the folder; returns it with its card."""
-        made, card = _int8(network, model, self.data, self.how.engine, self.folder)
+        made, card = _int8(network, model, self.data, self.how, self.folder)
         self.say(f"int8 {card['how']}, ranges measured on {card['made']['calibration_images']} training images")
         return made, card
 
@@ -258,22 +260,22 @@ def _logits(made: Exported, images: np.ndarray) -> np.ndarray:
     return np.concatenate([made.logits_and_probabilities(images[i : i + 16])[0] for i in range(0, len(images), 16)])
 
 
-def _float(bundle: Bundle) -> Any:
+def _float(bundle: Bundle, heat_map: bool) -> Any:
     p = bundle.preprocessing
-    return onnx_model(graph_of(bundle, True), p.image_size, p.channels)
+    return onnx_model(graph_of(bundle, True, heat_map), p.image_size, p.channels)
 
 
-def _int8(bundle: Bundle, model: Any, data: Dataset, engine: Engine, folder: Path) -> tuple[Exported, dict[str, Any]]:
+def _int8(bundle: Bundle, model: Any, data: Dataset, how: Options, folder: Path) -> tuple[Exported, dict[str, Any]]:
     """A network in int8 as a file in a folder, and its card."""
     calibration, _ = squares(data, bundle, CALIBRATION, "train")
-    made = {"by": "quantize", "engine": engine, "calibration_images": len(calibration)}
-    card = {**card_of(bundle, True), "dtype": "int8", "made": made}
-    if engine == "openvino":
+    made = {"by": "quantize", "engine": how.engine, "calibration_images": len(calibration)}
+    card = {**card_of(bundle, True, how.heat_map), "dtype": "int8", "made": made}
+    if how.engine == "openvino":
         content = sealed_bytes(model, card)
         save_ir(int8.openvino_int8(content, calibration), card, folder / MODEL_IR)
         return load_exported(folder / MODEL_IR), {**card, "how": "by NNCF"}
-    how = _onnx(model, calibration, bundle, card, folder / MODEL)
-    return load_exported(folder / MODEL, engine="onnxruntime"), {**card, "how": how}
+    rounding = _onnx(model, calibration, bundle, card, folder / MODEL)
+    return load_exported(folder / MODEL, engine="onnxruntime"), {**card, "how": rounding}
 
 
 def _onnx(model: Any, images: np.ndarray, bundle: Bundle, card: dict[str, Any], path: Path) -> str:
