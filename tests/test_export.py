@@ -178,6 +178,8 @@ def test_every_format_is_held_to_the_run_on_real_images(ten, digits, tmp_path, s
     assert parity.agreement == 1
     names = {".onnx": {"x.onnx"}, ".xml": {"x.xml", "x.bin"}, ".pt2": {"x.pt2"}}[suffix]
     assert {path.name for path in tmp_path.iterdir()} == names
+    weights = sum(4 * p.numel() for p in ten.model.parameters())
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 1.5 * weights, "each weight is there once"
     if suffix == ".pt2":
         extra = {"podium.json": ""}
         torch.export.load(tmp_path / "x.pt2", extra_files=extra)

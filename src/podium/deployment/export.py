@@ -233,7 +233,7 @@ def onnx_model(graph: Graph, size: int, channels: int) -> Any:
                 dynamo=True,
                 dynamic_shapes={"image": {0: torch.export.Dim("batch")}},
                 input_names=["image"],
-                output_names=[*OUTPUTS, *([HEAT_MAP] if graph.mapped else [])],
+                output_names=[*OUTPUTS, *([HEAT_MAP] if graph.heat_map else [])],
                 opset_version=OPSET,
                 verbose=False,
             )

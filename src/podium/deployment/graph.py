@@ -40,8 +40,8 @@ class Graph(nn.Module):
         super().__init__()
         p = preprocessing
         self.temperature = temperature
-        self.mapped = ClassMap(net) if heat_map else None  # type: ignore[arg-type]
-        self.net, self.inside, self.flip = net, inside, p.channel_order == "bgr"
+        self.inside, self.flip, self.heat_map = inside, p.channel_order == "bgr", heat_map
+        self.net = ClassMap(net) if heat_map else net  # type: ignore[arg-type]
         for name, values in zip(("scale", "offset"), p.scale_and_offset(), strict=True):
             self.register_buffer(name, torch.from_numpy(values).reshape(1, -1, 1, 1))
 
@@ -50,7 +50,7 @@ class Graph(nn.Module):
         if self.inside:
             x = image.permute(0, 3, 1, 2).float()
             x = (x.flip(1) if self.flip else x) * self.scale + self.offset
-        logits, *heat_map = (self.net(x),) if self.mapped is None else self.mapped(x)
+        logits, *heat_map = self.net(x) if self.heat_map else (self.net(x),)
         calibrated = logits if self.temperature == 1 else logits / self.temperature
         return logits, calibrated.softmax(1), *heat_map
 
