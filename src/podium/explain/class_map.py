@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from podium.errors import UsageError
-from podium.explain.last_map import as_input, undisturbed
+from podium.explain.last_map import as_input, pieces, undisturbed
 from podium.models.convnet import ConvNet, Head
 
 FAINT = 0.1  # of the largest evidence against the class: evidence for it that is smaller is not scaled up to 1
@@ -109,14 +109,13 @@ def class_map(net: ConvNet, x: Tensor, classes: Tensor | None = None) -> Mapped:
 def trunk_and_pool(net: ConvNet) -> tuple[nn.Sequential, nn.Module]:
     """A network's layers up to its last map, and what lies between this map and the head.
 
-    The last map is that before the pool that ends the last stage, where one does, as in VGG. It is twice as fine, and a pool
-    changes no mean gradient, as it passes each gradient on to places that it read.
+    The last map is that before the pool that ends the last stage, where one does, as in VGG: a pool changes no mean gradient, as
+    it passes each gradient on to places that it read.
     """
-    *before, last = (net.stem, *net.stages.children())
-    layers = list(last.children()) if isinstance(last, nn.Sequential) else []
-    if layers and isinstance(layers[-1], nn.MaxPool2d | nn.AvgPool2d):
-        return nn.Sequential(*before, *layers[:-1]), layers[-1]
-    return nn.Sequential(*before, last), nn.Identity()
+    *trunk, last = pieces(net)
+    if isinstance(last, nn.MaxPool2d | nn.AvgPool2d):
+        return nn.Sequential(*trunk), last
+    return nn.Sequential(*trunk, last), nn.Identity()
 
 
 def map_sides(net: ConvNet, size: int | None = None) -> tuple[int, int]:
