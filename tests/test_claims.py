@@ -15,7 +15,9 @@ from podium.errors import DataError, UsageError
 from podium.experiments import blocks, kernels, measure, raw
 from podium.experiments.catalogue import CLAIMS
 from podium.experiments.claim import SCALES, Claim, Protocol
-from podium.experiments.page import page
+from podium.experiments.experiment import Experiment, settings_for
+from podium.experiments.images import load, part
+from podium.experiments.page import page, write_page
 from podium.experiments.plan import plan
 from podium.experiments.run import decide_all
 from podium.experiments.schedules import SGD, sketch
@@ -93,9 +95,9 @@ def test_receptive_fields_are_the_pixels_that_move_an_output(layers, side):
     for p in net.parameters():
         torch.nn.init.constant_(p, 1.0)
     x = torch.rand(1, 1, 32, 32, requires_grad=True)
-    for part in net.stages.modules():  # a maximum sees all of its window, but passes one gradient on
-        if isinstance(part, torch.nn.MaxPool2d):
-            part.forward = torch.nn.AvgPool2d(2, 2).forward
+    for layer in net.stages.modules():  # a maximum sees all of its window, but passes one gradient on
+        if isinstance(layer, torch.nn.MaxPool2d):
+            layer.forward = torch.nn.AvgPool2d(2, 2).forward
     out = net.forward_features(x)
     out[0, 0, out.shape[-2] // 2, out.shape[-1] // 2].backward()
     seen = x.grad[0, 0].nonzero()
@@ -135,6 +137,63 @@ def test_arms_that_are_compared_at_equal_cost_have_it(claim):
 def test_depths_are_trained_for_the_same_number_of_multiply_adds():
     work = [row.work for row in plan(CLAIMS["depth"], "small")]
     assert max(work) < 1.04 * min(work)
+
+
+@pytest.mark.parametrize(
+    "claim", ["lrn", "average-pooling", "batch-norm", "batch-norm-dropout", "small-kernels", "factorised"]
+)
+def test_networks_of_the_papers_size_differ_in_one_thing_as_the_small_ones_do(claim):
+    for pair in (("AlexNet, LRN", "AlexNet", " lrn"), ("BN", "plain", " bn"), ("plain, dropout", "plain", " drop0.4")):
+        arms = {arm.name: arm for arm in CLAIMS[claim].paper.arms}
+        if pair[0] in arms and pair[1] in arms:
+            first, second = arms[pair[0]], arms[pair[1]]
+            assert " ".join(first.model["layers"].replace(pair[2], "").split()) == " ".join(
+                second.model["layers"].split()
+            )
+            assert (first.settings, first.rates, first.recipe) == (second.settings, second.rates, second.recipe)
+    ways = {arm.model["model"] for arm in CLAIMS[claim].paper.arms if not arm.name.startswith("VGG")}
+    assert ways == {"sketch"}  # so their weights start alike
+
+
+def test_modules_of_googlenet_as_a_line_have_its_weights():
+    # In GoogLeNet the first of the two 3x3 is a 5x5; bias and weights of the second come on top.
+    line = CLAIMS["batch-norm"].paper.arms[0].model["layers"]
+    for reduced, five in ((16, 32), (32, 96), (16, 48), (24, 64), (32, 64), (48, 128), (32, 128)):
+        line = line.replace(f"1x1:{reduced} relu 3x3:{five} relu 3x3:{five}", f"1x1:{reduced} relu 5x5:{five}")
+    own = measure.cost_of({"model": "sketch", "image_size": 224, "num_classes": 1000, "layers": line})
+    assert own == measure.cost_of({"model": "googlenet"})
+
+
+def test_alexnet_is_trained_as_alexnet_beside_vgg():
+    protocol = CLAIMS["lrn"].paper
+    batches = {arm.name: settings_for(protocol, arm, None, 0).batch_size for arm in protocol.arms}
+    assert batches == {"AlexNet": 128, "AlexNet, LRN": 128, "VGG-A": 256, "VGG-A, LRN": 256}
+
+
+def test_nothing_regularises_the_networks_of_the_figure_of_activations():
+    protocol = CLAIMS["relu"].paper
+    settings = settings_for(protocol, protocol.arms[0], 0.1, 0)
+    assert (settings.weight_decay, settings.crop, settings.flip) == (0.0, "none", False)
+
+
+def test_a_pruned_network_is_compared_with_one_that_was_trained_as_long():
+    for scale in SCALES:
+        rows = {row.arm: row for row in plan(CLAIMS["pruning"], scale)}
+        assert rows["whole, as long"].steps == rows["whole"].steps + rows["fewer filters"].steps
+        assert rows["whole, as long"].steps == rows["few filters, scratch"].steps
+
+
+def test_the_whole_image_is_more_than_one_window_for_the_dense_form():
+    arm = CLAIMS["dense"].small.arms[0]
+    net = rebuild({**arm.model, "image_size": 28}).eval()
+    assert net.to_dense()(torch.zeros(1, 3, 32, 32)).shape[-2:] == (2, 2)
+
+
+def test_auxiliary_classifiers_stand_after_the_fourth_and_the_seventh_convolution():
+    net = measure.build_skeleton(CLAIMS["auxiliary-heads"].small.arms[1].model)
+    counts = [sum(isinstance(m, torch.nn.Conv2d) for m in stage.modules()) for stage in net.stages.children()]
+    assert np.cumsum(counts).tolist() == [4, 7, 10]
+    assert [*net.auxiliary] == ["stage1", "stage2"]
 
 
 def test_two_thirds_and_two_sevenths():
@@ -358,6 +417,36 @@ def test_what_is_finished_is_not_trained_again_and_what_was_stopped_goes_on(tiny
     changed = decide(dataclasses.replace(tiny, small=longer), sets, tmp_path / "out", lambda *step: heard.append(step))
     assert heard  # another protocol is another experiment
     assert changed["arms"]["convolution"]["steps"] > whole["arms"]["convolution"]["steps"]
+
+
+def test_seeds_that_learn_count_beside_one_that_does_not(tiny, sets, tmp_path, monkeypatch):
+    protocol = dataclasses.replace(tiny.small, arms=tiny.small.arms[:1], rates=(0.03,), seeds=3)
+    data = part(protocol, load(protocol.data, sets))
+    experiment = Experiment(protocol, data, tmp_path)
+    learned = np.arange(len(data.splits["test"])) % 2 == 0
+
+    class Run:
+        result, epochs, validation = {"steps": 7}, [{"train_loss": 0.5}], (np.eye(2), np.array([0, 1]))
+        predictions = np.stack([learned, ~learned], 1) * 1.0, np.zeros(len(learned), int)
+
+    monkeypatch.setattr(experiment, "_train", lambda arm, rate, seed: None if seed == 1 else Run())
+    found = experiment.run(lambda _: ["test"])["convolution"]
+    first_class = data.splits["test"].labels == 0
+    assert found.right["test"].tolist() == [learned.tolist(), first_class.tolist(), learned.tolist()]
+    assert (found.diverged, found.loss, found.seeds) == (False, [0.5, 0.5], [0, 1, 2])
+
+
+def test_a_claim_that_asks_for_more_than_before_is_decided_again(tmp_path, monkeypatch):
+    def claim(low, key="one"):
+        return Claim("asked", "One.", "nobody", (between("one is enough", key, low),), measure=lambda: {key: 1})
+
+    decide_all([claim(1)], "small", tmp_path)
+    monkeypatch.setitem(CLAIMS, "asked", claim(2))
+    with pytest.raises(UsageError, match="has changed since"):
+        write_page(tmp_path, tmp_path / "docs")
+    for changed, verdict in ((claim(2), FAILS), (claim(1, "another"), HOLDS)):
+        assert decide_all([changed], "small", tmp_path)[0]["statements"][0]["verdict"] == verdict
+        assert raw.read(tmp_path / "asked.json")["measured"].keys() == {changed.statements[0].reads[0]}
 
 
 def test_a_damaged_raw_file_is_named(tiny, sets, tmp_path):

@@ -67,6 +67,7 @@ BOTTLENECK = Claim(
         "bottleneck", "resnet-2015", Arm("with 1x1", {"model": "resnet50_v1"}), Arm("without", {"model": "resnet34"})
     ),
     _bottleneck_costs,
+    "At paper scale the arms are ResNet-50 and ResNet-34, whose pairs of 3x3 become bottlenecks at about the same cost.",
 )
 MODULE = "[1x1:16 bn relu | 1x1:16 bn relu 3x3:24 bn relu | 1x1:8 bn relu 5x5:16 bn relu | max3/1 1x1:8 bn relu]"
 CHAIN = "1x1:16 bn relu 3x3:24 bn relu 1x1:8 bn relu 5x5:16 bn relu 1x1:64 bn relu"

@@ -27,6 +27,7 @@ class Arm:
         rates: learning rates of which validation images choose; those of the protocol if there are none.
         parent: the arm whose trained network, of the same seed, `change` makes this arm's network from; "" where it is built.
         change: from the parent's network, the data and the seed to the network that is trained.
+        recipe: named settings beneath, where they are not those of the protocol.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Arm:
     rates: tuple[float, ...] = ()
     parent: str = ""
     change: Callable[[ConvNet, Dataset, int], ConvNet] | None = None
+    recipe: str | None = None
 
 
 @dataclass(frozen=True)

@@ -39,12 +39,6 @@ GOOGLENET = Claim(
             5.5,
             unit="million",
         ),
-        between(
-            "AlexNet has more than 8 times as many parameters as GoogLeNet",
-            "parameters, AlexNet over GoogLeNet",
-            8,
-            unit="times",
-        ),
     ),
     measure=_parameters,
     note="The layers of the paper's own Table 1 add up to 7.0 million.",

@@ -44,9 +44,9 @@ class Result:
         rate: the one that was chosen; None: the recipe's own.
         steps: of each run.
         seeds: of the runs.
-        diverged: whether no rate gave a finite loss; the answers are then the first class, for every image.
+        diverged: whether no seed had a finite loss. A seed that has none answers the first class, for every image.
         right: view -> (seeds, images) bool.
-        loss: training loss of the last epoch, of each seed.
+        loss: training loss of the last epoch, of each seed whose loss was finite.
     """
 
     spec: dict[str, Any]
@@ -98,23 +98,17 @@ class Experiment:
             scores[rate] = 0.0 if run is None else _validation(run)
             result.tried[f"{rate:g}" if rate is not None else "recipe"] = round(scores[rate], 4)
         for rate in sorted(rates, key=lambda each: -scores[each]):
-            runs = [self._train(arm, rate, seed) for seed in range(self.protocol.seeds)] if scores[rate] else [None]
+            every = range(self.protocol.seeds)
+            runs = [self._train(arm, rate, seed) if scores[rate] else None for seed in every]
             finished = [run for run in runs if run is not None]
-            if len(finished) == self.protocol.seeds:
-                return self._evaluated(arm, result, rate, finished, views)
-        labels = {view: self.data.splits[_split_of(view)].labels for view in views}
-        result.diverged, result.seeds = True, list(range(self.protocol.seeds))
-        result.right = {view: np.tile(each == 0, (self.protocol.seeds, 1)) for view, each in labels.items()}
-        return result
-
-    def _evaluated(
-        self, arm: Arm, result: Result, rate: float | None, runs: list[RunFolder], views: list[str]
-    ) -> Result:
-        self.runs[arm.name] = runs
-        result.rate, result.seeds = rate, list(range(len(runs)))
-        result.steps = int(runs[0].result["steps"])
-        result.loss = [round(float(run.epochs[-1]["train_loss"]), 4) for run in runs]
-        result.right = {view: np.stack([self._right(run, view) for run in runs]) for view in views}
+            if not result.right or len(finished) == len(runs):  # no rate at which all seeds learn: the best one
+                result.rate, result.seeds, result.diverged = rate if finished else None, list(every), not finished
+                result.steps = int(finished[0].result["steps"]) if finished else 0
+                result.loss = [round(float(run.epochs[-1]["train_loss"]), 4) for run in finished]
+                result.right = {view: np.stack([self._right(run, view) for run in runs]) for view in views}
+            if len(finished) == len(runs):
+                self.runs[arm.name] = finished
+                break
         return result
 
     def _net(self, arm: Arm, seed: int) -> ConvNet:
@@ -138,7 +132,7 @@ class Experiment:
             safetensors_parts(net.state_dict())
         )  # what is pruned, and the code that draws weights, may change
         folder = self._folder(arm, seed, json_text([net.spec, start, settings.to_dict(), self.data.fingerprint()]))
-        failed = folder.path.with_suffix(".diverged")
+        failed = folder.path.with_name(f"{folder.path.name}.diverged")
         if failed.is_file():
             return None
         name = f"{arm.name}, seed {seed}" + (f", lr {rate:g}" if rate is not None else "")
@@ -168,8 +162,10 @@ class Experiment:
         )
         return RunFolder(there or self.folder / name)
 
-    def _right(self, run: RunFolder, view: str) -> np.ndarray:
-        """Which images the network of a run has right, (N,) bool; kept beside the run."""
+    def _right(self, run: RunFolder | None, view: str) -> np.ndarray:
+        """Which images the network of a run has right, (N,) bool; kept beside the run. Without a run all are the first class."""
+        if run is None:
+            return np.asarray(self.data.splits[_split_of(view)].labels == 0)
         if view == "test":
             logits, labels = run.predictions
             return np.asarray(logits.argmax(1) == labels)
@@ -199,7 +195,8 @@ def settings_for(protocol: Protocol, arm: Arm, rate: float | None, seed: int) ->
         seed: of the run.
     """
     own = {**protocol.settings, **arm.settings, **({} if rate is None else {"lr": rate})}
-    merged = settings_of(protocol.recipe, None, own).settings if protocol.recipe else Settings().replace(**own)
+    recipe = arm.recipe or protocol.recipe
+    merged = settings_of(recipe, None, own).settings if recipe else Settings().replace(**own)
     return merged.replace(seed=seed)
 
 

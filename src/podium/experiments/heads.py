@@ -26,6 +26,9 @@ def _head_costs() -> dict[str, Any]:
     }
 
 
+VGG_HEAD = "flat fc4096 relu drop0.5 fc4096 relu drop0.5"
+
+
 def _vgg(head: str) -> str:
     """VGG-16 with another head."""
     stages = [(64, 2), (128, 2), (256, 3), (512, 3), (512, 3)]
@@ -35,7 +38,7 @@ def _vgg(head: str) -> str:
 POOLED_HEAD = Claim(
     "average-pooling",
     "Average pooling before the classifier does without the fully connected layers, with a fraction of the parameters, and is more accurate.",
-    "Szegedy et al. 2014, arXiv:1409.4842, section 5: 0.6 points of top-1; Lin et al. 2013, arXiv:1312.4400, section 3.2",
+    "Szegedy et al. 2014, arXiv:1409.4842, section 5: 0.6 points of top-1; Lin et al. 2013, arXiv:1312.4400, sections 3.2 and 4.6",
     (
         between(
             "most parameters of VGG-16 are in its fully connected layers",
@@ -58,12 +61,14 @@ POOLED_HEAD = Claim(
     imagenet(
         "average-pooling",
         "vgg-2014",
-        Arm("average", {"model": "sketch", "image_size": 224, "layers": _vgg("average drop0.4")}),
-        Arm("fully connected", {"model": "vgg16"}),
+        *(
+            Arm(name, {"model": "sketch", "image_size": 224, "layers": _vgg(head)})
+            for name, head in (("average", "average drop0.4"), ("fully connected", VGG_HEAD))
+        ),
     ),
     _head_costs,
 )
-WIDE = "5x5:32 relu max3/2; 5x5:32 relu max3/2; 3x3:64 relu max3/2 -> flat {drop}fc256 relu {drop}fc256 relu"
+WIDE = "5x5:32 relu max3/2; 5x5:32 relu max3/2; 3x3:64 relu max3/2 -> flat fc256 relu{drop} fc256 relu{drop}"
 DROPOUT = Claim(
     "dropout",
     "Dropout in the fully connected layers prevents overfitting: more training errors, fewer test errors.",
@@ -75,7 +80,7 @@ DROPOUT = Claim(
     small(
         "dropout",
         sketch("none", WIDE.format(drop="")),
-        sketch("dropout", WIDE.format(drop="drop0.5 ")),
+        sketch("dropout", WIDE.format(drop=" drop0.5")),
         train=4000,
         epochs=16,
         settings={"crop": "none"},
@@ -94,7 +99,9 @@ def _deep(aux: str) -> str:
     """Ten convolutions without batch norm, with auxiliary classifiers after the fourth and the seventh."""
     two = "3x3:{n} relu 3x3:{n} relu"
     first, second, third = (two.format(n=n) for n in (16, 24, 32))
-    return f"3x3:16 relu {first} max2/2; {second} 3x3:24 relu{aux}; 3x3:32 relu max2/2 {third}{aux}; 3x3:32 relu -> average"
+    return (
+        f"3x3:16 relu {first} max2/2 3x3:24 relu{aux}; {second} 3x3:32 relu max2/2{aux}; {third} 3x3:32 relu -> average"
+    )
 
 
 EARLY, LATE = {"duration": "2ep"}, {"duration": "10ep"}

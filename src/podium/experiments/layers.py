@@ -16,12 +16,13 @@ def alex(act: str = "relu", pool: str = "max3/2", lrn: bool = False, layers: str
     return layers.format(act=act, pool=pool, lrn=" lrn" if lrn else "")
 
 
-def _alexnet(name: str, pool: str, lrn: str = "lrn") -> Arm:
-    """AlexNet on two towers as an arm, with other pooling or without response normalisation."""
+def _alexnet(name: str, pool: str, lrn: str = "lrn", recipe: str | None = None) -> Arm:
+    """AlexNet on two towers as an arm, with other pooling, without response normalisation, or trained as in another paper than its partners."""
     first, second = f"11x11/4v:96 relu {lrn} {pool}", f"5x5:256g2 relu {lrn} {pool}"
     last = f"3x3:384 relu 3x3:384g2 relu 3x3:256g2 relu {pool}"
     head = "flat fc4096 relu drop0.5 fc4096 relu drop0.5"
-    return Arm(name, {"model": "sketch", "image_size": 227, "layers": f"{first}; {second}; {last} -> {head}"})
+    layers = f"{first}; {second}; {last} -> {head}"
+    return Arm(name, {"model": "sketch", "image_size": 227, "layers": layers}, recipe=recipe)
 
 
 # Sigmoid units need a higher rate: their gradient is a quarter of the error at most.
@@ -39,7 +40,8 @@ RELU = Claim(
         ),
     ),
     small("relu", *(sketch(act, alex(act), rates=rates) for act, rates in ACTIVATIONS.items())),
-    # The four-layer network of the figure learns CIFAR-10; the rates are tried for each activation, as the paper says it did.
+    # The four-layer network of the figure learns CIFAR-10; the rates are tried for each activation, as the paper says it did,
+    # and nothing regularises.
     small(
         "relu",
         *(sketch(act, alex(act, layers=FOUR), rates=rates) for act, rates in ACTIVATIONS.items()),
@@ -47,6 +49,7 @@ RELU = Claim(
         train=None,
         side=None,
         val=5000,
+        settings={"weight_decay": 0.0, "crop": "none", "flip": False},
     ),
 )
 OVERLAPPING = Claim(
@@ -78,8 +81,8 @@ LRN = Claim(
     imagenet(
         "lrn",
         "vgg-2014",
-        _alexnet("AlexNet", "max3/2v", lrn=""),
-        Arm("AlexNet, LRN", {"model": "alexnet"}),
+        _alexnet("AlexNet", "max3/2v", lrn="", recipe="alexnet-2012"),
+        _alexnet("AlexNet, LRN", "max3/2v", recipe="alexnet-2012"),
         Arm("VGG-A", {"model": "vgg11"}),
         Arm("VGG-A, LRN", {"model": "vgg11_lrn"}),
     ),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from podium.experiments.claim import Arm, Claim
 from podium.experiments.schedules import NORM_RATES, imagenet, sketch, small
 from podium.experiments.statements import better, not_worse
@@ -10,10 +12,37 @@ BODY = (
     "3x3:24{bn} relu max2/2; 3x3:48{bn} relu 3x3:48{bn} relu max2/2; 3x3:64{bn} relu 3x3:64{bn} relu max2/2 -> {head}"
 )
 LOW, HIGH = 0.03, 0.9  # thirty times as high: BN-x30
+PAPER_RATES = (0.0015, 0.0075, 0.045)  # the baseline's, BN-x5, BN-x30
 
 
 def _net(norm: bool, head: str = "average") -> str:
     return BODY.format(bn=" bn" if norm else "", head=head)
+
+
+# GoogLeNet's modules [Szegedy et al. 2014, Table 1]: 1x1, 3x3 reduced, 3x3, 5x5 reduced, 5x5, pool projected; a pool before 4a and 5a.
+MODULES = {
+    "3a": (64, 96, 128, 16, 32, 32),
+    "3b": (128, 128, 192, 32, 96, 64),
+    "4a": (192, 96, 208, 16, 48, 64),
+    "4b": (160, 112, 224, 24, 64, 64),
+    "4c": (128, 128, 256, 24, 64, 64),
+    "4d": (112, 144, 288, 32, 64, 64),
+    "4e": (256, 160, 320, 32, 128, 128),
+    "5a": (256, 160, 320, 32, 128, 128),
+    "5b": (384, 192, 384, 48, 128, 128),
+}
+
+
+def _inception(norm: bool, dropout: float = 0.0) -> dict[str, Any]:
+    """The arguments of GoogLeNet's modules, with two 3x3 for each 5x5 as in section 4.2, and without auxiliary classifiers."""
+    act = "bn relu" if norm else "relu"
+    parts = [f"7x7/2:64 {act} max3/2", f"1x1:64 {act} 3x3:192 {act} max3/2"]
+    for name, (one, reduce3, three, reduce5, five, projected) in MODULES.items():
+        double = f"1x1:{reduce5} {act} 3x3:{five} {act} 3x3:{five} {act}"
+        module = f"[1x1:{one} {act} | 1x1:{reduce3} {act} 3x3:{three} {act} | {double} | max3/1 1x1:{projected} {act}]"
+        parts.append(f"max3/2 {module}" if name in ("4a", "5a") else module)
+    layers = f"{'; '.join(parts)} -> average" + (f" drop{dropout}" if dropout else "")
+    return {"model": "sketch", "image_size": 224, "layers": layers}
 
 
 DROPOUT = "flat drop0.5 fc128 relu drop0.5"
@@ -50,14 +79,16 @@ BATCH_NORM = Claim(
         "batch-norm",
         "bn-inception-2015",
         *(
-            Arm(name, {"model": "googlenet"}, rates=rates)
-            for name, rates in (("plain", (0.0015, 0.0075)), ("plain, x1", (0.0015,)), ("plain, x30", (0.045,)))
+            Arm(name, _inception(False), rates=rates)
+            for name, rates in (("plain", PAPER_RATES), ("plain, x1", PAPER_RATES[:1]), ("plain, x30", PAPER_RATES[2:]))
         ),
         *(
-            Arm(name, {"model": "bn_inception"}, rates=rates)
-            for name, rates in (("BN", (0.0015, 0.0075, 0.045)), ("BN, x1", (0.0015,)), ("BN, x30", (0.045,)))
+            Arm(name, _inception(True), rates=rates)
+            for name, rates in (("BN", PAPER_RATES), ("BN, x1", PAPER_RATES[:1]), ("BN, x30", PAPER_RATES[2:]))
         ),
     ),
+    note="At paper scale the arms are GoogLeNet's modules with two 3x3 for each 5x5, with and without batch norm and without auxiliary "
+    "classifiers: the names `bn_inception` and `googlenet` differ in more than batch norm.",
 )
 LESS_DROPOUT = Claim(
     "batch-norm-dropout",
@@ -86,11 +117,12 @@ LESS_DROPOUT = Claim(
     imagenet(
         "batch-norm-dropout",
         "bn-inception-2015",
-        Arm("plain", {"model": "googlenet", "dropout": 0.0}),
-        Arm("plain, dropout", {"model": "googlenet"}),
-        Arm("BN", {"model": "bn_inception"}),
-        Arm("BN, dropout", {"model": "bn_inception", "dropout": 0.4}),
+        Arm("plain", _inception(False)),
+        Arm("plain, dropout", _inception(False, 0.4)),
+        Arm("BN", _inception(True)),
+        Arm("BN, dropout", _inception(True, 0.4)),
     ),
-    note="Networks of this claim are trained without shifted crops on 4,000 images, so that they overfit and dropout has something to do.",
+    note="Networks of this claim are trained without shifted crops on 4,000 images, so that they overfit and dropout "
+    "has something to do. At paper scale the arms are those of `batch-norm`.",
 )
 CLAIMS = (BATCH_NORM, LESS_DROPOUT)

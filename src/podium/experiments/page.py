@@ -13,21 +13,25 @@ from podium.experiments.catalogue import CLAIMS
 from podium.experiments.claim import Claim
 from podium.experiments.figure import figure, label
 from podium.experiments.verdict import FAILS, HOLDS, OPEN
-from podium.files import write_text
+from podium.files import shell_word, write_text
 
 FOLDER = Path("results") / "claims"  # of the raw files and figures, beside the page
 INTRODUCTION = """# Claims
 
 What the papers and articles say of these networks, as experiments. Each statement has a verdict:
 
-- **holds**: the 95 % interval of the difference, over images and seeds, is above zero, or a counted number is what the source says;
+- **holds**: the 95 % interval of the difference, over images and seeds, is above zero, even where the gain is small, or a counted number
+  is what the source says;
 - **does not hold**: the whole interval is below the smallest gain that would matter, half a point unless the statement says otherwise;
 - **cannot tell**: these images and seeds leave it open, and the table says how many would decide it, if the difference that was found
   is the true one.
 
-Each statement is decided by itself, at 95 %: of forty true statements of no difference one may be called a gain by chance. Differences are
+A statement of no loss holds where the whole interval is above the loss that it allows.
+
+Each statement is decided by itself, at 95 %. In simulated experiments with 3 or 5 seeds whose two arms are equally good, 2 to 4 of 100 were
+called a gain by chance, and up to 7 where the seeds of one arm differ much and those of the other do not. Differences are
 paired image by image, and seeds count as draws of their own ([statistics](comparison.md)). Each arm has the learning rate that is best
-for it on validation images, among the few that its table lists. Small networks, small images and short trainings are not the papers':
+for its first seed on validation images, among the few that its table lists. Small networks, small images and short trainings are not the papers':
 a verdict here is of the small experiment that the table describes, not of the paper's own. `podium claims NAME --scale paper` runs that,
 on a graphics card and with the paper's data. S000 to S004 are [articles](lineage.md#the-articles) that introduce the field.
 
@@ -57,11 +61,15 @@ def write_page(folder: Path, target: Path) -> Path:
         The path of the page.
 
     Raises:
-        UsageError: the folder has no raw file.
+        UsageError: the folder has no raw file, or one of a claim that has changed since.
     """
     found = {name: raws.read(path) for name in CLAIMS if (path := raws.file_of(folder, name)).is_file()}
     if not found:
         raise UsageError(f"{folder}: no claim is decided there", f"decide some first: podium claims relu -o {folder}")
+    for name, content in found.items():
+        if not raws.same_experiment(content, CLAIMS[name], content["scale"]):
+            what = f"{raws.file_of(folder, name)}: the claim has changed since it was decided"
+            raise UsageError(what, f"decide it again: {content['command']} -o {shell_word(folder)}")
     for name, content in found.items():
         raws.write(target / FOLDER, content)
         if (drawn := figure(content)) is not None:
@@ -93,8 +101,8 @@ def _overview(found: dict[str, dict[str, Any]]) -> str:
     lines = [
         "## All of them",
         "",
-        f"Of {total} statements, {counts[HOLDS]} hold, {counts[FAILS]} do not, and {counts[OPEN]} cannot be told. Of {claims} claims, "
-        f"{decided} are decided in every statement.",
+        f"Of {_counted(total, 'statement')}: holds {counts[HOLDS]}, does not hold {counts[FAILS]}, cannot tell {counts[OPEN]}. Decided in "
+        f"every statement: {decided} of {_counted(claims, 'claim')}.",
         "",
         "| claim | source | holds | does not hold | cannot tell |",
         "| --- | --- | ---: | ---: | ---: |",
@@ -169,7 +177,9 @@ def _arms(content: dict[str, Any]) -> list[str]:
         )
         for view, each in arm["answers"].items():
             mean, half = 100 * sum(each["top1"]) / len(each["top1"]), 100 * raws.half_of(each["top1"])
-            score = f"{mean:.2f} %" if not arm["diverged"] else f"{mean:.2f} % (did not learn)"
+            failed = len(arm["seeds"]) - len(arm["loss"])
+            which = "" if arm["diverged"] else f"{_counted(failed, 'seed')} "
+            score = f"{mean:.2f} %" + (f" ({which}did not learn)" if failed else "")
             costs = (
                 f"{short(arm['params'])} | {short(arm['macs'])} | {tried} | {arm['steps']:,}"
                 if view == "test"

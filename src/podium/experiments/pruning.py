@@ -14,6 +14,7 @@ from podium.experiments.statements import better, not_worse
 from podium.models.convnet import ConvNet
 
 HALF = 0.5  # of the multiply-adds
+TUNED = (0.01, 0.1)  # rates for what is trained already
 
 
 def _pruned(depth: bool) -> Any:
@@ -31,18 +32,20 @@ def _scratch(net: ConvNet, data: Dataset, seed: int) -> ConvNet:
     return fresh(net.spec, seed)
 
 
-def _arms(whole: dict[str, Any], first: str, second: str, both: str) -> tuple[Arm, ...]:
-    """The whole network, two smaller ones made from it and tuned, and the same two trained from scratch.
+def _arms(whole: dict[str, Any], first: str, second: str, both: str, rates: tuple[float, ...]) -> tuple[Arm, ...]:
+    """The whole network, two smaller ones made from it and tuned, the same two trained from scratch, and the whole one trained as long.
 
     Args:
         whole: the arguments of the whole network.
         first, second: how long it is trained, and how long what is left of it is trained further.
         both: the sum, for the networks that are trained from scratch.
+        rates: learning rates of the further training.
     """
     return (
         Arm("whole", whole, {"duration": first}),
-        Arm("fewer filters", settings={"duration": second}, parent="whole", change=_pruned(False)),
-        Arm("fewer blocks", settings={"duration": second}, parent="whole", change=_pruned(True)),
+        Arm("whole, as long", whole, {"duration": both}),
+        Arm("fewer filters", {}, {"duration": second}, rates, "whole", _pruned(False)),
+        Arm("fewer blocks", {}, {"duration": second}, rates, "whole", _pruned(True)),
         Arm("few filters, scratch", settings={"duration": both}, parent="fewer filters", change=_scratch),
         Arm("few blocks, scratch", settings={"duration": both}, parent="fewer blocks", change=_scratch),
     )
@@ -50,7 +53,7 @@ def _arms(whole: dict[str, Any], first: str, second: str, both: str) -> tuple[Ar
 
 SMALL: Protocol = small(
     "pruning",
-    *_arms({"model": "resnet18", "small": True, "units": (2, 2, 2), "width": 16}, "5ep", "3ep", "8ep"),
+    *_arms({"model": "resnet18", "small": True, "units": (2, 2, 2), "width": 16}, "5ep", "3ep", "8ep", TUNED),
     rates=(0.1,),
     seeds=3,
 )
@@ -70,14 +73,19 @@ PRUNING = Claim(
             "few blocks, scratch",
         ),
         not_worse(
-            "with fewer filters the network is as accurate as the whole one, within a point", "fewer filters", "whole"
+            "with fewer filters the network is as accurate as the whole one that is trained as long, within a point",
+            "fewer filters",
+            "whole, as long",
         ),
         not_worse(
-            "with fewer blocks the network is as accurate as the whole one, within a point", "fewer blocks", "whole"
+            "with fewer blocks the network is as accurate as the whole one that is trained as long, within a point",
+            "fewer blocks",
+            "whole, as long",
         ),
     ),
     SMALL,
-    cifar("pruning", "resnet-cifar-2015", *_arms({"model": "resnet56"}, "64000it", "16000it", "80000it")),
-    note="Each network from scratch has as many steps as the whole network and what is left of it together.",
+    cifar("pruning", "resnet-cifar-2015", *_arms({"model": "resnet56"}, "64000it", "16000it", "80000it", (0.001,))),
+    note="Each network from scratch, and the whole one that is trained as long, has as many steps as the whole network and what is left "
+    "of it together.",
 )
 CLAIMS = (PRUNING,)

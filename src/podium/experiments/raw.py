@@ -52,10 +52,13 @@ def record(
         "protocol": None if protocol is None else plain_protocol(protocol),
         "measured": measured,
         "arms": {name: _arm(result) for name, result in results.items()},
-        "statements": [
-            {"text": each.text, "source": each.source, **plain(each.decide(evidence))} for each in claim.statements
-        ],
+        "statements": decided(claim, evidence),
     }
+
+
+def decided(claim: Claim, evidence: Evidence) -> list[dict[str, Any]]:
+    """What each statement of a claim says, and what is found of it."""
+    return [{"text": each.text, "source": each.source, **plain(each.decide(evidence))} for each in claim.statements]
 
 
 def command(claim: Claim, scale: Scale) -> str:
@@ -80,6 +83,7 @@ def plain_protocol(protocol: Protocol) -> dict[str, Any]:
             "rates": list(protocol.rates_of(arm)),
             "parent": arm.parent,
         }
+        | ({"recipe": arm.recipe} if arm.recipe else {})
         for arm in protocol.arms
     ]
     return found | {"settings": dict(protocol.settings), "arms": arms}
@@ -159,11 +163,16 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def same_experiment(raw: dict[str, Any], claim: Claim, scale: Scale) -> bool:
-    """Whether a raw file is of the claim as it is now: the same scale, protocol and statements."""
+    """Whether a raw file is of the claim as it is now: the same scale and protocol, and statements that find the same in it."""
     protocol = claim.protocol(scale)
     now = None if protocol is None else json.loads(json.dumps(plain_protocol(protocol)))
-    texts = [statement.text for statement in claim.statements]
-    return raw["scale"] == scale and raw["protocol"] == now and [each["text"] for each in raw["statements"]] == texts
+    if (raw["scale"], raw["protocol"], raw["source"]) != (scale, now, claim.source):
+        return False
+    evidence = evidence_in(raw)
+    known = {*evidence.right, *evidence.measured}
+    return (
+        all(known.issuperset(each.reads) for each in claim.statements) and decided(claim, evidence) == raw["statements"]
+    )
 
 
 def half_of(values: list[float]) -> float:

@@ -11,6 +11,7 @@ from podium.experiments import raw
 from podium.experiments.claim import Claim, Scale
 from podium.experiments.experiment import Experiment, Tell
 from podium.experiments.images import load, part
+from podium.files import refuse_unwritable
 
 RUNS = "runs"  # the folder of all runs, within that of the results
 Done = Callable[[Claim, dict[str, Any]], None]
@@ -38,6 +39,8 @@ def decide_all(
     Returns:
         What the raw file of each claim says.
     """
+    out.mkdir(parents=True, exist_ok=True)
+    refuse_unwritable(out / "claims.json")  # before hours of training
     found = []
     for number, claim in enumerate(claims, 1):
         path = raw.file_of(out, claim.name)
