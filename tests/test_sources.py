@@ -1,5 +1,6 @@
 """Data sets as they lie on disk: read with the right labels, or refused with the reason and the mend."""
 
+import contextlib
 import gzip
 import io
 import lzma
@@ -8,6 +9,7 @@ import pickle
 import struct
 import tarfile
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ from sklearn.datasets import load_digits
 from podium.data import arrays
 from podium.data.sources import load_data
 from podium.errors import DataError, UsageError
-from podium.platform import address_limit
+from podium.platform import address_limit, memory_limited
 
 DRAW = np.random.Generator(np.random.PCG64(1))
 
@@ -297,6 +299,27 @@ def test_a_small_batch_gets_no_gigabytes(tmp_path, content):
         DataError, match=rf"data_batch_2: asks for more than 1\.1 GB of memory, with {len(content)} bytes"
     ):
         load_data(tmp_path)
+    assert address_limit() == before
+
+
+def test_threads_that_read_batches_leave_no_limit_of_memory(tmp_path, monkeypatch):
+    for name, content in cifar_parts(10).items():
+        (tmp_path / name).write_bytes(content)
+    before, inside, most = address_limit(), [], []
+
+    @contextlib.contextmanager
+    def watched(more):
+        with memory_limited(more):
+            inside.append(more)
+            most.append(len(inside))
+            os.sched_yield()
+            yield
+            inside.pop()
+
+    monkeypatch.setattr("podium.data.arrays.memory_limited", watched)
+    with ThreadPoolExecutor(4) as pool:
+        assert len(list(pool.map(load_data, [tmp_path] * 8))) == 8
+    assert set(most) == {1}
     assert address_limit() == before
 
 

@@ -9,6 +9,7 @@ import lzma
 import math
 import os
 import pickle  # only for the restricted Unpickler below
+import threading
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,6 +28,7 @@ from podium.errors import DataError
 from podium.platform import memory_limited
 
 PICKLE_SPARE, PICKLE_COPIES = 1 << 30, 8  # bytes of memory that a pickle may take, and how often its own size
+_limiting = threading.Lock()  # the limit is that of the process: of two at a time one would be left behind
 DIGITS = tuple("0123456789")
 FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 # The two sets are recognised by the start of the SHA-256 of all training labels and the first 1,000 training images.
@@ -173,7 +175,7 @@ class _Restricted(pickle.Unpickler):
 def _unpickle(data: bytes, name: str) -> dict[bytes, Any]:
     most = PICKLE_SPARE + PICKLE_COPIES * len(data)
     try:
-        with memory_limited(most):  # a few bytes can ask for any amount
+        with _limiting, memory_limited(most):  # a few bytes can ask for any amount
             content = _Restricted(io.BytesIO(data), encoding="bytes").load()
     except MemoryError:
         what = f"{name}: asks for more than {most / 1e9:.1f} GB of memory, with {len(data):,} bytes"
