@@ -263,6 +263,8 @@ def test_what_cannot_be_meant_is_refused(ten, digits, tmp_path, out, how, says):
 
 
 def test_a_run_is_exported_on_its_own_images_by_the_command(podium, run, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/digits.bin").write_bytes(bytes(1000))  # of an export to OpenVINO that went before
     said = podium("export", run.path, "-o", "out/digits.onnx", "--heatmap", "--json")
     assert (said.code, said.err) == (0, "")
     assert said.json["file"] == "out/digits.onnx"

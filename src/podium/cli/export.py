@@ -48,11 +48,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb; returns the exit code."""
     from podium.api.deploy import export
+    from podium.deployment.described import files_of
 
     a = arguments
     how = {"data": a.data, "format": a.format, "preprocessing": a.preprocessing, "heat_map": a.heatmap}
     parity = export(a.run_folder, a.out, **how, **reading_given(a))
-    files = a.out.rglob("*") if a.out.is_dir() else {a.out, a.out.with_suffix(".bin")}
+    files = a.out.rglob("*") if a.out.is_dir() else files_of(a.out)
     size = sum(path.stat().st_size for path in files if path.is_file())
     if a.json:
         print_json({"file": str(a.out), "bytes": size, "parity": asdict(parity)})

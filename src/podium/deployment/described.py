@@ -17,6 +17,11 @@ OUTPUTS = ("logits", "probabilities")
 HEAT_MAP = "heat_map"  # a third output, of files whose card has this key with its height and width
 
 
+def files_of(path: Path) -> list[Path]:
+    """An exported file, with that of its weights where its format has one of its own; a `.bin` beside others is not theirs."""
+    return [path, path.with_suffix(".bin")] if path.suffix.lower() == ".xml" else [path]
+
+
 @dataclass(frozen=True)
 class Described:
     """An exported file without its network.

@@ -16,7 +16,7 @@ import numpy as np
 from podium.calls import public
 from podium.data.names import show
 from podium.data.preprocessing import Preprocessing
-from podium.deployment.described import HEAT_MAP, described
+from podium.deployment.described import HEAT_MAP, described, files_of
 from podium.deployment.sessions import DTYPES, Call, first_line, in_onnxruntime, in_openvino
 from podium.errors import ModelFileError, UsageError
 from podium.platform import cores, trim_freed_memory
@@ -231,5 +231,5 @@ def _opened(source: Source) -> Exported:
 
 def _state(path: Path) -> list[tuple[int, ...]]:
     """What changes when a file, or the weights beside it, are written."""
-    files = [p for p in (path, path.with_suffix(".bin")) if p.is_file()]
+    files = [p for p in files_of(path) if p.is_file()]
     return [(f.st_dev, f.st_ino, f.st_size, f.st_mtime_ns) for f in map(os.stat, files)]

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from podium.data.names import show
+from podium.deployment.described import files_of
 from podium.deployment.runtime import Engine, Exported, file_of, is_exported, load_exported
 from podium.errors import ModelFileError, NumericError, UsageError, closest
 from podium.files import content_digest
@@ -121,11 +122,6 @@ def load_model(name: str, place: Path, engine: Engine | None, threads: int) -> M
     files = files_of(file)
     size = sum(path.stat().st_size for path in files) / 1e6
     return Model(name, exported, content_digest(*files), round(size, 2))
-
-
-def files_of(file: Path) -> list[Path]:
-    """An exported file, with that of its weights where they lie beside it."""
-    return [file, file.with_suffix(".bin")] if file.suffix.lower() == ".xml" else [file]
 
 
 def _try(name: str, exported: Exported) -> None:
