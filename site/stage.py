@@ -65,7 +65,9 @@ def with_links(text: str, path: str) -> tuple[str, set[str]]:
 def stage() -> None:
     """Write all pages of the site, and the files that they link to, into an empty folder."""
     shutil.rmtree(STAGED, ignore_errors=True)
-    shutil.copytree(ROOT / "docs", STAGED, ignore=shutil.ignore_patterns("*.md", "*.py", "*.ipynb", ".ipynb_checkpoints"))
+    shutil.copytree(
+        ROOT / "docs", STAGED, ignore=shutil.ignore_patterns("*.md", "*.py", "*.ipynb", ".ipynb_checkpoints")
+    )
     shutil.copytree(Path(__file__).with_name("assets"), STAGED / "assets")
     pages = {f"docs/{path}": text for path, text in (*lineage_pages(), ("api.md", api_page()))}
     documents = [*(ROOT / "docs").rglob("*.md"), *(ROOT / name for name in OUTSIDE if name.endswith(".md"))]
