@@ -20,7 +20,8 @@ def tools(monkeypatch):
 
 
 def test_every_document_is_in_the_navigation():
-    documents = {p.relative_to(ROOT / "docs").as_posix() for p in (ROOT / "docs").rglob("*.md")}
+    found = [*(ROOT / "docs").rglob("*.md"), *(ROOT / "docs" / "notebooks").glob("*.ipynb")]
+    documents = {p.relative_to(ROOT / "docs").as_posix().replace(".ipynb", ".md") for p in found}
     documents = {path for path in documents if not path.endswith(".zh.md") and not path.startswith("decisions/")}
     assert {
         path for path in documents if not re.search(rf"- {re.escape(path)}$|: {re.escape(path)}$", NAV, re.M)
