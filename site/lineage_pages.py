@@ -10,6 +10,7 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from podium.cli.info import COLUMNS, layer_cells
@@ -40,6 +41,8 @@ ANCESTORS = {
     "SENet": "ResNeXt",
 }
 CHAPTERS = {chapter.title: chapter for chapter in STORY}
+CLAIMS = Path(__file__).resolve().parents[1] / "docs" / "claims.md"
+CLAIM = re.compile(r"^\| \[([\w-]+)\]\(#[\w-]+\) \| (.+?) \| *(\d*) *\| *(\d*) *\| *(\d*) *\|$", re.M)
 RIGHT = {"parameters", "multiply-adds", "receptive field", "top-1 %", "top-5 %"}
 
 
@@ -65,6 +68,7 @@ def lineage_pages() -> Iterator[tuple[str, str]]:
         parts = [
             _story(chapter),
             _changes(chapter),
+            *_claims(chapter),
             _diagram(chapter, stem),
             _layers(chapter),
             _names(own),
@@ -123,13 +127,27 @@ def _changes(chapter: Chapter) -> str:
     return "\n\n".join([f"## What changed against {ancestor.title}", _table(rows), *said])
 
 
+def _claims(chapter: Chapter) -> list[str]:
+    """The claims of the paper that `docs/claims.md` decides, with how many of their statements hold."""
+    paper = re.search(r"arXiv:[\d.]+\d|^[^,]+", chapter.paper)
+    table = CLAIMS.read_text(encoding="utf-8") if CLAIMS.is_file() else ""
+    rows = [
+        f"- [{name}](../claims.md#{name}): of its statements {holds or 0} hold, {fails or 0} do not, {unknown or 0} cannot be told."
+        for name, source, holds, fails, unknown in CLAIM.findall(table)
+        if paper and paper[0] in source
+    ]
+    return ["\n".join(["## The claims, as experiments\n", *rows])] if rows else []
+
+
 def _number(value: int | None) -> str:
     return "" if value is None else f"{value:,}"
 
 
 def _kinds(facts: dict[str, Any]) -> set[str]:
     """The kinds of a network's layers: "conv 3x3", "max pool 3x3", without strides, widths and paddings."""
-    return {kind for layer in facts["layers"] if (kind := re.split(r",| \d+ ?→|/|\(", layer["type"])[0].strip())}
+    return {
+        kind for layer in facts["layers"] if (kind := re.split(r",| \d+ ?→|/|\(| [\d.]+$", layer["type"])[0].strip())
+    }
 
 
 def _diagram(chapter: Chapter, stem: str) -> str:
