@@ -41,9 +41,10 @@ def prose_of(page):
 
 
 def anchors(page):
-    """The anchors of a page's headings, as GitHub makes them."""
+    """The anchors of a page's headings, as GitHub makes them, and those that stand in the text."""
+    written = set(re.findall(r'<a id="([\w-]+)"></a>', prose_of(page)))
     headings = re.findall(r"^#+ (.+)$", prose_of(page), re.M)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings} | written
 
 
 @pages

@@ -77,7 +77,7 @@ def build(root):
     tables(root)
     done = inside("train", "lenet5_modern", root / "photos", "--image-size", "32", "-o", root / "runs" / "a")
     assert done.returncode == 0, done.stderr
-    for copy in ("rose", "a-int8"):  # the latter stands for a smaller network
+    for copy in ("rose", "photos", "a-int8"):  # the latter stands for a smaller network
         shutil.copytree(root / "runs" / "a", root / "runs" / copy)
     done = inside("export", root / "runs" / "a", "-o", root / "rose.onnx")
     assert done.returncode == 0, done.stderr
@@ -109,7 +109,9 @@ class Shell:
     def __init__(self, folder):
         self.folder, self.started = folder, []
         self.ports = {}
-        self.given = {folder / "runs" / name for name in ("a", "rose", "a-int8")}  # until the page makes its own
+        self.given = {
+            folder / "runs" / name for name in ("a", "rose", "photos", "a-int8")
+        }  # until the page makes its own
 
     def __enter__(self):
         return self

@@ -35,7 +35,8 @@ for its first seed on validation images, among the few that its table lists. Sma
 a verdict here is of the small experiment that the table describes, not of the paper's own. `podium claims NAME --scale paper` runs that,
 on a graphics card and with the paper's data. S000 to S004 are [articles](lineage.md#the-articles) that introduce the field.
 
-```
+<!-- not run: deciding claims takes minutes to hours; tests/test_claims.py decides small ones -->
+```bash
 podium claims                                    # the list, with the sources
 podium claims relu dropout --out runs/claims     # decide two of them; the same command goes on where it was stopped
 podium claims --plan --scale paper               # what the papers' own experiments would take
