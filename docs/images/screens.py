@@ -1,4 +1,7 @@
-"""Make the pictures of a report and of the board in this folder: `python docs/images/screens.py`, about ten minutes on two cores.
+"""Make the pictures of a report, of the board and of the server's page in this folder.
+
+`python docs/images/screens.py` makes the first two in about ten minutes on two cores. The networks and the photos of the server's page are given:
+`python docs/images/screens.py serve NETWORK NETWORK PHOTO...`; the first photo is shown large.
 
 It trains the networks that the pictures show, and needs the extra `serve`, playwright and the system's Chromium. The report is that of
 `make demo`; the board follows a comparison that has two networks behind it and trains the third.
@@ -82,6 +85,26 @@ def board(folder: Path) -> None:
             process.wait()
 
 
+def serve(networks: list[str], photos: list[str]) -> None:
+    """The page of `podium serve` with two networks side by side, and on a phone at night."""
+    served = subprocess.Popen([*PODIUM, "serve", *networks, "--port", "0", "--json"], stdout=subprocess.PIPE, text=True)
+    try:
+        address = json.loads(served.stdout.readline() if served.stdout is not None else "")["url"]
+        for name, width, height, scheme in (("serve.png", 1220, 1130, "light"), ("serve-phone.png", 400, 800, "dark")):
+            with page_of(address, width, height) as page:
+                page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+                page.locator("#pick:enabled").wait_for()
+                if scheme == "light":
+                    page.locator("#second").select_option(index=1)
+                page.locator("#files").set_input_files(photos)
+                page.locator("#gallery li").nth(len(photos) - 1).wait_for()
+                page.locator("#gallery li").first.click()
+                save(page, name)
+    finally:
+        served.send_signal(signal.SIGTERM)
+        served.communicate()
+
+
 def _epochs(folder: Path) -> int:
     """The epochs of the run that trains."""
     logs = [log for log in folder.glob("*/log.jsonl") if not (log.parent / "result.json").exists()]
@@ -91,6 +114,8 @@ def _epochs(folder: Path) -> int:
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as temporary:
         wanted = sys.argv[1:] or ["report", "board"]
+        if "serve" in wanted:
+            serve(wanted[1:3], wanted[3:])
         if "report" in wanted:
             report(Path(temporary) / "demo")
         if "board" in wanted:
