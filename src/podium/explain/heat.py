@@ -22,13 +22,19 @@ def _by_pixel(net: ConvNet, x: Tensor, classes: Tensor) -> Tensor:
     """Integrated gradients summed over the channels, without their sign; the few largest pixels count alike."""
     size = integrated_gradients(net, x, classes).sum(1).abs()
     most = size.flatten(1).quantile(CLIPPED, dim=1)[:, None, None]
-    return torch.minimum(size, most)
+    return _scaled(torch.minimum(size, most))
+
+
+def _scaled(maps: Tensor) -> Tensor:
+    """Maps (N, h, w) without what is below 0, each with its largest value at 1; a map without any stays 0."""
+    most = maps.amax((1, 2), keepdim=True)
+    return torch.where(most > 0, maps.relu() / most.clamp_min(torch.finfo(maps.dtype).tiny), torch.zeros_like(maps))
 
 
 MAPS: dict[str, Maps] = {
-    "grad-cam": grad_cam,
-    "class-map": lambda net, x, classes: class_map(net, x, classes).heat_map,
-    "occlusion": lambda net, x, classes: occlusion(net, x, classes).relu(),
+    "grad-cam": lambda net, x, classes: _scaled(grad_cam(net, x, classes)),
+    "class-map": lambda net, x, classes: class_map(net, x, classes).heat_map,  # scaled as exported files have it
+    "occlusion": lambda net, x, classes: _scaled(occlusion(net, x, classes)),
     "integrated-gradients": _by_pixel,
 }
 
@@ -43,10 +49,7 @@ def heat_maps(net: ConvNet, x: Tensor, classes: np.ndarray, method: str) -> np.n
         method: a key of `MAPS`.
 
     Returns:
-        (N, h, w) float32 in 0..1 over the square that the network sees; the largest value of each map is 1, or the map is 0
-        everywhere because nothing speaks for the class.
+        (N, h, w) float32 in 0..1 over the square that the network sees. The largest value of each map is 1; it is 0 where
+        nothing speaks for the class, and "class-map" has less than 1 where hardly anything does.
     """
-    maps = MAPS[method](net, x, torch.as_tensor(classes))
-    most = maps.amax((1, 2), keepdim=True)
-    scaled = torch.where(most > 0, maps / most.clamp_min(torch.finfo(maps.dtype).tiny), torch.zeros_like(maps))
-    return scaled.cpu().numpy()
+    return MAPS[method](net, x, torch.as_tensor(classes)).cpu().numpy()

@@ -1,0 +1,30 @@
+"""Heat maps point to the corner of an image that carries its class, in 99 % of the images, for a network of each family."""
+
+import importlib.util
+import sys
+
+import pytest
+
+from conftest import ROOT, SAMPLE
+
+FAST = {"lenet5_modern": 32, "resnet20": 32}  # side of the images, in pixels
+
+
+@pytest.fixture
+def pointing(monkeypatch):
+    """The benchmark as a module."""
+    monkeypatch.setattr(sys, "path", [str(ROOT / "benchmarks"), *sys.path])
+    spec = importlib.util.spec_from_file_location("pointing_benchmark", ROOT / "benchmarks" / "pointing.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in SAMPLE]
+)
+def test_a_map_is_highest_in_the_corner_that_carries_the_class(pointing, name):
+    net = pointing.built(name, FAST.get(name, pointing.SIDE))
+    _, accuracy = pointing.trained(net, 2000)
+    assert accuracy >= pointing.LEARNED
+    assert pointing.hits(net, "grad-cam", 100 if name in FAST else pointing.TESTED) >= 0.99
