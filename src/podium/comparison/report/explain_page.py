@@ -55,14 +55,14 @@ def write_explanations(path: Path, network: str, method: str, panels: Sequence[P
 
     Args:
         path: of the file, which ends in .html or .png.
-        network: whose answers are explained.
+        network: the folder or file whose answers are explained; the page has the last part of its path.
         method: that explains them.
         panels: the pictures.
     """
     if path.suffix.lower() == ".png":
         write_atomic(path, as_png(panels))
         return path
-    title = f"{MARK}: {method} of {network}"
+    title = f"{MARK}: {method} of {Path(network).resolve().name}"
     shown = [(panel.title, [(_uri(p.image), p.caption.splitlines()) for p in panel.pictures]) for panel in panels]
     return write_page(path, "explain.html.j2", {}, title=title, note=NOTES[method], panels=shown)
 
