@@ -10,6 +10,7 @@ from torch import Tensor
 
 from podium.explain.class_map import class_map
 from podium.explain.gradients import grad_cam, integrated_gradients
+from podium.explain.last_map import as_input
 from podium.explain.occlusion import occlusion
 from podium.models.convnet import ConvNet
 
@@ -25,6 +26,12 @@ def _by_pixel(net: ConvNet, x: Tensor, classes: Tensor) -> Tensor:
     return _scaled(torch.minimum(size, most))
 
 
+def _without_gradients(net: ConvNet, x: Tensor, classes: Tensor) -> Tensor:
+    """Class maps, scaled as exported files have them."""
+    x = as_input(net, x)
+    return class_map(net, x, classes.to(x.device)).heat_map.float()
+
+
 def _scaled(maps: Tensor) -> Tensor:
     """Maps (N, h, w) without what is below 0, each with its largest value at 1; a map without any stays 0."""
     most = maps.amax((1, 2), keepdim=True)
@@ -33,7 +40,7 @@ def _scaled(maps: Tensor) -> Tensor:
 
 MAPS: dict[str, Maps] = {
     "grad-cam": lambda net, x, classes: _scaled(grad_cam(net, x, classes)),
-    "class-map": lambda net, x, classes: class_map(net, x, classes).heat_map,  # scaled as exported files have it
+    "class-map": _without_gradients,
     "occlusion": lambda net, x, classes: _scaled(occlusion(net, x, classes)),
     "integrated-gradients": _by_pixel,
 }
