@@ -39,7 +39,7 @@ def page_of(address: str, width: int, height: int) -> Iterator[Page]:
         raise SystemExit("no Chromium is installed: apt-get install chromium")
     with sync_playwright() as playwright, playwright.chromium.launch(executable_path=program) as browser:
         page = browser.new_page(viewport={"width": width, "height": height})
-        page.set_default_timeout(600_000)  # milliseconds: the first ranking of a busy machine takes a while
+        page.set_default_timeout(120_000)  # milliseconds: the first ranking of a busy machine takes a while
         page.goto(address)
         yield page
 
@@ -95,7 +95,7 @@ def serve(networks: list[str], photos: list[str]) -> None:
                 page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
                 page.locator("#pick:enabled").wait_for()
                 if scheme == "light":
-                    page.locator("#second").select_option(index=1)
+                    page.locator("#second").select_option(index=2)  # behind "no other" and the first network
                 page.locator("#files").set_input_files(photos)
                 page.locator("#gallery li").nth(len(photos) - 1).wait_for()
                 page.locator("#gallery li").first.click()
