@@ -1,6 +1,8 @@
 """Explanations: the maps are right, they lie on the right pixels, and the network is left as it was."""
 
 import itertools
+import re
+import shutil
 
 import numpy as np
 import pytest
@@ -54,6 +56,11 @@ def hooked(net, place):
 def test_maps_are_those_of_captum_and_the_network_is_left_as_it_was(name):
     captum = pytest.importorskip("captum.attr")
     net, x = built(name)
+
+    def explained(x):  # the 1998 LeNet's squared distances have what all classes have alike
+        logits = net(x)
+        return logits - logits.mean(1, keepdim=True) if name == "lenet5" else logits
+
     classes = torch.tensor([1, 3])
     with torch.no_grad():
         place, features = last_map(net, x)
@@ -61,7 +68,7 @@ def test_maps_are_those_of_captum_and_the_network_is_left_as_it_was(name):
         assert torch.allclose(logits_from(net, place, features), net(x), atol=1e-5)
     assert torch.equal(features, before)
     assert min(features.shape[-2:]) >= 3
-    theirs = captum.LayerGradCam(net, hooked(net, place)).attribute(x.clone(), classes, relu_attributions=True)
+    theirs = captum.LayerGradCam(explained, hooked(net, place)).attribute(x.clone(), classes, relu_attributions=True)
     theirs = theirs[:, 0].detach()
     before = {key: value.clone() for key, value in net.state_dict().items()}
     net.train()
@@ -76,6 +83,22 @@ def test_maps_are_those_of_captum_and_the_network_is_left_as_it_was(name):
     assert wanted == [p.requires_grad for p in net.parameters()]
     assert all(p.grad is None for p in net.parameters())
     assert not any(module._forward_hooks or module._backward_hooks for module in net.modules())
+
+
+def test_grad_cam_of_squared_distances_does_not_fade_where_the_answer_is_certain():
+    net, x = built("lenet5")
+    codes = net.head.classifier.codes
+    with torch.no_grad():
+        _, features = last_map(net, x)
+        codes[0] = net.head.hidden(net.head.pool(features))[0]  # the answer could not be more certain
+    features.requires_grad_()
+    hidden = net.head.hidden(net.head.pool(features))
+    (slope,) = torch.autograd.grad(((codes[0] - codes.mean(0)) * hidden).sum(), features)
+    expected = 2 * (slope.mean((2, 3), keepdim=True) * features.detach()).sum(1).relu()
+    assert expected[0].max() > 0
+    assert torch.allclose(
+        grad_cam(net, x, torch.tensor([0, 0])), expected, rtol=1e-3, atol=1e-4 * float(expected.max())
+    )
 
 
 @pytest.mark.parametrize("name", sampled(["lenet5_modern", "resnet20", "googlenet"], fast=1))
@@ -245,6 +268,17 @@ def test_nearest_training_images_are_found_by_content(podium, run, picture):
     assert len(found) == 8
     assert found[0]["similarity"] == pytest.approx(1, abs=1e-4)
     assert all(a["similarity"] >= b["similarity"] for a, b in itertools.pairwise(found))
+
+
+def test_images_that_have_moved_are_given_with_data(podium, run, picture, tmp_path):
+    picture("a.png")
+    moved = tmp_path / "moved"
+    shutil.copytree(run.path, moved)
+    settings = (moved / "settings.yaml").read_text()
+    (moved / "settings.yaml").write_text(re.sub(r"(?m)^data: \S+", f"data: {tmp_path / 'gone'}", settings))
+    podium("explain", moved, "a.png", "--method", "nearest").refused(3, "gone", "no longer there", "--data")
+    podium("explain", moved, "a.png", "--method", "nearest", "--data", "digits")
+    podium("export", moved, "-o", "moved.onnx").refused(3, "gone", "no longer there", "--data")
 
 
 def test_what_cannot_be_explained_is_said(podium, run, picture):

@@ -10,6 +10,7 @@ from typing import Any
 from podium.compression.shrink import Shrunk
 from podium.data.dataset import Dataset
 from podium.data.folds import in_roles
+from podium.data.names import show
 from podium.data.reading import Reading, ReadingFields, as_recorded, from_keywords
 from podium.data.roles import Record, described, for_evaluation, without_learned
 from podium.data.sources import load_stored
@@ -89,6 +90,7 @@ def images_for(
             raise UsageError("no data: a bundle does not say which images it was made for", "give some with --data")
         recorded |= own
         data = recorded["data"]
+        _refuse_moved(Path(recorded["data"]))
     record = None
     if not isinstance(data, Dataset):
         how = as_recorded(own, data) | ({} if reading is None else {"reading": reading})
@@ -108,6 +110,13 @@ def images_for(
         what = f"{data.name} has none of the network's classes"
         raise DataError(what, f"it knows {', '.join(model.classes[:10])}")
     return data
+
+
+def _refuse_moved(data: Path) -> None:
+    """Refuse the data that a run names, a path where it was a file or folder, if they are no longer there."""
+    if data.is_absolute() and not data.exists():
+        what = f"{show(data)}: the images that the network was trained on are no longer there"
+        raise DataError(what, "give the place where they are now with --data, or put them back")
 
 
 def _share(role: str, given: float | None, data: Dataset, record: Record | None) -> float | None:

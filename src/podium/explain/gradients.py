@@ -30,10 +30,19 @@ def grad_cam(net: ConvNet, x: Tensor, classes: Tensor | None = None) -> Tensor:
         with torch.no_grad():
             place, features = last_map(net, as_input(net, x))
         features.requires_grad_()
-        score, _ = scores(logits_from(net, place, features), classes)
+        score, _ = scores(_set_apart(net, logits_from(net, place, features)), classes)
         (gradient,) = torch.autograd.grad(score.sum(), features)
         weighed = gradient.mean((2, 3), keepdim=True) * features.detach()
         return weighed.sum(1).relu().float()
+
+
+def _set_apart(net: ConvNet, logits: Tensor) -> Tensor:
+    """The logits (N, K) of which Grad-CAM takes gradients: those of LeNet-5, which are -|hidden - code|², less their mean.
+
+    A distance has no gradient where a certain answer lies, at its code. What tells the classes apart is linear in the hidden
+    values: their square is alike in all classes.
+    """
+    return logits - logits.mean(1, keepdim=True) if hasattr(net.head.classifier, "codes") else logits
 
 
 def integrated_gradients(net: ConvNet, x: Tensor, classes: Tensor | None = None) -> Tensor:
