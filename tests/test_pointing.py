@@ -1,4 +1,4 @@
-"""Heat maps point to the corner of an image that carries its class, in 99 % of the images, for a network of each family."""
+"""Most of a heat map lies in the corner of an image that carries its class, in 99 % of the images, for a network of each family."""
 
 import importlib.util
 import sys
@@ -23,8 +23,10 @@ def pointing(monkeypatch):
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in SAMPLE]
 )
-def test_a_map_is_highest_in_the_corner_that_carries_the_class(pointing, name):
+def test_the_heat_lies_in_the_corner_that_carries_the_class(pointing, name):
     net = pointing.built(name, FAST.get(name, pointing.SIDE))
     _, accuracy = pointing.trained(net, 2000)
     assert accuracy >= pointing.LEARNED
-    assert pointing.hits(net, "grad-cam", 100 if name in FAST else pointing.TESTED) >= 0.99
+    found = pointing.hits(net, "grad-cam", 100 if name in FAST else pointing.TESTED)
+    assert found["most"] >= 0.99
+    assert found["highest"] >= (0.99 if name in FAST else 0.9)

@@ -187,11 +187,6 @@ class ConvNet(nn.Module):
         bare.spec = {**self.spec, "aux": False}
         return bare
 
-    @property
-    def cam_target(self) -> nn.Module:
-        """The layer whose output Grad-CAM weighs: the last with spatial extent."""
-        return self.stages
-
     def freeze(self, until: str) -> None:
         """Stop training the stem and all stages up to and including `until` ("stem", a stage's name, or "features").
 
