@@ -4,7 +4,7 @@ A random corner of an image has a patch of stripes or squares, which are the cla
 class has no such patch: without it a network could take one class for granted, and find it where the others are not. A network that
 has learned the class must have found it there, so most of a heat map for the class should lie in that quarter of the image (the
 energy-based form of the game [Wang et al. 2020, "Score-CAM", section 4.2]), and its highest place too. Our target is 99 % of the images
-for every network by the first measure; the second is recorded beside it. Networks that have a small form are trained in it, on images
+for every network by both. Networks that have a small form are trained in it, on images
 of 64 pixels. Each finished network is kept, and the same command goes on with the others.
 """
 

@@ -16,7 +16,7 @@ from podium.data.preprocessing import Preprocessing
 from podium.errors import UsageError
 from podium.explain.colours import on_photo, over
 from podium.explain.gradients import grad_cam, integrated_gradients
-from podium.explain.heat import MAPS, heat_maps
+from podium.explain.heat import MAPS, heat_maps, methods_for
 from podium.explain.last_map import last_map, logits_from, pieces
 from podium.explain.layers import Layers
 from podium.explain.occlusion import occlusion, window_of
@@ -148,6 +148,11 @@ def test_maps_are_between_0_and_1_also_in_bfloat16_and_channels_last(method):
     assert half.dtype == np.float32
     assert np.isfinite(half).all()
     assert np.corrcoef(half.ravel(), plain.ravel())[0, 1] > 0.8
+
+
+def test_the_usual_map_is_grad_cam_but_where_logits_are_distances():
+    assert methods_for(built("resnet20")[0])[0] == "grad-cam"
+    assert methods_for(built("lenet5")[0])[0] == "class-map"
 
 
 def test_a_class_that_nothing_speaks_for_has_an_empty_map():

@@ -20,7 +20,6 @@ from podium.runs.bundle import WEIGHTS
 from podium.runs.folder import RunFolder
 
 MAPS = "heat_maps.npz"  # in a run folder
-METHOD = "grad-cam"
 EACH = 3  # images that most networks have right, and images that most have wrong
 SIDE = 128  # pixels of the longest side of a picture
 
@@ -115,7 +114,7 @@ def pictures_of(run: RunFolder, images: Split, classes: np.ndarray) -> list[Imag
     kept, keys, weights = Kept.read(run), images.contents(), str(model.card["sha256"])
     same = kept is not None and kept.weights == weights and np.array_equal(kept.keys, keys)
     if kept is None or not same or not np.array_equal(kept.classes, classes):
-        maps = model.heat(np.stack([p.square(photo) for photo in photos]), classes, METHOD)
+        maps = model.heat(np.stack([p.square(photo) for photo in photos]), classes, model.methods[0])
         kept = Kept(weights, keys, np.asarray(classes), maps)
         kept.write(run)
     drawn = []

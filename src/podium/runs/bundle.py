@@ -16,7 +16,7 @@ from torch import Tensor
 
 from podium.data.preprocessing import Preprocessing
 from podium.errors import DataError, ModelFileError, NumericError, closest
-from podium.explain.heat import MAPS, heat_maps
+from podium.explain.heat import heat_maps, methods_for
 from podium.files import json_text, not_finite, seal, shell_word, without_folders, write_together
 from podium.imagenet import CLASSES, class_names
 from podium.models.convnet import ConvNet
@@ -68,7 +68,7 @@ class Bundle(Predictor):
 
     @property
     def methods(self) -> tuple[str, ...]:  # noqa: D102
-        return tuple(MAPS)
+        return methods_for(self.model)
 
     def heat(self, squares: np.ndarray, classes: np.ndarray, method: str) -> np.ndarray:  # noqa: D102
         one_thread_if_forked()
