@@ -75,6 +75,7 @@ MAY = {
     "experiments": {
         "settings",
         "models",
+        "networks",
         "diagrams",
         "data",
         "runs",

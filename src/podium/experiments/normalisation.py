@@ -7,6 +7,7 @@ from typing import Any
 from podium.experiments.claim import Arm, Claim
 from podium.experiments.schedules import NORM_RATES, imagenet, sketch, small
 from podium.experiments.statements import better, not_worse
+from podium.networks.googlenet import TABLE
 
 BODY = (
     "3x3:24{bn} relu max2/2; 3x3:48{bn} relu 3x3:48{bn} relu max2/2; 3x3:64{bn} relu 3x3:64{bn} relu max2/2 -> {head}"
@@ -19,25 +20,11 @@ def _net(norm: bool, head: str = "average") -> str:
     return BODY.format(bn=" bn" if norm else "", head=head)
 
 
-# GoogLeNet's modules [Szegedy et al. 2014, Table 1]: 1x1, 3x3 reduced, 3x3, 5x5 reduced, 5x5, pool projected; a pool before 4a and 5a.
-MODULES = {
-    "3a": (64, 96, 128, 16, 32, 32),
-    "3b": (128, 128, 192, 32, 96, 64),
-    "4a": (192, 96, 208, 16, 48, 64),
-    "4b": (160, 112, 224, 24, 64, 64),
-    "4c": (128, 128, 256, 24, 64, 64),
-    "4d": (112, 144, 288, 32, 64, 64),
-    "4e": (256, 160, 320, 32, 128, 128),
-    "5a": (256, 160, 320, 32, 128, 128),
-    "5b": (384, 192, 384, 48, 128, 128),
-}
-
-
 def _inception(norm: bool, dropout: float = 0.0) -> dict[str, Any]:
-    """The arguments of GoogLeNet's modules, with two 3x3 for each 5x5 as in section 4.2, and without auxiliary classifiers."""
+    """The arguments of the modules of GoogLeNet's Table 1, with two 3x3 for each 5x5 as in section 4.2, and without auxiliary classifiers."""
     act = "bn relu" if norm else "relu"
     parts = [f"7x7/2:64 {act} max3/2", f"1x1:64 {act} 3x3:192 {act} max3/2"]
-    for name, (one, reduce3, three, reduce5, five, projected) in MODULES.items():
+    for name, (one, reduce3, three, reduce5, five, projected) in TABLE.items():
         double = f"1x1:{reduce5} {act} 3x3:{five} {act} 3x3:{five} {act}"
         module = f"[1x1:{one} {act} | 1x1:{reduce3} {act} 3x3:{three} {act} | {double} | max3/1 1x1:{projected} {act}]"
         parts.append(f"max3/2 {module}" if name in ("4a", "5a") else module)
