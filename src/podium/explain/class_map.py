@@ -51,7 +51,9 @@ class ClassMap(nn.Module):
         if max(sides) == 1:
             name, size = net.spec["model"], net.spec["image_size"]
             what = f"{name} at {size} px has no heat map: its last feature map is a single place"
-            raise UsageError(what, "train it on larger images, explain the run by grad-cam, or export without a heat map")
+            raise UsageError(
+                what, "train it on larger images, explain the run by grad-cam, or export without a heat map"
+            )
         self.trunk, self.pool = trunk_and_pool(net)
         self.head = net.head
         self.register_buffer("mixed", mixed_layers(net.head, reads_places(net, sides)), persistent=False)
