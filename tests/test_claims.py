@@ -11,10 +11,10 @@ import torch
 import podium as library
 from conftest import ROOT
 from podium.comparison.statistics import Answers, Difference
-from podium.errors import DataError, UsageError
+from podium.errors import DataError, NumericError, UsageError
 from podium.experiments import blocks, kernels, measure, raw
 from podium.experiments.catalogue import CLAIMS
-from podium.experiments.claim import SCALES, Claim, Protocol
+from podium.experiments.claim import SCALES, Arm, Claim, Protocol
 from podium.experiments.experiment import Experiment, settings_for
 from podium.experiments.images import load, part
 from podium.experiments.page import page, write_page
@@ -384,6 +384,7 @@ def test_a_claim_is_decided_from_the_command_line(tiny, sets, podium, tmp_path):
     # An equal network with equal settings is the same run.
     assert arms["again"]["answers"]["test"] == arms["convolution"]["answers"]["test"]
     assert not [*(tmp_path / "out" / "runs").glob("tiny-again-*")]
+    assert content["data_fingerprint"] == part(tiny.small, load("mnist", sets)).fingerprint()
 
     # The answers in the raw file are those of the runs, and the verdicts follow from them.
     evidence = raw.evidence_in(content)
@@ -434,6 +435,19 @@ def test_seeds_that_learn_count_beside_one_that_does_not(tiny, sets, tmp_path, m
     first_class = data.splits["test"].labels == 0
     assert found.right["test"].tolist() == [learned.tolist(), first_class.tolist(), learned.tolist()]
     assert (found.diverged, found.loss, found.seeds) == (False, [0.5, 0.5], [0, 1, 2])
+
+
+def test_a_parent_that_did_not_learn_costs_its_own_claim_only(tiny, sets, tmp_path, monkeypatch):
+    child = Arm("child", parent="too fast", change=lambda net, data, seed: net)
+    small = dataclasses.replace(tiny.small, arms=(tiny.small.arms[-1], child))
+    orphan = dataclasses.replace(tiny, name="orphan", statements=(not_worse("same", "child", "too fast"),), small=small)
+    counted = dataclasses.replace(tiny, name="counted", statements=tiny.statements[-1:], small=None)
+    done = []
+    with pytest.raises(NumericError, match="orphan: child: its parent too fast did not learn"):
+        decide_all([orphan, counted], "small", tmp_path, sets, done=lambda claim, _: done.append(claim.name))
+    assert done == ["counted"]
+    assert raw.read(tmp_path / "counted.json")["statements"][0]["verdict"] == HOLDS
+    assert not (tmp_path / "orphan.json").exists()
 
 
 def test_a_claim_that_asks_for_more_than_before_is_decided_again(tmp_path, monkeypatch):

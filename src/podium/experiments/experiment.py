@@ -74,6 +74,7 @@ class Experiment:
     def __init__(self, protocol: Protocol, data: Dataset, folder: Path, tell: Tell = lambda *_: None) -> None:
         self.protocol, self.data, self.folder, self.tell = protocol, data, folder, tell
         self.runs: dict[str, list[RunFolder]] = {}  # arm -> the run of each seed; none where it diverged
+        self.took: dict[Path, float] = {}  # finished run -> seconds of its training
 
     def run(self, views: Callable[[str], list[str]]) -> dict[str, Result]:
         """Train what is not trained yet.
@@ -141,12 +142,14 @@ class Experiment:
             self.tell(name, step, steps, shown)
 
         try:
-            return train(
+            run = train(
                 settings, folder.path, resume=folder.started, data=self.data, net=net, callbacks=Callbacks(heard)
             )
         except NumericError as error:
             write_atomic(failed, error.what.encode())
             return None
+        self.took[run.path] = float(run.result["seconds"])
+        return run
 
     def _folder(self, arm: Arm, seed: int, given: str) -> RunFolder:
         """The folder of a run; an equal run of another arm or claim is the same run.

@@ -199,7 +199,7 @@ def _trained(content: dict[str, Any]) -> str:
     tests = next(iter(content["arms"].values()))["answers"]["test"]["n"]
     return (
         f"Trained on {images} images of {protocol['data']}{size}, with {protocol['val']:,} validation images, {protocol['seeds']} seeds, "
-        f"tested on {tests:,} test images. Settings: {listed}. It took {content['seconds'] / 60:.0f} minutes with "
+        f"tested on {tests:,} test images. Settings: {listed}. The trainings took {content['seconds'] / 60:.1f} minutes with "
         f"{_counted(content['threads'], 'thread')}, on {content['date']}."
     )
 

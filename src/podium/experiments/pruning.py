@@ -9,7 +9,7 @@ from podium.compression.slim import fresh
 from podium.data.dataset import Dataset
 from podium.data.preprocessing import Preprocessing
 from podium.experiments.claim import Arm, Claim, Protocol
-from podium.experiments.schedules import cifar, small
+from podium.experiments.schedules import NORM_RATES, cifar, small
 from podium.experiments.statements import better, not_worse
 from podium.models.convnet import ConvNet
 
@@ -54,7 +54,7 @@ def _arms(whole: dict[str, Any], first: str, second: str, both: str, rates: tupl
 SMALL: Protocol = small(
     "pruning",
     *_arms({"model": "resnet18", "small": True, "units": (2, 2, 2), "width": 16}, "5ep", "3ep", "8ep", TUNED),
-    rates=(0.1,),
+    rates=NORM_RATES,
     seeds=3,
 )
 PRUNING = Claim(

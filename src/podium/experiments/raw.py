@@ -22,7 +22,12 @@ from podium.platform import cores
 
 
 def record(
-    claim: Claim, scale: Scale, measured: dict[str, Any], results: dict[str, Result], seconds: float
+    claim: Claim,
+    scale: Scale,
+    measured: dict[str, Any],
+    results: dict[str, Result],
+    seconds: float,
+    fingerprint: str | None,
 ) -> dict[str, Any]:
     """Everything about a claim that was decided, as plain values.
 
@@ -31,7 +36,8 @@ def record(
         scale: of the experiment.
         measured: what was measured without training.
         results: of each arm.
-        seconds: that all of it took; those of runs that were there already do not count.
+        seconds: that all trainings took, and the measuring.
+        fingerprint: of the images; None where nothing is trained.
     """
     import torch
 
@@ -50,6 +56,7 @@ def record(
         "date": time.strftime("%Y-%m-%d"),
         "seconds": round(seconds, 1),
         "protocol": None if protocol is None else plain_protocol(protocol),
+        "data_fingerprint": fingerprint,
         "measured": measured,
         "arms": {name: _arm(result) for name, result in results.items()},
         "statements": decided(claim, evidence),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from podium.errors import NumericError
 from podium.experiments import raw
 from podium.experiments.claim import Claim, Scale
 from podium.experiments.experiment import Experiment, Tell
@@ -38,30 +39,43 @@ def decide_all(
 
     Returns:
         What the raw file of each claim says.
+
+    Raises:
+        NumericError: an arm of a claim did not learn, and others are made from it. The other claims are decided before.
     """
     out.mkdir(parents=True, exist_ok=True)
     refuse_unwritable(out / "claims.json")  # before hours of training
-    found = []
+    found, failed = [], []
     for number, claim in enumerate(claims, 1):
         path = raw.file_of(out, claim.name)
         content = raw.read(path) if path.is_file() else None
         if content is None or not raw.same_experiment(content, claim, scale):
             label = f"{number}/{len(claims)} {claim.name}"
-            content = decide_one(
-                claim, scale, out, place, lambda run, *step, label=label: tell(f"{label}: {run}", *step)
-            )
+            try:
+                content = decide_one(
+                    claim, scale, out, place, lambda run, *step, label=label: tell(f"{label}: {run}", *step)
+                )
+            except NumericError as error:
+                failed.append((claim.name, error))
+                continue
             raw.write(out, content)
         done(claim, content)
         found.append(content)
+    if failed:
+        name, error = failed[0]
+        others = f" ({len(failed) - 1} more: {', '.join(name for name, _ in failed[1:])})" if failed[1:] else ""
+        raise NumericError(f"{name}: {error.what}{others}", error.fix)
     return found
 
 
 def decide_one(claim: Claim, scale: Scale, out: Path, place: Path | None, tell: Tell) -> dict[str, Any]:
     """Measure and train what a claim needs, and return what its raw file says; see `decide_all`."""
-    begun = time.monotonic()
-    protocol, results = claim.protocol(scale), {}
+    protocol, results, fingerprint, seconds = claim.protocol(scale), {}, None, 0.0
     if protocol is not None:
         data = part(protocol, load(protocol.data, place))
-        results = Experiment(protocol, data, out / RUNS, tell).run(claim.views)
+        experiment = Experiment(protocol, data, out / RUNS, tell)
+        results, fingerprint = experiment.run(claim.views), data.fingerprint()
+        seconds = sum(experiment.took.values())
+    begun = time.monotonic()
     measured = claim.measure() if claim.measure is not None else {}
-    return raw.record(claim, scale, measured, results, time.monotonic() - begun)
+    return raw.record(claim, scale, measured, results, seconds + time.monotonic() - begun, fingerprint)
