@@ -62,9 +62,9 @@ def decide_all(
         done(claim, content)
         found.append(content)
     if failed:
-        name, error = failed[0]
-        others = f" ({len(failed) - 1} more: {', '.join(name for name, _ in failed[1:])})" if failed[1:] else ""
-        raise NumericError(f"{name}: {error.what}{others}", error.fix)
+        name, first = failed[0]
+        others = f"; nor can be decided: {', '.join(name for name, _ in failed[1:])}" if failed[1:] else ""
+        raise NumericError(f"{name}: {first.what}{others}", first.fix)
     return found
 
 
