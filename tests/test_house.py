@@ -44,7 +44,7 @@ MAY = {
     "tables": set(),
     "natural": set(),
     "patterns": {"errors"},
-    "devices": {"errors"},
+    "devices": {"errors", "platform"},
     "imagenet": set(),
     "settings": set(),
     "models": set(),
@@ -151,7 +151,7 @@ HEAVY = {
     "uvicorn",
     "prometheus_client",
 }
-LIGHT = {"__init__", "__main__", "cli", "settings", *GROUND} - {"devices"}  # a device is torch's own word
+LIGHT = {"__init__", "__main__", "cli", "settings", *GROUND}
 
 
 def room(path):

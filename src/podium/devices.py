@@ -1,27 +1,202 @@
-"""The device that a setting names: a CPU, an NVIDIA GPU ("cuda") or an Apple GPU ("mps")."""
+"""Devices: the name of one, what it is here, what it can do, how exactly it computes, and waiting until it has computed.
+
+Torch is imported when a function needs it: the command line reads the name of a device without torch.
+"""
 
 from __future__ import annotations
 
-import torch
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
 
 from podium.errors import MachineError, UsageError
+from podium.platform import processor_name
+
+if TYPE_CHECKING:
+    import torch
+
+HELP = "what computes: auto (a GPU where there is one, else the processor), cpu, cuda, cuda:N for one of several GPUs, or mps"
+NAMES = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+
+
+def parse_device(name: str) -> str:
+    """Return the name of a device as it was given.
+
+    Raises:
+        UsageError: no device has such a name.
+    """
+    if not isinstance(name, str) or NAMES.fullmatch(name) is None:
+        raise UsageError(f"device: {name!r}", "give auto, cpu, cuda, cuda:N or mps")
+    return name
 
 
 def pick_device(name: str) -> torch.device:
     """Return the device of this name; another one is never taken in its place.
 
+    A GPU that is named by its number becomes the one that CUDA's functions mean where they are given none.
+
     Args:
-        name: "cpu", "cuda", "mps", or "auto" for the best one that is present.
+        name: "cpu", "cuda", "cuda:N", "mps", or "auto" for the best one that is present.
 
     Raises:
-        UsageError: no kind of device has this name.
-        MachineError: the machine has no such device.
+        UsageError: no device has such a name.
+        MachineError: the machine has no such device; says what it has.
     """
+    import torch
+
+    kind, _, number = parse_device(name).partition(":")
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        return torch.device(next(kind for kind, there in present.items() if there))
-    if name not in present:
-        raise UsageError(f"device: {name!r}", "one of auto, cpu, cuda, mps")
-    if not present[name]:
-        raise MachineError(f"device: there is no {name} here", "--device auto takes what is there")
-    return torch.device(name)
+    if kind == "auto":
+        kind = next(each for each, there in present.items() if there)
+    gpus = torch.cuda.device_count() if present["cuda"] else 0
+    if not present[kind] or (number and int(number) >= gpus):
+        raise MachineError(
+            f"device: there is no {name} here", f"--device auto, or one that is here: {', '.join(present_devices())}"
+        )
+    if number:
+        torch.cuda.set_device(int(number))
+    return torch.device(f"{kind}:{number}" if number else kind)
+
+
+def present_devices() -> list[str]:
+    """Return the names of the devices of this machine; each of several GPUs has one with its number."""
+    import torch
+
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    numbered = [f"cuda:{n}" for n in range(gpus)] if gpus > 1 else ["cuda"] * gpus
+    return ["cpu", *numbered, *["mps"] * torch.backends.mps.is_available()]
+
+
+def device_name(device: torch.device) -> str:
+    """Return what a device is, for people: "NVIDIA H200", "Apple M2 (mps)", "AMD EPYC 9B14"."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    processor = processor_name() or "processor"
+    return f"{processor} ({device.type})" if device.type == "mps" else processor
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until a device has computed what it was given; a processor has."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Return whether steps in bfloat16 are possible without an emulation that is slower than float32.
+
+    A processor computes in bfloat16 what it can and converts the rest, so it always can; a GPU needs hardware for it: NVIDIA's
+    of capability 8.0, Apple's under macOS 14.
+    """
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type != "mps" or torch.backends.mps.is_macos_or_newer(14, 0)
+
+
+def native_bf16(device: torch.device) -> bool:
+    """Return whether the hardware itself multiplies in bfloat16, so that it may be faster than float32."""
+    import torch
+
+    if device.type != "cpu":
+        return device.type == "cuda" and has_bf16(device)
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "arm_bf16", "sve_bf16"))
+
+
+def has_tf32(device: torch.device) -> bool:
+    """Return whether a GPU multiplies in TF32: float32 of which 10 bits of the fraction count."""
+    import torch
+
+    return device.type == "cuda" and torch.version.hip is None and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def channels_last_is_right(device: torch.device) -> bool:
+    """Return whether a network in channels last gets right gradients.
+
+    On Apple's GPUs the backward pass of batch norm is wrong for such maps before torch 2.14 (pytorch/pytorch#175189).
+    """
+    import torch
+
+    return device.type != "mps" or tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 14)
+
+
+def platform_of(device: torch.device, *, deterministic: bool = True) -> dict[str, str]:
+    """Return what decides the bits that a device computes: what it is, and the versions of torch, CUDA and cuDNN.
+
+    Args:
+        device: that computes.
+        deterministic: whether it computes with deterministic kernels only.
+    """
+    import torch
+
+    found = {"device": device.type, "torch": torch.__version__}
+    if device.type != "cpu":
+        found["device"] = device_name(device)
+    if device.type == "cuda":
+        found |= {"cuda": str(torch.version.cuda or torch.version.hip), "cudnn": str(torch.backends.cudnn.version())}
+        found["kernels"] = "deterministic" if deterministic else "fastest"
+    return found
+
+
+@contextmanager
+def float32(tf32: bool = False) -> Iterator[None]:
+    """Let GPUs multiply float32 in full within this context, or in TF32; torch itself takes TF32 for convolutions.
+
+    Args:
+        tf32: of 23 bits of the fraction, only 10 count in products; sums stay in float32.
+    """
+    import torch
+
+    matmul: Any = torch.backends.cuda.matmul
+    cudnn: Any = torch.backends.cudnn
+    before = matmul.fp32_precision == "tf32", cudnn.conv.fp32_precision == "tf32"  # this way of reading never fails
+
+    def put(multiply: bool, convolve: bool) -> None:
+        matmul.allow_tf32, cudnn.allow_tf32 = multiply, convolve  # and this way of writing sets all that depends on it
+
+    if before == (tf32, tf32):
+        yield
+        return
+    put(tf32, tf32)
+    try:
+        yield
+    finally:
+        put(*before)
+
+
+@contextmanager
+def deterministic_kernels(wanted: bool) -> Iterator[None]:
+    """Let CUDA compute the same bits each time within this context: no kernel whose sums depend on the order of threads.
+
+    An operation that has no such kernel raises a RuntimeError. cuBLAS reads its workspace when it starts, so the first
+    context of a process should come before CUDA is used.
+
+    Args:
+        wanted: False changes nothing.
+    """
+    import torch
+
+    if not wanted:
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    cudnn, fill = torch.backends.cudnn, cast(Any, torch.utils.deterministic)
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    flags = cudnn.deterministic, cudnn.benchmark, fill.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True)
+    # torch would also fill memory that nothing has written yet, which costs time and no operation here reads
+    cudnn.deterministic, cudnn.benchmark, fill.fill_uninitialized_memory = True, False, False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        cudnn.deterministic, cudnn.benchmark, fill.fill_uninitialized_memory = flags

@@ -11,8 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from podium.devices import channels_last_is_right
 from podium.errors import UsageError
 from podium.models.dense import Dense
+from podium.models.pooling import MeanPool
 
 FEW_IMAGES = (
     16  # measured: up to this batch size VGG's fully connected layers are no slower in float32 than in bfloat16
@@ -66,7 +68,7 @@ class Auxiliary(nn.Module):
     def pool(self, height: int, width: int) -> nn.Module:
         """The average pool that brings a map of this size to the grid."""
         fits = all((size - 5) // 3 + 1 == self.side for size in (height, width))
-        return nn.AvgPool2d(5, 3) if fits else nn.AdaptiveAvgPool2d(self.side)
+        return nn.AvgPool2d(5, 3) if fits else MeanPool(self.side)
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         x = self.pool(*x.shape[-2:])(x)
@@ -110,6 +112,8 @@ class ConvNet(nn.Module):
         """Run the stem and the stages, and yield the name and the output of each, in order."""
         if self.memory_format is not None:
             x = x.contiguous(memory_format=self.memory_format)
+        elif not channels_last_is_right(x.device):
+            x = x.contiguous()
         again = self.checkpointing and self.training and torch.is_grad_enabled()
         for name, part in (("stem", self.stem), *self.stages.named_children()):
             x = _checkpointed(part, x) if again and name != "stem" else part(x)

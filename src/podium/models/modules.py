@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from podium.models.pooling import pool_to
+
 
 class Branches(nn.Module):
     """Parallel branches over one input, their outputs concatenated along the channels [Szegedy et al. 2014, Fig. 2].
@@ -85,7 +87,7 @@ class Grid(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         if x.shape[-2:] != (self.side, self.side):
-            x = F.adaptive_avg_pool2d(x, self.side)
+            x = pool_to(x, self.side)
         return x.flatten(1)
 
     def extra_repr(self) -> str:  # noqa: D102

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from podium.models.convnet import ConvNet, Head, Loss, map_size
 from podium.models.modules import Grid
+from podium.models.pooling import MeanPool
 from podium.models.registry import register
 
 # Table I: the S2 maps that each of the sixteen C3 maps sees.
@@ -191,7 +192,7 @@ class LeNet5(ConvNet):
         c5 = nn.Conv2d(16, 120, side)
         f6 = nn.Linear(120, 84)
         hidden = nn.Sequential(c5, ScaledTanh(), nn.Flatten(), f6, ScaledTanh())
-        super().__init__(stem, stages, Head(nn.AdaptiveAvgPool2d(side), RadialBasis(num_classes), hidden))
+        super().__init__(stem, stages, Head(MeanPool(side), RadialBasis(num_classes), hidden))
         self.j = j
         fan_ins: list[tuple[Tensor, float | Tensor]] = [
             (c1.weight, 25 * in_chans),

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from podium.calls import number_of
+from podium.devices import parse_device
 from podium.errors import UsageError, closest
 from podium.patterns import parse_pattern
 from podium.units import DURATIONS, parse_duration
@@ -53,6 +54,8 @@ def check(name: str, value: Any, kind: type, meta: Mapping[str, Any]) -> None:
         skips(value)
     if name == "recall":
         parse_recall(value)
+    if name == "device":
+        parse_device(value)
     if name == "crop_range" and (len(value) != 2 or not 0 < value[0] <= value[1]):
         raise UsageError(f"crop_range: {list(value)!r}", "give two positive numbers, the smaller first")
 

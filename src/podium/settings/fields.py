@@ -8,6 +8,7 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
+from podium.devices import HELP as DEVICES
 from podium.errors import UsageError
 from podium.settings.checks import check, check_sense
 
@@ -20,7 +21,7 @@ LrScale = Literal["none", "linear", "sqrt"]
 Schedule = Literal["constant", "step", "cosine", "one-cycle", "exponential"]
 ClassWeights = Literal["none", "inverse", "sqrt", "effective"]
 Sampler = Literal["shuffle", "balanced"]
-Amp = Literal["auto", "bf16", "off"]
+Amp = Literal["auto", "bf16", "tf32", "off"]
 MemoryFormat = Literal["auto", "channels_last", "contiguous"]
 
 
@@ -244,10 +245,11 @@ class Settings:
     )
 
     # The machine
-    device: str = option("auto", "auto, cpu, cuda or mps")
+    device: str = option("auto", DEVICES)
     amp: Amp = option(
         "auto",
-        "bfloat16 precision: where the hardware has it and it is faster, always, or never",
+        "precision of training: bfloat16, TF32 (float32 whose factors are rounded, on NVIDIA's GPUs), or float32 (off); auto takes "
+        "the fastest that the hardware has",
         choices=Amp,
     )
     devices: int | None = option(

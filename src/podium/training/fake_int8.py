@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +28,8 @@ def int8_weights(w: Tensor) -> Tensor:
     """Round weights (K, ...) to 255 steps from -max to max of each of the K filters."""
     w = w.float()
     scale = (w.detach().abs().flatten(1).amax(1) / 127).clamp(min=TINY)
+    if not has_rounding(w.device):
+        return rounded(w, scale.view(-1, *[1] * (w.ndim - 1)), None, -127, 127)
     return torch.fake_quantize_per_channel_affine(w, scale, torch.zeros_like(scale, dtype=torch.int32), 0, -127, 127)
 
 
@@ -43,7 +46,43 @@ def uint8_activations(x: Tensor, low: Tensor | None = None, high: Tensor | None 
     low, high = low.clamp(max=0), high.clamp(min=0)
     scale = ((high - low) / 255).clamp(min=TINY)
     zero = (-low / scale).round().to(torch.int32)
+    if not has_rounding(x.device):
+        return rounded(x, scale, zero, 0, 255)
     return torch.fake_quantize_per_tensor_affine(x, scale, zero, 0, 255)
+
+
+def has_rounding(device: torch.device) -> bool:
+    """Whether torch has its operations for fake quantisation on a device: not on Apple's GPUs."""
+    return device.type != "mps"
+
+
+def rounded(x: Tensor, scale: Tensor, zero: Tensor | None, low: int, high: int) -> Tensor:
+    """What torch's operations for fake quantisation give, in value and gradient, by operations that every device has.
+
+    Args:
+        x: float32, of any shape.
+        scale: of a step, broadcast over x.
+        zero: the whole number that stands for 0; None: 0.
+        low, high: the whole numbers that there are.
+    """
+    inverse, shift = 1 / scale, 0 if zero is None else zero
+    steps = (x.detach() * inverse).round() + shift
+    inside = (steps >= low) & (steps <= high)
+    return _Straight.apply(x, (steps.clamp(low, high) - shift) * scale, inside)
+
+
+class _Straight(torch.autograd.Function):
+    """The rounded values forward; backward the gradient where the value was within the range [Jacob et al. 2018]."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, values: Tensor, inside: Tensor) -> Tensor:
+        ctx.save_for_backward(inside)
+        return values
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (inside,) = ctx.saved_tensors
+        return gradients[0] * inside, None, None
 
 
 class FakeConv2d(nn.Conv2d):

@@ -8,11 +8,12 @@ from typing import TypeVar
 
 import torch
 
+from podium.devices import device_name, has_bf16, has_tf32, pick_device
 from podium.errors import UsageError
 from podium.models.convnet import ConvNet
 from podium.settings import Settings
 from podium.training.autotune.batch_size import largest_batch
-from podium.training.autotune.fastest import CANDIDATES, fastest_setting, set_memory_format
+from podium.training.autotune.fastest import CANDIDATES, fastest_setting, memory_formats, set_memory_format
 from podium.training.autotune.trial import out_of_memory
 from podium.training.defaults import default_batch
 from podium.training.distributed.parallel import Ranks
@@ -49,7 +50,7 @@ def fit_to_machine(net: ConvNet, s: Settings, device: torch.device, macs: int, i
     batch = s.batch_size if isinstance(s.batch_size, int) else default_batch(images)
     if s.batch_size != "auto":
         _check_parts(min(batch, images), s.accumulate, ranks.world)
-    set_memory_format(net, "channels_last")
+    set_memory_format(net, memory_formats(device)[0])
     usual = s.replace(batch_size=batch // ranks.world)
     chosen = CANDIDATES[0]
     if ranks.leads:
@@ -66,6 +67,28 @@ def fit_to_machine(net: ConvNet, s: Settings, device: torch.device, macs: int, i
         batch = found
         _check_parts(min(batch, images), s.accumulate, 1)
     return s.replace(batch_size=batch, amp=amp, memory_format=memory_format)
+
+
+def device_for(s: Settings) -> torch.device:
+    """Return the device that the settings name, where it computes what they want fast and rightly.
+
+    Raises:
+        UsageError: it has not the precision or the memory format of the settings.
+        MachineError: the machine has no such device.
+    """
+    device = pick_device(s.device)
+    if s.amp == "bf16" and not has_bf16(device):
+        what = f"amp: bf16, but {device_name(device)} computes it by an emulation slower than float32"
+        raise UsageError(what, "leave --amp out, which takes the fastest precision that it has, or give --amp off")
+    if s.amp == "tf32" and not has_tf32(device):
+        what = (
+            f"amp: tf32 is a precision of NVIDIA's GPUs from Ampere on, and this run computes on {device_name(device)}"
+        )
+        raise UsageError(what, "leave --amp out, or give --amp off")
+    if s.memory_format not in ("auto", *memory_formats(device)):
+        what = f"memory_format: {s.memory_format} gives wrong gradients on {device.type} with torch {torch.__version__}"
+        raise UsageError(what, "leave --memory-format out, or give --memory-format contiguous")
+    return device
 
 
 def _check_parts(images: int, accumulate: int, devices: int) -> None:

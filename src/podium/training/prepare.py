@@ -23,7 +23,6 @@ from podium.data.preprocessing import Preprocessing
 from podium.data.record import Record
 from podium.data.roles import without_learned
 from podium.data.stored import stored_size
-from podium.devices import pick_device
 from podium.errors import UsageError
 from podium.evaluation.cost import count_net
 from podium.evaluation.evaluate import evaluation_batch
@@ -37,7 +36,7 @@ from podium.training.defaults import LARGEST_BATCH, default_rate, recipe_batch
 from podium.training.distributed.parallel import ALONE, Ranks
 from podium.training.distributed.sync_norm import synchronize
 from podium.training.fake_int8 import fake_int8
-from podium.training.fitting import fit_to_machine
+from podium.training.fitting import device_for, fit_to_machine
 from podium.training.images import as_loaded, data_of, inherited, refuse_other_images, split_seed
 from podium.training.losses import Criterion, class_weights, criterion
 from podium.training.plan import Plan
@@ -101,7 +100,7 @@ def prepare(
         PodiumError: anything that would fail later.
     """
     architecture(settings.model)  # refuses an unknown name
-    device = pick_device(settings.device)
+    device = device_for(settings)
     data, earlier = _images(settings, data, own, reading)
     start = _start(settings, data, net, device)
     (s, loaded), net = as_loaded(start.settings, data), start.net
@@ -112,7 +111,7 @@ def prepare(
     s, counted = _threads(net.to(device), s, device, cost.macs, len(data.splits["train"]))
     s = fit_to_machine(net, s, device, cost.macs, len(data.splits["train"]), ranks)
     flip, decided = _mirroring(s, data, ranks)
-    s = _resolved(s.replace(flip=flip, device=device.type, devices=ranks.world), net, data)
+    s = _resolved(s.replace(flip=flip, device=str(device), devices=ranks.world), net, data)
     train = _training_loader(s, data, preprocessing, device, ranks)
     shares = {name: ranks.share(data.splits[name]) for name in sorted({evaluation_split, monitor})}
     evaluated = partial(Loader, batch_size=evaluation_batch(cost), device=device, workers=s.workers)

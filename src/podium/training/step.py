@@ -62,9 +62,9 @@ def forward_backward(
                 return number, 0.0
             value.backward()
     gradients = [p.grad for p in net.parameters() if p.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
+    norm = torch.nn.utils.get_total_norm(gradients)
     if s.clip:
-        torch.nn.utils.clip_grads_with_norm_(net.parameters(), s.clip, norm, foreach=True)
+        torch.nn.utils.clip_grads_with_norm_(net.parameters(), s.clip, norm)
     return number, norm.item()
 
 

@@ -19,10 +19,10 @@ from typing import Any
 
 import torch
 
+from podium.devices import channels_last_is_right, device_name, float32, has_tf32, native_bf16
 from podium.errors import MachineError
 from podium.files import cache_folder, write_atomic
 from podium.models.convnet import ConvNet
-from podium.platform import processor_name
 from podium.settings import Settings
 from podium.training.autotune.trial import Trial
 
@@ -34,7 +34,7 @@ TIMED = 3  # steps that count, after one that does not
 
 Candidate = tuple[str, str]  # values of the settings amp and memory_format
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
-CANDIDATES: list[Candidate] = list(itertools.product(("off", "bf16"), FORMATS))
+CANDIDATES: list[Candidate] = list(itertools.product(("off", "tf32", "bf16"), FORMATS))
 
 
 def fastest_setting(
@@ -60,17 +60,17 @@ def fastest_setting(
         seconds: times a step of a candidate with so many images; by default `step_seconds`.
         cache: the file that remembers the fastest; by default in the user's cache folder.
     """
-    amps: list[str] = [s.amp] if s.amp != "auto" else ["off", "bf16"] if native_bf16(device) else ["off"]
-    formats: list[str] = [s.memory_format] if s.memory_format != "auto" else list(FORMATS)
+    amps: list[str] = [s.amp] if s.amp != "auto" else precisions(device)
+    formats: list[str] = [s.memory_format] if s.memory_format != "auto" else memory_formats(device)
     candidates: list[Candidate] = list(itertools.product(amps, formats))
     if len(candidates) == 1 or macs < SMALLEST_MACS or steps < FEWEST_STEPS:
-        return _rule(amps, formats, s, macs)
+        return _rule(amps, formats, macs)
     images = int(s.batch_size or 2)
     if device.type != "cuda":
         images = min(images, max(4 * s.accumulate, TRIED_MACS // macs))
     trained = sum(p.numel() for p in net.parameters() if p.requires_grad)
     case = [net.spec, trained, images, s.accumulate, s.grad_checkpointing, s.optimizer, candidates]
-    case += [_machine(device), torch.get_num_threads(), torch.__version__]
+    case += [device.type, device_name(device), torch.get_num_threads(), torch.__version__]
     key = hashlib.sha256(json.dumps(case, sort_keys=True, default=str).encode()).hexdigest()[:16]
     cache = cache or cache_folder() / "fastest.json"
     entry = _remembered(cache).get(key, {})
@@ -78,7 +78,7 @@ def fastest_setting(
     if chosen not in candidates and within < math.inf:
         first = (seconds or partial(step_seconds, timed=1))(net, s, candidates[0], images)
         if first * len(candidates) * (1 + TIMED) > within:
-            return _rule(amps, formats, s, macs)
+            return _rule(amps, formats, macs)
     if chosen not in candidates:
         timed = {candidate: (seconds or step_seconds)(net, s, candidate, images) for candidate in candidates}
         chosen = min(timed, key=lambda candidate: timed[candidate])
@@ -88,9 +88,19 @@ def fastest_setting(
     return chosen
 
 
-def _rule(amps: list[str], formats: list[str], s: Settings, macs: int) -> Candidate:
+def precisions(device: torch.device) -> list[str]:
+    """Return the precisions that the hardware computes in, values of the setting amp; float32 comes first."""
+    return ["off", *["tf32"] * has_tf32(device), *["bf16"] * native_bf16(device)]
+
+
+def memory_formats(device: torch.device) -> list[str]:
+    """Return the memory formats in which a device computes right gradients, the one that suits most networks first."""
+    return list(FORMATS) if channels_last_is_right(device) else ["contiguous"]
+
+
+def _rule(amps: list[str], formats: list[str], macs: int) -> Candidate:
     """Return the candidate that is taken without timing."""
-    return "bf16" if amps[-1] == "bf16" and (s.amp == "bf16" or macs >= LARGE_MACS) else "off", formats[0]
+    return amps[-1] if macs >= LARGE_MACS else amps[0], formats[0]
 
 
 def step_seconds(net: ConvNet, s: Settings, candidate: Candidate, images: int, timed: int = TIMED) -> float:
@@ -109,28 +119,15 @@ def step_seconds(net: ConvNet, s: Settings, candidate: Candidate, images: int, t
     amp, memory_format = candidate
     trial = Trial(set_memory_format(copy.deepcopy(net), memory_format), s.replace(lr=s.lr or 0.0))
     batch = trial.images(images)
-    trial.step(batch, amp == "bf16")
-    return min(trial.step(batch, amp == "bf16") for _ in range(timed))
+    with float32(amp == "tf32"):
+        trial.step(batch, amp == "bf16")
+        return min(trial.step(batch, amp == "bf16") for _ in range(timed))
 
 
 def set_memory_format(net: ConvNet, memory_format: str) -> ConvNet:
     """Put a network's weights, and from now on the images that it is given, into a memory format; returns the network."""
     net.memory_format = FORMATS[memory_format]
     return net.to(memory_format=net.memory_format)  # type: ignore[call-overload]
-
-
-def native_bf16(device: torch.device) -> bool:
-    """Return whether the hardware itself multiplies in bfloat16."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = (
-        torch.cpu.get_capabilities() if device.type == "cpu" and hasattr(torch.cpu, "get_capabilities") else {}
-    )
-    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "arm_bf16", "sve_bf16"))
-
-
-def _machine(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{device.type} {processor_name()}"
 
 
 def _remembered(cache: Path) -> dict[str, Any]:

@@ -11,7 +11,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from podium.errors import MachineError
+from podium.devices import pick_device
+from podium.errors import MachineError, UsageError
 from podium.files import shell_word
 from podium.platform import SHARED, hangup_ignored, processors
 from podium.training.interrupt import exit_code
@@ -53,6 +54,7 @@ def launch(count: int, words: list[str], out: Path, *, device: str, restarts: in
     """
     import torch
 
+    refuse_to_share(device, count)
     gpus = torch.cuda.device_count() if device in ("auto", "cuda") else 0
     if 0 < gpus < count:
         raise MachineError(f"devices: {count}, but there are {gpus} GPUs", f"--devices {gpus}, or --device cpu")
@@ -72,6 +74,25 @@ def launch(count: int, words: list[str], out: Path, *, device: str, restarts: in
     if failure[1] == -signal.SIGBUS:  # the system sends it when shared memory is full
         again = f"see whether {SHARED} is full (df {SHARED}), then {again}"
     raise MachineError(_lost(count, *failure), again)
+
+
+def refuse_to_share(device: str, count: int) -> None:
+    """Refuse a device that several processes cannot share a run on.
+
+    Args:
+        device: as in the settings.
+        count: number of processes.
+
+    Raises:
+        UsageError: the device is one GPU of several.
+        MachineError: the device is an Apple GPU, to which no library carries gradients.
+    """
+    if ":" in device:
+        what = f"devices: {count} processes have a GPU each, and {device} is one"
+        raise UsageError(what, "--device cuda; CUDA_VISIBLE_DEVICES=0,2 chooses among several")
+    if pick_device(device).type == "mps":
+        what = f"devices: {count}, but neither gloo nor NCCL carries gradients between processes on an Apple GPU (mps)"
+        raise MachineError(what, "leave out --devices, or give --device cpu")
 
 
 def _together(count: int, words: list[str]) -> tuple[int, int]:

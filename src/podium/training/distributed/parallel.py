@@ -23,7 +23,7 @@ from podium.data.dataset import Split
 from podium.errors import MachineError, UsageError
 from podium.files import no_shared_memory
 from podium.models.convnet import ConvNet
-from podium.training.distributed.launch import GONE, LAUNCHED, started_together
+from podium.training.distributed.launch import GONE, LAUNCHED, refuse_to_share, started_together
 from podium.training.losses import Criterion
 
 LOST = re.compile(r"gloo|nccl|connection (was )?(closed|reset|refused)|broken pipe|store", re.IGNORECASE)
@@ -189,6 +189,7 @@ def ranks_here(device: str) -> Iterator[Ranks]:
         yield ALONE
         return
     ranks = Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    refuse_to_share(device, ranks.world)
     gpus = torch.cuda.device_count() if device in ("auto", "cuda") else 0
     if gpus:
         local = int(os.environ.get("LOCAL_RANK", ranks.rank))
