@@ -1,4 +1,4 @@
-"""What MkDocs is told while it builds: the pages of the folders in the navigation, and which pages are not translated."""
+"""What MkDocs is told while it builds: the pages of the folders in the navigation, which pages are not translated, and cells with sentences."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+CELL = re.compile(r"<td( style=[^>]*)?>((?:(?!</td>).){50,}?)</td>", re.S)  # with a sentence in it
 UNTRANSLATED = '!!! note ""\n    这一页还没有译成中文，下面是英文原文。\n\n'
 
 
@@ -18,6 +19,11 @@ def on_config(config: Any) -> Any:
 def on_post_page(output: str, page: Any, config: Any) -> str:
     """Leave out the links by which the theme's script looks for a map of the site, which it cannot read from a file."""
     return re.sub(r'<link rel="alternate" href="[^"]*" hreflang="[^"]*">', "", output)
+
+
+def on_page_content(html: str, page: Any, config: Any, files: Any) -> str:
+    """Mark the cells of tables that hold a sentence, so that narrow pages leave them room."""
+    return CELL.sub(lambda cell: f'<td class="sentence"{cell[1] or ""}>{cell[2]}</td>', html)
 
 
 def _expanded(entry: Any, folder: Path) -> Any:
