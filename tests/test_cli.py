@@ -116,6 +116,16 @@ def test_help_and_import_load_nothing_heavy(program):
     assert done.stderr.split() == []
 
 
+@pytest.mark.slow
+def test_a_training_does_not_wait_for_what_it_does_not_use(tmp_path):
+    """torch's compiler takes two seconds to import, and the first operation on the meta device imports it."""
+    words = ["train", "lenet5_modern", "digits", "--epochs", "1", "-o", str(tmp_path / "run")]
+    program = f"import sys; from podium.cli.main import main; code = main({words}); print(*sys.modules, file=sys.stderr); sys.exit(code)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(done.stderr.split())
+    assert {"torch._dynamo", "sympy", "matplotlib", "pandas"} & loaded == set()
+
+
 def test_models_as_a_table_and_as_json(podium, monkeypatch):
     rows = podium("models", "*5*", "--json").json
     assert {row["name"] for row in rows} == set(list_models("*5*"))

@@ -58,12 +58,12 @@ def standings(answers: Answers, within: float = 0.01, draws: int = DRAWS, seed: 
     Returns:
         For each network, in the order of the answers.
     """
-    from scipy.special import stdtrit
-
     score = answers.scores.mean(1)
     behind = score.max() - score
     if len(score) == 1:
         return [Standing(0.0, 0.0, False, 0.0)]
+    from scipy.special import stdtrit
+
     others = ~np.eye(len(score), dtype=bool)
     apart = np.where(others, score[None, :] - score[:, None], -np.inf)  # [k, l]: how far k is below l
     of_images, one_more, of_seeds = _between(answers.covariance), _one_more(answers), _of_seeds(answers)

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
-from scipy.fftpack import dct
 
 SIDE, BITS = 32, 16  # pixels of the image that is hashed; bits a side
 LOW = 8  # a side, of the bits that are compared first
@@ -51,6 +50,10 @@ def hashes(grey: Image.Image) -> np.ndarray | None:
     Returns:
         (2, 4) uint64; None where the image is so flat that its hash would be noise.
     """
+    from scipy.fftpack import (
+        dct,
+    )  # a third of a second, which every training would wait for: its report names what `check` finds
+
     small = np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BOX))
     if float(np.std(small)) < FLAT:
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,7 +103,8 @@ def _count(skeleton: ConvNet) -> Cost:
     def add(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal macs, largest
         macs += multiply_adds(layer, output)
-        largest = max(largest, sum(x.nbytes for x in (*inputs, output) if isinstance(x, Tensor)))
+        maps = (x for x in (*inputs, output) if isinstance(x, Tensor))
+        largest = max(largest, sum(x.element_size() * math.prod(x.shape[1:]) for x in maps))
 
     for layer in net.modules():
         if isinstance(
@@ -110,8 +112,7 @@ def _count(skeleton: ConvNet) -> Cost:
         ):  # keeps the shape; its own pass on the meta device takes longer than all others
             layer.forward = nn.Identity().forward  # type: ignore[method-assign]
         layer.register_forward_hook(add)
-    side = net.spec["image_size"]
     with torch.no_grad():
-        ends = net.endpoints(torch.zeros(1, net.spec["in_chans"], side, side, device="meta"))
+        ends = net.endpoints(net.no_images(net.spec["image_size"]))
     params, extra = (sum(p.numel() for p in part.parameters()) for part in (net, skeleton.auxiliary))
     return Cost(params, macs, tuple((name, tuple(x.shape[1:])) for name, x in ends.items()), extra, largest)

@@ -129,8 +129,7 @@ def map_sides(net: ConvNet, size: int | None = None) -> tuple[int, int]:
     """
     skeleton, side = net.skeleton().eval(), size or net.spec["image_size"]
     with torch.no_grad():
-        image = torch.zeros(1, net.spec["in_chans"], side, side, device="meta")
-        height, width = trunk_and_pool(skeleton)[0](image).shape[2:]
+        height, width = trunk_and_pool(skeleton)[0](skeleton.no_images(side)).shape[2:]
     return height, width
 
 

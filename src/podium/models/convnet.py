@@ -155,16 +155,27 @@ class ConvNet(nn.Module):
         skeleton, step = self.skeleton().eval(), 64
 
         def maps(side: int) -> dict[str, Tensor]:
-            return dict(skeleton.walk(torch.zeros(1, self.spec["in_chans"], side, side, device="meta")))
+            return dict(skeleton.walk(skeleton.no_images(side)))
 
         one, two = maps(self.spec["image_size"]), maps(self.spec["image_size"] + step)
         return {name: (x.shape[1], step // (two[name].shape[-1] - x.shape[-1])) for name, x in one.items()}
 
     def skeleton(self) -> ConvNet:
-        """The same network on the meta device, where tensors have shapes but no values."""
+        """A copy to measure shapes with: it shares the weights, and of no images it makes maps of the right shapes without computing.
+
+        That of a network on a GPU is on the meta device, where every first operation imports torch's compiler: two seconds.
+        """
+        own = [*self.parameters(), *self.buffers()]
+        if all(tensor.device.type == "cpu" for tensor in own):
+            return copy.deepcopy(self, {id(tensor): tensor for tensor in own})
         memo: dict[int, Any] = {id(p): nn.Parameter(p.to("meta"), p.requires_grad) for p in self.parameters()}
         memo |= {id(b): b.to("meta") for b in self.buffers()}
         return copy.deepcopy(self, memo)
+
+    def no_images(self, side: int) -> Tensor:
+        """A batch of no images, (0, C, side, side), where the weights are."""
+        device = next((p.device for p in self.parameters()), torch.device("cpu"))
+        return torch.zeros(0, self.spec["in_chans"], side, side, device=device)
 
     def to_dense(self) -> nn.Module:
         """The fully convolutional form: (N, C, H, W) of any size to a map of logits (N, K, h, w) [VGG, section 3.2].
@@ -176,10 +187,9 @@ class ConvNet(nn.Module):
         around it where a crop of the same place has zero padding, so only networks without padding (LeNet-5) give exactly the
         logits of each crop.
         """
-        size = self.spec["image_size"]
-        canonical = torch.zeros(1, self.spec["in_chans"], size, size, device="meta")
+        skeleton = self.skeleton().eval()
         with torch.no_grad():
-            side = self.skeleton().eval().forward_features(canonical).shape[-1]
+            side = skeleton.forward_features(skeleton.no_images(self.spec["image_size"])).shape[-1]
         return Dense(self.stem, self.stages, self.head, side).train(self.training)
 
     def strip(self) -> ConvNet:

@@ -22,7 +22,7 @@ class Node:
 
     Args:
         name: path in the network, as `get_submodule` takes it.
-        module: the layer or the block, on the meta device.
+        module: the layer or the block.
         inputs, shape: of the input and of the output.
         children: in order of execution; a layer has none. Those of `Branches` and `Residual` all read the block's input,
             those of any other block read the output of the child before them.
@@ -37,8 +37,7 @@ class Node:
 
 def trace(net: ConvNet) -> list[Node]:
     """The trees of the stem, each stage, the head and the auxiliary classifiers, for one image of the network's input size."""
-    skeleton = net.skeleton().eval()
-    side = net.spec["image_size"]
+    skeleton, side = net.skeleton().eval(), net.spec["image_size"]
     with torch.no_grad():
         trunk = [("stem", skeleton.stem)]
         trunk += [(f"stages.{name}", stage) for name, stage in skeleton.stages.named_children()]
@@ -81,7 +80,8 @@ def _node(name: str, module: nn.Module, inputs: Shape) -> Node:
     elif isinstance(module, nn.BatchNorm2d):  # on the meta device it takes ten times as long as other layers
         return Node(name, module, inputs, inputs)
     elif not isinstance(module, nn.Sequential | Head):
-        made = module(torch.empty(1, *inputs, device="meta"))
+        device = next((each.device for each in (*module.parameters(), *module.buffers())), torch.device("cpu"))
+        made = module(torch.empty(0, *inputs, device=device))  # no images: shapes without computing
         return Node(name, module, inputs, tuple(made.shape[1:]))
     children = tuple(_chain(steps, inputs))
     return Node(name, module, inputs, children[-1].shape if children else inputs, children)
