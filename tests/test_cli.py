@@ -123,7 +123,7 @@ def test_a_training_does_not_wait_for_what_it_does_not_use(tmp_path):
     program = f"import sys; from podium.cli.main import main; code = main({words}); print(*sys.modules, file=sys.stderr); sys.exit(code)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     loaded = set(done.stderr.split())
-    assert {"torch._dynamo", "sympy", "matplotlib", "pandas"} & loaded == set()
+    assert {"torch._dynamo", "sympy", "matplotlib"} & loaded == set()
 
 
 def test_models_as_a_table_and_as_json(podium, monkeypatch):
