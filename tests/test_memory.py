@@ -8,12 +8,13 @@ import torch
 
 import podium
 from command import CONTEXT, Done
+from podium.data.memory import out_of_memory
 from podium.errors import UsageError
 from podium.models import ConvNet
 from podium.platform import container_left
 from podium.settings import Settings, read_file
 from podium.training.autotune.batch_size import largest_power
-from podium.training.autotune.trial import Trial, denormals_flushed, out_of_memory
+from podium.training.autotune.trial import Trial, denormals_flushed
 from test_resume import digest
 from test_training import toy
 

@@ -63,7 +63,7 @@ class DistillFields(TypedDict, total=False):
     fold: int | None
     on_bad: OnBad
     max_pixels: int
-    workers: int
+    workers: int | None
 
     # Augmentation
     crop: Crop

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -20,9 +21,13 @@ from podium.data.dataset import Split
 from podium.data.memory import keep_freed_memory
 from podium.data.preprocessing import Preprocessing
 from podium.data.readers import Readers
+from podium.data.upload import all_uploaded, kept_on, sent_ahead, uploaded
 from podium.errors import DataError, UsageError
+from podium.platform import processors
 
 RESIDENT_BYTES = 2 << 30  # an array that takes more once it is resized is resized batch by batch instead
+WORKERS = 2  # threads that decode beside a CPU that trains
+MOST_FOR_GPU = 16  # threads that decode for one GPU
 MOST_WORKERS = 256  # threads that decode: more than any machine has cores for
 
 Read = Callable[[list[int]], Iterable[Tensor]]  # from image numbers to (1, C, H, W) uint8 each, channels last in memory
@@ -43,6 +48,26 @@ class Batch:
     index: Tensor
 
 
+def usual_workers(device: torch.device) -> int:
+    """Return how many threads decode: two beside a CPU that trains, for a GPU this process's share of the cores, at most 16."""
+    beside = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return WORKERS if device.type == "cpu" else max(WORKERS, min(MOST_FOR_GPU, processors() // beside))
+
+
+def resident_bytes(split: Split, preprocessing: Preprocessing, padding: int = 0) -> int:
+    """Return the bytes that a split takes on the device during a run; 0 where its batches are made one by one.
+
+    Args:
+        split: the images.
+        preprocessing: their size and channels.
+        padding: pixels on each side of an image, as `augment.padding` gives it.
+    """
+    size, channels = preprocessing.image_size, preprocessing.channels
+    if split.pixels is None or len(split) * size * size * channels > RESIDENT_BYTES:
+        return 0
+    return len(split) * (size + 2 * padding) ** 2 * channels
+
+
 class Loader:
     """Batches of one split.
 
@@ -57,7 +82,7 @@ class Loader:
         device: where batches are made.
         seed: decides order and augmentation.
         augment: for training: images are shuffled and the incomplete last batch is dropped; None: in order, every image once.
-        workers: decoding threads; 0 decodes in the caller's thread.
+        workers: decoding threads; 0 decodes in the caller's thread; None: as many as `usual_workers` says.
         balanced: an epoch of training has as many images of each class, see `balanced_order`.
         part: (k, n): of every batch give the k-th of n equal parts.
 
@@ -75,11 +100,13 @@ class Loader:
         device: torch.device,
         seed: int = 0,
         augment: Augment | None = None,
-        workers: int = 2,
+        workers: int | None = None,
         balanced: bool = False,
         part: tuple[int, int] = (0, 1),
     ) -> None:
-        keep_freed_memory()
+        if device.type == "cpu":  # one heap for all threads: a feed of many threads would wait for it
+            keep_freed_memory()
+        workers = usual_workers(device) if workers is None else workers
         if len(split) == 0:
             raise DataError("there is no image to load", "check the split with `podium check`")
         if not 0 <= workers <= MOST_WORKERS:
@@ -95,6 +122,7 @@ class Loader:
         self.labels = torch.from_numpy(np.ascontiguousarray(split.labels, dtype=np.int64)).to(device)
         self.padding = aug.padding(augment, preprocessing.image_size)
         self.resident = self._resident()
+        self.beside = self.resident is not None and self.resident.device.type != device.type  # it did not fit there
         self.flat = flat_pixels(self.split, preprocessing.channels)
         self.std = torch.tensor(preprocessing.std, device=device)
         across = preprocessing.image_size, preprocessing.channels  # a row of pixels at once: long loops are fast loops
@@ -106,16 +134,19 @@ class Loader:
         return self.steps
 
     def _resident(self) -> Tensor | None:
-        """The whole split as (M, H, W, C) uint8 on the device, padded for its crops; None where it is no array or too large."""
+        """The whole split as (M, H, W, C) uint8, padded for its crops; None where it is no array or too large.
+
+        It is on the device, or beside it where the device has no room for it.
+        """
         size, channels = self.preprocessing.image_size, self.preprocessing.channels
         pixels = self.split.pixels
-        if pixels is None or len(pixels) * size * size * channels > RESIDENT_BYTES:
+        if pixels is None or not resident_bytes(self.split, self.preprocessing):
             return None
         if pixels.shape[1:] != (size, size, channels):
             with Readers(max(1, self.workers)) as pool:
                 pixels = np.stack(list(pool.map(self._square, range(len(pixels)))))
         # A copy: arrays that were read from files are not writable.
-        return self._padded(torch.tensor(pixels, device=self.device))
+        return kept_on(self.device, self._padded(torch.tensor(pixels)))
 
     def _padded(self, pixels: Tensor) -> Tensor:
         p = self.padding
@@ -154,10 +185,14 @@ class Loader:
         drawn = aug.shifts(self.augment, size, self.seed, epoch, everything) if self.augment is not None else None
         crops = self._crops(epoch, everything)
         batches = self.rows(epoch, start)
+        indices = all_uploaded(batches, self.device)
         if self.resident is not None:
-            for rows in batches:
-                index = rows.to(self.device)
-                yield self._finish(self.resident, index % len(self.split), index, epoch, drawn, crops)
+            for rows, index in zip(batches, indices, strict=True):
+                if self.beside:
+                    pixels = uploaded(self.resident[rows % len(self.split)], self.device)
+                    yield self._finish(pixels, None, index, epoch, drawn, crops)
+                else:
+                    yield self._finish(self.resident, index % len(self.split), index, epoch, drawn, crops)
             return
         read: Read = self._fitted
         if self.augment is not None and drawn is not None and crops is not None and self.preprocessing.resize == "crop":
@@ -170,9 +205,9 @@ class Loader:
                 image = rows % len(self.split)
                 yield Batch(self._augmented(x.permute(0, 3, 1, 2), rows, epoch), self.labels[image], image)
             return
-        for rows, pixels in self._ahead(batches, torch.uint8, partial(self._keep, read)):
-            index, padded = rows.to(self.device), self._padded(pixels.to(self.device))
-            yield self._finish(padded, everything[: len(rows)], index, epoch, drawn, crops)
+        read_batches = self._ahead(batches, torch.uint8, partial(self._keep, read))
+        for index, (_, pixels) in zip(indices, sent_ahead(read_batches, self.device), strict=True):
+            yield self._finish(self._padded(pixels), None, index, epoch, drawn, crops)
 
     def _crops(self, epoch: int, index: Tensor) -> Tensor | None:
         if self.augment is None or self.augment.crop not in ("scale", "area"):
@@ -180,14 +215,27 @@ class Loader:
         return aug.crop_draws(self.augment, self.seed, epoch, index)
 
     def _finish(
-        self, pixels: Tensor, rows: Tensor, index: Tensor, epoch: int, drawn: aug.Shifts | None, crops: Tensor | None
+        self,
+        pixels: Tensor,
+        rows: Tensor | None,
+        index: Tensor,
+        epoch: int,
+        drawn: aug.Shifts | None,
+        crops: Tensor | None,
     ) -> Batch:
-        """Make a batch of some rows of `pixels` (M, H, W, C) uint8, padded: augment and normalise them; `index` are the draws."""
+        """Make a batch of `pixels` (M, H, W, C) uint8, padded: augment and normalise them.
+
+        Args:
+            pixels: of all images, or of those of the batch.
+            rows: (N,), the rows of `pixels` that the batch has; None: all, in order.
+            index: (N,), the draws.
+        """
         a, size = self.augment, self.preprocessing.image_size
         if drawn is not None and (self.padding or drawn.mirrored is not None):
-            x = aug.shift_and_flip(pixels, rows, size, drawn, index)
+            every = torch.arange(len(pixels), device=pixels.device) if rows is None else rows
+            x = aug.shift_and_flip(pixels, every, size, drawn, index)
         else:
-            x = pixels[rows] if self.resident is not None else pixels
+            x = pixels if rows is None else pixels[rows]
         x = self.normalized(x)
         if crops is not None and a is not None:
             boxes = aug.crop_boxes(a, crops[:, index], size, size)
@@ -225,9 +273,12 @@ class Loader:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Each batch with a tensor (N, H, W, C) that `work` has filled."""
         size, channels = self.preprocessing.image_size, self.preprocessing.channels
-        return read_ahead(
-            batches, lambda rows: torch.empty(len(rows), size, size, channels, dtype=dtype), work, self.workers
-        )
+        pinned = self.device.type == "cuda"
+
+        def room(rows: Tensor) -> Tensor:
+            return torch.empty(len(rows), size, size, channels, dtype=dtype, pin_memory=pinned)
+
+        return read_ahead(batches, room, work, self.workers)
 
     # What the threads run. Each call of torch or numpy hands the interpreter's lock on, so there are as few as possible.
 

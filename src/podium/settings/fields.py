@@ -146,7 +146,12 @@ class Settings:
         at_least=1,
         at_most=2**31 - 1,
     )
-    workers: int = option(2, "threads that decode images", at_least=0, at_most=256)
+    workers: int | None = option(
+        None,
+        "threads that decode images (default: 2 where a CPU trains; as many as there are cores, at most 16, for each GPU)",
+        at_least=0,
+        at_most=256,
+    )
 
     # Augmentation
     crop: Crop = option(

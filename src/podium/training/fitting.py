@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from typing import TypeVar
 
 import torch
 
+from podium.data.memory import out_of_memory
 from podium.devices import device_name, has_bf16, has_tf32, pick_device
 from podium.errors import UsageError
 from podium.models.convnet import ConvNet
 from podium.settings import Settings
 from podium.training.autotune.batch_size import largest_batch
 from podium.training.autotune.fastest import CANDIDATES, fastest_setting, memory_formats, set_memory_format
-from podium.training.autotune.trial import out_of_memory
 from podium.training.defaults import default_batch
 from podium.training.distributed.parallel import Ranks
 from podium.training.plan import Plan
@@ -27,7 +28,9 @@ WORTH_TUNING = 60.0  # seconds of a time budget from which it pays to time the c
 TUNING_SHARE = 0.05  # of a time budget, which timing the candidates may take
 
 
-def fit_to_machine(net: ConvNet, s: Settings, device: torch.device, macs: int, images: int, ranks: Ranks) -> Settings:
+def fit_to_machine(
+    net: ConvNet, s: Settings, device: torch.device, macs: int, images: int, ranks: Ranks, later: int = 0
+) -> Settings:
     """Decide the batch size, the precision and the memory format, and put the network into that memory format.
 
     Args:
@@ -37,6 +40,7 @@ def fit_to_machine(net: ConvNet, s: Settings, device: torch.device, macs: int, i
         macs: multiply-adds of one image.
         images: in training.
         ranks: that share a batch; rank 0 decides for all.
+        later: bytes of memory that the images will take before the first step.
 
     Returns:
         The settings with `batch_size`, `amp` and `memory_format` decided.
@@ -61,7 +65,7 @@ def fit_to_machine(net: ConvNet, s: Settings, device: torch.device, macs: int, i
     amp, memory_format = CANDIDATES[ranks.first(CANDIDATES.index(chosen))]
     set_memory_format(net, memory_format)
     if s.batch_size == "auto":
-        found = largest_batch(net, s, images, amp == "bf16")
+        found = largest_batch(net, s, images, amp == "bf16", later)
         if found is None:
             raise UsageError(f"batch_size: not even 2 images a step of {s.model} fit into memory", SMALLER)
         batch = found
@@ -110,8 +114,13 @@ def _expected_steps(s: Settings, images: int) -> float:
     return to_steps("duration", s.duration, max(1, images // int(s.batch_size or 1)))
 
 
-def within_memory(plan: Plan, work: Callable[[], T]) -> T:
+def within_memory(plan: Plan, work: Callable[[], T], release: Callable[[], None] | None = None) -> T:
     """Do some work of a run and return what it gives.
+
+    Args:
+        plan: of the run.
+        work: to do.
+        release: called where memory ran out, to free what only the work needs, before a batch that fits is looked for.
 
     Raises:
         UsageError: the memory ran out; names a batch size that fits.
@@ -121,7 +130,13 @@ def within_memory(plan: Plan, work: Callable[[], T]) -> T:
     except Exception as error:
         if not out_of_memory(error):
             raise
-    raise _does_not_fit(plan)  # outside the handler: what the error held in memory is freed by then
+        logging.getLogger("podium").debug(f"memory ran out: {error}")
+    # Outside the handler: the error is gone, and with it the tensors of the frames that it held.
+    for parameter in plan.net.parameters():
+        parameter.grad = None
+    if release is not None:
+        release()
+    raise _does_not_fit(plan)
 
 
 def _does_not_fit(plan: Plan) -> UsageError:

@@ -207,7 +207,7 @@ def _fit(plan: Plan, part: TrainedPart, folder: RunFolder, request: _Request, le
     run = Run(plan, part, folder, request.callbacks.progress or (lambda *_: None))
     run.begin(length, given=request.net is not None)  # an error here has not ended the run: its folder stays as it is
     with folder.end_noted() if plan.ranks.leads else nullcontext():
-        within_memory(plan, lambda: _take_steps(run))
+        within_memory(plan, lambda: _take_steps(run), run.release)
 
 
 def _take_steps(run: Run) -> None:

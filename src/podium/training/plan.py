@@ -30,7 +30,6 @@ class Plan:
         cost: of the network.
         preprocessing: from an image to the network's input.
         device: that trains.
-        amp: whether steps compute in bfloat16.
         train: this rank's part of the training batches.
         loaders: this rank's part of each split that is evaluated.
         evaluation_split: the split that the result reports: the test split where there is one, else validation.
@@ -50,7 +49,6 @@ class Plan:
     cost: Cost
     preprocessing: Preprocessing
     device: torch.device
-    amp: bool
     train: Loader
     loaders: dict[str, Loader]
     evaluation_split: str
@@ -67,6 +65,11 @@ class Plan:
     def fingerprint(self) -> str:
         """The data set's fingerprint."""
         return self.data.fingerprint()
+
+    @property
+    def amp(self) -> bool:
+        """Whether steps compute in bfloat16."""
+        return self.settings.amp == "bf16"
 
     @property
     def selects(self) -> bool:

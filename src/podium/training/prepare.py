@@ -11,19 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
 from podium.data import augment as aug
 from podium.data.augment import Augment
 from podium.data.dataset import Dataset
 from podium.data.folds import in_roles, is_fold
 from podium.data.image_columns import with_slices
-from podium.data.loader import Loader
+from podium.data.loader import Loader, resident_bytes
+from podium.data.memory import out_of_memory
 from podium.data.preprocessing import Preprocessing
 from podium.data.record import Record
 from podium.data.roles import without_learned
 from podium.data.stored import stored_size
-from podium.errors import UsageError
+from podium.errors import MachineError, UsageError
 from podium.evaluation.cost import count_net
 from podium.evaluation.evaluate import evaluation_batch
 from podium.models.convnet import ConvNet
@@ -40,6 +40,7 @@ from podium.training.fitting import device_for, fit_to_machine
 from podium.training.images import as_loaded, data_of, inherited, refuse_other_images, split_seed
 from podium.training.losses import Criterion, class_weights, criterion
 from podium.training.plan import Plan
+from podium.training.plan_notes import notes_of
 from podium.training.transfer.source import (
     GIVEN,
     RANDOM,
@@ -52,7 +53,6 @@ from podium.training.transfer.source import (
     read_source,
     read_teacher,
 )
-from podium.units import parse_duration
 
 
 @dataclass(frozen=True)
@@ -108,8 +108,9 @@ def prepare(
     cost = count_net(net)
     preprocessing = _preprocessing(start, data)
     _freeze_and_round(net, s)
-    s, counted = _threads(net.to(device), s, device, cost.macs, len(data.splits["train"]))
-    s = fit_to_machine(net, s, device, cost.macs, len(data.splits["train"]), ranks)
+    s, counted = _threads(_placed(net, device), s, device, cost.macs, len(data.splits["train"]))
+    uploaded = _uploaded(s, data, preprocessing, {evaluation_split, monitor})
+    s = fit_to_machine(net, s, device, cost.macs, len(data.splits["train"]), ranks, uploaded)
     flip, decided = _mirroring(s, data, ranks)
     s = _resolved(s.replace(flip=flip, device=str(device), devices=ranks.world), net, data)
     train = _training_loader(s, data, preprocessing, device, ranks)
@@ -124,7 +125,6 @@ def prepare(
         cost=cost,
         preprocessing=preprocessing,
         device=device,
-        amp=s.amp == "bf16",
         train=train,
         loaders={name: evaluated(split, preprocessing) for name, split in shares.items()},
         evaluation_split=evaluation_split,
@@ -136,7 +136,7 @@ def prepare(
         start=start.words,
         decided=decided | loaded | counted,
     )
-    plan.notes = [*start.notes, *_notes(settings, plan)]
+    plan.notes = [*start.notes, *notes_of(settings, plan)]
     return plan
 
 
@@ -242,6 +242,24 @@ def _freeze_and_round(net: ConvNet, s: Settings) -> None:
         fake_int8(net)
 
 
+def _placed(net: ConvNet, device: torch.device) -> ConvNet:
+    """Return the network on the device.
+
+    Raises:
+        MachineError: the memory of the device does not suffice even for its weights.
+    """
+    try:
+        return net.to(device)
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+    megabytes = sum(t.nbytes for t in net.state_dict().values()) / 1e6
+    raise MachineError(
+        f"device: the weights ({megabytes:,.0f} MB) do not fit into the memory of {device}",
+        "end other programs that use the device, or give --device cpu",
+    )
+
+
 def _threads(
     net: ConvNet, s: Settings, device: torch.device, macs: int, images: int
 ) -> tuple[Settings, dict[str, str]]:
@@ -276,18 +294,28 @@ def _training_loader(
     s: Settings, data: Dataset, preprocessing: Preprocessing, device: torch.device, ranks: Ranks
 ) -> Loader:
     """Return the loader of this rank's part of the training batches, with their augmentation."""
-    augment = Augment(s.crop, s.crop_padding, (s.crop_range[0], s.crop_range[1]), bool(s.flip), s.erase, s.colour)
     return Loader(
         data.splits["train"],
         preprocessing,
         batch_size=int(s.batch_size or LARGEST_BATCH),
         device=device,
         seed=s.seed,
-        augment=augment,
+        augment=_augment(s),
         workers=s.workers,
         balanced=s.sampler == "balanced",
         part=(ranks.rank, ranks.world),
     )
+
+
+def _augment(s: Settings) -> Augment:
+    return Augment(s.crop, s.crop_padding, (s.crop_range[0], s.crop_range[1]), bool(s.flip), s.erase, s.colour)
+
+
+def _uploaded(s: Settings, data: Dataset, preprocessing: Preprocessing, evaluated: set[str]) -> int:
+    """Return the bytes of images that are in the device's memory while a run trains."""
+    padding = aug.padding(_augment(s), preprocessing.image_size)
+    train = resident_bytes(data.splits["train"], preprocessing, padding)
+    return train + sum(resident_bytes(data.splits[name], preprocessing) for name in evaluated)
 
 
 def form_for(s: Settings, data: Dataset, teacher: Preprocessing | None = None) -> tuple[int, bool]:
@@ -309,40 +337,3 @@ def _mirroring(s: Settings, data: Dataset, ranks: Ranks) -> tuple[bool, dict[str
     found = data.mirroring if ranks.leads else None
     flip = bool(ranks.first(int(found is not None and found.flip)))
     return flip, {"flip": found.reason} if found is not None else {}
-
-
-def _notes(requested: Settings, plan: Plan) -> list[str]:
-    """Return what a person should see of a plan before the run starts."""
-    return [
-        *plan.data.notes,
-        *_without_effect(requested, plan.settings, len(plan.data.splits["train"])),
-        *filter(None, (plan.data.values.note, plan.data.values.several)),
-        *(f"mirroring {plan.decided[key]}" for key in ("flip",) if key in plan.decided),
-        *_sharing(plan.settings, plan.train.batch_size, plan.net, plan.ranks),
-        *(f"threads: {plan.settings.threads}, {plan.decided[key]}" for key in ("threads",) if key in plan.decided),
-    ]
-
-
-def _without_effect(requested: Settings, s: Settings, images: int) -> list[str]:
-    """Return notes on requested settings that change nothing with this network, and on a run without a step."""
-    lines = []
-    if requested.small and not s.small:
-        lines.append(f"note: small does nothing here: {s.model} has one form only")
-    if parse_duration("duration", s.duration)[0] == 0:
-        lines.append("note: nothing is trained in no time: the network is evaluated as it is")
-    if isinstance(s.batch_size, int) and s.batch_size > images:
-        lines.append(f"note: batch_size {s.batch_size:,} is more than there are: a step takes all {images:,} images")
-    return lines
-
-
-def _sharing(s: Settings, batch: int, net: ConvNet, ranks: Ranks) -> list[str]:
-    """Return notes on how the ranks share a batch, and on what its size does to the learning rate."""
-    lines = []
-    if ranks.world > 1:
-        line = f"{ranks.world} devices, {batch // ranks.world} images of each step on each"
-        if any(isinstance(layer, nn.BatchNorm2d) for layer in net.modules()):
-            line += f"; batch norm over {'all of them' if s.sync_batch_norm else 'its own; the statistics of rank 0 are saved'}"
-        lines.append(line)
-    if s.lr_scale != "none":
-        lines.append(f"lr {s.lr:g} is for {s.lr_batch} images a step: {s.peak:g} for {batch} ({s.lr_scale})")
-    return lines

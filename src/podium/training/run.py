@@ -206,6 +206,11 @@ class Run:
             self.folder.log(row)
         self.at.log_rows += 1
 
+    def release(self) -> None:
+        """Free the optimiser's state and the moving average, which no step will need any more."""
+        self.optimizer.state.clear()
+        self.ema = self.objective = self.outputs = None
+
     def close(self) -> None:
         """Write the TensorBoard events to their end, however the training ends."""
         if self.events is not None:

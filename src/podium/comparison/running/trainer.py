@@ -18,11 +18,11 @@ from podium.comparison.schedule import Part, Schedule
 from podium.comparison.starts import Starts
 from podium.comparison.tuned import Own
 from podium.data.dataset import Dataset
+from podium.data.memory import out_of_memory
 from podium.errors import MachineError, ModelFileError, NumericError, PodiumError, UsageError
 from podium.runs.folder import SETTINGS, RunFolder
 from podium.runs.recommended import read_study_note
 from podium.settings import Origin, Origins, moved, read_file
-from podium.training.autotune.trial import out_of_memory
 from podium.training.images import split_seed
 from podium.training.interrupt import Stopped
 from podium.training.loop import Callbacks

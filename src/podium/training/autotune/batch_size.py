@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import torch
 
+from podium.data.memory import out_of_memory
 from podium.models.convnet import ConvNet
 from podium.settings import Settings
-from podium.training.autotune.trial import Trial, memory_in_use, memory_left, out_of_memory
+from podium.training.autotune.trial import Trial, memory_in_use, memory_left
 
 SHARE = 0.8  # of the memory that is left, which a step may take
 RESERVE = 256_000_000  # bytes that are left for images decoded ahead, evaluation and checkpoints
@@ -42,7 +43,7 @@ def largest_power(step: Callable[[int], int | None], room: int, guess: int, most
     return batch
 
 
-def largest_batch(net: ConvNet, s: Settings, most: int, amp: bool) -> int | None:
+def largest_batch(net: ConvNet, s: Settings, most: int, amp: bool, later: int = 0) -> int | None:
     """Return the largest power of two of images whose step fits into the memory that is left.
 
     Args:
@@ -50,6 +51,7 @@ def largest_batch(net: ConvNet, s: Settings, most: int, amp: bool) -> int | None
         s: of the run, whose accumulation and checkpointing count.
         most: images at most.
         amp: compute in bfloat16.
+        later: bytes that are free now and will not be when the run steps, as those of images that are uploaded afterwards.
 
     Returns:
         None where not even 2 images for each accumulated part fit.
@@ -57,7 +59,7 @@ def largest_batch(net: ConvNet, s: Settings, most: int, amp: bool) -> int | None
     device = next(net.parameters()).device
     gc.collect()
     before, _ = memory_in_use(device, reset=True)
-    room = max(0, int(SHARE * memory_left(device)) - RESERVE)
+    room = max(0, int(SHARE * (memory_left(device) - later)) - RESERVE)
     s = s.replace(lr=s.lr or 0.0)  # the rate is decided later and does not matter here
     least = 2 * s.accumulate
 
@@ -72,14 +74,8 @@ def largest_batch(net: ConvNet, s: Settings, most: int, amp: bool) -> int | None
             return None
         return memory_in_use(device)[1] - before
 
-    try:
-        trial = Trial(net, s)
-        count = max(least, min(SAMPLE, most))
-        saved = trial.saved_bytes(trial.images(count), amp) / count
-        del trial
-    except Exception as error:
-        if not out_of_memory(error):
-            raise
+    saved = _saved_per_image(net, s, max(least, min(SAMPLE, most)), amp)
+    if saved is None:
         saved = float(room)
     # Of the copy: itself, its gradient and two values an optimiser keeps.
     weights = 4 * sum(p.nbytes for p in net.parameters())
@@ -87,3 +83,17 @@ def largest_batch(net: ConvNet, s: Settings, most: int, amp: bool) -> int | None
     if device.type == "cuda":
         torch.cuda.empty_cache()
     return found if found is None or found >= least else None
+
+
+def _saved_per_image(net: ConvNet, s: Settings, count: int, amp: bool) -> float | None:
+    """Return the bytes that autograd saves for backward for each of so many images; None where memory ran out.
+
+    A function of its own, so that the copy of the network is freed when it ends, however it ends.
+    """
+    try:
+        trial = Trial(net, s)
+        return trial.saved_bytes(trial.images(count), amp) / count
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        return None

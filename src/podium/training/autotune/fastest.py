@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from podium.data.memory import out_of_memory
 from podium.devices import channels_last_is_right, device_name, float32, has_tf32, native_bf16
 from podium.errors import MachineError
 from podium.files import cache_folder, write_atomic
@@ -75,16 +76,21 @@ def fastest_setting(
     cache = cache or cache_folder() / "fastest.json"
     entry = _remembered(cache).get(key, {})
     chosen = (entry.get("amp"), entry.get("memory_format")) if isinstance(entry, dict) else None
+    # A step in half precision takes half the memory, so on a GPU it is tried first: it may be the only one that fits.
+    order = candidates if device.type == "cpu" else sorted(candidates, key=lambda candidate: candidate[0] in ("off", "tf32"))
     if chosen not in candidates and within < math.inf:
-        first = (seconds or partial(step_seconds, timed=1))(net, s, candidates[0], images)
+        first = _if_it_fits(seconds or partial(step_seconds, timed=1), net, s, order[0], images)
         if first * len(candidates) * (1 + TIMED) > within:
             return _rule(amps, formats, macs)
     if chosen not in candidates:
-        timed = {candidate: (seconds or step_seconds)(net, s, candidate, images) for candidate in candidates}
+        timed = {candidate: _if_it_fits(seconds or step_seconds, net, s, candidate, images) for candidate in order}
         chosen = min(timed, key=lambda candidate: timed[candidate])
+        if timed[chosen] == math.inf:
+            return _rule(amps, formats, macs)  # none fits: the run says so, with a batch that does
         if timed[candidates[0]] < GAIN * timed[chosen]:
             chosen = candidates[0]
-        _remember(cache, key, net, images, chosen, timed)
+        if math.inf not in timed.values():  # with more memory left, another time, all may fit
+            _remember(cache, key, net, images, chosen, timed)
     return chosen
 
 
@@ -96,6 +102,22 @@ def precisions(device: torch.device) -> list[str]:
 def memory_formats(device: torch.device) -> list[str]:
     """Return the memory formats in which a device computes right gradients, the one that suits most networks first."""
     return list(FORMATS) if channels_last_is_right(device) else ["contiguous"]
+
+
+def _if_it_fits(
+    seconds: Callable[[ConvNet, Settings, Candidate, int], float],
+    net: ConvNet,
+    s: Settings,
+    candidate: Candidate,
+    images: int,
+) -> float:
+    """Return the seconds of a candidate's step; infinity where the memory does not suffice for it, which ends nothing else."""
+    try:
+        return seconds(net, s, candidate, images)
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        return math.inf
 
 
 def _rule(amps: list[str], formats: list[str], macs: int) -> Candidate:

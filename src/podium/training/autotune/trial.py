@@ -98,14 +98,6 @@ def denormals_flushed() -> Iterator[None]:
         torch.set_flush_denormal(before)
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Return whether this is an error that torch, its kernels or Python raise when memory runs out."""
-    said = ("can't allocate memory", "not enough memory", "bad_alloc", "out of memory", "could not create a memory")
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and any(words in str(error) for words in said)
-    )
-
-
 def memory_in_use(device: torch.device, *, reset: bool = False) -> tuple[int, int]:
     """Return the bytes in use now, and at their peak since the last reset, of a GPU or of this process.
 
