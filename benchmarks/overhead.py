@@ -32,7 +32,7 @@ def one() -> dict[str, float]:
     from podium.training.optim import make_optimizer, set_learning_rate
     from podium.training.prepare import prepare
     from podium.training.recipes.named import settings_of
-    from podium.training.step import forward_backward
+    from podium.training.step import Passes, forward_backward
 
     draw = np.random.default_rng(0)
     splits = {
@@ -57,7 +57,7 @@ def one() -> dict[str, float]:
     for n in range(EPOCHS):
         begun = time.perf_counter()
         set_learning_rate(optimizer, 0.001)
-        forward_backward(plan.net, optimizer, batch, objective, plan.settings, n, plan.amp)
+        forward_backward(Passes(plan.net, optimizer, plan.settings, plan.amp), batch, objective, n)
         optimizer.step()
         steps.append(time.perf_counter() - begun)
         plan.net.eval()

@@ -39,7 +39,7 @@ def ours(data: str, name: str, side: int, batch: int, seconds: float) -> dict[st
     from podium.training.distributed.parallel import Objective
     from podium.training.optim import make_optimizer, set_learning_rate
     from podium.training.prepare import prepare
-    from podium.training.step import forward_backward
+    from podium.training.step import Passes, forward_backward
     from podium.weights.create import create_model
 
     images = load_data(data)
@@ -54,7 +54,7 @@ def ours(data: str, name: str, side: int, batch: int, seconds: float) -> dict[st
     seen, start = 0, 0.0
     for step, batch_ in enumerate(b for epoch in cycle([0]) for b in plan.train.epoch(epoch)):
         set_learning_rate(optimizer, 0.01)
-        forward_backward(net, optimizer, batch_, objective, plan.settings, step, plan.amp)
+        forward_backward(Passes(net, optimizer, plan.settings, plan.amp), batch_, objective, step)
         optimizer.step()
         if step == 0:
             start = time.perf_counter()

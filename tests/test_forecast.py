@@ -15,7 +15,7 @@ from command import CONTEXT
 from conftest import sampled
 from podium.models.convnet import ConvNet
 from podium.settings import Settings
-from podium.training import loop, prepare
+from podium.training import prepare, update
 from podium.training import step as step_of
 from podium.training.autotune import fastest, forecast, trial
 from podium.training.autotune.forecast import Pace, at_least, format_seconds
@@ -174,7 +174,7 @@ class Machine:
         self.step, self.batch, self.first = step, batch, first
         monkeypatch.setattr("time.monotonic", lambda: self.now)
         monkeypatch.setattr(ConvNet, "forward", self.forward(ConvNet.forward))
-        for room in (loop, trial):
+        for room in (update, trial):
             monkeypatch.setattr(room, "forward_backward", self.trained(step_of.forward_backward))
         honest = prepare.data_of
 

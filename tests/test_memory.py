@@ -26,7 +26,7 @@ def test_a_step_in_parts_has_the_gradient_of_the_whole_batch():
     net = podium.create_model("lenet5_modern", num_classes=4, image_size=32, in_chans=1)
     trial = Trial(net, Settings(lr=0.0, accumulate=3, weight_decay=0.0))
     batch = trial.images(17)
-    trial.step(batch, amp=False)
+    trial.step(batch, amp=None)
     torch.nn.functional.cross_entropy(net(batch.x), batch.y).backward()
     for own, whole in zip(trial.net.parameters(), net.parameters(), strict=True):
         torch.testing.assert_close(own.grad, whole.grad, rtol=1e-4, atol=1e-7)
@@ -55,7 +55,7 @@ def test_both_keep_less_for_the_way_back():
         net = podium.create_model("resnet20", num_classes=2, image_size=32, small=True)
         net.checkpointing = settings.pop("checkpointing", False)
         trial = Trial(net, Settings(lr=0.0, **settings))
-        return trial.saved_bytes(trial.images(16), amp=False)
+        return trial.saved_bytes(trial.images(16), amp=None)
 
     whole = kept()
     assert whole == kept()
@@ -67,7 +67,7 @@ def test_saved_bytes_are_what_one_can_count():
     """LeNet-5's first convolution keeps its images, the others their inputs; rectifiers and pools what they made."""
     net = podium.create_model("lenet5_modern", num_classes=2, image_size=32, in_chans=1)
     trial = Trial(net, Settings(lr=0.0))
-    one, two = (trial.saved_bytes(trial.images(count), amp=False) for count in (8, 16))
+    one, two = (trial.saved_bytes(trial.images(count), amp=None) for count in (8, 16))
     assert two == pytest.approx(2 * one, rel=0.01)
     maps = sum(t[0].numel() for t in net.endpoints(torch.zeros(1, 1, 32, 32)).values())
     assert one > 8 * 4 * maps / 2

@@ -145,8 +145,8 @@ def test_the_images_count_when_a_batch_is_looked_for():
     )
     assert resident_bytes(train, loader.preprocessing, loader.padding) == loader.resident.nbytes
     net = podium.create_model("lenet5_modern", num_classes=2, image_size=32, in_chans=1)
-    assert largest_batch(net, Settings(lr=0.0), 64, False) == 64
-    assert largest_batch(net, Settings(lr=0.0), 64, False, later=1 << 60) is None, (
+    assert largest_batch(net, Settings(lr=0.0), 64, None) == 64
+    assert largest_batch(net, Settings(lr=0.0), 64, None, later=1 << 60) is None, (
         "the images would fill all that is left"
     )
 
@@ -185,8 +185,8 @@ def test_a_run_frees_what_it_held_before_a_batch_is_looked_for(tmp_path, monkeyp
 
     real_update = EMA.update
 
-    def full(self, step):
-        real_update(self, step)
+    def full(self, step, ended=None):
+        real_update(self, step, ended)
         if step == 3:
             raise RuntimeError("GET was unable to find an engine to execute this computation")
 

@@ -112,6 +112,15 @@ def native_bf16(device: torch.device) -> bool:
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "arm_bf16", "sve_bf16"))
 
 
+def has_fp16(device: torch.device) -> bool:
+    """Return whether a GPU multiplies in float16 faster than in float32: NVIDIA's from Volta (capability 7.0) on, and AMD's."""
+    import torch
+
+    return device.type == "cuda" and (
+        torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (7, 0)
+    )
+
+
 def has_tf32(device: torch.device) -> bool:
     """Return whether a GPU multiplies in TF32: float32 of which 10 bits of the fraction count."""
     import torch

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from podium.settings import Origins, Settings
     from podium.training.plan import Plan
 
+PRECISION = {"bf16": "bfloat16", "fp16": "float16", "tf32": "TF32"}  # what a value of `amp` is called; others: float32
 HELP = "train one network; killed at any moment, --resume ends with the same weights"
 EXAMPLE = """podium train resnet20 cifar10 --epochs 30 -o runs/a
          podium train --resume -o runs/a                # stopped or killed: go on with it
@@ -140,7 +141,7 @@ def _description(plan: Plan) -> list[str]:
     return [
         *plan.notes,
         format_cost(plan.net.spec, plan.cost),
-        f"recipe {s.recipe}: {steps}, {s.optimizer} at {s.peak:g}, {'bfloat16' if plan.amp else 'float32'} on {s.device}",
+        f"recipe {s.recipe}: {steps}, {s.optimizer} at {s.peak:g}, {PRECISION.get(s.amp, 'float32')} on {s.device}",
     ]
 
 

@@ -306,7 +306,7 @@ def _checkpointed(stage: nn.Module, x: Tensor) -> Tensor:
 
     @contextmanager
     def uncounted() -> Iterator[None]:
-        before = [(norm.momentum, int(norm.num_batches_tracked)) for norm in norms]  # type: ignore[arg-type]
+        before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]  # type: ignore[union-attr]
         for norm in norms:
             norm.momentum = 0.0
         try:
@@ -314,7 +314,7 @@ def _checkpointed(stage: nn.Module, x: Tensor) -> Tensor:
         finally:  # torch ends the recomputation by an exception, as soon as every tensor it needs is there
             for norm, (momentum, count) in zip(norms, before, strict=True):
                 norm.momentum = momentum
-                norm.num_batches_tracked.fill_(count)  # type: ignore[union-attr]
+                norm.num_batches_tracked.copy_(count)  # type: ignore[union-attr]
 
     return checkpoint(stage, x, use_reentrant=False, context_fn=lambda: (nullcontext(), uncounted()))
 

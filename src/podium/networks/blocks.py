@@ -139,7 +139,8 @@ class LocalResponseNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         half, channels = self.size // 2, x.shape[1]
-        square = F.pad(x.square(), (0, 0, 0, 0, half, half))  # (N, C + size - 1, H, W)
+        wide = x.float() if x.dtype is torch.float16 else x  # the square of 256 is more than float16 can hold
+        square = F.pad(wide.square(), (0, 0, 0, 0, half, half))  # (N, C + size - 1, H, W)
         total = square[:, :channels].clone()
         for shift in range(1, self.size):
             total += square[:, shift : shift + channels]

@@ -51,6 +51,7 @@ class Position:
         best: scores of the epoch with the best validation scores, and its number.
         devices: how many processes take part; a further number for each time --elastic changed it.
         threads: how many threads compute in each process, likewise; empty where an older version did not write it.
+        loss_scale: in float16, the factor of the loss and the steps that it has held; None in other precisions.
     """
 
     step: int = 0
@@ -63,6 +64,7 @@ class Position:
     best: dict[str, Any] = field(default_factory=lambda: {"top1": -1.0, "epoch": 0})
     devices: list[int] = field(default_factory=lambda: [1])
     threads: list[int] = field(default_factory=list)
+    loss_scale: dict[str, float] | None = None
 
     @classmethod
     def read(cls, values: dict[str, Any]) -> Position:

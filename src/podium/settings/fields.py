@@ -21,7 +21,7 @@ LrScale = Literal["none", "linear", "sqrt"]
 Schedule = Literal["constant", "step", "cosine", "one-cycle", "exponential"]
 ClassWeights = Literal["none", "inverse", "sqrt", "effective"]
 Sampler = Literal["shuffle", "balanced"]
-Amp = Literal["auto", "bf16", "tf32", "off"]
+Amp = Literal["auto", "bf16", "fp16", "tf32", "off"]
 MemoryFormat = Literal["auto", "channels_last", "contiguous"]
 
 
@@ -253,8 +253,8 @@ class Settings:
     device: str = option("auto", DEVICES)
     amp: Amp = option(
         "auto",
-        "precision of training: bfloat16, TF32 (float32 whose factors are rounded, on NVIDIA's GPUs), or float32 (off); auto takes "
-        "the fastest that the hardware has",
+        "precision of training: bfloat16, float16 (for GPUs without bfloat16), TF32 (float32 whose factors are rounded, on NVIDIA's "
+        "GPUs), or float32 (off); auto takes the fastest that the hardware has",
         choices=Amp,
     )
     devices: int | None = option(

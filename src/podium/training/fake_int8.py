@@ -30,7 +30,8 @@ def int8_weights(w: Tensor) -> Tensor:
     scale = (w.detach().abs().flatten(1).amax(1) / 127).clamp(min=TINY)
     if not has_rounding(w.device):
         return rounded(w, scale.view(-1, *[1] * (w.ndim - 1)), None, -127, 127)
-    return torch.fake_quantize_per_channel_affine(w, scale, torch.zeros_like(scale, dtype=torch.int32), 0, -127, 127)
+    # A zero point of float32: torch would read integers, to see whether they are in the range.
+    return torch.fake_quantize_per_channel_affine(w, scale, torch.zeros_like(scale), 0, -127, 127)
 
 
 def uint8_activations(x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:

@@ -19,6 +19,7 @@ from podium.training.autotune.fastest import CANDIDATES, fastest_setting, memory
 from podium.training.defaults import default_batch
 from podium.training.distributed.parallel import Ranks
 from podium.training.plan import Plan
+from podium.training.step import PRECISIONS
 from podium.units import parse_duration, to_steps
 
 T = TypeVar("T")
@@ -65,7 +66,7 @@ def fit_to_machine(
     amp, memory_format = CANDIDATES[ranks.first(CANDIDATES.index(chosen))]
     set_memory_format(net, memory_format)
     if s.batch_size == "auto":
-        found = largest_batch(net, s, images, amp == "bf16", later)
+        found = largest_batch(net, s, images, PRECISIONS.get(amp), later)
         if found is None:
             raise UsageError(f"batch_size: not even 2 images a step of {s.model} fit into memory", SMALLER)
         batch = found

@@ -13,17 +13,16 @@ from typing import Any
 import torch
 
 from podium.data.dataset import Dataset
-from podium.data.loader import Batch
 from podium.data.memory import release_freed_memory
 from podium.data.record import read_record
-from podium.errors import DataError, NumericError
+from podium.errors import DataError
 from podium.evaluation.metrics import summarize
 from podium.files import fault, shell_word
 from podium.models.convnet import ConvNet
 from podium.runs import bundle
 from podium.runs.answers import CONFIDENCE
 from podium.runs.folder import SETTINGS, RunFolder
-from podium.settings import DEFAULT, Origin, Origins, Settings, skips, write_file
+from podium.settings import DEFAULT, Origin, Origins, Settings, write_file
 from podium.training.autotune.fastest import set_memory_format
 from podium.training.autotune.forecast import steps_of
 from podium.training.autotune.trial import denormals_flushed
@@ -34,15 +33,14 @@ from podium.training.finished import drop_checkpoints, make_again, only_weights_
 from podium.training.fitting import within_memory
 from podium.training.idle import idle_with
 from podium.training.interrupt import StopFlag, Stopped, stop_signals
-from podium.training.optim import set_learning_rate
 from podium.training.plan import Plan
 from podium.training.prepare import prepare
 from podium.training.result import Predicted, confidence_of, evaluate_together, facts, rehearse, write_result
 from podium.training.resume import changes, continued, recorded_settings, refuse_changes, refuse_devices
 from podium.training.run import Run, StepProgress
-from podium.training.step import forward_backward
 from podium.training.threads import computing_with, decide_threads
 from podium.training.transfer.features import TrainedPart, trained_part
+from podium.training.update import read_steps, take_step
 from podium.units import parse_duration
 
 
@@ -227,68 +225,33 @@ def _train_epoch(run: Run, stop: StopFlag) -> None:
         Stopped: a signal came; the checkpoint is written.
         NumericError: a loss or a gradient is not finite, and `on_nan` does not leave the step out.
     """
-    at, ranks = run.at, run.ranks
+    at = run.at
     epoch, first = divmod(at.step, run.per_epoch)
     for batch in run.part.train.epoch(epoch, first):
         rate = run.learning_rate(at.step)
-        loss = _take_step(run, batch, rate)
+        loss = take_step(run, batch, rate, stop.received or 0)
         at.step += 1
         if run.ema is not None:
-            run.ema.update(at.step)
+            run.ema.update(at.step, run.late.ended if run.late is not None else None)
         run.progress(at.step, run.total, {"epoch": epoch + 1, "loss": loss, "lr": rate})
         fault(f"step:{at.step}")
         if at.step == run.total:
             break
-        if received := ranks.largest(stop.received or 0):  # all stop after the same step
+        if received := _received(run, stop):  # all ranks stop after the same step
+            read_steps(run)
             run.save()
             raise Stopped(received, at.step, run.total, run.folder.path)
-        run.save_if_due()
+        if run.save_due:
+            read_steps(run)
+            run.save_on_time()
+    read_steps(run)
 
 
-def _take_step(run: Run, batch: Batch, rate: float) -> float:
-    """Take one step and return its loss; one that is not finite changes nothing.
-
-    Args:
-        run: whose weights move.
-        batch: this rank's part of the step's images.
-        rate: the learning rate.
-    """
-    objective = run.objective_of(batch)
-    kept = [buffer.clone() for buffer in run.buffers]
-    set_learning_rate(run.optimizer, rate)
-    loss, norm = forward_backward(
-        run.part.net, run.optimizer, batch, objective, run.settings, run.at.step, run.plan.amp, run.ranks
-    )
-    if not (math.isfinite(loss) and math.isfinite(norm)):
-        for buffer, old in zip(run.buffers, kept, strict=True):
-            buffer.copy_(old)
-        _leave_out(run, batch, rate, loss, norm)
-        return loss
-    run.optimizer.step()
-    run.at.loss_sum += loss * run.plan.train.batch_size
-    run.at.images_seen += run.plan.train.batch_size
-    if (problem := run.stalls.update(loss, norm)) is not None:
-        run.warn(problem)
-    return loss
-
-
-def _leave_out(run: Run, batch: Batch, rate: float, loss: float, norm: float) -> None:
-    """Count a step that is not finite, or end the run where `on_nan` allows no more of them."""
-    at = run.at
-    images = run.ranks.joined(batch.index.cpu().numpy()).tolist()
-    if at.left_out < skips(run.settings.on_nan):
-        at.left_out += 1
-        run.warn(f"step {at.step} left out: loss {loss}, gradient norm {norm}", images)
-        return
-    finite, report = run.save_if_finite(), run.folder / "nan_report.json"
-    kept = "the checkpoint before it is saved" if finite else "weights overflowed before it: no checkpoint is saved"
-    if run.ranks.leads:
-        row = {"step": at.step, "lr": rate, "loss": str(loss), "gradient_norm": str(norm), "images": images}
-        run.folder.write_json(report.name, row)
-    raise NumericError(
-        f"loss {loss:.4g} and gradient norm {norm:.4g} at step {at.step}: the step was not taken, {kept}",
-        f"lower lr (now {run.settings.lr:g}) or set clip; {report} lists the batch",
-    )
+def _received(run: Run, stop: StopFlag) -> int:
+    """Return the signal that a rank has received, after a step; the same on all ranks."""
+    if run.late is not None and run.ranks.world > 1:
+        return run.late.received(run.at.step)
+    return run.ranks.largest(stop.received or 0)
 
 
 def _evaluate_epoch(run: Run) -> None:

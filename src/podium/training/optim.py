@@ -93,10 +93,21 @@ class EMA:
         self.values = {name: tensor.clone() for name, tensor in self.present.items()}
 
     @torch.no_grad()
-    def update(self, step: int) -> None:
-        """Move the EMA towards the network's present weights, after a step (counted from 1)."""
-        decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self.values.values()), list(self.present.values()), 1 - decay)
+    def update(self, step: int, ended: Tensor | None = None) -> None:
+        """Move the EMA towards the network's present weights, after a step (counted from 1).
+
+        Args:
+            step: the number of steps so far.
+            ended: (), bool, on the device of the weights, whether nothing changes any more; None where that is known.
+        """
+        share = 1 - min(self.decay, (1 + step) / (10 + step))
+        values, present = list(self.values.values()), list(self.present.values())
+        if ended is None:
+            torch._foreach_lerp_(values, present, share)
+            return
+        moves = torch._foreach_sub(present, values)
+        torch._foreach_mul_(moves, torch.where(ended, 0.0, share).to(values[0].dtype))
+        torch._foreach_add_(values, moves)
 
     @contextmanager
     def applied(self) -> Iterator[None]:

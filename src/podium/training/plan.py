@@ -16,6 +16,7 @@ from podium.models.convnet import ConvNet
 from podium.settings import Settings
 from podium.training.distributed.parallel import ALONE, Ranks
 from podium.training.losses import Criterion, criterion
+from podium.training.step import PRECISIONS
 from podium.training.transfer.source import RANDOM
 
 
@@ -67,9 +68,9 @@ class Plan:
         return self.data.fingerprint()
 
     @property
-    def amp(self) -> bool:
-        """Whether steps compute in bfloat16."""
-        return self.settings.amp == "bf16"
+    def amp(self) -> torch.dtype | None:
+        """What autocast computes the steps in; None: float32."""
+        return PRECISIONS.get(self.settings.amp)
 
     @property
     def selects(self) -> bool:

@@ -19,10 +19,14 @@ from podium.evaluation.evaluate import Outputs
 from podium.models.convnet import ConvNet
 from podium.runs import bundle, checkpoint
 from podium.runs.folder import RunFolder
+from podium.settings import skips
+from podium.training.late import Late, reads_late
+from podium.training.loss_scale import LossScale
 from podium.training.optim import EMA, learning_rate, make_optimizer
 from podium.training.plan import Plan
 from podium.training.result import card, check_disk
 from podium.training.stalls import StallDetector
+from podium.training.step import Passes
 from podium.training.transfer.features import TrainedPart
 from podium.training.transfer.source import frozen_parts
 from podium.units import to_steps
@@ -53,6 +57,9 @@ class Run:
         self.per_epoch = len(plan.train)
         self.total = to_steps("duration", self.settings.duration, self.per_epoch)
         self.optimizer = make_optimizer(self.net, self.settings)
+        self.scale = LossScale(plan.device) if plan.amp is torch.float16 else None
+        self.passes = Passes(part.net, self.optimizer, self.settings, plan.amp, self.ranks, self.scale)
+        self.late: Late | None = None
         self.ema = EMA(self.net, self.settings.ema) if self.settings.ema else None
         self.stalls = StallDetector(len(plan.data.classes))
         self.buffers = list(self.net.buffers())  # batch-norm statistics, which a batch of NaN would spoil
@@ -132,6 +139,8 @@ class Run:
             if read_record(self.folder.path) is None:
                 record_of(self.plan.data, self.plan.earlier).write(self.folder.path)
             check_disk(self.folder, self.net, self.optimizer, self.settings)
+        if reads_late(self.plan.device, self.optimizer):
+            self.late = Late(self.net, self.plan.device, self.at.left_out, skips(self.settings.on_nan))
         self.clock = time.monotonic() - self.at.seconds
         if self.at.log_rows == 0:
             self._log_start(duration)
@@ -157,6 +166,8 @@ class Run:
             for name in self.ema.values:
                 self.ema.values[name].copy_(tensors[f"average.{name}"])
         at = self.at = checkpoint.Position.read(values)
+        if self.scale is not None and at.loss_scale is not None:
+            self.scale.load(at.loss_scale)
         at.threads = at.threads or [int(row["threads"]) for row in self.folder.rows()[:1] if "threads" in row]
         for numbers, here in ((at.devices, self.ranks.world), (at.threads, self.settings.threads or 1)):
             if numbers[-1:] != [here]:
@@ -171,6 +182,7 @@ class Run:
         if self.ema is not None:
             tensors |= {f"average.{k}": v for k, v in self.ema.values.items()}
         self.at.seconds = self.seconds
+        self.at.loss_scale = self.scale.state() if self.scale is not None else None
         self.folder.sync_log()
         checkpoint.save(self.folder.path, tensors, {**self.at.to_dict(), "images": self.plan.fingerprint})
 
@@ -182,13 +194,17 @@ class Run:
         self.save()
         return True
 
-    def save_if_due(self) -> None:
-        """Write a checkpoint once the time between two of them is over."""
-        now = time.monotonic()
-        if now - self.saved_at > self.pause:
-            self.save()
-            self.saved_at = time.monotonic()
-            self.pause = checkpoint.pause(self.settings.checkpoint_every, self.saved_at - now)
+    @property
+    def save_due(self) -> bool:
+        """Whether the time between two checkpoints is over."""
+        return time.monotonic() - self.saved_at > self.pause
+
+    def save_on_time(self) -> None:
+        """Write a checkpoint that is due, and decide when the next one is."""
+        begun = time.monotonic()
+        self.save()
+        self.saved_at = time.monotonic()
+        self.pause = checkpoint.pause(self.settings.checkpoint_every, self.saved_at - begun)
 
     def save_bundle(
         self, net: ConvNet, split: str, scores: dict[str, Any], confidence: dict[str, Any] | None = None
@@ -209,7 +225,7 @@ class Run:
     def release(self) -> None:
         """Free the optimiser's state and the moving average, which no step will need any more."""
         self.optimizer.state.clear()
-        self.ema = self.objective = self.outputs = None
+        self.ema = self.objective = self.outputs = self.late = None
 
     def close(self) -> None:
         """Write the TensorBoard events to their end, however the training ends."""

@@ -43,14 +43,14 @@ def largest_power(step: Callable[[int], int | None], room: int, guess: int, most
     return batch
 
 
-def largest_batch(net: ConvNet, s: Settings, most: int, amp: bool, later: int = 0) -> int | None:
+def largest_batch(net: ConvNet, s: Settings, most: int, amp: torch.dtype | None, later: int = 0) -> int | None:
     """Return the largest power of two of images whose step fits into the memory that is left.
 
     Args:
         net: on its device; left as it is.
         s: of the run, whose accumulation and checkpointing count.
         most: images at most.
-        amp: compute in bfloat16.
+        amp: what autocast computes in; None: float32.
         later: bytes that are free now and will not be when the run steps, as those of images that are uploaded afterwards.
 
     Returns:
@@ -85,7 +85,7 @@ def largest_batch(net: ConvNet, s: Settings, most: int, amp: bool, later: int = 
     return found if found is None or found >= least else None
 
 
-def _saved_per_image(net: ConvNet, s: Settings, count: int, amp: bool) -> float | None:
+def _saved_per_image(net: ConvNet, s: Settings, count: int, amp: torch.dtype | None) -> float | None:
     """Return the bytes that autograd saves for backward for each of so many images; None where memory ran out.
 
     A function of its own, so that the copy of the network is freed when it ends, however it ends.

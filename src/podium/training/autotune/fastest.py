@@ -20,12 +20,13 @@ from typing import Any
 import torch
 
 from podium.data.memory import out_of_memory
-from podium.devices import channels_last_is_right, device_name, float32, has_tf32, native_bf16
+from podium.devices import channels_last_is_right, device_name, float32, has_fp16, has_tf32, native_bf16
 from podium.errors import MachineError
 from podium.files import cache_folder, write_atomic
 from podium.models.convnet import ConvNet
 from podium.settings import Settings
 from podium.training.autotune.trial import Trial
+from podium.training.step import PRECISIONS
 
 GAIN = 1.05  # how much faster than float32 in channels last a candidate must be to be taken
 LARGE_MACS = 20_000_000  # multiply-adds an image from which bfloat16 is taken without timing
@@ -35,7 +36,7 @@ TIMED = 3  # steps that count, after one that does not
 
 Candidate = tuple[str, str]  # values of the settings amp and memory_format
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
-CANDIDATES: list[Candidate] = list(itertools.product(("off", "tf32", "bf16"), FORMATS))
+CANDIDATES: list[Candidate] = list(itertools.product(("off", "tf32", *PRECISIONS), FORMATS))
 
 
 def fastest_setting(
@@ -77,7 +78,11 @@ def fastest_setting(
     entry = _remembered(cache).get(key, {})
     chosen = (entry.get("amp"), entry.get("memory_format")) if isinstance(entry, dict) else None
     # A step in half precision takes half the memory, so on a GPU it is tried first: it may be the only one that fits.
-    order = candidates if device.type == "cpu" else sorted(candidates, key=lambda candidate: candidate[0] in ("off", "tf32"))
+    order = (
+        candidates
+        if device.type == "cpu"
+        else sorted(candidates, key=lambda candidate: candidate[0] in ("off", "tf32"))
+    )
     if chosen not in candidates and within < math.inf:
         first = _if_it_fits(seconds or partial(step_seconds, timed=1), net, s, order[0], images)
         if first * len(candidates) * (1 + TIMED) > within:
@@ -95,8 +100,12 @@ def fastest_setting(
 
 
 def precisions(device: torch.device) -> list[str]:
-    """Return the precisions that the hardware computes in, values of the setting amp; float32 comes first."""
-    return ["off", *["tf32"] * has_tf32(device), *["bf16"] * native_bf16(device)]
+    """Return the precisions that the hardware computes in, values of the setting amp; float32 comes first.
+
+    float16, whose loss must be scaled, is for GPUs without bfloat16.
+    """
+    halves = {"bf16": native_bf16(device), "fp16": has_fp16(device) and not native_bf16(device)}
+    return ["off", *["tf32"] * has_tf32(device), *(half for half, there in halves.items() if there)]
 
 
 def memory_formats(device: torch.device) -> list[str]:
@@ -142,8 +151,8 @@ def step_seconds(net: ConvNet, s: Settings, candidate: Candidate, images: int, t
     trial = Trial(set_memory_format(copy.deepcopy(net), memory_format), s.replace(lr=s.lr or 0.0))
     batch = trial.images(images)
     with float32(amp == "tf32"):
-        trial.step(batch, amp == "bf16")
-        return min(trial.step(batch, amp == "bf16") for _ in range(timed))
+        trial.step(batch, PRECISIONS.get(amp))
+        return min(trial.step(batch, PRECISIONS.get(amp)) for _ in range(timed))
 
 
 def set_memory_format(net: ConvNet, memory_format: str) -> ConvNet:

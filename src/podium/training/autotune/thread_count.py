@@ -21,6 +21,7 @@ from podium.settings import Settings
 from podium.training.autotune.fastest import set_memory_format
 from podium.training.autotune.trial import Trial
 from podium.training.defaults import default_batch
+from podium.training.step import PRECISIONS
 from podium.units import parse_duration, to_steps
 
 QUIET = 0.05  # share of their time that threads wait for a processor, up to which all are taken without timing fewer
@@ -45,7 +46,7 @@ class Steps:
     def __init__(self, net: ConvNet, s: Settings, images: int) -> None:
         memory_format = "channels_last" if s.memory_format == "auto" else s.memory_format
         self.trial = Trial(set_memory_format(copy.deepcopy(net), memory_format), s.replace(lr=s.lr or 0.0))
-        self.batch, self.amp = self.trial.images(images), s.amp == "bf16"
+        self.batch, self.amp = self.trial.images(images), PRECISIONS.get(s.amp)
 
     def mean(self, seconds: float, least: int = 1) -> float:
         """Return the mean seconds of a step, over so many seconds and steps at least."""

@@ -16,9 +16,10 @@ from podium.models.convnet import ConvNet
 from podium.platform import memory_left_here, memory_of_process
 from podium.settings import Settings
 from podium.training.distributed.parallel import ALONE, Ranks
+from podium.training.loss_scale import LossScale
 from podium.training.losses import Criterion, cross_entropy
 from podium.training.optim import make_optimizer, set_learning_rate
-from podium.training.step import forward_backward
+from podium.training.step import Passes, forward_backward
 
 
 class Trial:
@@ -41,6 +42,7 @@ class Trial:
         loss = cross_entropy(settings.label_smoothing)
         self.criterion: Criterion = criterion or (lambda x: loss)
         self.objective: nn.Module | None = None
+        self.scale = LossScale(self.device)
 
     def images(self, count: int) -> Batch:
         """Return a batch of noise, (count, C, H, W)."""
@@ -50,18 +52,20 @@ class Trial:
         index = torch.arange(count)
         return Batch(*(t.to(self.device) for t in (x, index % spec["num_classes"], index)))
 
-    def step(self, batch: Batch, amp: bool) -> float:
+    def step(self, batch: Batch, amp: torch.dtype | None) -> float:
         """Take a step at a learning rate of 0, and return its seconds."""
         begun = time.perf_counter()
         if self.objective is None:
             self.objective = self.ranks.objective(self.net, self.criterion, batch.x)
-        forward_backward(self.net, self.optimizer, batch, self.objective, self.settings, 0, amp, self.ranks)
+        scale = self.scale if amp is torch.float16 else None
+        passes = Passes(self.net, self.optimizer, self.settings, amp, self.ranks, scale)
+        forward_backward(passes, batch, self.objective, 0)
         self.optimizer.step()
         if self.device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - begun
 
-    def saved_bytes(self, batch: Batch, amp: bool) -> int:
+    def saved_bytes(self, batch: Batch, amp: torch.dtype | None) -> int:
         """Return the bytes that autograd saves for backward in the largest part of a step: the same number every time."""
         kept: dict[int, Tensor] = {}  # holds the tensors, so that no address is used twice
         own = {p.untyped_storage().data_ptr() for p in (*self.net.parameters(), *self.net.buffers())}
@@ -76,7 +80,7 @@ class Trial:
         self.net.train()
         with (
             torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-            torch.autocast(self.device.type, torch.bfloat16, enabled=amp),
+            torch.autocast(self.device.type, amp or torch.bfloat16, enabled=amp is not None),
         ):
             self.net.training_loss(batch.x[:part], batch.y[:part], self.criterion(batch.x[:part]))
         return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())

@@ -1,7 +1,7 @@
 """The processes ("ranks") that train one network together, and their communication; a single process has none.
 
 Every rank takes its part of each batch, and all make the same decisions from the same numbers. Only rank 0 writes and prints.
-Gradients go by NCCL between GPUs and by gloo between CPUs; losses, signals and scores are on the CPU and go by gloo.
+Gradients, losses and signals of a step go by NCCL between GPUs and by gloo between CPUs; scores are on the CPU and go by gloo.
 """
 
 from __future__ import annotations
@@ -102,15 +102,30 @@ class Ranks:
 
     def mean(self, value: float) -> float:
         """Return the mean over the ranks, the same on all; not finite if one value is not."""
-        return self._agreed(value, dist.ReduceOp.SUM) / self.world
+        return self._together(value, dist.ReduceOp.SUM) / self.world
+
+    def agreed(self, loss: Tensor, signal: int) -> tuple[Tensor, Tensor]:
+        """Return the mean loss and the largest signal over the ranks, () each, where the loss is: between GPUs by NCCL.
+
+        Args:
+            loss: of this rank, ().
+            signal: the number of a signal that this rank has received, or 0.
+        """
+        own = torch.stack([loss, torch.full_like(loss, signal)])
+        if self.world == 1:
+            return own[0], own[1]
+        rows = own.new_empty(2 * self.world)
+        dist.all_gather_into_tensor(rows, own)
+        losses, signals = rows.view(self.world, 2).unbind(1)
+        return losses.mean(), signals.max()
 
     def largest(self, value: int) -> int:
         """Return the largest value over the ranks."""
-        return int(self._agreed(value, dist.ReduceOp.MAX))
+        return int(self._together(value, dist.ReduceOp.MAX))
 
     def first(self, value: int) -> int:
         """Return the value of rank 0."""
-        return int(self._agreed(value if self.leads else 0, dist.ReduceOp.SUM))
+        return int(self._together(value if self.leads else 0, dist.ReduceOp.SUM))
 
     def wait(self) -> None:
         """Wait until all ranks have come here."""
@@ -125,7 +140,7 @@ class Ranks:
         if self.leads:
             self.wait()
 
-    def _agreed(self, value: float, how: dist.ReduceOp.RedOpType) -> float:
+    def _together(self, value: float, how: dist.ReduceOp.RedOpType) -> float:
         if self.world == 1:
             return value
         number = torch.tensor(value, dtype=torch.float64)
