@@ -67,7 +67,8 @@ class Card:
 @pytest.fixture
 def card(monkeypatch, tmp_path):
     monkeypatch.setenv("PODIUM_CACHE", str(tmp_path))
-    monkeypatch.setattr(fastest, "native_bf16", lambda device: True)
+    for name, there in (("native_bf16", True), ("has_fp16", True), ("has_tf32", False)):
+        monkeypatch.setattr(fastest, name, lambda device, there=there: there)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a small card")
     return tmp_path / "fastest.json"
 
@@ -89,6 +90,15 @@ def test_a_candidate_that_does_not_fit_costs_only_itself(card):
 
 def test_where_no_candidate_fits_a_rule_decides_and_the_run_says_what_fits(card):
     assert chosen(Card()) == chosen(Card(), within=60.0) == ("bf16", "channels_last")
+
+
+def test_float16_is_for_cards_without_bfloat16(card, monkeypatch):
+    assert fastest.precisions(torch.device("cuda")) == ["off", "bf16"]
+    monkeypatch.setattr(fastest, "native_bf16", lambda device: False)
+    assert fastest.precisions(torch.device("cuda")) == ["off", "fp16"]
+    assert chosen(Card(fp16=1.0, off=2.0)) == ("fp16", "channels_last")
+    monkeypatch.setattr(fastest, "has_fp16", lambda device: False)
+    assert fastest.precisions(torch.device("cuda")) == ["off"]
 
 
 def test_another_error_in_a_candidate_ends_the_search(card):
