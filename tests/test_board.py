@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 import pytest
+import torch
 
 from conftest import ROOT, contents
 from podium.board.answers import answer
@@ -511,6 +512,18 @@ def test_the_pictures_of_a_run_are_those_it_has_wrong(comparison):
             assert image["picture"]
     sure = [found["images"][number]["percent"] for number in found["mistakes"]]
     assert sure == sorted(sure, reverse=True)
+    loss = torch.nn.functional.cross_entropy(torch.tensor(logits), torch.tensor(labels), reduction="none")
+    largest = sorted(loss.tolist(), reverse=True)
+    assert [loss for _, loss in found["losses"]] == pytest.approx(largest[: len(found["losses"])], rel=5e-3)
+    assert all(found["images"][number]["picture"] for number, _ in found["losses"])
+
+
+def test_the_pictures_of_the_score_that_ranks_are_of_the_validation_images(comparison):
+    run = RunFolder(comparison / "lenet5_modern-seed0")
+    found = answer({"kind": "pictures", "run": str(run.path), "split": "val"})["answer"]
+    logits, labels = run.validation
+    assert (found["split"], found["n"], found["right"]) == ("val", len(labels), int((logits.argmax(1) == labels).sum()))
+    assert all(image["picture"] for image in found["images"])
 
 
 def test_two_runs_are_compared_as_podium_diff_compares_them(comparison):

@@ -40,7 +40,7 @@ def visit(browser):
         tab.set_default_timeout(LONG)
         known = (
             "Failed to load resource: net::ERR_",
-            *(["Failed to load resource: the server responded with a status of 401"] * token),
+            *(f"Failed to load resource: the server responded with a status of {n}" for n in (401, 409) if token),
         )
         tab.on(
             "console", lambda m: m.type in ("error", "warning") and not m.text.startswith(known) and said.append(m.text)
@@ -137,6 +137,40 @@ def test_behind_a_score_are_the_images_that_are_wrong(visit, finished):
     tab.keyboard.press("Escape")
     assert dialog.count() == 0
     assert tab.evaluate("document.activeElement.textContent") == score.text_content(), "the focus is back"
+
+
+@pytest.mark.parametrize(
+    ("column", "shown", "heading"),
+    [
+        ("loss", "test images are right", "The images with the largest log-loss"),
+        ("macro_f1", "test images are right", "or another class taken for it"),
+        ("score", "validation images are right", "The mistakes that it is most certain of"),
+    ],
+)
+def test_behind_each_kind_of_score_are_its_images(visit, finished, column, shown, heading):
+    tab = visit(finished[0])
+    tab.locator(f"table[data-name=leaderboard] td[data-column={column}] button").first.click()
+    dialog = tab.get_by_role("dialog")
+    dialog.get_by_text(shown).wait_for()
+    assert heading in dialog.locator("h3").last.text_content()
+    captions = dialog.locator(".gallery figcaption").all_text_contents()
+    assert captions
+    assert all(("log-loss" in text) == (column == "loss") for text in captions)
+    dialog.locator("tbody tr button").last.click()
+    assert dialog.locator(".gallery figure").count() > 0
+
+
+def test_what_the_board_refuses_is_said_in_chinese_too(visit, tmp_path):
+    write_run(tmp_path / "alone", epoch(1))
+    with board(tmp_path, TOKEN) as found:
+        tab = visit(found, token=True)
+        tab.get_by_role("button", name="中文").click()
+        tab.locator("tr", has_text="alone").get_by_role("button", name="继续").click()
+        (tmp_path / "alone" / "result.json").write_text('{"top1": 0.5}')
+        tab.get_by_role("dialog").get_by_role("button", name="继续").click()
+        alert = tab.get_by_role("alert", name="")
+        tab.wait_for_function("e => e.textContent", arg=alert.element_handle())
+        assert alert.text_content() == "alone 已完成；请用它的权重开始另一个训练：podium train --weights"
 
 
 def test_a_run_that_failed_says_why(visit, finished):

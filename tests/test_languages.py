@@ -108,6 +108,7 @@ REASONS = {  # as `podium board` shows them, of runs that have failed
     "disk full: need 44.7 MB, have 1.2 MB at runs/a/log.jsonl (No space left on device)": "runs/a/log.jsonl 需要 44.7 MB，只剩 1.2 MB",
     "alexnet cannot take 12 px images": "alexnet 不接受 12 像素的图片",
     "photos/rose/1.jpg: truncated image (image file is truncated (5 bytes not processed))": "photos/rose/1.jpg：图片不完整",
+    "error: runs/a: in use by process 12 on host fix: wait for it, or name another folder with -o": "错误：runs/a 正被 host 上的进程 12 使用。解决办法：等它结束",
     "stopped by SIGTERM after step 90 of 400; the checkpoint is saved": "第 90 步（共 400 步）后被 SIGTERM 停止",
 }  # fmt: skip
 

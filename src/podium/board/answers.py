@@ -19,18 +19,19 @@ import numpy as np
 from podium.api.diff import diff
 from podium.board.studies import parse_table
 from podium.board.tails import both
-from podium.comparison.answered import Answered, answers_on_record
+from podium.comparison.answered import Answered, answers_on_record, validation_on_record
 from podium.comparison.candidates import Choice
 from podium.comparison.disagreement import CORRECTION, KINDS, Disagreement
 from podium.comparison.disagreement_text import format_test
 from podium.comparison.leaderboard import Leaderboard
+from podium.comparison.ranking import log_likelihood
 from podium.comparison.recorded_album import recorded_album
 from podium.comparison.report.diff_page import score_cells, shown_classes
 from podium.comparison.report.pictures import Album
 from podium.errors import ModelFileError, PodiumError
 
 EACH = 16  # pictures of a kind
-MISTAKES = 24  # pictures of mistakes
+MISTAKES = 24  # pictures of mistakes, and of the largest losses
 CELLS = 60  # pairs of a class and a wrong answer that are shown, the most frequent
 OF_A_CELL = 8  # pictures of each
 PICTURES = 240  # of a run
@@ -70,7 +71,7 @@ def compare(question: dict[str, Any]) -> dict[str, Any]:
         "scores": [score_cells(score) for score in found.scores],
         "classes": [{**row.to_dict(), "clear": row.clear} for row in shown_classes(found.classes)],
         "correction": CORRECTION,
-        "notes": [note.removeprefix("note: ") for note in found.notes],
+        "notes": [both(note.removeprefix("note: ")) for note in found.notes],
         "disagreements": {kind: _disagreements(found, kind) for kind in KINDS},
     }
 
@@ -86,22 +87,24 @@ def _disagreements(found: Disagreement, kind: str) -> dict[str, Any]:
 
 
 def pictures(question: dict[str, Any]) -> dict[str, Any]:
-    """The images behind the scores of a finished run: its mistakes, and those of each pair of a class and an answer.
+    """The images behind the scores of a finished run: its mistakes, those of each pair of a class and an answer, and the largest losses.
 
     Args:
-        question: `run`, its folder.
+        question: `run`, its folder, and `split`: "val" for its validation images, else those that its result reports.
 
     Raises:
         ModelFileError: the run does not say which images it has answered.
     """
     folder = Path(question["run"])
-    answered = answers_on_record(folder)
+    answered = (validation_on_record if question.get("split") == "val" else answers_on_record)(folder)
     if answered is None:
         raise ModelFileError(f"{folder.name}: does not say which images it has answered", "train it again")
     sure, right = answered.confidence, answered.right
     wrong = np.flatnonzero(~right)
     wrong = wrong[np.argsort(-sure[wrong], kind="stable")]
-    cells, shown = _cells(answered), list(map(int, wrong[:MISTAKES]))
+    loss = -log_likelihood(answered.logits, answered.labels)
+    largest = np.argsort(-loss, kind="stable")[:MISTAKES].tolist()
+    cells, shown = _cells(answered), list(dict.fromkeys([*wrong[:MISTAKES].tolist(), *largest]))
     for rank_ in range(OF_A_CELL):  # one image of each pair before a second one of any
         for _, _, rows in cells:
             shown += [row for row in rows[rank_ : rank_ + 1] if row not in shown and len(shown) < PICTURES]
@@ -117,12 +120,13 @@ def pictures(question: dict[str, Any]) -> dict[str, Any]:
             {"name": name, "n": int(own.sum()), "right": int((own & named).sum()), "predicted": int(named.sum())}
             for name, (own, named) in zip(answered.classes, counts, strict=True)
         ],
-        "mistakes": [place[row] for row in map(int, wrong[:MISTAKES])],
+        "mistakes": [place[row] for row in wrong[:MISTAKES].tolist()],
+        "losses": [[place[row], float(f"{loss[row]:.3g}")] for row in largest],
         "cells": [
             [k, guess, len(rows), [place[r] for r in rows[:OF_A_CELL] if r in place]] for k, guess, rows in cells
         ],
         "images": [_image(answered, album, row) for row in shown],
-        "notes": [note.removeprefix("note: ") for note in notes],
+        "notes": [both(note.removeprefix("note: ")) for note in notes],
     }
 
 

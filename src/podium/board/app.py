@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import FastAPI, Request
 from starlette.responses import Response, StreamingResponse
@@ -133,7 +133,7 @@ class Board:
         """What is new since a version."""
         found = await asyncio.to_thread(self.live.since, seen)
         for each in (*found["studies"], *found["runs"]):
-            each["report"] = f"/report/{each['id']}.{self.sign(each['id'])}" if each["report"] else None
+            each["report"] = f"report/{each['id']}.{self.sign(each['id'])}" if each["report"] else None
         return {**found, "control": self.control is not None}
 
     def sign(self, name: str) -> str:
@@ -162,10 +162,10 @@ class Board:
             raise Problem(409, "not_finished", "the run has no predictions yet", "wait until it is finished")
         return found
 
-    async def ask(self, kind: str, *runs: Trained, **folders: str) -> Response:
+    async def ask(self, kind: str, *runs: Trained, **asked: str) -> Response:
         """The answer to a question on finished runs."""
         states = [signature(run.folder / "predictions.npz") for run in runs]
-        found = await self.asking.ask(f"{kind} {folders} {states}", kind=kind, **folders)
+        found = await self.asking.ask(f"{kind} {asked} {states}", kind=kind, **asked)
         if "answer" not in found:
             raise Problem(422, "no_answer", found["error"], found["fix"])
         return Response(json_bytes(found["answer"]), media_type="application/json")
@@ -223,9 +223,9 @@ def _add_reading(app: FastAPI, board: Board) -> None:
         return await board.ask("compare", one, two, first=str(one.folder), second=str(two.folder))
 
     @app.get("/api/pictures/{name}")
-    async def pictures(name: str) -> Response:
+    async def pictures(name: str, split: Literal["val", ""] = "") -> Response:
         run = board.finished(name)
-        return await board.ask("pictures", run, run=str(run.folder))
+        return await board.ask("pictures", run, run=str(run.folder), split=split)
 
     @app.get("/report/{signed}")
     async def report(signed: str) -> Response:

@@ -145,7 +145,7 @@ class Study(Followed):
             "table": self.table.content if self.state == "finished" else self.so_far if self.finished else None,
             "verdict": [both(str(sentence)) for sentence in verdict] if isinstance(verdict, list) else [],
             "report": self.has_report,
-            "said": self.said,
+            "said": both(self.said),
             "again": self._again,
         }
 

@@ -103,7 +103,7 @@ class Trained(Followed):
             "state": self.state,
             "holder": self.holder,
             "reason": both(str(self.log.ended.get("text", ""))[:SHOWN] if self.log.ended is not None else ""),
-            "warning": self.log.warning,
+            "warning": both(self.log.warning),
             "split": self.log.split,
             "step": self.log.last.get("step"),
             "steps": self.steps,
@@ -115,7 +115,7 @@ class Trained(Followed):
             "latency_ms": number(latency.get("p50")) if isinstance(latency, dict) else None,
             "intact": self.intact,
             "report": self.has_report,
-            "said": self.said,
+            "said": both(self.said),
             "points": self.log.since(since),
         }
 

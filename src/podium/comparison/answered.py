@@ -135,6 +135,25 @@ def answers_on_record(path: Path) -> Answered | None:
     )
 
 
+def validation_on_record(path: Path) -> Answered | None:
+    """Read the answers of a finished run to its validation images, by which it was chosen and ranked.
+
+    Returns:
+        None where it has none besides the images that its result reports, or does not say which they were.
+
+    Raises:
+        ModelFileError: a file of the run is damaged.
+    """
+    found, record, run = answers_on_record(path), read_record(path), RunFolder(path)
+    if found is None or record is None or (validation := run.validation) is None:
+        return None
+    (logits, labels), keys = validation, record.roles.get("val")
+    if keys is None or len(keys) != len(labels):
+        return None
+    logits = logits[:, : len(found.classes)]
+    return replace(found, split="val", logits=logits, labels=labels, keys=keys, groups=run.validation_groups)
+
+
 def card_of(folder: Path) -> dict[str, Any]:
     """The card of a run or bundle; empty where it cannot be read."""
     try:

@@ -1,5 +1,5 @@
 // Stopping and resuming runs, each after a question.
-import { send } from "/static/requests.js";
+import { asked } from "./asking.js";
 import { made } from "./dom.js";
 
 const QUESTIONS = {
@@ -24,12 +24,11 @@ export function act(what, whose) {
   go.addEventListener("click", async () => {
     go.disabled = true;
     try {
-      const response = await send(`/api/${what}/${whose.id}`, { method: "POST" });
-      if (response.ok) { dialog.close(); return; }
-      const { message, fix } = await response.json();
-      failure.textContent = `${message}. ${fix}`;
+      await asked(`api/${what}/${whose.id}`, { method: "POST" });
+      dialog.close();
+      return;
     } catch (error) {
-      failure.textContent = String(error.message);
+      failure.textContent = error.message;
     }
     go.disabled = false;
   });

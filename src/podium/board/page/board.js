@@ -1,5 +1,5 @@
 // The board: what is known of comparisons and runs, which of them is shown, and the list of all.
-import { beginLanguages, onLanguage, say, write } from "/static/languages.js";
+import { beginLanguages, onLanguage, say, write } from "../static/languages.js";
 import { keep, made, setPhrase, setText } from "./dom.js";
 import { duration, inOrder, stateOf, STATES } from "./format.js";
 import { known, shareOf, SINGLE, take } from "./known.js";
@@ -21,7 +21,7 @@ let open = null; // the view of what is chosen
 function show() {
   if (!heading.isConnected) view.replaceChildren(heading, list, place, foot);
   const choices = [...known.studies.values()].sort((one, two) => inOrder(one.name, two.name));
-  if ([...known.runs.values()].some((run) => run.study === null)) choices.push({ id: SINGLE, state: "", name: say("Single runs"), waiting: [], failed: [] });
+  if ([...known.runs.values()].some((run) => run.study === null)) choices.push({ id: SINGLE, state: "", name: say("Single runs"), waiting: [], failed: [], said: ["", null] });
   setText(heading, known.folder);
   document.title = `${known.folder} · Podium board`;
   const asked = decodeURIComponent(location.hash.slice(1));
@@ -66,7 +66,7 @@ function connected(state) {
 }
 
 addEventListener("hashchange", show);
-await beginLanguages("/static/zh.json", "/board/zh.json");
+await beginLanguages("static/zh.json", "board/zh.json");
 onLanguage(() => { if (known.folder) show(); });
 setInterval(() => { if (known.folder) show(); }, 5000); // the time left goes on between two epochs
 follow((news) => { take(news, tell); show(); }, connected);

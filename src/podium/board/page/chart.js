@@ -1,5 +1,5 @@
 // Curves over epochs or time, as a small SVG. A chart keeps its lines and gives them new points; the nearest point is named on hover.
-import { label, onLanguage, say } from "/static/languages.js";
+import { label, onLanguage, say } from "../static/languages.js";
 import { drawn, keep, made, setText } from "./dom.js";
 
 const HEIGHT = 260, LEFT = 52, RIGHT = 12, TOP = 10, BOTTOM = 34;

@@ -1,10 +1,11 @@
 // Two runs beside each other: the settings that differ, their curves in one chart, and of finished ones the paired test and the images
 // on which they disagree, as `podium diff` has them.
-import { isChinese, say } from "/static/languages.js";
+import { isChinese, say } from "../static/languages.js";
+import { asked } from "./asking.js";
 import { Chart } from "./chart.js";
 import { keep, made, setText } from "./dom.js";
 import { percent, spoken, three } from "./format.js";
-import { asked, picture } from "./pictures.js";
+import { picture } from "./pictures.js";
 
 /** The section that compares two runs. */
 export class Comparison {
@@ -66,13 +67,13 @@ export class Comparison {
     this.told = about;
     const stale = () => about !== this.told;
     try {
-      const { settings } = await asked(`/api/settings/${one.id}/${two.id}`);
+      const { settings } = await asked(`api/settings/${one.id}/${two.id}`);
       if (stale()) return;
       this.settings.replaceChildren(settings.length ? differing(settings, one, two) : made("p", { class: "note", say: "Their settings are the same." }));
       if (one === two) { this.outcome.replaceChildren(); return; }
       if (!one.intact || !two.intact) { this.outcome.replaceChildren(made("p", { class: "note", say: "The paired test and the images appear once both are finished." })); return; }
       this.outcome.replaceChildren(made("p", { class: "note", role: "status", say: "Comparing their answers..." }));
-      const found = await asked(`/api/compare/${one.id}/${two.id}`);
+      const found = await asked(`api/compare/${one.id}/${two.id}`);
       if (!stale()) this.outcome.replaceChildren(...outcome(found));
     } catch (error) {
       if (!stale()) this.outcome.replaceChildren(made("p", { class: "failed", role: "alert" }, error.message));
@@ -109,7 +110,7 @@ function outcome(found) {
   const titles = { first: ["Only {name} is right", one], second: ["Only {name} is right", two], neither: ["Both are wrong, with different answers", ""] };
   const kinds = Object.entries(found.disagreements).filter(([, { count }]) => count).map(([kind, { count, shown }]) => made("div", {},
     made("h3", {}, `${say(titles[kind][0], { name: titles[kind][1] })}: ${count}`), made("div", { class: "gallery" }, ...shown.map((image) => pair(image, found.names)))));
-    return [made("p", { class: "lead" }, spoken(found.verdict)), ...found.notes.map((note) => made("p", { class: "note" }, note)),
+    return [made("p", { class: "lead" }, spoken(found.verdict)), ...found.notes.map((note) => made("p", { class: "note" }, spoken(note))),
     made("div", { class: "pair" }, counts, scores),
     made("details", {}, made("summary", { say: "Recall of each class" }), made("div", {}, classes, made("p", { class: "note", say: "Intervals of the difference at 95 % for all classes at once; * where they tell." }))), ...kinds];
 }

@@ -1,5 +1,5 @@
 // Small helpers that make and keep elements. Text is only ever set as text, so a name with markup in it stays a name.
-import { label, write } from "/static/languages.js";
+import { label, write } from "../static/languages.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 

@@ -1,5 +1,5 @@
 // Numbers, times and states as people read them.
-import { isChinese, say } from "/static/languages.js";
+import { isChinese, say } from "../static/languages.js";
 
 /** A share as per cent: "93.40 %"; empty for none. */
 export const percent = (share, digits = 2) => (isNumber(share) ? `${(100 * share).toFixed(digits)} %` : "");

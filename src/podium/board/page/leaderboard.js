@@ -1,18 +1,20 @@
 // The leaderboard of a comparison: the cells of leaderboard.csv, or of what has finished so far, each behind its pictures.
 import { made, setPhrase } from "./dom.js";
-import { isNumber, measured, percent, short, three } from "./format.js";
+import { isNumber, measured, percent, short, spoken, three } from "./format.js";
 import { openPictures } from "./pictures.js";
 
 const points = (share) => (isNumber(share) ? (100 * share).toFixed(2) : "");
 const isShare = (row) => row.ranked_by !== "log-loss";
-// [column, heading, format, whether the pictures of its run are behind it]
+// What of a run's pictures is shown first, by the score that ranks.
+const BEHIND = { "log-loss": "losses", "macro-f1": "f1", "balanced-accuracy": "recall" };
+// [column, heading, format, what is shown first of the pictures behind it; none: there are none]
 const COLUMNS = [
-  ["score", "score that ranks", (value, row) => (isShare(row) ? percent(value) : three(value))],
+  ["score", "score that ranks", (value, row) => (isShare(row) ? percent(value) : three(value)), (row) => BEHIND[row.ranked_by] ?? "mistakes"],
   ["behind", "behind the best", (value, row) => (isShare(row) ? points(value) : three(value))],
-  ["top1", "top-1", (value) => percent(value), true],
-  ["top5", "top-5", (value) => percent(value), true],
-  ["macro_f1", "macro F1", (value) => value?.toFixed(3) ?? ""],
-  ["loss", "log-loss", three],
+  ["top1", "top-1", (value) => percent(value), () => "mistakes"],
+  ["top5", "top-5", (value) => percent(value), () => "mistakes"],
+  ["macro_f1", "macro F1", (value) => value?.toFixed(3) ?? "", () => "f1"],
+  ["loss", "log-loss", three, () => "losses"],
   ["linear_probe", "linear probe", (value) => percent(value)],
   ["params", "parameters", short],
   ["macs", "multiply-adds", short],
@@ -20,6 +22,9 @@ const COLUMNS = [
   ["latency_p50_ms", "latency p50, ms", three],
   ["train_seconds", "training time", measured],
 ];
+
+/** The images that a score which ranks is of: "val" where the result reports others. */
+const ranking = (row, run) => (row.ranked_on === "val" && run.result.split !== "val" ? "val" : "");
 
 /** A row of the file by the names of its columns; numbers as numbers, empty cells left out. */
 function parsed(columns, cells) {
@@ -46,14 +51,17 @@ export function leaderboard(section, study, runs) {
   place.replaceChildren(made("table", { "data-name": "leaderboard" }, made("thead", {}, head), made("tbody", {}, ...body)));
 }
 
+/** Why a network failed, in the language of the page: its run, or the comparison, has it in both. */
+const why = (error, study, runs) => spoken([...study.failed.map(([, reason]) => reason), ...runs.map((run) => run.reason)].find(([english]) => english === error) ?? [error]);
+
 function line(row, cells, columns, used, study, runs) {
   const name = made("th", { scope: "row", class: row.recommended === "True" && study.decided ? "best" : "" }, String(row.model ?? ""));
-  if (row.error !== undefined) return made("tr", {}, name, made("td", { colspan: used.length + 1, class: "text failed" }, String(row.error)));
+  if (row.error !== undefined) return made("tr", {}, name, made("td", { colspan: used.length + 1, class: "text failed" }, why(String(row.error), study, runs)));
   const run = runs.find((each) => each.name === row.run);
   const shown = used.map(([key, , format, opens]) => {
     const text = row[key] === undefined ? "" : format(row[key], row);
     const cell = made("td", { "data-column": key, "data-value": cells[columns.indexOf(key)] });
-    if (opens && run?.intact && text) cell.append(made("button", { type: "button", class: "link", "aria-haspopup": "dialog", on: { click: () => openPictures(run) } }, text));
+    if (opens && run?.intact && text) cell.append(made("button", { type: "button", class: "link", "aria-haspopup": "dialog", on: { click: () => openPictures(run, opens(row), key === "score" ? ranking(row, run) : "") } }, text));
     else cell.append(text);
     if (key === "top1" && isNumber(row.top1_low)) cell.append(made("div", { class: "interval" }, `${points(row.top1_low)}-${points(row.top1_high)}`));
     return cell;

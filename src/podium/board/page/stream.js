@@ -1,6 +1,6 @@
 // What is new on the board: server-sent events, read with `fetch`, since EventSource sends no token. After a break the stream goes on
 // from the last version that the page has.
-import { send } from "/static/requests.js";
+import { send } from "../static/requests.js";
 
 const SILENCE = 40_000; // ms without a sign of life (the board gives one every 15 s), after which the connection is made anew
 const AGAIN = 2000; // ms between two attempts
@@ -19,7 +19,7 @@ export async function follow(onNews, onState) {
     let timer = null;
     const heard = () => { clearTimeout(timer); timer = setTimeout(() => stop.abort(), SILENCE); };
     try {
-      const response = await send("/api/events", { headers: { "Last-Event-ID": mark }, signal: stop.signal });
+      const response = await send("api/events", { headers: { "Last-Event-ID": mark }, signal: stop.signal });
       if (response.status === 401) { await onState("refused"); continue; }
       if (!response.ok) throw new Error(response.status);
       onState("live");

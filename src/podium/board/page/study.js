@@ -1,5 +1,5 @@
 // One comparison, or the runs that belong to none: how far it is, its verdict and leaderboard, the curves, every run with its reason.
-import { isChinese, say, write } from "/static/languages.js";
+import { isChinese, say, write } from "../static/languages.js";
 import { act } from "./acts.js";
 import { Chart } from "./chart.js";
 import { Comparison } from "./compare.js";
@@ -77,8 +77,8 @@ export class StudyView {
     this.bar.firstElementChild.style.width = `${share}%`;
     this.bar.setAttribute("aria-valuenow", share);
     keep(this.acts, acts(study), ([name]) => name, ([, make]) => make());
-    this.failure.hidden = !study.said;
-    if (study.said) setText(this.failure, study.said);
+    this.failure.hidden = !study.said[0];
+    setText(this.failure, spoken(study.said));
     const sentences = (study.verdict ?? []).map(spoken);
     keep(this.verdict, sentences.map((text, n) => ({ text, n })), ({ n }) => String(n), ({ n }) => made("p", { class: n ? "note" : "lead" }), (element, { text }) => setText(element, text));
   }
@@ -171,7 +171,7 @@ function fill(element, run) {
   state.firstElementChild.dataset.state = run.state;
   if (!points) { setText(state.lastElementChild, run.reason ? spoken(run.reason) : ""); return; }
   keep(head.lastElementChild, run.study === null ? acts(run) : [], ([name]) => name, ([, make]) => make());
-  const why = [run.said.includes(run.reason[0]) ? "" : spoken(run.reason), run.state === "interrupted" ? say("its process ended without a word: killed, out of memory or a power cut") : "", run.warning, run.said];
+  const why = [run.said[0].includes(run.reason[0]) ? "" : spoken(run.reason), run.state === "interrupted" ? say("its process ended without a word: killed, out of memory or a power cut") : "", spoken(run.warning), spoken(run.said)];
   setText(state.lastElementChild, why.filter(Boolean).join(" "));
   setText(epoch, isNumber(run.epoch) ? String(run.epoch) : "");
   setText(top1, percent(points.top1.at(-1)));

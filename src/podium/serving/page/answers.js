@@ -96,9 +96,14 @@ function time(milliseconds) {
 
 const short = (value) => (value >= 100 ? value.toFixed(0) : value.toFixed(1));
 
+/** What the server said, sentence by sentence. */
+export function serverSays(name, sentences) {
+  return made(name, "note", write(made("span"), "The server says:"), ...sentences.flatMap((text) => [" ", write(made("span", "sentence"), text)]));
+}
+
 function refused(refusal, retry) {
   const parts = [write(made("p", "failed"), refusal.meaning)];
-  if (refusal.message) parts.push(write(made("p", "note"), "The server says: {text}", { text: refusal.message }));
+  if (refusal.said.length) parts.push(serverSays("p", refusal.said));
   if (refusal.again) {
     const button = write(made("button"), "Try again");
     button.type = "button";

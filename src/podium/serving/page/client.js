@@ -29,10 +29,11 @@ const BY_STATUS = {
 };
 const WORTH_TRYING = new Set(["server_busy", "timed_out", "unauthorized", "unreachable", "cut", "fault", "unexpected"]);
 
-/** A refusal, with a phrase for the person and what the server itself said. */
+/** A refusal, with a phrase for the person and the sentences that the server itself said. */
 export class Refusal extends Error {
-  constructor(code, said = "") {
-    super(said);
+  constructor(code, ...said) {
+    super(said.join("; "));
+    this.said = said;
     this.code = code;
     this.meaning = MEANINGS[code] ?? MEANINGS.unexpected;
     this.again = WORTH_TRYING.has(code);
@@ -101,7 +102,7 @@ async function content(response) {
   } catch { /* what stands between us and the server may answer with a page */ }
   if (response.ok && found !== null) return found;
   const code = Object.hasOwn(MEANINGS, found?.code) ? found.code : BY_STATUS[response.status] ?? "unexpected";
-  throw new Refusal(code, [found?.message, found?.fix].filter((text) => typeof text === "string").join("; "));
+  throw new Refusal(code, ...[found?.message, found?.fix].filter((text) => typeof text === "string"));
 }
 
 async function pause(seconds, signal, waiting) {

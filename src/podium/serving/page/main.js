@@ -1,6 +1,6 @@
 // The page of `podium serve`: pictures in, what the networks say of them out. This file puts the parts together.
 import { beginLanguages, onLanguage, say, write } from "../static/languages.js";
-import { made } from "./answers.js";
+import { made, serverSays } from "./answers.js";
 import { cardOf } from "./card.js";
 import { card, models, Refusal } from "./client.js";
 import * as gallery from "./gallery.js";
@@ -36,13 +36,13 @@ async function begin() {
 
 /** What keeps the page from its work, with a button that tries again. */
 function trouble(error) {
-  const { meaning, message } = error instanceof Refusal ? error : new Refusal("unexpected", String(error));
+  const { meaning, said } = error instanceof Refusal ? error : new Refusal("unexpected", String(error));
   const button = write(made("button"), "Try again"), text = write(made("span"), meaning);
   button.type = "button";
   button.addEventListener("click", begin);
   byId("trouble").replaceChildren(text, " ", button);
   byId("trouble").hidden = false;
-  if (message) byId("trouble").append(write(made("span", "note"), "The server says: {text}", { text: message }));
+  if (said.length) byId("trouble").append(" ", serverSays("span", said));
 }
 
 function choices() {

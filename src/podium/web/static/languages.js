@@ -3,20 +3,49 @@
 // A phrase is an English text with {holes}; a phrase book (JSON) has its Chinese form with the same holes. In the page `data-say`
 // marks an element whose text is a phrase, `data-say-label` one whose aria-label is, and `data-say-hint` one whose placeholder is.
 // A script calls `write(element, phrase, values)`, and the element follows the switch from then on. Values are never translated:
-// they are names and numbers.
+// they are names and numbers. What a server says comes as a whole English sentence; it is recognised by its phrase, and what stands
+// in the holes of that is put into the Chinese form.
 
 const root = document.documentElement, CHINESE = "zh-Hans";
-const phrases = {};
+const HOLE = /\{(\w+)\}/g;
+const phrases = new Map();
 const listeners = [];
+const LEAST = 7; // letters of a phrase that recognise a sentence
+let patterns = []; // [pattern, form] of the phrases with holes, those with the longest text first
 
 /** Whether the page speaks Chinese now. */
 export const isChinese = () => root.lang === CHINESE;
 
-/** A phrase in the language of now, with values in its holes. */
+/** A phrase, or a sentence of a server, in the language of now, with values in the holes of a phrase. */
 export function say(phrase, values = {}) {
-  const form = isChinese() && phrases[phrase] || phrase;
-  return form.replace(/\{(\w+)\}/g, (hole, key) => Object.hasOwn(values, key) ? values[key] : hole);
+  const form = phrases.get(phrase);
+  if (isChinese() && form === undefined) return recognised(phrase) ?? phrase;
+  return filled(isChinese() ? form : phrase, values);
 }
+
+const filled = (form, values) => form.replace(HOLE, (hole, key) => Object.hasOwn(values, key) ? values[key] : hole);
+
+/** The Chinese form of a sentence that was made of a phrase; null where no phrase fits. */
+function recognised(sentence) {
+  for (const [pattern, form] of patterns) {
+    const found = pattern.exec(sentence);
+    if (found) return form.replace(HOLE, (hole, key) => inside(found.groups[key]));
+  }
+  return null;
+}
+
+const inside = (text) => (text.includes(" ") ? say(text) : text); // a word is a name
+
+/** What recognises the sentences that a phrase can become; a hole that is there twice has the same in it. */
+function patternOf(phrase) {
+  const written = phrase.split(HOLE).map((part, n, parts) => {
+    if (n % 2 === 0) return part.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&");
+    return parts.findIndex((other, k) => k % 2 === 1 && other === part) < n ? `\\k<${part}>` : `(?<${part}>.+?)`;
+  });
+  return new RegExp(`^${written.join("")}$`, "s");
+}
+
+const wordsOf = (phrase) => phrase.replace(HOLE, "").replace(/[^A-Za-z]/g, "").length;
 
 /** Make a phrase the text of an element, in whichever language the page speaks. */
 export function write(element, phrase, values = {}) {
@@ -44,7 +73,9 @@ export const onLanguage = (listener) => listeners.push(listener);
  */
 export async function beginLanguages(...books) {
   const read = async (book) => { try { return await (await fetch(book)).json(); } catch { return {}; } };
-  Object.assign(phrases, ...await Promise.all(books.map(read)));
+  for (const book of await Promise.all(books.map(read))) for (const [phrase, form] of Object.entries(book)) phrases.set(phrase, form);
+  const made = [...phrases.keys()].filter((phrase) => phrase.includes("{") && wordsOf(phrase) >= LEAST);
+  patterns = made.sort((one, two) => wordsOf(two) - wordsOf(one)).map((phrase) => [patternOf(phrase), phrases.get(phrase)]);
   const button = document.getElementById("language");
   button?.addEventListener("click", () => {
     const other = isChinese() ? "en" : CHINESE;
