@@ -397,6 +397,22 @@ def test_links_strange_names_and_things_that_are_no_runs_are_no_trouble(tmp_path
     json.dumps(state, allow_nan=False).encode()
 
 
+def test_a_link_in_the_place_of_a_file_is_not_read(tmp_path):
+    """In a folder that somebody else has packed it may lead to any file that the board may read."""
+    secret = tmp_path / "secret.yaml"
+    secret.write_text("password: hidden\n")
+    board = tmp_path / "board"
+    for name in ("settings.yaml", "log.jsonl", "report.html"):
+        run = write_run(board / name.partition(".")[0], epoch(1))
+        (run / name).unlink(missing_ok=True)
+        (run / name).symlink_to(secret)
+    live = Live(board)
+    live.refresh()
+    assert "hidden" not in json.dumps([run.settings.content for run in live.runs.values()])
+    assert "hidden" not in json.dumps(live.since(""))
+    assert not any(run.has_report for run in live.runs.values())
+
+
 def test_links_to_runs_and_comparisons_are_followed_once_and_no_others(tmp_path):
     board, elsewhere = tmp_path / "board", tmp_path / "elsewhere"
     board.mkdir()

@@ -59,11 +59,12 @@ def chunk(kind, data):
 @pytest.mark.parametrize(
     ("data", "what"),
     [
-        (jpeg(*[b"\xff\xe1\0\x0cExif\0\0abcd"] * 3000), "2000 segments"),
+        (jpeg(*[b"\xff\xe1\0\x0chttp://abc"] * 3000), "2000 segments"),
+        (jpeg(*[b"\xff\xe1\xff\xf0Exif\0\0" + b"\0" * 65_512] * 100), "EXIF has more than 64 parts"),
         (jpeg(b"\xff\xfe\0\3x", b"junk" * 20_000), "bytes between its segments"),
         (image()[:33] + chunk(b"abCd", b"") * 100_001 + image()[33:], "100000 chunks"),
     ],
-    ids=["segments", "gaps", "chunks"],
+    ids=["segments", "EXIF", "gaps", "chunks"],
 )
 def test_an_image_that_is_mostly_not_image_is_refused_before_it_is_decoded(served, data, what, monkeypatch):
     monkeypatch.setattr("podium.data.preprocessing.decode", lambda *_, **__: pytest.fail("it was decoded"))

@@ -170,12 +170,14 @@ def head(*lines, path=b"/v1/predict"):
         head(b"Content-Length: 1e9"),
         head(b"Content-Length: 5", b"Content-Length: 6"),
         head(b"Transfer-Encoding: chunked") + b"zz\r\n",
+        head(b"Content-Length: 5", b"Transfer-Encoding: chunked") + b"0\r\n\r\n" + head(path=b"/v1/models"),
     ],
-    ids=["headers", "boundary", "path", "TLS", "zeros", "negative", "exponent", "two", "chunk"],
+    ids=["headers", "boundary", "path", "TLS", "zeros", "negative", "exponent", "two", "chunk", "lengths"],
 )
 def test_what_is_no_request_is_refused_as_json(served, data):
     said = served.raw(data)
     assert said == b"" or said.startswith(b"HTTP/1.1 400 ")
+    assert said.count(b"HTTP/1.1 ") <= 1, "nothing behind it is a request"
     if said:
         assert b"content-type: application/json" in said.lower()
         assert b"nosniff" in said
@@ -252,6 +254,22 @@ def test_a_page_of_another_server_reads_nothing(served):
     served.get("/v1/models", Host="evil.example:8000").refused(421, "wrong_host")
     for host in ("127.0.0.1:1", "localhost", "localhost:8000", "[::1]:80"):
         assert served.get("/v1/models", Host=host).status == 200
+
+
+def test_a_page_of_another_site_has_nothing_computed(served):
+    """A form, or a script that cannot read the answer, may send images to this machine's address."""
+    for site, status in (("cross-site", 403), ("same-origin", 200), ("none", 200)):
+        headers = {"Sec-Fetch-Site": site, "Content-Type": "text/plain"}
+        assert served.call("POST", "/v1/predict", image(), headers=headers).status == status
+    assert served.get("/", **{"Sec-Fetch-Site": "cross-site"}).status == 200, "a link leads here"
+
+
+def test_of_two_tokens_neither_counts():
+    with Served(fake(), token=TOKEN) as server:
+        lines = [f"Authorization: Bearer {given}".encode() for given in (TOKEN, "another")]
+        for pair in (lines, lines[::-1], lines[:1] * 2):
+            assert server.raw(head(*pair, path=b"/v1/models")).startswith(b"HTTP/1.1 401 ")
+        assert server.raw(head(lines[0], path=b"/v1/models")).startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 405 "))
 
 
 def test_every_answer_forbids_scripts_frames_and_guesses(served):

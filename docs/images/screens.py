@@ -1,7 +1,7 @@
 """Make the pictures of a report, of the board and of the server's page in this folder.
 
 `python docs/images/screens.py` makes the first two in about ten minutes on two cores. The networks and the photos of the server's page are given:
-`python docs/images/screens.py serve NETWORK NETWORK PHOTO...`; the first photo is shown large.
+`python docs/images/screens.py serve NETWORK NETWORK PHOTO...`; the first photo is shown large. The networks are files of `podium export --heatmap`.
 
 It trains the networks that the pictures show, and needs the extra `serve`, playwright and the system's Chromium. The report is that of
 `make demo`; the board follows a comparison that has two networks behind it and trains the third.
@@ -90,7 +90,7 @@ def serve(networks: list[str], photos: list[str]) -> None:
     served = subprocess.Popen([*PODIUM, "serve", *networks, "--port", "0", "--json"], stdout=subprocess.PIPE, text=True)
     try:
         address = json.loads(served.stdout.readline() if served.stdout is not None else "")["url"]
-        for name, width, height, scheme in (("serve.png", 1220, 1130, "light"), ("serve-phone.png", 400, 800, "dark")):
+        for name, width, height, scheme in (("serve.png", 1220, 1150, "light"), ("serve-phone.png", 400, 800, "dark")):
             with page_of(address, width, height) as page:
                 page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
                 page.locator("#pick:enabled").wait_for()
@@ -99,6 +99,8 @@ def serve(networks: list[str], photos: list[str]) -> None:
                 page.locator("#files").set_input_files(photos)
                 page.locator("#gallery li").nth(len(photos) - 1).wait_for()
                 page.locator("#gallery li").first.click()
+                page.locator("#frame .over").wait_for()  # the heat map
+                page.evaluate("scrollTo(0, innerWidth < 500 ? document.getElementById('result').offsetTop - 8 : 0)")
                 save(page, name)
     finally:
         served.send_signal(signal.SIGTERM)

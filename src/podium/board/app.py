@@ -162,10 +162,10 @@ class Board:
             raise Problem(409, "not_finished", "the run has no predictions yet", "wait until it is finished")
         return found
 
-    async def ask(self, kind: str, *runs: Trained, **asked: str) -> Response:
+    async def ask(self, kind: str, *runs: Trained, **question: str) -> Response:
         """The answer to a question on finished runs."""
         states = [signature(run.folder / "predictions.npz") for run in runs]
-        found = await self.asking.ask(f"{kind} {asked} {states}", kind=kind, **asked)
+        found = await self.asking.ask(f"{kind} {question} {states}", kind=kind, **question)
         if "answer" not in found:
             raise Problem(422, "no_answer", found["error"], found["fix"])
         return Response(json_bytes(found["answer"]), media_type="application/json")

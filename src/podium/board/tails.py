@@ -25,9 +25,12 @@ COLUMNS = ("epoch", "step", "seconds", "train_loss", "loss", "top1")
 
 
 def signature(path: Path) -> tuple[int, int, int, int] | None:
-    """What changes when a file does, or who may read it: its inode, size and times; None where it is no file."""
+    """What changes when a file does, or who may read it: its inode, size and times; None where it is no file.
+
+    A link in the place of a file is none: in a folder of somebody else's it may lead to any file of this machine.
+    """
     try:
-        found = path.stat()
+        found = path.lstat()
     except (OSError, ValueError):
         return None
     return (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns) if stat.S_ISREG(found.st_mode) else None
@@ -148,7 +151,7 @@ class Log:
     def _read_on(self, version: int) -> None:
         """Take in the whole lines after those that were read; a last line without its end waits for the rest."""
         try:
-            handle = os.open(self.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+            handle = os.open(self.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0))
         except OSError:
             return
         with os.fdopen(handle, "rb") as file:

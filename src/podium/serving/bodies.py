@@ -40,7 +40,7 @@ async def read_body(request: Request) -> bytes:
     Raises:
         Problem: it is too large, empty, or compressed, or the client has gone.
     """
-    if request.headers.get("content-encoding", "identity") != "identity":
+    if any(coding.lower() != "identity" for coding in request.headers.getlist("content-encoding")):
         fix = "send it as it is: images are compressed already"
         raise Problem(415, "encoding_not_supported", "the body has a content encoding", fix)
     body = bytearray()

@@ -25,7 +25,8 @@ MARKER = re.compile(rb"\xff[^\0\xd0-\xd7\xff]")  # of a JPEG, where something el
 SCAN, END = 0xDA, 0xD9
 LARGE = 8_000_000  # pixels above which images are decoded one at a time: each takes some hundred megabytes
 SCANS = 100  # of a progressive JPEG, which usually has ten: each goes over the whole image, and may take a few bytes of the file
-SEGMENTS = 2000  # of a JPEG: Pillow copies its EXIF at each
+SEGMENTS = 2000  # of a JPEG: Pillow copies its EXIF at each ...
+EXIF, EXIFS = b"Exif\0\0", 64  # ... that has a part of it, of 64 kB
 GAPS = 64 << 10  # bytes between the segments of a JPEG, which Pillow reads one by one
 CHUNKS = 100_000  # of a PNG
 # Of an image that Pillow decodes in Python, a second for each million pixels: plain Netpbm, that of unusual depth, BMP in runs
@@ -106,13 +107,16 @@ def _too_many(data: bytes) -> str | None:
         return f"a PNG of more than {CHUNKS} chunks" if any(islice(chunks(data), CHUNKS, None)) else None
     if not data.startswith(JPEG):
         return _too_slow(data)
-    place, scans, gaps = len(JPEG), 0, 0
+    place, scans, gaps, parts = len(JPEG), 0, 0, 0
     for _ in range(SEGMENTS):
         found = MARKER.search(data, place)
         if found is None or data[found.end() - 1] == END:
             return None
         gaps += 0 if scans else found.start() - place
         scans += data[found.end() - 1] == SCAN
+        parts += data.startswith(EXIF, found.end() + 2)
+        if parts > EXIFS:
+            return f"a JPEG whose EXIF has more than {EXIFS} parts"
         if scans > SCANS:
             return f"a JPEG of more than {SCANS} scans"
         if gaps > GAPS:

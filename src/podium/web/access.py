@@ -54,7 +54,8 @@ class Access:
     """Refuses requests without the token.
 
     A server without a token that this machine alone reaches answers only requests that were sent to this machine by name or
-    number: the name of a foreign page that was made to lead here (DNS rebinding) is refused.
+    number: the name of a foreign page that was made to lead here (DNS rebinding) is refused, and so is what a page of another
+    site has a browser send, which would otherwise have the network compute.
 
     Args:
         app: what answers.
@@ -83,10 +84,16 @@ class Access:
             if self.local and name and not is_loopback(name):
                 fix = "open it as http://127.0.0.1 with its port, or start the server with a token"
                 return Problem(421, "wrong_host", "this server answers requests of its own machine only", fix)
+            if scope["method"] not in ("GET", "HEAD") and headers.get(b"sec-fetch-site") == b"cross-site":
+                fix = "open the server's own page, or give the server a token and send it"
+                return Problem(403, "cross_site", "a page of another site sent this request", fix)
             return None
         if scope["path"] in self.free or scope["path"].startswith(self.below):
             return None
-        if has_token(headers.get(b"authorization", b""), self.token):
+        given = [value for name, value in scope["headers"] if name == b"authorization"]
+        if len(given) == 1 and has_token(
+            given[0], self.token
+        ):  # of two, what stands before us may have checked the other
             return None
         fix = "send the header Authorization: Bearer TOKEN with the token that the server was started with"
         return Problem(401, "unauthorized", "the token is missing or wrong", fix, {"WWW-Authenticate": "Bearer"})

@@ -24,7 +24,7 @@ BAD = Problem(400, "not_http", "this is not a request of HTTP/1.1, or its head i
 
 
 class Counted(h11.Connection):
-    """h11's connection, which refuses a body in a great many small pieces."""
+    """h11's connection, which refuses a body of two lengths, and one in a great many small pieces."""
 
     def __init__(self) -> None:
         super().__init__(h11.SERVER, HEAD)
@@ -34,6 +34,8 @@ class Counted(h11.Connection):
         event = super().next_event()
         if isinstance(event, h11.Request):
             self.pieces = self.size = 0
+            if {b"content-length", b"transfer-encoding"} <= {name for name, _ in event.headers}:
+                raise h11.RemoteProtocolError("two lengths: what stands before us may take the other one")
         elif isinstance(event, h11.Data):
             self.pieces, self.size = self.pieces + 1, self.size + len(event.data)
             if self.pieces > PIECES and self.size < SMALLEST * self.pieces:

@@ -76,8 +76,8 @@ const worst = (classes, score) => classes.filter((each) => each[score] !== null 
 function tableOf(classes, score, press) {
   const number = (value, shown, cells, see) => made("td", {}, value === null ? "" : cells.length ? link(shown(value), press(...see)) : shown(value));
   const rows = classes.toSorted((one, two) => (one[score] ?? 2) - (two[score] ?? 2)).map((each) => made("tr", {}, made("th", { scope: "row" }, each.name), made("td", {}, String(each.n)),
-    number(each.recall, (value) => percent(value, 1), each.missed, each.seeMissed), made("td", {}, String(each.predicted)), number(each.f1, (value) => value.toFixed(3), each.both, each.seeBoth)));
-  const head = made("tr", {}, ...["class", "images", "recall", "answered", "F1"].map((text) => made("th", { scope: "col", say: text })));
+    number(each.recall, (value) => percent(value, 1), each.missed, each.seeMissed), number(each.f1, (value) => value.toFixed(3), each.both, each.seeBoth), made("td", {}, String(each.predicted))));
+  const head = made("tr", {}, ...["class", "images", "recall", "F1", "answered"].map((text) => made("th", { scope: "col", say: text })));
   return made("div", { class: "scroll tall", tabindex: 0, role: "region", named: "Classes" }, made("table", {}, made("thead", {}, head), made("tbody", {}, ...rows)));
 }
 

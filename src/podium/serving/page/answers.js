@@ -6,8 +6,8 @@ const TO_MARK = 0.05; // a difference between two networks below this is not mar
 
 /** A probability as people read it: never 100 % or 0 % where it is not. */
 export function percent(probability) {
-  if (probability > 0.9995 && probability < 1) return "> 99.9\u00a0%";
-  if (probability < 0.0005 && probability > 0) return "< 0.1\u00a0%";
+  if (probability > 0.9995 && probability < 1) return ">\u00a099.9\u00a0%";
+  if (probability < 0.0005 && probability > 0) return "<\u00a00.1\u00a0%";
   return `${(100 * probability).toFixed(1)}\u00a0%`;
 }
 
@@ -98,7 +98,7 @@ const short = (value) => (value >= 100 ? value.toFixed(0) : value.toFixed(1));
 
 /** What the server said, sentence by sentence. */
 export function serverSays(name, sentences) {
-  return made(name, "note", write(made("span"), "The server says:"), ...sentences.flatMap((text) => [" ", write(made("span", "sentence"), text)]));
+  return made(name, "note", write(made("span"), "The server says:"), ...sentences.map((text) => write(made("span", "sentence"), text)));
 }
 
 function refused(refusal, retry) {
