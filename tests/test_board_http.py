@@ -101,8 +101,7 @@ def test_a_report_is_found_by_its_whole_address_only_and_never_outside_of_the_fo
     address = "/" + found["study"]["report"]
     for wrong in (address[:-1], address.replace(".", ""), address[:-4] + "0000", "/report/..%2f..%2fetc%2fpasswd"):
         assert guarded.ask(wrong, token=False)[0] == 404
-    status, _, body = guarded.ask("/" + found["linked"]["report"], token=False)
-    assert (status, b"outside" in body) == (404, False)
+    assert found["linked"]["report"] is None
 
 
 @pytest.mark.slow
