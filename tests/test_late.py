@@ -6,18 +6,21 @@ import pytest
 import torch
 
 import podium
+from command import one_error
 from podium.data.loader import Batch
 from podium.errors import NumericError
 from podium.runs import checkpoint
 from podium.runs.folder import RunFolder
 from podium.settings import Settings
 from podium.training import run
+from podium.training.distributed.sync_norm import OnGPUs
 from podium.training.fake_int8 import fake_int8
 from podium.training.late import Late
 from podium.training.loss_scale import LossScale
 from podium.training.losses import cross_entropy
 from podium.training.optim import EMA, make_optimizer
 from podium.training.step import PRECISIONS, Passes, forward_backward_unread
+from test_parallel import digest, rank_of, together
 from test_training import toy
 
 # Operators whose kernels for CPUs read a number where those for CUDA take an address (torch 2.13: FusedAdamKernel.cu and
@@ -178,3 +181,51 @@ def above(event):
     while (event := event.cpu_parent) is not None:
         names.append(event.name)
     return names
+
+
+def late_rank(environment, *more):
+    run.reads_late = lambda device, optimizer: True
+    rank_of(environment, *more)
+
+
+@pytest.mark.slow
+def test_ranks_that_read_late_stop_after_the_same_step_and_end_with_the_same_weights(tmp_path):
+    """Rank 1 is signalled after step 5. It says so with step 6, whose numbers all read once step 7 is under way."""
+    words = [
+        "train",
+        "lenet5_modern",
+        "digits",
+        "--steps",
+        "12",
+        "--batch-size",
+        "240",
+        "--mixup",
+        "0.2",
+        "--amp",
+        "off",
+    ]
+    whole, out = tmp_path / "whole", tmp_path / "run"
+    assert all(done.returncode == 0 for done in together(*words, "-o", whole, count=2))
+    stopped = together(*words, "-o", out, count=2, rank_of=late_rank, fault="signal:15@step:5@1")
+    one_error(stopped[0], 143, "after step 7", "--resume")
+    assert checkpoint.load_newest(out)[1]["step"] == 7
+    for done in together("train", "--resume", "-o", out, count=2, rank_of=late_rank):
+        assert done.returncode == 0, done.stderr
+    assert digest(out) == digest(whole)
+
+
+@pytest.mark.slow
+def test_ranks_that_read_late_end_together_where_one_is_not_finite(tmp_path):
+    words = ["train", "lenet5_modern", "digits", "--steps", "12", "--batch-size", "240", "-o", tmp_path / "run"]
+    for done in together(*words, count=2, rank_of=late_rank, fault="nan@before:3@1"):
+        one_error(done, 5, "step 3")
+    assert checkpoint.load_newest(tmp_path / "run")[1]["step"] == 3
+
+
+def test_batch_norm_on_gpus_is_torchs_in_a_layer_that_was_made_alone():
+    """Without a group of processes torch's own computes what nn.BatchNorm2d does, and the layer still counts as one."""
+    x, one, other = torch.randn(4, 3, 5, 5), torch.nn.BatchNorm2d(3), torch.nn.BatchNorm2d(3)
+    other.__class__ = OnGPUs
+    assert isinstance(other, torch.nn.BatchNorm2d)
+    assert torch.equal(one(x), other(x))
+    assert all(torch.equal(one.state_dict()[name], value) for name, value in other.state_dict().items())

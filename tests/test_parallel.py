@@ -47,7 +47,13 @@ DRAWN = [
 DRAWN += ["--checkpoint-every", "0.001s"]
 
 
-def together(*arguments, fault="", count=3):
+def rank_of(environment, *more):
+    os.environ.update(environment)
+    platform._inherits_torch = False  # the server of forks has imported torch, but never computed with it
+    _run(*more)
+
+
+def together(*arguments, fault="", count=3, rank_of=rank_of):
     """`torchrun --nproc-per-node COUNT -m podium ARGUMENTS`, by processes that need not import all anew; each one's end."""
     with socket.socket() as free, tempfile.TemporaryDirectory() as folder:
         free.bind(("127.0.0.1", 0))
@@ -59,7 +65,7 @@ def together(*arguments, fault="", count=3):
             own.mkdir()
             folders.append(own)
             here = {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}
-            processes.append(CONTEXT.Process(target=_rank, args=(here, words, fault, None, own)))
+            processes.append(CONTEXT.Process(target=rank_of, args=(here, words, fault, None, own)))
         for process in processes:
             process.start()
         for process in processes:
@@ -67,12 +73,6 @@ def together(*arguments, fault="", count=3):
             assert process.exitcode is not None, "all have stopped within a minute"
         said = [[(own / name).read_text() for name in ("out", "err")] for own in folders]
         return [Done(process.exitcode, *texts) for process, texts in zip(processes, said, strict=True)]
-
-
-def _rank(environment, *more):
-    os.environ.update(environment)
-    platform._inherits_torch = False  # the server of forks has imported torch, but never computed with it
-    _run(*more)
 
 
 def digest(folder):

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from podium.data.upload import uploaded
+
 # Principal components of ImageNet's colours in units of pixel/255; a row is an eigenvector times its eigenvalue
 # [Krizhevsky et al. 2012, section 4.1; the numbers are those of fb.resnet.torch].
 COLOUR_AXES = (
@@ -253,7 +255,7 @@ def colour_noise(
         index: (N,) int64, the numbers of the images in the split.
         channel_order: of x, "rgb" or "bgr".
     """
-    axes = torch.tensor(COLOUR_AXES, device=x.device)  # (3 components, RGB)
+    axes = uploaded(torch.tensor(COLOUR_AXES), x.device)  # (3 components, RGB)
     if channel_order == "bgr":
         axes = axes.flip(1)
     strength = torch.stack([normal(seed, epoch, index, f"colour {i}") for i in range(3)], 1) * sigma
@@ -279,7 +281,7 @@ def mix(x: Tensor, y: Tensor, num_classes: int, mixup: float, cutmix: float) -> 
     cut = cutmix > 0 and (mixup == 0 or float(torch.rand(())) < 0.5)
     alpha = cutmix if cut else mixup
     share = float(torch.distributions.Beta(alpha, alpha).sample())
-    partner = torch.randperm(len(x)).to(x.device)
+    partner = uploaded(torch.randperm(len(x)), x.device)
     if cut:
         height, width = x.shape[-2:]
         h, w = round(height * math.sqrt(1 - share)), round(width * math.sqrt(1 - share))

@@ -36,6 +36,12 @@ class SyncBatchNorm2d(nn.BatchNorm2d):
         return _Normalized.apply(x, mean, variance, self.weight, self.bias, self.eps, count)
 
 
+class OnGPUs(nn.SyncBatchNorm, nn.BatchNorm2d):
+    """torch's own, over all ranks of the run, for a layer that was made as nn.BatchNorm2d."""
+
+    process_group = None  # all; nn.BatchNorm2d's __init__ has not set it
+
+
 class _Normalized(torch.autograd.Function):
     """(x - mean) / sqrt(variance + eps) * weight + bias, where mean and variance depend on the x of every rank."""
 
@@ -64,7 +70,11 @@ class _Normalized(torch.autograd.Function):
 
 
 def synchronize(net: nn.Module) -> None:
-    """Let every nn.BatchNorm2d of a network take its statistics over all ranks, in place; names and weights stay."""
+    """Let every nn.BatchNorm2d of a network take its statistics over all ranks, in place; names and weights stay.
+
+    On CUDA they become torch's, whose kernels exchange the statistics by NCCL in one pass.
+    """
     for module in net.modules():
         if type(module) is nn.BatchNorm2d:
-            module.__class__ = SyncBatchNorm2d
+            on_gpu = module.running_mean is not None and module.running_mean.is_cuda
+            module.__class__ = OnGPUs if on_gpu else SyncBatchNorm2d

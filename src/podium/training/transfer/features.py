@@ -87,15 +87,19 @@ def cache_features(
         width = net.head.pool(net.forward_features(next(ordered.epoch()).x[:1])).shape[1]
     if 4 * width * (len(train.split) + len(evaluation.split)) > LARGEST_BYTES:
         return None
-    features, evaluated = (_pooled(net, loader).clone() for loader in (ordered, validation))
+    features, evaluated = (_pooled(net, loader, width) for loader in (ordered, validation))
     return FeatureLoader(train, features), FeatureLoader(evaluation, evaluated)
 
 
-@torch.inference_mode()
-def _pooled(net: ConvNet, loader: Loader) -> Tensor:
-    training = net.training
+def _pooled(net: ConvNet, loader: Loader, width: int) -> Tensor:
+    """Return the features of all images of a split, (M, width), each computed into its place."""
+    training, done = net.training, 0
+    out = torch.empty(len(loader.split), width, device=loader.device)
     net.eval()
-    out = torch.cat([net.head.pool(net.forward_features(batch.x)).float() for batch in loader.epoch()])
+    with torch.inference_mode():
+        for batch in loader.epoch():
+            out[done : done + len(batch.y)] = net.head.pool(net.forward_features(batch.x))
+            done += len(batch.y)
     net.train(training)
     return out
 
