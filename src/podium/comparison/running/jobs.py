@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from podium.comparison.candidates import Candidate, spec_of
+from podium.comparison.running.gpus import gpus_for
 from podium.comparison.schedule import Part
 from podium.comparison.sizes import Spec, cost_of
 from podium.data.dataset import Dataset
@@ -38,12 +39,14 @@ class Jobs:
         threads: that compute in each.
         origin: where the number of threads came from, for people; empty where it is not decided here.
         note: what a person should know of it; None for nothing.
+        gpus: of which each has one, as `gpus_for` names them; none: all compute on the processor, or one after the other.
     """
 
     count: int
     threads: int
     origin: str = ""
     note: str | None = None
+    gpus: Sequence[str] = ()
 
 
 ONE_JOB = Jobs(1, 1)
@@ -55,15 +58,17 @@ def decide_jobs(
     """Decide how many runs train side by side.
 
     Args:
-        requested: by a person; None: as many as there are cores where all networks are small, and the length of a run is not a
-            time, of which each run would then have a part of the cores.
+        requested: by a person; None: as many as there are GPUs, or as there are cores where all networks are small, and the
+            length of a run is not a time, of which each run would then have a part of the cores.
         merged: the settings that hold for all runs, and their origin.
         candidates: the networks.
         runs: in all.
         data: the images.
     """
     s, most = merged.settings, torch.get_num_threads()
-    given = _given(merged)
+    given, gpus = _given(merged), gpus_for(s.device)
+    if gpus and (requested is not None or not _timed(merged)):
+        return _one_a_gpu(gpus, min(requested or len(gpus), runs), given)
     specs = [spec for spec in (spec_of(candidate, s, data) for candidate in candidates) if spec is not None]
     if requested is None:
         alone = given is not None or pick_device(s.device).type != "cpu" or _timed(merged)
@@ -81,6 +86,15 @@ def decide_jobs(
         note = f"jobs: {fitting} runs at a time, of {each} each; their speed is measured after all training"
     by = f"by --jobs {requested}" if requested is not None else "by the number of cores"
     return Jobs(fitting, threads, f"{by}: {fitting} runs side by side" if fitting > 1 else "", note)
+
+
+def _one_a_gpu(gpus: list[str], count: int, given: int | None) -> Jobs:
+    """Return so many runs side by side, each on a GPU of its own."""
+    if count < 2:
+        return ONE_JOB
+    note = f"jobs: {count} runs at a time, each on a GPU of its own; their speed is measured after all training"
+    threads = given or max(1, torch.get_num_threads() // count)
+    return Jobs(count, threads, f"by the number of GPUs: {count} runs side by side", note, gpus[:count])
 
 
 def jobs_on_cluster(place: str, requested: int | None, merged: Origins, runs: int) -> Jobs:
@@ -124,8 +138,10 @@ def refuse_jobs(requested: int | None, merged: Origins) -> None:
     here, given = max(processors(), torch.get_num_threads()), _given(merged)
     if requested < 1:
         raise UsageError(f"jobs: {requested}", "give at least 1")
-    if pick_device(merged.settings.device).type != "cpu":
-        raise UsageError(f"jobs: {requested}, but the networks train on a GPU, one after the other", "leave it out")
+    if (gpus := gpus_for(merged.settings.device)) and requested > len(gpus):
+        raise MachineError(f"jobs: {requested}, but there are {len(gpus)} GPUs here", f"--jobs {len(gpus)}")
+    if not gpus and pick_device(merged.settings.device).type != "cpu":
+        raise UsageError(f"jobs: {requested}, but the networks train on one GPU, one after the other", "leave it out")
     if requested > here:
         raise MachineError(f"jobs: {requested}, but there are {here} processors here", f"--jobs {here}")
     if given is not None and requested * given > here:

@@ -11,7 +11,7 @@ import multiprocessing
 import signal
 import sys
 import types
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -21,6 +21,7 @@ from pickle import PicklingError
 from typing import Any
 
 from podium.comparison.running.beside import ENDED, LOGGED, NOTES, PROGRESS, Request, work
+from podium.comparison.running.gpus import freest, seeing
 from podium.comparison.schedule import Part
 from podium.data.dataset import Dataset
 from podium.errors import MachineError, PodiumError
@@ -105,11 +106,13 @@ class _Process:
     Args:
         process, connection: to it.
         part: the run that it trains; None between two.
+        gpu: that it sees; None: what this process sees.
     """
 
     process: SpawnProcess
     connection: Connection
     part: Part | None = None
+    gpu: str | None = None
 
 
 @dataclass
@@ -122,6 +125,7 @@ class SideBySide:
         data: the images, by fold.
         calls: see `Calls`.
         grace: seconds that the current steps and saving may take after a signal.
+        gpus: of which each process sees one; none: all see what this process does.
     """
 
     jobs: int
@@ -129,6 +133,7 @@ class SideBySide:
     data: Mapping[int | None, Dataset]
     calls: Calls
     grace: float
+    gpus: Sequence[str] = ()
     processes: list[_Process] = field(default_factory=list)
     _sent: Any = b""
 
@@ -199,10 +204,11 @@ class SideBySide:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=work, args=(theirs, self.threads), daemon=True)
-        with signals_held(), _without_script():
+        gpu = freest(self.gpus, [each.gpu for each in self.processes if each.gpu is not None]) if self.gpus else None
+        with signals_held(), _without_script(), seeing(gpu, self.jobs):
             process.start()
         theirs.close()
-        self.processes.append(_Process(process, ours))
+        self.processes.append(_Process(process, ours, gpu=gpu))
         return self.processes[-1]
 
     def _hear(self, seconds: float) -> Ended:

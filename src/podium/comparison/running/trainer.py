@@ -108,7 +108,7 @@ class Trainer:
 
     def _train_side_by_side(self, waiting: list[Part], calls: Calls) -> None:
         """Train runs in processes of their own; none where no process can have the images."""
-        together = SideBySide(self.jobs.count, self.jobs.threads, self.images, calls, self._grace)
+        together = SideBySide(self.jobs.count, self.jobs.threads, self.images, calls, self._grace, self.jobs.gpus)
         if (why := together.start(len(waiting))) is not None:
             self.jobs = ONE_JOB
             self.say(why)
