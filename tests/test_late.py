@@ -19,7 +19,7 @@ from podium.training.late import Late
 from podium.training.loss_scale import LossScale
 from podium.training.losses import cross_entropy
 from podium.training.optim import EMA, make_optimizer
-from podium.training.step import PRECISIONS, Passes, forward_backward_unread
+from podium.training.step import PRECISIONS, Passes, begin, forward_backward_unread
 from test_parallel import digest, rank_of, together
 from test_training import toy
 
@@ -140,7 +140,8 @@ def steps(name, amp="off", qat=False, **settings):
 
     def take(step):
         under_way.keep()
-        numbers = under_way.decide(*forward_backward_unread(passes, batch, objective, step, 0), scale)
+        x, y = begin(passes, batch, step)
+        numbers = under_way.decide(*forward_backward_unread(passes, x, y, objective, 0.0, 0), scale)
         under_way.step(optimizer)
         under_way.add(step, 0.01, batch.index, numbers)
         if average is not None:

@@ -41,6 +41,10 @@ class Unread:
     numbers: Tensor
     sent: torch.cuda.Event | None
 
+    def is_there(self) -> bool:
+        """Whether the device has finished the step."""
+        return self.sent is None or self.sent.query()
+
     def read(self) -> tuple[float, float, bool, int]:
         """Wait for the numbers and return them."""
         if self.sent is not None:
@@ -132,6 +136,12 @@ class Late:
             sent = torch.cuda.Event()
             sent.record()
         self.unread.append(Unread(step, rate, images, numbers, sent))
+
+    def changed(self, optimizer: torch.optim.Optimizer) -> list[Tensor]:
+        """Return all tensors that a step changes, but for the factor of its loss."""
+        weights = [p for group in optimizer.param_groups for p in group["params"]]
+        state = [value for p in weights for value in optimizer.state.get(p, {}).values() if isinstance(value, Tensor)]
+        return [*weights, *state, *(b for one in self.statistics for b in one.buffers), self.left_out, self.ended]
 
     def received(self, step: int) -> int:
         """Return the signal that all ranks know of after a step, however much of what followed this rank has read."""

@@ -48,6 +48,10 @@ class LossScale:
         self.factor.copy_(torch.where(ended, self.factor, factor))
         self.held.copy_(torch.where(ended, self.held, torch.where(grows, 0, held)))
 
+    def changed(self) -> list[Tensor]:
+        """Return the tensors that a step changes."""
+        return [self.factor, self.held]
+
     def state(self) -> dict[str, float]:
         """Return the factor and the steps that it has held, for a checkpoint."""
         return {"factor": self.factor.item(), "held": self.held.item()}

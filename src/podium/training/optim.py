@@ -47,7 +47,18 @@ def make_optimizer(net: ConvNet, s: Settings) -> torch.optim.Optimizer:
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Set the learning rate of the next optimiser step; each group of parameters takes its `scale` times this rate."""
     for group in optimizer.param_groups:
-        group["lr"] = rate * group["scale"]
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate * group["scale"])
+        else:
+            group["lr"] = rate * group["scale"]
+
+
+def rates_on(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
+    """Keep the learning rates on a device, where a CUDA graph reads them; all steps of a run read them there, for the same bits."""
+    for group in optimizer.param_groups:
+        group["lr"] = torch.tensor(float(group["lr"]), dtype=torch.float32, device=device)
+        if "capturable" in group:
+            group["capturable"] = True
 
 
 def learning_rate(step: int, total: int, steps_per_epoch: int, s: Settings) -> float:

@@ -20,9 +20,10 @@ from podium.models.convnet import ConvNet
 from podium.runs import bundle, checkpoint
 from podium.runs.folder import RunFolder
 from podium.settings import skips
+from podium.training.graph import StepGraph, graphs_are_there
 from podium.training.late import Late, reads_late
 from podium.training.loss_scale import LossScale
-from podium.training.optim import EMA, learning_rate, make_optimizer
+from podium.training.optim import EMA, learning_rate, make_optimizer, rates_on
 from podium.training.plan import Plan
 from podium.training.result import card, check_disk
 from podium.training.stalls import StallDetector
@@ -60,6 +61,7 @@ class Run:
         self.scale = LossScale(plan.device) if plan.amp is torch.float16 else None
         self.passes = Passes(part.net, self.optimizer, self.settings, plan.amp, self.ranks, self.scale)
         self.late: Late | None = None
+        self.graph: StepGraph | None = None
         self.ema = EMA(self.net, self.settings.ema) if self.settings.ema else None
         self.stalls = StallDetector(len(plan.data.classes))
         self.buffers = list(self.net.buffers())  # batch-norm statistics, which a batch of NaN would spoil
@@ -140,7 +142,7 @@ class Run:
                 record_of(self.plan.data, self.plan.earlier).write(self.folder.path)
             check_disk(self.folder, self.net, self.optimizer, self.settings)
         if reads_late(self.plan.device, self.optimizer):
-            self.late = Late(self.net, self.plan.device, self.at.left_out, skips(self.settings.on_nan))
+            self._read_late()
         self.clock = time.monotonic() - self.at.seconds
         if self.at.log_rows == 0:
             self._log_start(duration)
@@ -149,6 +151,15 @@ class Run:
         self.saved_at, self.pause = time.monotonic(), checkpoint.pause(self.settings.checkpoint_every, 0.0)
         if self.ranks.leads:
             self.events = _tensorboard(self.folder, self.at.step)
+
+    def _read_late(self) -> None:
+        """Let the numbers of the steps be read late, and the steps become a graph where that pays."""
+        late = self.late = Late(self.net, self.plan.device, self.at.left_out, skips(self.settings.on_nan))
+        if self.plan.device.type == "cuda":
+            rates_on(self.optimizer, self.plan.device)
+        if self.ranks.world == 1 and not self.settings.grad_checkpointing and graphs_are_there(self.plan.device):
+            scale = self.scale.changed() if self.scale is not None else []
+            self.graph = StepGraph(lambda: [*late.changed(self.optimizer), *scale])
 
     def _restore(self) -> None:
         """Put weights, optimiser, moving average and position back as the newest good checkpoint has them."""
@@ -225,7 +236,7 @@ class Run:
     def release(self) -> None:
         """Free the optimiser's state and the moving average, which no step will need any more."""
         self.optimizer.state.clear()
-        self.ema = self.objective = self.outputs = self.late = None
+        self.ema = self.objective = self.outputs = self.late = self.graph = None
 
     def close(self) -> None:
         """Write the TensorBoard events to their end, however the training ends."""

@@ -58,7 +58,7 @@ def forward_backward(passes: Passes, batch: Batch, objective: nn.Module, step: i
     Returns:
         The loss, and the norm of the gradient before clipping, both over all ranks; either may be NaN or infinite.
     """
-    number, parts = 0.0, _begin(passes, batch, step)
+    number, parts = 0.0, _parts(passes, *begin(passes, batch, step))
     for n, part in enumerate(parts, 1):
         with passes.ranks.gradients_shared(objective, n == len(parts)):
             value = _loss(passes, objective, *part, len(batch.y))
@@ -70,38 +70,47 @@ def forward_backward(passes: Passes, batch: Batch, objective: nn.Module, step: i
 
 
 def forward_backward_unread(
-    passes: Passes, batch: Batch, objective: nn.Module, step: int, signal: int
+    passes: Passes, x: Tensor, y: Tensor, objective: nn.Module, injected: float, signal: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Compute the same as `forward_backward`, and leave the numbers on the device: the processor waits for nothing.
 
     Args:
-        passes, batch, objective, step: as there.
+        passes, objective: as there.
+        x, y: images and targets, as `begin` returns them.
+        injected: a fault in a test is added to the loss; else 0.
         signal: the number of a signal that this rank has received, or 0.
 
     Returns:
         The loss and the norm, which may be NaN or infinite, and the largest signal of the ranks, () each.
     """
-    parts = _begin(passes, batch, step)
-    number = torch.zeros((), dtype=torch.float64, device=batch.y.device)
+    parts = _parts(passes, x, y)
+    number = torch.zeros((), dtype=torch.float64, device=x.device)
     for n, part in enumerate(parts, 1):
         with passes.ranks.gradients_shared(objective, n == len(parts)):
-            value = _loss(passes, objective, *part, len(batch.y))
+            value = _loss(passes, objective, *part, len(x))
             number += value.detach()
-            if (injected := fault(f"before:{step}")) != 0.0:
+            if injected != 0.0:
                 number += injected
             _backward(passes, value)
     loss, received = passes.ranks.agreed(number, signal)
     return loss, _clipped(passes), received
 
 
-def _begin(passes: Passes, batch: Batch, step: int) -> list[tuple[Tensor, Tensor]]:
-    """Return the parts of a batch, mixed as the settings say, with the gradients of the step before dropped."""
-    (x, y), s, ranks = (batch.x, batch.y), passes.settings, passes.ranks
-    _seed(aug.key(s.seed, step, f"step of rank {ranks.rank}" if ranks.rank else "step"), x.device)  # dropout, mixup
+def begin(passes: Passes, batch: Batch, step: int) -> tuple[Tensor, Tensor]:
+    """Seed a step, and return its images and targets, mixed as the settings say."""
+    s, ranks = passes.settings, passes.ranks
+    key = aug.key(s.seed, step, f"step of rank {ranks.rank}" if ranks.rank else "step")
+    _seed(key, batch.x.device)  # dropout, mixup
     if not passes.net.training:
         passes.net.train()
     if s.mixup or s.cutmix:
-        x, y = mix(x, y, passes.net.spec["num_classes"], s.mixup, s.cutmix)
+        return mix(batch.x, batch.y, passes.net.spec["num_classes"], s.mixup, s.cutmix)
+    return batch.x, batch.y
+
+
+def _parts(passes: Passes, x: Tensor, y: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Return the parts of a step, and drop the gradients of the step before."""
+    s = passes.settings
     passes.optimizer.zero_grad(set_to_none=True)
     return list(zip(x.tensor_split(s.accumulate), y.tensor_split(s.accumulate), strict=True))
 

@@ -9,10 +9,12 @@ from torch import Tensor, nn
 
 from podium.data.loader import Batch
 from podium.errors import NumericError
+from podium.files import fault
 from podium.settings import skips
+from podium.training.late import Late
 from podium.training.optim import set_learning_rate
 from podium.training.run import Run
-from podium.training.step import forward_backward, forward_backward_unread
+from podium.training.step import begin, forward_backward, forward_backward_unread
 
 
 def take_step(run: Run, batch: Batch, rate: float, signal: int = 0) -> float:
@@ -33,13 +35,36 @@ def take_step(run: Run, batch: Batch, rate: float, signal: int = 0) -> float:
     late = run.late
     if late is None or not late.begun or objective is not before:
         read_steps(run)
+        if run.graph is not None:
+            run.graph.forget()
         return _take_and_read(run, batch, objective, rate)
-    late.keep()
-    numbers = late.decide(*forward_backward_unread(run.passes, batch, objective, run.at.step, signal), run.scale)
-    late.step(run.optimizer)
-    late.add(run.at.step, rate, batch.index, numbers)
+    late.add(run.at.step, rate, batch.index, _send(run, late, batch, objective, signal))
+    if run.graph is not None:
+        run.graph.see(len(late.unread) > 1 and late.unread[0].is_there())
     read_steps(run, but=1)
     return late.loss
+
+
+def _send(run: Run, late: Late, batch: Batch, objective: nn.Module, signal: int) -> Tensor:
+    """Send a step to the device, and return its numbers, which stay there."""
+    step, injected = run.at.step, fault(f"before:{run.at.step}")
+
+    def launch(x: Tensor, y: Tensor) -> Tensor:
+        late.keep()
+        found = forward_backward_unread(run.passes, x, y, objective, injected, signal)
+        numbers = late.decide(*found, run.scale)
+        late.step(run.optimizer)
+        return numbers
+
+    x, y = begin(run.passes, batch, step)
+    if run.graph is None or injected != 0.0:
+        return launch(x, y)
+    return run.graph.numbers(launch, lambda: _again(run, batch, step), x, y)
+
+
+def _again(run: Run, batch: Batch, step: int) -> None:
+    """Put the generator where it was when a step was sent."""
+    begin(run.passes, batch, step)
 
 
 def read_steps(run: Run, but: int = 0) -> None:
