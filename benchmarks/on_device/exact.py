@@ -1,0 +1,83 @@
+"""Bits: a pooling whose gradient is the same each time, and runs that end alike whether they were stopped or not."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import podium
+from on_device.check import Check, Here, images
+from podium.models.pooling import pool_to
+from podium.runs.bundle import WEIGHTS
+from podium.training.interrupt import Stopped
+
+# Networks with what has no deterministic backward pass in torch on CUDA, at sizes that do not divide.
+RESUMED: dict[str, dict[str, Any]] = {
+    "resnet20": {"image_size": 32},
+    "lenet5_modern": {"image_size": 32},
+    "googlenet": {"image_size": 96},
+    "vgg11_bn": {"image_size": 75},
+    "densenet121": {"image_size": 64},
+}
+DRY = ("resnet20", "lenet5_modern")
+AGAIN = 50  # times that a gradient is computed
+
+
+def pooling(here: Here) -> Iterator[Check]:
+    """Maps of 13 x 13 to 6 x 6 cells: values and gradients against the processor, and the gradient's bits fifty times."""
+    x = torch.randn(16, 64, 13, 13, generator=torch.Generator().manual_seed(0))
+    towards = torch.randn(16, 64, 6, 6, generator=torch.Generator().manual_seed(1))
+
+    def gradient(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        own = x.to(device).requires_grad_()
+        out = pool_to(own, 6)
+        out.backward(towards.to(device))
+        if own.grad is None:
+            raise RuntimeError("there is no gradient")
+        return out.detach().cpu(), own.grad.cpu()
+
+    (value, slope), (true, truth) = gradient(here.device), gradient(torch.device("cpu"))
+    furthest = max(float((value - true).abs().max()), float((slope - truth).abs().max()))
+    yield Check("as on the processor", furthest < 1e-5, f"{furthest:.1e} (at most 1e-5)")
+    alike = sum(torch.equal(slope, gradient(here.device)[1]) for _ in range(AGAIN))
+    yield Check("the same bits", alike == AGAIN, f"{alike} of {AGAIN}")
+
+
+def resumes(here: Here) -> Iterator[Check]:
+    """Runs with AdamW and EMA that are stopped in the middle and resumed, against the same runs in one go."""
+    for name in DRY if here.dry else RESUMED:
+        settings = {**RESUMED[name], "device": str(here.device), "epochs": 2, "batch_size": 32, "optimizer": "adamw"}
+        settings |= {"lr": 0.001, "ema": 0.99, "seed": 0, "workers": 0}
+        data = images(256, settings["image_size"])
+        whole, stopped = (here.folder / f"{name}-{kind}" for kind in ("whole", "stopped"))
+        podium.train(name, data, whole, progress=False, **settings)
+        again = here.folder / f"{name}-again"
+        podium.train(name, data, again, progress=False, **settings)
+        yield Check(f"{name}, trained twice", digest(whole) == digest(again), digest(again))
+        _stopped(name, data, stopped, settings)
+        podium.train(name, data, stopped, resume=True, progress=False, **settings)
+        yield Check(f"{name}, stopped and resumed", digest(whole) == digest(stopped), digest(stopped))
+
+
+def _stopped(name: str, data: podium.Dataset, out: Path, settings: dict[str, Any]) -> None:
+    """Train until a signal comes in the middle of the run."""
+
+    def stop(step: int, total: int, shown: dict[str, Any]) -> None:
+        if step == total // 2 + 1:
+            signal.raise_signal(signal.SIGTERM)
+
+    try:
+        podium.train(name, data, out, progress=stop, **settings)
+    except Stopped:
+        return
+    raise RuntimeError("the run was not stopped")
+
+
+def digest(run: Path) -> str:
+    """The first digits of SHA-256 of a run's weights."""
+    return hashlib.sha256((run / WEIGHTS).read_bytes()).hexdigest()[:16]
