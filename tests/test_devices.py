@@ -4,10 +4,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import podium
 from podium import devices
+from podium.cli.main import main
 from podium.errors import MachineError, UsageError
+from podium.evaluation import speed
 from podium.models import pooling
-from podium.training import fake_int8
+from podium.settings import Settings
+from podium.training import fake_int8, fitting
+from podium.training.autotune import fastest, trial
+from podium.training.distributed import launch, parallel
 
 MPS, CUDA = torch.device("mps"), torch.device("cuda")
 
@@ -167,3 +173,126 @@ def test_channels_last_is_for_torch_versions_whose_gradients_are_right_on_apple_
         monkeypatch.setattr(torch, "__version__", version)
         assert devices.channels_last_is_right(MPS) is right
     assert devices.channels_last_is_right(CUDA)
+
+
+VERBS = (
+    "eval",
+    "predict",
+    "explain",
+    "diff",
+    "check",
+    "bench",
+    "quantize",
+    "train",
+    "compare",
+    "prune",
+    "slim",
+    "distill",
+    "claims",
+)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_that_computes_takes_a_device_and_says_the_same_of_it(verb, capsys):
+    with pytest.raises(SystemExit):
+        main([verb, "--help"])
+    assert " ".join(devices.HELP.split()) in " ".join(capsys.readouterr().out.split())
+
+
+COMMANDS = (
+    "eval RUN digits", "predict RUN x.png", "diff RUN RUN digits", "bench lenet5", "quantize RUN digits -o q", "train lenet5 digits -o t",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_device_that_is_not_here_ends_a_verb_with_the_usual_error(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    podium.train("lenet5", "digits", "RUN", steps=1)
+    for device, code in (("cuda:3", 6), ("gpu", 2)):
+        assert main([*command.split(), "--device", device]) == code
+        said = capsys.readouterr().err
+        assert f"error: device: {'there is no cuda:3 here' if code == 6 else repr(device)}\nfix: " in said
+
+
+def test_an_exported_file_is_computed_by_its_engine(tmp_path):
+    (tmp_path / "a.onnx").write_bytes(b"")
+    with pytest.raises(UsageError, match=r"cuda, but .* is an exported file"):
+        podium.load(tmp_path / "a.onnx", device="cuda")
+
+
+def test_a_timing_names_its_device_and_takes_the_networks_memory_format(monkeypatch):
+    net = podium.create_model("lenet5_modern", num_classes=10, image_size=28)
+    seen = []
+    net.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    for memory_format in ("contiguous", "channels_last"):
+        timed = speed.measure(fastest.set_memory_format(net, memory_format), 2, batches=2, fewest=1, burn_in=0)
+        assert seen[-1].is_contiguous(memory_format=net.memory_format)
+        assert timed["device"] == devices.device_name(torch.device("cpu"))
+
+
+def test_metals_memory_decides_a_batch_on_an_apple_gpu(monkeypatch):
+    metal = {"recommended_max_memory": 12_000, "current_allocated_memory": 2_000, "driver_allocated_memory": 5_000}
+    for name, value in metal.items():
+        monkeypatch.setattr(torch.mps, name, lambda value=value: value)
+    emptied = []
+    monkeypatch.setattr(torch.mps, "empty_cache", lambda: emptied.append(1))
+    assert trial.memory_left(MPS) == 10_000
+    assert trial.memory_in_use(MPS) == (2_000, 5_000)
+    assert not emptied
+    assert trial.memory_in_use(MPS, reset=True) == (2_000, 5_000)
+    assert emptied
+
+
+@pytest.mark.parametrize(
+    ("device", "settings", "said"),
+    [
+        (CUDA, {"amp": "bf16"}, "amp: bf16, but Tesla T4 computes it by an emulation"),
+        (CUDA, {"amp": "tf32"}, "amp: tf32 is a precision of NVIDIA's GPUs from Ampere on"),
+        (MPS, {"memory_format": "channels_last"}, "memory_format: channels_last gives wrong gradients on mps"),
+    ],
+)
+def test_what_a_device_has_not_is_refused(monkeypatch, device, settings, said):
+    monkeypatch.setattr(fitting, "pick_device", lambda name: device)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla T4")
+    assert fitting.device_for(Settings()) == device
+    with pytest.raises(UsageError, match=said):
+        fitting.device_for(Settings(**settings))
+
+
+def test_autotuning_tries_what_the_device_has(monkeypatch, tmp_path):
+    assert fastest.memory_formats(MPS) == ["contiguous"]
+    monkeypatch.setattr(fastest, "has_tf32", lambda device: True)
+    monkeypatch.setattr(fastest, "native_bf16", lambda device: True)
+    monkeypatch.setattr(fastest, "device_name", lambda device: "NVIDIA A100")
+    assert fastest.precisions(CUDA) == ["off", "tf32", "bf16"]
+    net = podium.create_model("resnet18", num_classes=10, image_size=32)
+    tried = []
+
+    def seconds(net, s, candidate, images):
+        tried.append(candidate)
+        return 0.5 if candidate == ("tf32", "channels_last") else 1.0
+
+    s = Settings(batch_size=8)
+    chosen = fastest.fastest_setting(net, s, CUDA, 10**9, 10**6, seconds=seconds, cache=tmp_path / "fastest.json")
+    assert chosen == ("tf32", "channels_last")
+    assert set(tried) == set(fastest.CANDIDATES)
+
+
+@pytest.mark.parametrize(("device", "fix"), [("mps", "leave out --devices"), ("auto", "or give --device cpu")])
+def test_processes_do_not_share_a_run_on_an_apple_gpu(apple, device, fix, monkeypatch):
+    with pytest.raises(MachineError, match="devices: 2, but neither gloo nor NCCL") as refused:
+        launch.refuse_to_share(device, 2)
+    assert fix in refused.value.fix
+    launch.refuse_to_share("cpu", 2)
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("MASTER_ADDR", "localhost")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(MachineError, match="neither gloo nor NCCL"), parallel.ranks_here(device):
+        pass
+
+
+def test_one_gpu_is_not_shared_by_processes(gpus):
+    with pytest.raises(UsageError, match="devices: 2 processes have a GPU each, and cuda:1 is one"):
+        launch.refuse_to_share("cuda:1", 2)

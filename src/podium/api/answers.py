@@ -40,21 +40,23 @@ class Network:
     Args:
         predictor: the run, bundle or exported file.
         run: the last part of its path; empty where that is not known.
+        device: that computes a run or bundle.
     """
 
     predictor: Bundle | Exported
     run: str
+    device: str = "auto"
 
     @classmethod
-    def open(cls, place: Path | Bundle | Exported) -> Network:
-        """Open a network.
+    def open(cls, place: Path | Bundle | Exported, device: str = "auto") -> Network:
+        """Open a network that a device computes.
 
         Raises:
             ModelFileError: it is damaged, or there is none.
             UsageError: the folder holds the pooled answers of several networks.
         """
         if isinstance(place, Bundle):
-            return cls(place, place.folder.resolve().name if place.folder is not None else "")
+            return cls(place, place.folder.resolve().name if place.folder is not None else "", device)
         if isinstance(place, Exported):
             return cls(place, "")
         run = place.resolve().name
@@ -65,7 +67,7 @@ class Network:
             raise UsageError(
                 what, f"compare it with the pooled answers of another, or give the network of a fold: {fold}"
             )
-        return cls(bundle.load(place), run)
+        return cls(bundle.load(place), run, device)
 
     @property
     def model(self) -> str:
@@ -150,7 +152,7 @@ class Part:
         """The network's answers to the images of these numbers."""
         images, predictor = self.images.select(rows), self.network.predictor
         if isinstance(predictor, Bundle):
-            outputs = _by_torch(predictor, images, shown)
+            outputs = _by_torch(predictor, images, self.network.device, shown)
         else:
             outputs = _by_engine(predictor, images, shown)
         outputs = with_classes_of(predictor, outputs, self.data)
@@ -177,9 +179,9 @@ class Part:
         return [*self.data.notes, unknown]
 
 
-def _by_torch(model: Bundle, images: Split, shown: Progress) -> Outputs:
+def _by_torch(model: Bundle, images: Split, device: str, shown: Progress) -> Outputs:
     """The logits of a run or bundle."""
-    loader = Loader(images, model.preprocessing, batch_size=250, device=pick_device("auto"), workers=WORKERS)
+    loader = Loader(images, model.preprocessing, batch_size=250, device=pick_device(device), workers=WORKERS)
     return run_network(model.model.to(loader.device), loader, shown)
 
 

@@ -15,6 +15,7 @@ from podium.data.images import Progress
 from podium.data.label_errors import Features, add_label_errors
 from podium.data.opening import MAX_PIXELS, check_max_pixels
 from podium.data.reading import ReadingFields, from_keywords
+from podium.devices import float32, pick_device
 from podium.errors import UsageError
 
 
@@ -28,6 +29,7 @@ def check(
     max_pixels: int = MAX_PIXELS,
     group_from: str | None = None,
     group_column: str | None = None,
+    device: str = "auto",
     **reading: Unpack[ReadingFields],
 ) -> CheckReport:
     """Check every image of a data set: whether it can be read, and how it compares with all others.
@@ -41,6 +43,7 @@ def check(
         max_pixels: the largest width times height of an image that is opened; a larger one is a problem.
         group_from: as for `load_data`; groups in two splits and images without one are problems then.
         group_column: as for `load_data`, and then as `group_from`.
+        device: what computes a network's features: "auto", "cpu", "cuda", "cuda:1" or "mps".
         reading: image_column=, label_column=, split_column= and class_from=, as for `load_data`.
 
     Returns:
@@ -51,38 +54,38 @@ def check(
         UsageError: there are weights, but labels are not to be checked.
     """
     check_max_pixels(max_pixels)
-    known = ["source", "progress", "labels", "weights", "max_pixels", "group_from", "group_column"]
+    known = ["source", "progress", "labels", "weights", "max_pixels", "group_from", "group_column", "device"]
     how = from_keywords("check", reading, known)
     if weights is not None and not labels:
         raise UsageError("weights: they are used to check labels only", "give --labels too, or leave them out")
-    features = _network_features(weights) if weights is not None else None
+    features = _network_features(weights, device) if weights is not None else None
     report = check_images(source, progress, max_pixels, how, group_from, group_column)
     if labels:
         add_label_errors(report, features)
     return report
 
 
-def _network_features(weights: str) -> Features:
+def _network_features(weights: str, device: str) -> Features:
     """Open a network now, so that a wrong name is said at once, and return what computes its features."""
     import torch
 
     from podium.training.transfer.source import read_source
 
-    bundle = read_source(weights).bundle
-    net, preprocessing = bundle.model.eval(), bundle.preprocessing
+    place, bundle = pick_device(device), read_source(weights).bundle
+    net, preprocessing = bundle.model.eval().to(place), bundle.preprocessing
 
     def features(images: Sequence[Checked]) -> np.ndarray:
         rows = []
-        with torch.inference_mode():
+        with torch.inference_mode(), float32():
             for start in range(0, len(images), 32):
                 some = images[start : start + 32]
                 pixels = [preprocessing.square(i.images.image(i.row, preprocessing.channels)) for i in some]
                 scale, offset = preprocessing.scale_and_offset()
                 x = np.stack(pixels)
                 x = (x if preprocessing.channel_order == "rgb" else x[..., ::-1]) * scale + offset
-                batch = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2), np.float32))
+                batch = torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2), np.float32)).to(place)
                 pooled = net.head.pool(net.forward_features(batch))  # of LeNet a map, which its hidden layers make flat
-                rows.append(net.head.hidden(pooled).float().numpy())
+                rows.append(net.head.hidden(pooled).float().cpu().numpy())
         return np.concatenate(rows)
 
     return features

@@ -26,6 +26,7 @@ def claims(
     data: str | Path | None = None,
     out: str | Path = OUT,
     write: str | Path | None = None,
+    device: str = "auto",
     progress: Callable[..., None] | bool | None = None,
 ) -> list[dict[str, Any]]:
     """Decide what papers claim of networks, by experiments; what is finished in the folder is not done again.
@@ -36,6 +37,7 @@ def claims(
         data: a folder that holds the data sets by their names, such as cifar10. If None: they are found by name, as `load_data` does.
         out: the folder of the raw files, one a claim, and of the runs.
         write: a folder to write the page claims.md into, with its figures and raw files. If None: no page.
+        device: what computes: "auto" for a GPU where there is one, else the processor; "cpu", "cuda", "cuda:1" or "mps".
         progress: a function that is called with (claim and run, steps done, steps in all, what to show) after each step; False for
             nothing. If None: a bar in a notebook or a terminal.
 
@@ -53,7 +55,7 @@ def claims(
     for each in picked:
         each.protocol(scale)  # refuses another scale before anything begins
     with training_progress(progress, named=True) as tell:
-        found = decide_all(picked, scale, Path(out), None if data is None else Path(data), tell=tell)
+        found = decide_all(picked, scale, Path(out), None if data is None else Path(data), device=device, tell=tell)
     if write is not None:
         write_page(Path(out), Path(write))
     return found

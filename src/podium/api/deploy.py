@@ -68,6 +68,7 @@ def quantize(
     qat: bool = True,
     epochs: int | None = None,
     heat_map: bool = False,
+    device: str = "auto",
     say: quantizing.Say = lambda _: None,
     progress: NamedProgress | bool | None = None,
     **reading: Unpack[ReadingFields],
@@ -87,6 +88,7 @@ def quantize(
         qat: if more accuracy is lost on images that do not decide, fine-tune with int8's rounding first (in `out`/qat).
         epochs: the length of that fine-tuning; the recipe's if None.
         heat_map: the model also gives a heat map of its answer, as of `export`.
+        device: what computes that fine-tuning: "auto", "cpu", "cuda", "cuda:1" or "mps".
         say: called with each message for people.
         progress: a function that is called with (which network, steps done, steps in all, what to show) after each step of
             the fine-tuning; False for nothing. If None: a bar in a notebook or a terminal.
@@ -110,6 +112,7 @@ def quantize(
         "qat",
         "epochs",
         "heat_map",
+        "device",
         "say",
         "progress",
     ]
@@ -128,6 +131,7 @@ def quantize(
             qat=qat,
             epochs=epochs,
             heat_map=heat_map,
+            device=device,
             say=say,
             progress=heard,
         )

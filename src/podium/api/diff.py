@@ -26,6 +26,7 @@ from podium.comparison.report.pictures import Album
 from podium.data.dataset import Dataset
 from podium.data.reading import ReadingFields, as_recorded, is_own
 from podium.deployment.runtime import Exported, is_exported
+from podium.devices import pick_device
 from podium.errors import UsageError
 from podium.runs.bundle import Bundle
 from podium.training.images import settings_in
@@ -39,6 +40,7 @@ def diff(
     second: Run | Exported,
     data: str | Path | Dataset | None = None,
     *,
+    device: str = "auto",
     progress: Progress | bool | None = None,
     **reading: Unpack[ReadingFields],
 ) -> Disagreement:
@@ -52,6 +54,7 @@ def diff(
         second: the other one, given likewise.
         data: a data set as `load_data` takes or returns it, on which both are evaluated now; images that either was trained on
             are left out. None: what both have on record; where one has nothing, the data of the other.
+        device: what computes: "auto" for a GPU where there is one, else the processor; "cpu", "cuda", "cuda:1" or "mps".
         progress: called with (files read, files to read), then with (images done, images in all); False: nothing; None: a bar.
         reading: image_column=, label_column=, split_column= and class_from=, as for `load_data`.
 
@@ -62,14 +65,15 @@ def diff(
         DataError: they know other classes, or have no images in common that neither was trained on.
         UsageError: no data is given, and neither of the two says which it was made for.
     """
-    how = reading_of("diff", reading, data, ["first", "second", "data", "progress"])
+    how = reading_of("diff", reading, data, ["first", "second", "data", "device", "progress"])
+    pick_device(device)  # refused at once where it is not here
     places = [_place(network) for network in (first, second)]
     if data is None:
         recorded = [answers_on_record(place) if isinstance(place, Path) else None for place in places]
         if recorded[0] is not None and recorded[1] is not None:
             return _on_record(places, recorded[0], recorded[1])
     with counting_progress(progress, "evaluating") as shown:
-        networks = [Network.open(place) for place in places]
+        networks = [Network.open(place, device) for place in places]
         source = _own_data(networks) if data is None else data
         known = _reading(networks, source) | ({"reading": how} if how is not None else {})
         parts = [Part.of(network, source, known, shown) for network in networks]

@@ -35,7 +35,7 @@ from podium.settings import read_file
 from podium.training.confidence import measure_confidence
 from podium.training.images import evaluated_on
 
-OTHERS = ("run", "data", "split", "limit", "workers", "crops", "split_seed", "slice", "progress")
+OTHERS = ("run", "data", "split", "limit", "workers", "crops", "split_seed", "slice", "device", "progress")
 
 
 @public
@@ -49,6 +49,7 @@ def evaluate(
     crops: Any = 1,
     split_seed: int | None = None,
     slice: str | None = None,
+    device: str = "auto",
     progress: Callable[[int, int], None] | bool | None = None,
     **reading: Unpack[ReadingFields],
 ) -> dict[str, Any]:
@@ -69,6 +70,7 @@ def evaluate(
         split_seed: the seed of the split of a run of Podium 0.1.0 whose own split cannot be recognised.
         slice: the name of a column, or a regular expression that finds a value in each image's path: the accuracy is reported
             for each of its values too.
+        device: what computes: "auto" for a GPU where there is one, else the processor; "cpu", "cuda", "cuda:1" or "mps".
         progress: called with (files read, files to read), then with (images done, images in all); False: nothing; None: a bar.
         reading: image_column=, label_column=, split_column= and class_from=, as for `load_data`; those of the run where these
             are its own data.
@@ -85,6 +87,7 @@ def evaluate(
     how, crops = reading_of("evaluate", reading, data, OTHERS), parse_crops(crops)
     model = run if isinstance(run, Bundle) else bundle.load(run)
     model.preprocessing.check_channels()
+    place = pick_device(device)
     mirrored = _mirrored(model)
     with counting_progress(progress, "evaluating") as shown:
         data = evaluated_on(model, data, split_seed, shown, how)
@@ -92,8 +95,8 @@ def evaluate(
         data, column = with_slices(data, slice) if slice is not None else (data, "")
         data = in_words_of(model, data)
         images = _limited(data.splits[name], limit)
-        loader = Loader(images, model.preprocessing, batch_size=250, device=pick_device("auto"), workers=workers)
-        answers = run_network(model.model.to(loader.device), loader, shown, crops, mirrored)
+        loader = Loader(images, model.preprocessing, batch_size=250, device=place, workers=workers)
+        answers = run_network(model.model.to(place), loader, shown, crops, mirrored)
     outputs = with_classes_of(model, answers, data)
     more: dict[str, Any] = _confidence(model, outputs, name) if crops == 1 else {"mirrored": mirrored}
     more |= _slices(images, outputs, column) if slice is not None else {}

@@ -49,6 +49,7 @@ def explain(
     method: str | None = None,
     label: str | None = None,
     data: str | Path | Dataset | None = None,
+    device: str = "auto",
     progress: Progress | None = None,
 ) -> Iterator[Explained]:
     """Explain the answers of a network to images, one after the other.
@@ -60,6 +61,7 @@ def explain(
         label: the class that a heat map explains; None: the most probable one of each image.
         data: where "nearest" finds its images: a data set as `load_data` takes or returns it, of which the training images
             count; None: the run's own.
+        device: what computes: "auto" for a GPU where there is one, else the processor; "cpu", "cuda", "cuda:1" or "mps".
         progress: called with (training images done, training images) while their features are computed.
 
     Returns:
@@ -71,7 +73,7 @@ def explain(
         DataError: the training images cannot be read.
     """
     _refuse_idle(method, label, data)
-    model = load(run)
+    model = load(run, device=device)
     if method not in OTHERS:
         return model.explained(images, label, method)
     if isinstance(model, Exported):

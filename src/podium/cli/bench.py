@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from podium import tables
 from podium.cli import console, flags
 from podium.cli.shared import add_reading, print_json
+from podium.devices import pick_device
 from podium.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--backward", action="store_true", help="time the forward and the backward pass, as in training"
     )
+    flags.add_device(parser)
     parser.add_argument("--image-size", type=flags.image_size, metavar="N", help="side of the input, for a name")
 
 
@@ -72,6 +74,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.engines is not None or any(is_exported(target) for target in arguments.targets):
         from podium.cli.bench_engines import bench_engines
 
+        if arguments.device not in ("auto", "cpu"):
+            what = f"device: {arguments.device}, but exported files and --engines compute on the processor"
+            raise UsageError(what, "leave --device out")
         return bench_engines(arguments)
     rows = _timed(arguments, {target: _batch_size(target, arguments) for target in arguments.targets})
     if arguments.json:
@@ -125,11 +130,11 @@ def _timed(arguments: argparse.Namespace, batch: dict[str, int]) -> list[dict[st
     """
     from podium.evaluation.speed import measure
 
-    batches = arguments.batches or 100
+    batches, device = arguments.batches or 100, pick_device(arguments.device)
     rows = []
     with console.timing_bar(quiet=arguments.json) as bar:
         for target in arguments.targets:
-            net = _opened(target, arguments.image_size)
+            net = _opened(target, arguments.image_size).to(device)
             for backward in (False, True) if arguments.backward else (False,):
                 timed = measure(
                     net,
@@ -151,3 +156,4 @@ def _show(rows: list[dict[str, Any]]) -> None:
         counts = [str(r[key]) for key in ("batch", "n", "threads", "dtype")]
         cells.append([r["model"], r["pass"], f"{r['images_per_second']:,.1f}", *times, *counts])
     tables.table("", COLUMNS, cells, set(COLUMNS[2:]))
+    print(f"on {rows[0]['device']}")

@@ -33,6 +33,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights", metavar="SOURCE", help="check labels by the features of this run, bundle or LIBRARY:NAME"
     )
+    flags.add_device(parser)
     flags.add_max_pixels(parser)
     shared.add_reading(parser)
     for name in GROUPING:
@@ -50,7 +51,12 @@ def run(arguments: argparse.Namespace) -> int:
             check_target(path)
     with console.counting_bar("checking", quiet=arguments.json) as progress:
         grouping = {name: getattr(arguments, name) for name in GROUPING}
-        how = {"max_pixels": arguments.max_pixels, **grouping, **shared.reading_given(arguments)}
+        how = {
+            "max_pixels": arguments.max_pixels,
+            "device": arguments.device,
+            **grouping,
+            **shared.reading_given(arguments),
+        }
         report = check(arguments.data, progress, labels=arguments.labels, weights=arguments.weights, **how)
     if page is not None:
         write_check_page(page, report)

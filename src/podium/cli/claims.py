@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from podium import tables
-from podium.cli import console
+from podium.cli import console, flags
 from podium.cli.shared import print_json, same_command_continues
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--write", metavar="DIR", help="then write the page claims.md with its figures and raw files into this folder"
     )
+    flags.add_device(parser)
     parser.add_argument("--plan", action="store_true", help="say what the experiments would take, and train nothing")
 
 
@@ -76,11 +79,15 @@ def _decide(chosen: list[Claim], a: argparse.Namespace) -> None:
 
     place = Path(a.data) if a.data is not None else None
     with console.training_bar(quiet=a.json) as bar, same_command_continues(a.command):
-        found = decide_all(
-            chosen, a.scale, Path(a.out), place, tell=lambda name, *step: bar(*step, label=name), done=shown
-        )
+        tell = partial(_labelled, bar)
+        found = decide_all(chosen, a.scale, Path(a.out), place, device=a.device, tell=tell, done=shown)
     if a.json:
         print_json(found)
+
+
+def _labelled(bar: Callable[..., None], name: str, *step: Any) -> None:
+    """Show a step of a named training on a bar."""
+    bar(*step, label=name)
 
 
 def _found(each: dict[str, Any]) -> str:

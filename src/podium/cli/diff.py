@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from podium import tables
-from podium.cli import console, shared
+from podium.cli import console, flags, shared
 from podium.cli.shared import print_json
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--out", metavar="FILE.html", help="write a page with the pictures on which the networks disagree"
     )
+    flags.add_device(parser)
     shared.add_reading(parser)
 
 
@@ -46,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     if page is not None:
         check_target(page)
     with console.counting_bar("evaluating", quiet=arguments.json) as progress:
-        how = {"progress": progress, **shared.reading_given(arguments)}
+        how = {"device": arguments.device, "progress": progress, **shared.reading_given(arguments)}
         found = diff(arguments.first, arguments.second, arguments.data, **how)
     if page is not None:
         write_diff_page(page, found)

@@ -47,6 +47,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="also report the accuracy for each value of this column, or of what the group of a regular expression finds in the path",
     )
     shared.add_reading(parser)
+    flags.add_device(parser)
     parser.add_argument("--workers", type=flags.workers, default=2, metavar="N", help="threads that decode images [2]")
 
 
@@ -64,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
             crops=arguments.crops,
             split_seed=arguments.split_seed,
             slice=arguments.slice,
+            device=arguments.device,
             progress=progress,
             **shared.reading_given(arguments),
         )

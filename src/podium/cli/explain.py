@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from podium.cli import console
+from podium.cli import console, flags
 from podium.cli.shared import print_json
 from podium.errors import DataError, NumericError, PodiumError
 
@@ -48,6 +48,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", metavar="DATA", help="where --method nearest finds training images [the data of the run]"
     )
+    flags.add_device(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -62,8 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
         check_target(out, count)
     made, code = [], 0
     with console.counting_bar("training images", quiet=arguments.json) as progress:
-        how = {"method": arguments.method, "label": arguments.label, "data": arguments.data, "progress": progress}
-        found = explain(arguments.run_folder, images, **how)
+        how = {"method": arguments.method, "label": arguments.label, "data": arguments.data, "device": arguments.device}
+        found = explain(arguments.run_folder, images, **how, progress=progress)
     with console.counting_bar("explaining", quiet=arguments.json or count < 2) as progress:
         for _, each in found:
             if isinstance(each, DataError | NumericError):  # the other images are explained all the same

@@ -6,6 +6,8 @@ import argparse
 import math
 from collections.abc import Callable
 
+from podium.devices import HELP as DEVICES
+from podium.devices import parse_device
 from podium.errors import UsageError
 from podium.settings import Settings
 
@@ -98,6 +100,11 @@ def add_terms(parser: argparse.ArgumentParser) -> None:
         help="take the smaller network where the images are too few to tell. Without this flag its name then ends in -unproven "
         "and the exit code is 3, also before anything is trained where that is certain",
     )
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Add `--device` to a parser; verbs that train have it among the settings."""
+    parser.add_argument("--device", type=parse_device, default="auto", metavar="NAME", help=f"{DEVICES} [auto]")
 
 
 def add_max_pixels(parser: argparse.ArgumentParser, default: int | None = Settings().max_pixels) -> None:

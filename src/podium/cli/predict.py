@@ -40,6 +40,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="answer unknown where the most probable class has less, 0 to answer all [the threshold of the card, if it has one]",
     )
     parser.add_argument("--csv", type=Path, metavar="FILE", help="also write the answers as a table")
+    flags.add_device(parser)
     flags.add_max_pixels(parser, None)
 
 
@@ -48,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     from podium.deployment.load import load
 
     _check_table(arguments.csv)
-    model = load(arguments.run_folder)
+    model = load(arguments.run_folder, device=arguments.device)
     if arguments.max_pixels is not None:
         model = replace(model, preprocessing=replace(model.preprocessing, max_pixels=arguments.max_pixels))
     rows: list[tuple[str, dict[str, Any] | PodiumError]] = []

@@ -55,6 +55,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="the model also gives a heat map: where in the image its answer comes from",
     )
+    flags.add_device(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -71,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         if "event" in shown:  # a line each epoch and no bar, which would disturb the timings
             say(f"{name}  {console.epoch_line(shown)}")
 
-    names = ("engine", "tolerance", "accept_unproven", "limit", "seconds", "qat", "epochs", "heat_map")
+    names = ("engine", "tolerance", "accept_unproven", "limit", "seconds", "qat", "epochs", "heat_map", "device")
     options = {key: getattr(a, key) for key in names}
     with same_command_continues(a.command):
         made = quantize(a.run_folder, a.data, a.out, **options, say=say, progress=progress, **reading_given(a))

@@ -45,12 +45,12 @@ from podium.data.dataset import Dataset
 from podium.data.image_columns import with_slices
 from podium.errors import PodiumError, UsageError
 from podium.evaluation.speed import allowance, speed
-from podium.runs import bundle
 from podium.runs.folder import SETTINGS, SPEED, RunFolder
 from podium.runs.recommended import TABLE
 from podium.settings import Origins
 from podium.tracking.following import following
 from podium.training.distributed.launch import started_together
+from podium.training.finished import trained_network
 from podium.training.idle import refuse_decided
 from podium.training.run import StepProgress
 
@@ -339,6 +339,6 @@ def _time(path: Path, timed: Path, progress: StepProgress) -> None:
     seconds = allowance(RunFolder(timed).result["seconds"])
     progress(0, 0, {"timing": f"PyTorch, at most {seconds:.0f} s"})
     measured = speed(
-        bundle.load(timed).model, seconds, lambda what, done, count: progress(done, count, {"timing": what})
+        trained_network(RunFolder(timed)), seconds, lambda what, done, count: progress(done, count, {"timing": what})
     )
     RunFolder(path).write_json(SPEED, measured)

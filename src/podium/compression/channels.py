@@ -82,9 +82,9 @@ def prune_channels(net: ConvNet, ratio: float, uniform: bool = False) -> ConvNet
         )
     _refuse_unknown_layers(net)
     # torch-pruning takes nothing of frozen weights, and does not say so.
-    small = copy.deepcopy(net).eval().requires_grad_(True)
+    small = copy.deepcopy(net).cpu().eval().requires_grad_(True)
     side = net.spec["image_size"]
-    x = torch.zeros(2, net.spec["in_chans"], side, side, device=next(net.parameters()).device)
+    x = torch.zeros(2, net.spec["in_chans"], side, side)
     step, narrow = rounding(small)
     # Local response normalisation keeps its channels, by slices that torch-pruning would take for a shuffle.
     norms = {name: layer for name, layer in small.named_modules() if isinstance(layer, LocalResponseNorm)}

@@ -8,6 +8,7 @@ from pathlib import Path
 from podium.calls import public
 from podium.compression.shrink import CONTROLS, NamedProgress, Shrunk, compared, saved, trained
 from podium.data.dataset import Dataset
+from podium.devices import pick_device
 from podium.models.registry import architecture
 from podium.settings import Origin, Settings, moved
 from podium.training.transfer.source import read_source, reorder
@@ -51,4 +52,7 @@ def distill(
     made = source.bundle
     reorder(made.model, [made.classes.index(c) for c in data.classes], str(teacher))
     preprocessing = dataclasses.replace(made.preprocessing, resize=data.resize)
-    return saved(compared(run, ("teacher", made.model.eval(), preprocessing), others, data, None, []), out)
+    return saved(
+        compared(run, ("teacher", made.model.eval().to(pick_device(s.device)), preprocessing), others, data, None, []),
+        out,
+    )

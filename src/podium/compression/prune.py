@@ -89,7 +89,7 @@ def smaller(net: ConvNet, target: Target, depth: bool, data: Dataset, preprocess
     margin = MARGIN if target.kind == "latency" else 0.0
     if not depth:
         return smallest_change(lambda ratio: prune_channels(net, ratio), measure, limit, target.kind, margin=margin)
-    order = rank_blocks(net, _loss_on(data, preprocessing))
+    order = rank_blocks(net, _loss_on(data, preprocessing, next(net.parameters()).device))
     for count in range(1, len(order) + 1):
         small = without(net, order[:count])
         reached = measure(small)
@@ -101,12 +101,12 @@ def smaller(net: ConvNet, target: Target, depth: bool, data: Dataset, preprocess
     )
 
 
-def _loss_on(data: Dataset, preprocessing: Preprocessing) -> Callable[[ConvNet], float]:
+def _loss_on(data: Dataset, preprocessing: Preprocessing, device: torch.device) -> Callable[[ConvNet], float]:
     images = data.splits["train"]
     chosen = images.select(
         torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:RANKING_IMAGES].numpy()
     )
-    batches = list(Loader(chosen, preprocessing, batch_size=RANKING_BATCH, device=pick_device("auto")).epoch())
+    batches = list(Loader(chosen, preprocessing, batch_size=RANKING_BATCH, device=device).epoch())
     loss = cross_entropy()
 
     @torch.inference_mode()
@@ -165,7 +165,7 @@ def prune(
     if set(data.classes) != set(source.bundle.classes):
         raise UsageError(f"{parent}: does not know the classes of {data.name}", "give the data it was trained on")
     how.terms.check(data)
-    whole.eval().to(pick_device("auto"))
+    whole.eval().to(pick_device(settings.device))
     slim = functools.cache(functools.partial(_slim_control, whole.spec))  # found before anything is trained
 
     def make() -> tuple[ConvNet, Dataset, Preprocessing]:

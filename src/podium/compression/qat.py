@@ -18,7 +18,9 @@ from podium.training.transfer.source import reorder
 RECIPE = "qat"
 
 
-def fine_tuned(bundle: Bundle, data: Dataset, out: Path, epochs: int | None, progress: NamedProgress) -> Bundle:
+def fine_tuned(
+    bundle: Bundle, data: Dataset, out: Path, epochs: int | None, progress: NamedProgress, device: str = "auto"
+) -> Bundle:
     """Fine-tune a network with int8's rounding of weights and activations [Jacob et al. 2018, arXiv:1712.05877].
 
     A fine-tuning that was stopped is resumed.
@@ -28,6 +30,8 @@ def fine_tuned(bundle: Bundle, data: Dataset, out: Path, epochs: int | None, pro
         data: of the same classes.
         out: the run folder, with `start` in it.
         epochs: of the fine-tuning; the recipe's if None.
+        progress: called after every step.
+        device: as in the settings.
 
     Raises:
         UsageError: `out` holds the fine-tuning of another network.
@@ -40,7 +44,8 @@ def fine_tuned(bundle: Bundle, data: Dataset, out: Path, epochs: int | None, pro
         return net, data, bundle.preprocessing
 
     start = str(begin(out, made, make))
-    merged = settings_of(RECIPE, None, {"data": data.source or data.name, "epochs": epochs, "resize": data.resize})
+    given = {"data": data.source or data.name, "epochs": epochs, "resize": data.resize, "device": device}
+    merged = settings_of(RECIPE, None, given)
     before = settings_in(bundle.folder)
     own = {key: before[key] for key in BALANCE if key in before}
     own["recall"] = taken_over(before.get("recall"), str(bundle.folder), data)

@@ -20,6 +20,7 @@ from podium.deployment import engine_speed, engines
 from podium.deployment.export import card_of, onnx_model, save_ir, seal_again, sealed_bytes, squares
 from podium.deployment.graph import answer, graph_of
 from podium.deployment.runtime import FILE_ENGINES, MODEL, MODEL_IR, Engine, Exported, load_exported
+from podium.devices import pick_device
 from podium.errors import DataError, NumericError, UsageError
 from podium.evaluation.metrics import half_wilson
 from podium.evaluation.paired import Paired, paired
@@ -47,6 +48,7 @@ class Options:
         qat: where other images lose more than the tolerance, fine-tune with int8's rounding first (quantisation-aware training).
         epochs: of that fine-tuning; the recipe's if None.
         heat_map: the model also gives the heat map of its answer, computed in float32 from the rounded feature map.
+        device: that fine-tunes; all else is computed where files in int8 are: on the processor.
 
     Raises:
         UsageError: a value is out of its range.
@@ -60,11 +62,13 @@ class Options:
     qat: bool = True
     epochs: int | None = None
     heat_map: bool = False
+    device: str = "auto"
 
     def __post_init__(self) -> None:
         if self.engine not in FILE_ENGINES:
             raise UsageError(f"engine: {self.engine!r}", f"give {' or '.join(FILE_ENGINES)}")
         _ = self.terms
+        pick_device(self.device)
         if not 0 <= self.seconds < 3600:
             raise UsageError(f"seconds: {self.seconds}", "give at least 0 and less than 3600")
         if self.limit is not None and self.limit < 1:
@@ -240,7 +244,7 @@ class _Work:
         if chose["fine_tuned"]:
             lost = f"{100 * pair.drop:.2f} points are lost on {pair.n:,} {SPLITS.get(split, 'training')} images"
             self.say(f"{lost}, more than the tolerance. Fine-tuning with int8's rounding: {qat}")
-            tuned = fine_tuned(self.bundle, self.data, qat, self.how.epochs, progress)
+            tuned = fine_tuned(self.bundle, self.data, qat, self.how.epochs, progress, self.how.device)
             made, card = self.attempt(tuned, _float(tuned, self.how.heat_map))
         return made, card, chose
 

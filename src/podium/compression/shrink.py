@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import logging
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from podium.compression import latency
 from podium.compression.gate import Gate, Terms, unproven
@@ -21,7 +23,6 @@ from podium.data.preprocessing import Preprocessing
 from podium.deployment import engine_speed, engines
 from podium.deployment.export import squares
 from podium.deployment.runtime import FILE_ENGINES
-from podium.devices import pick_device
 from podium.errors import MachineError, UsageError
 from podium.evaluation.cost import count_net
 from podium.evaluation.evaluate import evaluate, evaluation_batch
@@ -34,6 +35,8 @@ from podium.runs import bundle
 from podium.runs.bundle import Bundle
 from podium.runs.folder import COMPRESSION, RunFolder, source_on_record
 from podium.settings import Origin, Settings
+from podium.training.autotune.fastest import set_memory_format
+from podium.training.finished import trained_network
 from podium.training.loop import Callbacks, train
 from podium.training.plan import Plan
 
@@ -154,7 +157,7 @@ def row(name: str, net: ConvNet, folder: Path | None, logits: np.ndarray, labels
     """The row of a network in the table; its speed is measured now."""
     right, cost = logits.argmax(1) == labels, count_net(net)
     share, n = float(right.mean()), len(labels)
-    timed = speed(net.to(pick_device("auto")), seconds=2 * SECONDS)
+    timed = speed(latency.on_processor(net), seconds=2 * SECONDS)
     return {
         "name": name,
         "top1": share,
@@ -169,6 +172,7 @@ def row(name: str, net: ConvNet, folder: Path | None, logits: np.ndarray, labels
         "threads": timed["threads"],
         "engine": timed["engine"],
         "dtype": timed["dtype"],
+        "device": timed["device"],
     }
 
 
@@ -211,10 +215,8 @@ def _size(net: ConvNet, folder: Path | None) -> int:
 
 def logits_of(net: ConvNet, data: Dataset, split: str, preprocessing: Preprocessing) -> tuple[np.ndarray, np.ndarray]:
     """Logits and labels of a split, as `evaluate` gives them."""
-    device = pick_device("auto")
-    batch = evaluation_batch(count_net(net))
-    loader = Loader(data.splits[split], preprocessing, batch_size=batch, device=device)
-    out = evaluate(net.to(device), loader)
+    batch, device = evaluation_batch(count_net(net)), next(net.parameters()).device
+    out = evaluate(net, Loader(data.splits[split], preprocessing, batch_size=batch, device=device))
     return out.logits, out.labels
 
 
@@ -239,20 +241,22 @@ def compared(
     split = run.result["split"]
     name, net, preprocessing = original
     before, labels = logits_of(net, data, split, preprocessing)
-    rows = [row(name, net, None, before, labels)]
+    small = trained_network(run)  # whose memory format the original is timed in too
+    memory_format = "contiguous" if small.memory_format == torch.contiguous_format else "channels_last"
+    clocked = set_memory_format(copy.deepcopy(net).cpu(), memory_format)
+    rows = [row(name, clocked, None, before, labels)]
     whole = Bundle(net, tuple(data.classes), preprocessing, {})
     rows[0]["engines"] = in_engines(name, whole, data, split, notes)
     for other, folder in {run.path.name: run, **others}.items():
         after, _ = folder.predictions
         model = bundle.load(folder.path)
-        timed = row(other, model.model, folder.path, after, labels)
+        timed = row(other, trained_network(folder), folder.path, after, labels)
         rows.append({**timed, "engines": in_engines(other, model, data, split, notes)})
     # The images that the result reports are those that decide: they chose no epoch.
     gate = None if terms is None else terms.decide(paired(before, run.predictions[0], labels), data)
     outcome = None
     if limit is not None:
-        device = pick_device("auto")
-        outcome = latency.held(limit, net.to(device), bundle.load(run.path).model.to(device))
+        outcome = latency.held(limit, clocked, small)
         notes.append(latency.format_outcome(outcome))
     return Shrunk(run, rows, gate, notes, outcome)
 

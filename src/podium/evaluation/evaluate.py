@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from podium.data.loader import Loader
+from podium.devices import float32
 from podium.errors import no_answer
 from podium.evaluation.cost import Cost
 from podium.evaluation.crops import averaged, parse_crops, views
@@ -75,7 +76,8 @@ def evaluate(
     called = net.to_dense().eval() if crops == "dense" else net
     logits, labels, done = [], [], 0
     for batch in loader.epoch() if crops == 1 else views(loader, crops, mirrored):
-        scores = called(batch.x).float()
+        with float32():
+            scores = called(batch.x).float()
         scores = (scores if crops == 1 else averaged(scores, len(batch.y))).cpu()
         if not torch.isfinite(scores).all():
             wrong = int((~torch.isfinite(scores)).any(1).nonzero()[0])

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from podium.devices import device_name, float32, synchronize
 from podium.evaluation.cost import count_net
 from podium.models.convnet import ConvNet
 from podium.platform import cores, processor_seconds, processors
@@ -34,7 +35,7 @@ def measure(
     backward: bool = False,
     tick: Tick | None = None,
 ) -> dict[str, Any]:
-    """Time passes of random images at the network's own size, after a burn-in of 10.
+    """Time passes of random images at the network's own size, on its device and in its memory format, after a burn-in of 10.
 
     Args:
         batch: images a pass.
@@ -46,7 +47,7 @@ def measure(
         tick: called with the number of passes after each, between the timings.
 
     Returns:
-        {batch, threads, dtype, engine, pass, n, latency_ms: {p50, p95, mean, sd}, images_per_second}, the rate from the
+        {batch, threads, dtype, engine, device, pass, n, latency_ms: {p50, p95, mean, sd}, images_per_second}, the rate from the
         median.
     """
     training, parameter = net.training, next(net.parameters())
@@ -54,7 +55,7 @@ def measure(
     statistics = [(b, b.clone()) for b in net.buffers() if backward]  # which passes in training mode would move
     side = net.spec["image_size"]
     x = torch.randn(batch, net.spec["in_chans"], side, side, device=parameter.device)
-    x = x.to(memory_format=torch.channels_last)
+    x = x.to(memory_format=net.memory_format or torch.channels_last)
     y = torch.arange(batch, device=parameter.device) % net.spec["num_classes"]
 
     def once() -> None:
@@ -64,10 +65,10 @@ def measure(
         else:
             with torch.inference_mode():
                 net(x)
-        if x.is_cuda:
-            torch.cuda.synchronize()
+        synchronize(x.device)
 
-    figures = timed(once, batch, batches=batches, seconds=seconds, fewest=fewest, burn_in=burn_in, tick=tick)
+    with float32():
+        figures = timed(once, batch, batches=batches, seconds=seconds, fewest=fewest, burn_in=burn_in, tick=tick)
     net.train(training)
     if backward:
         net.zero_grad()
@@ -75,6 +76,7 @@ def measure(
             buffer.copy_(value)
     return {
         "engine": "torch",
+        "device": device_name(parameter.device),
         "dtype": str(parameter.dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "pass": "forward-backward" if backward else "forward",
@@ -196,7 +198,7 @@ def speed(net: ConvNet, seconds: float = 2.0, tick: Callable[[str, int, int], No
         tick: called as tick(what is timed, passes done, passes in all) after each pass, between the timings.
 
     Returns:
-        {latency_ms: {p50, p95, mean, sd}, n, images_per_second, batch, batches, occupied, threads, dtype, engine}: `n` is the
+        {latency_ms: {p50, p95, mean, sd}, n, images_per_second, batch, batches, occupied, threads, dtype, engine, device}: `n` is the
         number of passes of one image, `batches` of those of `batch` images that the rate is the median of, and `occupied` is
         the share of the processors that other programs took.
     """
@@ -221,7 +223,7 @@ def speed(net: ConvNet, seconds: float = 2.0, tick: Callable[[str, int, int], No
         "batch": many["batch"],
         "batches": many["n"],
         "occupied": others.share,
-        **{key: single[key] for key in ("threads", "dtype", "engine")},
+        **{key: single[key] for key in ("threads", "dtype", "engine", "device")},
     }
 
 

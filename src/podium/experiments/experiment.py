@@ -69,10 +69,14 @@ class Experiment:
         data: the images, as `images.part` gives them.
         folder: of the runs of all experiments, one folder an arm, learning rate and seed.
         tell: called after every step.
+        device: that computes, as in the settings; a finished run stays the one of its folder on any device.
     """
 
-    def __init__(self, protocol: Protocol, data: Dataset, folder: Path, tell: Tell = lambda *_: None) -> None:
+    def __init__(
+        self, protocol: Protocol, data: Dataset, folder: Path, tell: Tell = lambda *_: None, device: str = "auto"
+    ) -> None:
         self.protocol, self.data, self.folder, self.tell = protocol, data, folder, tell
+        self.device = device
         self.runs: dict[str, list[RunFolder]] = {}  # arm -> the run of each seed; none where it diverged
         self.took: dict[Path, float] = {}  # finished run -> seconds of its training
 
@@ -142,9 +146,8 @@ class Experiment:
             self.tell(name, step, steps, shown)
 
         try:
-            run = train(
-                settings, folder.path, resume=folder.started, data=self.data, net=net, callbacks=Callbacks(heard)
-            )
+            here = settings.replace(device=self.device)
+            run = train(here, folder.path, resume=folder.started, data=self.data, net=net, callbacks=Callbacks(heard))
         except NumericError as error:
             write_atomic(failed, error.what.encode())
             return None
@@ -177,7 +180,7 @@ class Experiment:
             return np.asarray(np.load(kept, allow_pickle=False))
         model = bundle.load(run.path)
         images = self.data.splits[_split_of(view)]
-        loader = Loader(images, model.preprocessing, batch_size=250, device=pick_device("auto"), workers=2)
+        loader = Loader(images, model.preprocessing, batch_size=250, device=pick_device(self.device), workers=2)
         crops = view if view == "dense" else 1 if view == "train" else int(view)
         net = model.model.to(loader.device)
         found = evaluate(net, loader, crops=crops)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from podium.devices import pick_device
 from podium.errors import NumericError
 from podium.experiments import raw
 from podium.experiments.claim import Claim, Scale
@@ -24,6 +25,7 @@ def decide_all(
     out: Path,
     place: Path | None = None,
     *,
+    device: str = "auto",
     tell: Tell = lambda *_: None,
     done: Done = lambda *_: None,
 ) -> list[dict[str, Any]]:
@@ -34,6 +36,7 @@ def decide_all(
         scale: of the experiments.
         out: the folder of the raw files and the runs.
         place: the folder that holds the data sets by their names; None: where Podium finds them by name.
+        device: that computes, as in the settings.
         tell: called after every training step.
         done: called with each claim and its raw file's content.
 
@@ -43,6 +46,7 @@ def decide_all(
     Raises:
         NumericError: an arm of a claim did not learn, and others are made from it. The other claims are decided before.
     """
+    pick_device(device)
     out.mkdir(parents=True, exist_ok=True)
     refuse_unwritable(out / "claims.json")  # before hours of training
     found, failed = [], []
@@ -53,7 +57,7 @@ def decide_all(
             label = f"{number}/{len(claims)} {claim.name}"
             try:
                 content = decide_one(
-                    claim, scale, out, place, lambda run, *step, label=label: tell(f"{label}: {run}", *step)
+                    claim, scale, out, place, device, lambda run, *step, label=label: tell(f"{label}: {run}", *step)
                 )
             except NumericError as error:
                 failed.append((claim.name, error))
@@ -68,12 +72,12 @@ def decide_all(
     return found
 
 
-def decide_one(claim: Claim, scale: Scale, out: Path, place: Path | None, tell: Tell) -> dict[str, Any]:
+def decide_one(claim: Claim, scale: Scale, out: Path, place: Path | None, device: str, tell: Tell) -> dict[str, Any]:
     """Measure and train what a claim needs, and return what its raw file says; see `decide_all`."""
     protocol, results, fingerprint, seconds = claim.protocol(scale), {}, None, 0.0
     if protocol is not None:
         data = part(protocol, load(protocol.data, place))
-        experiment = Experiment(protocol, data, out / RUNS, tell)
+        experiment = Experiment(protocol, data, out / RUNS, tell, device)
         results, fingerprint = experiment.run(claim.views), data.fingerprint()
         seconds = sum(experiment.took.values())
     begun = time.monotonic()

@@ -141,7 +141,9 @@ def mixed_layers(head: Head, by_place: bool) -> Tensor | None:
         head: whose first hidden layer reads several places of each channel.
         by_place: give each place of the last map its own weight (D, C * h * w), else their mean (D, C).
     """
-    weights = [layer.weight.double() for layer in head.hidden.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+    weights = [
+        layer.weight.cpu().double() for layer in head.hidden.modules() if isinstance(layer, nn.Linear | nn.Conv2d)
+    ]
     if not weights:
         return None
     first, *rest = weights
@@ -150,7 +152,7 @@ def mixed_layers(head: Head, by_place: bool) -> Tensor | None:
     product = product.flatten(1) if by_place else product.mean(2)
     for weight in rest:
         product = weight @ product
-    return product.float()
+    return product.float().to(next(head.parameters()).device)
 
 
 def reads_places(net: ConvNet, sides: tuple[int, int]) -> bool:

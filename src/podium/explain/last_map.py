@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from podium.devices import channels_last_is_right, float32
 from podium.models.convnet import ConvNet
 
 LEAST = 3  # places a side of a map that can say where something is
@@ -67,7 +68,7 @@ def undisturbed(net: ConvNet) -> Iterator[None]:
     device = next(net.parameters()).device.type
     net.eval()
     try:
-        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False):
+        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, enabled=False), float32():
             yield
     finally:
         for module, mode in modes:
@@ -77,7 +78,8 @@ def undisturbed(net: ConvNet) -> Iterator[None]:
 def as_input(net: ConvNet, x: Tensor) -> Tensor:
     """Images where the network's weights are, in their precision, as a tensor that can have gradients."""
     weight = next(net.parameters())
-    return x.detach().to(weight.device, weight.dtype).clone()
+    x = x.detach().to(weight.device, weight.dtype).clone()
+    return x if channels_last_is_right(x.device) else x.contiguous()
 
 
 def scores(logits: Tensor, classes: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from podium.data.preprocessing import Preprocessing
+from podium.devices import float32
 from podium.errors import DataError, ModelFileError, NumericError, closest
 from podium.explain.heat import heat_maps, methods_for
 from podium.files import json_text, not_finite, seal, shell_word, without_folders, write_together
@@ -63,7 +64,8 @@ class Bundle(Predictor):
     def outputs(self, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # noqa: D102
         one_thread_if_forked()
         x = self.normalised(squares)
-        logits = self.model(x.to(next(self.model.parameters()).device)).float()
+        with float32():
+            logits = self.model(x.to(next(self.model.parameters()).device)).float()
         return logits.cpu().numpy(), (logits / self.rule.temperature).softmax(1).cpu().numpy()
 
     @property

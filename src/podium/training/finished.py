@@ -17,11 +17,12 @@ from podium.evaluation.cost import count_net
 from podium.evaluation.evaluate import evaluation_batch
 from podium.evaluation.metrics import summarize
 from podium.files import shell_word
+from podium.models.convnet import ConvNet
 from podium.runs import bundle, checkpoint
 from podium.runs.folder import LOG, PREDICTIONS, RESULT, SETTINGS, RunFolder
 from podium.runs.recommended import REQUEST
 from podium.settings import Settings, read_file
-from podium.training.autotune.fastest import set_memory_format
+from podium.training.autotune.fastest import FORMATS, set_memory_format
 from podium.training.distributed.parallel import Ranks
 from podium.training.images import data_of, refuse_other_images
 from podium.training.result import Predicted, evaluate_together, write_result
@@ -96,6 +97,14 @@ def make_again(
         write_result(folder, known, scores, reported, validation)
         made = f"{RESULT} and {PREDICTIONS} are made again from its weights"
         logger.info(f"{shell_word(folder.path)} is finished: {made}")
+
+
+def trained_network(folder: RunFolder) -> ConvNet:
+    """Return the network of a run in the memory format that it was trained in, which is how it is timed."""
+    memory_format = read_file(folder / SETTINGS).get("memory_format")
+    return set_memory_format(
+        bundle.load(folder.path).model, memory_format if memory_format in FORMATS else "channels_last"
+    )
 
 
 def drop_checkpoints(folder: RunFolder, keep: bool) -> None:

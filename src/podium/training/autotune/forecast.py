@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from podium.data.loader import Loader
+from podium.devices import float32, synchronize
 from podium.errors import UsageError
 from podium.models.convnet import ConvNet
 from podium.settings import Settings
@@ -109,11 +110,14 @@ def _evaluation(net: ConvNet, loader: Loader, seconds: float) -> float:
     """Return the seconds of an evaluation, from its batches after the first; a batch that is the only one is run twice."""
     training, times = net.training, list[float]()
     net.eval()
+    device = next(net.parameters()).device
+    synchronize(device)
     begun = last = time.monotonic()
-    with torch.inference_mode():
+    with torch.inference_mode(), float32():
         while len(times) < 2:
             for batch in loader.epoch():
                 net(batch.x).float().cpu()
+                synchronize(device)
                 now = time.monotonic()
                 times.append(now - last)
                 last = now

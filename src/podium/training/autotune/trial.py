@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from podium.data.loader import Batch
+from podium.devices import synchronize
 from podium.errors import MachineError
 from podium.models.convnet import ConvNet
 from podium.platform import memory_left_here, memory_of_process
@@ -61,8 +62,7 @@ class Trial:
         passes = Passes(self.net, self.optimizer, self.settings, amp, self.ranks, scale)
         forward_backward(passes, batch, self.objective, 0)
         self.optimizer.step()
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
+        synchronize(self.device)
         return time.perf_counter() - begun
 
     def saved_bytes(self, batch: Batch, amp: torch.dtype | None) -> int:
@@ -114,6 +114,10 @@ def memory_in_use(device: torch.device, *, reset: bool = False) -> tuple[int, in
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device), torch.cuda.max_memory_allocated(device)
+    if device.type == "mps":  # what Metal holds for this process: it keeps freed memory, so that is also the peak
+        if reset:
+            torch.mps.empty_cache()
+        return torch.mps.current_allocated_memory(), torch.mps.driver_allocated_memory()
     return memory_of_process(reset)
 
 
@@ -126,6 +130,8 @@ def memory_left(device: torch.device) -> int:
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    if device.type == "mps":  # more than Metal recommends is slow, as the system then moves memory to the disk
+        return max(0, torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory())
     if (left := memory_left_here()) is None:
         raise MachineError(
             "batch_size: auto needs the memory that is left, which this system does not say", "give --batch-size N"
