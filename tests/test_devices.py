@@ -10,10 +10,14 @@ from podium.cli.main import main
 from podium.errors import MachineError, UsageError
 from podium.evaluation import speed
 from podium.models import pooling
+from podium.networks.lenet import LeNet5Modern
+from podium.runs.checkpoint import Position
+from podium.runs.folder import RunFolder
 from podium.settings import Settings
-from podium.training import fake_int8, fitting
+from podium.training import fake_int8, fitting, loop
 from podium.training.autotune import fastest, trial
 from podium.training.distributed import launch, parallel
+from podium.training.run import Run
 
 MPS, CUDA = torch.device("mps"), torch.device("cuda")
 
@@ -26,6 +30,15 @@ def gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
     return chosen
+
+
+def raising(error):
+    """A function that raises an error whatever it is given."""
+
+    def called(*arguments, **named):
+        raise error
+
+    return called
 
 
 @pytest.fixture
@@ -204,10 +217,17 @@ COMMANDS = (
 )  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a run."""
+    folder = tmp_path_factory.mktemp("devices")
+    podium.train("lenet5", "digits", folder / "RUN", steps=1)
+    return folder
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_device_that_is_not_here_ends_a_verb_with_the_usual_error(command, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    podium.train("lenet5", "digits", "RUN", steps=1)
+def test_a_device_that_is_not_here_ends_a_verb_with_the_usual_error(command, place, monkeypatch, capsys):
+    monkeypatch.chdir(place)
     for device, code in (("cuda:3", 6), ("gpu", 2)):
         assert main([*command.split(), "--device", device]) == code
         said = capsys.readouterr().err
@@ -296,3 +316,112 @@ def test_processes_do_not_share_a_run_on_an_apple_gpu(apple, device, fix, monkey
 def test_one_gpu_is_not_shared_by_processes(gpus):
     with pytest.raises(UsageError, match="devices: 2 processes have a GPU each, and cuda:1 is one"):
         launch.refuse_to_share("cuda:1", 2)
+
+
+def test_a_run_in_tf32_takes_its_steps_in_it_and_evaluates_in_float32(monkeypatch, tmp_path):
+    found = {"steps": set(), "evaluations": set()}
+
+    def noted(kind, function):
+        def called(*arguments, **named):
+            found[kind].add(torch.backends.cudnn.conv.fp32_precision == "tf32")
+            return function(*arguments, **named)
+
+        return called
+
+    for module in (fitting, fastest):
+        monkeypatch.setattr(module, "has_tf32", lambda device: True)
+    monkeypatch.setattr(loop, "forward_backward", noted("steps", loop.forward_backward))
+    monkeypatch.setattr(LeNet5Modern, "forward", noted("evaluations", LeNet5Modern.forward))
+    run = podium.train("lenet5_modern", "digits", tmp_path / "run", steps=2, amp="tf32")
+    assert found["steps"] == {True}
+    assert found["evaluations"] == {False}
+    assert run.result["precision"] == "TF32"
+    assert torch.backends.cudnn.conv.fp32_precision == "tf32", "torch's own choice is back"
+
+
+def stopped_at_the_end(monkeypatch, out):
+    """Train a run of four steps whose weights cannot be saved."""
+    with monkeypatch.context() as broken:
+        broken.setattr(Run, "save_bundle", raising(MachineError("disk full", "free some")))
+        with pytest.raises(MachineError, match="disk full"):
+            podium.train("lenet5", "digits", out, steps=4)
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_only_with_what_computed_it(monkeypatch, tmp_path, place):
+    result = RunFolder(place / "RUN").result
+    assert result["bit_comparable"]
+    assert result["platform"] == {"device": "cpu", "kernels": "deterministic", "torch": torch.__version__}
+    changed = tmp_path / "changed"
+    stopped_at_the_end(monkeypatch, changed)
+    monkeypatch.setattr(torch, "__version__", "2.99.0")
+    with pytest.raises(
+        MachineError, match=r"has been computed with torch .*, and here it would be with torch 2.99"
+    ) as refused:
+        podium.train("lenet5", "digits", changed, resume=True)
+    assert "podium train --resume --elastic -o" in refused.value.fix
+    result = podium.train("lenet5", "digits", changed, resume=True, elastic=True).result
+    assert not result["bit_comparable"]
+    assert result["platform"]["torch"] == "2.99.0"
+    assert "not bit-comparable with another run" in (changed / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("device", "deterministic", "comparable"),
+    [("cpu", True, True), ("cuda", True, True), ("cuda", False, False), ("mps", True, False)],
+)
+def test_a_run_is_comparable_to_the_bit_where_its_kernels_promise_it(monkeypatch, device, deterministic, comparable):
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA H200")
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 91000)
+    platform = devices.platform_of(torch.device(device), deterministic=deterministic)
+    assert Position(threads=[1], platforms=[platform]).bit_comparable is comparable
+    if device == "cuda":
+        assert (platform["device"], platform["cuda"], platform["cudnn"]) == ("NVIDIA H200", "13.0", "91000")
+
+
+def test_an_operation_without_a_deterministic_kernel_is_named():
+    said = "adaptive_avg_pool2d_backward_cuda does not have a deterministic implementation, but you set ..."
+    named = pytest.raises(UsageError, match="deterministic: adaptive_avg_pool2d_backward_cuda")
+    with named as refused, devices.deterministic_kernels(True):
+        raise RuntimeError(said)
+    assert refused.value.fix.startswith("--no-deterministic")
+    assert not torch.are_deterministic_algorithms_enabled()
+    with pytest.raises(RuntimeError, match="another"), devices.deterministic_kernels(True):
+        raise RuntimeError("another")
+
+
+@pytest.mark.parametrize("name", ["googlenet", "vgg11", "lenet5", "inception_v3"])
+def test_a_training_step_of_a_network_never_asks_for_an_average_pool_of_torchs_on_a_gpu(monkeypatch, name):
+    """At a size that does not divide; what runs on a GPU is seen by its operations on the processor."""
+    monkeypatch.setattr(pooling, "PLAIN", ())
+    net = podium.create_model(name, num_classes=10, image_size=75)
+    called = []
+    real = F.adaptive_avg_pool2d
+    monkeypatch.setattr(F, "adaptive_avg_pool2d", lambda x, side: called.append(side) or real(x, side))
+    x, y = torch.zeros(2, net.spec["in_chans"], 75, 75), torch.zeros(2, dtype=torch.int64)
+    net.train().training_loss(x, y, F.cross_entropy).backward()
+    assert {side for side in called if side not in (1, (1, 1))} == set()
+
+
+NCCL = "[Rank 1] NCCL error in: /pytorch/torch/csrc/distributed/c10d/NCCLUtils.hpp:268, {}, NCCL version 2.27.5\n{}"
+
+
+@pytest.mark.parametrize(
+    ("message", "own"),
+    [
+        (NCCL.format("invalid usage", "ncclInvalidUsage: ...\nDuplicate GPU detected : rank 0 and rank 1"), True),
+        (NCCL.format("unhandled system error", "ncclSystemError: ...\nCall to bind failed : Permission denied"), True),
+        (NCCL.format("remote process exited", "ncclRemoteError: a call failed possibly due to a network error"), False),
+        (NCCL.format("unhandled system error", "socketProgress: Connection closed by remote peer"), False),
+        ("[gloo] Connection closed by peer", False),
+        ("mat1 and mat2 shapes cannot be multiplied", False),
+    ],
+)
+def test_an_error_of_nccls_own_is_shown(message, own):
+    said = parallel.nccls_own(message)
+    assert (said is not None) is own
+    if said is not None:
+        assert said.startswith("NCCL ")
+        assert "/pytorch" not in said
+        assert said.endswith(message.split("\n")[-1])

@@ -139,20 +139,25 @@ def channels_last_is_right(device: torch.device) -> bool:
 
 
 def platform_of(device: torch.device, *, deterministic: bool = True) -> dict[str, str]:
-    """Return what decides the bits that a device computes: what it is, and the versions of torch, CUDA and cuDNN.
+    """Return what decides the bits that a device computes: what it is, its kernels, and the versions of torch, CUDA and cuDNN.
 
     Args:
         device: that computes.
-        deterministic: whether it computes with deterministic kernels only.
+        deterministic: whether a GPU of NVIDIA computes with deterministic kernels only.
+
+    Returns:
+        By name; "kernels" is "deterministic" where the same bits come out each time, and always is on a processor.
     """
     import torch
 
-    found = {"device": device.type, "torch": torch.__version__}
-    if device.type != "cpu":
-        found["device"] = device_name(device)
+    same = device.type == "cpu" or (device.type == "cuda" and deterministic)
+    found = {
+        "device": "cpu" if device.type == "cpu" else device_name(device),
+        "kernels": "deterministic" if same else "fastest",
+        "torch": torch.__version__,
+    }
     if device.type == "cuda":
         found |= {"cuda": str(torch.version.cuda or torch.version.hip), "cudnn": str(torch.backends.cudnn.version())}
-        found["kernels"] = "deterministic" if deterministic else "fastest"
     return found
 
 
@@ -186,11 +191,13 @@ def float32(tf32: bool = False) -> Iterator[None]:
 def deterministic_kernels(wanted: bool) -> Iterator[None]:
     """Let CUDA compute the same bits each time within this context: no kernel whose sums depend on the order of threads.
 
-    An operation that has no such kernel raises a RuntimeError. cuBLAS reads its workspace when it starts, so the first
-    context of a process should come before CUDA is used.
+    cuBLAS reads its workspace when it starts, so the first context of a process should come before CUDA is used.
 
     Args:
         wanted: False changes nothing.
+
+    Raises:
+        UsageError: an operation has no such kernel.
     """
     import torch
 
@@ -199,13 +206,18 @@ def deterministic_kernels(wanted: bool) -> Iterator[None]:
         return
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     cudnn, fill = torch.backends.cudnn, cast(Any, torch.utils.deterministic)
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    before = torch.get_deterministic_debug_mode()
     flags = cudnn.deterministic, cudnn.benchmark, fill.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")  # as use_deterministic_algorithms, without importing torch's compiler
     # torch would also fill memory that nothing has written yet, which costs time and no operation here reads
     cudnn.deterministic, cudnn.benchmark, fill.fill_uninitialized_memory = True, False, False
     try:
         yield
+    except RuntimeError as error:
+        if "deterministic" not in str(error).lower():
+            raise
+        what = f"deterministic: {str(error).splitlines()[0].split(', ')[0]}"
+        raise UsageError(what, "--no-deterministic trains without the promise of the same bits") from error
     finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        torch.set_deterministic_debug_mode(before)
         cudnn.deterministic, cudnn.benchmark, fill.fill_uninitialized_memory = flags

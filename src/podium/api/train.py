@@ -61,7 +61,7 @@ def train(
         recipe: the named settings to start from. If None: the recipe that `config` names, else "quick".
         config: a settings file, whose values replace those of the recipe.
         resume: continue the run in `out`.
-        elastic: allow the continued run another number of processes than before.
+        elastic: allow the continued run other devices, threads or versions of torch, CUDA and cuDNN than before.
         log_to: "mlflow", "tensorboard" or both, which get parameters, metrics and files of the run too: MLflow as
             MLFLOW_TRACKING_URI says. A continued run goes on in the same place.
         progress: a function that is called after each step with (steps done, steps in all, what to show), and after each

@@ -14,13 +14,13 @@ from podium.cli.settings_flags import add_length, add_settings, settings_given
 from podium.cli.shared import add_log_to, print_json
 from podium.errors import UsageError
 from podium.files import shell_word
+from podium.settings import PRECISION
 
 if TYPE_CHECKING:
     from podium.runs.folder import RunFolder
     from podium.settings import Origins, Settings
     from podium.training.plan import Plan
 
-PRECISION = {"bf16": "bfloat16", "fp16": "float16", "tf32": "TF32"}  # what a value of `amp` is called; others: float32
 HELP = "train one network; killed at any moment, --resume ends with the same weights"
 EXAMPLE = """podium train resnet20 cifar10 --epochs 30 -o runs/a
          podium train --resume -o runs/a                # stopped or killed: go on with it
@@ -54,7 +54,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--elastic",
         action="store_true",
-        help="let --resume go on with another number of devices; the result is then not the same to the bit",
+        help="let --resume go on with other devices or threads, or with another version of torch, CUDA or cuDNN; the result is "
+        "then not the same to the bit",
     )
     add_log_to(parser)
     add_length(parser)

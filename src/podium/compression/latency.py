@@ -46,7 +46,7 @@ def held(target: float, original: ConvNet, pruned: ConvNet) -> dict[str, Any]:
 
     Args:
         target: milliseconds of one image.
-        original, pruned: on any device.
+        original, pruned: on the processor.
 
     Returns:
         {asked_ms, original_ms, pruned_ms, rounds: {original, pruned}, held}: medians, and the timings of each round.

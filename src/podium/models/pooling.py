@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+PLAIN = "cpu", "meta"  # devices on which torch's own operation is there and its backward pass adds in one order
+
 
 def pool_to(x: Tensor, side: int) -> Tensor:
     """Average maps over the cells of a grid, as torch's `adaptive_avg_pool2d` does.
@@ -24,7 +26,7 @@ def pool_to(x: Tensor, side: int) -> Tensor:
         (N, C, side, side), in the precision of x.
     """
     height, width = x.shape[-2:]
-    if side == 1 or x.device.type in ("cpu", "meta"):
+    if side == 1 or x.device.type in PLAIN:
         return F.adaptive_avg_pool2d(x, side)
     if height % side == 0 and width % side == 0:
         cell = height // side, width // side

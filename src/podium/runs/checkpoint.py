@@ -52,6 +52,7 @@ class Position:
         devices: how many processes take part; a further number for each time --elastic changed it.
         threads: how many threads compute in each process, likewise; empty where an older version did not write it.
         loss_scale: in float16, the factor of the loss and the steps that it has held; None in other precisions.
+        platforms: what computes, as `devices.platform_of` has it, likewise.
     """
 
     step: int = 0
@@ -65,6 +66,13 @@ class Position:
     devices: list[int] = field(default_factory=lambda: [1])
     threads: list[int] = field(default_factory=list)
     loss_scale: dict[str, float] | None = None
+    platforms: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def bit_comparable(self) -> bool:
+        """Whether another run of the same settings, on what computed this one from its start, has the same bits."""
+        same = all(platform["kernels"] == "deterministic" for platform in self.platforms)
+        return same and len(self.devices) == len(self.threads) == 1 and len(self.platforms) <= 1
 
     @classmethod
     def read(cls, values: dict[str, Any]) -> Position:

@@ -1,7 +1,7 @@
 """The settings of a training run: their defaults, reading and merging, and where each value came from. Imports nothing heavy."""
 
 from podium.settings.checks import parse_recall, skips
-from podium.settings.fields import FIELDS, TYPES, Settings, base_type
+from podium.settings.fields import FIELDS, PRECISION, TYPES, Settings, base_type
 from podium.settings.file import read_file, write_file
 from podium.settings.merging import Origins, merge, moved
 from podium.settings.origin import DEFAULT, FLAG, Origin
@@ -10,6 +10,7 @@ __all__ = [
     "DEFAULT",
     "FIELDS",
     "FLAG",
+    "PRECISION",
     "TYPES",
     "Origin",
     "Origins",

@@ -22,6 +22,7 @@ Schedule = Literal["constant", "step", "cosine", "one-cycle", "exponential"]
 ClassWeights = Literal["none", "inverse", "sqrt", "effective"]
 Sampler = Literal["shuffle", "balanced"]
 Amp = Literal["auto", "bf16", "fp16", "tf32", "off"]
+PRECISION = {"bf16": "bfloat16", "fp16": "float16", "tf32": "TF32"}  # what a value of `amp` is called; others: float32
 MemoryFormat = Literal["auto", "channels_last", "contiguous"]
 
 
@@ -256,6 +257,11 @@ class Settings:
         "precision of training: bfloat16, float16 (for GPUs without bfloat16), TF32 (float32 whose factors are rounded, on NVIDIA's "
         "GPUs), or float32 (off); auto takes the fastest that the hardware has",
         choices=Amp,
+    )
+    deterministic: bool = option(
+        True,
+        "on an NVIDIA GPU, compute with kernels that give the same bits each time, so that a run that was stopped and resumed "
+        "ends as one that was not; --no-deterministic may be faster",
     )
     devices: int | None = option(
         None,

@@ -64,6 +64,14 @@ USES: tuple[tuple[str, Use], ...] = (
     ("gamma", Use(lambda s: s.schedule in ("step", "exponential"), _SCHEDULE, "--schedule step")),
     ("decay_every", Use(lambda s: s.schedule == "exponential", _SCHEDULE, "--schedule exponential")),
     (
+        "deterministic",
+        Use(
+            lambda s: s.deterministic or s.device not in ("cpu", "mps"),
+            "only NVIDIA's GPUs have a choice of kernels",
+            "--device cuda",
+        ),
+    ),
+    (
         "sync_batch_norm",
         Use(
             lambda s: not s.sync_batch_norm or (s.devices or 1) > 1 or started_together(),

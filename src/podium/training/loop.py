@@ -15,6 +15,7 @@ import torch
 from podium.data.dataset import Dataset
 from podium.data.memory import release_freed_memory
 from podium.data.record import read_record
+from podium.devices import float32
 from podium.errors import DataError
 from podium.evaluation.metrics import summarize
 from podium.files import fault, shell_word
@@ -25,7 +26,6 @@ from podium.runs.folder import SETTINGS, RunFolder
 from podium.settings import DEFAULT, Origin, Origins, Settings, write_file
 from podium.training.autotune.fastest import set_memory_format
 from podium.training.autotune.forecast import steps_of
-from podium.training.autotune.trial import denormals_flushed
 from podium.training.distributed.launch import restarted
 from podium.training.distributed.parallel import Ranks, ranks_here
 from podium.training.fake_int8 import exact
@@ -38,7 +38,7 @@ from podium.training.prepare import prepare
 from podium.training.result import Predicted, confidence_of, evaluate_together, facts, rehearse, write_result
 from podium.training.resume import changes, continued, recorded_settings, refuse_changes, refuse_devices
 from podium.training.run import Run, StepProgress
-from podium.training.threads import computing_with, decide_threads
+from podium.training.threads import computing_exactly, computing_with, decide_threads
 from podium.training.transfer.features import TrainedPart, trained_part
 from podium.training.update import read_steps, take_step
 from podium.units import parse_duration
@@ -96,7 +96,7 @@ def train(
         out: the run folder.
         origin: where each setting came from, noted in `settings.yaml`.
         resume: go on with the run in `out`; a finished run is left as it is, and what it has lost is made again.
-        elastic: let the run go on with another number of processes.
+        elastic: let the run go on with other devices or threads, or another torch, CUDA or cuDNN.
         data: a data set to train on instead of the one that the settings name.
         net: a network to start from instead of the one that the settings name; it stays as it is.
         callbacks: what to call on the way.
@@ -132,7 +132,7 @@ def _train(request: _Request, folder: RunFolder, ranks: Ranks) -> None:
         return
     settings = _with_processes(request, settings, recorded, folder, ranks)
     held: AbstractContextManager[None] = folder.locked() if begun else folder.begun()
-    with held if ranks.leads else nullcontext(), denormals_flushed():
+    with held if ranks.leads else nullcontext(), computing_exactly(settings):
         if begun:
             _refuse_missing_data(request, settings, folder)
             if only_weights_left(folder):
@@ -203,8 +203,9 @@ def _write_settings(
 def _fit(plan: Plan, part: TrainedPart, folder: RunFolder, request: _Request, length: str) -> None:
     """Train a prepared run to its end, from its start or from its checkpoint; `length` is its duration as requested."""
     run = Run(plan, part, folder, request.callbacks.progress or (lambda *_: None))
-    run.begin(length, given=request.net is not None)  # an error here has not ended the run: its folder stays as it is
-    with folder.end_noted() if plan.ranks.leads else nullcontext():
+    # An error of this has not ended the run: its folder stays as it is.
+    run.begin(length, given=request.net is not None, elastic=request.elastic)
+    with folder.end_noted() if plan.ranks.leads else nullcontext(), float32(plan.settings.amp == "tf32"):
         within_memory(plan, lambda: _take_steps(run), run.release)
 
 

@@ -22,7 +22,7 @@ from podium.models.convnet import ConvNet
 from podium.runs import checkpoint
 from podium.runs.answers import CONFIDENCE
 from podium.runs.folder import PREDICTIONS, RESULT, RunFolder
-from podium.settings import Settings, parse_recall
+from podium.settings import PRECISION, Settings, parse_recall
 from podium.training.confidence import fit_confidence, is_handed_over, not_fitted
 from podium.training.distributed.parallel import Ranks
 from podium.training.plan import Plan
@@ -185,7 +185,9 @@ def facts(plan: Plan, at: checkpoint.Position, weights: str, size: int) -> dict[
         "steps": at.step,
         "devices": at.devices[-1],
         "threads": at.threads[-1],
-        "bit_comparable": len(at.devices) == len(at.threads) == 1,  # with a run of the same settings
+        **({"platform": at.platforms[-1]} if at.platforms else {}),
+        "precision": PRECISION.get(s.amp, "float32"),
+        "bit_comparable": at.bit_comparable,
         "batch_size": plan.train.batch_size,
         "seconds": round(at.seconds, 3),
         "image_size": s.image_size,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from podium.errors import UsageError
+from podium.errors import MachineError, UsageError
+from podium.files import shell_word
 from podium.runs.folder import SETTINGS, RunFolder
 from podium.settings import DEFAULT, Origin, Settings, read_file
 from podium.training.finished import another_length
@@ -27,7 +28,9 @@ NOTED = {
 def recorded_settings(folder: RunFolder) -> dict[str, Any]:
     """Return the settings that a run has on record, with values for those that older versions did not have."""
     first = next(iter(folder.rows()), {})
-    return {"threads": first.get("threads"), "keep_checkpoint": False} | read_file(folder / SETTINGS)
+    return {"threads": first.get("threads"), "keep_checkpoint": False, "deterministic": True} | read_file(
+        folder / SETTINGS
+    )
 
 
 def continued(requested: Settings, recorded: dict[str, Any], origin: dict[str, Origin]) -> Settings:
@@ -103,3 +106,23 @@ def refuse_devices(requested: int | None, recorded: int | None, here: int, elast
     if recorded is None and requested not in (None, here):
         start = f"start it with podium train --devices {requested}, or with torchrun --nproc-per-node {requested}"
         raise UsageError(f"devices: {requested}, but this run has {here} here", start)
+
+
+def refuse_platform(recorded: dict[str, str], here: dict[str, str], elastic: bool, folder: RunFolder) -> None:
+    """Refuse to go on where something else computes than so far: another device, or another torch, CUDA or cuDNN.
+
+    Args:
+        recorded: what has computed the run so far, see `devices.platform_of`.
+        here: what computes now.
+        elastic: whether that may differ.
+        folder: of the run.
+
+    Raises:
+        MachineError: something differs.
+    """
+    names = [name for name in here | recorded if recorded.get(name) != here.get(name)]
+    if names and not elastic:
+        had, has = (", ".join(f"{name} {found.get(name, 'none')}" for name in names) for found in (recorded, here))
+        again = f"podium train --resume --elastic -o {shell_word(folder)}"
+        same = f"go on where it is the same, or with {again}: the result is then not comparable to the bit"
+        raise MachineError(f"the run has been computed with {had}, and here it would be with {has}", same)

@@ -14,6 +14,7 @@ from torch import nn
 
 from podium.data.loader import Batch
 from podium.data.record import read_record, record_of
+from podium.devices import platform_of
 from podium.errors import DataError
 from podium.evaluation.evaluate import Outputs
 from podium.models.convnet import ConvNet
@@ -26,6 +27,7 @@ from podium.training.loss_scale import LossScale
 from podium.training.optim import EMA, learning_rate, make_optimizer, rates_on
 from podium.training.plan import Plan
 from podium.training.result import card, check_disk
+from podium.training.resume import refuse_platform
 from podium.training.stalls import StallDetector
 from podium.training.step import Passes
 from podium.training.transfer.features import TrainedPart
@@ -65,7 +67,10 @@ class Run:
         self.ema = EMA(self.net, self.settings.ema) if self.settings.ema else None
         self.stalls = StallDetector(len(plan.data.classes))
         self.buffers = list(self.net.buffers())  # batch-norm statistics, which a batch of NaN would spoil
-        self.at = checkpoint.Position(devices=[self.ranks.world], threads=[self.settings.threads or 1])
+        self.platform = platform_of(plan.device, deterministic=self.settings.deterministic)
+        self.at = checkpoint.Position(
+            devices=[self.ranks.world], threads=[self.settings.threads or 1], platforms=[self.platform]
+        )
         self.objective: nn.Module | None = None
         self.outputs: Outputs | None = None  # of the last evaluation
         self.events: Any = None  # the TensorBoard writer of rank 0
@@ -120,21 +125,22 @@ class Run:
 
     # What lies on disk
 
-    def begin(self, duration: str, *, given: bool) -> None:
+    def begin(self, duration: str, *, given: bool, elastic: bool) -> None:
         """Go on from the newest good checkpoint, or log the start of a new run.
 
         Args:
             duration: as it was requested, for the log.
             given: whether the network was handed in: its weights cannot be drawn again, so they are saved at once.
+            elastic: whether the run may go on with other devices, threads or versions than it had.
 
         Raises:
             DataError: the data are not those the run began with.
             ModelFileError: every checkpoint is damaged.
-            MachineError: the disk has not enough room for the run.
+            MachineError: the disk has not enough room for the run, or something else computes here than so far.
         """
         resumed = any(checkpoint.newest(self.folder.path))
         if resumed:
-            self._restore()
+            self._restore(elastic)
         self.ranks.wait()  # until all have read what rank 0 writes next
         if self.ranks.leads:
             self.at.log_rows = self.folder.keep_log(self.at.log_rows)
@@ -161,7 +167,7 @@ class Run:
             scale = self.scale.changed() if self.scale is not None else []
             self.graph = StepGraph(lambda: [*late.changed(self.optimizer), *scale])
 
-    def _restore(self) -> None:
+    def _restore(self, elastic: bool) -> None:
         """Put weights, optimiser, moving average and position back as the newest good checkpoint has them."""
         with self.ranks.rank_0_before():  # it sets damaged checkpoints aside
             tensors, values, damaged = checkpoint.load_newest(self.folder.path)
@@ -170,19 +176,27 @@ class Run:
         if not self.plan.data.is_what(values["images"]):
             what = f"data: the images of {self.plan.data.name} are not those the run began with"
             raise DataError(what, "put them back, or start another run with -o")
+        at = checkpoint.Position.read(values)
+        first = next(iter(self.folder.rows()), {})
+        at.platforms = at.platforms or [{**self.platform, "torch": first.get("torch", self.platform["torch"])}]
+        refuse_platform(at.platforms[-1], self.platform, elastic, self.folder)
         weights = {k.removeprefix("net."): v for k, v in tensors.items() if k.startswith("net.")}
         load_state(self.net, weights, str(self.folder.path))
         checkpoint.restore_optimizer(self.optimizer, tensors)
         if self.ema is not None:
             for name in self.ema.values:
                 self.ema.values[name].copy_(tensors[f"average.{name}"])
-        at = self.at = checkpoint.Position.read(values)
         if self.scale is not None and at.loss_scale is not None:
             self.scale.load(at.loss_scale)
-        at.threads = at.threads or [int(row["threads"]) for row in self.folder.rows()[:1] if "threads" in row]
-        for numbers, here in ((at.devices, self.ranks.world), (at.threads, self.settings.threads or 1)):
-            if numbers[-1:] != [here]:
-                numbers.append(here)
+        at.threads = at.threads or [int(first["threads"]) for _ in range("threads" in first)]
+        now = checkpoint.Position(
+            devices=[self.ranks.world], threads=[self.settings.threads or 1], platforms=[self.platform]
+        )
+        for name in ("devices", "threads", "platforms"):
+            had, (here,) = getattr(at, name), getattr(now, name)
+            if had[-1:] != [here]:
+                had.append(here)
+        self.at = at
 
     def save(self) -> None:
         """Write a checkpoint, from which a resumed run has the same bits."""
@@ -275,6 +289,7 @@ class Run:
                 "steps": self.total,
                 "duration": duration,
                 "devices": self.ranks.world,
+                "platform": self.platform,
             }
         )
 

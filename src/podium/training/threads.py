@@ -1,4 +1,4 @@
-"""How many threads torch computes with. The number is part of what decides a run's bits, so a resume keeps it."""
+"""How torch computes a run: in how many threads, which is part of what decides its bits, and by which kernels."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from contextlib import contextmanager
 
 import torch
 
-from podium.devices import pick_device
+from podium.devices import deterministic_kernels, float32, pick_device
 from podium.errors import MachineError, UsageError
 from podium.files import shell_word
 from podium.platform import inherits_torch, processors
 from podium.runs.folder import RunFolder
 from podium.runs.forked import warn_if_forked
+from podium.settings import Settings
+from podium.training.autotune.trial import denormals_flushed
 from podium.training.distributed.parallel import Ranks
 
 SAME = "the result is then not comparable to the bit"
@@ -73,3 +75,15 @@ def computing_with(threads: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def computing_exactly(s: Settings) -> Iterator[None]:
+    """Compute within this context as a run's bits need it; it begins before a GPU is used.
+
+    Args:
+        s: of the run.
+    """
+    same = s.deterministic and pick_device(s.device).type == "cuda"
+    with denormals_flushed(), deterministic_kernels(same), float32():
+        yield

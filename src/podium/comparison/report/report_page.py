@@ -214,7 +214,7 @@ def report_run(run: RunFolder, data: Dataset) -> Path:
     if result.get("devices", 1) > 1:
         training += f"; {result['devices']} devices"
     if not result.get("bit_comparable", True):
-        training += "; the number of devices or threads changed during the run: not bit-comparable with another run"
+        training += "; not bit-comparable with another run: the devices, threads or versions changed during it, or its kernels are not deterministic"
     table = run / COMPRESSION
     shrunk = json.loads(table.read_text(encoding="utf-8")) if table.is_file() else None
     sliced = read_file(run / SETTINGS).get("slice") if run.started else None

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from podium.data.memory import out_of_memory
-from podium.devices import channels_last_is_right, device_name, float32, has_fp16, has_tf32, native_bf16
+from podium.devices import channels_last_is_right, device_name, has_fp16, has_tf32, native_bf16
 from podium.errors import MachineError
 from podium.files import cache_folder, write_atomic
 from podium.models.convnet import ConvNet
@@ -148,11 +148,10 @@ def step_seconds(net: ConvNet, s: Settings, candidate: Candidate, images: int, t
         Seconds of the fastest step: whatever else the machine does only adds to the others.
     """
     amp, memory_format = candidate
-    trial = Trial(set_memory_format(copy.deepcopy(net), memory_format), s.replace(lr=s.lr or 0.0))
+    trial = Trial(set_memory_format(copy.deepcopy(net), memory_format), s.replace(lr=s.lr or 0.0, amp=amp))
     batch = trial.images(images)
-    with float32(amp == "tf32"):
-        trial.step(batch, PRECISIONS.get(amp))
-        return min(trial.step(batch, PRECISIONS.get(amp)) for _ in range(timed))
+    trial.step(batch, PRECISIONS.get(amp))
+    return min(trial.step(batch, PRECISIONS.get(amp)) for _ in range(timed))
 
 
 def set_memory_format(net: ConvNet, memory_format: str) -> ConvNet:

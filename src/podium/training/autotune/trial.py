@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from podium.data.loader import Batch
-from podium.devices import synchronize
+from podium.devices import float32, synchronize
 from podium.errors import MachineError
 from podium.models.convnet import ConvNet
 from podium.platform import memory_left_here, memory_of_process
@@ -60,8 +60,9 @@ class Trial:
             self.objective = self.ranks.objective(self.net, self.criterion, batch.x)
         scale = self.scale if amp is torch.float16 else None
         passes = Passes(self.net, self.optimizer, self.settings, amp, self.ranks, scale)
-        forward_backward(passes, batch, self.objective, 0)
-        self.optimizer.step()
+        with float32(self.settings.amp == "tf32"):
+            forward_backward(passes, batch, self.objective, 0)
+            self.optimizer.step()
         synchronize(self.device)
         return time.perf_counter() - begun
 

@@ -26,7 +26,22 @@ from podium.models.convnet import ConvNet
 from podium.training.distributed.launch import GONE, LAUNCHED, refuse_to_share, started_together
 from podium.training.losses import Criterion
 
+# What NCCL says where another process is gone; anything else that it says is an error of its own.
+GONE_AWAY = re.compile(
+    r"ncclRemoteError|remote process exited|connection (was )?(closed|reset|refused)|broken pipe|timeout|timed out|abort",
+    re.IGNORECASE,
+)
+PLACE = re.compile(r"(\[Rank \d+\] )?NCCL error in: \S+,")  # the line of torch's source that found it
+SHOWN = 400  # characters of a message
 LOST = re.compile(r"gloo|nccl|connection (was )?(closed|reset|refused)|broken pipe|store", re.IGNORECASE)
+
+
+def nccls_own(message: str) -> str | None:
+    """Return an error of NCCL for people; None where it is of something else, or where NCCL only found another rank gone."""
+    if "nccl" not in message.lower() or GONE_AWAY.search(message) is not None:
+        return None
+    lines = " ".join(PLACE.sub("NCCL", message).split())
+    return lines if len(lines) <= SHOWN else f"{lines[:SHOWN]}..."
 
 
 class RankLost(MachineError):
@@ -221,6 +236,10 @@ def ranks_here(device: str) -> Iterator[Ranks]:
     except RuntimeError as error:  # of the communication, in a call or in the backward pass
         if (shared := no_shared_memory(error)) is not None:
             raise shared from None
+        if (said := nccls_own(str(error))) is not None:
+            raise MachineError(
+                said, "NCCL_DEBUG=INFO in the environment says more; --device cpu does without it"
+            ) from error
         if LOST.search(str(error)) is None:
             raise
         raise RankLost(ranks.rank) from error
