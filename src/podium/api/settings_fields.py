@@ -106,6 +106,7 @@ class DistillFields(TypedDict, total=False):
     # The machine
     device: str
     amp: Amp
+    deterministic: bool
     devices: int | None
     threads: int | None
     sync_batch_norm: bool

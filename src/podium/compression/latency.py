@@ -31,14 +31,13 @@ def alternating(*nets: ConvNet) -> list[list[float]]:
     Returns:
         For each network its `ROUNDS` timings.
     """
-    nets = tuple(map(on_processor, nets))
     rounds = [[clock(net) for net in nets] for _ in range(ROUNDS)]
     return [list(times) for times in zip(*rounds, strict=True)]
 
 
 def latency(net: ConvNet) -> float:
     """Milliseconds of one image on this machine, the median of several timings."""
-    return statistics.median(*alternating(net))
+    return statistics.median(*alternating(on_processor(net)))
 
 
 def held(target: float, original: ConvNet, pruned: ConvNet) -> dict[str, Any]:

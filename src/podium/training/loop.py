@@ -203,8 +203,7 @@ def _write_settings(
 def _fit(plan: Plan, part: TrainedPart, folder: RunFolder, request: _Request, length: str) -> None:
     """Train a prepared run to its end, from its start or from its checkpoint; `length` is its duration as requested."""
     run = Run(plan, part, folder, request.callbacks.progress or (lambda *_: None))
-    # An error of this has not ended the run: its folder stays as it is.
-    run.begin(length, given=request.net is not None, elastic=request.elastic)
+    run.begin(length, given=request.net is not None, elastic=request.elastic)  # its errors leave the folder as it is
     with folder.end_noted() if plan.ranks.leads else nullcontext(), float32(plan.settings.amp == "tf32"):
         within_memory(plan, lambda: _take_steps(run), run.release)
 
