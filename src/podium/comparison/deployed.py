@@ -238,6 +238,7 @@ class Opened:
             "engine": row.engine,
             "dtype": row.dtype,
             "threads": row.threads,
+            "device": row.device,
             "latency_ms": {key: round(value, 6) for key, value in latency.items()},
             "n": len(clock.passes),
             "rounds": len(clock.medians),

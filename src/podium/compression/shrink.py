@@ -197,7 +197,7 @@ def in_engines(name: str, model: Bundle, data: Dataset, split: str, notes: list[
     best = {(r.engine, r.dtype): r for r in rows}  # the last of each is the one of the higher rate
     return [
         {
-            **{key: getattr(one, key) for key in ("engine", "dtype", "threads", "agreement")},
+            **{key: getattr(one, key) for key in ("engine", "dtype", "threads", "agreement", "device")},
             "latency_ms": {key: one.latency_ms[key] for key in ("p50", "p95")},
             **{key: getattr(best[one.engine, one.dtype], key) for key in ("images_per_second", "batch")},
         }

@@ -15,7 +15,7 @@ from podium.deployment.engines import Absent, Call, Runner, runners_of, why
 from podium.deployment.graph import answer
 from podium.evaluation.cost import count_net
 from podium.evaluation.speed import timed
-from podium.platform import cores
+from podium.platform import cores, processor_name
 from podium.runs.bundle import Bundle
 
 BATCHES = (1, 8, 32)  # of which the best is reported beside 1
@@ -35,6 +35,7 @@ class EngineRow:
         images_per_second: by the median pass.
         share_of_peak: multiply-adds a second over those of a large matrix product; None where that is not known.
         agreement: share of the images whose first class is eager float32's; None where there is nothing to compare with.
+        device: the processor, which all engines compute on.
     """
 
     model: str
@@ -47,6 +48,7 @@ class EngineRow:
     images_per_second: float
     share_of_peak: float | None
     agreement: float | None
+    device: str = field(default_factory=processor_name)
 
     def to_dict(self) -> dict[str, Any]:
         """The row as JSON has it."""
