@@ -81,10 +81,11 @@ def prune_channels(net: ConvNet, ratio: float, uniform: bool = False) -> ConvNet
             f"ratio {ratio}: a network without channels answers nothing", "give at least 0 and less than 1"
         )
     _refuse_unknown_layers(net)
+    place = "meta" if next(net.parameters()).is_meta else "cpu"  # on a GPU other operations might stand in the graph
     # torch-pruning takes nothing of frozen weights, and does not say so.
-    small = copy.deepcopy(net).cpu().eval().requires_grad_(True)
+    small = copy.deepcopy(net).to(place).eval().requires_grad_(True)
     side = net.spec["image_size"]
-    x = torch.zeros(2, net.spec["in_chans"], side, side)
+    x = torch.zeros(2, net.spec["in_chans"], side, side, device=place)
     step, narrow = rounding(small)
     # Local response normalisation keeps its channels, by slices that torch-pruning would take for a shuffle.
     norms = {name: layer for name, layer in small.named_modules() if isinstance(layer, LocalResponseNorm)}
