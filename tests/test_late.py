@@ -7,7 +7,9 @@ import torch
 
 import podium
 from command import one_error
-from podium.data.loader import Batch
+from podium.data.augment import Augment
+from podium.data.loader import Batch, Loader
+from podium.data.preprocessing import Preprocessing
 from podium.errors import NumericError
 from podium.runs import checkpoint
 from podium.runs.folder import RunFolder
@@ -174,6 +176,31 @@ def test_no_step_reads_a_number_of_the_device(kind):
     assert any(event.name == "aten::conv2d" for event in profile.function_events), "the profiler sees the step"
     reads = [(event.name, above(event)) for event in profile.function_events if event.name in READS]
     assert [names for name, names in reads if not set(names) & set(READ_ON_CPUS)] == []
+
+
+@pytest.mark.parametrize(
+    "augment",
+    [Augment("pad", flip=True, erase=0.3), Augment("area", flip=True, colour=0.1), Augment("scale")],
+    ids=lambda augment: augment.crop,
+)
+def test_no_batch_reads_a_number_of_the_device(augment):
+    """Images in memory are cut, mirrored, erased and coloured on the device; an epoch's draws are made at its start."""
+    data = toy(size=16)
+    loader = Loader(
+        data.splits["train"],
+        Preprocessing(image_size=16, channels=1),
+        batch_size=16,
+        device=torch.device("cpu"),
+        augment=augment,
+    )
+    batches = loader.epoch(0)
+    next(batches)
+    with torch.autograd.profiler.profile(use_kineto=False) as profile:
+        for _ in range(3):
+            next(batches)
+    names = {event.name for event in profile.function_events}
+    assert "aten::index" in names, "the profiler sees the batches"
+    assert not names & set(READS)
 
 
 def above(event):

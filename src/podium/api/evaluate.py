@@ -45,7 +45,7 @@ def evaluate(
     *,
     split: str | None = None,
     limit: int | None = None,
-    workers: int = 2,
+    workers: int | None = None,
     crops: Any = 1,
     split_seed: int | None = None,
     slice: str | None = None,
@@ -63,7 +63,7 @@ def evaluate(
         data: a data set as `load_data` takes or returns it.
         split: "train", "val" or "test". If None: "test", or "val" where the data set has no test split.
         limit: the largest number of images, taken from all classes in proportion and the same each time.
-        workers: the number of threads that decode images.
+        workers: the number of threads that decode images; None: two where a CPU computes, for a GPU as many as cores, at most 16.
         crops: the views of each image whose probabilities are averaged. 1: the centre. 10: also the four corners, and all
             five mirrored. 144: crops of three squares at four scales. "dense": the whole image and its mirror image, by the
             fully convolutional form of the network. No view is mirrored if the run was trained without mirroring.

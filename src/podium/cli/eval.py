@@ -48,7 +48,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
     shared.add_reading(parser)
     flags.add_device(parser)
-    parser.add_argument("--workers", type=flags.workers, default=2, metavar="N", help="threads that decode images [2]")
+    parser.add_argument(
+        "--workers",
+        type=flags.workers,
+        metavar="N",
+        help="threads that decode images [2; for a GPU as many as cores, at most 16]",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
