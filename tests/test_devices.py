@@ -213,7 +213,7 @@ def test_every_verb_that_computes_takes_a_device_and_says_the_same_of_it(verb, c
 
 
 COMMANDS = (
-    "eval RUN digits", "predict RUN x.png", "diff RUN RUN digits", "bench lenet5", "quantize RUN digits -o q", "train lenet5 digits -o t",
+    "eval RUN digits", "predict RUN x.png", "diff RUN RUN digits", "bench lenet5", "quantize RUN digits -o q", "train lenet5 digits -o t", "compare digits -o c",
 )  # fmt: skip
 
 
@@ -231,7 +231,14 @@ def test_a_device_that_is_not_here_ends_a_verb_with_the_usual_error(command, pla
     for device, code in (("cuda:3", 6), ("gpu", 2)):
         assert main([*command.split(), "--device", device]) == code
         said = capsys.readouterr().err
+        assert not (place / "c").exists()
         assert f"error: device: {'there is no cuda:3 here' if code == 6 else repr(device)}\nfix: " in said
+
+
+def test_kernels_are_a_choice_on_gpus_only(place, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    assert main(["train", "lenet5", "digits", "-o", "t", "--device", "cpu", "--no-deterministic"]) == 2
+    assert "fix: leave out --no-deterministic, or add --device cuda" in capsys.readouterr().err
 
 
 def test_an_exported_file_is_computed_by_its_engine(tmp_path):

@@ -196,7 +196,7 @@ def _refuse(merged: Origins, key: str, why: str, mend: str | None = None) -> Non
         return
     what = f"{key}: {value!r} does nothing here: {why}"
     if source == FLAG:
-        leave = f"leave out --{key.replace('_', '-')}"
+        leave = f"leave out --{'no-' * (value is False)}{key.replace('_', '-')}"
         raise UsageError(what, f"{leave}, or add {mend}" if mend else leave)
     if value != RECIPES[s.recipe].settings.get(key, FIELDS[key].default):
         logging.getLogger("podium").info(f"{source}: {what}")

@@ -123,7 +123,7 @@ def longest_first(parts: Sequence[Part], s: Settings, data: Dataset) -> list[Par
 
 
 def refuse_jobs(requested: int | None, merged: Origins) -> None:
-    """Refuse a number of jobs that cannot be had.
+    """Refuse a device that is not here, and a number of jobs that cannot be had.
 
     Args:
         requested: by a person.
@@ -131,8 +131,9 @@ def refuse_jobs(requested: int | None, merged: Origins) -> None:
 
     Raises:
         UsageError: several runs are to share a GPU, or more threads than there are.
-        MachineError: there are not so many processors.
+        MachineError: there is no such device, or there are not so many processors.
     """
+    device = pick_device(merged.settings.device)
     if requested is None or requested == 1:
         return
     here, given = max(processors(), torch.get_num_threads()), _given(merged)
@@ -140,7 +141,7 @@ def refuse_jobs(requested: int | None, merged: Origins) -> None:
         raise UsageError(f"jobs: {requested}", "give at least 1")
     if (gpus := gpus_for(merged.settings.device)) and requested > len(gpus):
         raise MachineError(f"jobs: {requested}, but there are {len(gpus)} GPUs here", f"--jobs {len(gpus)}")
-    if not gpus and pick_device(merged.settings.device).type != "cpu":
+    if not gpus and device.type != "cpu":
         raise UsageError(f"jobs: {requested}, but the networks train on one GPU, one after the other", "leave it out")
     if requested > here:
         raise MachineError(f"jobs: {requested}, but there are {here} processors here", f"--jobs {here}")
