@@ -75,6 +75,7 @@ def test_one_cycle_is_that_of_torch():
         ("adam", torch.optim.Adam),
         ("adamw", torch.optim.AdamW),
         ("rmsprop", torch.optim.RMSprop),
+        ("muon", torch.optim.AdamW),
     ],
 )
 def test_norms_and_biases_decay_only_if_the_recipe_says_so(name, kind):
@@ -164,7 +165,7 @@ def test_a_device_is_never_replaced_by_another(monkeypatch):
 
 
 @pytest.mark.parametrize("amp", ["bf16", "off"])
-@pytest.mark.parametrize("optimizer", sampled(["sgd", "adam", "adamw", "rmsprop"], 1))
+@pytest.mark.parametrize("optimizer", sampled(["sgd", "adam", "adamw", "rmsprop", "muon"], 1))
 def test_every_optimizer_learns_in_both_precisions(tmp_path, optimizer, amp):
     rate = 0.02 if optimizer == "sgd" else 0.001
     settings = {"optimizer": optimizer, "amp": amp, "lr": rate, "epochs": 6, "batch_size": 16, "image_size": 32}

@@ -16,7 +16,7 @@ from podium.settings.checks import check, check_sense
 Resize = Literal["crop", "pad", "stretch"]
 OnBad = Literal["error", "skip"]
 Crop = Literal["none", "pad", "scale", "area"]
-Optimizer = Literal["sgd", "adam", "adamw", "rmsprop"]
+Optimizer = Literal["sgd", "adam", "adamw", "rmsprop", "muon"]
 LrScale = Literal["none", "linear", "sqrt"]
 Schedule = Literal["constant", "step", "cosine", "one-cycle", "exponential"]
 ClassWeights = Literal["none", "inverse", "sqrt", "effective"]

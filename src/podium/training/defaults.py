@@ -9,7 +9,7 @@ from podium.training.recipes.named import RECIPES
 
 LARGEST_BATCH, SMALLEST_BATCH = 128, 16  # images a step
 STEPS_AN_EPOCH = 40  # that an epoch should have at least, if the batch can be made small enough for it
-RATES = {"sgd": 0.05, "rmsprop": 1e-3, "adam": 3e-3, "adamw": 3e-3}  # peak learning rates
+RATES = {"sgd": 0.05, "rmsprop": 1e-3, "adam": 3e-3, "adamw": 3e-3, "muon": 3e-3}  # peak learning rates
 # Weight layers beyond which a network without batch norm diverges at these rates: VGG-16 learns at a tenth of them.
 DEEP = 11
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from podium.models.convnet import ConvNet
 from podium.settings import Settings
+from podium.training.muon import Muon
 from podium.units import to_steps
 
 
@@ -28,6 +29,7 @@ _KINDS = {
     "rmsprop": _eager(torch.optim.RMSprop),
     "adam": _eager(torch.optim.Adam),
     "adamw": _eager(torch.optim.AdamW),
+    "muon": _eager(Muon),
 }
 
 
@@ -40,6 +42,7 @@ def make_optimizer(net: ConvNet, s: Settings) -> torch.optim.Optimizer:
         "rmsprop": {"alpha": 0.9, "eps": s.eps, "momentum": s.momentum},
         "adam": {"eps": s.eps, "fused": fused},
         "adamw": {"eps": s.eps, "fused": fused},
+        "muon": {"eps": s.eps, "fused": fused},
     }
     return _KINDS[s.optimizer](groups, lr=s.peak, **arguments[s.optimizer])
 

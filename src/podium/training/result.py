@@ -37,7 +37,7 @@ def check_disk(folder: RunFolder, net: ConvNet, optimizer: torch.optim.Optimizer
         MachineError: there is less room.
     """
     weights = sum(t.numel() * t.element_size() for t in net.state_dict().values())
-    copies = 1 + {"sgd": 1, "rmsprop": 2, "adam": 2, "adamw": 2}[s.optimizer] + (s.ema > 0)
+    copies = 1 + {"sgd": 1, "rmsprop": 2, "adam": 2, "adamw": 2, "muon": 2}[s.optimizer] + (s.ema > 0)
     there = sum(path.stat().st_size for path in checkpoint.newest(folder.path))
     needed, free = (3 * copies + 2) * weights - there, shutil.disk_usage(folder.path).free
     if free < needed:

@@ -170,7 +170,7 @@ def at_least(seconds: float) -> str:
 
 def _copies(s: Settings) -> int:
     """Return how many numbers the optimiser keeps for each weight."""
-    return {"sgd": int(s.momentum > 0), "rmsprop": 1 + (s.momentum > 0), "adam": 2, "adamw": 2}[s.optimizer]
+    return {"sgd": int(s.momentum > 0), "rmsprop": 1 + (s.momentum > 0), "adam": 2, "adamw": 2, "muon": 2}[s.optimizer]
 
 
 def memory(plan: Plan) -> dict[str, int]:
