@@ -59,7 +59,10 @@ class Muon(torch.optim.AdamW):
         updates = []
         for p, gradient in convolutions:
             if not self.state[p]:
-                self.state[p] |= {"step": torch.zeros(()), "average": torch.zeros_like(p)}  # Adam asks each state for a step
+                self.state[p] |= {
+                    "step": torch.zeros(()),
+                    "average": torch.zeros_like(p),
+                }  # Adam asks each state for a step
             average = self.state[p]["average"]
             average.lerp_(gradient, 1 - self.momentum)
             updates.append(gradient.lerp(average, self.momentum).flatten(1))
