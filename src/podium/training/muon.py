@@ -28,7 +28,7 @@ class Muon(torch.optim.AdamW):
 
     Args:
         groups: of parameters, with "weight_decay".
-        momentum: share of the average gradient of a convolution that stays at each step.
+        momentum: share of the momentum of a convolution that stays at each step.
         more: arguments of AdamW.
     """
 
@@ -47,25 +47,25 @@ class Muon(torch.optim.AdamW):
                     p.grad = None  # AdamW leaves it alone
         _adamw_step(self)
         for convolutions in alike.values():
-            updates = self._averaged([(p, gradient) for p, gradient, _ in convolutions])
+            updates = self._with_momentum([(p, gradient) for p, gradient, _ in convolutions])
             for (p, gradient, group), update in zip(convolutions, orthogonal(updates), strict=True):
                 rate = float(group["lr"])
                 p.mul_(1 - rate * group["weight_decay"])
                 p.add_(update.view(p.shape), alpha=-rate * SIZE * math.sqrt(max(update.shape)))
                 p.grad = gradient
 
-    def _averaged(self, convolutions: list[tuple[Tensor, Tensor]]) -> Tensor:
-        """Move the average gradients of convolutions, and return Nesterov's, (L, filters, inputs times kernel)."""
+    def _with_momentum(self, convolutions: list[tuple[Tensor, Tensor]]) -> Tensor:
+        """Move the momentum of convolutions, and return Nesterov's, (L, filters, inputs times kernel)."""
         updates = []
         for p, gradient in convolutions:
             if not self.state[p]:
                 self.state[p] |= {
                     "step": torch.zeros(()),
-                    "average": torch.zeros_like(p),
+                    "momentum": torch.zeros_like(p),
                 }  # Adam asks each state for a step
-            average = self.state[p]["average"]
-            average.lerp_(gradient, 1 - self.momentum)
-            updates.append(gradient.lerp(average, self.momentum).flatten(1))
+            momentum = self.state[p]["momentum"]
+            momentum.lerp_(gradient, 1 - self.momentum)
+            updates.append(gradient.lerp(momentum, self.momentum).flatten(1))
         return torch.stack(updates)
 
 
