@@ -55,6 +55,17 @@ def test_a_device_is_the_one_of_its_name(gpus, name, device):
     assert gpus == ([int(name[-1])] if ":" in name else []), "what names no device means this one from now on"
 
 
+def test_cublas_has_its_workspace_before_whatever_computes_first(gpus, monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    devices.pick_device("cpu")
+    assert "CUBLAS_WORKSPACE_CONFIG" not in devices.os.environ
+    devices.pick_device("auto")  # as to evaluate a network that is then pruned and fine-tuned: torch looks once
+    assert devices.os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    devices.pick_device("cuda")
+    assert devices.os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8", "a person's own stays"
+
+
 def test_auto_takes_an_apple_gpu(apple):
     assert devices.pick_device("auto") == MPS
     assert devices.pick_device("mps") == MPS
@@ -97,7 +108,6 @@ def test_float32_is_float32_and_what_torch_had_comes_back():
 
 
 def test_deterministic_kernels_are_chosen_and_given_back(monkeypatch):
-    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
     with devices.deterministic_kernels(False):
         assert not torch.are_deterministic_algorithms_enabled()
@@ -105,7 +115,6 @@ def test_deterministic_kernels_are_chosen_and_given_back(monkeypatch):
         assert torch.are_deterministic_algorithms_enabled()
         assert torch.backends.cudnn.deterministic
         assert not torch.backends.cudnn.benchmark
-        assert devices.os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
     assert not torch.are_deterministic_algorithms_enabled()
     assert torch.backends.cudnn.benchmark
     assert torch.utils.deterministic.fill_uninitialized_memory

@@ -35,7 +35,8 @@ def parse_device(name: str) -> str:
 def pick_device(name: str) -> torch.device:
     """Return the device of this name; another one is never taken in its place.
 
-    A GPU that is named by its number becomes the one that CUDA's functions mean where they are given none.
+    A GPU that is named by its number becomes the one that CUDA's functions mean where they are given none. cuBLAS gets the
+    workspace with which it computes the same bits each time, unless a person has set another.
 
     Args:
         name: "cpu", "cuda", "cuda:N", "mps", or "auto" for the best one that is present.
@@ -55,6 +56,8 @@ def pick_device(name: str) -> torch.device:
         raise MachineError(
             f"device: there is no {name} here", f"--device auto, or one that is here: {', '.join(present_devices())}"
         )
+    if kind == "cuda":  # cuBLAS looks once, at its first product, which may be an evaluation before a training
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     if number:
         torch.cuda.set_device(int(number))
     return torch.device(f"{kind}:{number}" if number else kind)
@@ -191,7 +194,7 @@ def float32(tf32: bool = False) -> Iterator[None]:
 def deterministic_kernels(wanted: bool) -> Iterator[None]:
     """Let CUDA compute the same bits each time within this context: no kernel whose sums depend on the order of threads.
 
-    cuBLAS reads its workspace when it starts, so the first context of a process should come before CUDA is used.
+    `pick_device` has set the workspace of cuBLAS, which must be there before its first product.
 
     Args:
         wanted: False changes nothing.
@@ -204,7 +207,6 @@ def deterministic_kernels(wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     cudnn, fill = torch.backends.cudnn, cast(Any, torch.utils.deterministic)
     before = torch.get_deterministic_debug_mode()
     flags = cudnn.deterministic, cudnn.benchmark, fill.fill_uninitialized_memory
