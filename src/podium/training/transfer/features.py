@@ -84,17 +84,17 @@ def cache_features(
         for of in (train, evaluation)
     )
     with torch.inference_mode():
-        width = net.head.pool(net.forward_features(next(ordered.epoch()).x[:1])).shape[1]
-    if 4 * width * (len(train.split) + len(evaluation.split)) > LARGEST_BYTES:
+        shape = net.head.pool(net.forward_features(next(ordered.epoch()).x[:1])).shape[1:]  # of LeNet-5 a map
+    if 4 * shape.numel() * (len(train.split) + len(evaluation.split)) > LARGEST_BYTES:
         return None
-    features, evaluated = (_pooled(net, loader, width) for loader in (ordered, validation))
+    features, evaluated = (_pooled(net, loader, shape) for loader in (ordered, validation))
     return FeatureLoader(train, features), FeatureLoader(evaluation, evaluated)
 
 
-def _pooled(net: ConvNet, loader: Loader, width: int) -> Tensor:
-    """Return the features of all images of a split, (M, width), each computed into its place."""
+def _pooled(net: ConvNet, loader: Loader, shape: torch.Size) -> Tensor:
+    """Return the features of all images of a split, (M, *shape), each computed into its place."""
     training, done = net.training, 0
-    out = torch.empty(len(loader.split), width, device=loader.device)
+    out = torch.empty(len(loader.split), *shape, device=loader.device)
     net.eval()
     with torch.inference_mode():
         for batch in loader.epoch():
