@@ -73,6 +73,7 @@ def fastest_setting(
     trained = sum(p.numel() for p in net.parameters() if p.requires_grad)
     case = [net.spec, trained, images, s.accumulate, s.grad_checkpointing, s.optimizer, candidates]
     case += [device.type, device_name(device), torch.get_num_threads(), torch.__version__]
+    case += [s.deterministic] * (device.type == "cuda")
     key = hashlib.sha256(json.dumps(case, sort_keys=True, default=str).encode()).hexdigest()[:16]
     cache = cache or cache_folder() / "fastest.json"
     entry = _remembered(cache).get(key, {})
