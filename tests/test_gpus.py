@@ -87,8 +87,8 @@ def test_a_study_has_as_many_runs_at_a_time_as_gpus(three, requested, runs, coun
 
 
 def test_more_runs_than_gpus_are_refused(three, monkeypatch):
+    monkeypatch.setattr(jobs, "pick_device", lambda name: torch.device("cuda"))
     with pytest.raises(MachineError, match="jobs: 4, but there are 3 GPUs here"):
         jobs.refuse_jobs(4, merged(device="cuda"))
-    monkeypatch.setattr(jobs, "pick_device", lambda name: torch.device("cuda"))
     with pytest.raises(UsageError, match="train on one GPU, one after the other"):
         jobs.refuse_jobs(2, merged(device="cuda:1"))

@@ -28,6 +28,7 @@ TEXTS = {
     "milestones": ((0.2, 0.4), (0.3, 0.6)),
     "group_from": ("(p[0-9]+)", "(q[0-9]+)"),
     "recall": ("one=0.9", "two=0.8"),
+    "device": ("cpu", "cuda:1"),
 }
 
 

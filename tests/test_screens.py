@@ -5,6 +5,7 @@ import subprocess
 import pytest
 from PIL import Image
 
+import podium as library
 from browsers import MARKS
 from conftest import ROOT
 
@@ -33,9 +34,10 @@ def test_the_picture_of_a_report(screens, comparison, tmp_path, monkeypatch):
     assert size_of(tmp_path / "report.png") == (1220, 1900)
 
 
-def test_the_pictures_of_the_servers_page(screens, exported, tmp_path):
+def test_the_pictures_of_the_servers_page(screens, run, tmp_path):
     photos = [str(path) for path in sorted((ROOT / "examples" / "digits").glob("*.png"))]
-    net = exported / "x.onnx"
+    net = tmp_path / "x.onnx"
+    library.export(run, net, heat_map=True)
     screens.serve([f"one={net}", f"two={net}"], photos)
-    for name, size in (("serve.png", (1220, 1130)), ("serve-phone.png", (400, 800))):
+    for name, size in (("serve.png", (1220, 1150)), ("serve-phone.png", (400, 800))):
         assert size_of(tmp_path / name) == size

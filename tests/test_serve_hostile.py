@@ -268,8 +268,9 @@ def test_of_two_tokens_neither_counts():
     with Served(fake(), token=TOKEN) as server:
         lines = [f"Authorization: Bearer {given}".encode() for given in (TOKEN, "another")]
         for pair in (lines, lines[::-1], lines[:1] * 2):
-            assert server.raw(head(*pair, path=b"/v1/models")).startswith(b"HTTP/1.1 401 ")
-        assert server.raw(head(lines[0], path=b"/v1/models")).startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 405 "))
+            assert server.raw(head(*pair, b"Connection: close", path=b"/v1/models")).startswith(b"HTTP/1.1 401 ")
+        one = server.raw(head(lines[0], b"Connection: close", path=b"/v1/models"))
+        assert one.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 405 "))
 
 
 def test_every_answer_forbids_scripts_frames_and_guesses(served):
@@ -341,7 +342,7 @@ def test_a_token_is_compared_as_a_whole(monkeypatch):
     with Served(fake(), token=TOKEN) as server:
         server.get("/v1/models", Authorization="Bearer a").refused(401, "unauthorized")
         server.get("/v1/models").refused(401, "unauthorized")
-    assert [b for _, b in compared] == [TOKEN.encode()] * 2
+    assert [b for _, b in compared] == [TOKEN.encode()]  # where none was sent, there is nothing to compare
 
 
 def test_the_head_of_a_refused_request_is_enough_to_be_answered(served):
