@@ -56,12 +56,15 @@ def in_onnxruntime(name: str, path: Path, threads: int) -> Call:
 
 _open: weakref.WeakSet[Any] = weakref.WeakSet()  # the sessions of ONNX Runtime in this process
 _inherited: list[Any] = []
+_alone: list[bool] = []  # filled in a fork of a process that had OpenVINO: the threads that it counts on are not here
 
 
 @after_fork
 def _keep_inherited() -> None:
     """Keep the sessions that a forked process got from its parent: closing one would wait for ever for threads that are not here."""
     _inherited.extend(_open)
+    if _core.cache_info().currsize:
+        _alone.append(True)
 
 
 def in_openvino(name: str, path: Path, dtype: str, threads: int) -> Call:
@@ -82,7 +85,7 @@ def in_openvino(name: str, path: Path, dtype: str, threads: int) -> Call:
         model = core.read_model(path)
         config = {
             "INFERENCE_PRECISION_HINT": DTYPES[dtype],
-            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_NUM_THREADS": 1 if _alone else threads,  # now and then it would wait for one of them for ever
             "PERFORMANCE_HINT": "LATENCY",
         }
         compiled = core.compile_model(model, "CPU", config)
