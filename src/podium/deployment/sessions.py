@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -56,7 +57,7 @@ def in_onnxruntime(name: str, path: Path, threads: int) -> Call:
 
 _open: weakref.WeakSet[Any] = weakref.WeakSet()  # the sessions of ONNX Runtime in this process
 _inherited: list[Any] = []
-_alone: list[bool] = []  # filled in a fork of a process that had OpenVINO: the threads that it counts on are not here
+_threads_lost = threading.Event()  # set in a fork of a process that had OpenVINO: its threads are not here
 
 
 @after_fork
@@ -64,7 +65,7 @@ def _keep_inherited() -> None:
     """Keep the sessions that a forked process got from its parent: closing one would wait for ever for threads that are not here."""
     _inherited.extend(_open)
     if _core.cache_info().currsize:
-        _alone.append(True)
+        _threads_lost.set()
 
 
 def in_openvino(name: str, path: Path, dtype: str, threads: int) -> Call:
@@ -85,7 +86,8 @@ def in_openvino(name: str, path: Path, dtype: str, threads: int) -> Call:
         model = core.read_model(path)
         config = {
             "INFERENCE_PRECISION_HINT": DTYPES[dtype],
-            "INFERENCE_NUM_THREADS": 1 if _alone else threads,  # now and then it would wait for one of them for ever
+            # A fork was seen to hang in its first answer, twice in several hundred; one thread waits for no other.
+            "INFERENCE_NUM_THREADS": 1 if _threads_lost.is_set() else threads,
             "PERFORMANCE_HINT": "LATENCY",
         }
         compiled = core.compile_model(model, "CPU", config)
