@@ -107,6 +107,18 @@ def test_float32_is_float32_and_what_torch_had_comes_back():
     assert (matmul.fp32_precision == "tf32", conv.fp32_precision) == (before[0] == "tf32", before[1])
 
 
+def test_a_thread_that_leaves_does_not_change_how_another_one_multiplies():
+    conv = torch.backends.cudnn.conv
+    before = conv.fp32_precision
+    first, second = devices.float32(), devices.float32()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert conv.fp32_precision != "tf32", "the second thread is still within its context"
+    second.__exit__(None, None, None)
+    assert conv.fp32_precision == before
+
+
 def test_deterministic_kernels_are_chosen_and_given_back(monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
     with devices.deterministic_kernels(False):

@@ -1,5 +1,7 @@
 """Steps as a graph, with a recorder that stands for CUDA's: the same weights, and any failure goes back to the plain step."""
 
+import contextlib
+
 import pytest
 import torch
 
@@ -69,6 +71,48 @@ def test_what_cannot_be_recorded_is_sent_as_before_and_a_line_says_so(train, cap
         "(CUDA error: operation not permitted when stream is capturing)"
     ]
     assert digest(fallen.path) == digest(train("plain").path)
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+def test_without_memory_for_copies_the_plain_step_is_taken_once(train, monkeypatch, caplog, copies):
+    made, copy = [], StepGraph._copies
+
+    def full(self):
+        made.append(None)
+        if len(made) == copies:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB")
+        return copy(self)
+
+    monkeypatch.setattr(StepGraph, "_copies", full)
+    fallen = train("fallen", Recorder())
+    assert "kernel by kernel: as a CUDA graph it failed (CUDA out of memory" in caplog.text
+    assert digest(fallen.path) == digest(train("plain").path)
+
+
+def test_a_recording_that_fails_leaves_a_generator_that_draws(monkeypatch):
+    """Torch's generator stays in the state of a recording: it gets a state of its own again, from which any step is drawn."""
+    states = []
+
+    class Generator:
+        device = "cpu"
+
+        def graphsafe_get_state(self):
+            return "a new state"
+
+        def graphsafe_set_state(self, state):
+            states.append(state)
+
+    def broken():
+        raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: None)
+    monkeypatch.setattr(torch.cuda, "graph", lambda *_, **__: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "default_generators", [None, Generator()])
+    monkeypatch.setattr(torch, "Generator", lambda device: Generator())
+    with pytest.raises(RuntimeError, match="not permitted"):
+        graph.cuda_graph(broken)
+    assert states == ["a new state"]
 
 
 def test_a_graph_with_other_bits_is_not_taken(train, caplog):

@@ -166,7 +166,10 @@ def test_what_is_no_image_is_refused_by_what_it_is(served):
         served.predict(nothing).refused(422, "image_unreadable")
     whole = image(kind="JPEG", size=(300, 300))
     served.predict(whole[: len(whole) // 2]).refused(422, "image_unreadable")
-    served.predict(image(), **{"Content-Encoding": "gzip"}).refused(415, "encoding_not_supported")
+    for coding in ("gzip", "GZIP", "identity, br"):
+        served.predict(image(), **{"Content-Encoding": coding}).refused(415, "encoding_not_supported")
+    for coding in ("identity", "Identity"):
+        assert served.predict(image(), **{"Content-Encoding": coding}).status == 200
 
 
 def test_of_several_images_the_one_that_cannot_be_read_is_named_by_its_position(served):

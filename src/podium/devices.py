@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
@@ -168,26 +169,47 @@ def platform_of(device: torch.device, *, deterministic: bool = True) -> dict[str
 def float32(tf32: bool = False) -> Iterator[None]:
     """Let GPUs multiply float32 in full within this context, or in TF32; torch itself takes TF32 for convolutions.
 
+    Torch has one setting for all threads of a process. The context that was entered last decides, and torch's own setting
+    comes back when the last thread has left, so that no thread of a server computes in what another one has put back.
+
     Args:
         tf32: of 23 bits of the fraction, only 10 count in products; sums stay in float32.
     """
+    this = object()
+    with _FLOAT32_LOCK:
+        if not _FLOAT32:
+            _FLOAT32[None] = _products_in_tf32()
+        _FLOAT32[this] = tf32, tf32
+        _multiply_in_tf32(tf32, tf32)
+    try:
+        yield
+    finally:
+        with _FLOAT32_LOCK:
+            del _FLOAT32[this]
+            _multiply_in_tf32(*list(_FLOAT32.values())[-1])
+            if len(_FLOAT32) == 1:
+                _FLOAT32.clear()
+
+
+_FLOAT32: dict[object, tuple[bool, bool]] = {}  # torch's own setting, then that of each context that was entered
+_FLOAT32_LOCK = threading.Lock()
+
+
+def _products_in_tf32() -> tuple[bool, bool]:
+    """Whether torch multiplies matrices in TF32, and whether convolutions; this way of reading never fails."""
     import torch
 
     matmul: Any = torch.backends.cuda.matmul
     cudnn: Any = torch.backends.cudnn
-    before = matmul.fp32_precision == "tf32", cudnn.conv.fp32_precision == "tf32"  # this way of reading never fails
+    return matmul.fp32_precision == "tf32", cudnn.conv.fp32_precision == "tf32"
 
-    def put(multiply: bool, convolve: bool) -> None:
-        matmul.allow_tf32, cudnn.allow_tf32 = multiply, convolve  # and this way of writing sets all that depends on it
 
-    if before == (tf32, tf32):
-        yield
-        return
-    put(tf32, tf32)
-    try:
-        yield
-    finally:
-        put(*before)
+def _multiply_in_tf32(matrices: bool, convolutions: bool) -> None:
+    """Let torch multiply in TF32 or in full; this way of writing sets all that depends on it."""
+    import torch
+
+    torch.backends.cuda.matmul.allow_tf32 = matrices
+    torch.backends.cudnn.allow_tf32 = convolutions
 
 
 @contextmanager

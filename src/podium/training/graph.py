@@ -32,8 +32,13 @@ def graphs_are_there(device: torch.device) -> bool:
 def cuda_graph(work: Callable[[], Tensor]) -> tuple[Tensor, Callable[[], None]]:
     """Record some work and return its result, which each run of the recording overwrites, and what runs it."""
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads decode images meanwhile
-        result = work()
+    try:
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads decode images meanwhile
+            result = work()
+    except Exception:  # torch leaves its generator in the state of a recording, in which no random number can be drawn
+        generator = torch.cuda.default_generators[torch.cuda.current_device()]
+        generator.graphsafe_set_state(torch.Generator(generator.device).graphsafe_get_state())
+        raise
     return result, graph.replay
 
 
@@ -89,10 +94,14 @@ class StepGraph:
 
     def _try(self, launch: Launch, seed: Callable[[], None], x: Tensor, y: Tensor) -> Tensor:
         """Take the plain step, then the same one as a graph, and keep the graph if both end alike."""
-        before = [tensor.clone() for tensor in self.changed()]
-        plain = launch(x, y)
-        after = [tensor.clone() for tensor in self.changed()]
         try:
+            before = self._copies()
+        except torch.OutOfMemoryError as error:
+            self._fail(error)
+            return launch(x, y)
+        plain, after = launch(x, y), None
+        try:
+            after = self._copies()
             self._put(before)
             seed()
             self.x, self.y = x.clone(), y.clone()
@@ -100,19 +109,26 @@ class StepGraph:
             self._put(before)
             replay()
             pairs = [*zip(self.changed(), after, strict=True), (self.result, plain)]
-            alike = all(torch.equal(one, other) for one, other in pairs)
-            why = "its first step had other bits"
+            if not all(torch.equal(one, other) for one, other in pairs):
+                raise ArithmeticError("its first step had other bits")
         except Exception as error:  # torch and CUDA raise anything; the plain step has been taken
-            alike, why = False, str(error).partition("\n")[0]
-        if alike:
-            self.replay = replay
-            logger.info("the GPU waited for the processor: from now on a step is sent as one CUDA graph")
-            return self.result
+            if after is not None:
+                self._put(after)
+            self._fail(error)
+            return plain
+        self.replay = replay
+        logger.info("the GPU waited for the processor: from now on a step is sent as one CUDA graph")
+        return self.result
+
+    def _fail(self, error: Exception) -> None:
+        """Send all steps kernel by kernel from now on."""
         self.failed = True
-        self._put(after)
         self.forget()
+        why = str(error).partition("\n")[0]
         logger.warning(f"steps are sent kernel by kernel: as a CUDA graph it failed ({why})")
-        return plain
+
+    def _copies(self) -> list[Tensor]:
+        return [tensor.clone() for tensor in self.changed()]
 
     @torch.no_grad()
     def _put(self, values: list[Tensor]) -> None:
