@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test test-all lint lock audit docs bench clean
+.PHONY: install demo test test-all lint lock audit docs notebooks bench clean
 
 install: .venv/.installed
 
@@ -48,6 +48,10 @@ audit: .venv/tools/.installed
 docs: install
 	$(BIN)/python site/stage.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+# The notebooks with what their cells show, after a change of their code.
+notebooks: install
+	$(BIN)/python docs/notebooks/run.py
 
 bench: install
 	$(BIN)/python benchmarks/augment.py

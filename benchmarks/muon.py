@@ -14,7 +14,7 @@ from typing import Any
 from record import SHARED, arguments, record
 
 TRIED: dict[str, dict[float, float]] = {  # optimiser -> learning rate -> weight decay
-    "muon": {3e-3: 0.05, 1e-2: 0.05},
+    "muon": {3e-3: 0.05, 1e-2: 0.05, 3e-2: 0.05},
     "adamw": {3e-3: 0.05, 1e-2: 0.05},
     "sgd": {0.05: 5e-4, 0.1: 5e-4},
 }

@@ -8,6 +8,7 @@ import platform
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,23 @@ def peer(python: Path, script: str, *words: str) -> dict[str, Any]:
     """Run one of ../shared/bench and read the line of JSON it prints."""
     command = [python, SHARED / "bench" / script, *words]
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+
+
+def whole_training(*words: Any) -> dict[str, Any]:
+    """Run `podium train` in a process of its own, and return its seconds from start to exit, and the last epoch's accuracy."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "run"
+        start = time.perf_counter()
+        command = [sys.executable, "-m", "podium", "train", *map(str, words), "-o", str(out)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        seconds = time.perf_counter() - start
+        result = json.loads((out / "result.json").read_text())
+    names = ("seed", "epochs", "steps", "batch_size", "precision", "top1")
+    return {
+        "seconds": round(seconds, 2),
+        "training_seconds": result["seconds"],
+        **{each: result[each] for each in names},
+    }
 
 
 def record(name: str, figures: dict[str, Any]) -> None:

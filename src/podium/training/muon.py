@@ -37,6 +37,7 @@ class Muon(torch.optim.AdamW):
         self.momentum = momentum
         self._step_supports_amp_scaling = False  # `found_inf` would stop the other parameters alone
 
+    @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Take a step with the gradients that there are."""
         alike: dict[Any, list[tuple[Tensor, Tensor, dict[str, Any]]]] = defaultdict(list)
@@ -59,10 +60,7 @@ class Muon(torch.optim.AdamW):
         updates = []
         for p, gradient in convolutions:
             if not self.state[p]:
-                self.state[p] |= {
-                    "step": torch.zeros(()),
-                    "momentum": torch.zeros_like(p),
-                }  # Adam asks each state for a step
+                self.state[p] |= {"step": torch.zeros(()), "momentum": torch.zeros_like(p)}  # Adam looks for a step
             momentum = self.state[p]["momentum"]
             momentum.lerp_(gradient, 1 - self.momentum)
             updates.append(gradient.lerp(momentum, self.momentum).flatten(1))
