@@ -163,7 +163,7 @@ def needed(each: dict[str, Any]) -> str:
 def _number(value: float, points: bool) -> str:
     if points:
         return f"{100 * value:+.2f}"
-    return f"{value:,.0f}" if value == int(value) else f"{value:.3g}"
+    return f"{value:,.0f}" if value == int(value) else f"{value:.4g}"
 
 
 def _arms(content: dict[str, Any]) -> list[str]:
