@@ -469,12 +469,40 @@ def test_a_damaged_raw_file_is_named(tiny, sets, tmp_path):
         decide(tiny, sets, tmp_path)
 
 
+@pytest.mark.parametrize("name", ["scale", "command", "seconds", "measured", "statements"])
+def test_a_raw_file_that_lacks_something_is_named_before_a_page_is_written(podium, tmp_path, name):
+    content = json.loads((ROOT / "docs" / "results" / "claims" / "googlenet-parameters.json").read_text())
+    (tmp_path / "relu.json").write_text(json.dumps({**content, name: None}))
+    done = podium("claims", "--out", tmp_path, "--write", tmp_path / "docs")
+    done.refused(3, "relu.json", f"it has no {name}", "delete it")
+    assert not (tmp_path / "docs").exists()
+
+
 def test_errors_name_what_is_wrong(podium, tmp_path):
     unknown = podium("claims", "rlu")
     assert (unknown.code, "did you mean relu?" in unknown.err) == (2, True)
-    missing = podium("claims", "relu", "--data", tmp_path)
-    assert missing.code == 3
-    assert "there is no cifar10 in it" in missing.err
+    podium("claims", "all", "rlu").refused(2, "did you mean relu?")
+    with pytest.raises(UsageError, match="no claim is called 'rlu'"):
+        library.claims(["all", "rlu"], progress=False)
+    podium("claims", "relu", "--data", tmp_path, "-o", tmp_path / "a").refused(3, "there is no cifar10 in it")
+    podium("claims", "relu", "--data", tmp_path / "nowhere", "-o", tmp_path / "a").refused(
+        3, "no such folder", "--data"
+    )
+    assert not (tmp_path / "a").exists(), "nothing is made where nothing can be decided"
+    (tmp_path / "file").write_text("")
+    podium("claims", "relu", "-o", tmp_path / "file").refused(2, "a file", "give a folder")
+
+
+def test_images_that_are_not_there_are_noticed_before_the_first_claim_is_decided(tiny, tmp_path):
+    counted = dataclasses.replace(tiny, name="counted", statements=tiny.statements[-1:], small=None)
+    done = []
+    with pytest.raises(DataError, match="no mnist in it"):
+        decide_all([counted, tiny], "small", tmp_path / "out", tmp_path, done=lambda claim, _: done.append(claim))
+    assert done == []
+    decide_all([counted], "small", tmp_path / "out", tmp_path / "nowhere")  # it takes no images
+
+
+def test_another_scale_is_refused():
     with pytest.raises(UsageError, match="scale"):
         library.claims("relu", scale="huge", progress=False)
 

@@ -286,6 +286,13 @@ def test_images_that_have_moved_are_given_with_data(podium, run, picture, tmp_pa
     podium("export", moved, "-o", "moved.onnx").refused(3, "gone", "no longer there", "--data")
 
 
+def test_larger_images_are_explained_where_they_are_allowed(podium, run):
+    Image.new("L", (9000, 6000)).save("large.png")
+    podium("explain", run.path, "large.png").refused(3, "large.png: 9000 x 6000 pixels", "--max-pixels N")
+    done = podium("explain", run.path, "large.png", "--max-pixels", 54_000_000, "--json")
+    assert (done.json[0]["width"], done.json[0]["height"]) == (9000, 6000)
+
+
 def test_what_cannot_be_explained_is_said(podium, run, picture):
     a = picture("a.png")
     (a.parent / "b.png").write_bytes(b"no image")

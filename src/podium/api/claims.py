@@ -9,13 +9,12 @@ from typing import Any
 from podium.bars import training_progress
 from podium.calls import public
 from podium.errors import UsageError
-from podium.experiments.catalogue import CLAIMS, claim
+from podium.experiments.catalogue import ALL, CLAIMS, claims_of
 from podium.experiments.claim import Scale
 from podium.experiments.page import write_page
 from podium.experiments.run import decide_all
 
 OUT = Path("runs") / "claims"
-ALL = "all"
 
 
 @public
@@ -51,7 +50,7 @@ def claims(
     chosen = [names] if isinstance(names, str) else list(names)
     if not chosen:
         raise UsageError("names: none", f"give {ALL}, or some of {', '.join(CLAIMS)}")
-    picked = [claim(name) for name in (CLAIMS if ALL in chosen else dict.fromkeys(chosen))]
+    picked = claims_of(chosen)
     for each in picked:
         each.protocol(scale)  # refuses another scale before anything begins
     with training_progress(progress, named=True) as tell:

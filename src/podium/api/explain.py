@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -50,6 +51,7 @@ def explain(
     label: str | None = None,
     data: str | Path | Dataset | None = None,
     device: str = "auto",
+    max_pixels: int | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Explained]:
     """Explain the answers of a network to images, one after the other.
@@ -62,6 +64,7 @@ def explain(
         data: where "nearest" finds its images: a data set as `load_data` takes or returns it, of which the training images
             count; None: the run's own.
         device: what computes: "auto" for a GPU where there is one, else the processor; "cpu", "cuda", "cuda:1" or "mps".
+        max_pixels: the largest width times height of an image that is opened; None: as when the network was trained.
         progress: called with (training images done, training images) while their features are computed.
 
     Returns:
@@ -74,6 +77,8 @@ def explain(
     """
     _refuse_idle(method, label, data)
     model = load(run, device=device)
+    if max_pixels is not None:
+        model = replace(model, preprocessing=replace(model.preprocessing, max_pixels=max_pixels))
     if method not in OTHERS:
         return model.explained(images, label, method)
     if isinstance(model, Exported):

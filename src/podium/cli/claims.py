@@ -45,11 +45,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb; returns the exit code."""
-    from podium.experiments.catalogue import CLAIMS, claim
+    from podium.experiments.catalogue import ALL, claims_of
 
     a = arguments
-    everything = not a.names or "all" in a.names
-    chosen = list(CLAIMS.values()) if everything else [claim(name) for name in dict.fromkeys(a.names)]
+    chosen = claims_of(a.names or [ALL])
     if a.plan:
         return _plan(chosen, a)
     if not a.names and a.write is None:

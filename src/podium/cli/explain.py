@@ -49,6 +49,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--data", metavar="DATA", help="where --method nearest finds training images [the data of the run]"
     )
     flags.add_device(parser)
+    flags.add_max_pixels(parser, None)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -63,10 +64,10 @@ def run(arguments: argparse.Namespace) -> int:
         check_target(out, count)
     made, code = [], 0
     with console.counting_bar("training images", quiet=arguments.json) as progress:
-        how = {"method": arguments.method, "label": arguments.label, "data": arguments.data, "device": arguments.device}
+        how = {name: getattr(arguments, name) for name in ("method", "label", "data", "device", "max_pixels")}
         found = explain(arguments.run_folder, images, **how, progress=progress)
     with console.counting_bar("explaining", quiet=arguments.json or count < 2) as progress:
-        for _, each in found:
+        for done, (_, each) in enumerate(found, 1):
             if isinstance(each, DataError | NumericError):  # the other images are explained all the same
                 console.error(each)
                 code = each.exit_code
@@ -74,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
                 raise each
             else:
                 made.append(each)
-            progress(len(made), count)
+            progress(done, count)
     if out is not None and made:
         panels = [panel for each in made for panel in each.panels()]
         method = made[0].to_dict()["method"]

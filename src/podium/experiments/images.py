@@ -26,6 +26,8 @@ def load(name: str, place: Path | None) -> Dataset:
     Raises:
         DataError: it is not there.
     """
+    if place is not None and not place.is_dir():
+        raise DataError(f"{place}: no such folder", f"name the folder that has {name} in it with --data")
     if place is not None and not (place / name).exists():
         raise DataError(
             f"{place}: there is no {name} in it",

@@ -20,6 +20,21 @@ from podium.experiments.verdict import Evidence, Finding
 from podium.files import write_json
 from podium.platform import cores
 
+KINDS: dict[str, type | tuple[type, ...]] = {  # what the page reads of a raw file
+    "claim": str,
+    "title": str,
+    "source": str,
+    "scale": str,
+    "command": str,
+    "threads": int,
+    "date": str,
+    "seconds": (int, float),
+    "protocol": (dict, type(None)),
+    "measured": dict,
+    "arms": dict,
+    "statements": list,
+}
+
 
 def record(
     claim: Claim,
@@ -160,6 +175,9 @@ def read(path: Path) -> dict[str, Any]:
     """
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
+        for name, kind in KINDS.items():
+            if not isinstance(raw, dict) or not isinstance(raw.get(name), kind):
+                raise ValueError(f"it has no {name}")
         evidence_in(raw)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from podium.devices import pick_device
-from podium.errors import NumericError
+from podium.errors import NumericError, UsageError
 from podium.experiments import raw
 from podium.experiments.claim import Claim, Scale
 from podium.experiments.experiment import Experiment, Tell
@@ -44,16 +44,18 @@ def decide_all(
         What the raw file of each claim says.
 
     Raises:
+        UsageError: the folder of the results is a file.
+        DataError: a data set is not there, or a raw file is damaged.
         NumericError: an arm of a claim did not learn, and others are made from it. The other claims are decided before.
     """
     pick_device(device)
-    out.mkdir(parents=True, exist_ok=True)
-    refuse_unwritable(out / "claims.json")  # before hours of training
+    decided = [_decided(claim, scale, out) for claim in claims]
+    _refuse_impossible(
+        [claim for claim, content in zip(claims, decided, strict=True) if content is None], scale, out, place
+    )
     found, failed = [], []
-    for number, claim in enumerate(claims, 1):
-        path = raw.file_of(out, claim.name)
-        content = raw.read(path) if path.is_file() else None
-        if content is None or not raw.same_experiment(content, claim, scale):
+    for number, (claim, content) in enumerate(zip(claims, decided, strict=True), 1):
+        if content is None:
             label = f"{number}/{len(claims)} {claim.name}"
             try:
                 content = decide_one(
@@ -70,6 +72,28 @@ def decide_all(
         others = f"; nor can be decided: {', '.join(name for name, _ in failed[1:])}" if failed[1:] else ""
         raise NumericError(f"{name}: {first.what}{others}", first.fix)
     return found
+
+
+def _decided(claim: Claim, scale: Scale, out: Path) -> dict[str, Any] | None:
+    """What the raw file of a claim says; None where there is none, or one of another experiment."""
+    path = raw.file_of(out, claim.name)
+    content = raw.read(path) if path.is_file() else None
+    return content if content is not None and raw.same_experiment(content, claim, scale) else None
+
+
+def _refuse_impossible(claims: Sequence[Claim], scale: Scale, out: Path, place: Path | None) -> None:
+    """Refuse images that are not there, and results that cannot be written, before hours of training.
+
+    Args:
+        claims: that are to be decided.
+        scale, out, place: as for `decide_all`.
+    """
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out}: a file, and the results need a folder", "give a folder with --out")
+    for name in dict.fromkeys(protocol.data for claim in claims if (protocol := claim.protocol(scale))):
+        load(name, place)
+    out.mkdir(parents=True, exist_ok=True)
+    refuse_unwritable(out / "claims.json")
 
 
 def decide_one(claim: Claim, scale: Scale, out: Path, place: Path | None, device: str, tell: Tell) -> dict[str, Any]:
