@@ -17,6 +17,7 @@ from podium.experiments.catalogue import CLAIMS
 from podium.experiments.claim import SCALES, Arm, Claim, Protocol
 from podium.experiments.experiment import Experiment, settings_for
 from podium.experiments.images import load, part
+from podium.experiments.page import needed as what_would_decide
 from podium.experiments.page import page, write_page
 from podium.experiments.plan import plan
 from podium.experiments.run import decide_all
@@ -500,6 +501,11 @@ def test_images_that_are_not_there_are_noticed_before_the_first_claim_is_decided
         decide_all([counted, tiny], "small", tmp_path / "out", tmp_path, done=lambda claim, _: done.append(claim))
     assert done == []
     decide_all([counted], "small", tmp_path / "out", tmp_path / "nowhere")  # it takes no images
+
+
+def test_the_most_seeds_that_are_tried_are_no_answer():
+    assert what_would_decide({"seeds": 12, "images": 3000}) == "12 seeds, 3,000 images"
+    assert what_would_decide({"seeds": 1000, "images": 3000}) == "1,000 seeds or more, 3,000 images"
 
 
 def test_another_scale_is_refused():

@@ -12,7 +12,7 @@ from podium.experiments import raw as raws
 from podium.experiments.catalogue import CLAIMS
 from podium.experiments.claim import Claim
 from podium.experiments.figure import figure, label
-from podium.experiments.verdict import FAILS, HOLDS, OPEN
+from podium.experiments.verdict import FAILS, HOLDS, MOST_SEEDS, OPEN
 from podium.files import shell_word, write_text
 
 FOLDER = Path("results") / "claims"  # of the raw files and figures, beside the page
@@ -157,7 +157,10 @@ def needed(each: dict[str, Any]) -> str:
     """What would decide a statement; empty where it is decided."""
     if "rounds" in each:
         return f"{each['rounds']:,} rounds of timing"
-    return f"{each['seeds']:,} seeds, {each['images']:,} images" if "seeds" in each else ""
+    if "seeds" not in each:
+        return ""
+    more = " or more" if each["seeds"] >= MOST_SEEDS else ""
+    return f"{each['seeds']:,} seeds{more}, {each['images']:,} images"
 
 
 def _number(value: float, points: bool) -> str:
