@@ -33,7 +33,6 @@ def _output(output: dict[str, Any]) -> str:
     data = {kind: "".join(value) for kind, value in output.get("data", {}).items()}
     for kind in ("text/html", "image/svg+xml"):
         if kind in data:
-            markup = " ".join(data[kind].splitlines())  # an empty line would end it
-            return f'<div class="output">{markup}</div>'
+            return f'<div class="output">{data[kind]}</div>'
     text = data.get("text/plain") or "".join(output["text"])
     return f'<pre class="output" tabindex="0">{escape(text.rstrip())}</pre>'

@@ -52,6 +52,24 @@ def test_what_a_notebook_shows_is_of_its_own_code_and_of_no_machine(runner, path
     assert path.stat().st_size < 500_000
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_page_of_the_site_shows_what_a_cell_shows_with_its_lines(path, monkeypatch):
+    """A table of lines is one line without them."""
+    markdown = pytest.importorskip("markdown")
+    monkeypatch.syspath_prepend(ROOT / "site")
+    from notebook_pages import notebook_page
+
+    page = markdown.markdown(notebook_page(path), extensions=["attr_list", "md_in_html", "fenced_code"])
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    data = [output.get("data", {}) for cell in cells for output in cell.outputs]
+    shown = [
+        each.get("text/html") or each["image/svg+xml"] for each in data if {"text/html", "image/svg+xml"} & set(each)
+    ]
+    assert shown
+    for markup in shown:
+        assert re.sub(r"(?m)^ +$", "", markup).strip() in page  # Markdown empties a line of blanks
+
+
 def test_of_a_bar_the_lines_that_it_leaves_are_kept(runner):
     said = "\r  0%| | 0/2 [00:00<?, ?it/s]\r      \rfirst\n\r 50%|# | 1/2 [00:01<00:01, 1.0it/s, loss=0.1]\x1b[A\r     \r\rsecond\r\n\r100%|##| 2/2 [00:02, 1.0it/s]\n"
     assert runner.left_on_terminal(said) == "first\nsecond\n"

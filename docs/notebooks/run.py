@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 import sys
 import tempfile
 from pathlib import Path
@@ -26,7 +27,7 @@ def run(notebook: nbformat.NotebookNode, folder: Path) -> None:
         cell.outputs = []
     command = folder / "bin" / "podium"
     command.parent.mkdir(parents=True)
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m podium "$@"\n')
+    command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m podium "$@"\n')
     command.chmod(0o755)
     before, source = os.environ.copy(), str(HERE.parents[1] / "src")
     os.environ |= {
