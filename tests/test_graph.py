@@ -1,6 +1,7 @@
 """Steps as a graph, with a recorder that stands for CUDA's: the same weights, and any failure goes back to the plain step."""
 
 import contextlib
+import weakref
 
 import pytest
 import torch
@@ -85,6 +86,28 @@ def test_without_memory_for_copies_the_plain_step_is_taken_once(train, monkeypat
 
     monkeypatch.setattr(StepGraph, "_copies", full)
     fallen = train("fallen", Recorder())
+    assert "kernel by kernel: as a CUDA graph it failed (CUDA out of memory" in caplog.text
+    assert digest(fallen.path) == digest(train("plain").path)
+
+
+def test_a_step_that_does_not_fit_beside_its_copies_is_taken_without_them(train, monkeypatch, caplog):
+    take, alive = StepGraph._try, []
+
+    def tried(self, launch, seed, x, y):
+        def full(*given):
+            numbers = launch(*given)  # the weights are changed, and the random numbers of the step are drawn
+            held = torch.zeros(9)
+            alive.append(weakref.ref(held))
+            if len(alive) == 1:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB")
+            assert alive[0]() is None, "what the failed step had made still takes its memory"
+            return numbers
+
+        return take(self, full, seed, x, y)
+
+    monkeypatch.setattr(StepGraph, "_try", tried)
+    fallen = train("fallen", Recorder())
+    assert len(alive) == 2
     assert "kernel by kernel: as a CUDA graph it failed (CUDA out of memory" in caplog.text
     assert digest(fallen.path) == digest(train("plain").path)
 

@@ -94,12 +94,18 @@ class StepGraph:
 
     def _try(self, launch: Launch, seed: Callable[[], None], x: Tensor, y: Tensor) -> Tensor:
         """Take the plain step, then the same one as a graph, and keep the graph if both end alike."""
+        before, plain, after = None, None, None
         try:
             before = self._copies()
+            plain = launch(x, y)
         except torch.OutOfMemoryError as error:
+            if before is not None:
+                self._put(before)
+                seed()
+            before = None
             self._fail(error)
+        if before is None or plain is None:  # not among the lines above: the error holds what the failed step had made
             return launch(x, y)
-        plain, after = launch(x, y), None
         try:
             after = self._copies()
             self._put(before)
