@@ -303,7 +303,7 @@ def test_what_cannot_be_explained_is_said(podium, run, picture):
     podium("explain", run.path, "a.png", "-o", "a.png").refused(2, "another file is there")
     podium("explain", run.path, "a.png", "-o", "x.jpg").refused(2, ".html or .png")
     podium("explain", run.path, "a.png", "--class", "rose").refused(2, "rose", "0, 1, 2")
-    podium("explain", run.path, "a.png", "--method", "gradcam").refused(2, "grad-cam")
+    podium("explain", run.path, "a.png", "--method", "gradcam").refused(2, "no 'gradcam'", "did you mean grad-cam?")
     podium("explain", run.path, "a.png", "--method", "nearest", "--class", "3").refused(2, "nearest")
     podium("explain", run.path, "a.png", "--data", "digits").refused(2, "nearest")
     podium("explain", "nowhere", "a.png").refused(4, "nowhere")

@@ -12,7 +12,7 @@ import numpy as np
 from podium.data.inputs import Input, inputs
 from podium.deployment.load import load
 from podium.deployment.runtime import Exported
-from podium.errors import DataError, NumericError, PodiumError, UsageError
+from podium.errors import DataError, NumericError, PodiumError, UsageError, closest
 from podium.explain.panels import Panel
 
 if TYPE_CHECKING:  # torch is imported for runs and bundles only
@@ -93,7 +93,9 @@ def explain(
 def _refuse_idle(method: str | None, label: str | None, data: Any) -> None:
     """Refuse an unknown method, and arguments that the method would ignore."""
     if method is not None and method not in (*HEAT, *OTHERS):
-        raise UsageError(f"method: {method!r}", f"give one of {', '.join((*HEAT, *OTHERS))}")
+        known = [*HEAT, *OTHERS]
+        like = closest(method, known, cutoff=0.7)
+        raise UsageError(f"method: there is no {method!r}", like or f"give one of {', '.join(known)}")
     if label is not None and method in OTHERS:
         raise UsageError(f"class: {label}, but {method} explains no class", "leave it out, or make a heat map")
     if data is not None and method != "nearest":

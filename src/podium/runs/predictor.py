@@ -183,7 +183,7 @@ class Predictor(ABC):
         if not self.methods:
             raise UsageError("explain: this network makes no heat maps", "give the run or bundle that it was made from")
         if method is not None and method not in self.methods:
-            raise UsageError(f"method: {method!r}", f"this network can be explained by {', '.join(self.methods)}")
+            raise UsageError(f"method: this network has no {method!r}", f"give {' or '.join(self.methods)}")
         self.preprocessing.check_channels()
         how = method or self.methods[0]
         return (self._explained(one, chosen, how) for one in inputs(images))
