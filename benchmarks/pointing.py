@@ -26,12 +26,13 @@ from podium.explain.heat import heat_maps
 from podium.models import architecture, list_models
 from podium.models.convnet import ConvNet
 from podium.models.registry import rebuild
+from podium.training.muon import Muon
 
 CLASSES, BATCH = 5, 32  # the last class has no corner
 SIDE = 64  # pixels of the images, for networks that are not of a fixed other size
 TESTED, COVERED = 200, 50  # images on which a map is evaluated; by occlusion, which takes a hundred times as long
 CHECK_EVERY = 20  # steps
-RATE, RATES = 1e-3, {"lenet5": 5e-3}  # learning rate; the tanh and the weights of 1998 take a higher one
+RATE, RATES = 1e-2, {"lenet5": 5e-3}  # learning rate; the tanh and the weights of 1998 take a higher one
 METHODS = ("grad-cam", "class-map", "occlusion")
 RESULT = ROOT / "benchmarks" / "results" / "pointing.json"
 LEARNED = 0.995  # accuracy on fresh images at which training ends
@@ -70,10 +71,10 @@ def spec_of(name: str, side: int = SIDE) -> dict[str, Any]:
     return {**spec, "small": True} if small else spec
 
 
-def built(name: str, side: int = SIDE) -> ConvNet:
-    """A network for these images, with fresh weights."""
+def built(name: str, side: int = SIDE, **arguments: Any) -> ConvNet:
+    """A network for these images, with fresh weights; the arguments make a smaller one of the same family."""
     torch.manual_seed(0)
-    net = rebuild(spec_of(name, side))
+    net = rebuild({**spec_of(name, side), **arguments})
     for layer in net.modules():
         if isinstance(layer, nn.BatchNorm2d):
             layer.momentum = (
@@ -87,7 +88,7 @@ def trained(net: ConvNet, steps: int) -> tuple[int, float]:
     side, channels = net.spec["image_size"], net.spec["in_chans"]
     test = images(TESTED, side, channels, seed=1)
     lr = RATES.get(net.spec["model"], RATE)
-    optimizer = torch.optim.AdamW(net.parameters(), lr, weight_decay=0.01)
+    optimizer = Muon([{"params": list(net.parameters()), "weight_decay": 0.01}], lr=lr)
     accuracy = 0.0
     for step in range(1, steps + 1):
         net.train()
