@@ -32,6 +32,8 @@ def text_of(notebook):
 def test_a_notebook_runs(runner, path, tmp_path):
     notebook = nbformat.read(path, as_version=4)
     runner.run(notebook, tmp_path)
+    assert "%|" in text_of(notebook), "a bar"
+    runner.tidy(notebook)
     said = text_of(notebook)
     assert "warning" not in said.lower()
     assert "Traceback" not in said, "a command of a cell that starts with an exclamation mark fails without stopping"

@@ -22,7 +22,7 @@ BAR = re.compile(r"\d(it)? \[[\d:]+[<,]")  # as tqdm writes one
 
 
 def run(notebook: nbformat.NotebookNode, folder: Path) -> None:
-    """Run a notebook in a folder, with the `podium` and `python` that run this script, and keep what a reader sees."""
+    """Run a notebook in a folder, with the `podium` and `python` that run this script."""
     for cell in code_cells(notebook):
         cell.outputs = []
     command = folder / "bin" / "podium"
@@ -39,6 +39,10 @@ def run(notebook: nbformat.NotebookNode, folder: Path) -> None:
     finally:
         os.environ.clear()
         os.environ |= before
+
+
+def tidy(notebook: nbformat.NotebookNode) -> None:
+    """Keep of what the cells have shown what a reader sees in the end."""
     for cell in code_cells(notebook):
         cell.metadata.pop("execution", None)  # when it ran
         cell.outputs = [output for output in joined(cell.outputs) if output.get("text") != ""]
@@ -80,6 +84,7 @@ def main() -> None:
         notebook = nbformat.read(path, as_version=4)
         with tempfile.TemporaryDirectory() as folder:
             run(notebook, Path(folder))
+        tidy(notebook)
         notebook.metadata["podium"] = {"code": digest(notebook)}
         nbformat.write(notebook, path)
         print(f"run: {path.name}, {path.stat().st_size:,} bytes")

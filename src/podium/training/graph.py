@@ -94,18 +94,10 @@ class StepGraph:
 
     def _try(self, launch: Launch, seed: Callable[[], None], x: Tensor, y: Tensor) -> Tensor:
         """Take the plain step, then the same one as a graph, and keep the graph if both end alike."""
-        before, plain, after = None, None, None
-        try:
-            before = self._copies()
-            plain = launch(x, y)
-        except torch.OutOfMemoryError as error:
-            if before is not None:
-                self._put(before)
-                seed()
-            before = None
-            self._fail(error)
-        if before is None or plain is None:  # not among the lines above: the error holds what the failed step had made
+        kept = self._plain_beside_copies(launch, seed, x, y)
+        if kept is None:
             return launch(x, y)
+        (before, plain), after = kept, None
         try:
             after = self._copies()
             self._put(before)
@@ -125,6 +117,25 @@ class StepGraph:
         self.replay = replay
         logger.info("the GPU waited for the processor: from now on a step is sent as one CUDA graph")
         return self.result
+
+    def _plain_beside_copies(
+        self, launch: Launch, seed: Callable[[], None], x: Tensor, y: Tensor
+    ) -> tuple[list[Tensor], Tensor] | None:
+        """Copy what a step changes, take the plain step, and return both.
+
+        Returns:
+            None where both do not fit into the memory: all is as before the step then, and what was made is freed.
+        """
+        before = None
+        try:
+            before = self._copies()
+            return before, launch(x, y)
+        except torch.OutOfMemoryError as error:
+            if before is not None:
+                self._put(before)
+                seed()
+            self._fail(error)
+        return None
 
     def _fail(self, error: Exception) -> None:
         """Send all steps kernel by kernel from now on."""
