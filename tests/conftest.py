@@ -1,6 +1,7 @@
 """What several tests need: the real data beside the repository, and runs small enough to be made in a test."""
 
 import csv
+import gc
 import hashlib
 import shutil
 import struct
@@ -38,6 +39,12 @@ SAMPLE = (
 )
 
 FEW = ("lenet5_modern", "vgg11_bn", "resnet20", "mobilenet_v1")  # where a network costs seconds
+
+
+def pytest_collection_finish():
+    """Leave the collected tests out of garbage collection: each training ends with one, and half a second would go to them."""
+    gc.collect()
+    gc.freeze()
 
 
 def sampled(cases, fast=SAMPLE):

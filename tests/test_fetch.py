@@ -63,7 +63,7 @@ def server():
     context.load_cert_chain(TLS)
     made.socket = context.wrap_socket(made.socket, server_side=True)
     made.seen, made.handle_error = [], lambda *_: None
-    thread = threading.Thread(target=made.serve_forever, daemon=True)
+    thread = threading.Thread(target=made.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield made
     made.shutdown()

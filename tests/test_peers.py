@@ -162,7 +162,7 @@ def host(monkeypatch, tmp_path, resnet18):
             pass
 
     server = http.server.HTTPServer(("127.0.0.1", 0), Files)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     monkeypatch.setenv("PODIUM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PODIUM_MIRROR", f"http://127.0.0.1:{server.server_port}")
     yield server

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from podium.comparison.report.languages import chinese, label, say
 from podium.data.names import show
 from podium.errors import EXTRAS, MachineError, UsageError
 from podium.files import refuse_unwritable, write_text
+
+if TYPE_CHECKING:
+    import jinja2
 
 # What the page's script writes by itself, with holes in it.
 SCRIPT_TEXTS = (
@@ -68,6 +72,16 @@ def write_page(path: Path, template: str, charts: dict[str, Any], **content: Any
             "alt" of a chart says in words what it shows.
         content: the other variables of the template.
     """
+    drawn = {"charts": charts, "words": words_of(charts), "plotly": _plotly() if charts else ""}
+    page = _templates().get_template(template).render(drawn, **content)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, page)
+    return path
+
+
+@functools.cache
+def _templates() -> jinja2.Environment:
+    """The templates, each compiled once: that takes as long as a small report does without it."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -76,17 +90,8 @@ def write_page(path: Path, template: str, charts: dict[str, Any], **content: Any
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {
-        "say": say,
-        "label": label,
-        "script_json": script_json,
-        "words": words_of(charts),
-        "charts": charts,
-    }
-    page = environment.get_template(template).render(plotly=_plotly() if charts else "", **content)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, page)
-    return path
+    environment.globals |= {"say": say, "label": label, "script_json": script_json}
+    return environment
 
 
 def words_of(charts: dict[str, Any]) -> dict[str, str]:
