@@ -28,6 +28,7 @@ from podium.models.registry import architecture, build_model, list_models, rebui
 from podium.runs.folder import RunFolder
 
 POINTS = 0.005
+RECORDED = ROOT / "docs" / "results" / "claims"
 
 
 # --- networks that are written as a line
@@ -470,6 +471,30 @@ def test_a_damaged_raw_file_is_named(tiny, sets, tmp_path):
         decide(tiny, sets, tmp_path)
 
 
+def test_a_page_that_cannot_be_written_is_noticed_before_the_first_claim_is_decided(tiny, sets, podium, tmp_path):
+    out, docs, file = tmp_path / "out", tmp_path / "docs", tmp_path / "file"
+    decide_tiny = ("claims", "tiny", "--data", sets, "--out", out, "--write")
+    file.write_text("kept")
+    podium(*decide_tiny, file).refused(2, "file: a file, and the page needs a folder", "give a folder with --write DIR")
+    podium(*decide_tiny, file / "docs").refused(2, "file: a file")
+    with pytest.raises(UsageError, match="file: a file"):
+        library.claims("tiny", data=sets, out=out, write=file, progress=False)
+    (docs / "claims.md").mkdir(parents=True)
+    podium(*decide_tiny, docs).refused(6, "claims.md")
+    (docs / "claims.md").rmdir()
+    podium("claims", "--plan", "--write", docs).refused(2, "--write does nothing", "leave out --plan")
+    assert not out.exists()
+    assert not [*docs.iterdir()]
+
+    # Another claim's raw file that no longer fits is noticed too, and the claims that are decided again may have one.
+    stale = json.loads((RECORDED / "googlenet-parameters.json").read_text())
+    raw.write(out, {**stale, "source": "somebody else"})
+    podium(*decide_tiny, docs).refused(2, "googlenet-parameters.json: the claim has changed", "decide it again")
+    assert [path.name for path in out.iterdir()] == ["googlenet-parameters.json"]
+    done = podium("claims", "googlenet-parameters", "--out", out, "--write", docs)
+    assert done.code == 0, done.err
+
+
 @pytest.mark.parametrize("name", ["scale", "command", "seconds", "measured", "statements"])
 def test_a_raw_file_that_lacks_something_is_named_before_a_page_is_written(podium, tmp_path, name):
     content = json.loads((ROOT / "docs" / "results" / "claims" / "googlenet-parameters.json").read_text())
@@ -491,7 +516,8 @@ def test_errors_name_what_is_wrong(podium, tmp_path):
     )
     assert not (tmp_path / "a").exists(), "nothing is made where nothing can be decided"
     (tmp_path / "file").write_text("")
-    podium("claims", "relu", "-o", tmp_path / "file").refused(2, "a file", "give a folder")
+    podium("claims", "relu", "-o", tmp_path / "file").refused(2, "a file", "give a folder with --out DIR")
+    podium("claims", "relu", "-o", tmp_path / "file" / "a").refused(2, "file: a file", "give a folder with --out DIR")
 
 
 def test_images_that_are_not_there_are_noticed_before_the_first_claim_is_decided(tiny, tmp_path):
@@ -520,9 +546,6 @@ def test_the_list_names_every_claim_and_its_source(podium):
 
 
 # --- the page
-
-
-RECORDED = ROOT / "docs" / "results" / "claims"
 
 
 def test_the_page_says_what_the_raw_files_say():

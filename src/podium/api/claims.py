@@ -11,7 +11,7 @@ from podium.calls import public
 from podium.errors import UsageError
 from podium.experiments.catalogue import ALL, CLAIMS, claims_of
 from podium.experiments.claim import Scale
-from podium.experiments.page import write_page
+from podium.experiments.page import check_page, write_page
 from podium.experiments.run import decide_all
 
 OUT = Path("runs") / "claims"
@@ -44,8 +44,9 @@ def claims(
         What the raw file of each claim says: its arms, its answers, and under "statements" the verdict on each statement.
 
     Raises:
-        UsageError: a name or scale is unknown.
+        UsageError: a name or scale is unknown, or a folder is a file.
         DataError: a data set is not there.
+        MachineError: a folder cannot be written.
     """
     chosen = [names] if isinstance(names, str) else list(names)
     if not chosen:
@@ -53,6 +54,8 @@ def claims(
     picked = claims_of(chosen)
     for each in picked:
         each.protocol(scale)  # refuses another scale before anything begins
+    if write is not None:
+        check_page(Path(out), Path(write), again=[each.name for each in picked])
     with training_progress(progress, named=True) as tell:
         found = decide_all(picked, scale, Path(out), None if data is None else Path(data), device=device, tell=tell)
     if write is not None:

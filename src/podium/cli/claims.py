@@ -46,6 +46,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb; returns the exit code."""
     from podium.experiments.catalogue import ALL, claims_of
+    from podium.experiments.page import check_page, write_page
 
     a = arguments
     chosen = claims_of(a.names or [ALL])
@@ -53,11 +54,11 @@ def run(arguments: argparse.Namespace) -> int:
         return _plan(chosen, a)
     if not a.names and a.write is None:
         return _list(chosen, a.json)
+    if a.write is not None:
+        check_page(Path(a.out), Path(a.write), again=a.names and [each.name for each in chosen])
     if a.names:
         _decide(chosen, a)
     if a.write is not None:
-        from podium.experiments.page import write_page
-
         path = write_page(Path(a.out), Path(a.write))
         if not a.json:
             print(f"written: {path}")

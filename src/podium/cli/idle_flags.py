@@ -68,6 +68,7 @@ DEPENDENT = (
         )
         for name in READING
     ),
+    Dependent("claims", "write", lambda a: not a.plan, "--plan decides nothing", "leave out --plan"),
     Dependent("quantize", "epochs", lambda a: a.qat, "--no-qat leaves out the fine-tuning", "leave out --no-qat"),
     Dependent(
         "slim", "width", lambda a: a.width != 1 or a.depth, "the network would stay as it is", "give --width 0.5"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ from podium.experiments.catalogue import CLAIMS
 from podium.experiments.claim import Claim
 from podium.experiments.figure import figure, label
 from podium.experiments.verdict import FAILS, HOLDS, MOST_SEEDS, OPEN
-from podium.files import shell_word, write_text
+from podium.files import refuse_unwritable, shell_word, write_text
 
+PAGE = "claims.md"
 FOLDER = Path("results") / "claims"  # of the raw files and figures, beside the page
 INTRODUCTION = """# Claims
 
@@ -51,6 +53,27 @@ The last command writes this page from the raw files of the claims, which hold e
 """
 
 
+def check_page(folder: Path, target: Path, again: Collection[str] = ()) -> None:
+    """Refuse a page that could not be written, before claims are decided for it.
+
+    Args:
+        folder, target: as for `write_page`.
+        again: names of the claims that are decided, or decided again, before the page is written.
+
+    Raises:
+        UsageError: the target is a file, or the folder has a raw file of another claim that has changed since.
+        DataError: a raw file is damaged.
+        MachineError: the target cannot be written.
+    """
+    raws.refuse_no_folder(target / FOLDER, "the page needs a folder", "--write DIR")
+    if (target / PAGE).exists():
+        refuse_unwritable(target / PAGE)
+    for name, content in _decided(folder).items():
+        if name not in again and not raws.same_experiment(content, CLAIMS[name], content["scale"]):
+            what = f"{raws.file_of(folder, name)}: the claim has changed since it was decided"
+            raise UsageError(what, f"decide it again: {content['command']} -o {shell_word(folder)}")
+
+
 def write_page(folder: Path, target: Path) -> Path:
     """Write the page, and the raw files and figures that it names, from the raw files of a folder.
 
@@ -62,22 +85,27 @@ def write_page(folder: Path, target: Path) -> Path:
         The path of the page.
 
     Raises:
-        UsageError: the folder has no raw file, or one of a claim that has changed since.
+        UsageError: the folder has no raw file, or `check_page` refuses.
+        DataError: a raw file is damaged.
+        MachineError: the page cannot be written.
     """
-    found = {name: raws.read(path) for name in CLAIMS if (path := raws.file_of(folder, name)).is_file()}
+    check_page(folder, target)
+    found = _decided(folder)
     if not found:
-        raise UsageError(f"{folder}: no claim is decided there", f"decide some first: podium claims relu -o {folder}")
-    for name, content in found.items():
-        if not raws.same_experiment(content, CLAIMS[name], content["scale"]):
-            what = f"{raws.file_of(folder, name)}: the claim has changed since it was decided"
-            raise UsageError(what, f"decide it again: {content['command']} -o {shell_word(folder)}")
+        raise UsageError(
+            f"{folder}: no claim is decided there", f"decide some first: podium claims relu -o {shell_word(folder)}"
+        )
     for name, content in found.items():
         raws.write(target / FOLDER, content)
         if (drawn := figure(content)) is not None:
             write_text(target / FOLDER / f"{name}.svg", drawn)
-    path = target / "claims.md"
-    write_text(path, page(found))
-    return path
+    write_text(target / PAGE, page(found))
+    return target / PAGE
+
+
+def _decided(folder: Path) -> dict[str, dict[str, Any]]:
+    """What each raw file of a folder says, by the name of its claim."""
+    return {name: raws.read(path) for name in CLAIMS if (path := raws.file_of(folder, name)).is_file()}
 
 
 def page(found: dict[str, dict[str, Any]]) -> str:

@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import json
 import math
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from podium import __version__
-from podium.errors import DataError
+from podium.errors import DataError, UsageError
 from podium.experiments.claim import Claim, Protocol, Scale
 from podium.experiments.experiment import Result
 from podium.experiments.verdict import Evidence, Finding
-from podium.files import write_json
+from podium.files import disk_error, write_json
 from podium.platform import cores
 
 KINDS: dict[str, type | tuple[type, ...]] = {  # what the page reads of a raw file
@@ -159,6 +160,28 @@ def evidence_in(raw: dict[str, Any]) -> Evidence:
 def file_of(folder: Path, name: str) -> Path:
     """The raw file of a claim in a folder."""
     return folder / f"{name}.json"
+
+
+def refuse_no_folder(folder: Path, need: str, flag: str) -> None:
+    """Refuse a folder that cannot be made or written into, before anything is computed for it.
+
+    Args:
+        folder: with the folders around it, those that are still to be made.
+        need: what the folder is for: "the results need a folder".
+        flag: by which another is given, with its placeholder: "--out DIR".
+
+    Raises:
+        UsageError: it is a file, or lies in one.
+        MachineError: says why nothing can be written there.
+    """
+    there = next(each for each in (folder, *folder.parents) if each.exists())
+    if not there.is_dir():
+        raise UsageError(f"{there}: a file, and {need}", f"give a folder with {flag}")
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise disk_error(error, folder, 0) from None
 
 
 def write(folder: Path, raw: dict[str, Any]) -> None:

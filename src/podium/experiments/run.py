@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from podium.devices import pick_device
-from podium.errors import NumericError, UsageError
+from podium.errors import NumericError
 from podium.experiments import raw
 from podium.experiments.claim import Claim, Scale
 from podium.experiments.experiment import Experiment, Tell
 from podium.experiments.images import load, part
-from podium.files import refuse_unwritable
 
 RUNS = "runs"  # the folder of all runs, within that of the results
 Done = Callable[[Claim, dict[str, Any]], None]
@@ -45,6 +44,7 @@ def decide_all(
 
     Raises:
         UsageError: the folder of the results is a file.
+        MachineError: it cannot be written.
         DataError: a data set is not there, or a raw file is damaged.
         NumericError: an arm of a claim did not learn, and others are made from it. The other claims are decided before.
     """
@@ -88,12 +88,9 @@ def _refuse_impossible(claims: Sequence[Claim], scale: Scale, out: Path, place: 
         claims: that are to be decided.
         scale, out, place: as for `decide_all`.
     """
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out}: a file, and the results need a folder", "give a folder with --out")
+    raw.refuse_no_folder(out, "the results need a folder", "--out DIR")
     for name in dict.fromkeys(protocol.data for claim in claims if (protocol := claim.protocol(scale))):
         load(name, place)
-    out.mkdir(parents=True, exist_ok=True)
-    refuse_unwritable(out / "claims.json")
 
 
 def decide_one(claim: Claim, scale: Scale, out: Path, place: Path | None, device: str, tell: Tell) -> dict[str, Any]:
