@@ -281,9 +281,31 @@ def test_images_that_have_moved_are_given_with_data(podium, run, picture, tmp_pa
     shutil.copytree(run.path, moved)
     settings = (moved / "settings.yaml").read_text()
     (moved / "settings.yaml").write_text(re.sub(r"(?m)^data: \S+", f"data: {tmp_path / 'gone'}", settings))
-    podium("explain", moved, "a.png", "--method", "nearest").refused(3, "gone", "no longer there", "--data")
+    podium("explain", moved, "a.png", "--method", "nearest").refused(3, "gone", "no longer there", "with --data DATA")
     podium("explain", moved, "a.png", "--method", "nearest", "--data", "digits")
-    podium("export", moved, "-o", "moved.onnx").refused(3, "gone", "no longer there", "--data")
+    podium("export", moved, "-o", "moved.onnx").refused(3, "gone", "no longer there", "with --data DATA")
+    podium("quantize", moved, "-o", "moved").refused(3, "gone", "no longer there", "as DATA, the second argument")
+
+
+def test_a_network_without_a_record_of_its_images_is_given_some(podium, run, picture, tmp_path):
+    """As a bundle that was imported, or copied out of its run; an exported file has no training images at all."""
+    picture("a.png")
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    for name in ("card.json", "model.safetensors"):
+        shutil.copy(run / name, bundle)
+    nearest = ("explain", bundle, "a.png", "--method", "nearest")
+    podium(*nearest).refused(2, "not on record", "give images of its classes with --data DATA")
+    assert podium(*nearest, "--data", "digits", "--json").json[0]["nearest"]
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for number in range(2):
+            Image.new("L", (8, 8), 100 * number).save(tmp_path / "pets" / name / f"{name}{number}.png")
+    podium(*nearest, "--data", tmp_path / "pets").refused(3, "none of the network's classes", "give images of some")
+    podium("export", run.path, "-o", "digits.onnx")
+    file = ("explain", "digits.onnx", "a.png", "--method")
+    podium(*file, "nearest").refused(2, "digits.onnx", "or its bundle with --data DATA")
+    podium(*file, "layers").refused(2, "digits.onnx", "give the run that it was made from, or its bundle")
 
 
 def test_larger_images_are_explained_where_they_are_allowed(podium, run):

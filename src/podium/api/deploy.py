@@ -121,7 +121,7 @@ def quantize(
     with training_progress(progress, named=True) as heard:
         return quantizing.quantize(
             model,
-            images_for(model, data, reading=how),
+            images_for(model, data, reading=how, given="as DATA, the second argument"),
             out,
             engine=engine,
             tolerance=tolerance,

@@ -82,7 +82,9 @@ def explain(
     if method not in OTHERS:
         return model.explained(images, label, method)
     if isinstance(model, Exported):
-        raise UsageError(f"method: {method}, but {run} is an exported file", "give the run or bundle it was made from")
+        with_data = " with --data DATA" if method == "nearest" and data is None else ""
+        fix = f"give the run that it was made from, or its bundle{with_data}"
+        raise UsageError(f"method: {method}, which an exported file does not have: {run}", fix)
     model.preprocessing.check_channels()
     if method == "layers":
         return (_each(model, one, _layers) for one in inputs(images))
@@ -134,7 +136,7 @@ def _nearest_in(
 
     found = images_for(model, data)
     if "train" not in found.splits:
-        raise DataError(f"{found.name}: no training images", "give data that has some with --data")
+        raise DataError(f"{found.name}: no training images", "give data that have some with --data DATA")
     p, images = model.preprocessing, found.splits["train"]
     device = next(model.model.parameters()).device
     loader = Loader(images, p, batch_size=BATCH, device=device, workers=WORKERS)

@@ -67,6 +67,7 @@ def images_for(
     data: str | Path | Dataset | None,
     to_train: bool = True,
     reading: Reading | None = None,
+    given: str = "with --data DATA",
 ) -> Dataset:
     """The data set that the caller gives, or the one that a run was trained on, with the run's own split.
 
@@ -76,6 +77,7 @@ def images_for(
         data: the data set; None takes the run's own.
         to_train: whether training images are needed too; otherwise a folder of test images, or of one class, will do.
         reading: where the labels stand; None: as for the run's training, where these are its data.
+        given: how a person gives other images, for the fix; empty where that is not possible.
 
     Raises:
         UsageError: no data set is given, and the run does not name one.
@@ -87,10 +89,11 @@ def images_for(
     own = settings_in(model.folder if isinstance(model, Bundle) else None)
     if data is None:
         if not own:
-            raise UsageError("no data: a bundle does not say which images it was made for", "give some with --data")
+            what = "no data: which images the network was trained on is not on record"
+            raise UsageError(what, f"give images of its classes {given}")
         recorded |= own
         data = recorded["data"]
-        _refuse_moved(Path(recorded["data"]))
+        _refuse_moved(Path(recorded["data"]), given)
     record = None
     if not isinstance(data, Dataset):
         how = as_recorded(own, data) | ({} if reading is None else {"reading": reading})
@@ -107,16 +110,16 @@ def images_for(
     elif isinstance(model, Bundle) and (record := known_to(model, data)) is not None:
         data = without_learned(data, record)
     if not set(data.classes) & set(model.classes):
-        what = f"{data.name} has none of the network's classes"
-        raise DataError(what, f"it knows {', '.join(model.classes[:10])}")
+        known = ", ".join(model.classes[:10]) + (", ..." if len(model.classes) > 10 else "")
+        raise DataError(f"{data.name}: none of the network's classes is in it", f"give images of some of them: {known}")
     return data
 
 
-def _refuse_moved(data: Path) -> None:
+def _refuse_moved(data: Path, given: str) -> None:
     """Refuse the data that a run names, a path where it was a file or folder, if they are no longer there."""
     if data.is_absolute() and not data.exists():
         what = f"{show(data)}: the images that the network was trained on are no longer there"
-        raise DataError(what, "give the place where they are now with --data, or put them back")
+        raise DataError(what, f"give their new place {given}, or put them back" if given else "put them back")
 
 
 def _share(role: str, given: float | None, data: Dataset, record: Record | None) -> float | None:

@@ -160,7 +160,7 @@ def _write_missing_report(run: RunFolder, given: Dataset | None) -> None:
         DataError: the images are gone, or others are in their place.
     """
     model = bundle.load(run.path)
-    data, record = given or images_for(model, None), read_record(run.path)
+    data, record = given or images_for(model, None, given=""), read_record(run.path)
     if given is not None and record is not None:
         data = without_learned(data, Record({}, record.earlier, {}))  # the split that the run was trained with
     if not data.is_what(str(model.card.get("data_sha256"))):
