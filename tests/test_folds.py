@@ -350,7 +350,7 @@ def test_an_operating_point_of_the_network_that_is_handed_over_is_fitted_on_the_
 
 def test_where_no_images_choose_the_last_epoch_patience_is_refused_before_training(photos, tmp_path):
     refused = inside("compare", photos, *NETS, *FOLDS, "--patience", "1", "-o", tmp_path / "c")
-    one_error(refused, 2, "patience: 1 needs validation images besides", "give a test folder")
+    one_error(refused, 2, "patience: 1 needs held-out images other than", "give a test folder")
     assert not (tmp_path / "c").exists()
 
 

@@ -227,14 +227,20 @@ def test_more_pixels_by_a_setting_which_the_card_keeps(tmp_path):
             encodable.save(tmp_path / "data" / label / f"{number}.png")
     words = ("train", "lenet5_modern", tmp_path / "data", "--steps", "1", "--image-size", "32")
     one_error(
-        inside(*words, "--max-pixels", "3000", "-o", tmp_path / "a"), 3, "more than the 0.003 million", "--max-pixels N"
+        inside(*words, "--max-pixels", "3000", "-o", tmp_path / "a"),
+        3,
+        "above the limit of 0.003 million",
+        "--max-pixels N",
     )
     assert inside(*words, "--max-pixels", "4000", "-o", tmp_path / "b").returncode == 0
     model = library.load(tmp_path / "b")
     assert model.preprocessing.max_pixels == 4000
     photo(0).resize((80, 60)).save(tmp_path / "large.png")
     one_error(
-        inside("predict", tmp_path / "b", tmp_path / "large.png"), 3, "more than the 0.004 million", "--max-pixels N"
+        inside("predict", tmp_path / "b", tmp_path / "large.png"),
+        3,
+        "above the limit of 0.004 million",
+        "--max-pixels N",
     )
     assert inside("predict", tmp_path / "b", tmp_path / "large.png", "--max-pixels", "5000").returncode == 0
     assert inside("check", tmp_path / "data", "--max-pixels", "3000").returncode == 3

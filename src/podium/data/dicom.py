@@ -144,11 +144,12 @@ def _check_deflated(data: bytes, name: str, max_pixels: int) -> None:
     if DEFLATED.encode() not in data[:1024]:
         return
     length = int.from_bytes(data[140:144], "little")  # of the group of elements before the deflated part
-    inflater, left = zlib.decompressobj(-zlib.MAX_WBITS), BYTES_A_PIXEL * max_pixels + SPARE
+    most = BYTES_A_PIXEL * max_pixels + SPARE
+    inflater, left = zlib.decompressobj(-zlib.MAX_WBITS), most
     for start in range(144 + length, len(data), PIECE):
         piece = data[start : start + PIECE]
         while piece and left > 0:
             left -= len(inflater.decompress(piece, SPARE))
             piece = inflater.unconsumed_tail
     if left <= 0:
-        raise too_large(name, "far more bytes", max_pixels)
+        raise too_large(name, f"more than {most / 1e6:.0f} MB when inflated", max_pixels)

@@ -19,7 +19,7 @@ from podium.data.looks import SMALLEST_GREY, grey_of, spare
 from podium.data.metadata import blocks, orientation, without_metadata
 from podium.data.names import EXTENSIONS, suffix
 from podium.data.opening import MAX_PIXELS, frames, opened
-from podium.errors import DataError
+from podium.errors import DataError, ImageTooLarge
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def _refused(file: ImageFile, error: DataError) -> Problem:
     what = error.what.removeprefix(f"{file.name}: ")
     if what.startswith("truncated"):
         return Problem("truncated", file.name, what)
-    return Problem("too-large" if "million that are opened" in what else "unreadable", file.name, what)
+    return Problem("too-large" if isinstance(error, ImageTooLarge) else "unreadable", file.name, what)
 
 
 def _odd(file: ImageFile, content: bytes, kind: str) -> Problem | None:

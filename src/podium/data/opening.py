@@ -109,7 +109,7 @@ def too_large(name: str, size: str, max_pixels: int) -> ImageTooLarge:
     """The error for an image of more pixels than are opened."""
     most = f"{max_pixels / 1e6:g} million"
     return ImageTooLarge(
-        f"{name}: {size}, more than the {most} that are opened", "scale it down, or allow it: --max-pixels N"
+        f"{name}: {size}, above the limit of {most} pixels", "scale it down, or allow it: --max-pixels N"
     )
 
 
@@ -130,8 +130,9 @@ def _by_pillow(data: bytes, name: str, max_pixels: int) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=PILLOW)
     except Image.DecompressionBombError:
-        if max_pixels <= 2 * (Image.MAX_IMAGE_PIXELS or 0):
-            raise too_large(name, "far more pixels", max_pixels) from None
+        known = 2 * (Image.MAX_IMAGE_PIXELS or 0)  # Pillow raises above that
+        if max_pixels <= known:
+            raise too_large(name, f"more than {known // 1_000_000} million pixels", max_pixels) from None
         with BIG:
             limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
             try:

@@ -38,7 +38,7 @@ def check_recall(text: str | None, classes: Sequence[str], mend: str | None = No
             fix = closest(name, list(classes)) or f"the classes are {', '.join(classes[:10])}"
             raise UsageError(f"recall: no class is called {name!r}", fix)
     if points and mend is not None:
-        raise UsageError(f"recall: {text} needs validation images besides those the result reports", mend)
+        raise UsageError(f"recall: {text} needs held-out images other than those that measure the accuracy", mend)
 
 
 def check_patience(patience: int, mend: str | None = None) -> None:
@@ -52,7 +52,7 @@ def check_patience(patience: int, mend: str | None = None) -> None:
         UsageError: there is patience.
     """
     if patience and mend is not None:
-        raise UsageError(f"patience: {patience} needs validation images besides those the result reports", mend)
+        raise UsageError(f"patience: {patience} needs held-out images other than those that measure the accuracy", mend)
 
 
 def is_handed_over(s: Settings) -> bool:
@@ -72,7 +72,7 @@ def not_fitted(evaluation_split: str, after_folds: bool = False) -> dict[str, An
         evaluation_split: that the result reports.
         after_folds: whether the run is the one that a cross-validation hands over.
     """
-    why = f"there are no validation images besides the {evaluation_split} images that the result reports"
+    why = f"that needs held-out images other than the {evaluation_split} images, which measure the accuracy, and there are none"
     fix = how_to_have_both(evaluation_split)
     if after_folds:
         why = f"this network was trained on the images of all folds but the {evaluation_split} images, which the result reports"

@@ -290,7 +290,7 @@ def taken_over(recall: str | None, run: str | Path, data: Dataset) -> str | None
     """
     if recall is None or ({"val", "test"} <= data.splits.keys() and set(parse_recall(recall)) <= set(data.classes)):
         return recall
-    why = "these data have no such class, or no validation images besides those that report"
+    why = "these data have no such class, or no held-out images other than those that measure the accuracy"
     logger.info(f"recall: {recall} of {run} is not used: {why}")
     return None
 
