@@ -543,6 +543,10 @@ def test_the_list_names_every_claim_and_its_source(podium):
     rows = json.loads(podium("claims", "--json").out)
     assert [row["name"] for row in rows] == [*CLAIMS]
     assert all(row["source"] and row["statements"] for row in rows)
+    lines = podium("claims").out.splitlines()
+    assert [line.partition(":")[0] for line in lines[:-1:2]] == [*CLAIMS]
+    assert [line.removeprefix("  source: ") for line in lines[1::2]] == [row["source"] for row in rows]
+    assert max(map(len, lines)) < 200, "a line is read in a pipe as it is"
 
 
 # --- the page

@@ -111,7 +111,8 @@ def _list(chosen: list[Claim], as_json: bool) -> int:
             ]
         )
         return 0
-    tables.table("", ["claim", "what it says", "source"], [[c.name, c.title, c.source] for c in chosen])
+    for c in chosen:
+        print(f"{c.name}: {c.title}\n  source: {c.source}")
     print("podium claims NAME decides one, podium claims all decides all of them")
     return 0
 
