@@ -12,14 +12,18 @@ from PIL import Image
 import podium as podium_api
 from conftest import sampled
 from podium import create_model, list_models
+from podium.api.explain import HEAT, OTHERS
+from podium.comparison.report.explain_page import write_explanations
 from podium.data.preprocessing import Preprocessing
 from podium.errors import UsageError
 from podium.explain.colours import on_photo, over
+from podium.explain.explanation import NOTHING
 from podium.explain.gradients import grad_cam, integrated_gradients
 from podium.explain.heat import MAPS, heat_maps, methods_for
 from podium.explain.last_map import last_map, logits_from, pieces
 from podium.explain.layers import Layers
 from podium.explain.occlusion import occlusion, window_of
+from podium.explain.panels import Panel, Picture
 from podium.models import architecture
 
 
@@ -262,6 +266,25 @@ def test_the_verb_writes_a_picture_a_page_and_json(podium, run, picture):
     assert rows[0]["class"] == answer
     assert rows[0]["box"] == [10, 0, 50, 40]
     assert np.array(rows[0]["map"]).max() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("method", [*HEAT, *OTHERS])
+def test_a_page_says_all_in_chinese_too_but_the_names(podium, run, picture, method):
+    """A class may be called what is a phrase elsewhere."""
+    a = picture("a.png")
+    podium("explain", run.path, a, "-o", "maps.html", "--method", method)
+    text = (a.parent / "maps.html").read_text(encoding="utf-8")
+    said = re.findall(r'<(h1|h2|p class="note")>(?:<span data-zh="([^"]*)">)?', text)
+    named = 0 if method == "nearest" else 1  # the name of the image alone
+    assert len(said) >= 3
+    assert [tag for tag, chinese in said if not chinese] == ["h2"] * named
+    assert all(re.search("[\u4e00-\u9fff]", chinese) for _, chinese in said if chinese)
+    image = Image.new("L", (8, 8))
+    panel = Panel("a.png", [Picture(image, "loss\n0.9"), Picture(image, f"{method}: loss\n{NOTHING}")])
+    text = write_explanations(a.parent / "maps.html", "run", method, [panel]).read_text(encoding="utf-8")
+    captions = re.findall(r"<figcaption>(.*)</figcaption>", text)
+    assert captions[0] == "<span>loss</span><span>0.9</span>"
+    assert "这张图片里没有支持该类别的地方" in captions[1]
 
 
 def test_nearest_training_images_are_found_by_content(podium, run, picture):

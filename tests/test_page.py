@@ -8,13 +8,16 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import podium
 from browsers import MARKS, PHONE, WIDE
 from conftest import ROOT
 from podium.comparison.leaderboard import Leaderboard
+from podium.comparison.report.explain_page import write_explanations
 from podium.comparison.report.provenance import Commands, Provenance
 from podium.comparison.report.report_page import write_report
+from podium.explain.panels import Panel, Picture
 
 pytestmark = MARKS
 
@@ -263,3 +266,23 @@ def test_axe_finds_nothing_serious(tab, theme):
     dialog = axe.Axe().run(tab).response["violations"]
     found = [(each["id"], each["impact"], each["nodes"][0]["html"]) for each in whole + dialog]
     assert [each for each in found if each[1] in ("serious", "critical")] == []
+
+
+def test_a_page_of_explanations_begins_in_the_language_of_the_browser(browser, tmp_path):
+    photo = Picture(Image.new("RGB", (320, 240), (90, 120, 60)), "rose 97.0 %")
+    page = write_explanations(tmp_path / "maps.html", "runs/photos", "grad-cam", [Panel("a.png", [photo, photo])])
+    said = []
+    for locale, begins, other in (("zh-CN", "photos 的 grad-cam", "English"), ("en-GB", "grad-cam of photos", "中文")):
+        with browser.new_context(viewport=PHONE, locale=locale) as context:
+            tab = context.new_page()
+            tab.on("pageerror", lambda error: said.append(str(error)))
+            tab.goto(page.as_uri())
+            assert begins in tab.locator("h1").text_content()
+            assert tab.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+            tab.get_by_role("button", name=other).click()
+            tab.reload()
+            assert begins not in tab.locator("h1").text_content(), "the choice is remembered"
+            assert "rose 97.0 %" in tab.locator("figcaption").first.text_content()
+            tab.locator("#theme").click()
+            assert tab.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert said == []

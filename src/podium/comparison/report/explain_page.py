@@ -11,6 +11,7 @@ from PIL import Image
 
 from podium.comparison.report.page import refuse_foreign, write_page
 from podium.errors import UsageError
+from podium.explain.explanation import NOTHING
 from podium.explain.panels import MARK, Panel, as_png
 from podium.files import write_atomic
 
@@ -21,10 +22,10 @@ LOSSLESS = 128  # pixels of the longest side up to which a picture is kept to th
 
 # What a reader should know of a picture before trusting it.
 NOTES = {
-    "grad-cam": "The brighter a place, the more the feature maps there raise the logit of the class (Grad-CAM). The map is coarse, as coarse as the network's last map, and it is scaled so that its highest place is always bright: it says where, not how much.",
-    "class-map": "The brighter a place, the more it adds to the logit of the class. The map is coarse, as coarse as the network's last map, and it is scaled so that its highest place is always bright: it says where, not how much.",
-    "occlusion": "The brighter a place, the more the logit of the class falls when that place is covered with the mean colour. The map is scaled so that its highest place is always bright: it says where, not how much.",
-    "integrated-gradients": "The brighter a pixel, the more it changes the logit of the class on the line from the mean colour to the image. Edges are bright in most images, whatever the class.",
+    "grad-cam": "The brighter the colour of a place, the more the feature maps there raise the logit of the class (Grad-CAM). The map is coarse, as coarse as the network's last map, and it is scaled so that its highest place is always bright: it says where, not how much.",
+    "class-map": "The brighter the colour of a place, the more it adds to the logit of the class. The map is coarse, as coarse as the network's last map, and it is scaled so that its highest place is always bright: it says where, not how much.",
+    "occlusion": "The brighter the colour of a place, the more the logit of the class falls when that place is covered with the mean colour. The map is scaled so that its highest place is always bright: it says where, not how much.",
+    "integrated-gradients": "The brighter the colour of a pixel, the more it changes the logit of the class on the line from the mean colour to the image. Edges are bright in most images, whatever the class.",
     "layers": "The filters of the first convolution from their lowest weight (dark) to their highest (bright): noise in most of them means that the network was trained too short. Then of each stage the maps with the highest mean, each from its lowest value to its highest, with the number of the channel. The first maps are fine and show edges and colours, the last ones coarse.",
     "nearest": "The training images whose pooled features point in the direction nearest to that of the image, with their class and the cosine between the two. If they have other classes than the answer, the answer rests on little.",
 }  # fmt: skip
@@ -64,7 +65,7 @@ def write_explanations(path: Path, network: str, method: str, panels: Sequence[P
         return path
     title = f"{MARK}: {method} of {Path(network).resolve().name}"
     shown = [(panel.title, [(_uri(p.image), p.caption.splitlines()) for p in panel.pictures]) for panel in panels]
-    return write_page(path, "explain.html.j2", {}, title=title, note=NOTES[method], panels=shown)
+    return write_page(path, "explain.html.j2", {}, title=title, note=NOTES[method], panels=shown, nothing=NOTHING)
 
 
 def _uri(image: Image.Image) -> str:

@@ -68,7 +68,8 @@ def write_page(path: Path, template: str, charts: dict[str, Any], **content: Any
     Args:
         path: of the page.
         template: a file of `templates/` that extends `page.html.j2`.
-        charts: what plotly draws, by the `data-chart` of the element it is drawn into; without any, the page has no script.
+        charts: what plotly draws, by the `data-chart` of the element it is drawn into; without any, and without the buttons of
+            `switched.html.j2`, the page has no script.
             "alt" of a chart says in words what it shows.
         content: the other variables of the template.
     """

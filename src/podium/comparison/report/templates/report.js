@@ -1,32 +1,5 @@
-// What only the report can do: the language, the theme, tables as CSV, and the pictures of a cell of the confusion matrix.
-const byId = id => document.getElementById(id);
-const remember = (key, text) => { try { localStorage.setItem(key, text); } catch { /* a page that may not store forgets */ } };
 
-// Language and theme
-
-function speak(language) {
-  root.lang = language;
-  for (const e of all("[data-zh]")) { e.dataset.en ??= e.textContent; e.textContent = isChinese() ? e.dataset.zh : e.dataset.en; }
-  for (const e of all("[data-zh-label]")) {
-    e.dataset.enLabel ??= e.getAttribute("aria-label");
-    e.setAttribute("aria-label", isChinese() ? e.dataset.zhLabel : e.dataset.enLabel);
-  }
-  byId("language").lang = isChinese() ? "en" : "zh-Hans"; // the button names the other language
-  document.title = document.querySelector("h1").textContent + " · Podium";
-}
-byId("language").addEventListener("click", () => {
-  speak(isChinese() ? "en" : "zh-Hans");
-  remember("podium-language", root.lang);
-  drawAll();
-});
-byId("theme").addEventListener("click", () => {
-  root.dataset.theme = isDark() ? "light" : "dark";
-  remember("podium-theme", root.dataset.theme);
-  byId("theme").setAttribute("aria-pressed", isDark());
-  drawAll();
-});
-byId("theme").setAttribute("aria-pressed", isDark());
-if (root.lang !== "en") speak(root.lang);
+// What only the report can do: tables as CSV, and the pictures of a cell of the confusion matrix.
 
 // A table as CSV: the values behind the cells, as exact as they are in the page
 
