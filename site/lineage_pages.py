@@ -18,7 +18,8 @@ from podium.comparison.report.lineage import ARTICLES, STORY, Chapter, networks,
 from podium.diagrams.draw import diagram
 from podium.evaluation.layers import summary
 from podium.models import architecture
-from podium.models.convnet import ConvNet, meta
+from podium.models.convnet import ConvNet
+from podium.models.undrawn import meta
 from podium.weights.create import create_model
 
 # The paper whose network each one changes.

@@ -16,8 +16,8 @@ from conftest import ROOT, sampled
 from podium.cli.parser import build_parser
 from podium.evaluation.cost import count
 from podium.models import architecture, list_models
-from podium.models.convnet import meta
 from podium.models.modules import Residual
+from podium.models.undrawn import meta
 from podium.training.optim import make_optimizer
 from podium.training.recipes.named import settings_of
 from podium.weights.create import create_model

@@ -11,7 +11,7 @@ from conftest import sampled
 from podium.data.preprocessing import Preprocessing
 from podium.deployment import engine_speed, engines
 from podium.evaluation.speed import fewest_to_train
-from podium.models.convnet import meta
+from podium.models.undrawn import meta
 from podium.runs import bundle
 from podium.weights.create import create_model
 

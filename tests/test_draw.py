@@ -11,7 +11,8 @@ from conftest import sampled
 from podium.diagrams.draw import diagram
 from podium.diagrams.svg import COLOURS, text_width
 from podium.models import list_models
-from podium.models.convnet import ConvNet, Head, meta
+from podium.models.convnet import ConvNet, Head
+from podium.models.undrawn import meta
 from podium.weights.create import create_model
 
 SVG = "{http://www.w3.org/2000/svg}"

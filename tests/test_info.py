@@ -9,8 +9,9 @@ from torch import nn
 from conftest import sampled
 from podium.evaluation.cost import count_net
 from podium.evaluation.layers import layers, summary
-from podium.models.convnet import ConvNet, Head, meta
+from podium.models.convnet import ConvNet, Head
 from podium.models.modules import Branches, Residual, SqueezeExcitation
+from podium.models.undrawn import meta
 from podium.weights.create import create_model
 
 

@@ -18,9 +18,9 @@ from conftest import FEW, sampled
 from golden import GOLDEN, golden_of
 from podium.evaluation.cost import COUNTS, count, params_and_macs
 from podium.models import list_models
-from podium.models.convnet import meta
 from podium.models.modules import Branches, Residual, SqueezeExcitation
 from podium.models.published import published
+from podium.models.undrawn import meta
 from podium.networks.blocks import LocalResponseNorm
 from podium.networks.lenet import C3_TABLE, PartialConv, RadialBasis, ScaledTanh, Subsampling
 from podium.networks.resnet import ZeroPadShortcut

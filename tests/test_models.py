@@ -11,9 +11,9 @@ from conftest import FEW, SAMPLE, sampled
 from podium.data.sources import load_data
 from podium.errors import UsageError
 from podium.models import architecture, list_models
-from podium.models.convnet import meta
 from podium.models.modules import Grid
 from podium.models.registry import register
+from podium.models.undrawn import meta
 from podium.weights.create import create_model
 
 NAMES = list_models()

@@ -16,9 +16,9 @@ from podium.compression.prune import Target
 from podium.compression.slim import slim_network, slim_spec, slim_to
 from podium.data.preprocessing import Preprocessing
 from podium.errors import ModelFileError, UsageError
-from podium.models.convnet import meta
 from podium.models.modules import SqueezeExcitation
 from podium.models.registry import rebuild
+from podium.models.undrawn import meta
 from podium.runs import bundle
 from podium.units import parse_bytes, parse_milliseconds
 from podium.weights.create import create_model

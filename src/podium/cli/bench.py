@@ -104,8 +104,8 @@ def _batch_size(target: str, arguments: argparse.Namespace) -> int:
         UsageError: --batch 1 is given, and training needs two images.
     """
     from podium.evaluation.speed import fewest_to_train
-    from podium.models.convnet import meta
     from podium.models.registry import rebuild
+    from podium.models.undrawn import meta
 
     batch = arguments.batch or 1
     if not arguments.backward or batch > 1:

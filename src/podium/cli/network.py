@@ -22,8 +22,8 @@ def network_of(target: str, **form: Any) -> ConvNet:
     Raises:
         UsageError: a form is given for a run, which has its own.
     """
-    from podium.models.convnet import meta
     from podium.models.forms import small_without_data
+    from podium.models.undrawn import meta
     from podium.runs import bundle
     from podium.weights.create import create_model
 

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from podium.errors import MachineError, UsageError
 from podium.evaluation.cost import count_net
-from podium.models.convnet import ConvNet, meta
+from podium.models.convnet import ConvNet
 from podium.models.edits import difference
 from podium.models.modules import Residual, SqueezeExcitation
 from podium.models.registry import rebuild
+from podium.models.undrawn import meta
 from podium.networks.blocks import LocalResponseNorm
 from podium.networks.resnet import ZeroPadShortcut
 

@@ -15,8 +15,9 @@ from podium.data import augment as aug
 from podium.data.dataset import Dataset
 from podium.data.preprocessing import Preprocessing
 from podium.errors import UsageError
-from podium.models.convnet import ConvNet, meta
+from podium.models.convnet import ConvNet
 from podium.models.registry import architecture, rebuild
+from podium.models.undrawn import meta
 from podium.runs.folder import RunFolder
 from podium.settings import Origin, Settings, moved
 from podium.training.prepare import prepare

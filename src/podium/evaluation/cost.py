@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from podium.models.convnet import ConvNet, meta
+from podium.models.convnet import ConvNet
 from podium.models.registry import architecture, rebuild
+from podium.models.undrawn import meta
 
 
 @dataclass(frozen=True)

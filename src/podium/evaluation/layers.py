@@ -9,11 +9,12 @@ import torch
 from torch import nn
 
 from podium.evaluation.cost import count_net, multiply_adds
-from podium.models.convnet import ConvNet, meta
+from podium.models.convnet import ConvNet
 from podium.models.modules import Branches, Grid, Residual, SqueezeExcitation
 from podium.models.published import Published, published
 from podium.models.registry import architecture, rebuild
 from podium.models.structure import Node, Shape, describe, pair, trace
+from podium.models.undrawn import meta
 
 AUXILIARY = "auxiliary."
 

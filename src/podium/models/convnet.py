@@ -329,9 +329,3 @@ def map_size(parts: Iterable[nn.Module], size: int) -> int:
         span = size + 2 * padding - kernel
         size = (-(-span // stride) if getattr(layer, "ceil_mode", False) else span // stride) + 1
     return size
-
-
-def meta(build: Callable[[], ConvNet]) -> ConvNet:
-    """Build a network on the meta device, without memory for weights, to count parameters and measure shapes."""
-    with torch.device("meta"):
-        return build()

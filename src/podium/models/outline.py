@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from podium.errors import PodiumError
-from podium.models.convnet import ConvNet, meta
+from podium.models.convnet import ConvNet
 from podium.models.registry import COMMON, rebuild
+from podium.models.undrawn import meta
 
 MOST_CALLS = 100_000  # of torch while a network is built and asked once: ResNet-1202 takes 42,000
 MOST_BYTES = 1 << 30  # of weights that structural edits then remove, or 64 times what they leave: VGG-19 has 0.6 GB

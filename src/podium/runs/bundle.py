@@ -23,6 +23,7 @@ from podium.imagenet import CLASSES, class_names
 from podium.models.convnet import ConvNet
 from podium.models.outline import outline
 from podium.models.registry import rebuild
+from podium.models.undrawn import undrawn
 from podium.runs.card import Facts, card_read, facts_of, parse_card
 from podium.runs.forked import one_thread_if_forked
 from podium.runs.predictor import Predictor
@@ -162,7 +163,7 @@ def load(path: str | os.PathLike[str]) -> Bundle:
     card, facts, shapes = _card(folder)
     state, origin = _weights(folder, card["sha256"]), str(folder / WEIGHTS)
     refuse_others(shapes, state, origin, _repair(folder))  # before memory is taken for what the card asks for
-    net = rebuild(card["spec"])
+    net = undrawn(lambda: rebuild(card["spec"]))
     load_state(net, state, origin)
     return Bundle(net.eval(), facts.classes, facts.preprocessing, card, folder)
 

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from podium.errors import ModelFileError
-from podium.models.convnet import ConvNet, meta
+from podium.models.convnet import ConvNet
 from podium.models.registry import build_model
+from podium.models.undrawn import meta
 from podium.weights.heads import BODY, HEAD, may_be_head, with_head, without_head
 from podium.weights.peers import InOrder, Peer, Rules, peers
 

@@ -13,8 +13,8 @@ from podium.comparison.report.page import write_page
 from podium.diagrams.draw import diagram
 from podium.evaluation.cost import params_and_macs, short
 from podium.models import architecture, list_models
-from podium.models.convnet import meta
 from podium.models.published import ILSVRC, Published, Result, published
+from podium.models.undrawn import meta
 from podium.weights.create import create_model
 
 ARTICLES = "Articles"  # the family that retells others' papers

@@ -17,8 +17,8 @@ from podium.comparison.sizes import Spec, cost_of
 from podium.data.dataset import Dataset
 from podium.devices import pick_device
 from podium.errors import MachineError, PodiumError, UsageError
-from podium.models.convnet import meta
 from podium.models.registry import rebuild
+from podium.models.undrawn import meta
 from podium.platform import memory_left_here, memory_of_process, processors
 from podium.settings import DEFAULT, Origins, Settings
 from podium.training.defaults import default_batch
