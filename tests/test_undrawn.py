@@ -23,7 +23,8 @@ def test_a_network_that_is_not_drawn_becomes_any_other_by_its_weights(name):
     x = torch.linspace(-1, 1, drawn.spec["in_chans"] * drawn.spec["image_size"] ** 2)
     x = x.view(1, drawn.spec["in_chans"], drawn.spec["image_size"], -1)
     with torch.no_grad():
-        assert torch.equal(other(x), drawn(x))
+        # ResNet-1202 with random weights and unused statistics of batch norm overflows.
+        torch.testing.assert_close(other(x), drawn(x), rtol=0, atol=0, equal_nan=True)
 
 
 def test_to_load_a_run_draws_no_random_number(run):
