@@ -504,7 +504,7 @@ def test_a_raw_file_that_lacks_something_is_named_before_a_page_is_written(podiu
     assert not (tmp_path / "docs").exists()
 
 
-def test_errors_name_what_is_wrong(podium, tmp_path):
+def test_errors_name_what_is_wrong(podium, tmp_path, monkeypatch):
     unknown = podium("claims", "rlu")
     assert (unknown.code, "did you mean relu?" in unknown.err) == (2, True)
     podium("claims", "all", "rlu").refused(2, "did you mean relu?")
@@ -513,6 +513,15 @@ def test_errors_name_what_is_wrong(podium, tmp_path):
     podium("claims", "relu", "--data", tmp_path, "-o", tmp_path / "a").refused(3, "there is no cifar10 in it")
     podium("claims", "relu", "--data", tmp_path / "nowhere", "-o", tmp_path / "a").refused(
         3, "no such folder", "--data"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PODIUM_DATA", raising=False)
+    podium("claims", "relu", "-o", tmp_path / "a").refused(
+        3, "cifar10", "https://", "has cifar10 in it with --data DIR"
+    )
+    imagenet = ("claims", "dropout", "--scale", "paper", "-o", tmp_path / "a")
+    podium(*imagenet).refused(
+        3, "imagenet: no such data", "fix: name the folder that has imagenet in it with --data DIR"
     )
     assert not (tmp_path / "a").exists(), "nothing is made where nothing can be decided"
     (tmp_path / "file").write_text("")

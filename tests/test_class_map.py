@@ -151,7 +151,9 @@ def test_a_file_explains_its_answer_by_the_command_without_torch(files, run, pic
 def test_what_a_file_cannot_explain_is_refused(files, podium, picture):
     podium("explain", files / "without.onnx", picture()).refused(2, "without.onnx gives no heat maps", "--heatmap")
     podium("explain", files / "with.onnx", picture(), "--class", "3").refused(2, "class: 3", "of its answer only")
-    podium("explain", files / "with.onnx", picture(), "--method", "grad-cam").refused(2, "grad-cam", "class-map")
+    podium("explain", files / "with.onnx", picture(), "--method", "grad-cam").refused(
+        2, "grad-cam", "give class-map, or explain the run"
+    )
 
 
 def test_a_file_with_heat_maps_predicts_as_one_without(files, picture):

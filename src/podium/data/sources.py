@@ -43,6 +43,12 @@ NAMED = {
     "cifar10": "data_batch_1 ... data_batch_5, test_batch, batches.meta",
     "cifar100": "train, test, meta",
 }
+FROM = {
+    "mnist": "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "fashion-mnist": "https://github.com/zalandoresearch/fashion-mnist",
+    "cifar10": "https://www.cs.toronto.edu/~kriz/cifar.html",
+    "cifar100": "https://www.cs.toronto.edu/~kriz/cifar.html",
+}
 PHOTO_SIZE, PHOTO_CROP = 224, 0.875
 LIKE = 0.7  # how alike two names are, from 0 to 1, for one to be suggested
 TOLERATED = 0.01  # the largest share of unreadable images that on_bad="skip" leaves out; one image is always tolerated
@@ -231,7 +237,8 @@ def locate(source: str) -> Path:
         if root and (Path(root) / source).exists():
             return Path(root) / source
         places = f"{Path.cwd() / source}" + (f" and {Path(root) / source}" if root else " ($PODIUM_DATA is not set)")
-        raise DataError(f"{source}: not found; looked for {places}", f"put there {NAMED[source]} (plain, .gz or .xz)")
+        fix = f"put there {NAMED[source]} (plain, .gz or .xz), from {FROM[source]}"
+        raise DataError(f"{source}: not found; looked for {places}", fix)
     like = closest(source, ["digits", *NAMED, *_beside(path)], cutoff=LIKE)
     fix = f"give a folder, an archive, or one of digits, {', '.join(NAMED)}" + (f"; {like}" if like else "")
     raise DataError(f"{show(source)}: no such data", fix)

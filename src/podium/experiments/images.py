@@ -11,7 +11,7 @@ import numpy as np
 from podium.data.dataset import Dataset, Split
 from podium.data.images import ArrayImages
 from podium.data.sampling import stratified
-from podium.data.sources import load_data
+from podium.data.sources import NAMED, load_data, locate
 from podium.errors import DataError
 from podium.experiments.claim import Protocol
 
@@ -33,6 +33,12 @@ def load(name: str, place: Path | None) -> Dataset:
             f"{place}: there is no {name} in it",
             f"put the set there as {place / name}, or name the folder that has it with --data",
         )
+    if place is None:
+        try:
+            locate(name)
+        except DataError as error:
+            put = f"{error.fix}, or " if name in NAMED else ""
+            raise DataError(error.what, f"{put}name the folder that has {name} in it with --data DIR") from None
     return _loaded(str(place / name) if place is not None else name)
 
 

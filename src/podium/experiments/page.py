@@ -45,6 +45,10 @@ podium claims --plan --scale paper               # what the papers' own experime
 podium claims all --out runs/claims --write docs # decide all, and write this page
 ```
 
+The small experiments train on CIFAR-10, those at the papers' scale on CIFAR-10 or ImageNet. The images lie in a folder `cifar10` or
+`imagenet`, which is in the current folder or in the one that `--data DIR` names; `cifar10` is found in `$PODIUM_DATA` too.
+`googlenet-parameters` and `forward-time` need no images.
+
 Where a claim needs a network that no paper has, such as AlexNet with tanh, a line of text is the network: its stages, and behind the arrow
 its head. `podium.create_model("sketch", layers="5x5:32 tanh max3/2; 3x3:64 tanh -> flat fc64 tanh")` builds it; the top of
 `networks/sketch.py` lists what may stand there.

@@ -183,7 +183,10 @@ class Predictor(ABC):
         if not self.methods:
             raise UsageError("explain: this network makes no heat maps", "give the run or bundle that it was made from")
         if method is not None and method not in self.methods:
-            raise UsageError(f"method: this network has no {method!r}", f"give {' or '.join(self.methods)}")
+            run = ", or explain the run that the file was made from" if len(self.methods) == 1 else ""
+            raise UsageError(
+                f"method: {method!r} is none of this network's heat maps", f"give {' or '.join(self.methods)}{run}"
+            )
         self.preprocessing.check_channels()
         how = method or self.methods[0]
         return (self._explained(one, chosen, how) for one in inputs(images))
