@@ -347,6 +347,8 @@ def test_what_cannot_be_explained_is_said(podium, run, picture):
     assert "written: x.html" in done.out
     podium("explain", run.path, "a.png", "-o", "a.png").refused(2, "another file is there")
     podium("explain", run.path, "a.png", "-o", "x.jpg").refused(2, ".html or .png")
+    many = ["a.png"] * 51
+    podium("explain", run.path, *many, "-o", "x.png").refused(2, "51 images", "at most 50", "a name that ends in .html")
     podium("explain", run.path, "a.png", "--class", "rose").refused(2, "rose", "0, 1, 2")
     podium("explain", run.path, "a.png", "--method", "gradcam").refused(2, "no 'gradcam'", "did you mean grad-cam?")
     podium("explain", run.path, "a.png", "--method", "nearest", "--class", "3").refused(2, "nearest")

@@ -140,7 +140,7 @@ def _no_bundle(path: Path, missing: str) -> ModelFileError:
     """The error for a path at which there is no run or bundle."""
     fix = "give the folder of a finished run"
     if path.is_file():
-        more = "; `podium predict`, `bench` and `verify` take exported files too"
+        more = "; `podium predict`, `explain`, `bench` and `verify` take exported files too"
         return ModelFileError(f"{path}: a file, and no run or bundle", fix + more)
     if not path.exists():
         beside = [str(other) for other in path.parent.iterdir() if other.is_dir()] if path.parent.is_dir() else []

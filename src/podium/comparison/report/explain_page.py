@@ -46,8 +46,9 @@ def check_target(path: Path, images: int) -> None:
     if ending not in FORMATS:
         raise UsageError(f"{path}: explanations are written as HTML or PNG", "give a name that ends in .html or .png")
     if images > MOST[ending]:
-        more = " or a page, .html" if ending == ".png" else ", or --json"
-        raise UsageError(f"{path}: {images:,} images, more than fit", f"give at most {MOST[ending]}{more}")
+        other = "a name that ends in .html" if ending == ".png" else "--json in its place"
+        what = f"{path}: {images:,} images, and such a file shows at most {MOST[ending]}"
+        raise UsageError(what, f"give fewer images, or {other}")
     refuse_foreign(path, MARK)
 
 
