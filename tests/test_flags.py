@@ -148,6 +148,7 @@ MENDED = [
     "train lenet5_modern digits --steps 1 --learning-rate 0.1 --dry-run",
     "train lenet5_modern digits --steps 1 --wd 0.1 --dry-run",
     "train lenet5_modern digits --epocs 1 --dry-run",
+    "train lenet5_modern digits --duration 1 --dry-run",
     "train lenet5_modern digits --budget soon --dry-run",
     "train lenet5_modrn digits --steps 1",
     "trian lenet5_modern digits --steps 1 --dry-run",
@@ -174,7 +175,7 @@ def follow(words, fix):
 
 
 def wrong(flag):
-    return flag in ("--learning-rate", "--wd", "--epocs")
+    return flag in ("--learning-rate", "--wd", "--epocs", "--duration")
 
 
 @pytest.mark.parametrize("line", sampled(MENDED, MENDED[::4]))

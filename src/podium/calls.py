@@ -24,7 +24,7 @@ T = TypeVar("T")
 # Our argument -> what other libraries call it.
 _ALIASES = {
     "lr": "learning_rate learningrate rate base_lr max_lr lr0 eta",
-    "epochs": "epoch n_epochs num_epochs nb_epoch max_epochs passes",
+    "epochs": "epoch n_epochs num_epochs nb_epoch max_epochs passes duration length",
     "steps": "step n_steps num_steps max_steps iterations iters max_iter",
     "budget": "time time_budget max_time",
     "duration": "epochs epoch n_epochs num_epochs steps budget length",
