@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from podium.evaluation.cost import count
 from podium.explain.class_map import map_sides
-from podium.explain.heat import heat_maps
+from podium.explain.colours import on_photo
+from podium.explain.heat import heat_maps, span_of
 from podium.models import architecture, list_models
 from podium.models.convnet import ConvNet
 from podium.models.registry import rebuild
@@ -108,12 +109,13 @@ def trained(net: ConvNet, steps: int) -> tuple[int, float]:
     return step, accuracy
 
 
-def quarters(maps: np.ndarray) -> tuple[Tensor, Tensor]:
+def quarters(maps: np.ndarray, span: float) -> tuple[Tensor, Tensor]:
     """The quarter of the image, (N,) numbers as of `images`, in which each map (N, h, w) is highest, and that which has most of it.
 
-    The maps are stretched over the image first.
+    The maps are drawn on the image first, of which they have the share `span` of each side.
     """
-    fine = F.interpolate(torch.from_numpy(maps)[:, None].float(), (SIDE, SIDE), mode="bilinear")
+    drawn = [on_photo(one, (0, 0, SIDE, SIDE), SIDE, SIDE, span) for one in maps]
+    fine = torch.from_numpy(np.stack(drawn))[:, None]
     place, half = fine.flatten(1).argmax(1), SIDE // 2
     highest = 2 * (place // SIDE >= half).long() + (place % SIDE >= half).long()
     return highest, F.avg_pool2d(fine, half).flatten(1).argmax(1)
@@ -124,7 +126,8 @@ def hits(net: ConvNet, method: str, count: int = TESTED) -> dict[str, float]:
     x, y, corners = images(count * CLASSES, net.spec["image_size"], net.spec["in_chans"], seed=2)
     rows = torch.nonzero(y < CLASSES - 1)[:count, 0]
     maps = np.concatenate([heat_maps(net, x[some], y[some].numpy(), method) for some in rows.split(BATCH)])
-    shares = [round(float((found == corners[rows]).float().mean()), 4) for found in quarters(maps)]
+    span = span_of(net, method, net.spec["image_size"])
+    shares = [round(float((found == corners[rows]).float().mean()), 4) for found in quarters(maps, span)]
     return dict(zip(("highest", "most"), shares, strict=True))
 
 

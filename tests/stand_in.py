@@ -41,7 +41,7 @@ def answer(classes, unknown=False, heat_map=None, size=(500, 375)):
         "unknown": unknown,
         "width": size[0],
         "height": size[1],
-        "heat_map": heat_map,
+        "heat_map": heat_map and {"span": 1, **heat_map},
     }
 
 

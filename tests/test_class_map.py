@@ -143,7 +143,9 @@ def test_a_file_explains_its_answer_by_the_command_without_torch(files, run, pic
     (said,) = json.loads(done.stdout)
     expected = library.load(run.path).explain(picture(), method="class-map").to_dict()
     np.testing.assert_allclose(said.pop("map"), expected.pop("map"), atol=2e-4)
-    assert (said["method"], said["class"], said["box"]) == ("class-map", expected["class"], expected["box"])
+    alike = ("class", "method", "box", "span")
+    assert [said[key] for key in alike] == [expected[key] for key in alike]
+    assert said["span"] == 20 / 32, "five places of LeNet, 4 pixels apart"
     with Image.open(tmp_path / "x.png") as shown:
         assert shown.format == "PNG"
 

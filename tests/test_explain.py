@@ -17,14 +17,16 @@ from podium.comparison.report.explain_page import write_explanations
 from podium.data.preprocessing import Preprocessing
 from podium.errors import UsageError
 from podium.explain.colours import on_photo, over
-from podium.explain.explanation import NOTHING
+from podium.explain.explanation import NOTHING, Explanation
 from podium.explain.gradients import grad_cam, integrated_gradients
-from podium.explain.heat import MAPS, heat_maps, methods_for
+from podium.explain.heat import MAPS, heat_maps, methods_for, span_of
 from podium.explain.last_map import last_map, logits_from, pieces
 from podium.explain.layers import Layers
 from podium.explain.occlusion import occlusion, window_of
 from podium.explain.panels import Panel, Picture
 from podium.models import architecture
+from podium.models.modules import Branches, Residual, SqueezeExcitation
+from podium.models.structure import trace
 
 
 def built(name, **more):
@@ -187,6 +189,52 @@ def test_a_map_lies_on_the_pixels_that_the_network_saw(size, how):
     left, top, *_ = p.region(*size)
     assert not back[:, : max(0, int(left))].any()
     assert not back[: max(0, int(top))].any()
+
+
+def steps_of(nodes):
+    """The product of the strides along the first of all branches."""
+    product = 1
+    for node in nodes:
+        if isinstance(node.module, Branches | Residual):
+            product *= steps_of(node.children[:1])
+        elif not isinstance(node.module, SqueezeExcitation):
+            own = getattr(node.module, "stride", 1)
+            product *= steps_of(node.children) if node.children else own[0] if isinstance(own, tuple) else own
+    return product
+
+
+@pytest.mark.parametrize("name", sampled(list_models(), fast=("lenet5", "resnet20", "mobilenet_v1_025", "googlenet")))
+def test_the_places_of_a_map_are_as_far_apart_as_the_strides_say(name):
+    net = create_model(name)
+    size = net.spec["image_size"]
+    *before, last = [node for node in trace(net) if node.name != "head" and not node.name.startswith("auxiliary")]
+    layers = [*before, *(last.children or [last])]
+    if layers[-1].shape[1] >= 3:
+        assert span_of(net, "grad-cam", size) * size == pytest.approx(layers[-1].shape[1] * steps_of(layers))
+    if isinstance(layers[-1].module, torch.nn.MaxPool2d | torch.nn.AvgPool2d):  # the class map is that before it
+        layers.pop()
+    assert span_of(net, "class-map", size) * size == pytest.approx(layers[-1].shape[1] * steps_of(layers))
+    assert span_of(net, "occlusion", size) == 1
+
+
+@pytest.mark.parametrize(("span", "first", "step"), [(1.0, 3.2, 6.4), (20 / 32, 8.0, 4.0), (40 / 32, 0.0, 8.0)])
+def test_a_map_is_drawn_from_place_to_place(span, first, step):
+    """Five places in a square of 32 pixels that is drawn three times as large, and 6 pixels into a photo."""
+    values = np.random.default_rng(0).random((5, 5)).astype(np.float32)
+    drawn = on_photo(values, (6.0, 0.0, 102.0, 96.0), 108, 96, span)
+    assert not drawn[:, :6].any()
+    assert not drawn[:, 102:].any()
+    pixels = (np.arange(96) + 0.5) / 3
+    at = first + step * np.arange(5)
+    expected = np.stack([np.interp(pixels, at, line) for line in values])
+    expected = np.stack([np.interp(pixels, at, column) for column in expected.T], 1)
+    np.testing.assert_allclose(drawn[:, 6:102], expected, atol=1e-5)
+    row, column = np.unravel_index(values.argmax(), values.shape)
+    photo = Image.new("L", (108, 96))
+    found = Explanation({"file": "a"}, "a", 1.0, "grad-cam", values, photo, (6.0, 0.0, 102.0, 96.0), span)
+    assert found.peak == pytest.approx((6 + 3 * at[column], 3 * at[row]))
+    assert found.to_dict()["span"] == span
+    np.testing.assert_array_equal(found.array, drawn)
 
 
 def test_a_photo_is_dark_where_the_network_sees_nothing():

@@ -189,7 +189,7 @@ def test_every_format_is_held_to_the_run_on_real_images(ten, digits, tmp_path, s
     assert card["classes"] == list(digits.classes)
     assert Preprocessing.from_dict(card["preprocessing"]) == ten.preprocessing
     assert card["preprocessing_inside"] == (preprocessing == "inside")
-    assert card["heat_map"] == {"height": 8, "width": 8}
+    assert card["heat_map"] == {"height": 8, "width": 8, "span": 1.0}
     assert card["parent"] == {"sha256": "0" * 64}
     assert card["opset"] == exports.OPSET
 

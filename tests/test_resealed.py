@@ -122,6 +122,8 @@ def test_a_card_that_cannot_be_is_refused_by_load_and_by_verify(copied, own_run,
         ),
         ({"heat_map": {"height": 0, "width": 5}}, "heat_map: .*'height': 0"),
         ({"heat_map": True}, "heat_map: True"),
+        ({"heat_map": {"height": 8, "width": 8, "span": 0}}, "heat_map: .*'span': 0"),
+        ({"heat_map": {"height": 8, "width": 8, "span": "wide"}}, "wide"),
         ({"classes": NAMES[:9]}, r"logits float32 \(any, 10\), and by the card .* \(any, 9\)"),
     ],
 )

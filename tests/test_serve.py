@@ -97,7 +97,7 @@ def thirds(squares):
 
 @pytest.fixture(scope="module")
 def mapped():
-    card = {"heat_map": {"height": 2, "width": 3}}
+    card = {"heat_map": {"height": 2, "width": 3, "span": 0.9}}
     with Served(fake("mapped", size=12, card=card, heat_maps=thirds), fake("plain", size=12)) as server:
         yield server
 
@@ -109,7 +109,7 @@ def test_a_heat_map_comes_where_it_is_wanted_and_the_network_has_one(mapped):
     Image.fromarray(pixels).save(file, "PNG")
     said = mapped.predict(file.getvalue(), "?heat_map=true").json
     heat_map = said["answers"][0]["heat_map"]
-    assert heat_map == {"width": 3, "height": 2, "values": [[0, 0, 0.2], [1, 0, 0]]}
+    assert heat_map == {"width": 3, "height": 2, "span": 0.9, "values": [[0, 0, 0.2], [1, 0, 0]]}
     assert mapped.predict(file.getvalue()).json["answers"][0] == {**said["answers"][0], "heat_map": None}
     assert [model["heat_map"] for model in mapped.get("/v1/models").json["models"]] == [True, False]
     fix = mapped.predict(image(), "?heat_map=true&model=plain").refused(422, "heat_map_unavailable")["fix"]

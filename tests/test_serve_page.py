@@ -19,6 +19,7 @@ import podium
 from browsers import MARKS, PHONE, WIDE
 from podium.data.preprocessing import Preprocessing
 from podium.evaluation.metrics import wilson
+from podium.explain.colours import on_photo
 from podium.serving.pictures import _decode
 from stand_in import Script, answer, serving
 
@@ -489,6 +490,22 @@ def test_a_heat_map_lies_on_what_the_network_sees(visit, script):
     assert page.locator(".over").evaluate("e => getComputedStyle(e).opacity") == "0"
     page.get_by_label("Heat map").press("End")
     assert page.locator(".over").evaluate("e => getComputedStyle(e).opacity") == "1"
+
+
+@pytest.mark.parametrize("span", [0.7, 1.1])
+def test_the_places_of_a_heat_map_are_where_podium_explain_draws_them(visit, script, span):
+    """A map need not reach the edges of what the network sees, or reaches beyond them."""
+    values = np.random.default_rng(0).random((5, 5)).round(4)
+    heat_map = {"width": 5, "height": 5, "span": span, "values": values.tolist()}
+    script.heat_maps = {"mobilenet"}
+    script.reply = lambda model, content: answer([("rose", 1.0)], heat_map=heat_map)
+    page = visit()
+    ready(page)
+    give(page, picture(size=(500, 375)))
+    page.locator(".over").wait_for()
+    region = Preprocessing(224, 3, crop_pct=0.875).region(500, 375)
+    expected = np.interp(on_photo(values, region, 500, 375, span), np.linspace(0, 1, 5), [0, 130, 200, 235, 255])
+    assert np.abs(opacity_of(page.locator(".over")) - expected).max() <= 3
 
 
 def test_names_that_are_markup_are_shown_as_text(visit, script):

@@ -118,9 +118,10 @@ def pictures_of(run: RunFolder, images: Split, classes: np.ndarray) -> list[Imag
         kept = Kept(weights, keys, np.asarray(classes), maps)
         kept.write(run)
     drawn = []
+    span = model.span(model.methods[0])
     for photo, values in zip(photos, kept.maps, strict=True):
         shown = fitted(photo, SIDE)
         scale = np.array([shown.width / photo.width, shown.height / photo.height] * 2)
         left, top, right, bottom = (float(edge) for edge in scale * p.region(*photo.size))
-        drawn.append(over(shown, values, (left, top, right, bottom)))
+        drawn.append(over(shown, values, (left, top, right, bottom), span))
     return drawn

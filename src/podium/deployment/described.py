@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from podium.errors import ModelFileError
 from podium.runs.card import card_read, facts_of
 
 OUTPUTS = ("logits", "probabilities")
-HEAT_MAP = "heat_map"  # a third output, of files whose card has this key with its height and width
+HEAT_MAP = "heat_map"  # a third output, of files whose card has this key with its height, width and span
 
 
 def files_of(path: Path) -> list[Path]:
@@ -65,15 +66,22 @@ def outputs_by(card: dict[str, Any], classes: int) -> list[Port]:
     """The outputs that a graph has by its card.
 
     Raises:
-        ValueError: the card says no size of the heat map.
+        ValueError: the card says no size of the heat map, or a span that is none.
     """
     outputs = [Port(name, "float32", (None, classes)) for name in OUTPUTS]
     if (said := card.get(HEAT_MAP)) is not None:
         sides = [said.get(side) for side in ("height", "width")] if isinstance(said, dict) else [said]
         if not all(isinstance(side, int) and side > 0 for side in sides) or len(sides) != 2:
             raise ValueError(f"{HEAT_MAP}: {said!r}")
+        if not 0 < span_read(card) < math.inf:
+            raise ValueError(f"{HEAT_MAP}: {said!r}")
         outputs.append(Port(HEAT_MAP, "float32", (None, *sides)))
     return outputs
+
+
+def span_read(card: dict[str, Any]) -> float:
+    """The span of a file's heat maps, as of `Predictor.span`; files of earlier versions, which name none, have 1."""
+    return float(card[HEAT_MAP].get("span", 1.0))
 
 
 def refuse_other_graph(sealed: Sealed, preprocessing: Preprocessing, outputs: list[Port], inside: bool) -> None:

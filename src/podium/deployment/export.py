@@ -20,11 +20,12 @@ from podium.data.preprocessing import Preprocessing
 from podium.data.sampling import stratified
 from podium.deployment.described import HEAT_MAP, OUTPUTS
 from podium.deployment.graph import Graph, answer, graph_of
-from podium.deployment.runtime import Exported, load_exported
+from podium.deployment.runtime import CLASS_MAP, Exported, load_exported
 from podium.deployment.sealed import CARD, DIGEST, FORMAT, ZEROS, amend_ir, read_onnx, seal_ir, seal_onnx
 from podium.deployment.triton import MODEL, refuse_existing, write_model
 from podium.errors import NumericError, UsageError
 from podium.explain.class_map import map_sides
+from podium.explain.heat import span_of
 from podium.files import json_text, without_folders, write_atomic
 from podium.runs.bundle import SEAL, Bundle
 from podium.weights.match import refuse_not_finite
@@ -187,7 +188,11 @@ def _format_of(out: Path, format: str | None) -> str:
 
 def card_of(bundle: Bundle, inside: bool, heat_map: bool = False) -> dict[str, Any]:
     """The card of an exported file: its network, classes, preprocessing, heat map and origin."""
-    sides = map_sides(bundle.model, bundle.preprocessing.image_size) if heat_map else ()
+    shown: dict[str, Any] = {}
+    if heat_map:
+        net, size = bundle.model, bundle.preprocessing.image_size
+        height, width = map_sides(net, size)
+        shown[HEAT_MAP] = {"height": height, "width": width, "span": span_of(net, CLASS_MAP, size)}
     kept = {k: v for k, v in bundle.card.items() if k not in ("format", "classes", "preprocessing", "sha256", SEAL)}
     return {
         **without_folders(kept),
@@ -197,7 +202,7 @@ def card_of(bundle: Bundle, inside: bool, heat_map: bool = False) -> dict[str, A
         "classes": list(bundle.classes),
         "preprocessing": bundle.preprocessing.to_dict(),
         "preprocessing_inside": inside,
-        **({HEAT_MAP: dict(zip(("height", "width"), sides, strict=True))} if sides else {}),
+        **shown,
         "dtype": "float32",
         "opset": OPSET,
         "parent": {"sha256": bundle.card.get("sha256")},

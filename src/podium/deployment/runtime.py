@@ -16,7 +16,7 @@ import numpy as np
 from podium.calls import public
 from podium.data.names import show
 from podium.data.preprocessing import Preprocessing
-from podium.deployment.described import HEAT_MAP, described, files_of
+from podium.deployment.described import HEAT_MAP, described, files_of, span_read
 from podium.deployment.sessions import DTYPES, Call, first_line, in_onnxruntime, in_openvino
 from podium.errors import ModelFileError, UsageError
 from podium.platform import cores, trim_freed_memory
@@ -91,6 +91,9 @@ class Exported(Predictor):
 
     def heat(self, squares: np.ndarray, classes: np.ndarray, method: str) -> np.ndarray:  # noqa: D102
         return self.outputs_of(squares)[2]
+
+    def span(self, method: str) -> float:  # noqa: D102
+        return span_read(self.card)
 
     def outputs(self, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # noqa: D102
         logits, probabilities, *_ = self.outputs_of(squares)

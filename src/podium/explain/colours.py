@@ -22,47 +22,51 @@ def colours(values: np.ndarray) -> np.ndarray:
     return np.stack([np.interp(values, places, INFERNO[:, channel]) for channel in range(3)], -1).astype(np.float32)
 
 
-def _weights(length: int, first: float, last: float, count: int) -> np.ndarray:
-    """How much each of `count` values, evenly spread from `first` to `last`, counts at each of `length` pixels, (length, count).
+def _weights(length: int, first: float, last: float, count: int, span: float) -> np.ndarray:
+    """How much each of `count` values counts at each of `length` pixels, (length, count).
 
-    Between the centres of two values the weights are linear; pixels outside of the spread have none.
+    The values are spread evenly over a share `span` of the pixels from `first` to `last`, in their middle. Between the centres of
+    two values the weights are linear, beyond the outer ones they stay as they are there, and other pixels have none.
     """
     centres = np.arange(length) + 0.5
-    at = (centres - first) / (last - first) * count - 0.5
+    at = (((centres - first) / (last - first) - 0.5) / span + 0.5) * count - 0.5
     near = np.clip(at, 0, count - 1)
     weights = np.maximum(0, 1 - np.abs(near[:, None] - np.arange(count)))
     return np.where(((centres >= first) & (centres <= last))[:, None], weights, 0.0).astype(np.float32)
 
 
-def on_photo(values: np.ndarray, box: Box, width: int, height: int) -> np.ndarray:
+def on_photo(values: np.ndarray, box: Box, width: int, height: int, span: float = 1.0) -> np.ndarray:
     """Stretch a map over its part of a photo, bilinearly.
 
     Args:
         values: (h, w), of the square that the network sees.
         box: where that square lies in the photo; it may reach beyond it.
         width, height: of the photo, in pixels.
+        span: the map's side as a share of the square's, in whose middle it lies; see `span_of`.
 
     Returns:
         (height, width) float32; 0 where the network sees nothing.
     """
     left, top, right, bottom = box
-    down, across = _weights(height, top, bottom, values.shape[0]), _weights(width, left, right, values.shape[1])
+    down = _weights(height, top, bottom, values.shape[0], span)
+    across = _weights(width, left, right, values.shape[1], span)
     return down @ values.astype(np.float32) @ across.T
 
 
-def over(photo: Image.Image, values: np.ndarray, box: Box) -> Image.Image:
+def over(photo: Image.Image, values: np.ndarray, box: Box, span: float = 1.0) -> Image.Image:
     """Draw a map over a photo.
 
     Args:
         photo: of mode "L" or "RGB".
         values: (h, w) in 0..1, of the square that the network sees.
         box: where that square lies in the photo, in pixels; the rest of the photo is darkened.
+        span: as of `on_photo`.
 
     Returns:
         An image of mode "RGB" and of the photo's size.
     """
     grey = np.asarray(photo.convert("L"), np.float32)[..., None]
-    heat = on_photo(values, box, photo.width, photo.height)[..., None]
+    heat = on_photo(values, box, photo.width, photo.height, span)[..., None]
     seen = on_photo(np.ones((1, 1)), box, photo.width, photo.height)[..., None]
     share = STRENGTH * heat
     mixed = (grey * (1 - share) + colours(heat[..., 0]) * share) * np.where(seen > 0, 1.0, UNSEEN)

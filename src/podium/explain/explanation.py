@@ -28,6 +28,7 @@ class Explanation:
         map: (h, w) float32 in 0..1, over the square that the network sees.
         photo: the whole image, of mode "L" or "RGB".
         box: where the square lies in the photo: left, top, right, bottom in pixels.
+        span: the map's side as a share of the square's, in whose middle it lies.
     """
 
     row: dict[str, Any]
@@ -37,6 +38,7 @@ class Explanation:
     map: np.ndarray
     photo: Image.Image
     box: Box
+    span: float = 1.0
 
     @property
     def name(self) -> str:
@@ -46,7 +48,7 @@ class Explanation:
     @cached_property
     def array(self) -> np.ndarray:
         """(H, W) float32 in 0..1 on the photo's own pixels; 0 where the network sees nothing."""
-        return on_photo(self.map, self.box, self.photo.width, self.photo.height)
+        return on_photo(self.map, self.box, self.photo.width, self.photo.height, self.span)
 
     @property
     def peak(self) -> tuple[float, float] | None:
@@ -56,7 +58,8 @@ class Explanation:
         row, column = np.unravel_index(int(self.map.argmax()), self.map.shape)
         left, top, right, bottom = self.box
         height, width = self.map.shape
-        x, y = left + (column + 0.5) / width * (right - left), top + (row + 0.5) / height * (bottom - top)
+        across, down = (0.5 + self.span * ((at + 0.5) / n - 0.5) for at, n in ((column, width), (row, height)))
+        x, y = left + across * (right - left), top + down * (bottom - top)
         return min(max(float(x), 0.0), float(self.photo.width)), min(max(float(y), 0.0), float(self.photo.height))
 
     @cached_property
@@ -65,7 +68,7 @@ class Explanation:
         shown = fitted(self.photo)
         across, down = shown.width / self.photo.width, shown.height / self.photo.height
         left, top, right, bottom = self.box
-        return over(shown, self.map, (left * across, top * down, right * across, bottom * down))
+        return over(shown, self.map, (left * across, top * down, right * across, bottom * down), self.span)
 
     def panels(self) -> list[Panel]:
         """The photo and the map over it, with the most probable classes."""
@@ -83,6 +86,7 @@ class Explanation:
             "width": self.photo.width,
             "height": self.photo.height,
             "box": list(self.box),
+            "span": self.span,
             "peak": None if self.peak is None else list(self.peak),
             "map": [[round(float(value), 4) for value in line] for line in self.map],
         }

@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from podium.explain.class_map import class_map
+from podium.explain.class_map import class_map, trunk_and_pool
 from podium.explain.gradients import grad_cam, integrated_gradients
-from podium.explain.last_map import as_input
+from podium.explain.last_map import as_input, last_map, pieces
 from podium.explain.occlusion import occlusion
 from podium.models.convnet import ConvNet
 
+MORE = 64  # pixels that are added to an image to see how many places its map gains; a multiple of every step
 CLIPPED = 0.995  # quantile of a map of single pixels that counts as its largest value
 
 Maps = Callable[[ConvNet, Tensor, Tensor], Tensor]  # (network, images (N, C, S, S), classes (N,)) -> maps (N, h, w)
@@ -54,6 +55,30 @@ def methods_for(net: ConvNet) -> tuple[str, ...]:
     """
     usual = "grad-cam" if isinstance(net.head.classifier, nn.Linear) else "class-map"
     return (usual, *(name for name in MAPS if name != usual))
+
+
+@torch.no_grad()
+def span_of(net: ConvNet, method: str, size: int) -> float:
+    """How much of the image a map covers: its side as a share of the image's, in whose middle it lies.
+
+    Places of a feature map are as far apart as the strides before it say. Seven places, 32 pixels apart, just cover an image of
+    224 pixels; six of them, which convolutions without padding leave of 227, cover 0.85 of its side.
+
+    Args:
+        net: the network.
+        method: a key of `MAPS`.
+        size: of the image, in pixels.
+    """
+    skeleton = net.skeleton().eval()
+    if method == "grad-cam":
+        place, _ = last_map(skeleton, skeleton.no_images(size))
+        trunk = nn.Sequential(*pieces(skeleton)[: place + 1])
+    elif method == "class-map":
+        trunk, _ = trunk_and_pool(skeleton)
+    else:
+        return 1.0
+    places, more = (trunk(skeleton.no_images(side)).shape[-1] for side in (size, size + MORE))
+    return float(places * MORE / (more - places) / size)
 
 
 def heat_maps(net: ConvNet, x: Tensor, classes: np.ndarray, method: str) -> np.ndarray:

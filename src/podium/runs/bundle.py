@@ -17,7 +17,7 @@ from torch import Tensor
 from podium.data.preprocessing import Preprocessing
 from podium.devices import float32
 from podium.errors import DataError, ModelFileError, NumericError, closest
-from podium.explain.heat import heat_maps, methods_for
+from podium.explain.heat import heat_maps, methods_for, span_of
 from podium.files import json_text, not_finite, seal, shell_word, without_folders, write_together
 from podium.imagenet import CLASSES, class_names
 from podium.models.convnet import ConvNet
@@ -76,6 +76,9 @@ class Bundle(Predictor):
     def heat(self, squares: np.ndarray, classes: np.ndarray, method: str) -> np.ndarray:  # noqa: D102
         one_thread_if_forked()
         return heat_maps(self.model, self.normalised(squares), classes, method)
+
+    def span(self, method: str) -> float:  # noqa: D102
+        return span_of(self.model, method, self.preprocessing.image_size)
 
     def normalised(self, squares: np.ndarray) -> Tensor:
         """Squares (N, S, S, C) uint8 in RGB as the network's input (N, C, S, S) float32."""

@@ -145,6 +145,10 @@ class Predictor(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} has no heat maps")
 
+    def span(self, method: str) -> float:
+        """The side of this method's heat maps as a share of that of the square, in whose middle they lie."""
+        return 1.0
+
     @public
     def explain(self, image: Any, label: str | None = None, *, method: str | None = None) -> Explanation:
         """Show where in an image an answer comes from.
@@ -189,7 +193,8 @@ class Predictor(ABC):
             )
         self.preprocessing.check_channels()
         how = method or self.methods[0]
-        return (self._explained(one, chosen, how) for one in inputs(images))
+        span = self.span(how)
+        return (self._explained(one, chosen, how, span) for one in inputs(images))
 
     def number_of(self, label: str) -> int:
         """The number of a class.
@@ -202,7 +207,9 @@ class Predictor(ABC):
             raise UsageError(f"class: the network has no {label!r}", closest(label, self.classes) or f"it has {known}")
         return self.classes.index(label)
 
-    def _explained(self, one: Input, chosen: int | None, method: str) -> tuple[str, Explanation | PodiumError]:
+    def _explained(
+        self, one: Input, chosen: int | None, method: str, span: float
+    ) -> tuple[str, Explanation | PodiumError]:
         """The explanation of one image, or why it has none."""
         p = self.preprocessing
         try:
@@ -218,7 +225,7 @@ class Predictor(ABC):
         number = int(probabilities[0].argmax()) if chosen is None else chosen
         made = self.heat(square[None], np.array([number]), method)[0]
         probability, box = float(probabilities[0, number]), p.region(*photo.size)
-        return one.name, Explanation(row, self.classes[number], probability, method, made, photo, box)
+        return one.name, Explanation(row, self.classes[number], probability, method, made, photo, box, span)
 
     def answers(self, images: Any, top: int = 5, min_confidence: float | None = None) -> Iterator[Answer]:
         """Answer images as `predict` does, one after the other; an image that has no answer gives its error and stops nothing.

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from podium.deployment.described import span_read
 from podium.runs.answers import row_of
 from podium.serving.batching import Batcher, Engine, Outputs
 from podium.serving.metrics import Metrics
@@ -127,15 +128,16 @@ def answer_of(model: Model, answered: Answered, top: int, heat_map: bool = False
                 "answer": known["class"],
                 "unknown": not row["known"],
                 **size,
-                "heat_map": _listed(outputs.heat_map) if heat_map else None,
+                "heat_map": _listed(outputs.heat_map, model) if heat_map else None,
             }
         )
     return {"model": model.name, "answers": answers, "milliseconds": answered.milliseconds}
 
 
-def _listed(heat_map: np.ndarray | None) -> dict[str, Any] | None:
+def _listed(heat_map: np.ndarray | None, model: Model) -> dict[str, Any] | None:
     """A heat map as JSON has it, row by row from the top."""
     if heat_map is None:
         return None
     height, width = heat_map.shape
-    return {"width": width, "height": height, "values": np.round(heat_map.astype(float), 4).tolist()}
+    span = span_read(model.exported.card)
+    return {"width": width, "height": height, "span": span, "values": np.round(heat_map.astype(float), 4).tolist()}

@@ -27,6 +27,9 @@ class HeatMap(BaseModel):
 
     width: int = Field(description="of the map, in values")
     height: int
+    span: float = Field(
+        gt=0, description="the map's side as a share of the square's, in whose middle it lies", examples=[1.0, 0.85]
+    )
     values: list[list[float]] = Field(description="from 0 to 1, row by row from the top")
 
 

@@ -48,7 +48,8 @@ export function seen({ width, height }, { resize = "crop", crop_pct: share = 1 }
 /**
  * Draw a heat map as large as a picture, bilinear between the centres of its cells. Browsers smooth enlarged images differently.
  *
- * @param {{width: number, height: number, values: number[][]}} map - values in 0..1, rows from the top.
+ * @param {{width: number, height: number, span: number, values: number[][]}} map - values in 0..1, rows from the top; its sides
+ *   are `span` of those of what the network sees, in the middle of which it lies.
  * @param {HTMLCanvasElement} picture - that it will lie on.
  * @param {object} box - what the network sees of the picture, as `seen` gives it.
  */
@@ -56,8 +57,8 @@ export function heatOf(map, picture, box) {
   const canvas = document.createElement("canvas"), { width, height } = picture;
   [canvas.width, canvas.height] = [width, height];
   const context = canvas.getContext("2d"), pixels = context.createImageData(width, height);
-  const columns = between(width, box.left * width, box.width * width, map.width);
-  const rows = between(height, box.top * height, box.height * height, map.height);
+  const columns = between(width, box.left * width, box.width * width, map.width, map.span);
+  const rows = between(height, box.top * height, box.height * height, map.height, map.span);
   const colours = Array.from({ length: 256 }, (_, step) => colour(step / 255));
   rows.forEach((row, y) => {
     if (!row) return;
@@ -74,11 +75,12 @@ export function heatOf(map, picture, box) {
   return canvas;
 }
 
-/** For each pixel of a line the two cells that it lies between, and how near it is to the second; null outside the map. */
-function between(pixels, start, length, cells) {
+/** For each pixel of a line the two cells that it lies between, and how near it is to the second; null outside of what the network sees. */
+function between(pixels, start, length, cells, span) {
   return Array.from({ length: pixels }, (_, pixel) => {
-    const place = ((pixel + 0.5 - start) / length) * cells;
-    if (place < 0 || place > cells) return null;
+    const share = (pixel + 0.5 - start) / length;
+    if (share < 0 || share > 1) return null;
+    const place = ((share - 0.5) / span + 0.5) * cells;
     const inside = Math.min(cells - 1, Math.max(0, place - 0.5)), first = Math.floor(inside);
     return { first, second: Math.min(cells - 1, first + 1), share: inside - first };
   });
