@@ -91,6 +91,15 @@ def test_maps_are_those_of_captum_and_the_network_is_left_as_it_was(name):
     assert not any(module._forward_hooks or module._backward_hooks for module in net.modules())
 
 
+@pytest.mark.parametrize(
+    ("name", "shape"), [("alexnet", (256, 13, 13)), ("vgg16", (512, 14, 14)), ("resnet18", (512, 7, 7))]
+)
+def test_grad_cam_reads_the_last_convolution_and_not_the_pool_behind_it(name, shape):
+    """As Selvaraju et al. 2017, section 3, do it in VGG-16."""
+    net = create_model(name).skeleton().eval()
+    assert last_map(net, net.no_images(net.spec["image_size"]))[1].shape[1:] == shape
+
+
 def test_grad_cam_of_squared_distances_does_not_fade_where_the_answer_is_certain():
     net, x = built("lenet5")
     codes = net.head.classifier.codes
@@ -209,11 +218,12 @@ def test_the_places_of_a_map_are_as_far_apart_as_the_strides_say(name):
     size = net.spec["image_size"]
     *before, last = [node for node in trace(net) if node.name != "head" and not node.name.startswith("auxiliary")]
     layers = [*before, *(last.children or [last])]
-    if layers[-1].shape[1] >= 3:
-        assert span_of(net, "grad-cam", size) * size == pytest.approx(layers[-1].shape[1] * steps_of(layers))
-    if isinstance(layers[-1].module, torch.nn.MaxPool2d | torch.nn.AvgPool2d):  # the class map is that before it
+    if isinstance(layers[-1].module, torch.nn.MaxPool2d | torch.nn.AvgPool2d):  # both maps are before it
         layers.pop()
-    assert span_of(net, "class-map", size) * size == pytest.approx(layers[-1].shape[1] * steps_of(layers))
+    wanted = pytest.approx(layers[-1].shape[1] * steps_of(layers))
+    assert span_of(net, "class-map", size) * size == wanted
+    if layers[-1].shape[1] >= 3:
+        assert span_of(net, "grad-cam", size) * size == wanted
     assert span_of(net, "occlusion", size) == 1
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from podium.devices import channels_last_is_right, float32
 from podium.models.convnet import ConvNet
 
+POOLS = (nn.MaxPool2d, nn.AvgPool2d)
 LEAST = 3  # places a side of a map that can say where something is
 
 
@@ -22,7 +23,7 @@ def pieces(net: ConvNet) -> list[nn.Module]:
     found: list[nn.Module] = []
     for part in (net.stem, *net.stages.children()):
         layers = list(part.children()) if isinstance(part, nn.Sequential) else []
-        if len(layers) > 1 and isinstance(layers[-1], nn.MaxPool2d | nn.AvgPool2d):
+        if len(layers) > 1 and isinstance(layers[-1], POOLS):
             found += [nn.Sequential(*layers[:-1]), layers[-1]]
         else:
             found.append(part)
@@ -32,8 +33,8 @@ def pieces(net: ConvNet) -> list[nn.Module]:
 def last_map(net: ConvNet, x: Tensor) -> tuple[int, Tensor]:
     """Compute the feature map that an explanation reads.
 
-    It is the output of the last of `pieces` whose map has at least 3 x 3 places; where none has, that of the piece whose map
-    has most. For a network at its canonical size this is its last map, before any pool.
+    It is the output of the last of `pieces`, pools left out, whose map has at least 3 x 3 places; where none has, that of the
+    piece whose map has most. For a network at its canonical size this is its last map, before any pool.
 
     Args:
         net: the network.
@@ -48,7 +49,7 @@ def last_map(net: ConvNet, x: Tensor) -> tuple[int, Tensor]:
     for number, piece in enumerate(pieces(net)):
         x = piece(x)
         own = min(x.shape[-2:])
-        if own >= LEAST or own > side:
+        if not isinstance(piece, POOLS) and (own >= LEAST or own > side):
             place, kept, side = number, x.clone(), own
     return place, kept
 
