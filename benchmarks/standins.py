@@ -1,7 +1,7 @@
 """Does a pretrained start beat random weights, and does the linear probe rank networks as fine-tuning does?
 
     python benchmarks/standins.py pretrain [NAME ...]    # weights at 64 px on CIFAR-10 and CIFAR-100; goes on where it was stopped
-    python benchmarks/standins.py flowers [NAME ...]     # pretrained against scratch, three seeds, by the paired test
+    python benchmarks/standins.py flowers [NAME ...]     # pretrained against scratch, three seeds, by the paired test over all 500 photos
     python benchmarks/standins.py ranking                # Kendall's tau over eight networks, three seeds
 
 Official weights of one network only can be read without the internet, so we pretrain stand-ins for the others: on the 70,000
@@ -11,6 +11,7 @@ the repository; the file of results has their accuracies. All photos of flowers-
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -44,7 +45,8 @@ FOREIGN = {
     "resnet20": f"akamaster:resnet20={WEIGHTS / 'resnet20-12fca82f.th'}",
     "resnet56": f"akamaster:resnet56={WEIGHTS / 'resnet56-4bfd9763.th'}",
 }
-SCRATCH_EPOCHS = 30  # twice those of the recipe `finetune`: random weights need more
+FOLDS = 2  # of the cross-validation over the flowers
+FLOWER_EPOCHS = 30  # for both ways, twice those of the recipe `finetune`: random weights need as many
 
 
 def both() -> Dataset:
@@ -78,31 +80,35 @@ def pretrain(out: Path, names: list[str]) -> dict[str, Any]:
 
 
 def answers(runs: list[RunFolder]) -> np.ndarray:
-    """The images that the runs of a network have right, (S, N) bool."""
-    predictions = [run.predictions for run in runs]
-    return np.stack([logits.argmax(1) == labels for logits, labels in predictions])
+    """Which images the runs of all folds have right, (N,) bool."""
+    return np.concatenate([logits.argmax(1) == labels for logits, labels in (run.predictions for run in runs)])
 
 
 def flowers(out: Path, names: list[str], seeds: int) -> dict[str, Any]:
-    """Each stand-in and the same network from random weights, on the same photos."""
+    """Each stand-in and the same network from random weights: all photos, each seen by a network that learned from the other half."""
     rows: dict[str, Any] = {}
     for name in names or ("resnet18", "mobilenet_v1", "googlenet"):
         ways: dict[str, dict[str, Any]] = {
             "pretrained": {"recipe": "finetune", "weights": str(out / name)},
-            "scratch": {"recipe": "quick", "epochs": SCRATCH_EPOCHS},
+            "scratch": {"recipe": "quick"},
         }
-        runs: dict[str, list[RunFolder]] = {}
-        for way, settings in ways.items():
-            for seed in range(seeds):
-                folder = out / "flowers" / f"{name}-{way}-{seed}"
-                if not (folder / "result.json").is_file():
-                    podium.train(name, FLOWERS, folder, seed=seed, image_size=SIZE, **settings)
-                runs.setdefault(way, []).append(RunFolder(folder))
-        judged = Answers([answers(each) for each in runs.values()])
-        gain = judged.difference(0, 1)
+        right: dict[str, list[np.ndarray]] = {way: [] for way in ways}
+        seconds: dict[str, list[float]] = {way: [] for way in ways}
+        for (way, settings), seed in itertools.product(ways.items(), range(seeds)):
+            runs = [RunFolder(out / "flowers" / f"{name}-{way}-{seed}-{fold}") for fold in range(1, FOLDS + 1)]
+            for fold, run in enumerate(runs, 1):
+                if not (run.path / "result.json").is_file():
+                    parts = {"folds": FOLDS, "fold": fold, "split_seed": 0}
+                    podium.train(
+                        name, FLOWERS, run.path, seed=seed, image_size=SIZE, epochs=FLOWER_EPOCHS, **parts, **settings
+                    )
+            right[way].append(answers(runs))
+            seconds[way].append(round(sum(run.result["seconds"] for run in runs), 1))
+        gain = Answers([np.stack(each) for each in right.values()]).difference(0, 1)
         rows[name] = {
-            **{way: [run.result["top1"] for run in each] for way, each in runs.items()},
-            **{f"seconds_{way}": [run.result["seconds"] for run in each] for way, each in runs.items()},
+            **{way: [float(one.mean()) for one in each] for way, each in right.items()},
+            **{f"seconds_{way}": each for way, each in seconds.items()},
+            "photos": len(right["scratch"][0]),
             "gain": gain.by,
             "half_of_95_percent_interval": gain.half,
             "clear": gain.clear,

@@ -145,7 +145,7 @@ def toy(n=96, size=16, classes=2, val=0, test=32):
 
 
 def test_what_would_fail_later_is_refused_before():
-    with pytest.raises(UsageError, match="patience: 3 needs validation images"):
+    with pytest.raises(UsageError, match="patience: 3 needs held-out images other than those"):
         prepare(Settings(model="lenet5_modern", patience=3), toy(size=32))
     with pytest.raises(UsageError, match="32") as caught:
         prepare(Settings(model="vgg16", image_size=20, small=False), toy())
