@@ -13,6 +13,9 @@ from podium.cli import models
 @pytest.mark.parametrize(
     ("line", "words"),
     [
+        ("train lenet5 digits -o x --epoch 3", ["'--epoch'", "fix: did you mean --epochs?"]),
+        ("train lenet5 digits -o x --bs 8", ["'--bs'", "fix: did you mean --batch-size?"]),
+        ("import keras:MobileNet_0.75 --file x.h5 -o x", ["'--file'", "fix: `podium import --help` lists them"]),
         ("trian lenet5 digits", ["'trian'", "did you mean train"]),
         ("frobnicate", ["'frobnicate'", "one of models, info"]),
         ("train resnet2O digits", ["'resnet2O'", "resnet20"]),

@@ -6,6 +6,7 @@ A verb is a module of this package. To add one, write the module and put its nam
 from __future__ import annotations
 
 import argparse
+import difflib
 import re
 from typing import Any, NoReturn, Protocol
 
@@ -204,4 +205,8 @@ def _closest_flag(word: str, flags: list[str], prog: str) -> str:
     for ours in MEANT.get(word.lstrip("-").replace("-", "_"), []):
         if ours in named:
             return f"did you mean {named[ours]}?"
-    return closest(word, flags) or f"`{prog} --help` lists them"
+    bare = {
+        flag.removeprefix("--"): flag for flag in flags if flag.startswith("--")
+    }  # all flags are alike in their dashes
+    near = difflib.get_close_matches(word.lstrip("-"), bare, n=3, cutoff=0.6)
+    return f"did you mean {', '.join(bare[name] for name in near)}?" if near else f"`{prog} --help` lists them"

@@ -93,11 +93,11 @@ class Explanation:
 
     def describe(self) -> str:
         """One line: the image, the class that is explained, and where the map is highest."""
-        where = NOTHING
+        where = f"{self.method}: {NOTHING}"
         if self.peak is not None:
             x, y = 100 * self.peak[0] / self.photo.width, 100 * self.peak[1] / self.photo.height
-            where = f"highest {x:.0f} % from the left, {y:.0f} % from the top"
-        return f"{self.name}: {self.label} {100 * self.probability:.1f} %, {self.method} {where}"
+            where = f"{self.method} highest {x:.0f} % from the left, {y:.0f} % from the top"
+        return f"{self.name}: {self.label} {100 * self.probability:.1f} %, {where}"
 
     def __repr__(self) -> str:
         return f"<Explanation of {self.describe()}>"
