@@ -202,11 +202,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
 def _closest_flag(word: str, flags: list[str], prog: str) -> str:
     """What to do about an unknown flag: another program's name for one of ours, else a similar spelling."""
     named = {flag.lstrip("-").replace("-", "_"): flag for flag in flags}
-    for ours in MEANT.get(word.lstrip("-").replace("-", "_"), []):
+    bare = word.lstrip("-").replace("-", "_")  # all flags are alike in their dashes
+    for ours in MEANT.get(bare, []):
         if ours in named:
             return f"did you mean {named[ours]}?"
-    bare = {
-        flag.removeprefix("--"): flag for flag in flags if flag.startswith("--")
-    }  # all flags are alike in their dashes
-    near = difflib.get_close_matches(word.lstrip("-"), bare, n=3, cutoff=0.6)
-    return f"did you mean {', '.join(bare[name] for name in near)}?" if near else f"`{prog} --help` lists them"
+    near = [named[name] for name in difflib.get_close_matches(bare, named, cutoff=0.6)]
+    return f"did you mean {', '.join(near)}?" if near else f"`{prog} --help` lists them"

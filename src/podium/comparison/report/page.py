@@ -82,7 +82,7 @@ def write_page(path: Path, template: str, charts: dict[str, Any], **content: Any
 
 @functools.cache
 def _templates() -> jinja2.Environment:
-    """The templates, each compiled once: that takes as long as a small report does without it."""
+    """The templates. Each is compiled once in a process, which takes as long as the rest of a small report."""
     import jinja2
 
     environment = jinja2.Environment(
