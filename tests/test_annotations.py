@@ -54,6 +54,16 @@ def test_an_image_without_objects_is_counted(tmp_path):
         read(root)
 
 
+def test_an_image_that_is_missing_or_not_read_is_counted(tmp_path):
+    root = yolo(tmp_path / "set", "{kind}/{split}", [(0,), (1,), (0,), (1,)])
+    (root / "images/train/2.png").unlink()
+    with pytest.raises(DataError, match=r"1 image cannot be used .*labels/train/2.txt: no image 'images/train/2'"):
+        read(root)
+    (root / "images/train/2.jxl").write_bytes(b"\xff\x0a" + bytes(60))
+    with pytest.raises(DataError, match=r"1 image of a format that cannot be read here \(1 JPEG XL\)"):
+        read(root)
+
+
 def test_a_damaged_label_file_is_named(tmp_path):
     root = yolo(tmp_path / "set", "{kind}/{split}", [(0,), (1,)])
     (root / "labels/train/0.txt").write_text(f"0 {BOX}\ncat\n")

@@ -113,6 +113,18 @@ def test_a_list_without_a_header(photos, name, form):
     assert any("no header" in note for note in data.notes)
 
 
+def test_lines_end_where_files_say_and_not_where_unicode_does(photos):
+    """A caption may hold U+2028, U+0085 or a form feed, which `str.splitlines` takes for the ends of lines."""
+    caption = "one\u2028two\x85three"
+    records = [{"file_name": name, "label": label, "text": caption} for name, label in LABELS.items()]
+    lines = [json.dumps(each, ensure_ascii=False) for each in records]
+    (photos / "a.jsonl").write_text("\r\n".join(lines), newline="")
+    assert classes_of(read(photos / "a.jsonl")) == LABELS
+    every = {**LABELS, pictures(photos, "x\u2028y.png").joinpath("x\u2028y.png").name: "cat"}
+    (photos / "train.txt").write_text("".join(f"{name} {label}\n" for name, label in every.items()))
+    assert classes_of(read(photos / "train.txt")) == every
+
+
 @pytest.mark.parametrize("form", ["jsonl", "records", "object"])
 def test_json(photos, form):
     records = [{"file_name": name, "label": label} for name, label in LABELS.items()]
@@ -257,6 +269,18 @@ def test_a_name_of_several_images_is_refused(tmp_path):
         read(table(root / "labels.csv", [("a", "cat"), ("b", "dog")]))
 
 
+@pytest.mark.parametrize("before", ["", "/elsewhere/data/"])
+def test_a_missing_image_is_not_taken_from_another_folder(tmp_path, before):
+    """The folder that a path names is there, so the image of the same name in another one is another image."""
+    root = pictures(tmp_path / "data", "cat/1.png", "cat/2.png", "dog/2.png", "dog/3.png")
+    rows = [(f"{before}{name}", name[:3]) for name in ("cat/1.png", "cat/2.png", "dog/2.png", "cat/3.png")]
+    with pytest.raises(ImageError, match=f"1 image cannot be used .*line 5: no image '{before}cat/3.png'"):
+        read(table(root / "labels.csv", rows))
+    flat = pictures(tmp_path / "flat", "images/1.png", "images/2.png")  # neither folder is there: the names decide
+    rows = [(f"{before}cat/1.png", "cat"), (f"{before}dog/2.png", "dog")]
+    assert classes_of(read(table(flat / "labels.csv", rows))) == {"1.png": "cat", "2.png": "dog"}
+
+
 def test_an_address_is_no_file(photos):
     rows = [*LABELS.items(), ("https://example.org/a.png", "cat")]
     with pytest.raises(ImageError, match="images are not downloaded"):
@@ -339,6 +363,48 @@ def test_split_columns(photos, header, values, expected):
     data = read(table(photos / "meta.csv", rows, ("image", "label", header)))
     assert {name: len(split) for name, split in data.splits.items()} == expected
     assert any(f"splits by {header}" in note for note in data.notes)
+
+
+ROLES = ("train", "train", "val", "val", "test", "test")
+
+
+@pytest.mark.parametrize(
+    ("flags", "written"),
+    [
+        ({"is_valid": "val", "is_test": "test"}, ("0", "1")),
+        ({"is_train": "train", "is_val": "val"}, ("no", "yes")),
+        ({"train": "train", "val": "val", "test": "test"}, ("False", "True")),
+        ({"split": None}, ("tr", "va", "te")),
+        ({"set": None}, ("TRAIN", "VALIDATE", "TEST")),
+    ],
+)
+def test_splits_in_several_columns_and_in_short_words(photos, flags, written):
+    def cells(role):
+        return [
+            written[role == kind] if kind else written[("train", "val", "test").index(role)] for kind in flags.values()
+        ]
+
+    rows = [(*row, *cells(role)) for row, role in zip(LABELS.items(), ROLES, strict=True)]
+    for options in ({}, {"split_column": ",".join(flags)}):
+        data = load_data(table(photos / "meta.csv", rows, ("image", "label", *flags)), **options)
+        assert {file.path.name: name for name, split in data.splits.items() for file in split.files} == dict(
+            zip(LABELS, ROLES, strict=True)
+        )
+
+
+def test_columns_that_give_an_image_two_splits_or_none_stop(photos):
+    header = ("image", "label", "is_train", "is_test")
+    for odd, said in (((1, 1), "test and train"), ((0, 0), "none")):
+        rows = [(*row, *(odd if n == 3 else (1, 0))) for n, row in enumerate(LABELS.items())]
+        with pytest.raises(DataError, match=f"line 5: is_train, is_test say {said} for the split"):
+            read(table(photos / "meta.csv", rows, header))
+
+
+def test_one_hot_columns_may_be_called_like_one_split(photos):
+    rows = [(name, int(label == "cat"), int(label == "dog")) for name, label in LABELS.items()]
+    data = read(table(photos / "labels.csv", rows, ("image", "train", "bus")))
+    assert classes_of(data) == {name: "train" if label == "cat" else "bus" for name, label in LABELS.items()}
+    assert set(data.splits) == {"train"}
 
 
 @pytest.mark.parametrize("odd", ["", "extra"])
@@ -627,6 +693,32 @@ def test_a_missing_shard_stops(tmp_path, arrow):
     (root / "train-00001-of-00002.parquet").unlink()
     with pytest.raises(DataError, match=r"1 of 2 files of train are missing: train-00001-of-00002\.parquet"):
         read(root)
+
+
+def test_files_of_no_split_beside_those_of_splits_are_counted(tmp_path, arrow, photos):
+    root = shards(tmp_path / "set", arrow)
+    shards(root, arrow, "unsupervised", 1)
+    data = read(root)
+    assert {name: len(split) for name, split in data.splits.items()} == {"train": 12}
+    assert any(note.startswith("note: 6 images are of none of the splits") for note in data.notes)
+    rows = [*LABELS.items()]
+    table(photos / "train.csv", rows[:4])
+    table(photos / "extra.csv", [(name, "cow") for name, _ in rows[4:]])
+    data = read(photos)
+    assert (data.classes, len(data.splits["train"])) == (("cat", "dog"), 4)
+    assert any(note.startswith("note: 2 images are of none of the splits") for note in data.notes)
+
+
+@pytest.mark.parametrize("form", ["{}", "{}/train"])
+def test_configurations_of_a_data_set_are_not_mixed(tmp_path, arrow, form):
+    for name in ("full", "small"):
+        shards(tmp_path / "set" / form.format(name), arrow, *(["part", 1] if form != "{}" else []))
+    if form != "{}":
+        for path in sorted((tmp_path / "set").rglob("*.parquet")):
+            path.rename(path.with_name("0000.parquet"))
+    with pytest.raises(DataError, match=r"full and .*small each hold train, as two data sets"):
+        read(tmp_path / "set")
+    assert set(read(tmp_path / "set/small").splits) == {"train"}
 
 
 def test_two_columns_of_labels_in_parquet_are_a_question(tmp_path, arrow):

@@ -11,7 +11,7 @@ from typing import Any
 
 from podium.data.finder import Finder
 from podium.data.image_file import ImageFile
-from podium.data.layout import Entries, Listing
+from podium.data.layout import Entries, Listing, is_picture
 from podium.data.names import first_split, show
 from podium.data.rows import Row, arrange_rows, noted_rest
 from podium.data.several_labels import several
@@ -31,7 +31,7 @@ def _kind(path: PurePosixPath) -> str:
 
 def is_yolo(entries: Entries) -> bool:
     """Whether text files in folders called labels stand for images in folders called images."""
-    names = {path.with_suffix("") for path, file in entries if isinstance(file, ImageFile)}
+    names = {path.with_suffix("") for path, file in entries if is_picture(file)}
     return any(_image_of(path) in names for path, _ in entries if _is_label(path))
 
 
@@ -58,18 +58,21 @@ def arrange_yolo(entries: Entries, root: Path) -> Listing:
     """
     names = _yolo_names(entries, root)
     labels = {_image_of(path): root / path for path, _ in entries if _is_label(path)}
+    pictures = {path: file for path, file in entries if is_picture(file)}
+    alone = labels.keys() - {path.with_suffix("") for path in pictures}
     rows = []
-    for path, file in sorted(
-        ((path, file) for path, file in entries if isinstance(file, ImageFile)), key=lambda e: str(e[0])
-    ):
-        label = labels.get(path.with_suffix(""))
+    for path in sorted((*pictures, *alone), key=str):
+        label, file = labels.get(path if path in alone else path.with_suffix("")), pictures.get(path)
         found = _yolo_categories(label) if label is not None else {}
         if len(found) > 1:
             line = list(found.values())[1]
             shown = " and ".join(names.get(number, str(number)) for number in list(found)[:2])
             raise several(f"{show(str(label))}, line {line}", f"{path.name} has objects of {shown}")
         category = names.get(number, str(number)) if (number := next(iter(found), None)) is not None else ""
-        rows.append(Row(path.name, category, file.name, _kind(path), replace(file, below=str(path))))
+        if isinstance(file, ImageFile):
+            rows.append(Row(path.name, category, file.name, _kind(path), replace(file, below=str(path))))
+        elif file is not None or category:  # of a format that is not read, or missing; an empty label names no class
+            rows.append(Row(str(path), category, show(str(label or root / path)), _kind(path)))
     listing = arrange_rows(rows, Finder(root, [root], entries))
     listing.notes.append("note: read as the objects of YOLO: each image has one category, and its boxes are not used")
     return listing

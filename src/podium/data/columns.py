@@ -1,4 +1,4 @@
-"""Which columns of a table hold the images, their classes and their splits: by name and by content, unless a person says so."""
+"""Which columns of a table hold the images and their classes: by name and by content, unless a person says so."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from podium.data.names import MORE_SPLIT_NAMES, show, split_named
+from podium.data.names import show
 from podium.data.reading import Reading
 from podium.data.several_labels import refuse_several, several
-from podium.data.table_files import Table, cell_text
+from podium.data.split_columns import find_splits
+from podium.data.table_files import Table, cell_text, plain
 from podium.errors import DataError, UsageError, closest
 from podium.files import shell_word
 
@@ -20,14 +21,8 @@ USUAL = {  # names of columns, without spaces, dashes and underscores; the likel
     "imgname imagefile imagefilename imageid imgid photo photos picture id name",
     "labels": "label labels class classes classname classlabel labelname category categories categoryname target targets "
     "species breed diagnosis dx y groundtruth gt classid labelid categoryid tags",
-    "splits": "split splits subset partition datasplit datasettype trainvaltest traintest usage phase dataset set fold",
 }
-IMAGES, LABELS, SPLITS = (words.split() for words in USUAL.values())
-FLAGS = {  # names of 0/1 columns -> the splits of 0 and 1
-    **dict.fromkeys(("isvalid", "isval", "isvalidation", "valid"), ("train", "val")),
-    "istest": ("train", "test"),
-    **dict.fromkeys(("istrain", "istraining", "istrainingimage"), ("test", "train")),
-}
+IMAGES, LABELS = (words.split() for words in USUAL.values())
 BITS = {"0": 0, "1": 1, "false": 0, "true": 1, "0.0": 0, "1.0": 1, "-1": 0, "-1.0": 0}
 NAMES_OF_FILES = IMAGES[: IMAGES.index("picture")]  # of columns that are meant to name images, unlike "id" and "name"
 PIXELS = 49  # numbers from which they are the pixels of an image, as of 7 x 7
@@ -41,13 +36,13 @@ class Columns:
     Args:
         image: names of image files.
         labels: one column of classes, or several 0/1 columns that are the classes.
-        split: splits of the images; None: there is none.
+        splits: one column of the splits' names, or the 0/1 columns of the splits; empty: there is none.
         notes: what was found rather than said, and what is not used.
     """
 
     image: str
     labels: tuple[str, ...]
-    split: str | None
+    splits: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
 
@@ -69,17 +64,15 @@ def choose(table: Table, reading: Reading, found: Callable[[str], bool], image: 
         DataError: a column cannot be found, or several could be meant; names them and the flag.
     """
     image = _given(table, "image_column", reading.image_column) or image or _images(table, found)
-    split, note = _split_column(table, reading, image)
-    if reading.label_column is not None:
-        several = [name.strip() for name in reading.label_column.split(",")]
-        whole = reading.label_column in table.columns or len(several) == 1
-        names = [reading.label_column] if whole else several
-        labels = tuple(str(_given(table, "label_column", name)) for name in names)
-    else:
-        labels = _labels(table, [name for name in table.columns if name not in (image, split)])
+    splits, unread = _named(table, "split_column", reading.split_column), list[str]()
+    labels = _named(table, "label_column", reading.label_column)
+    if not splits:
+        splits, unread = find_splits(table, {image, *labels})
+    if not labels:
+        labels = _labels(table, [name for name in table.columns if name not in (image, *splits)])
     shown = f"images by {show(image)}, classes by {', '.join(map(show, labels[:5]))}{', ...' * (len(labels) > 5)}"
-    notes = [f"note: {show(table.path.name)}: {shown}" + (f", splits by {show(split)}" if split else "")]
-    return Columns(image, labels, split, (*notes, *note))
+    shown += f", splits by {', '.join(map(show, splits))}" if splits else ""
+    return Columns(image, labels, splits, (f"note: {show(table.path.name)}: {shown}", *unread))
 
 
 def labels_of(table: Table, columns: Columns) -> list[str]:
@@ -99,24 +92,6 @@ def labels_of(table: Table, columns: Columns) -> list[str]:
     return texts
 
 
-def splits_of(table: Table, columns: Columns) -> list[str]:
-    """The split of each row; all empty where the table has none.
-
-    Raises:
-        DataError: a cell names no split.
-    """
-    if columns.split is None:
-        return [""] * len(table)
-    texts = table.texts(columns.split)
-    read = _split_values(columns.split, set(texts))
-    odd = next((row for row, text in enumerate(texts) if text not in read), None)
-    if odd is not None:
-        where, names = f"{show(table.path)}, {table.where(odd)}", "train, val or test"
-        what = f"{where}: {texts[odd]!r} in column {show(columns.split)} is not a split"
-        raise DataError(what, f"write {names} there, or name another column with --split-column")
-    return [read[text] for text in texts]
-
-
 # --- images
 
 
@@ -130,6 +105,14 @@ def _given(table: Table, setting: str, name: str | None) -> str | None:
     like = closest(name, names)
     fix = (f"{like}; " if like else "") + f"its columns are {_listed(names)}"
     raise UsageError(f"{setting}: {show(table.path)} has no column {show(name)}", fix)
+
+
+def _named(table: Table, setting: str, value: str | None) -> tuple[str, ...]:
+    """The columns that were named, one or several with commas between; empty where nothing was said."""
+    if value is None:
+        return ()
+    names = [value] if value in table.columns else [name.strip() for name in value.split(",")]
+    return tuple(str(_given(table, setting, name)) for name in names)
 
 
 def _images(table: Table, found: Callable[[str], bool]) -> str:
@@ -185,40 +168,6 @@ def _is_pixels(cell: Any) -> bool:
         cell if isinstance(cell, list) else re.split(r"[\s,]+", str(cell).strip("[] ")) if isinstance(cell, str) else []
     )
     return len(values) >= PIXELS and all(re.fullmatch(r"-?\d+(\.\d+)?", str(value)) for value in values)
-
-
-# --- splits
-
-
-def _split_column(table: Table, reading: Reading, image: str) -> tuple[str | None, tuple[str, ...]]:
-    if reading.split_column is not None:
-        return _given(table, "split_column", reading.split_column), ()
-    labelled = reading.label_column
-    notes = list[str]()
-    for name in table.columns:
-        word = plain(name)
-        if name in (image, labelled) or (word not in SPLITS and word not in FLAGS):
-            continue
-        texts = table.texts(name)
-        read = _split_values(name, set(texts))
-        if 2 * sum(text in read for text in texts) >= len(texts):  # other cells are an error, as rows without a split
-            return name, tuple(notes)
-        example = sorted(set(texts))[0]
-        notes.append(f"note: column {show(name)} is not read as splits: {example!r} is neither train, val nor test")
-    return None, tuple(notes)
-
-
-def _split_values(name: str, values: Iterable[str]) -> dict[str, str]:
-    """The values of a column that mean splits, and these."""
-    word, read = plain(name), {}
-    for value in values:
-        bit = BITS.get(value.lower())
-        split = MORE_SPLIT_NAMES.get(value.lower()) or split_named(value)[0]
-        if bit is not None and word in FLAGS:
-            split = FLAGS[word][bit]
-        if split:
-            read[value] = split
-    return read
 
 
 # --- labels
@@ -305,11 +254,6 @@ def _one_hot(table: Table, names: Sequence[str]) -> list[str]:
                 raise several(f"{show(table.path)}, {table.where(row)}", f"has both {labels[row]} and {name}", mend)
             labels[row] = name if bit else labels[row]
     return labels
-
-
-def plain(name: str) -> str:
-    """A column's name without case, spaces, dashes and underscores."""
-    return re.sub(r"[\W_]+", "", name).lower()
 
 
 def _listed(names: Iterable[str]) -> str:

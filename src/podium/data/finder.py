@@ -41,6 +41,14 @@ class Finder:
                     index[key].append((path.parts, file))
         return dict(index)
 
+    @cached_property
+    def folders(self) -> dict[str, set[tuple[str, ...]]]:
+        """The last part of each folder that holds images, as `_plain` has it -> these folders."""
+        folders: dict[str, set[tuple[str, ...]]] = defaultdict(set)
+        for path in {path[:-1] for found in self.index.values() for path, _ in found if len(path) > 1}:
+            folders[_plain(path[-1])].add(path)
+        return dict(folders)
+
     def has(self, name: str, base: Path | None = None) -> bool:
         """Whether a name is that of an image, also as a path from `base`."""
         return isinstance(self._by_path(_parts(name), name, base), ImageFile) or bool(self._by_tail(_parts(name), ""))
@@ -91,13 +99,19 @@ class Finder:
         return None
 
     def _by_tail(self, parts: tuple[str, ...], split: str) -> list[tuple[tuple[str, ...], ImageFile | Left]]:
-        """The images whose paths end as much like this one as any does."""
+        """The images whose paths end as much like this one as any does.
+
+        There are none where a folder fits better than those of these images: the image that is meant is missing in it.
+        """
         if not parts:
             return []
         matches = self.index.get(_plain(parts[-1]), [])
         if any(path[-1] == parts[-1] for path, _ in matches):
             matches = [match for match in matches if match[0][-1] == parts[-1]]
         most = max((_shared(path, parts) for path, _ in matches), default=0)
+        near = self.folders.get(_plain(parts[-2]), ()) if matches and len(parts) > 1 else ()
+        if any(_shared((*folder, ""), parts) > most for folder in near):
+            return []
         matches = [match for match in matches if _shared(match[0], parts) == most]
         if len(matches) > 1 and split:
             inside = [match for match in matches if any(split_named(part)[0] == split for part in match[0][:-1])]

@@ -91,7 +91,7 @@ def arrange(found: Iterable[tuple[PurePosixPath, ImageFile | Left]], where: str)
     """
     entries = sorted(found, key=lambda entry: natural(str(entry[0])))
     listing = Listing()
-    pictures = [path.parts for path, file in entries if _is_picture(file)]
+    pictures = [path.parts for path, file in entries if is_picture(file)]
     root = _wrapper(pictures)
     tree = _tree(p[len(root) :] for p in pictures if p[: len(root)] == root)
     splits = _splits(tree)
@@ -112,7 +112,7 @@ def arrange(found: Iterable[tuple[PurePosixPath, ImageFile | Left]], where: str)
         elif first and file == FOLDER:
             continue
         _place(listing, str(path), "/".join(parts), split, rest, file)
-        if len(rest) > 1 and _is_picture(file):
+        if len(rest) > 1 and is_picture(file):
             inside.setdefault(split, {}).setdefault(rest[0], []).append(rest[1:])
             roots.setdefault(rest[0], path.parts[: len(path.parts) - len(rest) + 1])
     listing.problem = _problem(tree, splits, first, where)
@@ -120,7 +120,8 @@ def arrange(found: Iterable[tuple[PurePosixPath, ImageFile | Left]], where: str)
     return listing
 
 
-def _is_picture(file: ImageFile | Left) -> bool:
+def is_picture(file: ImageFile | Left) -> bool:
+    """Whether an entry is an image, also one of a format that Podium does not read."""
     return isinstance(file, ImageFile) or file.kind == "unread"
 
 

@@ -25,7 +25,7 @@ SPLIT_NAMES = {
 MORE_SPLIT_NAMES = {  # inside of longer names, and where class folders lie below
     **SPLIT_NAMES,
     **dict.fromkeys(("trn", "trainval", "训练", "训练集"), "train"),
-    **dict.fromkeys(("dev", "验证", "验证集"), "val"),
+    **dict.fromkeys(("dev", "validate", "验证", "验证集"), "val"),
     **dict.fromkeys(("tst", "eval", "evaluation", "holdout", "测试", "测试集"), "test"),
 }
 BESIDE_SPLITS = re.compile(r"(sets?|data|datasets?|images?|imgs?|photos?|pics|pictures?|folders?|samples?|splits?)+")

@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from podium.data.columns import IMAGES, NoLabels, choose, labels_of, plain, splits_of
+from podium.data.columns import IMAGES, NoLabels, choose, labels_of
 from podium.data.finder import Finder
 from podium.data.image_file import ImageFile
 from podium.data.layout import Listing
-from podium.data.names import EXTENSIONS, first_split, show, suffix
+from podium.data.names import EXTENSIONS, first_split, show, split_named, suffix
 from podium.data.reading import Reading
 from podium.data.rows import Row, arrange_rows
-from podium.data.table_files import Table, arrow, damaged, read_table
+from podium.data.split_columns import splits_of
+from podium.data.table_files import Table, arrow, damaged, plain, read_table
 from podium.errors import DataError, UsageError
 
 SHARD = re.compile(r"^(.*?)-?(\d{5})-of-(\d{5})(-[0-9a-f]+)?$")  # train-00000-of-00002-5a1b...
@@ -59,10 +60,12 @@ def list_parquet(files: list[Path], root: Path, reading: Reading) -> Listing:
         reading: what a person said about the columns.
 
     Raises:
-        DataError: a file is missing or damaged, the images are too large for memory, or no column has labels.
+        DataError: a file is missing or damaged, the files are of several data sets, the images are too large for memory, or no
+            column has labels.
         UsageError: a column that was given is not there.
     """
     _complete(files)
+    _refuse_several(files, root)
     splits = {path: _split_of(path, root) for path in files}
     listing_notes: list[str] = []
     rows, unlabelled, held = list[Row](), list[Path](), 0
@@ -74,7 +77,7 @@ def list_parquet(files: list[Path], root: Path, reading: Reading) -> Listing:
         try:
             chosen = choose(_without(table, set(columns) - {image}), reading, lambda _: False, image)
             listing_notes += chosen.notes
-            labels, given = labels_of(table, chosen), splits_of(table, chosen)
+            labels, given = labels_of(table, chosen), splits_of(table, chosen.splits)
         except NoLabels:  # a contest's test images; what has no labels at all is refused below
             unlabelled.append(path)
             if len(unlabelled) == len(files):
@@ -142,6 +145,25 @@ def _split_of(path: Path, root: Path) -> str:
     name = SHARD.sub(r"\1", path.stem)
     folders = reversed(path.relative_to(root).parts[:-1])
     return first_split((name, *folders))
+
+
+def _refuse_several(files: list[Path], root: Path) -> None:
+    """Refuse the files of several data sets, as the configurations of one that Hugging Face keeps side by side.
+
+    Raises:
+        DataError: two folders each hold files of one split, numbered by themselves, or a folder of that split.
+    """
+    places: dict[str, set[Path]] = {}
+    for path in files:
+        if match := SHARD.match(path.stem):
+            places.setdefault(match[1], set()).add(path.parent)
+        elif path.parent != root and split_named(path.parent.name)[0]:
+            places.setdefault(path.parent.name, set()).add(path.parent.parent)
+    for name, folders in places.items():
+        if len(folders) > 1:
+            one, other, *_ = sorted(folders)
+            what = f"{show(root)}: {show(one)} and {show(other)} each hold {name or 'numbered files'}, as two data sets"
+            raise DataError(what, f"give one of them: {show(one)}; if they are one, rename the files of the others")
 
 
 def _complete(files: list[Path]) -> None:

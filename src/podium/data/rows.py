@@ -68,7 +68,7 @@ def arrange_rows(rows: Iterable[Row], finder: Finder) -> Listing:
     labels: dict[str, Row] = {}
     repeated, differing = Counter[str](), 0
     conflicts, unsure = list[tuple[str, str]](), set[str]()
-    for row in _labelled(list(rows), listing):
+    for row in _labelled(_in_splits(list(rows), listing), listing):
         if not row.label:
             listing.faults.append((row.where, f"no label for {row.name!r}" if row.name else "neither image nor label"))
             continue
@@ -130,6 +130,17 @@ def noted_rest(
         several, them = (f"{rest:,} images are", "them") if rest > 1 else ("1 image is", "it")
         listing.notes.append(f"note: {several} left alone in {show(root)}: no row of {names} names {them}")
     return listing
+
+
+def _in_splits(rows: list[Row], listing: Listing) -> list[Row]:
+    """The rows without those of no split, where there are training images in one: they have no role."""
+    outside = [row for row in rows if not row.split]
+    if outside and any(row.split == "train" for row in rows):
+        several = f"{len(outside):,} images are" if len(outside) > 1 else "1 image is"
+        first = f"{show(outside[0].where)}: {show(outside[0].name)}"
+        listing.notes.append(f"note: {several} of none of the splits train, val and test, and not read ({first})")
+        return [row for row in rows if row.split]
+    return rows
 
 
 def _labelled(rows: list[Row], listing: Listing) -> list[Row]:

@@ -83,6 +83,11 @@ def is_table(path: Path) -> bool:
     return suffix(path.name) in TABLES and path.is_file()
 
 
+def plain(name: str) -> str:
+    """A column's name without case, spaces, dashes and underscores."""
+    return re.sub(r"[\W_]+", "", name).lower()
+
+
 def cell_text(cell: Any) -> str:
     """A cell as text without spaces around it; empty where there is no value, also where a program wrote that as "NaN"."""
     if cell is None or cell != cell:  # a missing number of pandas is not equal to itself
@@ -192,9 +197,8 @@ def _fields(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
     else:
         delimiter = _delimiter(text, suffix(path.name))
     if delimiter == " ":  # a list of paths, which may hold spaces, and labels
-        for number, line in enumerate(text.splitlines(), 1):
-            if line.strip():
-                yield number, line.strip().rsplit(None, 1)
+        for number, line in _lines(text):
+            yield number, line.rsplit(None, 1)
         return
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
     begin = skipped + 1
@@ -206,6 +210,13 @@ def _fields(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
     except csv.Error as error:
         last = skipped + reader.line_num
         raise DataError(f"{show(path)}, line {last}: {error}", "write the table anew, as CSV") from None
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the number, from 1, and the text of each line that is not empty. What Unicode calls a line's end, texts may hold."""
+    for number, line in enumerate(io.StringIO(text, newline=None), 1):
+        if line.strip():
+            yield number, line.strip()
 
 
 def _delimiter(text: str, ending: str) -> str:
@@ -250,8 +261,7 @@ def _json(path: Path, text: str, notes: list[str]) -> Table:
         found: Iterable[tuple[int, Any]] = enumerate(whole if isinstance(whole, list) else [None], 1)
         unit = "row"
     else:
-        numbered = ((number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip())
-        found, unit = ((number, _loaded(path, line, number)) for number, line in numbered), "line"
+        found, unit = ((number, _loaded(path, line, number)) for number, line in _lines(text)), "line"
     for number, record in found:
         if not isinstance(record, dict):
             what = f"{show(path)}, {unit} {number}: not an object with a value for each column"

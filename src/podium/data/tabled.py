@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from podium.data.columns import LABELS, Columns, NoLabels, choose, labels_of, plain, splits_of
+from podium.data.columns import LABELS, Columns, NoLabels, choose, labels_of
 from podium.data.finder import Finder
 from podium.data.foreign import foreign_file
 from podium.data.layout import Entries, Left, Listing
@@ -16,7 +16,8 @@ from podium.data.names import first_split, show, split_named
 from podium.data.parquet_images import image_columns, list_parquet
 from podium.data.reading import Reading
 from podium.data.rows import Row, arrange_rows, noted_rest
-from podium.data.table_files import PARQUET, TEXTS, Table, is_table, read_table
+from podium.data.split_columns import splits_of
+from podium.data.table_files import PARQUET, TEXTS, Table, is_table, plain, read_table
 from podium.errors import DataError, PodiumError, UsageError
 
 # Folders beside the images.
@@ -204,14 +205,15 @@ def _same_columns(reading: Reading, usable: list[Source]) -> Reading:
         return reading
     first = usable[0].columns
     image, label = reading.image_column or first.image, reading.label_column or ",".join(first.labels)
-    return replace(reading, image_column=image, label_column=label, split_column=reading.split_column or first.split)
+    split = reading.split_column or ",".join(first.splits) or None
+    return replace(reading, image_column=image, label_column=label, split_column=split)
 
 
 def _arranged(sources: Iterable[Source], finder: Finder) -> Listing:
     notes, rows = list[str](), list[Row]()
     for source in sources:
         table, columns = source.table, source.columns
-        labels, splits, names = labels_of(table, columns), splits_of(table, columns), table.texts(columns.image)
+        labels, splits, names = labels_of(table, columns), splits_of(table, columns.splits), table.texts(columns.image)
         cells = table.all_texts
         for row, (name, label, split) in enumerate(zip(names, labels, splits, strict=True)):
             where = f"{show(table.path.name)}, {table.where(row)}"
