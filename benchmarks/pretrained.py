@@ -3,9 +3,11 @@
     python benchmarks/pretrained.py search [NAME ...]    # recipes, by two folds of the 400 training photos of flowers-500
     python benchmarks/pretrained.py linear               # linear probes, by their penalty
     python benchmarks/pretrained.py final                # the recipe on flowers-500, three seeds, with the linear probe
+    python benchmarks/pretrained.py sizes                # shorter, longer, slower and faster, on 100 to 5,000 images of CIFAR-10
 
 The weights are MobileNet v1's of width 0.75 (Keras applications). `search` and the out-of-fold accuracies of `linear` take no
 other photo than the 400; the 100 others only report. `search` sees 128 px, where training takes a third of the time.
+`sizes` needs more photos than the flowers have, so it takes training images of CIFAR-10 at 64 px, to learn and to evaluate.
 """
 
 from __future__ import annotations
@@ -35,6 +37,21 @@ FLOWERS = SHARED / "data" / "flowers" / "flowers-500.tar"
 SOURCE = f"keras:MobileNet_0.75={SHARED / 'data' / 'weights' / 'mobilenet_7_5_224_tf.h5'}"
 NETWORK = "mobilenet_v1_075"
 FOLDS, SIZE = 2, 128
+# What `sizes` tries: what differs from the recipe, by the number of images, of which there are some draws.
+NEIGHBOURS: dict[str, dict[str, Any]] = {
+    "base": {},
+    "5 epochs": {"epochs": 5},
+    "30 epochs": {"epochs": 30},
+    "lr 3e-4": {"lr": 3e-4},
+    "lr 3e-3": {"lr": 3e-3},
+}
+FEW = {
+    "60 epochs": {"epochs": 60},
+    "batches of 8": {"batch_size": 8},
+    "batches of 8, 30 epochs": {"batch_size": 8, "epochs": 30},
+}
+TRIED = {100: {**NEIGHBOURS, **FEW}, 700: NEIGHBOURS, 5000: NEIGHBOURS}
+DRAWS = {100: 5, 700: 3, 5000: 1}
 # What the recipes of the search have in common, and what differs from it in each; "frozen_norms": batch norms keep the
 # statistics of ImageNet.
 BASE: dict[str, Any] = {
@@ -154,19 +171,47 @@ def final(runs: int) -> dict[str, Any]:
     return {"linear_probe": probe, "finetuned": rows, "mean": mean}
 
 
+def sizes(names: list[str]) -> list[dict[str, Any]]:
+    """The recipe and its neighbours by the number of images, each evaluated on the same 4,000 images that train nothing.
+
+    A fifth as many images choose the epoch, as those that a comparison holds out do.
+    """
+    whole, rows = podium.load_data(SHARED / "data" / "cifar10", val=None), []
+    train = whole.splits["train"]
+    order = np.random.default_rng(0).permutation(len(train))
+    test = train.select(order[-4000:])
+    for count, name in ((count, name) for count, tried in TRIED.items() for name in tried if name in (names or tried)):
+        row: dict[str, Any] = {"images": count, "name": name, "top1": [], "loss": [], "seconds": []}
+        for draw in range(DRAWS[count]):
+            drawn = order[draw * count : (draw + 1) * count]
+            parts = {"train": train.select(drawn[count // 5 :]), "val": train.select(drawn[: count // 5]), "test": test}
+            data = replace(whole, splits=parts)
+            with tempfile.TemporaryDirectory() as out:
+                given = {"recipe": "finetune", "weights": SOURCE, "image_size": 64, "seed": draw, **TRIED[count][name]}
+                result = podium.train(NETWORK, data, Path(out) / "run", **given).result
+            for key in ("top1", "loss", "seconds"):
+                row[key].append(result[key])
+        rows.append({**row, "mean_top1": float(np.mean(row["top1"]))})
+        print(json.dumps(rows[-1]), flush=True)
+    return rows
+
+
 def main() -> None:
     """Measure one part and keep it beside the others."""
     parser = arguments(str(__doc__).splitlines()[0])
-    parser.add_argument("part", choices=("search", "linear", "final"))
-    parser.add_argument("names", nargs="*", help="recipes of the search [all]")
+    parser.add_argument("part", choices=("search", "linear", "final", "sizes"))
+    parser.add_argument("names", nargs="*", help="recipes of `search` or of `sizes` [all]")
     given = parser.parse_args()
     file = ROOT / "benchmarks" / "results" / "pretrained.json"
     earlier = json.loads(file.read_text()) if file.is_file() else {}
-    kept = {part: earlier[part] for part in ("note", "search", "linear", "final") if part in earlier}
-    if given.part == "search":
-        fresh = search(given.names)
-        names = {row["name"] for row in fresh}
-        found: Any = [*(row for row in kept.get("search", []) if row["name"] not in names), *fresh]
+    kept = {part: earlier[part] for part in ("note", "search", "linear", "final", "sizes") if part in earlier}
+    if given.part in ("search", "sizes"):
+        fresh = search(given.names) if given.part == "search" else sizes(given.names)
+        names = {(row.get("images"), row["name"]) for row in fresh}
+        found: Any = [
+            *(row for row in kept.get(given.part, []) if (row.get("images"), row["name"]) not in names),
+            *fresh,
+        ]
     else:
         found = linear() if given.part == "linear" else final(given.runs)
     record("pretrained", {**kept, given.part: found})
