@@ -82,7 +82,17 @@ def test_without_the_reader_one_line_says_what_to_install(tmp_path, nothing_inst
         assert "(12 HEIC)" in caught.value.what
     report = check(data)
     assert report.formats == {"HEIC": 12}
-    assert any(p.kind == "unread-format" and 'pip install "podium[heic]"' in p.detail for p in report.problems)
+    assert [p.kind for p in report.problems] == ["unread-format"]  # their folders are right, and nothing says otherwise
+    assert 'pip install "podium[heic]"' in report.problems[0].detail
+
+
+def test_class_folders_of_images_that_nothing_reads_are_no_wrong_layout(tmp_path):
+    for label in ("a", "b"):
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "1.CR2").write_bytes(RAW)
+    report = check(tmp_path)
+    assert [p.kind for p in report.problems] == ["unread-format"]
+    assert str(tmp_path / "a/1.CR2") in report.problems[0].detail
 
 
 def test_content_decides_where_the_reader_is_missing(tmp_path, nothing_installed):

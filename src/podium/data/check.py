@@ -13,7 +13,7 @@ from podium.data.check_groups import Groups, add_group_problems, groups_of
 from podium.data.check_report import Checked, CheckReport
 from podium.data.dataset import Dataset
 from podium.data.depth import look_at
-from podium.data.formats import fixes
+from podium.data.formats import VIDEO, fixes
 from podium.data.found import describe_folder, nearest_layout
 from podium.data.groups import GROUP, with_groups
 from podium.data.images import FileImages, Progress
@@ -217,16 +217,18 @@ def _layout(report: CheckReport, listing: Listing) -> None:
     if listing.problem is not None:
         report.add("layout", report.source, "; ".join(listing.problem))
     for kind, names in _by_format(listing).items():
-        shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+        shown = ", ".join(_below(report.source, name) for name in names[:5]) + (", ..." if len(names) > 5 else "")
         report.add(
             "unread-format", report.source, f"{len(names)} {kind}, which cannot be read here: {shown}; {fixes([kind])}"
         )
     for line in nested(listing, report.source):
         report.add("nested-class", report.source, line)
     classes = any(held for classes in listing.files.values() for held in classes.values())
-    if not classes and listing.problem is None and (listing.strays or listing.unread):
-        folder = Path(report.source)
-        outside = sum(why == OUTSIDE for _, why in listing.strays)
+    folder, outside = Path(report.source), sum(why == OUTSIDE for _, why in listing.strays)
+    # Images in folders that cannot be read here lie as they should: their format alone is the problem.
+    unread = {Path(_below(report.source, name)).parent for name, kind in listing.unread if kind != VIDEO}
+    arranged = bool(unread) and folder not in unread and not outside
+    if not classes and listing.problem is None and (listing.strays or listing.unread) and not arranged:
         lies = describe_folder(folder)
         what = f"{outside} images, but none in a class folder" if outside else "holds no images"
         report.add("layout", report.source, f"{what}{f' ({lies})' if lies else ''}; {nearest_layout(folder)}")
