@@ -16,6 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from conftest import ROOT
 from podium.api.check import check
 from podium.api.train import train
+from podium.data.check_report import SUGGESTIONS, SUSPECTS
 from podium.data.label_errors import _folds as label_folds
 from podium.data.label_errors import doubtful, out_of_fold
 from podium.data.near_duplicates import NEAR, hashes, near_pairs
@@ -194,6 +195,15 @@ def test_the_limit_in_use_is_the_one_that_was_measured():
     measured = json.loads((ROOT / "benchmarks" / "results" / "near_duplicates.json").read_text())
     assert measured["limit_chosen_on_the_first_half"] == NEAR
     assert min(measured["second_half"]["recall"], measured["second_half"]["precision"]) >= 0.95
+
+
+def test_the_page_on_checking_has_every_kind_with_its_exit_code():
+    page = (ROOT / "docs" / "checking.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([a-z\d, -]+) \| [^|]+ \| ([03]) \|$", page, re.M)
+    codes = {kind: int(code) for kinds, code in rows for kind in kinds.split(", ")}
+    assert {kind: codes.get(kind) for kind in {*SUGGESTIONS, *SUSPECTS}} == {
+        kind: 0 if kind in SUSPECTS else 3 for kind in {*SUGGESTIONS, *SUSPECTS}
+    }
 
 
 def test_hashes_are_those_of_the_library():

@@ -322,6 +322,7 @@ def test_every_default_network_has_official_weights():
         (["-m", "torchvision:resnet18", "--scratch"], ("torchvision:resnet18",)),
         (["-m", "torchvision:resnet81"], ("resnet81", "resnet18")),
         (["-m", "resnet18,resnet50", "--weights", "torchvision:resnet18"], ("1 given for 2", "--weights A,B")),
+        (["--weights", "torchvision:resnet18"], ("1 given for networks that are not named", "--weights A,B")),
         (["-m", "keras:MobileNet=a.h5,keras:MobileNet=b.h5"], ("a.h5", "b.h5")),
         (["-m", "keras:Xception=gone.h5"], ("xception", "gone.h5", "no such file")),
         (["-m", "resnet18", "--weights", "nowhere"], ("resnet18", "nowhere")),
