@@ -183,7 +183,11 @@ def candidates_of(names: Sequence[str], weights: str | None = None) -> list[Cand
     if weights is not None:
         sources = [source.strip() for source in weights.split(",")]
         if len(sources) != len(candidates) or any(candidate.named or candidate.matched for candidate in candidates):
-            networks = f"{len(candidates)} network{'s' * (len(candidates) != 1)}" if candidates else "networks that are not named"
+            networks = (
+                f"{len(candidates)} network{'s' * (len(candidates) != 1)}"
+                if candidates
+                else "networks that are not named"
+            )
             what = f"weights: {len(sources)} given for {networks}"
             one_each = "give one for each network, in their order: -m resnet18,resnet50 --weights A,B"
             raise UsageError(what, f"{one_each}; or name sources with -m: -m torchvision:resnet18,resnet50")
