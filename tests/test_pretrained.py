@@ -329,6 +329,7 @@ def test_every_default_network_has_official_weights():
         (["--small", "--pretrained"], ("small", "--scratch")),
         (["--scratch", "--finetune", "2"], ("finetune",)),
         (["--finetune", "0"], ("finetune", "at least 1")),
+        (["-m", "lenet5", "--scratch", "--recall", "nowhere=0.9"], ("no class is called 'nowhere'", "fix: ")),
     ],
 )
 def test_what_cannot_start_is_refused_before_anything_is_written(photos, tmp_path, words, says):

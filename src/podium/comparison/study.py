@@ -49,6 +49,7 @@ from podium.runs.folder import SETTINGS, SPEED, RunFolder
 from podium.runs.recommended import TABLE
 from podium.settings import Origins
 from podium.tracking.following import following
+from podium.training.confidence import check_recall
 from podium.training.distributed.launch import started_together
 from podium.training.finished import trained_network
 from podium.training.idle import refuse_decided
@@ -212,6 +213,7 @@ class Study:
         if pretrained and self.choice.settings is not None:
             self.merged = absolute(self.choice.settings)
         refuse_decided(self.merged, "compare", data if self.given else None)
+        check_recall(self.merged.settings.recall, data.classes)
         if not pretrained and self.choice.finetune is not None:
             raise UsageError("finetune: networks with random weights are all trained", "leave it out, or --pretrained")
         if pretrained and self.merged.settings.small:
