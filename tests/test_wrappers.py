@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch.nn.utils.prune import l1_unstructured
 
 import podium
 from conftest import sampled
@@ -110,6 +111,8 @@ WRAPPED = {
         "left out, beside the weights: model.criterion",
     ),
     "thop": (PLAIN | {"layer1.0.total_ops": torch.zeros(1), "total_params": torch.zeros(1)}, "2 counters"),
+    "a loss inside": (PLAIN | {"criterion.weight": torch.ones(10), "loss_fn.pos_weight": torch.ones(10)}, "left out, beside the weights: criterion, loss_fn"),
+    "a number": ({0: PLAIN}, "under '0'"),
     "half inside": ({k.replace("layer1.", "layer1.module."): v for k, v in PLAIN.items()}, "module. is taken out"),
 }  # fmt: skip
 
@@ -265,6 +268,48 @@ def test_a_head_beside_the_backbone(tmp_path):
     assert holds(net, state)
     assert "the head is state_dict.model.classifier.2, for 12 classes" in notes
     assert "left out" not in notes
+
+
+BETWEEN = {
+    "a norm": {"neck.weight": torch.full((64,), 2.0), "neck.bias": torch.ones(64)},
+    "a batch norm without parameters": {"neck.running_mean": torch.ones(64), "neck.running_var": torch.ones(64)},
+    "a convolution": {"neck.weight": torch.ones(64, 64, 3, 3)},
+}
+
+
+@pytest.mark.parametrize("neck", BETWEEN)
+def test_a_head_beside_the_backbone_is_none_where_a_layer_may_lie_between(neck, tmp_path):
+    """Without that layer the network would give other answers than the one that was trained."""
+    state = weights(0, 12)
+    body = {k: v for k, v in state.items() if not k.startswith("linear.")}
+    head = {"classifier.weight": state["linear.weight"], "classifier.bias": state["linear.bias"]}
+    content = under("base.", body) | BETWEEN[neck] | head
+    with pytest.raises(ModelFileError, match="classifier may be its head, but neck may lie between"):
+        read(content, tmp_path)
+    net, notes = read(content, tmp_path, num_classes=12)
+    assert "left out, beside the weights: neck, classifier" in notes
+    assert all(torch.equal(net.state_dict()[key], value) for key, value in by_our_names(body).items())
+    copied, _ = read(under("base.", body) | under("base_copy.", body) | head, tmp_path)
+    assert holds(copied, state)
+
+
+def test_pruned_layers_have_their_masks_applied(tmp_path):
+    net = torch.nn.Sequential()
+    net.conv1 = torch.nn.Conv2d(3, 16, 3, padding=1, bias=False)
+    net.conv1.load_state_dict({"weight": PLAIN["conv1.weight"]})
+    l1_unstructured(net.conv1, "weight", 0.5)
+    pruned = net.conv1.weight.detach().clone()
+    assert (pruned == 0).sum() == pruned.numel() // 2
+    kept = {key: value for key, value in PLAIN.items() if key != "conv1.weight"}
+    read_back, notes = read({"model": kept | net.state_dict()}, tmp_path)
+    assert holds(read_back, PLAIN | {"conv1.weight": pruned})
+    assert "the masks of 1 pruned tensors are applied" in notes
+
+
+def test_tensors_too_many_are_named_with_a_mend_that_fits(tmp_path):
+    with pytest.raises(ModelFileError, match=r"2 unexpected: more\.weight, more\.bias") as error:
+        read(PLAIN | {"more.weight": torch.ones(3, 64), "more.bias": torch.ones(3)}, tmp_path)
+    assert "take these out of the file" in error.value.fix
 
 
 def test_a_head_without_a_bias_gets_zeros_and_a_convolution_is_one_too(tmp_path):

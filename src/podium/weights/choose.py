@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from podium.errors import ModelFileError, UsageError
 from podium.weights.foreign import Checkpoint
 from podium.weights.match import ANY_HEAD, Match, fitting, match
 from podium.weights.peers import Peer
-from podium.weights.wrappers import COUNTS, View, views
+from podium.weights.wrappers import COUNTS, View, views, with_masks
 
 LISTED = 8  # names of what is left out that a note lists
 NO_HEAD = "--num-classes N puts a fresh classifier on it, and podium train --weights needs none"
@@ -45,6 +46,8 @@ def choose(
         ModelFileError: no weights fit, or several that differ.
         UsageError: there are no EMA weights.
     """
+    tensors, masks = with_masks(held.tensors)
+    held = replace(held, tensors=tensors)
     every = [_Found(view, match(known, view.tensors, num_classes, view.around)) for view in views(held.tensors)]
     # Stable: shortest prefix first.
     fit = sorted((f for f in every if not f.match.wrong), key=lambda f: not f.match.has_head)
@@ -60,7 +63,7 @@ def choose(
         names = " and ".join(repr(f.view.prefix[:-1]) for f in (best, other))
         what = f"{path}: holds two different sets of weights that fit {known.model}, under {names}"
         raise ModelFileError(what, "save the one that you mean in a file of its own, and give that")
-    notes = [*best.view.notes(), *best.match.notes]
+    notes = [*best.view.notes(), *masks, *best.match.notes]
     if best.view.ema:
         notes.append("these are averaged (EMA) weights")
     elif averaged:
@@ -84,6 +87,9 @@ def _nothing_fits(source: str, known: Peer, every: list[_Found], path: Path) -> 
     for found in sorted(every, key=lambda f: -len(f.view.tensors)):
         if other := fitting(source, found.view.tensors):
             return ModelFileError(what, f"these are the weights of {other}: give that name")
+    if re.fullmatch(r"\d+ unexpected: [^;]*", best.match.wrong):
+        mend = "take these out of the file if its answers do not need them, as those of a loss; else this is another network"
+        return ModelFileError(what, mend)
     return ModelFileError(what, "name the network that they belong to")
 
 

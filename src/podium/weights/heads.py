@@ -43,6 +43,8 @@ def with_head(
             more = place.keys() - {f"{layer}.weight", f"{layer}.bias"}
             if _is_one_of_several(place[f"{layer}.weight"], [place[name] for name in more]) or (more and not number):
                 return named, [], ""
+            if number and (between := _between(place, layer, width, dict(zip(theirs, named.values(), strict=True)))):
+                return named, [], f"{layer} may be its head, but {between} may lie between the two"
             weight, bias = place[f"{layer}.weight"], place.get(f"{layer}.bias")
             notes = [f"the head is {layer}, for {len(weight)} classes"]
             if bias is None:
@@ -64,6 +66,26 @@ def _is_one_of_several(weight: Tensor, others: Sequence[Tensor]) -> bool:
     """Whether another linear layer reads as many values as this one gives, or gives as many as this one reads."""
     linear = [other.shape for other in others if other.ndim == 2]
     return any(reads == weight.shape[0] or gives == weight.shape[1] for gives, reads in linear)
+
+
+def _between(place: Mapping[str, Tensor], head: str, width: int, body: Mapping[str, Tensor]) -> str:
+    """A layer that may lie between a network and a head beside it, such as a norm of the features; empty where there is none.
+
+    Args:
+        place: tensors beside the network, by their names.
+        head: the name of the head.
+        width: how many features it reads.
+        body: the network's own tensors by their names. A copy of the network beside it lies nowhere between.
+    """
+    for name, value in place.items():
+        layer, _, leaf = name.rpartition(".")
+        parts = name.split(".")
+        tails = (body.get(".".join(parts[start:])) for start in range(1, len(parts)))
+        copied = any(tail is not None and tail.shape == value.shape for tail in tails)
+        gives = value.ndim in (1, 4) and len(value) == width and leaf in ("weight", "running_mean")
+        if layer != head and gives and not copied:
+            return layer
+    return ""
 
 
 def _zeros(weight: Tensor) -> Tensor:

@@ -211,6 +211,8 @@ def _items(content: Any) -> Iterator[tuple[Any, Any]]:
 def _tensors(content: Any, prefix: str, depth: int = 8) -> Iterator[tuple[str, Tensor]]:
     """Every tensor that names alone lead to. An optimiser numbers its tensors, which are left out thereby."""
     for key, value in _items(content):
+        if isinstance(key, int) and not prefix and isinstance(value, dict):  # folds: {0: weights, 1: weights}
+            key = str(key)
         if not isinstance(key, str):
             continue
         if isinstance(value, Tensor):

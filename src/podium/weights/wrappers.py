@@ -21,6 +21,9 @@ _INSERTED = re.compile(r"(?:^|(?<=\.))(module|_orig_mod|_fsdp_wrapped_module|_ch
 _EMA = re.compile(r"(?:^|[._])(ema|averaged?|avg|swa|shadow|polyak|teacher|momentum)(?=[._]|$)", re.IGNORECASE)
 # What an optimiser keeps of each weight, by the weight's name and of its shape; it is no network.
 _MOMENT = re.compile(r"(?:^|\.)(exp_avg(_sq)?|max_exp_avg_sq|momentum_buffer|square_avg|exp_inf)\.")
+# A loss or a metric that is a part of the saved module: its class weights and counters are no weights of the network.
+_LOSS = re.compile(r"^\w*(?:criterion|loss|metric)\w*\.", re.IGNORECASE)
+_ORIG, _MASK = "_orig", "_mask"  # which torch.nn.utils.prune puts in the place of a weight
 COUNTS = ("total_ops", "total_params")  # which the package thop leaves in every layer
 _SHARE = 8  # a prefix is looked at if at least one in so many names begins with it
 
@@ -87,7 +90,8 @@ def _prefixes(name: str) -> Iterator[str]:
 def _view(tensors: Mapping[str, Tensor], prefix: str) -> View:
     below = {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
     others = {name: value for name, value in tensors.items() if not name.startswith(prefix)}
-    own = {name: value for name, value in below.items() if not name.endswith(COUNTS)}
+    weights = {name: value for name, value in below.items() if not name.endswith(COUNTS)}
+    own = {name: value for name, value in weights.items() if value.ndim > 1 or not _LOSS.search(name)}
     plain = {_INSERTED.sub("", name): value for name, value in own.items()}
     inserted: set[str] = set()
     if len(plain) == len(own):  # else two tensors would get one name
@@ -95,4 +99,24 @@ def _view(tensors: Mapping[str, Tensor], prefix: str) -> View:
         own = plain
     container = re.sub(r"(?:module\.)+$", "", prefix)  # torch's AveragedModel counts beside its module
     ema = bool(_EMA.search(prefix)) or f"{container}n_averaged" in others
-    return View(prefix, own, others, tuple(sorted(inserted)), len(below) - len(own), ema)
+    return View(prefix, own, others, tuple(sorted(inserted)), len(below) - len(weights), ema)
+
+
+def with_masks(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """Apply the masks of layers that torch.nn.utils.prune has pruned, as the network itself does in each forward pass.
+
+    Args:
+        tensors: by their names in the file; `weight_orig` and `weight_mask` become `weight`.
+
+    Returns:
+        The tensors, and a note where there were masks.
+    """
+    names = [name.removesuffix(_ORIG) for name in tensors if name.endswith(_ORIG)]
+    pruned = {name for name in names if name + _MASK in tensors and name not in tensors}
+    found = dict[str, Tensor]()
+    for key, value in tensors.items():
+        if key.endswith(_ORIG) and (name := key.removesuffix(_ORIG)) in pruned:
+            found[name] = value * tensors[name + _MASK]
+        elif not (key.endswith(_MASK) and key.removesuffix(_MASK) in pruned):
+            found[key] = value
+    return found, [f"the masks of {len(pruned)} pruned tensors are applied"] if pruned else []
