@@ -86,6 +86,21 @@ def test_grey(data, expected):
             png(2, 1, 8, 0, b"\0\x05\x06", tRNS=b"\x00\x05"), [[255] * 3, [6] * 3], id="grey with a transparent value"
         ),
         pytest.param(png(1, 1, 16, 2, b"\0" + struct.pack(">3H", 0, 257 * 100, 65535)), [[0, 100, 255]], id="RGB 16"),
+        # What optimisers of PNG files write: the values of tRNS have as many bits as the pixels.
+        pytest.param(png(2, 1, 4, 0, b"\0\x5a", tRNS=b"\0\x05"), [[255] * 3, [170] * 3], id="4 bits, one transparent"),
+        pytest.param(png(2, 1, 2, 0, b"\0\x60", tRNS=b"\0\x01"), [[255] * 3, [170] * 3], id="2 bits, one transparent"),
+        pytest.param(
+            png(2, 1, 16, 0, b"\0" + struct.pack(">2H", 257, 258), tRNS=struct.pack(">H", 257)),
+            [[255] * 3, [1] * 3],
+            id="grey 16, one transparent",
+        ),
+        pytest.param(
+            png(
+                2, 1, 16, 2, b"\0" + struct.pack(">6H", 0, 257, 514, 0, 257, 515), tRNS=struct.pack(">3H", 0, 257, 514)
+            ),
+            [[255] * 3, [0, 1, 2]],
+            id="RGB 16, one transparent",
+        ),
     ],
 )
 def test_colour(data, expected):

@@ -137,7 +137,8 @@ def test_a_pillow_image_whose_file_is_damaged_is_named(colour, photo):
         (np.array([None, "b.png"]), "object", "array.tolist()"),
         (torch.zeros(3, 9, 9), "tensor", "(tensor * 255)"),
         (torch.zeros(3, 9, 9, dtype=torch.uint8), "tensor", "give tensor.permute(1, 2, 0).numpy()"),
-        (io.BytesIO(b"x"), "BytesIO", "file.read()"),
+        (torch.zeros(2, 3, 9, 9), "tensor", "give list((tensor * 255).round().byte().permute(0, 2, 3, 1).numpy())"),
+        (io.BytesIO(b"x"), "BytesIO", "file.getvalue()"),
         (7, "7", "a path"),
         (None, "None", "a path"),
         ({"image": 1}, "image", "a path"),
@@ -149,6 +150,21 @@ def test_what_is_no_image_is_refused_with_how_to_make_one(colour, wrong, says, m
         with pytest.raises(UsageError, match=says) as refused:
             model.predict(given)
         assert mend in refused.value.fix
+
+
+@pytest.mark.parametrize("shape", [(9, 11), (3, 9, 11), (2, 3, 9, 11)])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_what_is_said_to_do_with_a_tensor_works(colour, shape, dtype):
+    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    tensor = torch.from_numpy(pixels).to(dtype) / (1 if dtype == torch.uint8 else 255)
+    tensor = tensor.to(dtype)
+    model = library.load(colour)
+    with pytest.raises(UsageError) as refused:
+        model.predict(tensor)
+    images = eval(refused.value.fix.rpartition("give ")[2], {"tensor": tensor})  # the line that it says
+    expected = np.moveaxis(pixels, -3, -1) if len(shape) > 2 else pixels
+    assert np.array_equal(np.asarray(images), expected)
+    assert len(model.predict(images)) == (2 if len(shape) == 4 else 1)
 
 
 def test_nothing_is_no_image_and_an_archive_says_to_unpack_it(colour, photo, tmp_path):

@@ -23,6 +23,7 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 JPEGS = ("JPEG", "MPO")  # as Pillow names them
+GREYS = {"L;2": 85, "L;4": 17}  # Pillow's names of grey of 2 and 4 bits, and by what their values become 8 bits
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -103,17 +104,30 @@ def _decoded(
             image.draft(None, (image.width // times, image.height // times))
     stored = raw_mode(image)
     image.load()
+    if (scale := GREYS.get(stored)) and isinstance(said := image.info.get("transparency"), int):
+        image.info["transparency"] = said * scale  # Pillow scales the pixels and not this value
+    clear = _clear_colour(data, image, stored)
     if is_deep(image):
         image = _from_deep(image, white, name)
     elif white != WHITE and (deep := deep_colour(data, image, stored)) is not None:
         image.paste(
             Image.merge(image.mode, [*map(Image.fromarray, _planes(deep, white)), *image.split()[deep.shape[2] :]])
         )
+    if clear is not None:
+        image.info.pop("transparency", None)
+        image.paste("white", mask=Image.fromarray(clear))
     if upright > 1:
         image = image.transpose(TURNS[upright])
     image = _eight_bits(image)
     mode = "L" if channels == 1 else "RGB"
     return image if image.mode == mode else image.convert(mode)
+
+
+def _clear_colour(data: bytes, image: Image.Image, stored: str) -> np.ndarray | None:
+    """Where an image of 16-bit colours has the one that its PNG calls transparent, (H, W) bool; None where it calls none so."""
+    said = image.info.get("transparency")
+    deep = deep_colour(data, image, stored) if isinstance(said, tuple) else None
+    return None if deep is None else (deep == said).all(2)
 
 
 def _refusal(error: Exception, data: bytes, name: str) -> ImageError:
@@ -214,6 +228,8 @@ def _from_deep(image: Image.Image, white: White, name: str) -> Image.Image:
         )
         raise ImageError(what, "save it with 8 or 16 bits a channel")
     eight = scaled(np.asarray(image), white)
+    if isinstance(clear := image.info.get("transparency"), int):  # the one grey level of a PNG that is transparent
+        eight[np.asarray(image) == clear] = 255
     return Image.fromarray(255 - eight if image.info.get("white_is_zero") else eight)
 
 

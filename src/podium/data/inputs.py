@@ -85,12 +85,15 @@ def _check(value: Any, name: str) -> None:
 def _hint(value: Any) -> str:
     """How to make an image of something that other libraries have; empty where that is not known."""
     library = type(value).__module__.partition(".")[0]
-    if library == "torch" and str(getattr(value, "dtype", "")) == "torch.uint8":
-        return "give tensor.permute(1, 2, 0).numpy()"
-    if library == "torch":
-        return "of values from 0 to 1, give (tensor * 255).round().byte().permute(1, 2, 0).numpy()"
+    if library == "torch" and hasattr(value, "dtype"):
+        order = {3: ".permute(1, 2, 0)", 4: ".permute(0, 2, 3, 1)"}.get(value.ndim, "")
+        whole = str(value.dtype) == "torch.uint8"
+        array = f"{'tensor' if whole else '(tensor * 255).round().byte()'}{order}.numpy()"
+        return f"{'' if whole else 'of values from 0 to 1, '}give {f'list({array})' if value.ndim == 4 else array}"
     if library in ("pandas", "polars"):
         return "give a list: column.to_list()"
+    if hasattr(value, "getvalue"):
+        return "a file in memory: give its bytes, file.getvalue()"  # its `read` goes on where it was written
     if hasattr(value, "read"):
         return "an open file: give its bytes, file.read()"
     if hasattr(value, "__array__"):

@@ -88,7 +88,8 @@ def _odd_classes(listing: Listing, known: list[str], where: str) -> tuple[str, s
                 strange.append(f"{split}/{name!r}" + (f" (looks like train/{like!r})" if like else ""))
     if strange:
         what = f"{where}: classes that train does not have: {', '.join(strange[:10])}"
-        return what, f"{ALIKE[listing.labels_in][0]} (mind case, spaces at the end, composed letters)"
+        mend = f"{ALIKE[listing.labels_in][0]} (mind case, spaces at the end, composed letters)"
+        return what, f"{mend}; move images without labels out of the data"
     for one, other in look_alikes(listing.classes):
         what = f"{where}: the classes {one!r} and {other!r} differ in case, spaces or Unicode form only"
         return what, f"{ALIKE[listing.labels_in][1]} if they are one class; else give them names that differ more"
