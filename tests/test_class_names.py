@@ -12,6 +12,7 @@ import podium as library
 from podium.data.class_names import read_class_names
 from podium.data.sources import load_data
 from podium.errors import DataError, UsageError
+from test_tables import pictures
 from test_wrappers import SOURCE, weights
 
 PETS = ("cat", "dog", "eel")
@@ -174,6 +175,19 @@ def test_one_image_a_class_and_an_index_are_a_table_of_images_and_examples_of_cl
     assert read_class_names(tmp_path / "train.csv").names == ("cat", "dog")
     (tmp_path / "classes.csv").write_text("index,name,example\n1,cat,a.jpg\n0,eel,b.jpg\n")
     assert read_class_names(tmp_path / "classes.csv").names == ("eel", "cat")
+
+
+def test_data_whose_classes_cannot_be_guessed_ask_for_a_file_of_names(tmp_path):
+    """What says how images are read, such as --class-from, is no flag of an import."""
+    photos = pictures(tmp_path / "photos", *(f"{label}-{n}.png" for label in ("cat", "dog") for n in range(3)))
+    lines = [f"{path.name},{n % 2},{n % 3}" for n, path in enumerate(sorted(photos.iterdir()))]
+    (tmp_path / "photos.csv").write_text("\n".join(["image,label,class", *(f"photos/{line}" for line in lines)]))
+    (tmp_path / "names.txt").write_text("cat\ndog\n")
+    for source in (photos, tmp_path / "photos.csv"):
+        with pytest.raises(DataError) as caught:
+            read_class_names(source)
+        assert caught.value.fix.startswith("give a text file with one name a line")
+    assert read_class_names(tmp_path / "names.txt").names == ("cat", "dog")
 
 
 def test_an_order_of_folders_beside_names_that_have_one_is_refused(tmp_path):

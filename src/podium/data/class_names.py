@@ -31,6 +31,7 @@ LISTED = 6  # names that a note lists
 # Keys of files that hold more than names: Hugging Face's config.json, timm's, YOLO's data.yaml.
 _KEYS = ("id2label", "label2id", "label_names", "class_to_idx", "idx_to_class", "class_names", "classes", "categories", "names", "labels")  # fmt: skip
 _NAME_COLUMNS = ("name", "class", "label", "class_name", "label_name", "category", "names", "classes", "labels")
+OWN_FILE = "give a text file with one name a line, in the order of the network's outputs"
 NUMBER_FROM_0 = (
     "number the classes from 0, as the network's outputs are; where the numbers are folder names, give the data"
 )
@@ -109,7 +110,13 @@ def _from_data(source: str | Path, order: Order | None) -> ClassNames:
     if (stored := read_stored(source)) is not None:
         _refuse_order(order, show(str(source)))
         return ClassNames(stored.classes, [f"classes of {show(source)}, in its own order: {_shown(stored.classes)}"])
-    listing = listed(source)
+    try:
+        listing = listed(source)
+    except DataError as error:
+        # These flags say how images are read, and an import reads none.
+        if any(flag in (error.fix or "") for flag in ("--class-from", "-column")):
+            raise DataError(error.what, OWN_FILE) from None
+        raise
     if listing.faults:
         raise faulty_rows(listing, str(source))
     names = list(dict.fromkeys(listing.classes))
