@@ -64,6 +64,20 @@ def test_an_image_that_is_missing_or_not_read_is_counted(tmp_path):
         read(root)
 
 
+def test_texts_without_images_that_are_no_labels_do_no_harm(tmp_path):
+    root = yolo(tmp_path / "set", "{kind}/{split}", [(0,), (1,), (0,), (1,)])
+    (root / "labels/train/list.txt").write_text("../images/train/0.png\n")
+    (root / "labels/train/empty.txt").write_text("")
+    assert split_classes(read(root)) == {split: {"cat": 2, "dog": 2} for split in ("train", "val")}
+
+
+def test_the_name_of_an_image_is_no_split_in_yolo(tmp_path):
+    root = yolo(tmp_path / "set", "{kind}", [(0,), (1,), (0,), (1,)])
+    for folder, ending in (("images", "png"), ("labels", "txt")):
+        (root / folder / f"0.{ending}").rename(root / folder / f"train_0.{ending}")
+    assert split_classes(read(root)) == {"train": {"cat": 2, "dog": 2}}
+
+
 def test_a_damaged_label_file_is_named(tmp_path):
     root = yolo(tmp_path / "set", "{kind}/{split}", [(0,), (1,)])
     (root / "labels/train/0.txt").write_text(f"0 {BOX}\ncat\n")

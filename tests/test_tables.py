@@ -281,6 +281,38 @@ def test_a_missing_image_is_not_taken_from_another_folder(tmp_path, before):
     assert classes_of(read(table(flat / "labels.csv", rows))) == {"1.png": "cat", "2.png": "dog"}
 
 
+def test_a_folder_that_holds_other_images_than_those_of_a_table_does_not_hide_them(tmp_path):
+    """A table was made elsewhere, in a folder called train; the one beside it here holds a preview, or the classes."""
+    rows = [(f"/elsewhere/train/{n}.png", ("cat", "dog")[n % 2]) for n in range(4)]
+    root = pictures(tmp_path / "a", *(f"photos/{n}.png" for n in range(4)), "train/preview.png")
+    assert split_classes(read(table(root / "labels.csv", rows))) == {"train": {"cat": 2, "dog": 2}}
+    root = pictures(tmp_path / "b", "train/0.png", *(f"train/{('cat', 'dog')[n % 2]}/{n}.png" for n in range(1, 4)))
+    assert split_classes(read(table(root / "labels.csv", rows))) == {"train": {"cat": 2, "dog": 2}}
+
+
+def test_an_image_of_metadata_is_not_taken_from_another_split(tmp_path):
+    names = {"train": ["1.png", "2.png", "3.png", "4.png"], "test": ["1.png", "2.png"]}
+    for split, held in names.items():
+        pictures(tmp_path, *(f"{split}/images/{name}" for name in held))
+        rows = [(f"images/{name}", ("cat", "dog")[n % 2]) for n, name in enumerate(held)]
+        table(tmp_path / split / "metadata.csv", rows, ("file_name", "label"))
+    assert {name: len(split) for name, split in read(tmp_path).splits.items()} == {"train": 4, "test": 2}
+    (tmp_path / "test/images/2.png").rename(tmp_path / "test/images/0.png")
+    with pytest.raises(ImageError, match=r"1 image cannot be used .*line 3: no image 'images/2.png'"):
+        read(tmp_path)
+
+
+def test_many_images_of_one_name_in_many_folders_are_told_apart(tmp_path):
+    """As the frames of videos, by the paths that they had on another machine."""
+    root = pictures(tmp_path / "set", *(f"video{k}/Left/{n}.png" for k in range(12) for n in range(2)))
+    rows = [(f"/elsewhere/video{k}/left/{n}", f"c{k % 3}") for k in range(12) for n in range(2)]
+    data = read(table(root / "labels.csv", rows))
+    found = zip(data.splits["train"].files, data.splits["train"].labels, strict=True)
+    assert {file.below.rsplit("/", 2)[0]: data.classes[label] for file, label in found} == {
+        f"video{k}": f"c{k % 3}" for k in range(12)
+    }
+
+
 def test_an_address_is_no_file(photos):
     rows = [*LABELS.items(), ("https://example.org/a.png", "cat")]
     with pytest.raises(ImageError, match="images are not downloaded"):
@@ -405,6 +437,41 @@ def test_one_hot_columns_may_be_called_like_one_split(photos):
     data = read(table(photos / "labels.csv", rows, ("image", "train", "bus")))
     assert classes_of(data) == {name: "train" if label == "cat" else "bus" for name, label in LABELS.items()}
     assert set(data.splits) == {"train"}
+
+
+@pytest.mark.parametrize(
+    ("other", "cells"),
+    [("valid", (1, 1, 0, 0, 1, 1)), ("test", (0, 1, 0, 1, 1, 0)), ("train", ("no", "no", "yes", "yes", "no", "no"))],
+)
+def test_a_column_that_may_say_something_else_is_no_split(photos, other, cells):
+    """A photo may be valid, a blood test positive, and a vehicle a train."""
+    rows = [(*row, cell) for row, cell in zip(LABELS.items(), cells, strict=True)]
+    data = read(table(photos / "meta.csv", rows, ("image", "label", other)))
+    assert split_classes(data) == CATS_DOGS
+    assert f"note: column {other} is not read as a split; --split-column {other} reads it" in data.notes
+    assert len(load_data(photos / "meta.csv", split_column=other).splits) == 2
+    flagged = [(*row, int(n > 3)) for n, row in enumerate(rows)]
+    data = read(table(photos / "meta.csv", flagged, ("image", "label", other, "is_valid")))
+    assert {name: len(split) for name, split in data.splits.items()} == {"train": 4, "val": 2}
+    data = read(table(photos / "meta.csv", [row[::2] for row in rows], ("image", other)))
+    assert len(data.classes) == 2
+    assert not any("not read" in note for note in data.notes)
+
+
+def test_is_train_and_columns_that_divide_all_images_with_it_are_the_splits(photos):
+    rows = [(*row, *(int(n // 2 == k) for k in range(3))) for n, row in enumerate(LABELS.items())]
+    data = read(table(photos / "meta.csv", rows, ("image", "label", "is_train", "val", "test")))
+    assert {name: len(split) for name, split in data.splits.items()} == {"train": 2, "val": 2, "test": 2}
+
+
+@pytest.mark.parametrize("also", [False, True])
+def test_a_table_of_the_test_images_needs_no_column_of_splits_and_keeps_its_name(photos, also):
+    rows = [*LABELS.items()]
+    table(photos / "train.csv", [(*row, n // 2) for n, row in enumerate(rows[:4])], ("image", "label", "is_valid"))
+    held = [(*row, *([0] * also)) for row in rows[4:]]
+    table(photos / "test.csv", held, ("image", "label", *(["is_valid"] * also)))
+    data = read(photos)
+    assert {name: len(split) for name, split in data.splits.items()} == {"train": 2, "val": 2, "test": 2}
 
 
 @pytest.mark.parametrize("odd", ["", "extra"])
@@ -719,6 +786,12 @@ def test_configurations_of_a_data_set_are_not_mixed(tmp_path, arrow, form):
     with pytest.raises(DataError, match=r"full and .*small each hold train, as two data sets"):
         read(tmp_path / "set")
     assert set(read(tmp_path / "set/small").splits) == {"train"}
+
+
+def test_files_numbered_in_folders_of_splits_are_one_data_set(tmp_path, arrow):
+    for split, count in (("train", 2), ("test", 1)):
+        shards(tmp_path / "set" / split, arrow, "part", count)
+    assert {name: len(split) for name, split in read(tmp_path / "set").splits.items()} == {"train": 12, "test": 6}
 
 
 def test_two_columns_of_labels_in_parquet_are_a_question(tmp_path, arrow):

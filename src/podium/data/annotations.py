@@ -21,11 +21,6 @@ LARGEST = 1 << 30  # bytes of a file of annotations
 NOT_LABELS = frozenset({"classes.txt", "labels.txt", "notes.txt", "readme.txt"})
 
 
-def _kind(path: PurePosixPath) -> str:
-    """The split that the folders and then the name of a file mean."""
-    return first_split((*reversed(path.parts[:-1]), path.stem))
-
-
 # --- YOLO: images/train/1.jpg with labels/train/1.txt, or train/images/1.jpg with train/labels/1.txt
 
 
@@ -59,10 +54,11 @@ def arrange_yolo(entries: Entries, root: Path) -> Listing:
     names = _yolo_names(entries, root)
     labels = {_image_of(path): root / path for path, _ in entries if _is_label(path)}
     pictures = {path: file for path, file in entries if is_picture(file)}
-    alone = labels.keys() - {path.with_suffix("") for path in pictures}
+    alone = {path for path in labels.keys() - {path.with_suffix("") for path in pictures} if _has_objects(labels[path])}
     rows = []
     for path in sorted((*pictures, *alone), key=str):
         label, file = labels.get(path if path in alone else path.with_suffix("")), pictures.get(path)
+        split = first_split(reversed(path.parts[:-1]))
         found = _yolo_categories(label) if label is not None else {}
         if len(found) > 1:
             line = list(found.values())[1]
@@ -70,12 +66,19 @@ def arrange_yolo(entries: Entries, root: Path) -> Listing:
             raise several(f"{show(str(label))}, line {line}", f"{path.name} has objects of {shown}")
         category = names.get(number, str(number)) if (number := next(iter(found), None)) is not None else ""
         if isinstance(file, ImageFile):
-            rows.append(Row(path.name, category, file.name, _kind(path), replace(file, below=str(path))))
-        elif file is not None or category:  # of a format that is not read, or missing; an empty label names no class
-            rows.append(Row(str(path), category, show(str(label or root / path)), _kind(path)))
+            rows.append(Row(path.name, category, file.name, split, replace(file, below=str(path))))
+        else:  # of a format that is not read, or missing
+            rows.append(Row(str(path), category, show(str(label or root / path)), split))
     listing = arrange_rows(rows, Finder(root, [root], entries))
     listing.notes.append("note: read as the objects of YOLO: each image has one category, and its boxes are not used")
     return listing
+
+
+def _has_objects(path: Path) -> bool:
+    """Whether a text file has objects; those without an image may be notes or lists of files."""
+    with contextlib.suppress(DataError):
+        return bool(_yolo_categories(path))
+    return False
 
 
 def _yolo_categories(path: Path) -> dict[int, int]:
@@ -151,7 +154,7 @@ def arrange_coco(files: list[PurePosixPath], entries: Entries, root: Path) -> Li
         DataError: an image has objects of several categories (multi-label data), or a file is damaged.
     """
     rows: list[Row] = []
-    kinds = {path: _kind(path) for path in files}
+    kinds = {path: first_split((*reversed(path.parts[:-1]), path.stem)) for path in files}
     if len(files) > 1 and len(set(kinds.values())) < len(files):
         what = f"{show(root)}: several files of annotations ({', '.join(show(str(path)) for path in files[:5])})"
         raise DataError(what, "keep one for each of train, val and test")

@@ -64,7 +64,7 @@ def choose(table: Table, reading: Reading, found: Callable[[str], bool], image: 
         DataError: a column cannot be found, or several could be meant; names them and the flag.
     """
     image = _given(table, "image_column", reading.image_column) or image or _images(table, found)
-    splits, unread = _named(table, "split_column", reading.split_column), list[str]()
+    splits, unread = _named(table, "split_column", reading.split_column), dict[str, str]()
     labels = _named(table, "label_column", reading.label_column)
     if not splits:
         splits, unread = find_splits(table, {image, *labels})
@@ -72,7 +72,8 @@ def choose(table: Table, reading: Reading, found: Callable[[str], bool], image: 
         labels = _labels(table, [name for name in table.columns if name not in (image, *splits)])
     shown = f"images by {show(image)}, classes by {', '.join(map(show, labels[:5]))}{', ...' * (len(labels) > 5)}"
     shown += f", splits by {', '.join(map(show, splits))}" if splits else ""
-    return Columns(image, labels, splits, (f"note: {show(table.path.name)}: {shown}", *unread))
+    notes = [note for name, note in unread.items() if name not in labels]
+    return Columns(image, labels, splits, (f"note: {show(table.path.name)}: {shown}", *notes))
 
 
 def labels_of(table: Table, columns: Columns) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +65,8 @@ def list_parquet(files: list[Path], root: Path, reading: Reading) -> Listing:
         UsageError: a column that was given is not there.
     """
     _complete(files)
-    _refuse_several(files, root)
     splits = {path: _split_of(path, root) for path in files}
+    _refuse_several(splits, root)
     listing_notes: list[str] = []
     rows, unlabelled, held = list[Row](), list[Path](), 0
     for path in sorted(files):
@@ -147,23 +147,28 @@ def _split_of(path: Path, root: Path) -> str:
     return first_split((name, *folders))
 
 
-def _refuse_several(files: list[Path], root: Path) -> None:
+def _refuse_several(splits: Mapping[Path, str], root: Path) -> None:
     """Refuse the files of several data sets, as the configurations of one that Hugging Face keeps side by side.
+
+    Args:
+        splits: file -> the split of its images.
+        root: the folder.
 
     Raises:
         DataError: two folders each hold files of one split, numbered by themselves, or a folder of that split.
     """
-    places: dict[str, set[Path]] = {}
-    for path in files:
+    places: dict[tuple[str, str], set[Path]] = {}
+    for path, split in splits.items():
         if match := SHARD.match(path.stem):
-            places.setdefault(match[1], set()).add(path.parent)
+            places.setdefault((split, match[1]), set()).add(path.parent)
         elif path.parent != root and split_named(path.parent.name)[0]:
-            places.setdefault(path.parent.name, set()).add(path.parent.parent)
-    for name, folders in places.items():
+            places.setdefault((split, path.parent.name), set()).add(path.parent.parent)
+    for (_, name), folders in places.items():
         if len(folders) > 1:
             one, other, *_ = sorted(folders)
             what = f"{show(root)}: {show(one)} and {show(other)} each hold {name or 'numbered files'}, as two data sets"
-            raise DataError(what, f"give one of them: {show(one)}; if they are one, rename the files of the others")
+            mend = f"give one of them: {show(one)}; if they are one, put their files into one folder, under different names"
+            raise DataError(what, mend)
 
 
 def _complete(files: list[Path]) -> None:

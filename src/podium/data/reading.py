@@ -19,7 +19,7 @@ class Reading:
     Args:
         image_column: the column of a table that names the images.
         label_column: the column that has their classes, or the 0/1 columns of the classes, separated by commas.
-        split_column: the column that has their splits.
+        split_column: the column that has their splits, or the 0/1 columns of the splits, separated by commas.
         class_from: a regular expression that finds the class in the path of an image below the data.
     """
 

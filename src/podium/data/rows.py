@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from podium.data.finder import Finder
+from podium.data.finder import Finder, Found, Wanted
 from podium.data.image_file import ImageFile
 from podium.data.layout import Cells, Left, Listing
 from podium.data.names import show, split_named
@@ -68,14 +68,10 @@ def arrange_rows(rows: Iterable[Row], finder: Finder) -> Listing:
     labels: dict[str, Row] = {}
     repeated, differing = Counter[str](), 0
     conflicts, unsure = list[tuple[str, str]](), set[str]()
-    for row in _labelled(_in_splits(list(rows), listing), listing):
+    for row, found in _with_files(_labelled(_in_splits(list(rows), listing), listing), finder):
         if not row.label:
             listing.faults.append((row.where, f"no label for {row.name!r}" if row.name else "neither image nor label"))
-            continue
-        found = row.file or (
-            finder.find(row.name, row.split or row.hint, row.base) if row.name else "no image is named"
-        )
-        if isinstance(found, Left):
+        elif isinstance(found, Left):
             listing.unread.append((f"{row.where}: {show(row.name)}", found.why))
             listing.files.setdefault(row.split, {}).setdefault(row.label, [])
         elif isinstance(found, str):
@@ -130,6 +126,15 @@ def noted_rest(
         several, them = (f"{rest:,} images are", "them") if rest > 1 else ("1 image is", "it")
         listing.notes.append(f"note: {several} left alone in {show(root)}: no row of {names} names {them}")
     return listing
+
+
+def _with_files(rows: list[Row], finder: Finder) -> Iterator[tuple[Row, Found]]:
+    """Yield each row with its image, or why there is none."""
+    wanted = [row for row in rows if row.file is None and row.label and row.name]
+    known = (row.file for row in rows if row.file is not None)
+    found = iter(finder.find([Wanted(row.name, row.split or row.hint, row.base) for row in wanted], known))
+    for row in rows:
+        yield row, row.file or (next(found) if row.label and row.name else "no image is named")
 
 
 def _in_splits(rows: list[Row], listing: Listing) -> list[Row]:

@@ -200,20 +200,20 @@ def _finds(finder: Finder, base: Path) -> Callable[[str], bool]:
 
 
 def _same_columns(reading: Reading, usable: list[Source]) -> Reading:
-    """What was said about the columns, and of what was not said what the first table has."""
+    """What was said about the columns, and of images and labels what the first table has where nothing was said."""
     if not usable:
         return reading
     first = usable[0].columns
     image, label = reading.image_column or first.image, reading.label_column or ",".join(first.labels)
-    split = reading.split_column or ",".join(first.splits) or None
-    return replace(reading, image_column=image, label_column=label, split_column=split)
+    return replace(reading, image_column=image, label_column=label)
 
 
 def _arranged(sources: Iterable[Source], finder: Finder) -> Listing:
     notes, rows = list[str](), list[Row]()
     for source in sources:
         table, columns = source.table, source.columns
-        labels, splits, names = labels_of(table, columns), splits_of(table, columns.splits), table.texts(columns.image)
+        labels, names = labels_of(table, columns), table.texts(columns.image)
+        splits = splits_of(table, columns.splits, source.split)
         cells = table.all_texts
         for row, (name, label, split) in enumerate(zip(names, labels, splits, strict=True)):
             where = f"{show(table.path.name)}, {table.where(row)}"

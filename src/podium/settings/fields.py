@@ -71,7 +71,7 @@ class Settings:
     label_column: str | None = option(
         None, "a table: the column of classes, or their 0/1 columns as A,B,C (default: found by its name)"
     )
-    split_column: str | None = option(None, "a table: the column of splits (default: found by its name)")
+    split_column: str | None = option(None, "a table: its column of splits, or 0/1 columns A,B (default: by its name)")
     class_from: str | None = option(
         None, "a regular expression whose group is the class in each image's path below the data (default: its folder)"
     )
