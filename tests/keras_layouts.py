@@ -1,7 +1,7 @@
 """Writes weight files as Keras does, without Keras: what a layer list looks like in each of its layouts.
 
 A layer is (name, class, [(weight, array), ...]), as `keras_layers` of the reference's `peer_fill.py` gives it; a nested
-model is (name, "Functional" or "Sequential", [layer, ...]).
+model is (name, "Functional" or "Sequential", [layer, ...]). `Configured` weights have more for the configuration.
 """
 
 import io
@@ -19,6 +19,20 @@ import peer_fill
 PEERS = Path(__file__).parent / "peers"
 MODELS = ("Functional", "Sequential")
 KERAS_1 = {"kernel": "W", "bias": "b", "moving_mean": "running_mean", "moving_variance": "running_std"}
+
+
+class Configured(list):
+    """A layer's weights, with its entries in the configuration.
+
+    Args:
+        weights: as of any layer.
+        nodes: `inbound_nodes`, None to leave them out.
+        settings: of the layer, such as scale=1 / 255.
+    """
+
+    def __init__(self, weights=(), nodes=None, **settings):
+        super().__init__(weights)
+        self.settings, self.nodes = settings, nodes
 
 
 def fixture_layers(name: str):
@@ -107,7 +121,10 @@ def configuration(layers, name="model", cls="Functional"):
         if kind == "BatchNormalization":
             own = {leaf for leaf, _ in content}
             settings |= {"center": "beta" in own, "scale": "gamma" in own}
-        entries.append({"module": "keras.layers", "class_name": kind, "config": settings, "name": layer})
+        settings |= getattr(content, "settings", {})
+        entry = {"module": "keras.layers", "class_name": kind, "config": settings, "name": layer}
+        nodes = getattr(content, "nodes", None)
+        entries.append(entry if nodes is None else entry | {"inbound_nodes": nodes})
     return {"module": "keras", "class_name": cls, "config": {"name": name, "layers": entries}, "name": name}
 
 

@@ -315,7 +315,7 @@ def test_a_file_has_one_idea_and_says_it(path):
 
 
 MANY_ARGUMENTS = {  # typed keywords that editors complete, and the loader, whose arguments are data
-    "api/compare.py:compare", "api/deploy.py:quantize", "api/evaluate.py:evaluate", "api/smaller.py:prune", "api/train.py:train",
+    "api/compare.py:compare", "api/deploy.py:quantize", "api/evaluate.py:evaluate", "api/smaller.py:prune", "api/train.py:train", "api/weights.py:import_weights",
     "data/loader.py:__init__", "data/sources.py:load_data",
 }  # fmt: skip
 

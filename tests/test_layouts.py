@@ -326,6 +326,16 @@ def test_names_that_people_cannot_tell_apart():
     assert look_alikes(["10\u00b2", "102", "cat_1", "cat1", "\u00e9", "e"]) == []
 
 
+def test_equal_numbers_that_are_written_differently_are_named(tmp_path):
+    source = tree(tmp_path / "data", "1", "01", "10", "2.0", "2")
+    for notes in (load_data(source).notes, check(source).notes):
+        said = "\n".join(notes)
+        assert "the classes 01 and 1 are one number" in said or "the classes 1 and 01 are one number" in said
+        assert "the classes 2 and 2.0 are one number" in said
+        assert said.count("are one number") == 2
+    assert len(load_data(source).classes) == 5
+
+
 @pytest.mark.parametrize(
     "name", ["Screenshot 1\u202fAM.png", "n\u00fcl.jpg", "tab\there.png", "x.y.PNG", 'it\'s "q".jfif']
 )

@@ -58,6 +58,25 @@ def real(label: str, fits: Callable[[float], bool], wanted: str) -> Callable[[st
     return read
 
 
+def per_channel(label: str) -> Callable[[str], tuple[float, ...]]:
+    """A function that reads one number, or several with commas between them.
+
+    Args:
+        label: the name of the numbers in errors.
+    """
+
+    def read(text: str) -> tuple[float, ...]:
+        try:
+            values = tuple(float(part) for part in text.split(","))
+        except ValueError:
+            values = ()
+        if not values or not all(map(math.isfinite, values)):
+            raise UsageError(f"{label} {text!r}", "give one number, or one for each channel, such as 0.485,0.456,0.406")
+        return values
+
+    return read
+
+
 image_size = whole("image_size:", 1, PIXELS)
 side = whole("side:", 1, PIXELS)
 max_pixels = whole("max_pixels:", 1, 2**31 - 1)

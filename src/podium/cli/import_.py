@@ -46,6 +46,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="order of the classes of DATA: text (1, 10, 2), as ImageFolder and Keras number them, or natural (1, 2, 10), as Podium "
         "does [text for class folders, natural for a table]",
     )
+    for name, said in (("mean", "mean"), ("std", "standard deviation")):
+        parser.add_argument(
+            f"--{name}",
+            type=flags.per_channel(f"{name}:"),
+            metavar="X[,X,X]",
+            help=f"{said} by which pixels from 0 to 1 were normalised for the network, for all channels or red, green, blue [as the "
+            "file's own layers do it, else as is usual for LIBRARY:NAME]",
+        )
     parser.add_argument("--ema", action="store_true", help="take the averaged (EMA) weights of a file that has both")
 
 
@@ -65,6 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
         classes=a.classes,
         class_order=a.class_order,
         ema=a.ema,
+        mean=a.mean,
+        std=a.std,
     )
     if a.json:
         card = made.card

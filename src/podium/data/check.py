@@ -20,7 +20,7 @@ from podium.data.images import FileImages, Progress
 from podium.data.inspection import Inspected, inspect_array, inspect_file
 from podium.data.layout import LAYOUT, OUTSIDE, Listing, not_utf8
 from podium.data.looks import Look, add_outliers, look
-from podium.data.names import look_alike, look_alikes, show
+from podium.data.names import equal_numbers, look_alike, look_alikes, show
 from podium.data.near_duplicates import near_pairs, stacked
 from podium.data.opening import MAX_PIXELS
 from podium.data.readers import Readers
@@ -209,7 +209,7 @@ def _add_alike(report: CheckReport, image: Checked, other: Checked, what: str, m
 
 def _layout(report: CheckReport, listing: Listing) -> None:
     """Report what is left out, and what may be meant differently."""
-    report.notes += [*listing.notes, *combined(listing.classes)]
+    report.notes += [*listing.notes, *combined(listing.classes), *equal_numbers(listing.classes)]
     for name, why in listing.denied:
         report.add("denied", _below(report.source, name), f"cannot be read ({why}); check its permissions")
     for name, why in listing.faults:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from decimal import Decimal
 from pathlib import Path
 
 from podium.data.formats import ENDINGS, READ
@@ -29,6 +30,8 @@ MORE_SPLIT_NAMES = {  # inside of longer names, and where class folders lie belo
     **dict.fromkeys(("tst", "eval", "evaluation", "holdout", "测试", "测试集"), "test"),
 }
 BESIDE_SPLITS = re.compile(r"(sets?|data|datasets?|images?|imgs?|photos?|pics|pictures?|folders?|samples?|splits?)+")
+
+_NUMBER = re.compile(r"\d{1,30}(\.\d{1,30})?")
 
 
 def show(path: Path | str) -> str:
@@ -78,6 +81,18 @@ def look_alikes(names: Iterable[str]) -> list[tuple[str, str]]:
     first: dict[str, str] = {}
     pairs = ((first.setdefault(plain_name(name), name), name) for name in names)
     return [(one, other) for one, other in pairs if one != other]
+
+
+def equal_numbers(names: Iterable[str]) -> list[str]:
+    """A note for each name that is the same number as an earlier one and written in another way, such as 1 and 01."""
+    first: dict[Decimal, str] = {}
+    numbers = ((Decimal(name), name) for name in names if _NUMBER.fullmatch(name))
+    pairs = [(first.setdefault(number, name), name) for number, name in numbers]
+    return [
+        f"note: the classes {show(one)} and {show(other)} are one number, written in two ways, and are two classes here"
+        for one, other in pairs
+        if one != other
+    ]
 
 
 def split_named(name: str) -> tuple[str, bool]:

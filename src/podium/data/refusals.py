@@ -14,7 +14,7 @@ from podium.data.formats import VIDEO, counted, fixes
 from podium.data.found import nearest_layout
 from podium.data.image_file import ImageFile
 from podium.data.layout import OUTSIDE, Listing, not_utf8
-from podium.data.names import look_alike, look_alikes, show
+from podium.data.names import equal_numbers, look_alike, look_alikes, show
 from podium.data.several_labels import combined
 from podium.data.unread import COMPANIONS, format_companions
 from podium.errors import ImageError
@@ -115,7 +115,7 @@ def notes_on(listing: Listing, splits: dict[str, Split], classes: list[str], sou
         classes: names, in the order of the labels.
         source: of the data, as it was given.
     """
-    notes = [*listing.notes, *combined(classes)]
+    notes = [*listing.notes, *combined(classes), *equal_numbers(classes)]
     for name, split in splits.items():
         counts = np.bincount(split.labels, minlength=len(classes))
         missing = [c for c, count in zip(classes, counts, strict=True) if count == 0]

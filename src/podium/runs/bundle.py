@@ -30,6 +30,7 @@ from podium.runs.predictor import Predictor
 from podium.runs.recommended import run_of
 from podium.runs.tensors import safetensors_parts, sha256
 from podium.weights.download import official
+from podium.weights.front import Statistics
 from podium.weights.load import load_state, read_weights, refuse_others, statistics
 from podium.weights.official import pixels_of
 from podium.weights.official_files import LIBRARIES
@@ -221,6 +222,7 @@ def from_peer(
     classes: Sequence[str] | None = None,
     ema: bool = False,
     body: bool = False,
+    stated: Statistics | None = None,
 ) -> Bundle:
     """Read another library's checkpoint as a bundle, with the preprocessing it was trained with.
 
@@ -230,16 +232,21 @@ def from_peer(
         num_classes, in_chans, ema: as `podium.import_weights` takes them.
         classes: the names of the classes, in the order of the logits; None: those on record for the source.
         body: accept a file without a classifier; the bundle then has no classes, and a head that was drawn.
+        stated: as `read_weights` takes it.
 
     Raises:
+        ModelFileError: what the file does to pixels before its network cannot be taken over, and nothing is stated.
         DataError: there are more or fewer names than classes.
     """
     find_peer(source)  # refuses an unknown name before anything is downloaded
     path = path if path is not None else official(source)
     spare = len(classes) if classes is not None else SPARE if body else None
-    made = read_weights(source, path, num_classes=num_classes, in_chans=in_chans, ema=ema, spare=spare)
-    net, notes = made.net.eval(), list(made.notes)
+    made = read_weights(source, path, num_classes=num_classes, in_chans=in_chans, ema=ema, spare=spare, stated=stated)
+    if made.prepared.refusal is not None:
+        raise ModelFileError(f"{path}: {made.prepared.refusal.what}", made.prepared.refusal.fix)
+    net, notes = made.net.eval(), [*made.notes, *made.prepared.notes]
     (pixels, record, said), k = pixels_of(source, path), net.spec["num_classes"]
+    pixels |= made.prepared.pixels
     if (channels := net.spec["in_chans"]) != len(pixels["mean"]):
         mean, std = statistics(pixels, channels)
         pixels |= {"mean": mean, "std": std, "channel_order": "rgb"}
@@ -258,6 +265,8 @@ def from_peer(
     classes = tuple(f"class {i}" for i in range(k)) if classes is None else tuple(classes)
     preprocessing = Preprocessing(net.spec["image_size"], channels, **pixels)
     card: dict[str, Any] = {"origin": source, "file": path.name, "notes": [*notes, *said]}
+    if made.prepared.origin:
+        card["preprocessing_from"] = made.prepared.origin
     if record is not None:
         card |= {"official": record.source, "licence": record.licence or "not stated by its source"}
     return Bundle(net, classes, preprocessing, card)

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from podium.errors import ModelFileError, UsageError
 from podium.weights.foreign import Checkpoint
+from podium.weights.front import Front
 from podium.weights.match import ANY_HEAD, Match, fitting, match
+from podium.weights.normalizers import front_of, without_normalizers
 from podium.weights.peers import Peer
 from podium.weights.wrappers import COUNTS, View, views, with_masks
 
@@ -28,7 +30,7 @@ class _Found:
 
 def choose(
     source: str, known: Peer, held: Checkpoint, path: Path, num_classes: int | None, ema: bool
-) -> tuple[Match, list[str]]:
+) -> tuple[Match, list[str], Front | None]:
     """Find the weights of a peer's network in a checkpoint.
 
     Args:
@@ -40,13 +42,14 @@ def choose(
         ema: take the EMA weights, not those beside them.
 
     Returns:
-        The weights, and a line for everything that was taken off, chosen or left out.
+        The weights, a line for everything that was taken off, chosen or left out, and what the file does to pixels before them.
 
     Raises:
         ModelFileError: no weights fit, or several that differ.
         UsageError: there are no EMA weights.
     """
     tensors, masks = with_masks(held.tensors)
+    tensors, normalizers = without_normalizers(tensors)
     held = replace(held, tensors=tensors)
     every = [_Found(view, match(known, view.tensors, num_classes, view.around)) for view in views(held.tensors)]
     # Stable: shortest prefix first.
@@ -67,12 +70,14 @@ def choose(
     if best.view.ema:
         notes.append("these are averaged (EMA) weights")
     elif averaged:
-        under = averaged[0].view.prefix[:-1]
-        notes.append(f"the file also has averaged (EMA) weights, under {under!r}: --ema takes those")
+        where = averaged[0].view.prefix[:-1]
+        notes.append(f"the file also has averaged (EMA) weights, under {where!r}: --ema takes those")
     if left := _left_out(held, best, fit):
         more = f" and {len(left) - LISTED} more" if len(left) > LISTED else ""
         notes.append(f"left out, beside the weights: {', '.join(left[:LISTED])}{more}")
-    return best.match, notes
+    under, channels = best.view.prefix, best.match.net.spec["in_chans"]
+    front = held.front or front_of(normalizers, under, [f.view.prefix for f in fit], best.view.others, channels)
+    return best.match, notes, front
 
 
 def _nothing_fits(source: str, known: Peer, every: list[_Found], path: Path) -> ModelFileError:

@@ -17,6 +17,7 @@ from pathlib import Path
 from torch import Tensor
 
 from podium.errors import MachineError, ModelFileError
+from podium.weights.front import Front
 from podium.weights.sharded import files_of
 
 # Both run in a process of their own: a pickle is not to be trusted, and libhdf5 can loop for ever or crash on a damaged file.
@@ -28,13 +29,13 @@ from pathlib import Path
 from safetensors.torch import save_file
 from podium.errors import PodiumError
 from podium.platform import limit_memory
-path, beside = Path(sys.argv[1]), []
+path, beside, front = Path(sys.argv[1]), [], None
 try:
     {imported}
     limit_memory(int(sys.argv[4]))
     {read}
     tensors = {{name: tensor.contiguous().clone() for name, tensor in tensors.items()}}
-    save_file(tensors, sys.argv[2], {{"beside": json.dumps(beside)}})
+    save_file(tensors, sys.argv[2], {{"beside": json.dumps(beside), "front": json.dumps(front and front.to_dict())}})
 except PodiumError as error:
     print(type(error).__name__, error.what, error.fix, sep="\\0", end="", file=sys.stderr)
     sys.exit(3)
@@ -44,7 +45,7 @@ _READ_PICKLE = _CHILD.format(
 )
 _READ_KERAS = _CHILD.format(
     imported="from podium.weights.keras_files import read_keras; from podium.weights.keras_layers import to_torch",
-    read="tensors = to_torch(read_keras(path))",
+    read="layers, front = read_keras(path); tensors = to_torch(layers)",
 )
 PATIENCE = 300.0  # seconds that the child process may take
 SPARE, COPIES = (
@@ -73,10 +74,12 @@ class Checkpoint:
     Args:
         tensors: by their names in the file; those of nested dictionaries are joined by dots.
         beside: names of what is no weights, such as "optimizer" and "epoch".
+        front: what a Keras model does to pixels before its network; None where it does nothing.
     """
 
     tensors: dict[str, Tensor]
     beside: tuple[str, ...] = ()
+    front: Front | None = None
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -164,8 +167,8 @@ def _in_a_child(program: str, path: Path) -> Checkpoint:
             raise ModelFileError(f"{path}: could not be read in {PATIENCE:.0f} s", "download it again") from None
         if child.returncode == 0:
             with safe_open(out, "pt") as file:
-                beside = json.loads(file.metadata()["beside"])
-            return Checkpoint(load_file(out), tuple(beside))
+                beside, front = (json.loads(file.metadata()[key]) for key in ("beside", "front"))
+            return Checkpoint(load_file(out), tuple(beside), front and Front.from_dict(front))
     if child.returncode == 3 and child.stderr.count("\0") == 2:
         kind, what, fix = child.stderr.split("\0")
         what = what.replace(str(path.resolve()), str(path))

@@ -16,13 +16,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import count, takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from podium.errors import MachineError, ModelFileError
 from podium.natural import natural
-from podium.weights.keras_layers import CLASSES_BY_NAME, TORCH, KerasLayer, Weights, auto_name
+from podium.weights.front import Front
+from podium.weights.keras_front import read_front
+from podium.weights.keras_layers import TORCH, KerasLayer, Weights, auto_name, kind_of, snake
 
 if TYPE_CHECKING:
     import h5py
@@ -34,6 +36,7 @@ _OLD_WEIGHT = re.compile(
     r"|(.*)_(W|b|gamma|beta|running_mean|running_std|depthwise_kernel|pointwise_kernel))(?:_\d+)?(?::\d+)?"
 )
 _KERAS_1 = {"W": "kernel", "b": "bias", "running_mean": "moving_mean", "running_std": "moving_variance"}
+_STATISTIC = re.compile(r"(?:(.*)/)?(mean|variance|count)(?:_\d+)?(?::\d+)?")  # of a Normalization layer
 _RANDOM_STATE = re.compile(r"(.*/)?StateVar(_\d+)?(:\d+)?")  # of augmentation layers inside a model
 _NOT_THE_NETWORK = re.compile(r"_?(optimizer|metrics|compiled?_(metrics|loss))/|(.*/)?random_\w+/")
 
@@ -44,8 +47,15 @@ _DAMAGE = (
 )  # fmt: skip
 
 
-def read_keras(path: Path) -> list[KerasLayer]:
-    """The layers with weights of an `.h5`, `.weights.h5` or `.keras` file, including those of nested models.
+class KerasModel(NamedTuple):
+    """The layers of a file with weights, and what the model does to pixels before them; None where it does nothing."""
+
+    layers: list[KerasLayer]
+    front: Front | None
+
+
+def read_keras(path: Path) -> KerasModel:
+    """Read an `.h5`, `.weights.h5` or `.keras` file, with the layers of nested models.
 
     An old file gives them in the model's order, the other layouts by class and number. Where a batch norm in a `.weights.h5`
     has only one of gamma and beta, the file does not say which; it is taken for beta, as in the Inceptions.
@@ -71,7 +81,7 @@ def read_keras(path: Path) -> list[KerasLayer]:
         raise ModelFileError(f"{path}: damaged, or not a file of Keras ({why})", "download or save it again") from None
 
 
-def _read(path: Path) -> list[KerasLayer]:
+def _read(path: Path) -> KerasModel:
     """Do the work of `read_keras`; errors do not name the file."""
     import h5py
 
@@ -91,16 +101,53 @@ def _read(path: Path) -> list[KerasLayer]:
         datasets = _datasets(file, limit)
         root = file.get("model_weights", file)
         if {"layer_names", "layer_names0"} & set(root.attrs):
-            found = _named_layers(root, json.loads(file.attrs.get("model_config", "null")))
+            config = json.loads(file.attrs.get("model_config", "null"))
+            found, known = _named_layers(root, config), config or _guessed(root)
         else:
-            found = _numbered_layers(file, datasets, config)
+            found, known = _numbered_layers(file, datasets, config), config or _guessed_of_numbered(file)
         for name, weights in found:
             if name in layers:
                 raise ModelFileError(f"two layers are called {name!r}", "save the model inside on its own")
             layers[name] = weights
+    statistics = {name: layers.pop(name) for name in list(layers) if layers[name].keys() <= {"mean", "variance"}}
     if not layers:
         raise ModelFileError("holds no weights of Keras layers", "give an .h5, .weights.h5 or .keras file of a model")
-    return [KerasLayer(*layer) for layer in layers.items()]
+    return KerasModel([KerasLayer(*layer) for layer in layers.items()], read_front(known, statistics))
+
+
+def _guessed(root: h5py.Group) -> dict[str, Any]:
+    """What the names of layers tell of a model whose configuration is not in its file, as a configuration.
+
+    The scale of a Rescaling is not among the weights, nor what a function of TensorFlow or a Lambda does.
+    """
+    entries = []
+    for name in _strings(root, "layer_names"):
+        weights = _strings(root[name], "weight_names")
+        kind = _guessed_kind(name.rpartition("/")[2])
+        if weights and not all(map(_RANDOM_STATE.fullmatch, weights)):
+            kind = "Normalization" if all(map(_STATISTIC.fullmatch, weights)) else "Dense"
+        entries.append({"class_name": kind, "config": {"name": name}})
+    return {"config": {"layers": entries}}
+
+
+def _guessed_of_numbered(file: h5py.File) -> dict[str, Any]:
+    """The same for Keras 3's layout, whose groups have the names of classes, in no order."""
+    groups: list[str] = []
+    file.visit(groups.append)
+    entries = []
+    for path in groups:
+        layer = path.rpartition("/")[2]
+        if path.rpartition("/")[0].endswith("layers") and (kind := _guessed_kind(layer)) != "InputLayer":
+            name = _text(file[path]["vars"].attrs.get("name", layer)) if "vars" in file[path] else layer
+            entries.append({"class_name": kind, "config": {"name": name}})
+    return {"config": {"layers": [*entries, {"class_name": "Dense", "config": {}}]}}
+
+
+def _guessed_kind(name: str) -> str:
+    """The class of a layer without weights by its automatic name, where it bears on pixels."""
+    kinds = {"rescaling": "Rescaling", "normalization": "Normalization"}
+    plain = re.sub(r"_\d+$", "", name)
+    return "TFOpLambda" if name.startswith("tf.") else kinds.get(plain, "InputLayer")
 
 
 def _member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
@@ -141,7 +188,7 @@ def _named_layers(root: h5py.Group, config: Any) -> Iterator[tuple[str, Weights]
     """The old layout: `layer_names` among the attributes lists groups, `weight_names` of each lists arrays."""
     if root.attrs.get("backend") in ("theano", b"theano"):
         raise ModelFileError("saved under Theano, whose kernels are mirrored", "load it and save it under TensorFlow")
-    kinds = {entry.get("config", {}).get("name"): _kind(entry) for entry in _configured(config).values()}
+    kinds = {entry.get("config", {}).get("name"): kind_of(entry) for entry in _configured(config).values()}
     for group_name in _strings(root, "layer_names"):
         group = root[group_name]
         found: dict[str, Weights] = {}  # by the path before the weight's name; a nested model has several
@@ -151,6 +198,9 @@ def _named_layers(root: h5py.Group, config: Any) -> Iterator[tuple[str, Weights]
                 if leaf.endswith("kernel") != (array.ndim > 1):
                     raise ModelFileError(f"{weight!r} in it has the shape {array.shape}", "download or save it again")
                 found.setdefault(match[1] or match[3] or "", {})[leaf] = array
+            elif match := _STATISTIC.fullmatch(weight):
+                if match[2] != "count":
+                    found.setdefault(match[1] or "", {})[match[2]] = _array(group[weight])
             elif not _RANDOM_STATE.fullmatch(weight):
                 raise _unreadable(group_name, f"a weight {weight!r}")
         for owner, weights in found.items():
@@ -179,7 +229,13 @@ def _numbered_layers(
                 f"does not say what the layer at {path!r} is called, as Keras before 3.6 did not",
                 "save the model as .keras or .h5, or load the file and save it with a newer Keras",
             )
-        kind = _kind(entry) if entry else auto_name(path.rsplit("/", 1)[-1])[0] or auto_name(name)[0]
+        if (
+            snake(entry.get("class_name", "")) == "normalization"
+            or _guessed_kind(path.rsplit("/", 1)[-1]) == "Normalization"
+        ):
+            yield name, {"mean": _array(variables[path][0]), "variance": _array(variables[path][1])}
+            continue
+        kind = kind_of(entry) if entry else auto_name(path.rsplit("/", 1)[-1])[0] or auto_name(name)[0]
         arrays = [_array(variables[path][i]) for i in range(len(variables[path]))]
         affine: Literal["gamma", "beta"] = "gamma" if settings.get("center") is False else "beta"
         leaves = _leaves(kind, [array.ndim for array in arrays], affine)
@@ -233,22 +289,11 @@ def _configured(config: Any, prefix: str = "") -> dict[str, dict[str, Any]]:
     entries: dict[str, dict[str, Any]] = {}
     seen: Counter[str] = Counter()
     for entry in inside.get("layers", ()) if isinstance(inside, dict) else inside:  # a list: Sequential in Keras 1
-        name = _snake(entry["class_name"])
+        name = snake(entry["class_name"])
         path = f"{prefix}layers/{name}" + (f"_{seen[name]}" if seen[name] else "")
         seen[name] += 1
         entries |= {path: entry} | _configured(entry, f"{path}/")
     return entries
-
-
-def _kind(entry: Mapping[str, Any]) -> str:
-    """The class of a configured layer; empty for classes whose weights are not read here."""
-    return CLASSES_BY_NAME.get(_snake(entry["class_name"]), "")
-
-
-def _snake(name: str) -> str:
-    """The name of a class as Keras spells it in paths: conv2d for Conv2D."""
-    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def _strings(group: h5py.Group, name: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -112,3 +112,14 @@ def auto_name(name: str) -> tuple[str, int]:
     """The class and the number in an automatic name of Keras; an empty class for other names."""
     match = re.fullmatch(r"(.+?)(?:_(\d{1,9}))?", name)
     return (CLASSES_BY_NAME.get(match[1], ""), int(match[2] or 0)) if match else ("", 0)
+
+
+def kind_of(entry: Mapping[str, Any]) -> str:
+    """The class of a configured layer, as in automatic names; empty for classes whose weights are not read here."""
+    return CLASSES_BY_NAME.get(snake(entry["class_name"]), "")
+
+
+def snake(name: str) -> str:
+    """The name of a class as Keras spells it in paths: conv2d for Conv2D."""
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()

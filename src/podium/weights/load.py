@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from podium.models.modules import Grid
 from podium.models.registry import add_ones, build_model
 from podium.weights.choose import choose
 from podium.weights.foreign import read_checkpoint
+from podium.weights.front import Prepared, Statistics, prepare_as
 from podium.weights.match import first_conv, mismatches, refuse_not_finite
 from podium.weights.peers import find_peer
 
@@ -52,12 +53,14 @@ class Imported:
         notes: a line for each difference from the file.
         has_head: whether its classifier is the file's.
         drawn: a line that says that the file has no classifier; empty where it has one.
+        prepared: the preprocessing that the file or the caller names.
     """
 
     net: ConvNet
     notes: list[str]
     has_head: bool
     drawn: str
+    prepared: Prepared
 
 
 def import_weights(
@@ -92,19 +95,22 @@ def read_weights(
     in_chans: int | None = None,
     ema: bool = False,
     spare: int | None = None,
+    stated: Statistics | None = None,
 ) -> Imported:
     """Build and fill a network as `import_weights` does, from a file with or without a classifier.
 
     Args:
         source, path, num_classes, in_chans, ema: see `import_weights`.
         spare: classes of the fresh classifier that a file without one gets; None: as `num_classes`.
+        stated: mean and standard deviation of pixels from 0 to 1 that the network in the file was trained with, red first;
+            None: what the file does to them, or else the source's.
     """
     known = find_peer(source)
     for key, value, least in (("num_classes", num_classes, 2), ("in_chans", in_chans, 1)):
         if value is not None and value < least:
             raise UsageError(f"{key}: {value}", f"give at least {least}")
     fresh = num_classes if num_classes is not None else spare
-    found, notes = choose(source, known, read_checkpoint(path), path, fresh, ema)
+    found, notes, front = choose(source, known, read_checkpoint(path), path, fresh, ema)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # a fresh classifier is the same each time
         net, state = build_model(known.model, **found.arguments), found.state
@@ -116,9 +122,11 @@ def read_weights(
             notes.append(f"the weights are {' and '.join(low)} in the file, and float32 here")
         load_state(net, {k: v.float() if v.is_floating_point() else v for k, v in state.items()}, str(path))
         had = net.spec["in_chans"]
+        prepared = prepare_as(front, stated, had)
         if in_chans is not None and in_chans != had:
             notes.append(f"the first convolution is adapted from {had} to {in_chans} channels")
-            adapt_channels(net, in_chans, *(statistics(known.pixels, channels) for channels in (had, in_chans)))
+            pixels = {**known.pixels, **prepared.pixels}
+            adapt_channels(net, in_chans, *(statistics(pixels, channels) for channels in (had, in_chans)))
         elif in_chans is not None:
             notes.append(f"the first convolution reads {had} channels already, and stays as it is")
         replaced = num_classes is not None and num_classes != net.spec["num_classes"]
@@ -128,7 +136,7 @@ def read_weights(
         elif num_classes is not None and found.has_head:
             notes.append(f"the classifier has {num_classes} classes already, and stays as it is")
     drawn = "" if found.has_head else f"the file has no classifier: a fresh one for {fresh} classes"
-    return Imported(net, notes, found.has_head and not replaced, drawn)
+    return Imported(net, notes, found.has_head and not replaced, drawn, prepared)
 
 
 def _is_other_float(value: Tensor) -> bool:
@@ -147,9 +155,6 @@ def _channels_first(net: ConvNet, state: dict[str, Tensor], fresh: Collection[st
         key = next(f"head.{n}.weight" for n, m in net.head.named_modules() if isinstance(m, nn.Linear))
         if key in state and key not in fresh and state[key].shape[1] % grid.side**2 == 0:
             state[key] = state[key].unflatten(1, (grid.side, grid.side, -1)).permute(0, 3, 1, 2).flatten(1)
-
-
-Statistics = tuple[Sequence[float], Sequence[float]]  # mean and standard deviation, a number a channel
 
 
 def statistics(pixels: Mapping[str, Any], channels: int) -> Statistics:

@@ -120,3 +120,13 @@ def with_masks(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[s
         elif not (key.endswith(_MASK) and key.removesuffix(_MASK) in pruned):
             found[key] = value
     return found, [f"the masks of {len(pruned)} pruned tensors are applied"] if pruned else []
+
+
+def is_of_a_loss(name: str) -> bool:
+    """Whether a tensor is of a loss or a metric, by a part of its name."""
+    return any(_LOSS.match(name[start:]) for start in [0, *(found.end() for found in re.finditer(r"\.", name))])
+
+
+def is_of_an_optimiser(name: str) -> bool:
+    """Whether a tensor is what an optimiser keeps of a weight."""
+    return bool(_MOMENT.search(name))

@@ -1,0 +1,144 @@
+"""How a checkpoint itself prepares pixels in front of its network, and which preprocessing follows from that.
+
+A Keras model may begin with Rescaling or Normalization, a module of torch with a layer that subtracts a mean and divides by
+a deviation. What both do is `pixel * scale + offset`, and so is the preprocessing of a bundle: it takes their place.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from podium.errors import ModelFileError, UsageError
+
+WHITE = 255.0
+DIGITS = 9  # which hold every float32; more would show the rounding of 1/255
+FIX = "say how the network's pixels are prepared: podium import ... --mean M --std S, for pixels from 0 to 1"
+
+Statistics = tuple[Sequence[float], Sequence[float]]  # mean and standard deviation, a number a channel
+
+
+@dataclass(frozen=True)
+class Front:
+    """What a checkpoint does to pixels in front of its network: `pixel * scale + offset`, for pixels from 0 to 255.
+
+    Args:
+        layers: what does it, by its names in the file.
+        scale, offset: a number for all channels, or one a channel.
+        order: of the channels, "rgb" or "bgr".
+        problem: why it cannot be said as preprocessing; empty where it can.
+        notes: lines on what the file also does to images, and Podium does not.
+    """
+
+    layers: tuple[str, ...]
+    scale: tuple[float, ...] = (1.0,)
+    offset: tuple[float, ...] = (0.0,)
+    order: str = "rgb"
+    problem: str = ""
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Read what `to_dict` gave, also after JSON."""
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**plain)
+
+    def statistics(self, channels: int) -> Statistics:
+        """The mean and standard deviation that do the same to pixels from 0 to 1.
+
+        Args:
+            channels: of the network.
+
+        Raises:
+            ModelFileError: there are none; says why, without the name of the file.
+        """
+        if self.problem:
+            raise ModelFileError(self.problem, FIX)
+        names = " and ".join(self.layers)
+        if any(len(values) not in (1, channels) for values in (self.scale, self.offset)):
+            count = max(len(self.scale), len(self.offset))
+            raise ModelFileError(f"{names} in it has {count} channels, and the network has {channels}", FIX)
+        scale, offset = _each(self.scale, channels), _each(self.offset, channels)
+        if not all(math.isfinite(value) for value in (*scale, *offset)) or min(scale) <= 0:
+            raise ModelFileError(f"{names} in it multiplies pixels by {format_numbers(scale)}", FIX)
+        std = tuple(_rounded(1 / (WHITE * s)) for s in scale)
+        return tuple(_rounded(-o / (WHITE * s)) for o, s in zip(offset, scale, strict=True)), std
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The preprocessing that a file or the caller names, in place of the usual one of the file's library.
+
+    Args:
+        pixels: `mean`, `std` and `channel_order`, as fields of `Preprocessing`; empty where neither names any.
+        origin: who names it: "the file", "--mean and --std", or nobody.
+        notes: lines that say so.
+        refusal: why what the file does cannot be taken over; None where it can, or where the caller names another.
+    """
+
+    pixels: dict[str, Any]
+    origin: str = ""
+    notes: tuple[str, ...] = ()
+    refusal: ModelFileError | None = None
+
+
+def prepare_as(front: Front | None, stated: Statistics | None, channels: int) -> Prepared:
+    """Decide between what the caller says of the pixels and what the file does to them.
+
+    Args:
+        front: of the file; None where it does nothing to pixels.
+        stated: the caller's mean and standard deviation, of pixels from 0 to 1 and red first, or None.
+        channels: that the network in the file reads.
+
+    Raises:
+        UsageError: the caller gave another number of values than the network has channels.
+    """
+    known, refusal = None, None
+    if front is not None:
+        try:
+            known = front.statistics(channels)
+        except ModelFileError as error:
+            refusal = error
+    notes = front.notes if front is not None else ()
+    if stated is not None:
+        for name, values in zip(("mean", "std"), stated, strict=True):
+            if len(values) not in (1, channels):
+                what = f"{name}: {len(values)} numbers, but the network in the file reads {channels} channels"
+                raise UsageError(what, f"give one number for all channels, or {channels}")
+        mean, std = (_each(values, channels) for values in stated)
+        said = f"preprocessing as --mean and --std say ({_shown((mean, std))})"
+        if front is not None:
+            instead = f" ({_shown(known)})" if known else ""
+            said += f", and not as {' and '.join(front.layers)} in the file{instead}"
+        pixels = {"mean": mean, "std": std, "channel_order": "rgb"}
+        return Prepared(pixels, "--mean and --std", (said, *notes))
+    if front is None or known is None:
+        return Prepared({}, "", notes, refusal)
+    order = ", blue first" if front.order == "bgr" else ""
+    said = f"preprocessing from the file: {' and '.join(front.layers)} ({_shown(known)}{order}), for pixels from 0 to 1"
+    pixels = {"mean": known[0], "std": known[1], "channel_order": front.order}
+    return Prepared(pixels, "the file", (said, *notes))
+
+
+def format_numbers(values: Iterable[float]) -> str:
+    """Numbers in a few digits, once where all are the same."""
+    shown = [f"{value:.6g}" for value in values]
+    return shown[0] if len(set(shown)) == 1 else ", ".join(shown)
+
+
+def _shown(pixels: Statistics) -> str:
+    return f"mean {format_numbers(pixels[0])}; std {format_numbers(pixels[1])}"
+
+
+def _each(values: Sequence[float], channels: int) -> tuple[float, ...]:
+    return tuple(values) * channels if len(values) == 1 else tuple(values)
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{DIGITS}g}") + 0.0  # no -0
