@@ -1,4 +1,4 @@
-"""What a Keras model does to pixels in front of its network, from its configuration: Rescaling, Normalization, constants.
+"""What a Keras model does to pixels in front of its network, from its configuration: Rescaling, Normalization, operations.
 
 Layers of augmentation do nothing in prediction, and are passed over. Constants of `preprocess_input` stand in the model as
 operations, TFOpLambda in Keras 2 and operations of their own in Keras 3.
@@ -24,7 +24,7 @@ SIZES = {"resizing", "random_crop", "center_crop"}
 PADS = {"zero_padding2d", "zero_padding2_d"}
 EPSILON = 1e-7  # Keras's least deviation in Normalization
 # Functions of TensorFlow in a TFOpLambda, and operations of Keras 3: (scale, offset) that a constant is.
-_CONSTANTS = {
+_OPERATIONS = {
     "multiply": lambda value: (value, 0.0),
     "divide": lambda value: (1 / value, 0.0),
     "add": lambda value: (1.0, value),
@@ -133,8 +133,8 @@ def _step(entry: Mapping[str, Any], statistics: Mapping[str, Weights]) -> tuple[
     given = _given(entry)
     if operation == "get_item" and _turns_channels(given):
         return None
-    if operation in _CONSTANTS and len(given) == 1:
-        return _CONSTANTS[operation](_numbers(given[0], name))
+    if operation in _OPERATIONS and len(given) == 1:
+        return _OPERATIONS[operation](_numbers(given[0], name))
     raise _UnclearError(f"it is not known what {name!r} ({entry['class_name']}) does to them")
 
 
