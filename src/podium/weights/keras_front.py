@@ -100,7 +100,8 @@ def _in_order(model: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], bool]]
 
 def _name(entry: Mapping[str, Any]) -> str:
     """The name of a layer, which Keras keeps in two places."""
-    return str(entry.get("name") or entry["config"].get("name") or entry["class_name"])
+    config = entry["config"]  # a list for a Sequential of Keras 1
+    return str(entry.get("name") or (isinstance(config, dict) and config.get("name")) or entry["class_name"])
 
 
 def _read_by(nodes: Any) -> Iterator[str]:
