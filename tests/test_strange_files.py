@@ -136,6 +136,15 @@ def test_any_tensors_are_these_weights_or_refused(resnet20, tmp_path, source, wh
         import_weights(source, file)
 
 
+def test_counters_of_another_shape_are_refused_with_a_mend_that_works(resnet20, tmp_path):
+    counters = {key: value.reshape(1) for key, value in resnet20.items() if key.endswith("num_batches_tracked")}
+    assert counters
+    with pytest.raises(ModelFileError, match=r"num_batches_tracked is \(1,\), not \(\)") as caught:
+        import_weights("akamaster:resnet20", saved(resnet20 | counters, tmp_path))
+    assert "take out all tensors called num_batches_tracked" in caught.value.fix
+    import_weights("akamaster:resnet20", saved({k: v for k, v in resnet20.items() if k not in counters}, tmp_path))
+
+
 @pytest.mark.parametrize(
     "content",
     [

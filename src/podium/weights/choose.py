@@ -95,6 +95,10 @@ def _nothing_fits(source: str, known: Peer, every: list[_Found], path: Path) -> 
     if re.fullmatch(r"\d+ unexpected: [^;]*", best.match.wrong):
         mend = "take these out of the file if its answers do not need them, as those of a loss; else this is another network"
         return ModelFileError(what, mend)
+    if re.fullmatch(r"\d+ mismatched: (\S+num_batches_tracked is [^ ]+ not \(\)(, )?)+", best.match.wrong):
+        return ModelFileError(
+            what, "take out all tensors called num_batches_tracked: only training with them counts batches"
+        )
     return ModelFileError(what, "name the network that they belong to")
 
 
