@@ -1,7 +1,7 @@
 """Does a pretrained start beat random weights, and does the linear probe rank networks as fine-tuning does?
 
     python benchmarks/standins.py pretrain [NAME ...]    # weights at 64 px on CIFAR-10 and CIFAR-100; goes on where it was stopped
-    python benchmarks/standins.py flowers [NAME ...]     # pretrained against scratch, three seeds, by the paired test over all 500 photos
+    python benchmarks/standins.py flowers --runs 5       # pretrained against scratch, five seeds, by the paired test over all 500 photos
     python benchmarks/standins.py ranking                # Kendall's tau over eight networks, all 500 photos, three seeds
 
 Official weights of one network only can be read without the internet, so we pretrain stand-ins for the others: on the 70,000
