@@ -4,8 +4,8 @@ A random corner of an image has a patch of stripes or squares, which are the cla
 class has no such patch: without it a network could take one class for granted, and find it where the others are not. A network that
 has learned the class must have found it there, so most of a heat map for the class should lie in that quarter of the image (the
 energy-based form of the game [Wang et al. 2020, "Score-CAM", section 4.2]), and its highest place too. Our target is 99 % of the images
-for every network by both. Networks that have a small form are trained in it, on images
-of 32 pixels or as many as they need. Each finished network is kept, and the same command goes on with the others.
+for every network by both. Networks that have a small form are trained in it, on images of 64 pixels. Each finished network is kept, and
+the same command goes on with the others.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from podium.models.registry import rebuild
 from podium.training.muon import Muon
 
 CLASSES, BATCH = 5, 32  # the last class has no corner
-SIDE = 32  # pixels of the images, for networks that do not need more
+SIDE = 64  # pixels of the images, for networks that are not of a fixed other size
 TESTED, COVERED = 200, 50  # images on which a map is evaluated; by occlusion, which takes a hundred times as long
 CHECK_EVERY = 20  # steps
 RATE, RATES = 1e-2, {"lenet5": 5e-3}  # learning rate; the tanh and the weights of 1998 take a higher one
