@@ -54,11 +54,7 @@ def import_weights(
             standard deviation say.
         DataError: the class names cannot be read, occur twice, or are not as many as the classes.
     """
-    if class_order not in (None, *ORDERS):
-        raise UsageError(f"class_order: {class_order!r}", f"give {' or '.join(ORDERS)}")
-    if class_order is not None and classes is None:
-        what = f"class_order: {class_order!r} does nothing here: it is the order of the classes of a data set"
-        raise UsageError(what, "give --classes DATA, or leave it out")
+    _refuse_order(class_order, classes)
     stated = _statistics(mean, std)
     if out is not None and Path(out).exists() and any(Path(out).iterdir()):
         raise UsageError(f"{out}: exists already", "name another folder with -o")
@@ -77,6 +73,15 @@ def import_weights(
     if out is not None:
         bundle.save(Path(out), made.model, made.classes, made.preprocessing, made.card)
     return made
+
+
+def _refuse_order(class_order: str | None, classes: object) -> None:
+    """Refuse an order that is not known, or that orders nothing."""
+    if class_order not in (None, *ORDERS):
+        raise UsageError(f"class_order: {class_order!r}", f"give {' or '.join(ORDERS)}")
+    if class_order is not None and classes is None:
+        what = f"class_order: {class_order!r} does nothing here: it is the order of the classes of a data set"
+        raise UsageError(what, "give --classes DATA, or leave it out")
 
 
 def _statistics(
