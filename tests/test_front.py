@@ -208,6 +208,30 @@ def test_statistics_of_something_else_are_none_of_pixels(tmp_path):
     assert "preprocessing_from" not in made.card
 
 
+PAIR = {"mean": torch.tensor([0.3, 0.4, 0.5]), "std": torch.tensor([0.2, 0.3, 0.2])}
+OTHERS = {  # a mean and a deviation that are of something else, beside a network's weights
+    "a score": {"acc_mean": torch.tensor(0.91), "acc_std": torch.tensor(0.01)},
+    "a history": {"history": {"mean": torch.tensor(0.3), "std": torch.tensor(0.2)}},
+    "classes": {"class_mean": PAIR["mean"], "class_std": PAIR["std"]},
+    "gradients": {"optimizer": {"grad_mean": torch.ones(1), "grad_std": torch.ones(1)}},
+    "a layer of another network": {"teacher": {"norm": PAIR}},
+    "a decoder of images": {"decoder": {"bn4.running_mean": PAIR["mean"], "out.weight": torch.ones(3, 3, 3, 3)}},
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_a_mean_of_something_else_changes_no_preprocessing(what, tmp_path):
+    plain = imported({"state_dict": theirs(resnet20())}, tmp_path)
+    made = imported({"state_dict": theirs(resnet20()), **OTHERS[what]}, tmp_path)
+    assert made.preprocessing == plain.preprocessing
+
+
+def test_a_mean_within_the_network_is_none_of_pixels(tmp_path):
+    inside_it = {f"head.{name}": value for name, value in PAIR.items()}
+    with pytest.raises(ModelFileError, match=r"2 unexpected: head\.mean, head\.std"):
+        imported({**theirs(resnet20()), **inside_it}, tmp_path)
+
+
 def test_the_callers_numbers_win_and_say_so(tmp_path):
     module = nn.Sequential(Normalize(*CIFAR10), resnet20())
     made = imported(theirs(module), tmp_path, mean=0.5, std=[0.25, 0.25, 0.25])

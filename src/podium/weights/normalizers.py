@@ -17,6 +17,8 @@ from podium.weights.wrappers import is_of_a_loss, is_of_an_optimiser
 
 CHANNELS = (1, 3)  # of images whose statistics people keep
 _MEAN = re.compile(r"(?:^|.*\.)(?!.*running|.*moving)\w*?mean(?=s?$)", re.IGNORECASE)
+# A mean of pixels says so in its name or its layer's, or it stands alone in a numbered layer or in the module around the network.
+_OF_PIXELS = re.compile(r"norm|pixel|image|img|input|rgb|data|preproc|transform|new_|shift", re.IGNORECASE)
 _DEVIATIONS = ("std", "stdev", "stddev", "sigma")
 _WIDE = 2.0  # a mean or a deviation above it is of pixels from 0 to 255
 
@@ -52,7 +54,13 @@ def without_normalizers(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor
     found, used = [], set[str]()
     for name, value in tensors.items():
         match = _MEAN.match(name)
-        if match is None or not _is_of_channels(value) or is_of_a_loss(name) or is_of_an_optimiser(name):
+        if (
+            match is None
+            or not _names_pixels(name)
+            or not _is_of_channels(value)
+            or is_of_a_loss(name)
+            or is_of_an_optimiser(name)
+        ):
             continue
         stem, plural = match[0][:-4], name[match.end() :]
         words = [word.upper() if match[0][-4:].isupper() else word for word in _DEVIATIONS]
@@ -63,6 +71,14 @@ def without_normalizers(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor
         found.append(Normalizer(name, std, (value, tensors[std]) if std else (value,)))
         used |= {name, std}
     return {name: value for name, value in tensors.items() if name not in used}, found
+
+
+def _names_pixels(name: str) -> bool:
+    """Whether a mean is of pixels by its name: `pixel_mean`, `normalize.mean`, `0.mean`, or `mean` of the outermost modules."""
+    layer, _, last = name.rpartition(".")
+    around = layer.rpartition(".")[2]
+    bare = last.lower() in ("mean", "means") and (not around or around.isdigit() or around in ("module", "model"))
+    return bare or bool(_OF_PIXELS.search(last) or (_OF_PIXELS.search(around) and last.lower() in ("mean", "means")))
 
 
 def _is_of_channels(value: Tensor) -> bool:
@@ -85,13 +101,20 @@ def front_of(
     Returns:
         The scale and offset, or the problem; None where nothing in the file bears on pixels.
     """
-    own = [each for each in found if not any(_is_beside(each.layer, prefix, other) for other in others)]
+    own = [
+        each
+        for each in found
+        if prefix.startswith((each.layer, _around(each.layer)))
+        and not any(_is_beside(each.layer, prefix, other) for other in others)
+    ]
     names = tuple(name for each in own for name in (each.mean, each.std) if name)
     copies = tuple(other for other in others if other)
     layers = [
         _layer_of(name)
         for name, value in beside.items()
-        if not name.startswith(copies) and _reads_pixels(name, value, channels)
+        if prefix.startswith(_around(f"{_layer_of(name)}."))
+        and not name.startswith(copies)
+        and _reads_pixels(name, value, channels)
     ]
     if layers:
         return _unclear((layers[0], *names), f"the layer {layers[0]!r} may stand in front of the network")
@@ -134,6 +157,11 @@ def _unit(mean: Sequence[float], std: Sequence[float]) -> float | None:
         return WHITE
     whole = max(mean) > _WIDE and min(std) >= 1
     return 1.0 if whole or (max(mean) == 0 and max(std) > _WIDE) else None
+
+
+def _around(layer: str) -> str:
+    """The module in which a layer stands, with a dot behind it."""
+    return layer[:-1].rpartition(".")[0] + "." if "." in layer[:-1] else ""
 
 
 def _is_beside(layer: str, prefix: str, other: str) -> bool:
