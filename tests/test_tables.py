@@ -497,6 +497,8 @@ def test_one_hot_columns_are_classes(photos):
         (name, bool(cat), bool(dog), False) for name, cat, dog in rows
     ]  # as pandas writes; no image is of UNK
     assert classes_of(read(table(photos / "train.csv", true_false, ("image", "cat", "dog", "UNK")))) == LABELS
+    yes_no = [(name, *("yes" if bit else "no" for bit in bits)) for name, *bits in rows]
+    assert classes_of(read(table(photos / "train.csv", yes_no, ("image", "cat", "dog")))) == LABELS
     rows[3] = (*rows[3][:1], 0, 0)
     with pytest.raises(ImageError, match="line 5: no label"):
         read(table(photos / "train.csv", rows, ("image_id", "cat", "dog")))

@@ -11,7 +11,7 @@ from typing import Any
 from podium.data.names import show
 from podium.data.reading import Reading
 from podium.data.several_labels import refuse_several, several
-from podium.data.split_columns import find_splits
+from podium.data.split_columns import BITS, find_splits
 from podium.data.table_files import Table, cell_text, plain
 from podium.errors import DataError, UsageError, closest
 from podium.files import shell_word
@@ -23,7 +23,6 @@ USUAL = {  # names of columns, without spaces, dashes and underscores; the likel
     "species breed diagnosis dx y groundtruth gt classid labelid categoryid tags",
 }
 IMAGES, LABELS = (words.split() for words in USUAL.values())
-BITS = {"0": 0, "1": 1, "false": 0, "true": 1, "0.0": 0, "1.0": 1, "-1": 0, "-1.0": 0}
 NAMES_OF_FILES = IMAGES[: IMAGES.index("picture")]  # of columns that are meant to name images, unlike "id" and "name"
 PIXELS = 49  # numbers from which they are the pixels of an image, as of 7 x 7
 TRIED = 100  # rows by which the column of images is found

@@ -164,7 +164,9 @@ def _in_a_child(program: str, path: Path) -> Checkpoint:
         try:
             child = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)  # noqa: S603 - ours
         except subprocess.TimeoutExpired:
-            raise ModelFileError(f"{path}: could not be read in {PATIENCE:.0f} s", "download it again") from None
+            what = f"{path}: its reader has not ended in {PATIENCE:.0f} s"
+            fix = "try again on a machine with less to do; where that does not help, save its weights as safetensors"
+            raise ModelFileError(what, fix) from None
         if child.returncode == 0:
             with safe_open(out, "pt") as file:
                 beside, front = (json.loads(file.metadata()[key]) for key in ("beside", "front"))
