@@ -24,6 +24,7 @@ LOADED = [
     "podium.api.smaller",
     "podium.api.deploy",
     "podium.training.loop",
+    "podium.weights.pickled",
     "torch._dynamo",
     "sklearn.datasets",
     "safetensors.torch",
@@ -104,8 +105,7 @@ class Running:
 
     def ended(self):
         self.process.join()
-        out, err = ((Path(self.folder.name) / name).read_text() for name in ("out", "err"))
-        return Done(self.process.exitcode, out, err)
+        return Done(self.process.exitcode, *_written(self.folder.name))
 
 
 def inside(*arguments):
@@ -126,15 +126,39 @@ def inside(*arguments):
     return Done(code, out.getvalue(), err.getvalue())
 
 
+def forked_python(command, **_):
+    """What `subprocess.run` returns for [python, "-P", "-c", PROGRAM, *ARGUMENTS], from a process that has imported torch."""
+    with tempfile.TemporaryDirectory() as folder:
+        process = CONTEXT.Process(target=_run_program, args=(command[3:], folder))
+        process.start()
+        process.join()
+        return Done(process.exitcode, *_written(folder))
+
+
+def _run_program(words, folder):
+    _write_to(folder)
+    sys.argv = ["-c", *words[1:]]
+    exec(words[0], {"__name__": "__main__"})
+
+
+def _write_to(folder):
+    for name, handle in (("out", 1), ("err", 2)):
+        os.dup2(os.open(Path(folder) / name, os.O_CREAT | os.O_WRONLY), handle)
+
+
+def _written(folder):
+    return [(Path(folder) / name).read_text() for name in ("out", "err")]
+
+
 def _run(arguments, fault, largest_file, folder):
     import torch
 
     from podium.cli.main import main
 
-    for name, handle in (("out", 1), ("err", 2)):
-        os.dup2(os.open(Path(folder) / name, os.O_CREAT | os.O_WRONLY), handle)
+    _write_to(folder)
     os.environ["PODIUM_FAULT"] = fault
     torch.set_num_threads(1)
+    os.fsync = lambda _: None  # as conftest.py has it in the tests' own process
     if largest_file is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
     if arguments[0] == "compare":  # as conftest.py has it in this process

@@ -3,9 +3,11 @@
 import csv
 import gc
 import hashlib
+import os
 import shutil
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ import torch
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
+FSYNC = os.fsync
 torch.set_num_threads(1)  # two processes share two cores
 
 # A network of each family, the cheapest that shows what the family has: `make test` runs these, `make test-all` every name.
@@ -41,8 +44,9 @@ SAMPLE = (
 FEW = ("lenet5_modern", "vgg11_bn", "resnet20", "mobilenet_v1")  # where a network costs seconds
 
 
-def pytest_collection_finish():
-    """Leave the collected tests out of garbage collection: each training ends with one, and half a second would go to them."""
+@pytest.fixture(scope="module", autouse=True)
+def _less_garbage_collection():
+    """Leave out of it what was there before a file's tests: each training collects garbage, and half a second would go to that."""
     gc.collect()
     gc.freeze()
 
@@ -60,10 +64,19 @@ def sampled(cases, fast=SAMPLE):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _no_engines():
-    """No comparison exports its networks and times them in engines, which takes seconds each; tests/test_deployed.py does."""
+def _left_to_tests_of_their_own():
+    """What would take time in most tests, and is tested where the comment says."""
+    from command import forked_python
+    from podium.weights import foreign
+
+    subprocess = SimpleNamespace(run=forked_python, TimeoutExpired=foreign.subprocess.TimeoutExpired)
     with pytest.MonkeyPatch.context() as patch:
+        # Networks of a comparison are exported and timed in engines, seconds each: tests/test_deployed.py.
         patch.setattr("podium.comparison.study.time_deployed", lambda *_: [])
+        # The disk is waited for at every file, against power cuts: tests/test_lasting.py.
+        patch.setattr("os.fsync", lambda _: None)
+        # Checkpoints are read by a process that imports torch, a second each; here it is forked: tests/test_weights.py.
+        patch.setattr(foreign, "subprocess", subprocess)
         yield
 
 

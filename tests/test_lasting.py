@@ -15,7 +15,7 @@ from PIL import Image
 
 import podium as library
 from command import Running, inside, one_error, podium
-from conftest import ROOT, sampled
+from conftest import FSYNC, ROOT, sampled
 from podium import files
 from podium.compression import placing
 from podium.data.pack import read_pack, write_pack
@@ -134,11 +134,11 @@ def events(folder):
 
 
 def test_the_log_is_synced_before_the_checkpoint_that_counts_its_rows(tmp_path, monkeypatch):
-    synced, honest = [], os.fsync
+    synced = []
 
     def fsync(handle):
         synced.append(Path(os.readlink(f"/proc/self/fd/{handle}")).name)
-        honest(handle)
+        FSYNC(handle)
 
     monkeypatch.setattr(os, "fsync", fsync)
     assert inside("train", "lenet5", "digits", *WORDS, "-o", tmp_path / "run").returncode == 0
@@ -190,12 +190,10 @@ def test_the_line_that_goes_on_is_one_that_a_shell_takes(tmp_path):
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EIO])
 def test_a_folder_that_cannot_be_synced_is_a_warning_once(tmp_path, monkeypatch, caplog, number):
-    honest = os.fsync
-
     def fsync(handle):
         if Path(os.readlink(f"/proc/self/fd/{handle}")).is_dir():
             raise OSError(number, os.strerror(number))
-        honest(handle)
+        FSYNC(handle)
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(files, "_warned", set())

@@ -48,7 +48,7 @@ def same_bits(one, other):
         assert torch.equal(value, found[name]), name
 
 
-SMALL = {"epochs": 2, "batch_size": 16, "image_size": 32, "amp": "off"}
+SMALL = {"epochs": 2, "batch_size": 8, "image_size": 32, "amp": "off"}
 
 
 @pytest.mark.parametrize(
@@ -60,9 +60,9 @@ SMALL = {"epochs": 2, "batch_size": 16, "image_size": 32, "amp": "off"}
     ],
 )
 def test_the_weights_are_those_of_steps_that_are_read_at_once(tmp_path, monkeypatch, more):
-    at_once = podium.train("resnet20", toy(), tmp_path / "a", small=True, **SMALL, **more)
+    at_once = podium.train("resnet20", toy(24, test=16), tmp_path / "a", small=True, **SMALL, **more)
     monkeypatch.setattr(run, "reads_late", lambda device, optimizer: True)
-    later = podium.train("resnet20", toy(), tmp_path / "b", small=True, **SMALL, **more)
+    later = podium.train("resnet20", toy(24, test=16), tmp_path / "b", small=True, **SMALL, **more)
     same_bits(at_once.path, later.path)
     assert [row["train_loss"] for row in later.epochs] == pytest.approx(
         [row["train_loss"] for row in at_once.epochs], rel=1e-6
@@ -70,9 +70,9 @@ def test_the_weights_are_those_of_steps_that_are_read_at_once(tmp_path, monkeypa
 
 
 def test_a_moving_average_is_that_of_steps_that_are_read_at_once(tmp_path, monkeypatch):
-    at_once = podium.train("lenet5_modern", toy(size=32), tmp_path / "a", ema=0.9, **SMALL)
+    at_once = podium.train("lenet5_modern", toy(24, size=32, test=16), tmp_path / "a", ema=0.9, **SMALL)
     monkeypatch.setattr(run, "reads_late", lambda device, optimizer: True)
-    later = podium.train("lenet5_modern", toy(size=32), tmp_path / "b", ema=0.9, **SMALL)
+    later = podium.train("lenet5_modern", toy(24, size=32, test=16), tmp_path / "b", ema=0.9, **SMALL)
     torch.testing.assert_close(state(later.path), state(at_once.path), rtol=1e-5, atol=1e-7)
 
 
@@ -81,9 +81,9 @@ def test_a_step_that_is_left_out_changes_nothing(tmp_path, monkeypatch, as_on_a_
     """The fourth step is not finite; without its effect the run is that of a run which reads at once."""
     more = {**SMALL, "on_nan": "skip:2", "optimizer": optimizer, "lr": 0.01}
     monkeypatch.setenv("PODIUM_FAULT", "nan@before:4,nan@before:5")
-    later = podium.train("resnet20", toy(), tmp_path / "late", small=True, **more)
+    later = podium.train("resnet20", toy(24, test=16), tmp_path / "late", small=True, **more)
     monkeypatch.setattr(run, "reads_late", lambda device, optimizer: False)
-    at_once = podium.train("resnet20", toy(), tmp_path / "once", small=True, **more)
+    at_once = podium.train("resnet20", toy(24, test=16), tmp_path / "once", small=True, **more)
     same_bits(at_once.path, later.path)
     warned = [
         [(row["step"], row["images"]) for row in RunFolder(path).rows() if row["event"] == "warning"]
@@ -100,7 +100,7 @@ def test_a_run_that_ends_has_the_weights_of_before_the_step(tmp_path, monkeypatc
     for reads, name in ((True, "late"), (False, "once")):
         monkeypatch.setattr(run, "reads_late", lambda device, optimizer, reads=reads: reads)
         with pytest.raises(NumericError, match="at step 3: the step was not taken, the checkpoint before it is saved"):
-            podium.train("resnet20", toy(), tmp_path / name, small=True, **SMALL)
+            podium.train("resnet20", toy(24, test=16), tmp_path / name, small=True, **SMALL)
         tensors, values, _ = checkpoint.load_newest(tmp_path / name)
         report = json.loads((tmp_path / name / "nan_report.json").read_text())
         del report["gradient_norm"]  # a step that is read at once ends before it is known
@@ -142,7 +142,7 @@ def steps(name, amp="off", qat=False, **settings):
     net.checkpointing = s.grad_checkpointing
     under_way, average = Late(net, torch.device("cpu"), 0, 0), EMA(net, s.ema) if s.ema else None
     objective = passes.ranks.objective(net, lambda x: cross_entropy(s.label_smoothing), torch.zeros(2, 3, 32, 32))
-    batch = Batch(torch.randn(8, 3, 32, 32), torch.arange(8) % 4, torch.arange(8))
+    batch = Batch(torch.randn(2, 3, 32, 32), torch.arange(2), torch.arange(2))
 
     def take(step):
         under_way.keep()

@@ -22,6 +22,7 @@ from conftest import sampled
 from podium.data.loader import Loader
 from podium.errors import ModelFileError, UsageError
 from podium.evaluation.evaluate import evaluate as run_network
+from podium.weights import foreign
 from podium.weights.foreign import read_foreign
 from podium.weights.load import import_weights
 
@@ -174,6 +175,13 @@ def test_a_hostile_pickle_is_refused_and_runs_nothing(tmp_path, how):
     if how != "bare":
         torch.load(file, weights_only=False)
         assert canary.exists(), "it would have"
+
+
+def test_a_process_that_is_started_anew_reads_a_checkpoint(tmp_path, monkeypatch):
+    """The other tests' readers are forked, as conftest.py has it."""
+    monkeypatch.setattr(foreign, "subprocess", subprocess)
+    torch.save({"w": torch.ones(2)}, tmp_path / "w.pt")
+    assert read_foreign(tmp_path / "w.pt")["w"].tolist() == [1, 1]
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit")

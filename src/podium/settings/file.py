@@ -51,7 +51,7 @@ def read_file(path: Path, check: Callable[[str, Any], None] = check_value) -> di
         if not all(isinstance(node, yaml.ScalarNode) for node in nodes):
             raise UsageError(f"{where}: {key!r} holds something nested", "give one value, or a list of numbers")
         try:
-            value = yaml.safe_load(yaml.serialize(value_node))
+            value = yaml.constructor.SafeConstructor().construct_document(value_node)
         except yaml.YAMLError:
             raise UsageError(f"{where}: {key!r} has a value that cannot be read", "give a plain value") from None
         value = tuple(value) if isinstance(value, list) else value
