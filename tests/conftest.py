@@ -73,6 +73,8 @@ def _left_to_tests_of_their_own():
     with pytest.MonkeyPatch.context() as patch:
         # Networks of a comparison are exported and timed in engines, seconds each: tests/test_deployed.py.
         patch.setattr("podium.comparison.study.time_deployed", lambda *_: [])
+        # The speed of each is measured for a second or more: tests/test_cost.py.
+        patch.setattr("podium.comparison.study.allowance", lambda _: 0.0)
         # The disk is waited for at every file, against power cuts: tests/test_lasting.py.
         patch.setattr("os.fsync", lambda _: None)
         # Checkpoints are read by a process that imports torch, a second each; here it is forked: tests/test_weights.py.

@@ -25,11 +25,6 @@ COMPARE = ("compare", "digits", "--epochs", "1")
 BOTH = (*COMPARE, "-m", "lenet5_modern,lenet5")
 
 
-@pytest.fixture(autouse=True)
-def _brief_timing(monkeypatch):
-    monkeypatch.setattr("podium.comparison.study.allowance", lambda trained: 0.0)
-
-
 def read(path):
     return json.loads(path.read_text())
 

@@ -325,8 +325,7 @@ def test_other_classes_are_refused_by_name(podium, place, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_pooled_answers_of_a_cross_validation_count_as_a_network(podium, place, tmp_path, monkeypatch):
-    monkeypatch.setattr("podium.comparison.study.allowance", lambda trained: 0.0)
+def test_the_pooled_answers_of_a_cross_validation_count_as_a_network(podium, place, tmp_path):
     library.compare(["lenet5_modern", "lenet5"], place / "photos", tmp_path / "cv", folds=2, **SHORT)
     said = podium("diff", "cv/lenet5_modern-seed0", "cv/lenet5-seed0", "--json").json
     assert said["n"] == 60

@@ -29,7 +29,6 @@ NETS = ("-m", "lenet5_modern,lenet5")
 @pytest.fixture(autouse=True)
 def _apart(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("PODIUM_CACHE", str(tmp_path_factory.mktemp("cache") / "podium"))
-    monkeypatch.setattr("podium.comparison.study.allowance", lambda trained: 0.0)
 
 
 def photo(path, label, *key):
@@ -59,9 +58,7 @@ def photos(tmp_path_factory):
 def board(photos, tmp_path_factory):
     """A finished comparison in three folds."""
     out = tmp_path_factory.mktemp("board") / "c"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("podium.comparison.study.allowance", lambda trained: 0.0)
-        done = inside("compare", photos, *NETS, *FOLDS, "-o", out)
+    done = inside("compare", photos, *NETS, *FOLDS, "-o", out)
     assert done.returncode == 0, done.stderr
     return out, done
 

@@ -19,11 +19,6 @@ from podium.training.recipes.named import settings_of
 from podium.units import scaled_duration
 
 
-@pytest.fixture(autouse=True)
-def _brief_timing(monkeypatch):
-    monkeypatch.setattr("podium.comparison.study.allowance", lambda trained: 0.0)
-
-
 def plan(monkeypatch, macs, rounds, duration="20ep", seeds=1):
     """The plan of a comparison of networks that cost so many multiply-adds."""
     costs = {f"net{number}": SimpleNamespace(macs=each) for number, each in enumerate(macs)}
@@ -164,9 +159,7 @@ FLAGS = ("--steps", "20", "--image-size", "32", "-m", "lenet5,lenet5_modern,mobi
 def study(small_set, tmp_path_factory):
     """A finished comparison in two rounds: three networks for a step each, two of them for 20."""
     out = tmp_path_factory.mktemp("heats") / "board"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("podium.comparison.study.allowance", lambda trained: 0.0)
-        done = inside("compare", small_set, *FLAGS, "--heats", "2", "--json", "-o", out)
+    done = inside("compare", small_set, *FLAGS, "--heats", "2", "--json", "-o", out)
     assert done.returncode == 0, done.stderr
     return out, json.loads(done.stdout)
 

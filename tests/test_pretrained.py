@@ -31,11 +31,6 @@ from podium.weights.create import create_model
 CLASSES = {"ash": (200, 60, 40), "birch": (40, 60, 200), "cedar": (60, 180, 60)}
 
 
-@pytest.fixture(autouse=True)
-def _brief_timing(monkeypatch):
-    monkeypatch.setattr("podium.comparison.study.allowance", lambda trained: 0.0)
-
-
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     """Photos of 90 x 70 px in class folders, 8 of each class to train on and 4 to validate."""
@@ -83,9 +78,7 @@ QUICK = ("--steps", "2", "--image-size", "32", "--batch-size", "8")
 def board(photos, files, tmp_path_factory):
     """A finished comparison in which only the network with the best linear probe was trained."""
     out = tmp_path_factory.mktemp("board") / "both"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("podium.comparison.study.allowance", lambda trained: 0.0)
-        done = inside("compare", photos, "-m", ",".join(files.values()), "--finetune", "1", *QUICK, "-o", out)
+    done = inside("compare", photos, "-m", ",".join(files.values()), "--finetune", "1", *QUICK, "-o", out)
     assert done.returncode == 0, done.stderr
     return out, done
 
@@ -425,9 +418,7 @@ def folded(photos, files, tmp_path_factory):
     """A cross-validation of a network that starts from weights."""
     out = tmp_path_factory.mktemp("folded") / "one"
     words = ("compare", photos, "-m", files["resnet32"], *QUICK[2:], "--epochs", "20", "--folds", "2", "-o", out)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("podium.comparison.study.allowance", lambda trained: 0.0)
-        done = inside(*words)
+    done = inside(*words)
     assert done.returncode == 0, done.stderr
     return out, words, done
 

@@ -17,11 +17,6 @@ from podium.training.recipes.named import settings_of
 from podium.units import parse_count
 
 
-@pytest.fixture(autouse=True)
-def _brief_timing(monkeypatch):
-    monkeypatch.setattr("podium.comparison.study.allowance", lambda trained: 0.0)
-
-
 def photos(side=90):
     """Colour images of one size, twelve to train on and twelve to validate."""
     pixels = np.random.default_rng(0).integers(0, 255, (12, side, side, 3), np.uint8)

@@ -43,11 +43,6 @@ FLAGS = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _brief_timing(monkeypatch):
-    monkeypatch.setattr("podium.comparison.study.allowance", lambda trained: 0.0)
-
-
 # Which values are tried
 
 
@@ -132,9 +127,7 @@ def test_the_verdict_says_how_the_settings_were_found():
 def study(small_set, tmp_path_factory):
     """A finished comparison: four trials of two networks, and a second seed with what they found."""
     out = tmp_path_factory.mktemp("tuned") / "board"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("podium.comparison.study.allowance", lambda trained: 0.0)
-        done = inside("compare", small_set, *FLAGS, "--trials", TRIALS, "--seeds", "2", "--json", "-o", out)
+    done = inside("compare", small_set, *FLAGS, "--trials", TRIALS, "--seeds", "2", "--json", "-o", out)
     assert done.returncode == 0, done.stderr
     return out, json.loads(done.stdout)
 

@@ -6,6 +6,7 @@ there is no list, it writes down all that is found.
 """
 
 import ast
+import functools
 import json
 import re
 from pathlib import Path
@@ -66,10 +67,15 @@ def words_of(identifier):
 
 def found_in(path):
     """The identifiers and phrases of a file for which there is a term."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return _found(path.stem, path.read_text(encoding="utf-8"))
+
+
+@functools.cache
+def _found(module, text):
+    tree = ast.parse(text)
     texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     found = set()
-    for name, kind in [(path.stem, "module"), *names_defined(tree)]:
+    for name, kind in [(module, "module"), *names_defined(tree)]:
         patterns = [*(in_names for in_names, _ in TERMS.values()), OF_A_KIND.get(kind)]
         if any(re.search(pattern, words_of(name)) for pattern in patterns if pattern):
             found.add(name)

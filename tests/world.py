@@ -47,7 +47,6 @@ def shortened(monkeypatch):
     monkeypatch.setattr(named, "merge", brief)
     monkeypatch.setattr("podium.comparison.study.start_pretrained", lambda *_: False)
     monkeypatch.setattr("podium.comparison.study.MODELS", ("lenet5_modern", "resnet18"))
-    monkeypatch.setattr("podium.comparison.study.allowance", lambda trained: 0.0)
 
 
 def photo(path, colour, number, side=80):
