@@ -382,7 +382,6 @@ REFUSED = {
     "a Lambda": ([INPUT, ("lambda", "Lambda", [])], dot_keras, "'lambda' (Lambda)"),
     "a class of one's own": ([("prepare", "Prepare", Configured(mean=3))], dot_keras, "'prepare' (Prepare)"),
     "after padding": ([("pad", "ZeroPadding2D", []), HALF], dot_keras, "pads"),
-    "behind the first layer": ([("conv1", "Conv2D", mobilenet()[0][2]), HALF], dot_keras, "behind the network's first layer"),
     "a branch": ([INPUT, rescaling(0.5, nodes=[[["input_layer", 0, 0, {}]]]), rescaling(0.1, name="other", nodes=[[["input_layer", 0, 0, {}]]])], dot_keras, "one after the other"),
     "Normalization over pixels": ([("n", "Normalization", Configured(mean=[[1, 2]], variance=[[1, 2], [3, 4]]))], dot_keras, "number for each channel"),
     "weights alone": ([NO_SCALE], lambda path, layers: old_h5(path, layers), "by what 'rescaling' (Rescaling) multiplies"),
@@ -395,8 +394,7 @@ REFUSED = {
 @pytest.mark.parametrize("how", REFUSED)
 def test_what_a_keras_model_does_to_pixels_is_refused_where_it_is_not_known_and_the_mend_works(how, tmp_path):
     front, write, says = REFUSED[how]
-    network = mobilenet()[1:] if how == "behind the first layer" else mobilenet()
-    path = write(tmp_path / "a.file", [*front, *network])
+    path = write(tmp_path / "a.file", [*front, *mobilenet()])
     with pytest.raises(ModelFileError) as caught:
         podium.import_weights(MOBILENET, path)
     assert str(path) in caught.value.what

@@ -14,8 +14,9 @@ from podium.errors import ModelFileError, UsageError
 from podium.weights.foreign import Checkpoint
 from podium.weights.front import Front
 from podium.weights.match import ANY_HEAD, Match, fitting, match
-from podium.weights.normalizers import front_of, without_normalizers
+from podium.weights.normalizers import front_of
 from podium.weights.peers import Peer
+from podium.weights.pixel_means import without_normalizers
 from podium.weights.wrappers import COUNTS, View, views, with_masks
 
 LISTED = 8  # names of what is left out that a note lists

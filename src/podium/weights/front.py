@@ -14,6 +14,11 @@ from typing import Any, Self
 from podium.errors import ModelFileError, UsageError
 
 WHITE = 255.0
+LEAST_STD = (
+    1e-5  # of pixels from 0 to 1; below it white is above 100,000, which no network reads and float16 cannot hold
+)
+MOST_STD = 1e5  # above it all pixels are the same
+BOUNDS = f"{LEAST_STD:.5f} to {MOST_STD:,.0f}"
 DIGITS = 9  # which hold every float32; more would show the rounding of 1/255
 FIX = "say how the network's pixels are prepared: podium import ... --mean M --std S, for pixels from 0 to 1"
 
@@ -63,10 +68,15 @@ class Front:
         names = " and ".join(self.layers)
         if any(len(values) not in (1, channels) for values in (self.scale, self.offset)):
             count = max(len(self.scale), len(self.offset))
-            raise ModelFileError(f"{names} in it has {count} channels, and the network has {channels}", FIX)
+            have = "has" if len(self.layers) == 1 else "have"
+            raise ModelFileError(f"{names} in it {have} {count} channels, and the network has {channels}", FIX)
         scale, offset = _each(self.scale, channels), _each(self.offset, channels)
-        if not all(math.isfinite(value) for value in (*scale, *offset)) or min(scale) <= 0:
-            raise ModelFileError(f"{names} in it multiplies pixels by {format_numbers(scale)}", FIX)
+        if not all(math.isfinite(value) for value in (*scale, *offset)):
+            raise ModelFileError(f"{names} in it: the numbers are not finite", FIX)
+        if not all(1 / (WHITE * MOST_STD) <= value <= 1 / (WHITE * LEAST_STD) for value in scale):
+            times = "multiplies" if len(self.layers) == 1 else "multiply"
+            bounds = f"a standard deviation of pixels from 0 to 1 is from {BOUNDS}"
+            raise ModelFileError(f"{names} in it {times} pixels by {format_numbers(scale)}, and {bounds}", FIX)
         std = tuple(_rounded(1 / (WHITE * s)) for s in scale)
         return tuple(_rounded(-o / (WHITE * s)) for o, s in zip(offset, scale, strict=True)), std
 
@@ -112,6 +122,8 @@ def prepare_as(front: Front | None, stated: Statistics | None, channels: int) ->
                 what = f"{name}: {len(values)} numbers, but the network in the file reads {channels} channels"
                 raise UsageError(what, f"give one number for all channels, or {channels}")
         mean, std = (_each(values, channels) for values in stated)
+        if wrong := [value for value in std if not LEAST_STD <= value <= MOST_STD]:
+            raise UsageError(f"std: {wrong[0]:g}", f"give numbers from {BOUNDS}, for pixels from 0 to 1")
         said = f"preprocessing as --mean and --std say ({_shown((mean, std))})"
         if front is not None:
             instead = f" ({_shown(known)})" if known else ""

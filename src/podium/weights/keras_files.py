@@ -24,6 +24,7 @@ from podium.errors import MachineError, ModelFileError
 from podium.natural import natural
 from podium.weights.front import Front
 from podium.weights.keras_front import read_front
+from podium.weights.keras_guess import RANDOM_STATE, STATISTIC, guess_named, guess_numbered, kind_by_name
 from podium.weights.keras_layers import TORCH, KerasLayer, Weights, auto_name, kind_of, snake
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ _OLD_WEIGHT = re.compile(
     r"|(.*)_(W|b|gamma|beta|running_mean|running_std|depthwise_kernel|pointwise_kernel))(?:_\d+)?(?::\d+)?"
 )
 _KERAS_1 = {"W": "kernel", "b": "bias", "running_mean": "moving_mean", "running_std": "moving_variance"}
-_STATISTIC = re.compile(r"(?:(.*)/)?(mean|variance|count)(?:_\d+)?(?::\d+)?")  # of a Normalization layer
-_RANDOM_STATE = re.compile(r"(.*/)?StateVar(_\d+)?(:\d+)?")  # of augmentation layers inside a model
 _NOT_THE_NETWORK = re.compile(r"_?(optimizer|metrics|compiled?_(metrics|loss))/|(.*/)?random_\w+/")
 
 # What h5py, zipfile and json raise on damaged files; the SystemError is a bug of h5py.
@@ -100,54 +99,19 @@ def _read(path: Path) -> KerasModel:
     with h5py.File(source, "r") as file:
         datasets = _datasets(file, limit)
         root = file.get("model_weights", file)
-        if {"layer_names", "layer_names0"} & set(root.attrs):
+        named = bool({"layer_names", "layer_names0"} & set(root.attrs))
+        if named:
             config = json.loads(file.attrs.get("model_config", "null"))
-            found, known = _named_layers(root, config), config or _guessed(root)
-        else:
-            found, known = _numbered_layers(file, datasets, config), config or _guessed_of_numbered(file)
-        for name, weights in found:
+        for name, weights in _named_layers(root, config) if named else _numbered_layers(file, datasets, config):
             if name in layers:
                 raise ModelFileError(f"two layers are called {name!r}", "save the model inside on its own")
             layers[name] = weights
+        if not config:
+            config = guess_named(root, _strings, layers) if named else guess_numbered(file, _text, layers)
     statistics = {name: layers.pop(name) for name in list(layers) if layers[name].keys() <= {"mean", "variance"}}
     if not layers:
         raise ModelFileError("holds no weights of Keras layers", "give an .h5, .weights.h5 or .keras file of a model")
-    return KerasModel([KerasLayer(*layer) for layer in layers.items()], read_front(known, statistics))
-
-
-def _guessed(root: h5py.Group) -> dict[str, Any]:
-    """What the names of layers tell of a model whose configuration is not in its file, as a configuration.
-
-    The scale of a Rescaling is not among the weights, nor what a function of TensorFlow or a Lambda does.
-    """
-    entries = []
-    for name in _strings(root, "layer_names"):
-        weights = _strings(root[name], "weight_names")
-        kind = _guessed_kind(name.rpartition("/")[2])
-        if weights and not all(map(_RANDOM_STATE.fullmatch, weights)):
-            kind = "Normalization" if all(map(_STATISTIC.fullmatch, weights)) else "Dense"
-        entries.append({"class_name": kind, "config": {"name": name}})
-    return {"config": {"layers": entries}}
-
-
-def _guessed_of_numbered(file: h5py.File) -> dict[str, Any]:
-    """The same for Keras 3's layout, whose groups have the names of classes, in no order."""
-    groups: list[str] = []
-    file.visit(groups.append)
-    entries = []
-    for path in groups:
-        layer = path.rpartition("/")[2]
-        if path.rpartition("/")[0].endswith("layers") and (kind := _guessed_kind(layer)) != "InputLayer":
-            name = _text(file[path]["vars"].attrs.get("name", layer)) if "vars" in file[path] else layer
-            entries.append({"class_name": kind, "config": {"name": name}})
-    return {"config": {"layers": [*entries, {"class_name": "Dense", "config": {}}]}}
-
-
-def _guessed_kind(name: str) -> str:
-    """The class of a layer without weights by its automatic name, where it bears on pixels."""
-    kinds = {"rescaling": "Rescaling", "normalization": "Normalization"}
-    plain = re.sub(r"_\d+$", "", name)
-    return "TFOpLambda" if name.startswith("tf.") else kinds.get(plain, "InputLayer")
+    return KerasModel([KerasLayer(*layer) for layer in layers.items()], read_front(config, statistics))
 
 
 def _member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
@@ -198,10 +162,10 @@ def _named_layers(root: h5py.Group, config: Any) -> Iterator[tuple[str, Weights]
                 if leaf.endswith("kernel") != (array.ndim > 1):
                     raise ModelFileError(f"{weight!r} in it has the shape {array.shape}", "download or save it again")
                 found.setdefault(match[1] or match[3] or "", {})[leaf] = array
-            elif match := _STATISTIC.fullmatch(weight):
+            elif match := STATISTIC.fullmatch(weight):
                 if match[2] != "count":
                     found.setdefault(match[1] or "", {})[match[2]] = _array(group[weight])
-            elif not _RANDOM_STATE.fullmatch(weight):
+            elif not RANDOM_STATE.fullmatch(weight):
                 raise _unreadable(group_name, f"a weight {weight!r}")
         for owner, weights in found.items():
             # For the second conv1 of a session TensorFlow 1 numbers the path and not the layer: conv1/conv1_1/kernel:0.
@@ -231,7 +195,7 @@ def _numbered_layers(
             )
         if (
             snake(entry.get("class_name", "")) == "normalization"
-            or _guessed_kind(path.rsplit("/", 1)[-1]) == "Normalization"
+            or kind_by_name(path.rsplit("/", 1)[-1]) == "Normalization"
         ):
             yield name, {"mean": _array(variables[path][0]), "variance": _array(variables[path][1])}
             continue

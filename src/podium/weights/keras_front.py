@@ -6,11 +6,13 @@ operations, TFOpLambda in Keras 2 and operations of their own in Keras 3.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from podium.errors import ModelFileError
 from podium.weights.front import Front
 from podium.weights.keras_layers import Weights, kind_of, snake
 
@@ -20,6 +22,7 @@ IDLE = {
     "input_layer", "dropout", "spatial_dropout2d", "gaussian_noise", "gaussian_dropout", "alpha_dropout", "identity", "cast",
     "rand_augment", "aug_mix", "mix_up", "cut_mix", "activity_regularization",
 }  # fmt: skip
+RESCALES = {"rescaling", "normalization"}
 SIZES = {"resizing", "random_crop", "center_crop"}
 PADS = {"zero_padding2d", "zero_padding2_d"}
 EPSILON = 1e-7  # Keras's least deviation in Normalization
@@ -47,43 +50,102 @@ def read_front(config: Any, statistics: Mapping[str, Weights]) -> Front | None:
 
     Returns:
         The scale and offset; None where the model does nothing to pixels.
+
+    Raises:
+        ModelFileError: a layer behind that first one changes what the network answers.
     """
-    scale, offset = np.ones(1), np.zeros(1)
-    order, problem, straight, padded = "rgb", "", True, False
-    layers, notes = list[str](), list[str]()
-    entries = _in_order(config)
+    entries = list(_in_order(config))
+    weighted = [number for number, (entry, _) in enumerate(entries) if kind_of(entry)]
+    if not weighted:
+        return None  # what comes before the network is not known
+    _refuse_behind([entry for entry, _ in entries], weighted[0], weighted[-1])
+    done = _Done()
     try:
-        for entry, follows in entries:
-            kind, name = snake(entry["class_name"]), _name(entry)
-            straight = straight and follows
-            if kind_of(entry):
-                break
-            if kind in SIZES:
-                size = "x".join(str(entry["config"].get(side)) for side in ("height", "width"))
-                notes.append(f"{name} in the file makes images {size} pixels; Podium makes them the network's own size")
-            elif kind in PADS:
-                padded = True
-            elif not (kind in MODELS or kind in IDLE or kind.startswith("random_") or _is_cast(entry)):
-                layers.append(name)
-                if padded:
-                    raise _UnclearError(f"{name!r} comes after a layer that pads images")
-                if (step := _step(entry, statistics)) is None:
-                    order, scale, offset = "bgr" if order == "rgb" else "rgb", scale[::-1], offset[::-1]
-                else:
-                    scale, offset = scale * step[0], offset * step[0] + step[1]
-        else:
-            return None  # no layer with weights: what comes before it is not known
-        if layers and not straight:
-            raise _UnclearError(f"the layers up to {name!r} do not follow one after the other")
-        late = (_name(entry) for entry, _ in entries if snake(entry["class_name"]) in ("rescaling", "normalization"))
-        if (between := next(late, None)) is not None:
-            layers.append(between)
-            raise _UnclearError(f"{between!r} stands behind the network's first layer")
+        with np.errstate(all="ignore"):  # what is not finite is refused by the layer's name
+            for entry, _ in entries[: weighted[0]]:
+                _follow(entry, done, statistics)
+        if done.layers and not all(follows for _, follows in entries[: weighted[0] + 1]):
+            raise _UnclearError(
+                f"the layers up to {_name(entries[weighted[0]][0])!r} do not follow one after the other"
+            )
     except _UnclearError as error:
-        problem = f"what it does to pixels cannot be said as a mean and a standard deviation: {error}"
-    if not (layers or notes):
+        done.problem = f"what it does to pixels cannot be said as a mean and a standard deviation: {error}"
+    if not (done.layers or done.notes):
         return None
-    return Front(tuple(layers), tuple(scale.tolist()), tuple(offset.tolist()), order, problem, tuple(notes))
+    scale, offset = (tuple(values.tolist()) for values in (done.scale, done.offset))
+    return Front(tuple(done.layers), scale, offset, done.order, done.problem, tuple(done.notes))
+
+
+def _refuse_behind(entries: Sequence[Mapping[str, Any]], first: int, last: int) -> None:
+    """Refuse layers that rescale behind a network's first layer with weights, and what computes behind its head."""
+    for number, entry in enumerate(entries[first:], first):
+        kind, name = snake(entry["class_name"]), _name(entry)
+        # Behind a norm, as where a network has no head, arithmetic is the network's own.
+        answers = number > last and kind_of(entries[last]) in ("dense", "conv2d")
+        if kind in RESCALES or (answers and (kind in ("lambda", "unit_normalization") or _adds_or_multiplies(entry))):
+            where = f"behind the network's {'last' if number > last else 'first'} layer with weights"
+            raise behind(name, entry["class_name"], f"it stands {where}")
+
+
+def behind(name: str, kind: str, why: str) -> ModelFileError:
+    """The refusal of a layer that changes what the network answers, which no mean and standard deviation say."""
+    what = f"the layer {name!r} ({kind}) in it changes the network's answers and not its pixels: {why}"
+    return ModelFileError(
+        what, "save the model without that layer, if its answers are right without it; else this is another network"
+    )
+
+
+@dataclass
+class _Done:
+    """What the layers up to one do to pixels."""
+
+    scale: np.ndarray = field(default_factory=lambda: np.ones(1))
+    offset: np.ndarray = field(default_factory=lambda: np.zeros(1))
+    order: str = "rgb"
+    shape: tuple[Any, ...] = ()  # of an image; empty where it is not known
+    padded: bool = False
+    layers: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    problem: str = ""
+
+
+def _follow(entry: Mapping[str, Any], done: _Done, statistics: Mapping[str, Weights]) -> None:
+    """Take one layer in front of the network into account."""
+    kind, name, config = snake(entry["class_name"]), _name(entry), entry["config"]
+    given = isinstance(config, dict) and (config.get("batch_shape") or config.get("batch_input_shape"))
+    done.shape = tuple(given[1:]) if given else done.shape
+    if kind in SIZES:
+        sides = config.get("height"), config.get("width")
+        done.shape = (*sides, *done.shape[2:])
+        size = "x".join(map(str, sides))
+        done.notes.append(f"{name} in the file makes images {size} pixels; Podium makes them the network's own size")
+    elif kind in PADS:
+        done.padded = True
+    elif not (kind in MODELS or kind in IDLE or kind.startswith("random_") or _does_nothing(entry, done.shape)):
+        done.layers.append(name)
+        if done.padded:
+            raise _UnclearError(f"{name!r} comes after a layer that pads images")
+        if (step := _step(entry, statistics)) is None:
+            done.order = "bgr" if done.order == "rgb" else "rgb"
+            done.scale, done.offset = done.scale[::-1], done.offset[::-1]
+            return
+        if len({array.size for array in (done.scale, done.offset, *map(np.atleast_1d, step))} - {1}) > 1:
+            raise _UnclearError(f"{name!r} is of another number of channels than what comes before it")
+        done.scale, done.offset = done.scale * step[0], done.offset * step[0] + step[1]
+        if not (np.isfinite(done.scale).all() and np.isfinite(done.offset).all()):
+            why = "as behind a division by 0 or the root of a negative variance"
+            raise _UnclearError(f"with {name!r} ({entry['class_name']}) the numbers are not finite, {why}")
+
+
+def _does_nothing(entry: Mapping[str, Any], shape: tuple[Any, ...]) -> bool:
+    """Whether a layer gives the pixels that it reads, in the same order."""
+    kind, config = snake(entry["class_name"]), entry["config"]
+    return (
+        config.get("function") == "cast"
+        or (kind == "activation" and config.get("activation") == "linear")
+        or (kind == "permute" and tuple(config.get("dims", ())) == (1, 2, 3))
+        or (kind == "reshape" and len(shape) == 3 and tuple(config.get("target_shape", ())) == shape)
+    )
 
 
 def _in_order(model: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], bool]]:
@@ -115,28 +177,39 @@ def _read_by(nodes: Any) -> Iterator[str]:
             yield from _read_by(inner)
 
 
-def _is_cast(entry: Mapping[str, Any]) -> bool:
-    return entry["config"].get("function") == "cast"
-
-
 def _step(entry: Mapping[str, Any], statistics: Mapping[str, Weights]) -> tuple[Any, Any] | None:
     """The scale and offset of one layer; None for one that turns red first into blue first."""
     kind, config, name = snake(entry["class_name"]), entry["config"], _name(entry)
+    if entry.get("doubt"):
+        raise _UnclearError(entry["doubt"])
     if kind == "rescaling":
         if config.get("scale") is None:
             raise _UnclearError(f"the file does not say by what {name!r} (Rescaling) multiplies")
         return _numbers(config["scale"], name), _numbers(config.get("offset", 0.0), name)
     if kind == "normalization":
         return _normalization(config, name, statistics)
-    function = str(config.get("function", "")).rpartition(".")[2]
-    operation = function or kind
-    operation = _SAME.get(operation, operation)
-    given = _given(entry)
+    operation, given = _operation(entry), _given(entry)
     if operation == "get_item" and _turns_channels(given):
         return None
     if operation in _OPERATIONS and len(given) == 1:
         return _OPERATIONS[operation](_numbers(given[0], name))
     raise _UnclearError(f"it is not known what {name!r} ({entry['class_name']}) does to them")
+
+
+def _operation(entry: Mapping[str, Any]) -> str:
+    """What an operation is called, by one name for each: "divide" for truediv, TrueDivide and the like."""
+    config = entry["config"]  # a list for a Sequential of Keras 1
+    function = str(config.get("function", "")).rpartition(".")[2] if isinstance(config, dict) else ""
+    operation = function or snake(entry["class_name"])
+    return _SAME.get(operation, operation)
+
+
+def _adds_or_multiplies(entry: Mapping[str, Any]) -> bool:
+    """Whether a layer is an operation that adds or multiplies a constant, and not the sum of two layers."""
+    try:
+        return _operation(entry) in _OPERATIONS and [_numbers(value, "") for value in _given(entry)] != []
+    except _UnclearError:
+        return False
 
 
 def _normalization(config: Mapping[str, Any], name: str, statistics: Mapping[str, Weights]) -> tuple[Any, Any]:
@@ -193,6 +266,6 @@ def _numbers(value: Any, name: str) -> np.ndarray:
         array = np.atleast_1d(np.asarray(value, np.float64).squeeze())
     except (TypeError, ValueError):
         array = np.zeros((0, 0))
-    if array.ndim != 1 or array.size == 0:
-        raise _UnclearError(f"{name!r} has no number for each channel")
+    if array.ndim != 1 or array.size == 0 or not np.isfinite(array).all():
+        raise _UnclearError(f"{name!r} has no finite number for each channel")
     return array

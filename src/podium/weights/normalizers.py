@@ -1,89 +1,26 @@
 """Layers of torch that normalise pixels in front of a network: a mean and a deviation among a checkpoint's tensors.
 
-`nn.Sequential(Normalize(mean, std), net)` keeps both as buffers, as does a module that registers them itself. Their names are
-the author's own (`0.mean`, `normalize.mean`, `pixel_mean`), so the last part of the name and the shape tell them.
+`nn.Sequential(Normalize(mean, std), net)` keeps both as buffers, as does a module that registers them itself. `pixel_means.py`
+finds them by their names; here it is decided which of them act on the network's pixels, and what they do to them.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from torch import Tensor
 
 from podium.weights.front import WHITE, Front
-from podium.weights.wrappers import is_of_a_loss, is_of_an_optimiser
+from podium.weights.pixel_means import Normalizer
+from podium.weights.wrappers import is_averaged, is_of_a_loss, is_of_an_optimiser
 
-CHANNELS = (1, 3)  # of images whose statistics people keep
-_MEAN = re.compile(r"(?:^|.*\.)(?!.*running|.*moving)\w*?mean(?=s?$)", re.IGNORECASE)
-# A mean of pixels says so in its name or its layer's, or it stands alone in a numbered layer or in the module around the network.
-_OF_PIXELS = re.compile(r"norm|pixel|image|img|input|rgb|data|preproc|transform|new_|shift", re.IGNORECASE)
-_DEVIATIONS = ("std", "stdev", "stddev", "sigma")
 _WIDE = 2.0  # a mean or a deviation above it is of pixels from 0 to 255
-
-
-@dataclass(frozen=True)
-class Normalizer:
-    """A mean and a deviation in a checkpoint.
-
-    Args:
-        mean, std: their names; `std` is empty where there is none.
-        values: the two tensors, or the mean alone.
-    """
-
-    mean: str
-    std: str
-    values: tuple[Tensor, ...]
-
-    @property
-    def layer(self) -> str:
-        """The name of the layer with a dot behind it, empty for the outermost module."""
-        return self.mean[: self.mean.rfind(".") + 1]
-
-
-def without_normalizers(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[Normalizer]]:
-    """Take the means and deviations of pixels out of a checkpoint.
-
-    Args:
-        tensors: by their names in the file.
-
-    Returns:
-        The other tensors, and the means and deviations.
-    """
-    found, used = [], set[str]()
-    for name, value in tensors.items():
-        match = _MEAN.match(name)
-        if (
-            match is None
-            or not _names_pixels(name)
-            or not _is_of_channels(value)
-            or is_of_a_loss(name)
-            or is_of_an_optimiser(name)
-        ):
-            continue
-        stem, plural = match[0][:-4], name[match.end() :]
-        words = [word.upper() if match[0][-4:].isupper() else word for word in _DEVIATIONS]
-        partners = [f"{stem}{word}{plural}" for word in words]
-        std = next((p for p in partners if p in tensors and _is_of_channels(tensors[p])), "")
-        if not std and value.numel() == 1:
-            continue  # a single number may be anything's mean
-        found.append(Normalizer(name, std, (value, tensors[std]) if std else (value,)))
-        used |= {name, std}
-    return {name: value for name, value in tensors.items() if name not in used}, found
-
-
-def _names_pixels(name: str) -> bool:
-    """Whether a mean is of pixels by its name: `pixel_mean`, `normalize.mean`, `0.mean`, or `mean` of the outermost modules."""
-    layer, _, last = name.rpartition(".")
-    around = layer.rpartition(".")[2]
-    bare = last.lower() in ("mean", "means") and (not around or around.isdigit() or around in ("module", "model"))
-    return bare or bool(_OF_PIXELS.search(last) or (_OF_PIXELS.search(around) and last.lower() in ("mean", "means")))
-
-
-def _is_of_channels(value: Tensor) -> bool:
-    """Whether a tensor has a number a channel, as (C,), (C, 1, 1) or (1, C, 1, 1); C may be 1."""
-    return value.is_floating_point() and value.numel() in CHANNELS and value.ndim <= 4
+# ImageNet's means of pixels from 0 to 255 as Detectron, Caffe and VGG have them: blue first.
+_BLUE_FIRST = (
+    (103.53, 116.28, 123.675), (104, 116, 124), (102.9801, 115.9465, 122.7717), (103.939, 116.779, 123.68),
+    (104, 117, 123), (104.007, 116.669, 122.679),
+)  # fmt: skip
+_NEAR = 0.05  # how far a float16 may be from these
 
 
 def front_of(
@@ -101,12 +38,7 @@ def front_of(
     Returns:
         The scale and offset, or the problem; None where nothing in the file bears on pixels.
     """
-    own = [
-        each
-        for each in found
-        if prefix.startswith((each.layer, _around(each.layer)))
-        and not any(_is_beside(each.layer, prefix, other) for other in others)
-    ]
+    own = _of_copy(found, prefix, others)
     names = tuple(name for each in own for name in (each.mean, each.std) if name)
     copies = tuple(other for other in others if other)
     layers = [
@@ -122,16 +54,39 @@ def front_of(
         return None
     if len(own) > 1:
         return _unclear(names, f"it has {' and '.join(each.mean for each in own)}, and which of them acts is not known")
-    (only,) = own
-    if not only.std:
-        return _unclear(names, f"{only.mean} has no deviation beside it")
+    return _read(own[0], names)
+
+
+def _of_copy(found: Sequence[Normalizer], prefix: str, others: Sequence[str]) -> list[Normalizer]:
+    """The layers in the modules around one set of weights, without those of the other sets."""
+    own = [
+        each
+        for each in found
+        if prefix.startswith((each.layer, _around(each.layer)))
+        and not any(_is_beside(each.layer, prefix, other) for other in others)
+    ]
+    alike = [each for each in own if is_averaged(each.layer) == is_averaged(prefix)]
+    return alike or own  # EMA weights have the layer beside them, or share that of the plain weights
+
+
+def _read(only: Normalizer, names: tuple[str, ...]) -> Front:
+    """What one layer does to pixels."""
+    if only.doubt:
+        return _unclear(names, only.doubt)
     mean, std = (value.double().flatten().tolist() for value in only.values)
     unit = _unit(mean, std)
     if unit is None:
         return _unclear(names, f"{only.mean} and {only.std} do not tell whether pixels end at 1 or at 255")
     count = max(len(mean), len(std))
     means, stds = (values * count if len(values) == 1 else values for values in (mean, std))
-    return Front(names, tuple(1 / (unit * s) for s in stds), tuple(-m / s for m, s in zip(means, stds, strict=True)))
+    scale, offset = tuple(1 / (unit * s) for s in stds), tuple(-m / s for m, s in zip(means, stds, strict=True))
+    return Front(names, scale, offset, "bgr" if _is_blue_first(only.mean, [m * unit for m in mean]) else "rgb")
+
+
+def _is_blue_first(name: str, mean: Sequence[float]) -> bool:
+    """Whether a mean of pixels from 0 to 255 is for blue, green, red: its name says so, or it is a well-known one."""
+    known = any(all(abs(a - b) < _NEAR for a, b in zip(mean, row, strict=False)) for row in _BLUE_FIRST)
+    return len(mean) == 3 and (known or "bgr" in name.lower())
 
 
 def _unclear(layers: tuple[str, ...], why: str) -> Front:

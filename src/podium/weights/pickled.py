@@ -24,10 +24,18 @@ from torch import Tensor
 
 from podium.errors import ModelFileError
 from podium.files import shell_word
+from podium.weights.pixel_means import is_statistic, without_normalizers
+from podium.weights.stand_in import StandIn, numbers_of
 
 # What rebuilds a tensor, by module; a storage is a class called ...Storage, and torch.float32 and the like are dtypes.
 _REBUILD = {
-    "torch._utils": {"_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_parameter", "_rebuild_parameter_with_state"},
+    "torch._utils": {
+        "_rebuild_tensor",
+        "_rebuild_tensor_v2",
+        "_rebuild_tensor_v3",
+        "_rebuild_parameter",
+        "_rebuild_parameter_with_state",
+    },
     "torch": {"Size", "device"},
     "torch.serialization": {"_get_layout"},
     "collections": {"OrderedDict"},
@@ -39,35 +47,6 @@ _PLAIN = {"argparse", "collections", "datetime", "decimal", "enum", "fractions",
 _PLAIN_BUILTINS = {"set", "frozenset", "bytearray", "complex", "slice", "range", "object", "list", "dict", "tuple", "int", "float",
                    "str", "bytes", "bool", "type", "getattr", *_compat_pickle.PYTHON2_EXCEPTIONS}  # fmt: skip
 LISTED = 8  # names that a message lists
-
-
-class StandIn(dict[Any, Any]):
-    """In the place of an object of any class or the result of any function: it keeps items and attributes, and does nothing."""
-
-    origin = ""  # MODULE.NAME in the file
-    state: Any = None  # of the class, since unpickling need not call `__init__`
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        super().__init__()
-
-    def __call__(self, *_: Any, **__: Any) -> StandIn:
-        """Stand in for the result too, where the object is a function or a method."""
-        return StandIn()
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
-
-    def append(self, *_: Any) -> None:
-        """Take an element of a list."""
-
-    extend = add = append
-    __hash__ = object.__hash__  # type: ignore[assignment]
-    __eq__ = object.__eq__
-
-    @property
-    def is_network(self) -> bool:
-        """Whether the object was a `torch.nn.Module`."""
-        return isinstance(self.state, dict) and {"_parameters", "_modules"} <= self.state.keys()
 
 
 class _Unpickler(pickle.Unpickler):
@@ -188,12 +167,14 @@ def read_pickled(path: Path) -> tuple[dict[str, Tensor], list[str]]:
         while name in tensors:  # {"a.b": x, "a": {"b": y}}
             name += " (again)"
         tensors[name] = tensor.detach()
+    plain = _plain_statistics(content)
+    tensors |= plain
     networks = dict(_networks(content))
     if networks and not any(value.ndim > 1 for value in tensors.values()):
         inside, kind = next(iter(networks.items()))
         held = f"[{json.dumps(inside) if isinstance(content, dict) else inside}]" if inside else ""
         raise _whole(path, f"a whole network ({kind})", f"torch.load({{file}}, weights_only=False){held}.state_dict()")
-    beside = [str(key) for key, value in _items(content) if not _has_tensors(value)]
+    beside = [str(key) for key, value in _items(content) if not (_has_tensors(value) or key in plain)]
     if not tensors:
         inside = f", but {', '.join(beside[:LISTED])}" if beside else ""
         raise ModelFileError(f"damaged or not a checkpoint (no tensors that have names{inside})", save)
@@ -224,6 +205,19 @@ def _tensors(content: Any, prefix: str, depth: int = 8) -> Iterator[tuple[str, T
 
 def _has_tensors(value: Any) -> bool:
     return isinstance(value, Tensor) or any(True for _ in _tensors(value, ""))
+
+
+def _plain_statistics(content: Any) -> dict[str, Tensor]:
+    """Means and deviations of pixels that are lists, tuples or arrays of numpy, as tensors by their names."""
+    named = {
+        name: torch.tensor(numbers, dtype=torch.float64)
+        for outer, inside in [("", content), *_items(content)]
+        if isinstance(inside, dict)
+        for key, value in _items(inside)
+        if is_statistic(name := f"{outer}.{key}" if outer else str(key)) and (numbers := numbers_of(value))
+    }
+    used = {name for each in without_normalizers(named)[1] for name in (each.mean, each.std)}
+    return {name: value for name, value in named.items() if name in used}
 
 
 def _networks(content: Any) -> Iterator[tuple[str, str]]:

@@ -98,7 +98,7 @@ def _view(tensors: Mapping[str, Tensor], prefix: str) -> View:
         inserted = {word for name in own for word in _INSERTED.findall(name)}
         own = plain
     container = re.sub(r"(?:module\.)+$", "", prefix)  # torch's AveragedModel counts beside its module
-    ema = bool(_EMA.search(prefix)) or f"{container}n_averaged" in others
+    ema = is_averaged(prefix) or f"{container}n_averaged" in others
     return View(prefix, own, others, tuple(sorted(inserted)), len(below) - len(weights), ema)
 
 
@@ -125,6 +125,11 @@ def with_masks(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[s
 def is_of_a_loss(name: str) -> bool:
     """Whether a tensor is of a loss or a metric, by a part of its name."""
     return any(_LOSS.match(name[start:]) for start in [0, *(found.end() for found in re.finditer(r"\.", name))])
+
+
+def is_averaged(name: str) -> bool:
+    """Whether a name is that of EMA weights, or of another mean over training."""
+    return bool(_EMA.search(name))
 
 
 def is_of_an_optimiser(name: str) -> bool:

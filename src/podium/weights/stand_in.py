@@ -1,0 +1,65 @@
+"""What takes the place of objects in a pickle that are no tensors, and the few numbers that are read from them all the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+MOST = 3  # numbers that a mean or a deviation of pixels has
+# Numbers of numpy, by the names that it gives them in a pickle.
+_NUMBERS = {"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"}
+
+
+class StandIn(dict[Any, Any]):
+    """In the place of an object of any class or the result of any function: it keeps items and attributes, and does nothing."""
+
+    origin = ""  # MODULE.NAME in the file
+    given: tuple[Any, ...] = ()  # both of the class, since unpickling need not call `__init__`
+    state: Any = None
+
+    def __init__(self, *given: Any, **_: Any) -> None:
+        super().__init__()
+        self.given = given
+
+    def __call__(self, *_: Any, **__: Any) -> StandIn:
+        """Stand in for the result too, where the object is a function or a method."""
+        return StandIn()
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def append(self, *_: Any) -> None:
+        """Take an element of a list."""
+
+    extend = add = append
+    __hash__ = object.__hash__  # type: ignore[assignment]
+    __eq__ = object.__eq__
+
+    @property
+    def is_network(self) -> bool:
+        """Whether the object was a `torch.nn.Module`."""
+        return isinstance(self.state, dict) and {"_parameters", "_modules"} <= self.state.keys()
+
+
+def numbers_of(value: Any) -> list[float]:
+    """The numbers in a list, a tuple or an array of numpy that is no longer than a mean of pixels; else none."""
+    if isinstance(value, StandIn) and value.origin.endswith("multiarray._reconstruct"):
+        return _numbers_of_array(value.state)
+    if not isinstance(value, list | tuple) or len(value) > MOST:
+        return []
+    plain = all(isinstance(number, int | float) and not isinstance(number, bool) for number in value)
+    return [float(number) for number in value] if plain else []
+
+
+def _numbers_of_array(state: Any) -> list[float]:
+    """The numbers of an array by the state that numpy pickles: version, shape, dtype, order and bytes."""
+    match state:
+        case (int(), tuple(), StandIn(given=(str() as kind, *_), state=(int(), str() as order, *_)), bool(), held):
+            if isinstance(held, StandIn) and held.given and isinstance(held.given[0], str):
+                held = held.given[0].encode("latin1", "replace")  # protocol 2 has bytes as a call of _codecs.encode
+            if kind in _NUMBERS and isinstance(held, bytes) and len(held) <= MOST * 8:
+                dtype = np.dtype(kind).newbyteorder(">" if order == ">" else "<")
+                whole = held[: len(held) // dtype.itemsize * dtype.itemsize]
+                return [float(number) for number in np.frombuffer(whole, dtype)]
+    return []

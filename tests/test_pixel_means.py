@@ -1,0 +1,158 @@
+"""Means and deviations of pixels in a torch checkpoint are found by any of their usual names, or refused where they are in doubt."""
+
+import numpy as np
+import pytest
+import torch
+
+import podium
+from podium.errors import ModelFileError, UsageError
+from test_front import CIFAR10, RESNET20, imported, in_this_process, resnet20, theirs  # noqa: F401 - a fixture
+
+MEAN, STD = (torch.tensor(values) for values in CIFAR10)
+BLUE = 103.53, 116.28, 123.675  # of ImageNet, as Detectron has it
+BLUE_STD = 57.375, 57.12, 58.395
+
+
+def with_layer(place, **buffers):
+    """ResNet-20 behind a layer with these buffers: `place` is "0." of a Sequential, or empty for the network's own module."""
+    network = theirs(resnet20())
+    inside = {f"1.{key}": value for key, value in network.items()} if place else network
+    return inside | {f"{place}{name}": value for name, value in buffers.items()}
+
+
+def prepared(made):
+    return made.preprocessing.mean, made.preprocessing.std, made.preprocessing.channel_order
+
+
+PAIRS = [("Mean", "Std"), ("MEAN", "STD"), ("mu", "sigma"), ("mean_", "std_"), ("mean_rgb", "std_rgb"), ("means", "stds"), ("image_mu", "image_sigma")]  # fmt: skip
+
+
+@pytest.mark.parametrize("names", PAIRS, ids=lambda names: names[0])
+@pytest.mark.parametrize("place", ["", "0.", "normalize."])
+def test_a_mean_and_a_deviation_are_the_preprocessing_under_any_usual_name(names, place, tmp_path):
+    made = imported(with_layer(place, **dict(zip(names, (MEAN, STD), strict=True))), tmp_path)
+    assert made.preprocessing.mean == pytest.approx(CIFAR10[0])
+    assert made.preprocessing.std == pytest.approx(CIFAR10[1])
+    assert made.card["preprocessing_from"] == "the file"
+
+
+def test_whole_numbers_are_read(tmp_path):
+    made = imported(with_layer("", mean=torch.tensor([124, 116, 104]), std=torch.tensor([58, 57, 57])), tmp_path)
+    assert made.preprocessing.mean == pytest.approx((124 / 255, 116 / 255, 104 / 255))
+    assert made.preprocessing.std == pytest.approx((58 / 255, 57 / 255, 57 / 255))
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float64, torch.float8_e4m3fn])
+def test_every_kind_of_float_is_read(kind, tmp_path):
+    half = torch.tensor([0.5, 0.25, 0.125])  # which all kinds hold exactly
+    made = imported(with_layer("0.", mean=half.to(kind), std=half.to(kind)), tmp_path)
+    assert prepared(made) == ((0.5, 0.25, 0.125), (0.5, 0.25, 0.125), "rgb")
+
+
+LISTS = {
+    "lists": lambda mean, std: {"mean": list(mean), "std": list(std)},
+    "tuples": lambda mean, std: {"pixel_mean": mean, "pixel_std": std},
+    "arrays": lambda mean, std: {"mean": np.array(mean), "std": np.array(std)},
+    "arrays of float32": lambda mean, std: {"mean": np.array(mean, "f4"), "std": np.array(std, ">f4")},
+    "hyperparameters": lambda mean, std: {"hyper_parameters": {"mean": list(mean), "std": list(std), "milestones": [1, 2, 3]}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize("how", LISTS)
+def test_numbers_that_are_no_tensors_are_read(how, protocol, tmp_path):
+    content = {"state_dict": theirs(resnet20()), "betas": (0.8, 0.9), **LISTS[how](*CIFAR10)}
+    torch.save(content, tmp_path / "a.pth", pickle_protocol=protocol)
+    made = podium.import_weights(RESNET20, tmp_path / "a.pth")
+    assert made.preprocessing.mean == pytest.approx(CIFAR10[0])
+    assert made.preprocessing.std == pytest.approx(CIFAR10[1])
+    assert not any("mean" in note and "left out" in note for note in made.card["notes"])
+
+
+def test_lists_of_something_else_are_left_alone(tmp_path):
+    beside = {"scale": [1, 2, 3], "std": [1, 2, 3], "acc_mean": [0.7, 0.8, 0.9], "history": {"mean": [0.7, 0.8, 0.9]}}
+    made = imported({**theirs(resnet20()), **beside}, tmp_path)
+    assert made.preprocessing.mean == (0.485, 0.456, 0.406)
+
+
+DOUBTFUL = {
+    "shift and scale": ({"shift": torch.tensor([-0.03, -0.088, -0.188]), "scale": STD}, "the one added"),
+    "single numbers": ({"mu": torch.tensor(0.5), "sigma": torch.tensor(0.5)}, "may be of something else"),
+    "a variance": ({"mean": MEAN, "var": STD**2}, "var is a variance"),
+    "a mean alone": ({"Mean": MEAN}, "Mean has no deviation beside it"),
+    "too small a deviation": ({"mean": MEAN, "std": torch.full((3,), 1e-45)}, "from 0.00001 to 100,000"),
+    "too great a deviation": ({"mean": 100 * MEAN, "std": torch.full((3,), 1e30)}, "from 0.00001 to 100,000"),
+}
+
+
+@pytest.mark.parametrize("place", ["", "0."])
+@pytest.mark.parametrize("how", DOUBTFUL)
+def test_what_is_in_doubt_is_refused_and_the_mend_works(how, place, tmp_path):
+    buffers, says = DOUBTFUL[how]
+    content = with_layer(place, **buffers)
+    with pytest.raises(ModelFileError) as caught:
+        imported(content, tmp_path)
+    assert says in caught.value.what
+    assert "--mean M --std S" in caught.value.fix
+    assert prepared(imported(content, tmp_path, mean=0.5, std=0.25)) == ((0.5,) * 3, (0.25,) * 3, "rgb")
+
+
+@pytest.mark.parametrize("std", [1e-45, 1e-6, 1e6])
+def test_the_callers_deviation_has_the_same_bounds(std, tmp_path):
+    with pytest.raises(UsageError, match=r"^std: ") as caught:
+        imported(theirs(resnet20()), tmp_path, mean=0.5, std=std)
+    assert "from 0.00001 to 100,000" in caught.value.fix
+
+
+BLUE_FIRST = {
+    "Detectron": (BLUE, (1.0, 1.0, 1.0), (1 / 255,) * 3),
+    "Detectron, with deviations": (BLUE, BLUE_STD, tuple(value / 255 for value in BLUE_STD)),
+    "Caffe": ((102.9801, 115.9465, 122.7717), (1.0, 1.0, 1.0), (1 / 255,) * 3),
+    "pixels up to 1": ((0.406, 0.456, 0.485), (0.225, 0.224, 0.229), (0.225, 0.224, 0.229)),
+}
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float16])
+@pytest.mark.parametrize("how", BLUE_FIRST)
+def test_well_known_means_are_blue_first(how, kind, tmp_path):
+    mean, std, deviation = BLUE_FIRST[how]
+    made = imported(with_layer("", pixel_mean=torch.tensor(mean, dtype=kind), pixel_std=torch.tensor(std, dtype=kind)), tmp_path)  # fmt: skip
+    assert made.preprocessing.channel_order == "bgr"
+    assert made.preprocessing.mean == pytest.approx([value / (255 if mean[0] > 2 else 1) for value in mean], rel=1e-3)
+    assert made.preprocessing.std == pytest.approx(deviation, rel=1e-3)
+    assert any("blue first" in note for note in made.card["notes"])
+
+
+def test_the_same_means_red_first_are_red_first_and_a_name_may_say_blue(tmp_path):
+    red = imported(with_layer("", mean=torch.tensor(BLUE[::-1]), std=torch.tensor(BLUE_STD[::-1])), tmp_path)
+    named = imported(with_layer("", mean_bgr=MEAN, std_bgr=STD), tmp_path)
+    assert (red.preprocessing.channel_order, named.preprocessing.channel_order) == ("rgb", "bgr")
+
+
+COPIES = {  # of the network, and of the layer in front of it
+    "beside": ("1.", "0.", "ema.1.", "ema.0."),
+    "by name": ("net.", "normalize.", "net_ema.", "normalize_ema."),
+}
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_ema_weights_and_plain_ones_have_each_their_own_layer(how, tmp_path):
+    """The two layers do not stand in one chain, be their values the same or not."""
+    network, content = theirs(resnet20()), {}
+    for place, layer, mean in zip(COPIES[how][::2], COPIES[how][1::2], (0.25, 0.5), strict=True):
+        content |= {f"{place}{key}": value for key, value in network.items()}
+        content |= {f"{layer}mean": torch.tensor([mean]), f"{layer}std": torch.tensor([0.25])}
+    assert imported(content, tmp_path).preprocessing.mean == (0.25,) * 3
+    assert imported(content, tmp_path, ema=True).preprocessing.mean == (0.5,) * 3
+
+
+def test_two_layers_around_one_network_are_refused_though_they_are_the_same(tmp_path):
+    content = with_layer("0.", mean=MEAN, std=STD) | {"mean": MEAN, "std": STD}
+    with pytest.raises(ModelFileError, match=r"which of them acts is not known"):
+        imported(content, tmp_path)
+
+
+def test_a_refusal_of_two_buffers_speaks_of_two(tmp_path):
+    grey = {key: value[:, :1] if value.ndim == 4 and value.shape[1] == 3 else value for key, value in theirs(resnet20()).items()}  # fmt: skip
+    with pytest.raises(ModelFileError, match="mean and std in it have 3 channels, and the network has 1"):
+        imported(grey | {"mean": MEAN, "std": STD}, tmp_path)
