@@ -256,7 +256,6 @@ def test_the_page_works_offline_shows_the_pictures_and_names_no_folder_of_this_m
     assert page.count("data:image/jpeg;base64,") == len(counted["disagreements"]) > 0
     assert "http:" not in page
     assert "https:" not in page
-    assert "<script" not in page
     assert str(place) not in page
     assert counted["verdict"].split(" on ")[0] in page
     assert "hold with 95 % for all classes at once" in page
@@ -267,11 +266,11 @@ def test_hostile_names_are_text_on_the_page(tmp_path):
     classes = ("</script><script>alert(1)</script>", "<img src=x onerror=alert(1)>", "items")
     pair = [answered([0, 1, 2], given, name, classes) for given, name in (([0, 2, 1], "<b>a</b>"), ([1, 1, 1], "b"))]
     page = Disagreement(*pair).save(tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "<script" not in page
+    assert "<script>alert" not in page
     assert "<img" not in page
     assert "<b>a</b>" not in page
     assert "&lt;img src=x onerror=alert(1)&gt;" in page
-    assert page.count("no picture") == 2
+    assert page.count(">no picture<") == 2
 
 
 def test_one_network_twice_is_said_to_be_one(podium, place):

@@ -4,6 +4,8 @@ import csv
 import importlib.util
 import io
 import itertools
+import re
+import shutil
 import sys
 
 import numpy as np
@@ -13,13 +15,19 @@ from PIL import Image
 import podium
 from browsers import MARKS, PHONE, WIDE
 from conftest import ROOT
+from podium.comparison.answered import Answered
+from podium.comparison.disagreement import Disagreement
 from podium.comparison.leaderboard import Leaderboard
+from podium.comparison.report.check_page import write_check_page
 from podium.comparison.report.explain_page import write_explanations
+from podium.comparison.report.lineage import networks, write_lineage
 from podium.comparison.report.provenance import Commands, Provenance
 from podium.comparison.report.report_page import write_report
+from podium.data.preprocessing import Preprocessing
 from podium.explain.panels import Panel, Picture
 
 pytestmark = MARKS
+SEEN = Preprocessing(image_size=32, channels=3, mean=(0.0,) * 3, std=(1.0,) * 3)
 
 
 @pytest.fixture(scope="module")
@@ -285,4 +293,51 @@ def test_a_page_of_explanations_begins_in_the_language_of_the_browser(browser, t
             assert "rose 97.0 %" in tab.locator("figcaption").first.text_content()
             tab.locator("#theme").click()
             assert tab.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert said == []
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """The pages of a check that found problems, of two networks on four images, and of some networks' history, by name."""
+    folder, draw = tmp_path_factory.mktemp("pages"), np.random.default_rng(0)
+    for place in ("train/ant/1", "train/ant/2", "train/bee/1", "val/ant/1"):
+        path = folder / "photos" / f"{place}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw.integers(0, 256, (48, 64, 3), np.uint8)).save(path)
+    (folder / "photos/val/bee").mkdir()
+    shutil.copy(folder / "photos/train/ant/1.png", folder / "photos/val/bee/a copy, of 1.png")
+    (folder / "photos/val/bee/2.png").write_bytes(b"")
+    write_check_page(folder / "check.html", podium.check(folder / "photos"))
+    answers = [
+        Answered(model, "", "test", ("ant", "bee"), np.eye(2, dtype=np.float32)[given], np.array([0, 0, 1, 1]), np.arange(4, dtype=np.uint64), SEEN)
+        for model, given in (("lenet5", [0, 0, 0, 0]), ("vgg16", [0, 1, 1, 1]))
+    ]  # fmt: skip
+    Disagreement(*answers, notes=("note: 2 of the 4 val images of lenet5 are left out: they are not among those of the other network",)).save(folder / "diff.html")  # fmt: skip
+    write_lineage(folder / "models.html", networks("*alexnet*"))
+    return folder
+
+
+@pytest.mark.parametrize("name", ["check", "diff", "models"])
+def test_every_other_page_speaks_chinese_too_and_fits_a_phone(browser, pages, name):
+    said, words = [], "all => all.map(e => e.innerText)"
+    kinds = "h1, h2, .verdict, .note, .one p:not(.path), dt, thead th:not(:empty), .ends, section > p:not(.note):not(.names)"
+    with browser.new_context(viewport=PHONE, locale="zh-CN") as context:
+        tab = context.new_page()
+        tab.on("console", lambda message: message.type in ("error", "warning") and said.append(message.text))
+        tab.on("pageerror", lambda error: said.append(str(error)))
+        tab.goto((pages / f"{name}.html").as_uri())
+        texts = tab.locator("main").locator(kinds).evaluate_all(words)
+        left = [text for text in texts if text.strip() and not any("\u4e00" <= letter <= "\u9fff" for letter in text)]
+        papers = ("lenet5", "vgg16", "AlexNet", "Krizhevsky 2014, arXiv:1404.5997", "Krizhevsky et al. 2012, NIPS")
+        assert set(left) <= {*papers, f"Podium {name}：photos"}
+        assert tab.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        if name == "check":
+            assert "photos/train/ant/1.png 内容完全相同" in " ".join(texts)
+        if name == "models":
+            assert "第 1 名" in tab.locator("[data-chart=challenge]").text_content()
+            assert "卷积" in tab.locator("svg text").all_text_contents()
+        tab.get_by_role("button", name="English").click()
+        english = tab.locator("main").locator(kinds).evaluate_all(words)
+        assert len(english) == len(texts)
+        assert not re.search("[\u4e00-\u9fff]", " ".join(english))
     assert said == []

@@ -112,14 +112,15 @@ def page(text):
 
 
 def test_the_page_fetches_nothing(text, page):
-    assert not [value for name in ("src", "href", "srcset", "xlink:href") for value in page.having(name)]
+    assert [value for name in ("src", "href", "srcset", "xlink:href") for _, value in page.having(name)] == ["#main"]
     assert not re.search(r"https?:|//cdn|@import|fetch\(", text.replace('xmlns="http://www.w3.org/2000/svg"', ""))
     policy = next(values["content"] for tag, values in page.elements if values.get("http-equiv"))
     assert policy.startswith("default-src 'none'")
 
 
 def test_the_page_tells_every_paper_with_its_diagram_and_every_network(text, page):
-    assert [title for title in page.texts["h2"] if title in {c.title for c in STORY}] == [c.title for c in STORY]
+    headings = re.findall("<h2>(?:<span[^>]*>)?([^<]+)<", text)
+    assert [title for title in headings if title in {c.title for c in STORY}] == [c.title for c in STORY]
     assert [tag for tag, _ in page.elements].count("svg") == len(STORY)
     assert set(page.texts["td"]) >= set(list_models())
     for result in ILSVRC:
@@ -143,9 +144,9 @@ def test_a_page_of_some_networks_has_only_what_is_of_them(tmp_path):
     page = Page(write_lineage(tmp_path / "small.html", networks("resnet20")).read_text(encoding="utf-8"))
     assert page.texts["h1"] == ["ResNet"]
     assert not [values for _, values in page.elements if "data-chart" in values]  # nothing of it was on ImageNet
-    articles = Page(write_lineage(tmp_path / "articles.html", networks("article_*")).read_text(encoding="utf-8"))
-    assert articles.texts["h1"] == [ARTICLES]
-    assert "svg" not in {tag for tag, _ in articles.elements}
+    articles = write_lineage(tmp_path / "articles.html", networks("article_*")).read_text(encoding="utf-8")
+    assert re.search("<h1><span[^>]*>([^<]+)<", articles)[1] == ARTICLES
+    assert "<svg" not in articles
 
 
 def test_the_verb_writes_the_page(podium, tmp_path):

@@ -276,6 +276,7 @@ def challenge(rows: list[dict[str, Any]], titles: dict[str, str], colours: dict[
         "cliponaxis": False,
         "customdata": [f"{result.team}, {result.rank} in {result.year}<br>{result.entry}" for result, _ in entered],
         "hovertemplate": "%{customdata}<extra></extra>",
+        "meta": {"said": ["x", "text", "customdata"]},
     }
     layout = {
         "xaxis": {"type": "category"},
@@ -331,6 +332,7 @@ def errors(rows: list[dict[str, Any]], labels: dict[str, str], colours: dict[int
                 "name": str(year),
                 "customdata": hover,
                 "hovertemplate": "%{customdata}<extra></extra>",
+                "meta": {"said": ["text", "customdata"]},
             }
         )
     layout = {

@@ -28,9 +28,9 @@ TITLES = {
     "duplicate": "The same image twice",
     "near-duplicate": "Nearly the same image twice",
     "blank": "One shade all over",
-    "blurred": "Blurred",
-    "dark": "Dark",
-    "bright": "Bright",
+    "blurred": "Blurred images",
+    "dark": "Dark images",
+    "bright": "Bright images",
     "odd-size": "Of an odd size or shape",
 }
 
@@ -107,13 +107,15 @@ def _portable(report: CheckReport) -> CheckReport:
 
 
 def _entry(problem: Problem, images: dict[str, Checked]) -> dict[str, Any]:
-    """One problem for the template: its text, and its pictures with their captions."""
-    pictures = []
+    """One problem for the template: its text, with a hole for the name of the other image, and its pictures with their captions."""
+    pictures, detail = [], problem.detail
     for name in (problem.path, problem.other):
         image = images.get(name)
         if image is not None and (uri := _picture(image)):
-            pictures.append({"uri": uri, "name": name, "caption": f"{image.split} / {image.label}"})
-    return {"path": problem.path, "detail": problem.detail, "pictures": pictures}
+            pictures.append({"uri": uri, "name": name, "split": image.split, "label": image.label})
+    if problem.other:  # a name may have commas, which would divide the sentence
+        detail = detail.replace(problem.other, "{image}")
+    return {"path": problem.path, "detail": detail, "other": problem.other, "pictures": pictures}
 
 
 def _picture(image: Checked) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from podium.comparison.class_recall import ClassRecall
-from podium.comparison.disagreement import CORRECTION, KINDS, Disagreement, ScorePair
+from podium.comparison.disagreement import KINDS, Disagreement, ScorePair
 from podium.comparison.disagreement_text import format_interval, format_test, percent
 from podium.comparison.report.charts import PALETTE
 from podium.comparison.report.page import refuse_foreign, write_page
@@ -32,12 +32,7 @@ def write_diff_page(path: Path, found: Disagreement) -> Path:
         found: the two networks on the same images.
     """
     one, two = found.names
-    titles = {
-        "first": f"Only {one} is right",
-        "second": f"Only {two} is right",
-        "neither": "Both are wrong, with different answers",
-    }
-    sections = [_section(found, kind, titles[kind]) for kind in KINDS]
+    sections = [_section(found, kind) for kind in KINDS]
     classes = shown_classes(found.classes)
     reach = max([abs(limit) for row in classes for limit in (row.low, row.high)], default=1.0)
     return write_page(
@@ -46,7 +41,7 @@ def write_diff_page(path: Path, found: Disagreement) -> Path:
         {},
         title=f"{MARK}: {one} and {two}",
         found=found,
-        verdict=found.verdict().split("`"),
+        verdict=found.verdict().replace("`", ""),
         names=found.names,
         colours=PALETTE[:2],
         facts=[_facts(found, number) for number in (0, 1)],
@@ -54,7 +49,6 @@ def write_diff_page(path: Path, found: Disagreement) -> Path:
         scores=[score_cells(score) for score in found.scores],
         classes=[_class_row(row, reach) for row in classes],
         reach=f"{100 * reach:.0f}",
-        correction=CORRECTION,
         sections=sections,
         percent=percent,
     )
@@ -104,9 +98,10 @@ def _class_row(row: ClassRecall, reach: float) -> dict[str, Any]:
     }
 
 
-def _section(found: Disagreement, kind: str, title: str) -> dict[str, Any]:
+def _section(found: Disagreement, kind: str) -> dict[str, Any]:
     """The images of one kind, with their pictures."""
-    rows = found.rows(kind)
+    rows, model = found.rows(kind), dict(zip(KINDS, found.names, strict=False)).get(kind, "")
+    title = "Only {model} is right" if model else "Both are wrong, with different answers"
     entries = []
     for row in rows[:EACH]:
         image = found.image(int(row), kind)
@@ -126,4 +121,4 @@ def _section(found: Disagreement, kind: str, title: str) -> dict[str, Any]:
                 "sides": sides,
             }
         )
-    return {"id": kind, "title": title, "count": len(rows), "entries": entries}
+    return {"id": kind, "title": title, "model": model, "count": len(rows), "entries": entries}

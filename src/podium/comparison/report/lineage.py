@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 import itertools
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from podium.comparison.report.charts import PALETTE, challenge, errors
+from podium.comparison.report.languages import chinese
 from podium.comparison.report.page import write_page
 from podium.diagrams.draw import diagram
 from podium.evaluation.cost import params_and_macs, short
@@ -193,6 +195,16 @@ def _fraction(percent: float | None) -> float | None:
     return None if percent is None else round(percent / 100, 6)
 
 
+def in_both(svg: str) -> str:
+    """A diagram whose legend has its Chinese form for the page's switch; the names of layers stay."""
+
+    def said(text: re.Match[str]) -> str:
+        form = chinese().forms.get(text[1])
+        return text[0] if form is None else f' data-zh="{form}"{text[0]}'
+
+    return re.sub(r">([a-z ]+)</text>", said, svg)
+
+
 def write_lineage(path: Path, rows: list[dict[str, Any]]) -> Path:
     """Write the page of the networks' history, with a diagram for each paper.
 
@@ -207,7 +219,7 @@ def write_lineage(path: Path, rows: list[dict[str, Any]]) -> Path:
             shown = next((row for row in own if row["name"] == chapter.network), own[0])
             others = [row["name"] for row in own if row is not shown]
             svg = diagram(meta(functools.partial(create_model, shown["name"])), shown["name"])
-            chapters.append({"chapter": chapter, "shown": shown, "others": others, "diagram": svg})
+            chapters.append({"chapter": chapter, "shown": shown, "others": others, "diagram": in_both(svg)})
     titles = [chapter["chapter"].title for chapter in chapters] or [rows[0]["family"]]
     colours = dict(zip(sorted({row["year"] for row in rows}), itertools.cycle(PALETTE)))
     charts = {

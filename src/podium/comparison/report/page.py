@@ -68,9 +68,9 @@ def write_page(path: Path, template: str, charts: dict[str, Any], **content: Any
     Args:
         path: of the page.
         template: a file of `templates/` that extends `page.html.j2`.
-        charts: what plotly draws, by the `data-chart` of the element it is drawn into; without any, and without the buttons of
-            `switched.html.j2`, the page has no script.
-            "alt" of a chart says in words what it shows.
+        charts: what plotly draws, by the `data-chart` of the element it is drawn into.
+            "alt" of a chart says in words what it shows. "said" in the meta of a trace names its lists of texts, which follow
+            the language; other lists hold names and numbers.
         content: the other variables of the template.
     """
     drawn = {"charts": charts, "words": words_of(charts), "plotly": _plotly() if charts else ""}
@@ -103,6 +103,7 @@ def words_of(charts: dict[str, Any]) -> dict[str, str]:
             texts.append(chart["layout"].get(axis, {}).get("title", {}).get("text", ""))
         for trace in chart["data"]:
             texts += [trace.get("name", ""), trace.get("hovertemplate", "")]
+            texts += [text for key in trace.get("meta", {}).get("said", ()) for text in trace[key]]
     return {text: form for text in dict.fromkeys(texts) if (form := chinese().translate(text)) is not None}
 
 

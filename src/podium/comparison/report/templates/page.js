@@ -22,6 +22,7 @@ function draw(element) {
     if (trace.type === "heatmap") asShares(trace);
     if (isDark()) Object.assign(trace, (trace.meta || {}).dark);
     for (const key of ["name", "hovertemplate"]) if (trace[key]) trace[key] = say(trace[key]);
+    for (const key of trace.meta?.said ?? []) trace[key] = trace[key].map(say); // a text for each point
   }
   const layout = { margin: { t: 24, r: 16, b: 48, l: 56 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     font: { color: css.getPropertyValue("--ink"), family: getComputedStyle(document.body).fontFamily, size: 12 },
