@@ -3,6 +3,7 @@
 import itertools
 import re
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from PIL import Image
 import podium as podium_api
 from conftest import sampled
 from podium import create_model, list_models
-from podium.api.explain import HEAT, OTHERS
+from podium.api.explain import HEAT
 from podium.comparison.report.explain_page import write_explanations
 from podium.data.preprocessing import Preprocessing
 from podium.errors import UsageError
@@ -27,6 +28,7 @@ from podium.explain.panels import Panel, Picture
 from podium.models import architecture
 from podium.models.modules import Branches, Residual, SqueezeExcitation
 from podium.models.structure import trace
+from podium.runs.predictor import OTHER_METHODS, Predictor
 
 
 def built(name, **more):
@@ -283,8 +285,26 @@ def test_the_class_and_the_method_are_chosen(run, picture):
         model.explain(path, "11")
     with pytest.raises(UsageError, match="grad-cam"):
         model.explain(path, method="gradcam")
+    with pytest.raises(UsageError, match="podium explain RUN IMAGE --method layers"):
+        model.explain(path, method="layers")
     with pytest.raises(UsageError, match="several"):
         model.explain([path, path])
+
+
+@pytest.mark.parametrize(
+    ("label", "fix"),
+    [
+        ("Daisy", "did you mean daisy?"),
+        ("daisy, marguerite", "did you mean daisy?"),
+        ("1", "give the name: class 1 is daisy"),
+        ("17", "it has tench, daisy, rain barrel"),
+    ],
+)
+def test_a_class_that_is_not_there_leads_to_its_name(label, fix):
+    network = SimpleNamespace(classes=("tench", "daisy", "rain barrel"))
+    with pytest.raises(UsageError) as refused:
+        Predictor.number_of(network, label)
+    assert refused.value.fix == fix
 
 
 def test_filters_and_feature_maps():
@@ -326,7 +346,7 @@ def test_the_verb_writes_a_picture_a_page_and_json(podium, run, picture):
     assert np.array(rows[0]["map"]).max() == pytest.approx(1)
 
 
-@pytest.mark.parametrize("method", [*HEAT, *OTHERS])
+@pytest.mark.parametrize("method", [*HEAT, *OTHER_METHODS])
 def test_a_page_says_all_in_chinese_too_but_the_names(podium, run, picture, method):
     """A class may be called what is a phrase elsewhere."""
     a = picture("a.png")
@@ -408,6 +428,7 @@ def test_what_cannot_be_explained_is_said(podium, run, picture):
     many = ["a.png"] * 51
     podium("explain", run.path, *many, "-o", "x.png").refused(2, "51 images", "at most 50", "a name that ends in .html")
     podium("explain", run.path, "a.png", "--class", "rose").refused(2, "rose", "0, 1, 2")
+    podium("explain", run.path, "a.png", "--max-pixels", "10").refused(3, "above the limit of 10 pixels")
     podium("explain", run.path, "a.png", "--method", "gradcam").refused(2, "no 'gradcam'", "did you mean grad-cam?")
     podium("explain", run.path, "a.png", "--method", "nearest", "--class", "3").refused(2, "nearest")
     podium("explain", run.path, "a.png", "--data", "digits").refused(2, "nearest")

@@ -497,6 +497,10 @@ def test_registry_finds_names_and_says_the_closest():
         create_model("resnet5O")
     with pytest.raises(UsageError, match="dropout"):
         create_model("vgg11", dropuot=0.1)
+    with pytest.raises(UsageError, match=r"did you mean num_classes\?"):
+        create_model("resnet20", num_clases=3)
+    with pytest.raises(UsageError, match="it takes configuration"):
+        create_model("vgg16", width=8)
     with pytest.raises(UsageError, match="at least 2"):
         create_model("lenet5", num_classes=1)
     with pytest.raises(UsageError, match="at least 1"):

@@ -1,5 +1,7 @@
 """The kinds of error, each with its exit code. Every other module may import this one."""
 
+from collections.abc import Sequence
+
 # Which extra of pyproject.toml brings a package that is not there.
 EXTRAS = {
     **dict.fromkeys(
@@ -114,9 +116,15 @@ def no_answer(image: str) -> NumericError:
     return NumericError(what, "train it again at a lower learning rate: its weights are too large for this image")
 
 
-def closest(word: str, known: list[str] | tuple[str, ...], n: int = 3, cutoff: float = 0.5) -> str:
-    """The names most like `word`, as the end of an error message; empty if none is close."""
+AS_LIKE = 0.2  # a name that is less like a word than the most alike one by this is not meant
+
+
+def closest(word: str, known: Sequence[str], n: int = 3, cutoff: float = 0.6) -> str:
+    """The names most like `word`, whatever their capitals, as the end of an error message; empty if none is close."""
     import difflib
 
-    names = difflib.get_close_matches(word, known, n=n, cutoff=cutoff)
+    spelled = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.lower(), spelled, n=n, cutoff=cutoff)
+    likeness = [difflib.SequenceMatcher(None, word.lower(), name).ratio() for name in near]
+    names = [spelled[name] for name, like in zip(near, likeness, strict=True) if like > likeness[0] - AS_LIKE]
     return f"did you mean {', '.join(names)}?" if names else ""

@@ -14,6 +14,7 @@ from podium.deployment.load import load
 from podium.deployment.runtime import Exported
 from podium.errors import DataError, NumericError, PodiumError, UsageError, closest
 from podium.explain.panels import Panel
+from podium.runs.predictor import OTHER_METHODS
 
 if TYPE_CHECKING:  # torch is imported for runs and bundles only
     from podium.data.dataset import Dataset
@@ -21,7 +22,6 @@ if TYPE_CHECKING:  # torch is imported for runs and bundles only
     from podium.runs.bundle import Bundle
 
 HEAT = ("grad-cam", "class-map", "occlusion", "integrated-gradients")
-OTHERS = ("layers", "nearest")
 BATCH, WORKERS = 64, 2  # training images whose features are computed together, and threads that decode them
 
 Progress = Callable[[int, int], None]  # called with (done, total)
@@ -79,7 +79,7 @@ def explain(
     model = load(run, device=device)
     if max_pixels is not None:
         model = replace(model, preprocessing=replace(model.preprocessing, max_pixels=max_pixels))
-    if method not in OTHERS:
+    if method not in OTHER_METHODS:
         return model.explained(images, label, method)
     if isinstance(model, Exported):
         with_data = " with --data DATA" if method == "nearest" and data is None else ""
@@ -94,11 +94,11 @@ def explain(
 
 def _refuse_idle(method: str | None, label: str | None, data: Any) -> None:
     """Refuse an unknown method, and arguments that the method would ignore."""
-    if method is not None and method not in (*HEAT, *OTHERS):
-        known = [*HEAT, *OTHERS]
+    if method is not None and method not in (*HEAT, *OTHER_METHODS):
+        known = [*HEAT, *OTHER_METHODS]
         like = closest(method, known, cutoff=0.7)
         raise UsageError(f"method: there is no {method!r}", like or f"give one of {', '.join(known)}")
-    if label is not None and method in OTHERS:
+    if label is not None and method in OTHER_METHODS:
         raise UsageError(f"class: {label}, but {method} explains no class", "leave it out, or make a heat map")
     if data is not None and method != "nearest":
         raise UsageError("data: only the method nearest needs training images", "leave it out, or add --method nearest")

@@ -107,7 +107,7 @@ def check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
 
 def too_large(name: str, size: str, max_pixels: int) -> ImageTooLarge:
     """The error for an image of more pixels than are opened."""
-    most = f"{max_pixels / 1e6:g} million"
+    most = f"{max_pixels / 1e6:g} million" if max_pixels >= 1e5 else f"{max_pixels:,}"
     return ImageTooLarge(
         f"{name}: {size}, above the limit of {most} pixels", "scale it down, or allow it: --max-pixels N"
     )

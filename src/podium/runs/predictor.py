@@ -19,6 +19,8 @@ from podium.runs.answers import Rule, row_of
 
 BATCH = 32  # images that are answered at a time
 SHOWN = 5  # classes that a console shows
+MOST_NAMED = 10  # classes that a message names
+OTHER_METHODS = ("layers", "nearest")  # of `podium explain`, which make no heat map
 
 Answer = tuple[str, dict[str, Any] | PodiumError]  # the name of an image, and its row or its error
 Explained = Iterator[tuple[str, Explanation | PodiumError]]  # the same with what explains it
@@ -188,9 +190,13 @@ class Predictor(ABC):
             raise UsageError("explain: this network makes no heat maps", "give the run or bundle that it was made from")
         if method is not None and method not in self.methods:
             run = ", or explain the run that the file was made from" if len(self.methods) == 1 else ""
-            raise UsageError(
-                f"method: {method!r} is none of this network's heat maps", f"give {' or '.join(self.methods)}{run}"
+            known = closest(method, self.methods) or f"give {' or '.join(self.methods)}{run}"
+            fix = (
+                f"the command does that: podium explain RUN IMAGE --method {method}"
+                if method in OTHER_METHODS
+                else known
             )
+            raise UsageError(f"method: {method!r} is none of this network's heat maps", fix)
         self.preprocessing.check_channels()
         how = method or self.methods[0]
         span = self.span(how)
@@ -202,10 +208,14 @@ class Predictor(ABC):
         Raises:
             UsageError: the network has no class of this name.
         """
-        if label not in self.classes:
-            known = ", ".join(self.classes[:10])
-            raise UsageError(f"class: the network has no {label!r}", closest(label, self.classes) or f"it has {known}")
-        return self.classes.index(label)
+        if label in self.classes:
+            return self.classes.index(label)
+        known = f"it has {', '.join(self.classes[:MOST_NAMED])}{', ...' if len(self.classes) > MOST_NAMED else ''}"
+        if label.isdecimal() and int(label) < len(self.classes):
+            known = f"give the name: class {label} is {self.classes[int(label)]}"
+        likely = (closest(part.strip(), self.classes) for part in (label, *label.split(",")))
+        fix = next(filter(None, likely), known)
+        raise UsageError(f"class: the network has no {label!r}", fix)
 
     def _explained(
         self, one: Input, chosen: int | None, method: str, span: float
