@@ -1,5 +1,7 @@
 """Means and deviations of pixels in a torch checkpoint are found by any of their usual names, or refused where they are in doubt."""
 
+import argparse
+
 import numpy as np
 import pytest
 import torch
@@ -80,7 +82,7 @@ DOUBTFUL = {
     "single numbers": ({"mu": torch.tensor(0.5), "sigma": torch.tensor(0.5)}, "may be of something else"),
     "a variance": ({"mean": MEAN, "var": STD**2}, "var is a variance"),
     "a mean alone": ({"Mean": MEAN}, "Mean has no deviation beside it"),
-    "too small a deviation": ({"mean": MEAN, "std": torch.full((3,), 1e-45)}, "from 0.00001 to 100,000"),
+    "too small a deviation": ({"mean": MEAN, "std": torch.full((3,), 1e-45)}, "too little for a deviation"),
     "too great a deviation": ({"mean": 100 * MEAN, "std": torch.full((3,), 1e30)}, "from 0.00001 to 100,000"),
 }
 
@@ -156,3 +158,65 @@ def test_a_refusal_of_two_buffers_speaks_of_two(tmp_path):
     grey = {key: value[:, :1] if value.ndim == 4 and value.shape[1] == 3 else value for key, value in theirs(resnet20()).items()}  # fmt: skip
     with pytest.raises(ModelFileError, match="mean and std in it have 3 channels, and the network has 1"):
         imported(grey | {"mean": MEAN, "std": STD}, tmp_path)
+
+
+RGB = [list(values) for values in CIFAR10]
+NAMESPACE = argparse.Namespace(lr=0.1, mean=RGB[0], std=RGB[1], config=None)
+PLACES = {  # what a checkpoint holds beside the network's weights under net
+    "a module deeper": {"preprocess.1.mean": MEAN, "preprocess.1.std": STD},
+    "inside DataParallel": {"normalize.module.mean": MEAN, "normalize.module.std": STD},
+    "arguments of a program": {"args": NAMESPACE},
+    "nested settings": {"config": {"data": {"normalization": {"mean": RGB[0], "std": RGB[1]}}}},
+    "settings in capitals": {"config": {"MODEL": {"PIXEL_MEAN": RGB[0], "PIXEL_STD": RGB[1]}}},
+    "settings of timm": {"pretrained_cfg": {"mean": tuple(RGB[0]), "std": tuple(RGB[1]), "crop_pct": 0.9}},
+    "numbers of numpy": {"mean": [np.float64(value) for value in RGB[0]], "std": [np.float32(value) for value in RGB[1]]},
+    "a layer and its settings": {"0.mean": MEAN, "0.std": STD, "hyper_parameters": {"mean": RGB[0], "std": RGB[1]}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_statistics_of_pixels_are_read_wherever_they_stand(place, tmp_path):
+    made = imported({f"net.{key}": value for key, value in theirs(resnet20()).items()} | PLACES[place], tmp_path)
+    assert made.preprocessing.mean == pytest.approx(CIFAR10[0])
+    assert made.preprocessing.std == pytest.approx(CIFAR10[1])
+
+
+def test_single_numbers_are_the_statistics_of_grey_images(tmp_path):
+    grey = {key: value[:, :1] if value.ndim == 4 and value.shape[1] == 3 else value for key, value in theirs(resnet20()).items()}  # fmt: skip
+    made = imported({"state_dict": grey, "mean": 0.1307, "std": 0.3081}, tmp_path)
+    assert (made.preprocessing.mean, made.preprocessing.std) == ((0.1307,), (0.3081,))
+
+
+UNKNOWN = {
+    "another word": {"cifar_mean": MEAN, "cifar_std": STD},
+    "a layer of another name": {"standardize.mean": MEAN, "standardize.std": STD},
+    "other words for both": {"img_sub": MEAN, "img_div": STD},
+    "a number for each pixel": {"mean": MEAN[:, None, None].expand(3, 32, 32), "std": torch.ones(3, 32, 32)},
+    "folds": {"mean": [0.91, 0.92, 0.93], "std": [0.01, 0.01, 0.01]},
+    "an initialisation": {"config": {"mean": [0.0], "std": [0.02]}},
+    "more in the layer": {"normalize.mean": MEAN, "normalize.std": STD, "normalize.gamma": STD},
+    "pixels of 16 bits": {"mean": torch.tensor([30000.0]), "std": torch.tensor([9000.0])},
+    "a layer before it in a sequence": {"0.weight": torch.ones(3), "0.bias": torch.ones(3)},
+}
+
+
+@pytest.mark.parametrize("what", UNKNOWN)
+def test_what_may_be_of_pixels_is_refused_and_the_callers_numbers_hold(what, tmp_path):
+    content = {f"1.{key}": value for key, value in theirs(resnet20()).items()} | UNKNOWN[what]
+    with pytest.raises(ModelFileError) as caught:
+        imported(content, tmp_path)
+    assert "--mean M --std S" in caught.value.fix
+    assert prepared(imported(content, tmp_path, mean=0.5, std=0.25)) == ((0.5,) * 3, (0.25,) * 3, "rgb")
+
+
+FOREIGN = [
+    "grad_norm", "pixel_acc", "image_loss", "new_best", "input_size", "y_norm", "target_normalizer", "vgg_norm", "image_noise",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_statistics_of_something_else_change_nothing_and_are_said_to_be_left_out(name, tmp_path):
+    beside = {f"{name}_mean": MEAN, f"{name}_std": STD}
+    made = imported({f"net.{key}": value for key, value in theirs(resnet20()).items()} | beside, tmp_path)
+    assert made.preprocessing.mean == (0.485, 0.456, 0.406)
+    assert any(f"{name}_mean" in note for note in made.card["notes"])

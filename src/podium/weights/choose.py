@@ -73,11 +73,12 @@ def choose(
     elif averaged:
         where = averaged[0].view.prefix[:-1]
         notes.append(f"the file also has averaged (EMA) weights, under {where!r}: --ema takes those")
-    if left := _left_out(held, best, fit):
-        more = f" and {len(left) - LISTED} more" if len(left) > LISTED else ""
-        notes.append(f"left out, beside the weights: {', '.join(left[:LISTED])}{more}")
     under, channels = best.view.prefix, best.match.net.spec["in_chans"]
     front = held.front or front_of(normalizers, under, [f.view.prefix for f in fit], best.view.others, channels)
+    idle = [each.layer[:-1] or each.mean for each in normalizers if front is None or each.mean not in front.layers]
+    if left := list(dict.fromkeys([*_left_out(held, best, fit), *idle])):
+        more = f" and {len(left) - LISTED} more" if len(left) > LISTED else ""
+        notes.append(f"left out, beside the weights: {', '.join(left[:LISTED])}{more}")
     return best.match, notes, front
 
 

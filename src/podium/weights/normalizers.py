@@ -6,8 +6,10 @@ finds them by their names; here it is decided which of them act on the network's
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from podium.weights.front import WHITE, Front
@@ -15,6 +17,13 @@ from podium.weights.pixel_means import Normalizer
 from podium.weights.wrappers import is_averaged, is_of_a_loss, is_of_an_optimiser
 
 _WIDE = 2.0  # a mean or a deviation above it is of pixels from 0 to 255
+_LEAST, _MOST = (
+    0.03,
+    0.6,
+)  # deviations of pixels from 0 to 1; none can be above 0.5, but for a 1 that leaves them as they are
+# Where a checkpoint keeps settings, which name a layer's numbers again.
+_SETTINGS = re.compile(r"(?:\w*hyper_?parameters|hparams|args|config|cfg)\.", re.IGNORECASE)
+_NUMBER = re.compile(r"((?:.*?\.)?)(\d+)\.")  # of a layer in a sequence, and what is around it
 # ImageNet's means of pixels from 0 to 255 as Detectron, Caffe and VGG have them: blue first.
 _BLUE_FIRST = (
     (103.53, 116.28, 123.675), (104, 116, 124), (102.9801, 115.9465, 122.7717), (103.939, 116.779, 123.68),
@@ -38,15 +47,15 @@ def front_of(
     Returns:
         The scale and offset, or the problem; None where nothing in the file bears on pixels.
     """
-    own = _of_copy(found, prefix, others)
-    names = tuple(name for each in own for name in (each.mean, each.std) if name)
+    own = _acting(found, prefix, others, channels)
+    names = tuple(name for each in own for name in each.names)
     copies = tuple(other for other in others if other)
     layers = [
         _layer_of(name)
         for name, value in beside.items()
         if prefix.startswith(_around(f"{_layer_of(name)}."))
         and not name.startswith(copies)
-        and _reads_pixels(name, value, channels)
+        and _reads_pixels(name, value, channels, prefix)
     ]
     if layers:
         return _unclear((layers[0], *names), f"the layer {layers[0]!r} may stand in front of the network")
@@ -57,16 +66,30 @@ def front_of(
     return _read(own[0], names)
 
 
-def _of_copy(found: Sequence[Normalizer], prefix: str, others: Sequence[str]) -> list[Normalizer]:
-    """The layers in the modules around one set of weights, without those of the other sets."""
+def _acting(found: Sequence[Normalizer], prefix: str, others: Sequence[str], channels: int) -> list[Normalizer]:
+    """The means and deviations that act on the pixels of one set of weights, or may."""
     own = [
         each
         for each in found
-        if prefix.startswith((each.layer, _around(each.layer)))
+        if (each.sure or each.count == channels)  # one number of something may be anything's
+        and not (prefix and each.layer.startswith(prefix) and each.layer != prefix)
         and not any(_is_beside(each.layer, prefix, other) for other in others)
     ]
+    near = [each for each in own if prefix.startswith((each.layer, _around(each.layer)))]
+    own = near or own  # as those of preprocess.1 beside net
     alike = [each for each in own if is_averaged(each.layer) == is_averaged(prefix)]
-    return alike or own  # EMA weights have the layer beside them, or share that of the plain weights
+    if is_averaged(prefix):
+        alike = alike or own  # EMA weights have the layer beside them, or share that of the plain weights
+    return [each for each in alike if not any(_repeats(each, other) for other in alike)]
+
+
+def _repeats(one: Normalizer, other: Normalizer) -> bool:
+    """Whether a setting on record says what another one says too."""
+    same = len(one.values) == len(other.values) and all(
+        a.numel() == b.numel() and torch.allclose(a.double().flatten(), b.double().flatten(), rtol=1e-4, atol=1e-6)
+        for a, b in zip(one.values, other.values, strict=True)
+    )
+    return same and bool(_SETTINGS.match(one.layer)) and (not _SETTINGS.match(other.layer) or one.layer > other.layer)
 
 
 def _read(only: Normalizer, names: tuple[str, ...]) -> Front:
@@ -77,6 +100,8 @@ def _read(only: Normalizer, names: tuple[str, ...]) -> Front:
     unit = _unit(mean, std)
     if unit is None:
         return _unclear(names, f"{only.mean} and {only.std} do not tell whether pixels end at 1 or at 255")
+    if unit == WHITE and min(std) < _LEAST:
+        return _unclear(names, f"{only.std} has {min(std):.3g}, which is too little for a deviation of pixels")
     count = max(len(mean), len(std))
     means, stds = (values * count if len(values) == 1 else values for values in (mean, std))
     scale, offset = tuple(1 / (unit * s) for s in stds), tuple(-m / s for m, s in zip(means, stds, strict=True))
@@ -93,11 +118,21 @@ def _unclear(layers: tuple[str, ...], why: str) -> Front:
     return Front(layers, problem=f"what it does to pixels cannot be said as a mean and a standard deviation: {why}")
 
 
-def _reads_pixels(name: str, value: Tensor, channels: int) -> bool:
-    """Whether a tensor is of a batch norm of the image's channels, or of a convolution from them to as many."""
+def _reads_pixels(name: str, value: Tensor, channels: int, prefix: str) -> bool:
+    """Whether a tensor beside a network is of a layer in front of it.
+
+    That is any layer that comes before it in a numbered sequence, and a norm of the image's channels or a convolution that gives
+    as many from as many or from one, wherever it stands.
+    """
+    if is_of_a_loss(name) or is_of_an_optimiser(name):
+        return False
+    place, own = _NUMBER.match(name), _NUMBER.match(prefix)
+    if place and own and place[1] == own[1] and int(place[2]) < int(own[2]):
+        return True
     norm = name.endswith("running_mean") and value.numel() == channels
-    conv = value.ndim == 4 and tuple(value.shape[:2]) == (channels, channels)
-    return (norm or conv) and not is_of_a_loss(name) and not is_of_an_optimiser(name)
+    scale = name.endswith(".weight") and value.shape == (channels,) and channels > 1
+    conv = value.ndim == 4 and value.shape[0] == channels and value.shape[1] in (1, channels)
+    return norm or scale or conv
 
 
 def _layer_of(name: str) -> str:
@@ -108,9 +143,9 @@ def _unit(mean: Sequence[float], std: Sequence[float]) -> float | None:
     """What pixels are divided by before the layer: 255, or 1 where it takes them as they are; None where that is not known."""
     if not all(value > 0 for value in std) or any(value < 0 for value in mean):
         return None
-    if max(mean) <= 1 and max(std) <= _WIDE:
+    if max(mean) <= 1 and (max(std) <= _MOST or all(value == 1 for value in std)):
         return WHITE
-    whole = max(mean) > _WIDE and min(std) >= 1
+    whole = _WIDE < max(mean) <= WHITE and min(std) >= 1
     return 1.0 if whole or (max(mean) == 0 and max(std) > _WIDE) else None
 
 

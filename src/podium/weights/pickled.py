@@ -208,16 +208,26 @@ def _has_tensors(value: Any) -> bool:
 
 
 def _plain_statistics(content: Any) -> dict[str, Tensor]:
-    """Means and deviations of pixels that are lists, tuples or arrays of numpy, as tensors by their names."""
+    """Means and deviations of pixels that are numbers, lists, tuples or arrays of numpy, as tensors by their names."""
     named = {
         name: torch.tensor(numbers, dtype=torch.float64)
-        for outer, inside in [("", content), *_items(content)]
-        if isinstance(inside, dict)
-        for key, value in _items(inside)
-        if is_statistic(name := f"{outer}.{key}" if outer else str(key)) and (numbers := numbers_of(value))
+        for name, value in _plain(content, "")
+        if is_statistic(name) and (numbers := numbers_of(value))
     }
-    used = {name for each in without_normalizers(named)[1] for name in (each.mean, each.std)}
+    used = {name for each in without_normalizers(named)[1] for name in each.names}
     return {name: value for name, value in named.items() if name in used}
+
+
+def _plain(content: Any, prefix: str, depth: int = 4) -> Iterator[tuple[str, Any]]:
+    """Every value that is no dictionary, by the names that lead to it; an object's attributes are such names, as an argparse.Namespace's."""
+    if isinstance(content, StandIn) and not content and isinstance(content.state, dict) and not content.is_network:
+        content = content.state
+    if (isinstance(content, dict) and not isinstance(content, StandIn)) or (isinstance(content, StandIn) and content):
+        for key, value in content.items():
+            if isinstance(key, str) and not isinstance(value, Tensor) and depth:
+                yield from _plain(value, f"{prefix}.{key}" if prefix else key, depth - 1)
+    elif prefix:
+        yield prefix, content
 
 
 def _networks(content: Any) -> Iterator[tuple[str, str]]:

@@ -1,7 +1,8 @@
-"""Means and deviations of pixels among a checkpoint's tensors, told by their names and shapes.
+"""Means and deviations of pixels among a checkpoint's tensors, told by the words of their names.
 
-The names are the author's own: `0.mean`, `normalize.mean`, `pixel_mean`, `mean_rgb`, `Mean`, `mu`. A mean of pixels says that it
-is one in its name or its layer's, or it stands alone in a numbered layer or in the module around the network.
+The names are the author's own: `0.mean`, `normalize.mean`, `pixel_mean`, `cifar_mean`, `Mean`, `mu`. Two tensors whose names differ
+only in the word for a mean and the word for a deviation are a pair. The other words say what it is of: pixels, something else, or
+that is not known.
 """
 
 from __future__ import annotations
@@ -9,27 +10,38 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from podium.weights.wrappers import is_of_a_loss, is_of_an_optimiser
 
-CHANNELS = (1, 3)  # of images whose statistics people keep
-# The word for what is subtracted, and those for what is divided by.
-_DEVIATIONS = ("std", "stdev", "stddev", "std_dev", "deviation", "sigma")
-_VARIANCES = ("var", "variance")
-_PARTNERS = {
-    "mean": (*_DEVIATIONS, *_VARIANCES),
-    "mu": (*_DEVIATIONS, *_VARIANCES),
-    "shift": ("scale",),
-}
-_WORDS = "|".join(
-    sorted({*_PARTNERS, *(word for words in _PARTNERS.values() for word in words)}, key=len, reverse=True)
+CHANNELS = (1, 2, 3, 4)  # of images whose statistics people keep
+# Words for what is subtracted, and for what is divided by; of the others in a pair it is not known what the layer does with them.
+_MEANS = ("mean", "means", "mu", "avg", "shift", "center", "loc", "sub")
+_DEVIATIONS = ("std", "stds", "stdev", "stddev", "sigma", "deviation", "var", "variance", "scale", "div")
+_SURE_MEANS, _SURE_DEVIATIONS, _VARIANCES = _MEANS[:3], _DEVIATIONS[:6], ("var", "variance")
+# Words beside them that say nothing else than pixels, or name what a checkpoint is wrapped in.
+_PIXEL_WORDS = (
+    "normalize normalise normalizer normaliser normalized normalization normalisation norm pixel pixels image images img imgs input "
+    "inputs rgb bgr channel channels color colour preprocess preprocessing preprocessor preproc transform transforms data new scaling "
+    "value values tensor buffer "
+    "module model models net network backbone encoder classifier orig mod state dict ema averaged swa shadow teacher momentum student "
+    "hyper parameters hyperparameters hparams args config cfg params checkpoint datamodule pretrained default attacker"
 )
-_NAME = re.compile(rf"(\w*?)({_WORDS})(s?(?:_(?:rgb|bgr|pixels?|images?|values?|tensor)?)?)", re.IGNORECASE)
-_OF_PIXELS = re.compile(r"norm|pixel|image|img|input|rgb|bgr|data|preproc|transform|new_|shift|scaling", re.IGNORECASE)
-_OUTER = re.compile(r"|\d+|module|model|hyper_?parameters|hparams|config|cfg", re.IGNORECASE)
+# Words that say of something else.
+_OTHER_WORDS = (
+    "running moving grad gradient target targets label labels y acc accuracy auc loss losses time noise size score scores logit logits "
+    "feature features latent latents reward rewards metric metrics history log logs best depth weight weights embedding embeddings "
+    "tabular table init fold folds output outputs out denormalize denorm unnormalize vgg lpips perceptual criterion epoch epochs price "
+    "class classes head age text audio token tokens action actions prior posterior"
+)
+_OF_PIXELS, _OF_OTHERS = set(_PIXEL_WORDS.split()), set(_OTHER_WORDS.split())
+# Of a layer beside its mean and deviation, what does nothing to pixels.
+_COUNTERS = {"count", "initialized", "n", "eps", "num_batches_tracked", "steps"}
+
+Kind = Literal["pixels", "unknown", "others"]
 
 
 @dataclass(frozen=True)
@@ -39,22 +51,34 @@ class Normalizer:
     Args:
         mean, std: their names; `std` is empty where there is none.
         values: the two tensors, or the mean alone.
+        sure: whether its name says that it is of pixels.
         doubt: why it is not known what they do to pixels; empty where it is.
     """
 
     mean: str
     std: str
     values: tuple[Tensor, ...]
+    sure: bool = True
     doubt: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its mean's and its deviation's."""
+        return (self.mean, self.std) if self.std else (self.mean,)
 
     @property
     def layer(self) -> str:
         """The name of the layer with a dot behind it, empty for the outermost module."""
         return self.mean[: self.mean.rfind(".") + 1]
 
+    @property
+    def count(self) -> int:
+        """The numbers in it."""
+        return max(value.numel() for value in self.values)
+
 
 def without_normalizers(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[Normalizer]]:
-    """Take the means and deviations of pixels out of a checkpoint.
+    """Take the means and deviations that may be of pixels out of a checkpoint.
 
     Args:
         tensors: by their names in the file.
@@ -62,54 +86,87 @@ def without_normalizers(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor
     Returns:
         The other tensors, and the means and deviations.
     """
-    spelled = {name.lower(): name for name in tensors}  # Mean belongs to Std, and MEAN to STD
+    deviations = {key: name for name in tensors if (key := _key(name, _DEVIATIONS))}
     found, used = [], set[str]()
     for name, value in tensors.items():
-        if not (is_statistic(name) and _is_of_channels(value)):
+        key = _key(name, _MEANS)
+        kind = kind_of(name) if key else "others"
+        if key is None or kind == "others" or is_of_a_loss(name) or is_of_an_optimiser(name):
             continue
-        layer, _, last = name.rpartition(".")
-        before, word, after = _parts(last)
-        around = f"{layer}." if layer else ""
-        partners = [spelled.get(f"{around}{before}{other}{after}".lower(), "") for other in _PARTNERS.get(word, ())]
-        std = next((partner for partner in partners if partner and _is_of_channels(tensors[partner])), "")
-        if word not in _PARTNERS or (not std and (value.numel() == 1 or word == "shift")):
-            continue  # a single number may be anything's mean
-        values = (value, tensors[std]) if std else (value,)
-        found.append(Normalizer(name, std, values, _doubt(name, std, values)))
-        used |= {name, std}
+        std = deviations.get(key, "")
+        pair = (value, tensors[std]) if std else (value,)
+        if not std and (kind != "pixels" or _word(name, _MEANS) not in _SURE_MEANS or value.numel() == 1):
+            continue  # the mean of anything
+        images = kind == "pixels" and std and value.ndim >= 3 and value.shape == tensors[std].shape
+        if not (images or all(map(_is_of_channels, pair))):
+            continue
+        beside = _beside(name, tensors, {name, std})
+        doubt = _doubt(name, std, pair, beside)
+        found.append(Normalizer(name, std, pair, kind == "pixels", doubt))
+        used |= {name, std, *(other for other in beside if tensors[other].numel() <= max(CHANNELS))}
     return {name: value for name, value in tensors.items() if name not in used}, found
 
 
+def kind_of(name: str) -> Kind:
+    """What a mean or a deviation is of by its name and those of its layers."""
+    words = {word for word in _words(name) if not word.isdigit()} - {*_MEANS, *_DEVIATIONS}
+    if words & _OF_OTHERS:
+        return "others"
+    return "pixels" if words <= _OF_PIXELS else "unknown"
+
+
 def is_statistic(name: str) -> bool:
-    """Whether a name is that of a mean or a deviation of pixels: `pixel_mean`, `normalize.std`, `0.mean`, or `mean` alone."""
+    """Whether a name is one that a mean or a deviation of pixels may have."""
+    last = name.rpartition(".")[2]
+    return kind_of(name) != "others" and any(word in (*_MEANS, *_DEVIATIONS) for word in _words(last))
+
+
+def _words(name: str) -> list[str]:
+    """The words of a name in small letters: `net.meanBuffer` has net, mean and buffer."""
+    name = re.sub(r"std_?dev", "std", name, flags=re.IGNORECASE)
+    return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)]
+
+
+def _word(name: str, of: tuple[str, ...]) -> str:
+    """The last word of a tensor's own name that is one of some; empty where there is none."""
+    return next((word for word in reversed(_words(name.rpartition(".")[2])) if word in of), "")
+
+
+def _key(name: str, of: tuple[str, ...]) -> tuple[str, ...] | None:
+    """What a mean and its deviation have in common: their layer, and the other words. None where none of the words is there."""
     layer, _, last = name.rpartition(".")
-    before, word, after = _parts(last)
-    if not word or "running" in before or "moving" in before or is_of_a_loss(name) or is_of_an_optimiser(name):
-        return False
-    around = layer.rpartition(".")[2]
-    bare = not before and bool(_OUTER.fullmatch(around) or _OF_PIXELS.search(around))
-    return bare or bool(_OF_PIXELS.search(before) or _OF_PIXELS.search(after))
+    word, words = _word(name, of), _words(last)
+    if not word:
+        return None
+    place = len(words) - 1 - words[::-1].index(word)
+    return (layer, *words[:place], "", *words[place + 1 :])
 
 
-def _parts(last: str) -> tuple[str, str, str]:
-    """What is before the word for a mean or a deviation, the word, and what is after it; the word is empty where there is none."""
-    match = _NAME.fullmatch(last)
-    if match is None or (match[2].lower() not in ("mean", "std") and match[1] and not match[1].endswith("_")):
-        return last, "", ""
-    return match[1].lower(), match[2].lower(), match[3].lower()
+def _beside(name: str, tensors: Mapping[str, Tensor], own: set[str]) -> list[str]:
+    """The other tensors of a layer that holds a mean; none of the outermost module, which holds the network."""
+    layer = name[: name.rfind(".") + 1]
+    inside = [other for other in tensors if other.startswith(layer) and other not in own]
+    small = all("." not in other[len(layer) :] and tensors[other].numel() <= max(CHANNELS) for other in inside)
+    return inside if layer and small else []
 
 
-def _doubt(mean: str, std: str, values: tuple[Tensor, ...]) -> str:
+def _doubt(mean: str, std: str, values: tuple[Tensor, ...], beside: list[str]) -> str:
     """Why it is not known what a mean and a deviation do to pixels; empty where it is."""
-    (before, word, after), (_, other, _) = (_parts(name.rpartition(".")[2]) for name in (mean, std))
+    subtracted, divided = _word(mean, _MEANS), _word(std, _DEVIATIONS)
     if not std:
         return f"{mean} has no deviation beside it"
-    if other in _VARIANCES:
+    if any(value.numel() > max(CHANNELS) for value in values):
+        return f"{mean} has a number for each pixel"
+    if more := [other for other in beside if other.rpartition(".")[2].lower() not in _COUNTERS]:
+        return f"{more[0]} stands beside {mean}"
+    if divided in _VARIANCES:
         return f"{std} is a variance, to which a layer may add a small number"
-    if word == "shift":
+    if subtracted not in _SURE_MEANS or divided not in _SURE_DEVIATIONS:
         return f"{mean} may be taken off and {std} divided by, or the one added and the other multiplied with"
-    if word == "mu" and not (before or after) and all(value.numel() == 1 for value in values):
+    if subtracted == "mu" and all(value.numel() == 1 for value in values):
         return f"{mean} and {std} are single numbers, which may be of something else"
+    if kind_of(mean) == "unknown":
+        return f"{mean} and {std} may be of pixels or of something else"
     return ""
 
 

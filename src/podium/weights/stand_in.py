@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-MOST = 3  # numbers that a mean or a deviation of pixels has
+MOST = 4  # numbers that a mean or a deviation of pixels has
 # Numbers of numpy, by the names that it gives them in a pickle.
 _NUMBERS = {"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"}
 
@@ -43,23 +43,34 @@ class StandIn(dict[Any, Any]):
 
 
 def numbers_of(value: Any) -> list[float]:
-    """The numbers in a list, a tuple or an array of numpy that is no longer than a mean of pixels; else none."""
-    if isinstance(value, StandIn) and value.origin.endswith("multiarray._reconstruct"):
-        return _numbers_of_array(value.state)
+    """The numbers in a number, a list, a tuple or an array of numpy that is no longer than a mean of pixels; else none."""
+    if isinstance(value, StandIn):
+        return _numbers_of_numpy(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return [float(value)]
     if not isinstance(value, list | tuple) or len(value) > MOST:
         return []
-    plain = all(isinstance(number, int | float) and not isinstance(number, bool) for number in value)
-    return [float(number) for number in value] if plain else []
+    inside = [numbers_of(each) for each in value]
+    return [number for numbers in inside for number in numbers] if all(len(each) == 1 for each in inside) else []
 
 
-def _numbers_of_array(state: Any) -> list[float]:
-    """The numbers of an array by the state that numpy pickles: version, shape, dtype, order and bytes."""
-    match state:
-        case (int(), tuple(), StandIn(given=(str() as kind, *_), state=(int(), str() as order, *_)), bool(), held):
-            if isinstance(held, StandIn) and held.given and isinstance(held.given[0], str):
-                held = held.given[0].encode("latin1", "replace")  # protocol 2 has bytes as a call of _codecs.encode
-            if kind in _NUMBERS and isinstance(held, bytes) and len(held) <= MOST * 8:
-                dtype = np.dtype(kind).newbyteorder(">" if order == ">" else "<")
-                whole = held[: len(held) // dtype.itemsize * dtype.itemsize]
-                return [float(number) for number in np.frombuffer(whole, dtype)]
+def _numbers_of_numpy(value: StandIn) -> list[float]:
+    """The numbers in an array of numpy or in one of its numbers, as numpy pickles them: by type, order and bytes."""
+    match value.origin.rpartition(".")[2], value.given, value.state:
+        case "_reconstruct", _, (int(), tuple(), StandIn() as kind, bool(), held):
+            return _from_bytes(kind, held)
+        case "scalar", (StandIn() as kind, held), _:
+            return _from_bytes(kind, held)
+    return []
+
+
+def _from_bytes(kind: StandIn, held: Any) -> list[float]:
+    """Numbers of a type of numpy."""
+    if isinstance(held, StandIn) and held.given and isinstance(held.given[0], str):
+        held = held.given[0].encode("latin1", "replace")  # protocol 2 has bytes as a call of _codecs.encode
+    match kind.given, kind.state:
+        case (str() as name, *_), (int(), str() as order, *_) if name in _NUMBERS and isinstance(held, bytes):
+            dtype = np.dtype(name).newbyteorder(">" if order == ">" else "<")
+            whole = held[: len(held) // dtype.itemsize * dtype.itemsize]
+            return [float(number) for number in np.frombuffer(whole, dtype)] if len(held) <= MOST * 8 else []
     return []
