@@ -1,5 +1,7 @@
 """Devices: names, what differs on GPUs and Apple's chips, and what is the same everywhere. None of them is here: they are faked."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -71,15 +73,28 @@ def test_auto_takes_an_apple_gpu(apple):
     assert devices.pick_device("mps") == MPS
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda:", "cuda:x", "cuda:-1", "cpu:0", "mps:0", "", "CUDA", 3, None])
-def test_a_name_of_no_device_is_refused(name):
+NO_NAMES = ("gpu", "cuda:", "cuda:x", "cuda:-1", "cpu:0", "mps:0", "", "CUDA", 3, None)
+NO_NUMBERS = (
+    "cuda:00",
+    "cuda:01",
+    "cuda:\u0661",
+    "cuda:\uff11",
+    "cuda:1\n",
+    "cuda:1_0",
+    "cuda:\xb2",
+    "cuda:" + 5000 * "9",
+)  # torch fails at these
+
+
+@pytest.mark.parametrize("name", [*NO_NAMES, *NO_NUMBERS])
+def test_a_name_of_no_device_is_refused(gpus, name):
     with pytest.raises(UsageError, match="device") as refused:
         devices.pick_device(name)
     assert refused.value.fix == "give auto, cpu, cuda, cuda:N or mps"
 
 
 def test_a_device_that_is_not_here_is_refused_with_those_that_are(gpus):
-    for name in ("cuda:2", "mps"):
+    for name in ("cuda:2", "cuda:10", "cuda:9999", "mps"):
         with pytest.raises(MachineError, match=f"there is no {name} here") as refused:
             devices.pick_device(name)
         assert refused.value.fix == "--device auto, or one that is here: cpu, cuda:0, cuda:1"
@@ -234,7 +249,7 @@ def test_every_verb_that_computes_takes_a_device_and_says_the_same_of_it(verb, c
 
 
 COMMANDS = (
-    "eval RUN digits", "predict RUN x.png", "diff RUN RUN digits", "bench lenet5", "quantize RUN digits -o q", "train lenet5 digits -o t", "compare digits -o c",
+    "eval RUN digits", "predict RUN x.png", "check digits", "diff RUN RUN digits", "bench lenet5", "quantize RUN digits -o q", "train lenet5 digits -o t", "compare digits -o c",
 )  # fmt: skip
 
 
@@ -296,6 +311,7 @@ def test_metals_memory_decides_a_batch_on_an_apple_gpu(monkeypatch):
     [
         (CUDA, {"amp": "bf16"}, "amp: bf16, but Tesla T4 computes it by an emulation"),
         (CUDA, {"amp": "tf32"}, "amp: tf32 is a precision of NVIDIA's GPUs from Ampere on"),
+        (MPS, {"amp": "fp16"}, "amp: fp16 is a precision of NVIDIA's GPUs from Volta on and of AMD's"),
         (MPS, {"memory_format": "channels_last"}, "memory_format: channels_last gives wrong gradients on mps"),
     ],
 )
@@ -307,6 +323,26 @@ def test_what_a_device_has_not_is_refused(monkeypatch, device, settings, said):
     assert fitting.device_for(Settings()) == device
     with pytest.raises(UsageError, match=said):
         fitting.device_for(Settings(**settings))
+
+
+def test_float16_is_refused_where_float32_is_faster(place, monkeypatch, capsys):
+    """On a processor and on NVIDIA's GPUs before Volta; what the refusal says to do trains."""
+    monkeypatch.chdir(place)
+    command = ["train", "lenet5", "digits", "-o", "half", "--steps", "1", "--device", "cpu"]
+    assert main([*command, "--amp", "fp16"]) == 2
+    said = capsys.readouterr().err
+    assert (
+        "error: amp: fp16 is a precision of NVIDIA's GPUs from Volta on and of AMD's, and this run computes on " in said
+    )
+    assert "fix: leave --amp out, or give --amp off" in said
+    assert not (place / "half").exists()
+    assert main([*command, "--amp", "off"]) == 0
+    monkeypatch.setattr(fitting, "pick_device", lambda name: CUDA)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA GeForce GTX 1080")
+    for capability, refused in (((6, 1), True), ((7, 0), False)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, found=capability: found)
+        with pytest.raises(UsageError, match="computes on NVIDIA GeForce GTX 1080") if refused else nullcontext():
+            assert fitting.device_for(Settings(amp="fp16")) == CUDA
 
 
 def test_autotuning_tries_what_the_device_has(monkeypatch, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import podium
-from podium.training import graph, run
+from podium.training import fitting, graph, run
 from podium.training.graph import StepGraph
 from test_resume import digest
 from test_training import toy
@@ -38,6 +38,7 @@ class Recorder:
 def train(tmp_path, monkeypatch):
     def trained(name, record=None, **more):
         monkeypatch.setattr(run, "reads_late", lambda device, optimizer: record is not None)
+        monkeypatch.setattr(fitting, "has_fp16", lambda device: True)
         monkeypatch.setattr(run, "graphs_are_there", lambda device: True)
         monkeypatch.setattr(graph, "cuda_graph", record)
         monkeypatch.setattr(StepGraph, "wanted", property(lambda self: True))

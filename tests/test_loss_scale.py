@@ -6,7 +6,7 @@ import torch
 import podium
 from podium.networks.blocks import LocalResponseNorm
 from podium.runs import checkpoint
-from podium.training import loss_scale, run
+from podium.training import fitting, loss_scale, run
 from podium.training.interrupt import Stopped
 from podium.training.loss_scale import LossScale
 from test_resume import digest
@@ -14,6 +14,12 @@ from test_training import toy
 
 CPU = torch.device("cpu")
 HALF = {"epochs": 2, "batch_size": 16, "image_size": 32, "amp": "fp16", "keep_checkpoint": True}
+
+
+@pytest.fixture(autouse=True)
+def float16_here(monkeypatch):
+    """Let the processor train in float16, which is refused outside tests: it is slower than float32 there."""
+    monkeypatch.setattr(fitting, "has_fp16", lambda device: True)
 
 
 def test_the_factor_is_that_of_torch(monkeypatch):

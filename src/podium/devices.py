@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 HELP = "what computes: auto (a GPU where there is one, else the processor), cpu, cuda, cuda:N for one of several GPUs, or mps"
-NAMES = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+NAMES = re.compile(r"auto|cpu|mps|cuda(:(0|[1-9][0-9]{0,3}))?")  # ASCII digits as torch reads them
 
 
 def parse_device(name: str) -> str:

@@ -15,7 +15,7 @@ from podium.data.images import Progress
 from podium.data.label_errors import Features, add_label_errors
 from podium.data.opening import MAX_PIXELS, check_max_pixels
 from podium.data.reading import ReadingFields, from_keywords
-from podium.devices import float32, pick_device
+from podium.devices import float32, parse_device, pick_device
 from podium.errors import UsageError
 
 
@@ -52,12 +52,15 @@ def check(
     Raises:
         DataError: there is nothing to check.
         UsageError: there are weights, but labels are not to be checked.
+        MachineError: the machine has no such device.
     """
     check_max_pixels(max_pixels)
     known = ["source", "progress", "labels", "weights", "max_pixels", "group_from", "group_column", "device"]
     how = from_keywords("check", reading, known)
     if weights is not None and not labels:
         raise UsageError("weights: they are used to check labels only", "give --labels too, or leave them out")
+    if parse_device(device) not in ("auto", "cpu"):
+        pick_device(device)  # refused at once where it is not here, also where nothing will compute on it
     features = _network_features(weights, device) if weights is not None else None
     report = check_images(source, progress, max_pixels, how, group_from, group_column)
     if labels:

@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 
 from podium.data.memory import out_of_memory
-from podium.devices import device_name, has_bf16, has_tf32, pick_device
+from podium.devices import device_name, has_bf16, has_fp16, has_tf32, pick_device
 from podium.errors import UsageError
 from podium.models.convnet import ConvNet
 from podium.settings import Settings
@@ -85,6 +85,12 @@ def device_for(s: Settings) -> torch.device:
     if s.amp == "bf16" and not has_bf16(device):
         what = f"amp: bf16, but {device_name(device)} computes it by an emulation slower than float32"
         raise UsageError(what, "leave --amp out, which takes the fastest precision that it has, or give --amp off")
+    if s.amp == "fp16" and not has_fp16(device):
+        what = (
+            "amp: fp16 is a precision of NVIDIA's GPUs from Volta on and of AMD's, "
+            f"and this run computes on {device_name(device)}"
+        )
+        raise UsageError(what, "leave --amp out, or give --amp off")
     if s.amp == "tf32" and not has_tf32(device):
         what = (
             f"amp: tf32 is a precision of NVIDIA's GPUs from Ampere on, and this run computes on {device_name(device)}"
