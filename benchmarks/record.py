@@ -56,8 +56,9 @@ def record(name: str, figures: dict[str, Any]) -> None:
 
     from podium.platform import processor_name
 
+    script = Path(sys.argv[0]).name  # of one script, several files may come
     content = {
-        "command": re.sub(r"(?<=--peer )\S+", "PYTHON", " ".join(["python", f"benchmarks/{name}.py", *sys.argv[1:]])),
+        "command": re.sub(r"(?<=--peer )\S+", "PYTHON", " ".join(["python", f"benchmarks/{script}", *sys.argv[1:]])),
         "date": time.strftime("%Y-%m-%d"),
         "machine": {"processor": processor_name(), "threads": torch.get_num_threads()},
         "versions": {"torch": torch.__version__, "python": platform.python_version()},
