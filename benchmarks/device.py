@@ -5,7 +5,8 @@
     python benchmarks/device.py --parts steps,resumes  # some parts
 
 The parts run in the order of `PARTS`; what too little time is left for is named and left out. `benchmarks/results/device.json`
-(or `--out`) is written after every part, so that what was measured stays when the machine goes.
+(or `--out`) is written after every part, so that what was measured stays when the machine goes or a signal stops the script.
+With `--dry` a file is written only where `--out` names one: it would look like the record of a device.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import signal
 import sys
 import tempfile
 import time
@@ -26,7 +28,9 @@ import torch
 from on_device import chain, exact, passes, speed
 from on_device.check import Check, Here
 
+from podium.cli.stopping import interrupted_by_signals
 from podium.devices import device_name, pick_device, platform_of
+from podium.training.interrupt import Stopped, exit_code
 
 Part = Callable[[Here], Iterator[Check]]
 
@@ -43,6 +47,7 @@ PARTS: dict[str, tuple[Part, float]] = {
     "group": (chain.group, 15),
 }
 SECONDS = 460.0
+RECORD = Path(__file__).parent / "results" / "device.json"
 
 
 def main() -> int:
@@ -52,19 +57,24 @@ def main() -> int:
     parser.add_argument("--dry", action="store_true", help="on the processor, with little of everything")
     parser.add_argument("--seconds", type=float, default=SECONDS, help=f"that all of it may take [{SECONDS:g}]")
     parser.add_argument("--parts", type=lambda text: text.split(","), default=list(PARTS), help="[all]")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "device.json")
+    parser.add_argument("--out", type=Path, help="[benchmarks/results/device.json; nothing with --dry]")
     options = parser.parse_args()
     if unknown := [name for name in options.parts if name not in PARTS]:
         parser.error(f"no part is called {unknown[0]!r}; there are {', '.join(PARTS)}")
     device = pick_device("cpu" if options.dry else options.device)
     if device.type == "cpu" and not options.dry:
         parser.error("there is no GPU here; --dry runs the same code on the processor")
-    with tempfile.TemporaryDirectory() as folder:
+    out = options.out or (None if options.dry else RECORD)
+    with interrupted_by_signals() as flag, tempfile.TemporaryDirectory() as folder:
         here = Here(device, options.dry, Path(folder), time.monotonic() + options.seconds)
-        return _run(here, options.parts, options.out)
+        try:
+            return _run(here, options.parts, out)
+        except (Stopped, KeyboardInterrupt) as error:  # during a training, or between two
+            print("stopped by a signal", flush=True)
+            return error.exit_code if isinstance(error, Stopped) else exit_code(flag.received or signal.SIGINT)
 
 
-def _run(here: Here, parts: list[str], out: Path) -> int:
+def _run(here: Here, parts: list[str], out: Path | None) -> int:
     content: dict[str, Any] = {
         "command": " ".join(["python", "benchmarks/device.py", *sys.argv[1:]]),
         "date": time.strftime("%Y-%m-%d"),
@@ -86,16 +96,19 @@ def _run(here: Here, parts: list[str], out: Path) -> int:
             failed += check.ok is False
             print(f"{check.word:8} {name}: {check.name}: {check.said}", flush=True)
         content["parts"][name] = {"seconds": round(time.monotonic() - begun, 1), "checks": checks}
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(content, indent=1) + "\n")
-    print(f"{failed} failed; {out}", flush=True)
+        if out is not None:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text(json.dumps(content, indent=1) + "\n")
+    print(f"{failed} failed" + (f"; {out}" if out is not None else ""), flush=True)
     return 1 if failed else 0
 
 
 def _checks(name: str, part: Part, here: Here) -> Iterator[Check]:
-    """The checks of a part; one that raises an error has failed, and the next part goes on."""
+    """The checks of a part; one that raises an error has failed, and the next part goes on. A signal stops all of them."""
     try:
         yield from part(here)
+    except Stopped:
+        raise
     except Exception as error:  # whatever a device does that nobody has seen yet
         traceback.print_exc()
         yield Check(name, False, f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')[:300]}")

@@ -1,12 +1,19 @@
-"""The script that proves on a device what a processor cannot: it runs whole on the processor, and a check that fails is seen."""
+"""The script that proves on a device what a processor cannot: it runs whole on the processor, and a check that fails is seen.
 
+The raw files of all benchmarks name a command that is there.
+"""
+
+import importlib.util
 import json
+import signal
 import subprocess
 import sys
 
 import pytest
 
+import podium
 from conftest import ROOT
+from podium.training.interrupt import Stopped
 
 SCRIPT = ROOT / "benchmarks" / "device.py"
 
@@ -41,6 +48,98 @@ def test_a_check_that_fails_is_seen_and_the_next_part_goes_on(tmp_path):
     assert [each["ok"] for each in found["pooling"]["checks"]] == [False]
     assert "ZeroDivisionError" in found["pooling"]["checks"][0]["said"]
     assert all(each["ok"] for each in found["group"]["checks"])
+
+
+@pytest.fixture
+def device(monkeypatch):
+    """The script as a module, with parts of a test's own."""
+    monkeypatch.setattr(sys, "path", [str(SCRIPT.parent), *sys.path])
+    spec = importlib.util.spec_from_file_location("device_benchmark", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "PARTS", {})
+    return module
+
+
+def fine(here):
+    from on_device.check import Check
+
+    yield Check("fine", True, "1")
+
+
+def dry(device, monkeypatch, tmp_path, *words):
+    """Run the script's main function on the processor, its record in a folder of the test's own."""
+    monkeypatch.setattr(device, "RECORD", tmp_path / "record.json")
+    monkeypatch.setattr(sys, "argv", ["device.py", "--dry", *map(str, words)])
+    return device.main()
+
+
+def test_a_dry_run_leaves_nothing_that_looks_like_the_record_of_a_device(device, monkeypatch, tmp_path):
+    device.PARTS["fine"] = (fine, 1)
+    assert dry(device, monkeypatch, tmp_path, "--parts", "fine") == 0
+    assert list(tmp_path.iterdir()) == []
+    assert dry(device, monkeypatch, tmp_path, "--parts", "fine", "--out", tmp_path / "own.json") == 0
+    assert json.loads((tmp_path / "own.json").read_text())["parts"]["fine"]["checks"][0]["ok"]
+
+
+def trained_and_stopped(here):
+    def stop(step, total, shown):
+        signal.raise_signal(signal.SIGTERM)
+
+    podium.train("lenet5", "digits", here.folder / "run", steps=4, progress=stop)
+    yield from fine(here)
+
+
+def stopped(here):
+    signal.raise_signal(signal.SIGTERM)
+    yield from fine(here)
+
+
+@pytest.mark.parametrize("part", [trained_and_stopped, stopped])
+def test_a_signal_stops_the_script_and_the_parts_before_it_are_kept(device, monkeypatch, tmp_path, capsys, part):
+    device.PARTS.update({"fine": (fine, 1), "stopped": (part, 1), "after": (fine, 1)})
+    words = ("--parts", "fine,stopped,after", "--out", tmp_path / "own.json")
+    assert dry(device, monkeypatch, tmp_path, *words) == 128 + signal.SIGTERM
+    assert list(json.loads((tmp_path / "own.json").read_text())["parts"]) == ["fine"]
+    said = capsys.readouterr().out
+    assert "FAIL" not in said
+    assert "stopped by a signal" in said
+
+
+def test_a_signal_of_a_person_is_not_taken_for_the_one_that_a_check_sends(device, monkeypatch, tmp_path):
+    from on_device import exact
+
+    def train(*arguments, **settings):
+        raise Stopped(signal.SIGTERM, 1, 4, tmp_path)
+
+    monkeypatch.setattr(exact.podium, "train", train)
+    with pytest.raises(Stopped):
+        exact._stopped("lenet5", None, tmp_path, {})
+
+
+def test_raw_files_name_a_script_that_is_there():
+    """Also where one script writes several files, as benchmarks/cifar.py does."""
+    files = [*(ROOT / "benchmarks" / "results").glob("*.json"), *(ROOT / "docs" / "results").glob("*.json")]
+    commands = {}
+    for path in files:
+        content = json.loads(path.read_text())
+        if isinstance(content, dict) and "command" in content:
+            commands[path.name] = content["command"]
+    assert len(commands) > 30
+    scripts = {name: text.split()[1] for name, text in commands.items() if text.startswith("python ")}
+    assert {name: script for name, script in scripts.items() if not (ROOT / script).is_file()} == {}
+
+
+def test_a_raw_file_names_the_script_that_wrote_it(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(sys, "path", [str(SCRIPT.parent), *sys.path])
+    import record
+
+    (tmp_path / "benchmarks").mkdir()
+    monkeypatch.setattr(record, "ROOT", tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT.parent / "cifar.py"), "--data", "fashion-mnist"])
+    record.record("fashion-mnist", {})
+    content = json.loads((tmp_path / "benchmarks" / "results" / "fashion-mnist.json").read_text())
+    assert content["command"] == "python benchmarks/cifar.py --data fashion-mnist"
 
 
 def test_without_a_gpu_the_script_says_how_to_run_it():
