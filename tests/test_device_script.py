@@ -10,9 +10,11 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 import podium
 from conftest import ROOT
+from podium.runs.bundle import WEIGHTS
 from podium.training.interrupt import Stopped
 
 SCRIPT = ROOT / "benchmarks" / "device.py"
@@ -28,10 +30,22 @@ def test_all_parts_run_on_the_processor(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads((tmp_path / "device.json").read_text())
     checks = {part: [each["ok"] for each in row["checks"]] for part, row in found["parts"].items()}
-    assert list(checks) == ["pooling", "resumes", "steps", "memory", "reads", "speed", "feed", "chain", "group"]
+    assert list(checks) == [
+        "pooling",
+        "augmentation",
+        "resumes",
+        "steps",
+        "memory",
+        "reads",
+        "speed",
+        "feed",
+        "chain",
+        "group",
+    ]
     assert all(checks.values())
+    assert not any(False in each for each in checks.values())
     assert checks["resumes"] == [True] * 4
-    assert checks["chain"] == [True] * 5
+    assert checks["chain"] == [True] * 6
     assert found["platform"]["device"] == "cpu"
 
 
@@ -117,6 +131,50 @@ def test_a_signal_of_a_person_is_not_taken_for_the_one_that_a_check_sends(device
         exact._stopped("lenet5", None, tmp_path, {})
 
 
+def test_float32_is_no_tf32_and_tf32_is_tried_by_itself(device, monkeypatch):
+    """By itself torch multiplies convolutions of float32 in TF32 on cards that have it."""
+    from on_device import passes
+
+    for name in ("has_tf32", "has_bf16"):
+        monkeypatch.setattr(passes, name, lambda device: True)
+    assert passes.precisions(torch.device("cuda")) == ["float32", "TF32", "bfloat16"]
+    monkeypatch.setattr(passes, "has_tf32", lambda device: False)
+    assert passes.precisions(torch.device("cuda")) == ["float32", "bfloat16"]
+    net, seen = passes._network("lenet5"), set()
+    net.stem.register_forward_pre_hook(lambda *_: seen.add(torch.backends.cudnn.conv.fp32_precision == "tf32"))
+    next(net.parameters()).register_hook(lambda _: seen.add(torch.backends.cudnn.conv.fp32_precision == "tf32"))
+    for name, expected in (("float32", {False}), ("TF32", {True})):
+        seen.clear()
+        passes._numbers(net, torch.device("cpu"), passes.PRECISIONS[name])
+        assert seen == expected
+
+
+def test_what_apples_gpus_do_not_promise_is_no_failure_there(device, tmp_path):
+    from on_device import chain, exact, speed
+    from on_device.check import Here
+
+    apple, card = (Here(torch.device(kind), False, tmp_path, 0.0) for kind in ("mps", "cuda"))
+    assert [check.word for check in chain.group(apple)] == ["MEASURED"]
+    one, other = tmp_path / "one", tmp_path / "other"
+    for run in (one, other):
+        run.mkdir()
+        (run / WEIGHTS).write_text(run.name)
+    assert exact._same("runs", one, other, apple).word == "MEASURED"
+    assert exact._same("runs", one, other, card).word == "FAIL"
+    assert exact._same("runs", one, one, card).word == "PASS"
+    assert speed.cases(apple) == speed.SMALL
+
+
+def test_little_memory_has_small_steps(device, monkeypatch, tmp_path):
+    from on_device import speed
+    from on_device.check import Here
+
+    card = Here(torch.device("cuda"), False, tmp_path, 0.0)
+    for left, cases in ((139e9, speed.CASES), (16e9, speed.SMALL)):
+        monkeypatch.setattr(speed, "memory_left", lambda device, left=left: left)
+        assert speed.cases(card) == cases
+
+
 def test_raw_files_name_a_script_that_is_there():
     """Also where one script writes several files, as benchmarks/cifar.py does."""
     files = [*(ROOT / "benchmarks" / "results").glob("*.json"), *(ROOT / "docs" / "results").glob("*.json")]
@@ -143,8 +201,6 @@ def test_a_raw_file_names_the_script_that_wrote_it(monkeypatch, tmp_path, capsys
 
 
 def test_without_a_gpu_the_script_says_how_to_run_it():
-    import torch
-
     if torch.cuda.is_available() or torch.backends.mps.is_available():
         pytest.skip("there is a GPU here")
     done = script()

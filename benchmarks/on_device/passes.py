@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,40 +14,69 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import podium
 from on_device.check import Check, Here, images
-from podium.devices import has_bf16
+from podium.devices import float32, has_bf16, has_tf32
 from podium.errors import UsageError
 from podium.models.convnet import ConvNet
 from podium.models.registry import architecture, build_model
 from podium.training.autotune.fastest import memory_formats, set_memory_format
+from podium.training.autotune.trial import memory_in_use
 
 DRY = ("lenet5", "resnet18", "mobilenet_v1_025", "alexnet")
 IMAGES = 4
-# The loss and the norm of its gradient may differ by so much of themselves from those of the processor in float32.
-TOLERANCE = {torch.float32: 2e-3, torch.bfloat16: 0.15, torch.float16: 0.15}
 READ = "_local_scalar_dense"
+KEPT = 64e6  # bytes that a run which did not fit may leave behind
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What the passes of a network multiply in.
+
+    Args:
+        autocast: to which type; None: float32.
+        tf32: whether the factors of float32 are rounded to 10 bits.
+        tolerance: the share of themselves by which the loss and the norm of its gradient may differ from those of the
+            processor in float32.
+    """
+
+    autocast: torch.dtype | None = None
+    tf32: bool = False
+    tolerance: float = 2e-3
+
+
+PRECISIONS = {
+    "float32": Precision(),
+    "TF32": Precision(tf32=True, tolerance=0.05),
+    "bfloat16": Precision(torch.bfloat16, tolerance=0.15),
+    "float16": Precision(torch.float16, tolerance=0.15),
+}
+
+
+def precisions(device: torch.device) -> list[str]:
+    """The names of the precisions that are tried on a device."""
+    return ["float32", *["TF32"] * has_tf32(device), "bfloat16" if has_bf16(device) else "float16"]
 
 
 def steps(here: Here) -> Iterator[Check]:
     """One forward and backward pass of every architecture, in each memory format and precision, against the processor."""
     names = DRY if here.dry else [name for name in podium.list_models() if not name.startswith("article_")]
-    precisions = [torch.float32, torch.bfloat16 if has_bf16(here.device) else torch.float16]
-    furthest: dict[torch.dtype, float] = dict.fromkeys(precisions, 0.0)
+    furthest = dict.fromkeys(precisions(here.device), 0.0)
     wrong, done = [], 0
     for name in names:
         if here.left() < 20:
             break
         net = _network(name)
-        true, done = _numbers(net, torch.device("cpu"), None), done + 1
+        true, done = _numbers(net, torch.device("cpu"), PRECISIONS["float32"]), done + 1
         for layout in memory_formats(here.device):
-            for precision in precisions:
+            for kind in furthest:
                 placed = set_memory_format(copy.deepcopy(net).to(here.device), layout)
-                found = _numbers(placed, here.device, None if precision is torch.float32 else precision)
+                found = _numbers(placed, here.device, PRECISIONS[kind])
                 apart = max(abs(a - b) / max(abs(b), 1e-6) for a, b in zip(found, true, strict=True))
-                furthest[precision] = max(furthest[precision], apart)
-                if not apart <= TOLERANCE[precision]:
-                    wrong.append(f"{name}, {layout}, {precision}: {apart:.2g}")
-    for precision, apart in furthest.items():
-        yield Check(f"{done} networks in {precision}", apart <= TOLERANCE[precision], f"at most {apart:.2g} apart")
+                furthest[kind] = max(furthest[kind], apart)
+                if not apart <= PRECISIONS[kind].tolerance:
+                    wrong.append(f"{name}, {layout}, {kind}: {apart:.2g}")
+    for kind, apart in furthest.items():
+        least = PRECISIONS[kind].tolerance
+        yield Check(f"{done} networks in {kind}", apart <= least, f"{apart:.2g} apart (at most {least:g})")
     if wrong:
         yield Check("further apart", False, "; ".join(wrong[:8]) + (f"; {len(wrong) - 8} more" if wrong[8:] else ""))
     if done < len(names):
@@ -65,15 +95,17 @@ def _network(name: str) -> ConvNet:
     return net.train()
 
 
-def _numbers(net: ConvNet, device: torch.device, precision: torch.dtype | None) -> tuple[float, float]:
+def _numbers(net: ConvNet, device: torch.device, precision: Precision) -> tuple[float, float]:
     """The loss of a batch of noise, and the norm of its gradient."""
     side, channels = net.spec["image_size"], net.spec["in_chans"]
     x = torch.randn(IMAGES, channels, side, side, generator=torch.Generator().manual_seed(0)).to(device)
     y = (torch.arange(IMAGES) % 10).to(device)
     net.zero_grad(set_to_none=True)
-    with torch.autocast(device.type, precision or torch.bfloat16, enabled=precision is not None):
-        loss = net.training_loss(x, y, nn.functional.cross_entropy)
-    loss.backward()
+    kind = precision.autocast
+    with float32(precision.tf32):
+        with torch.autocast(device.type, kind or torch.bfloat16, enabled=kind is not None):
+            loss = net.training_loss(x, y, nn.functional.cross_entropy)
+        loss.backward()
     norm = torch.nn.utils.get_total_norm([p.grad for p in net.parameters() if p.grad is not None])
     return loss.item(), norm.item()
 
@@ -83,7 +115,7 @@ def memory(here: Here) -> Iterator[Check]:
     if here.device.type == "cpu":
         yield Check("a batch that does not fit", None, "not tried: the processor's memory is everybody's")
         return
-    data = images(20_000, 64)
+    data, (before, _) = images(20_000, 64), memory_in_use(here.device)
     settings: dict[str, Any] = {"device": str(here.device), "steps": 2, "amp": "off", "workers": 0, "seed": 0}
     try:
         podium.train(
@@ -92,8 +124,13 @@ def memory(here: Here) -> Iterator[Check]:
         yield Check("a batch that does not fit", None, "20,000 images of 224 px fit into this device")
     except UsageError as error:
         yield Check("a batch that does not fit", "--batch-size" in str(error.fix), f"{error.what}; {error.fix}")
-    podium.train("resnet18", data, here.folder / "after", batch_size=64, progress=False, image_size=64, **settings)
-    yield Check("a run after it", True, "trained")
+    kept = memory_in_use(here.device)[0] - before
+    yield Check("what it leaves behind", kept <= KEPT, f"{kept / 1e6:,.0f} MB (at most {KEPT / 1e6:g})")
+    after = podium.train(
+        "resnet18", data, here.folder / "after", batch_size=64, progress=False, image_size=64, **settings
+    )
+    steps_ = after.result["steps"]
+    yield Check("a run after it", steps_ == settings["steps"], f"{steps_} steps of {settings['steps']}")
 
 
 class _Reads(TorchDispatchMode):

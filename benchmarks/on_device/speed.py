@@ -18,8 +18,9 @@ from podium.data.augment import Augment
 from podium.data.loader import Loader
 from podium.data.preprocessing import Preprocessing
 from podium.data.sources import load_data
-from podium.devices import device_name, has_bf16
+from podium.devices import device_name, native_bf16
 from podium.platform import cores
+from podium.training.autotune.trial import memory_left
 
 
 @dataclass(frozen=True)
@@ -45,34 +46,50 @@ CASES = (
     Case("resnet18", 32, 512, 20_480, 400, {"H100": 20_000, "H200": 20_000}),
     Case("lenet5_modern", 32, 256, 20_480, 800, {}),
 )
+SMALL = (  # where memory is small, and on Apple's GPUs
+    Case("resnet50", 224, 16, 128, 16, {}),
+    Case("resnet18", 32, 128, 5120, 80, {}),
+    Case("lenet5_modern", 32, 256, 20_480, 160, {}),
+)
+ENOUGH = 40e9  # bytes of memory for `CASES`
 DRY = (Case("lenet5_modern", 32, 64, 512, 10, {}),)
 JPEGS, FEED = 512, {"H100": 6000.0, "H200": 6000.0}  # images a second of 16 threads
 
 
 def training(here: Here) -> Iterator[Check]:
-    """Whole runs whose images stay on the device, by the clock of their steps."""
-    for case in DRY if here.dry else CASES:
-        amp = "bf16" if has_bf16(here.device) and not here.dry else "auto"
-        data, out = images(case.images, case.side), here.folder / f"speed-{case.name}"
-        ticks: list[float] = []
-
-        def tick(step: int, total: int, shown: dict[str, Any], ticks: list[float] = ticks) -> None:
-            ticks.append(time.perf_counter())
-
-        settings: dict[str, Any] = {"device": str(here.device), "amp": amp, "workers": 0, "seed": 0, "crop": "none"}
-        podium.train(
-            case.name,
-            data,
-            out,
-            steps=case.steps,
-            batch_size=case.batch,
-            image_size=case.side,
-            progress=tick,
-            **settings,
-        )
-        half = len(ticks) // 2  # what comes before is start, and what the device has to learn
-        rate = case.batch * (len(ticks) - 1 - half) / (ticks[-1] - ticks[half])
+    """Whole runs whose images stay on the device, by the clock of their steps, and what deterministic kernels cost on CUDA."""
+    for case in cases(here):
+        rate = _rate(case, here)
         yield _against(f"{case.name}, {case.side} px, images/s", rate, case.least, here)
+        if here.device.type == "cuda":
+            free = _rate(case, here, deterministic=False)
+            said = f"{free / rate - 1:.1%} of the speed: {free:,.0f} images/s without them"
+            yield Check(f"{case.name}, what deterministic kernels cost", None, said)
+    if here.device.type != "cuda":
+        yield Check("what deterministic kernels cost", None, "not tried: only CUDA has others")
+
+
+def cases(here: Here) -> tuple[Case, ...]:
+    """The networks to time: smaller steps where memory is small."""
+    if here.dry:
+        return DRY
+    return CASES if here.device.type == "cuda" and memory_left(here.device) >= ENOUGH else SMALL
+
+
+def _rate(case: Case, here: Here, **more: Any) -> float:
+    """Images a second of the second half of a run: what comes before is start, and what the device has to learn."""
+    amp = "bf16" if native_bf16(here.device) and not here.dry else "auto"
+    out = here.folder / "-".join(["speed", case.name, *map(str, more.values())])
+    ticks: list[float] = []
+
+    def tick(step: int, total: int, shown: dict[str, Any]) -> None:
+        ticks.append(time.perf_counter())
+
+    settings: dict[str, Any] = {"device": str(here.device), "amp": amp, "workers": 0, "seed": 0, "crop": "none", **more}
+    settings |= {"steps": case.steps, "batch_size": case.batch, "image_size": case.side, "progress": tick}
+    podium.train(case.name, images(case.images, case.side), out, **settings)
+    half = len(ticks) // 2
+    return case.batch * (len(ticks) - 1 - half) / (ticks[-1] - ticks[half])
 
 
 def feed(here: Here) -> Iterator[Check]:
