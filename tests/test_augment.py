@@ -100,6 +100,18 @@ def test_crop_of_the_whole_image_changes_nothing():
     assert torch.allclose(aug.crop_and_resize(x, torch.tensor([[0.0, 0, 9, 9]] * 2)), x, atol=1e-5)
 
 
+@pytest.mark.parametrize(("height", "width", "apart"), [(32, 32, 0.0), (64, 32, 0.0), (96, 75, 1e-4), (224, 224, 1e-4)])
+def test_samples_within_the_outermost_pixels_have_the_values_of_torchs_border(monkeypatch, height, width, apart):
+    """Boxes at the corners, some smaller than the image, so that the outermost samples lie beyond the middle of a pixel."""
+    x = torch.randn(4, 3, height, width, generator=torch.Generator().manual_seed(0))
+    whole = [0.0, 0, width, height]
+    boxes = torch.tensor([whole, [0, 0, 7, 9], [width - 7, height - 9, width, height], [0.3, height - 9, 9.4, height]])
+    expected = aug.crop_and_resize(x, boxes)
+    assert torch.allclose(expected[0], x[0], atol=1e-4)
+    monkeypatch.setattr(aug, "has_border", lambda device: False)
+    assert torch.allclose(aug.crop_and_resize(x, boxes), expected, rtol=0, atol=apart)
+
+
 def test_erased_square_is_of_the_asked_side():
     x = torch.ones(500, 1, 20, 20)
     out = aug.erase(x, 0.5, 0, 0, torch.arange(500))
