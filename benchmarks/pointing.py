@@ -143,7 +143,7 @@ def measured(name: str, steps: int) -> dict[str, Any]:
     methods = [method for method in METHODS if method != "class-map" or max(map_sides(net)) > 1]
     shares = {method: hits(net, method, COVERED if method == "occlusion" else TESTED) for method in methods}
     form = {"image_size": net.spec["image_size"], "small": bool(net.spec.get("small"))}
-    form["amp"] = "bf16" if native_bf16(CPU) else "off"
+    form |= {"amp": "bf16" if native_bf16(CPU) else "off", "optimizer": "Muon"}
     return {"name": name, **form, "steps": taken, "seconds": round(seconds, 1), "accuracy": accuracy, "hits": shares}
 
 
