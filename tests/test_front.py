@@ -308,13 +308,12 @@ def lambda_op(function, **given):
 
 def operation(cls, value, before="input_layer"):
     """The same in Keras 3."""
-    tensor = {
-        "class_name": "__keras_tensor__",
-        "config": {"shape": [None, 224, 224, 3], "keras_history": [before, 0, 0]},
-    }
+    history = {"shape": [None, 224, 224, 3], "keras_history": [before, 0, 0]}
+    tensor = {"class_name": "__keras_tensor__", "config": history}
     return cls.lower(), cls, Configured(nodes=[{"args": [tensor, value], "kwargs": {}}])
 
 
+TENSOR = operation("Cast", None)[2].nodes[0]["args"][0]
 SMALL, HALF = rescaling(1 / 255), rescaling(1 / 127.5, -1)
 # What stands in front, and the same arithmetic in numpy.
 KERAS = {

@@ -35,6 +35,7 @@ class Front:
         order: of the channels, "rgb" or "bgr".
         problem: why it cannot be said as preprocessing; empty where it can.
         notes: lines on what the file also does to images, and Podium does not.
+        fix: what helps with the problem.
     """
 
     layers: tuple[str, ...]
@@ -43,6 +44,7 @@ class Front:
     order: str = "rgb"
     problem: str = ""
     notes: tuple[str, ...] = ()
+    fix: str = FIX
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -64,7 +66,7 @@ class Front:
             ModelFileError: there are none; says why, without the name of the file.
         """
         if self.problem:
-            raise ModelFileError(self.problem, FIX)
+            raise ModelFileError(self.problem, self.fix)
         names = " and ".join(self.layers)
         if any(len(values) not in (1, channels) for values in (self.scale, self.offset)):
             count = max(len(self.scale), len(self.offset))

@@ -24,7 +24,16 @@ from podium.errors import MachineError, ModelFileError
 from podium.natural import natural
 from podium.weights.front import Front
 from podium.weights.keras_front import read_front
-from podium.weights.keras_guess import RANDOM_STATE, STATISTIC, guess_named, guess_numbered, kind_by_name
+from podium.weights.keras_guess import (
+    OTHER,
+    RANDOM_STATE,
+    STATISTIC,
+    guess_listed,
+    guess_numbered,
+    guess_ordered,
+    kind_by_name,
+)
+from podium.weights.keras_kinds import NORMS, STATISTICS
 from podium.weights.keras_layers import TORCH, KerasLayer, Weights, auto_name, kind_of, snake
 
 if TYPE_CHECKING:
@@ -106,12 +115,14 @@ def _read(path: Path) -> KerasModel:
             if name in layers:
                 raise ModelFileError(f"two layers are called {name!r}", "save the model inside on its own")
             layers[name] = weights
-        if not config:
-            config = guess_named(root, _strings, layers) if named else guess_numbered(file, _text, layers)
-    statistics = {name: layers.pop(name) for name in list(layers) if layers[name].keys() <= {"mean", "variance"}}
-    if not layers:
+        if not named and not _configured(config):
+            config = guess_numbered(file, _text, layers)
+        elif not _configured(config):  # a class of one's own has a configuration without layers
+            config = (guess_listed if config else guess_ordered)(root, _strings, layers)
+    weighted = {name: weights for name, weights in layers.items() if not weights.keys() <= STATISTICS}
+    if not weighted:
         raise ModelFileError("holds no weights of Keras layers", "give an .h5, .weights.h5 or .keras file of a model")
-    return KerasModel([KerasLayer(*layer) for layer in layers.items()], read_front(config, statistics))
+    return KerasModel([KerasLayer(*layer) for layer in weighted.items()], read_front(config, layers))
 
 
 def _member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
@@ -193,13 +204,12 @@ def _numbered_layers(
                 f"does not say what the layer at {path!r} is called, as Keras before 3.6 did not",
                 "save the model as .keras or .h5, or load the file and save it with a newer Keras",
             )
-        if (
-            snake(entry.get("class_name", "")) == "normalization"
-            or kind_by_name(path.rsplit("/", 1)[-1]) == "Normalization"
-        ):
+        tail = path.rsplit("/", 1)[-1]
+        cls = snake(entry.get("class_name") or max(kind_by_name(tail), kind_by_name(name), key=OTHER.__ne__))
+        if cls == "normalization":
             yield name, {"mean": _array(variables[path][0]), "variance": _array(variables[path][1])}
             continue
-        kind = kind_of(entry) if entry else auto_name(path.rsplit("/", 1)[-1])[0] or auto_name(name)[0]
+        kind = cls if cls in NORMS else kind_of(entry) if entry else auto_name(tail)[0] or auto_name(name)[0]
         arrays = [_array(variables[path][i]) for i in range(len(variables[path]))]
         affine: Literal["gamma", "beta"] = "gamma" if settings.get("center") is False else "beta"
         leaves = _leaves(kind, [array.ndim for array in arrays], affine)
@@ -221,6 +231,8 @@ def _leaves(kind: str, ndims: list[int], affine: Literal["gamma", "beta"]) -> li
     match ndims:
         case [1, 1] if kind == "batch_normalization":
             return ["moving_mean", "moving_variance"]
+        case [1] | [1, 1] if kind in NORMS:
+            return ["gamma", "beta"]
         case [1, 1, 1]:
             return [affine, "moving_mean", "moving_variance"]
         case [1, 1, 1, 1]:
