@@ -220,3 +220,40 @@ def test_statistics_of_something_else_change_nothing_and_are_said_to_be_left_out
     made = imported({f"net.{key}": value for key, value in theirs(resnet20()).items()} | beside, tmp_path)
     assert made.preprocessing.mean == (0.485, 0.456, 0.406)
     assert any(f"{name}_mean" in note for note in made.card["notes"])
+
+
+OWN = {  # buffers of the network's own module, under what people wrap it in
+    "state_dict.": ["state_dict.normalize."], "model.": ["model.normalize.", "model."], "module.": ["module.normalize.", "module."],
+    "_orig_mod.": ["_orig_mod."], "weights.": ["weights.normalize."], "best_model.": ["best_model.normalize."],
+    "fold0.": ["fold0.normalize."], "metric_net.backbone.": ["metric_net.normalize."], "state_dict.model._orig_mod.": ["state_dict.model.normalize."],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("prefix", "layer"), [(prefix, layer) for prefix, layers in OWN.items() for layer in layers])
+def test_what_wraps_a_network_says_nothing_of_its_normaliser(prefix, layer, tmp_path):
+    content = {f"{prefix}{key}": value for key, value in theirs(resnet20()).items()}
+    made = imported(content | {f"{layer}mean": MEAN, f"{layer}std": STD}, tmp_path)
+    assert made.preprocessing.mean == pytest.approx(CIFAR10[0])
+    assert made.preprocessing.std == pytest.approx(CIFAR10[1])
+
+
+@pytest.mark.parametrize("more", [{"sigma": 0.5}, {"scale": [0.08, 1.0]}, {"mu": 7}, {"scale": 64.0}], ids=str)
+@pytest.mark.parametrize("first", [True, False])
+def test_the_deviation_of_a_mean_is_its_std_whatever_else_is_on_record(more, first, tmp_path):
+    own = {"mean": RGB[0], "std": RGB[1]}
+    settings = {**more, **own} if first else {**own, **more}
+    made = imported({"state_dict": theirs(resnet20()), "args": argparse.Namespace(**settings)}, tmp_path)
+    assert made.preprocessing.std == pytest.approx(CIFAR10[1])
+
+
+@pytest.mark.parametrize(("mean", "std"), [(0.31, 0.05), (0.0, 0.1), (23.4, 5.2), (0.0, 1.0)])
+def test_a_single_number_on_record_is_not_taken_for_the_pixels_of_three_colours(mean, std, tmp_path):
+    with pytest.raises(ModelFileError, match="cannot be said"):
+        imported({"state_dict": theirs(resnet20()), "mean": mean, "std": std}, tmp_path)
+
+
+def test_the_mean_of_a_module_with_weights_of_its_own_is_left_out(tmp_path):
+    classifier = {f"classifier.{key}": value for key, value in theirs(resnet20()).items()}
+    other = {"encoder.pixel_mean": MEAN, "encoder.pixel_std": STD, "encoder.blocks.weight": torch.ones(16, 16)}
+    made = imported({**classifier, **other}, tmp_path)
+    assert made.preprocessing.mean == (0.485, 0.456, 0.406)

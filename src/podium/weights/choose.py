@@ -17,7 +17,7 @@ from podium.weights.match import ANY_HEAD, Match, fitting, match
 from podium.weights.normalizers import front_of
 from podium.weights.peers import Peer
 from podium.weights.pixel_means import without_normalizers
-from podium.weights.wrappers import COUNTS, View, views, with_masks
+from podium.weights.wrappers import COUNTS, View, views, with_masks, without_inserted
 
 LISTED = 8  # names of what is left out that a note lists
 NO_HEAD = "--num-classes N puts a fresh classifier on it, and podium train --weights needs none"
@@ -74,7 +74,8 @@ def choose(
         where = averaged[0].view.prefix[:-1]
         notes.append(f"the file also has averaged (EMA) weights, under {where!r}: --ema takes those")
     under, channels = best.view.prefix, best.match.net.spec["in_chans"]
-    front = held.front or front_of(normalizers, under, [f.view.prefix for f in fit], best.view.others, channels)
+    others = [f.view.prefix for f in fit if without_inserted(f.view.prefix) != without_inserted(under)]
+    front = held.front or front_of(normalizers, under, others, best.view.others, channels)
     idle = [each.layer[:-1] or each.mean for each in normalizers if front is None or each.mean not in front.layers]
     if left := list(dict.fromkeys([*_left_out(held, best, fit), *idle])):
         more = f" and {len(left) - LISTED} more" if len(left) > LISTED else ""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from podium.weights.front import WHITE, Front
-from podium.weights.pixel_means import Normalizer
+from podium.weights.pixel_means import Normalizer, says_others
 from podium.weights.wrappers import is_averaged, is_of_a_loss, is_of_an_optimiser
 
 _WIDE = 2.0  # a mean or a deviation above it is of pixels from 0 to 255
@@ -23,11 +23,13 @@ _LEAST, _MOST = (
 )  # deviations of pixels from 0 to 1; none can be above 0.5, but for a 1 that leaves them as they are
 # Where a checkpoint keeps settings, which name a layer's numbers again.
 _SETTINGS = re.compile(r"(?:\w*hyper_?parameters|hparams|args|config|cfg)\.", re.IGNORECASE)
+MOST = 64  # numbers in a matrix that is no weight of a network
 _NUMBER = re.compile(r"((?:.*?\.)?)(\d+)\.")  # of a layer in a sequence, and what is around it
-# ImageNet's means of pixels from 0 to 255 as Detectron, Caffe and VGG have them: blue first.
+# Means of pixels from 0 to 255 as Detectron, Caffe, VGG, BN-Inception, CenterNet and VGGFace have them: blue first.
 _BLUE_FIRST = (
     (103.53, 116.28, 123.675), (104, 116, 124), (102.9801, 115.9465, 122.7717), (103.939, 116.779, 123.68),
-    (104, 117, 123), (104.007, 116.669, 122.679),
+    (104, 117, 123), (104.007, 116.669, 122.679), (104, 117, 128), (104.04, 113.985, 119.85), (91.4953, 103.8827, 131.0912),
+    (93.594, 104.7624, 129.1863),
 )  # fmt: skip
 _NEAR = 0.05  # how far a float16 may be from these
 
@@ -47,7 +49,7 @@ def front_of(
     Returns:
         The scale and offset, or the problem; None where nothing in the file bears on pixels.
     """
-    own = _acting(found, prefix, others, channels)
+    own = _acting(found, prefix, others, beside, channels)
     names = tuple(name for each in own for name in each.names)
     copies = tuple(other for other in others if other)
     layers = [
@@ -63,24 +65,39 @@ def front_of(
         return None
     if len(own) > 1:
         return _unclear(names, f"it has {' and '.join(each.mean for each in own)}, and which of them acts is not known")
-    return _read(own[0], names)
+    return _read(own[0], names, channels)
 
 
-def _acting(found: Sequence[Normalizer], prefix: str, others: Sequence[str], channels: int) -> list[Normalizer]:
+def _acting(
+    found: Sequence[Normalizer], prefix: str, others: Sequence[str], beside: Mapping[str, Tensor], channels: int
+) -> list[Normalizer]:
     """The means and deviations that act on the pixels of one set of weights, or may."""
     own = [
         each
         for each in found
         if (each.sure or each.count == channels)  # one number of something may be anything's
-        and not (prefix and each.layer.startswith(prefix) and each.layer != prefix)
         and not any(_is_beside(each.layer, prefix, other) for other in others)
+        and not _is_of_another(each.layer, prefix, beside)
+        and (is_of_a_loss(prefix) or not is_of_a_loss(each.layer))
     ]
     near = [each for each in own if prefix.startswith((each.layer, _around(each.layer)))]
-    own = near or own  # as those of preprocess.1 beside net
+    own = near or [each for each in own if not says_others(_apart(each.layer, prefix))]  # preprocess.1 beside net
     alike = [each for each in own if is_averaged(each.layer) == is_averaged(prefix)]
     if is_averaged(prefix):
         alike = alike or own  # EMA weights have the layer beside them, or share that of the plain weights
     return [each for each in alike if not any(_repeats(each, other) for other in alike)]
+
+
+def _is_of_another(layer: str, prefix: str, beside: Mapping[str, Tensor]) -> bool:
+    """Whether a module beside the network holds weights of its own, so that its mean is of what it reads itself."""
+    if not layer or prefix.startswith(layer):
+        return False
+    return any(name.startswith(layer) and value.ndim > 1 and value.numel() > MOST for name, value in beside.items())
+
+
+def _apart(layer: str, prefix: str) -> str:
+    """The modules of a layer that are not around the network, without the layer itself."""
+    return ".".join(list(_parts(layer))[_shared(layer, prefix) : -1])
 
 
 def _repeats(one: Normalizer, other: Normalizer) -> bool:
@@ -92,10 +109,12 @@ def _repeats(one: Normalizer, other: Normalizer) -> bool:
     return same and bool(_SETTINGS.match(one.layer)) and (not _SETTINGS.match(other.layer) or one.layer > other.layer)
 
 
-def _read(only: Normalizer, names: tuple[str, ...]) -> Front:
+def _read(only: Normalizer, names: tuple[str, ...], channels: int) -> Front:
     """What one layer does to pixels."""
     if only.doubt:
         return _unclear(names, only.doubt)
+    if only.count == 1 < channels and only.values[0].dtype == torch.float64:  # no buffer, but a number on record
+        return _unclear(names, f"{only.mean} and {only.std} are single numbers, which may be of something else")
     mean, std = (value.double().flatten().tolist() for value in only.values)
     unit = _unit(mean, std)
     if unit is None:
@@ -130,7 +149,7 @@ def _reads_pixels(name: str, value: Tensor, channels: int, prefix: str) -> bool:
     if place and own and place[1] == own[1] and int(place[2]) < int(own[2]):
         return True
     norm = name.endswith("running_mean") and value.numel() == channels
-    scale = name.endswith(".weight") and value.shape == (channels,) and channels > 1
+    scale = name.endswith((".weight", ".gamma")) and value.numel() == channels > 1
     conv = value.ndim == 4 and value.shape[0] == channels and value.shape[1] in (1, channels)
     return norm or scale or conv
 
@@ -145,7 +164,7 @@ def _unit(mean: Sequence[float], std: Sequence[float]) -> float | None:
         return None
     if max(mean) <= 1 and (max(std) <= _MOST or all(value == 1 for value in std)):
         return WHITE
-    whole = _WIDE < max(mean) <= WHITE and min(std) >= 1
+    whole = _WIDE < max(mean) <= WHITE and (min(std) == max(std) == 1 or min(std) >= _LEAST * WHITE)
     return 1.0 if whole or (max(mean) == 0 and max(std) > _WIDE) else None
 
 

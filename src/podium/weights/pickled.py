@@ -25,7 +25,7 @@ from torch import Tensor
 from podium.errors import ModelFileError
 from podium.files import shell_word
 from podium.weights.pixel_means import is_statistic, without_normalizers
-from podium.weights.stand_in import StandIn, numbers_of
+from podium.weights.stand_in import StandIn, bytes_of, numbers_of
 
 # What rebuilds a tensor, by module; a storage is a class called ...Storage, and torch.float32 and the like are dtypes.
 _REBUILD = {
@@ -135,9 +135,9 @@ def _is_whole(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
     return True
 
 
-def _from_bytes(content: bytes) -> Any:
+def _from_bytes(content: Any) -> Any:
     """A tensor's values where `pickle.dump` wrote it."""
-    return _content(io.BytesIO(content))
+    return _content(io.BytesIO(bytes_of(content)))
 
 
 def read_pickled(path: Path) -> tuple[dict[str, Tensor], list[str]]:

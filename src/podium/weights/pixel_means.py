@@ -15,13 +15,20 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from podium.weights.wrappers import is_of_a_loss, is_of_an_optimiser
+from podium.weights.wrappers import is_of_an_optimiser
 
 CHANNELS = (1, 2, 3, 4)  # of images whose statistics people keep
 # Words for what is subtracted, and for what is divided by; of the others in a pair it is not known what the layer does with them.
 _MEANS = ("mean", "means", "mu", "avg", "shift", "center", "loc", "sub")
-_DEVIATIONS = ("std", "stds", "stdev", "stddev", "sigma", "deviation", "var", "variance", "scale", "div")
-_SURE_MEANS, _SURE_DEVIATIONS, _VARIANCES = _MEANS[:3], _DEVIATIONS[:6], ("var", "variance")
+_SURE = ("std", "stds", "stdev", "stddev", "stdv", "deviation", "dev", "sd", "sds", "sigma")
+_VARIANCES = ("var", "variance")
+_DEVIATIONS = (*_SURE, *_VARIANCES, "scale", "div")
+_SURE_MEANS = ("mean", "means", "mu", "avg")
+_PARTNERS = {
+    **dict.fromkeys(_SURE_MEANS, (*_SURE, *_VARIANCES)),
+    **dict.fromkeys(("shift", "center", "loc"), ("scale",)),
+    "sub": ("div",),
+}
 # Words beside them that say nothing else than pixels, or name what a checkpoint is wrapped in.
 _PIXEL_WORDS = (
     "normalize normalise normalizer normaliser normalized normalization normalisation norm pixel pixels image images img imgs input "
@@ -38,6 +45,7 @@ _OTHER_WORDS = (
     "class classes head age text audio token tokens action actions prior posterior"
 )
 _OF_PIXELS, _OF_OTHERS = set(_PIXEL_WORDS.split()), set(_OTHER_WORDS.split())
+_NORMALISES = {"normalize", "normalise", "normalizer", "normaliser", "normalization", "normalisation", "norm"}
 # Of a layer beside its mean and deviation, what does nothing to pixels.
 _COUNTERS = {"count", "initialized", "n", "eps", "num_batches_tracked", "steps"}
 
@@ -86,33 +94,66 @@ def without_normalizers(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor
     Returns:
         The other tensors, and the means and deviations.
     """
-    deviations = {key: name for name in tensors if (key := _key(name, _DEVIATIONS))}
     found, used = [], set[str]()
-    for name, value in tensors.items():
-        key = _key(name, _MEANS)
-        kind = kind_of(name) if key else "others"
-        if key is None or kind == "others" or is_of_a_loss(name) or is_of_an_optimiser(name):
+    partners: dict[tuple[str, ...], dict[str, str]] = {}
+    for name in tensors:
+        if key := _key(name, _DEVIATIONS):
+            partners.setdefault(key, {})[_word(name, _DEVIATIONS)] = name
+    means = [name for name in tensors if _word(name, _MEANS)]
+    for name in sorted(
+        means, key=lambda name: _MEANS.index(_word(name, _MEANS))
+    ):  # mean before mu, where both are there
+        value, kind, key = tensors[name], kind_of(name), _key(name, _MEANS)
+        if key is None or kind == "others" or is_of_an_optimiser(name):
             continue
-        std = deviations.get(key, "")
+        std = _partner(name, partners.get(key, {}), tensors)
         pair = (value, tensors[std]) if std else (value,)
-        if not std and (kind != "pixels" or _word(name, _MEANS) not in _SURE_MEANS or value.numel() == 1):
-            continue  # the mean of anything
+        if std in used or (not std and not _is_mean_alone(name, value, kind)):
+            continue
         images = kind == "pixels" and std and value.ndim >= 3 and value.shape == tensors[std].shape
         if not (images or all(map(_is_of_channels, pair))):
             continue
         beside = _beside(name, tensors, {name, std})
-        doubt = _doubt(name, std, pair, beside)
-        found.append(Normalizer(name, std, pair, kind == "pixels", doubt))
-        used |= {name, std, *(other for other in beside if tensors[other].numel() <= max(CHANNELS))}
+        found.append(Normalizer(name, std, pair, kind == "pixels", _doubt(name, std, pair, beside)))
+        used |= {name, std, *(other for other in beside if tensors[other].numel() <= max(CHANNELS))} - {""}
     return {name: value for name, value in tensors.items() if name not in used}, found
 
 
+def _partner(mean: str, there: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    """The deviation that belongs to a mean, among those of the same layer by their words; empty where there is none."""
+    for word in _PARTNERS[_word(mean, _MEANS)]:
+        name = there.get(word, "")
+        # A sigma of one number beside a mean of three is one of noise.
+        if name and (word != "sigma" or tensors[name].numel() == tensors[mean].numel()):
+            return name
+    return ""
+
+
+def _is_mean_alone(name: str, value: Tensor, kind: Kind) -> bool:
+    """Whether a mean without a deviation is likely of pixels: of several numbers, or of a layer that normalises."""
+    several = value.numel() > 1 or bool(_NORMALISES & {*_words(_layer(name))})
+    return kind == "pixels" and _word(name, _MEANS) in _SURE_MEANS and several
+
+
 def kind_of(name: str) -> Kind:
-    """What a mean or a deviation is of by its name and those of its layers."""
-    words = {word for word in _words(name) if not word.isdigit()} - {*_MEANS, *_DEVIATIONS}
-    if words & _OF_OTHERS:
-        return "others"
-    return "pixels" if words <= _OF_PIXELS else "unknown"
+    """What a mean or a deviation is of: by its own name, and where that says nothing more by that of its layer."""
+    words = _said(name.rpartition(".")[2]) or _said(_layer(name))
+    return "others" if words & _OF_OTHERS else "pixels" if words <= _OF_PIXELS else "unknown"
+
+
+def says_others(layers: str) -> bool:
+    """Whether names of modules say that what is in them is not of pixels."""
+    return bool(_said(layers) & _OF_OTHERS)
+
+
+def _said(name: str) -> set[str]:
+    return {word for word in _words(name) if not word.isdigit()} - {*_MEANS, *_DEVIATIONS}
+
+
+def _layer(name: str) -> str:
+    """The last name of a layer that is no number and nothing that wrappers put in."""
+    parts = [part for part in name.split(".")[:-1] if not part.isdigit() and part not in ("module", "_orig_mod")]
+    return parts[-1] if parts else ""
 
 
 def is_statistic(name: str) -> bool:
@@ -161,7 +202,7 @@ def _doubt(mean: str, std: str, values: tuple[Tensor, ...], beside: list[str]) -
         return f"{more[0]} stands beside {mean}"
     if divided in _VARIANCES:
         return f"{std} is a variance, to which a layer may add a small number"
-    if subtracted not in _SURE_MEANS or divided not in _SURE_DEVIATIONS:
+    if subtracted not in _SURE_MEANS or divided not in _SURE:
         return f"{mean} may be taken off and {std} divided by, or the one added and the other multiplied with"
     if subtracted == "mu" and all(value.numel() == 1 for value in values):
         return f"{mean} and {std} are single numbers, which may be of something else"

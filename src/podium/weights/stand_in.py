@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ def numbers_of(value: Any) -> list[float]:
     if isinstance(value, StandIn):
         return _numbers_of_numpy(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return [float(value)]
+        return [float(value)] if abs(value) < sys.float_info.max else []
     if not isinstance(value, list | tuple) or len(value) > MOST:
         return []
     inside = [numbers_of(each) for each in value]
@@ -64,10 +65,16 @@ def _numbers_of_numpy(value: StandIn) -> list[float]:
     return []
 
 
+def bytes_of(value: Any) -> Any:
+    """Bytes, also as protocol 2 of pickle has them: a call of `_codecs.encode`."""
+    if isinstance(value, StandIn) and value.given and isinstance(value.given[0], str):
+        return value.given[0].encode("latin1", "replace")
+    return value
+
+
 def _from_bytes(kind: StandIn, held: Any) -> list[float]:
     """Numbers of a type of numpy."""
-    if isinstance(held, StandIn) and held.given and isinstance(held.given[0], str):
-        held = held.given[0].encode("latin1", "replace")  # protocol 2 has bytes as a call of _codecs.encode
+    held = bytes_of(held)
     match kind.given, kind.state:
         case (str() as name, *_), (int(), str() as order, *_) if name in _NUMBERS and isinstance(held, bytes):
             dtype = np.dtype(name).newbyteorder(">" if order == ">" else "<")

@@ -92,7 +92,7 @@ def _view(tensors: Mapping[str, Tensor], prefix: str) -> View:
     others = {name: value for name, value in tensors.items() if not name.startswith(prefix)}
     weights = {name: value for name, value in below.items() if not name.endswith(COUNTS)}
     own = {name: value for name, value in weights.items() if value.ndim > 1 or not _LOSS.search(name)}
-    plain = {_INSERTED.sub("", name): value for name, value in own.items()}
+    plain = {without_inserted(name): value for name, value in own.items()}
     inserted: set[str] = set()
     if len(plain) == len(own):  # else two tensors would get one name
         inserted = {word for name in own for word in _INSERTED.findall(name)}
@@ -135,3 +135,8 @@ def is_averaged(name: str) -> bool:
 def is_of_an_optimiser(name: str) -> bool:
     """Whether a tensor is what an optimiser keeps of a weight."""
     return bool(_MOMENT.search(name))
+
+
+def without_inserted(name: str) -> str:
+    """A name without what DataParallel, torch.compile and the like put into it."""
+    return _INSERTED.sub("", name)
