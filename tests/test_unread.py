@@ -239,7 +239,7 @@ def test_more_pixels_by_a_setting_which_the_card_keeps(tmp_path):
     one_error(
         inside(*words, "--max-pixels", "3000", "-o", tmp_path / "a"),
         3,
-        "above the limit of 0.003 million",
+        "above the limit of 3,000 pixels",
         "--max-pixels N",
     )
     assert inside(*words, "--max-pixels", "4000", "-o", tmp_path / "b").returncode == 0
@@ -249,7 +249,7 @@ def test_more_pixels_by_a_setting_which_the_card_keeps(tmp_path):
     one_error(
         inside("predict", tmp_path / "b", tmp_path / "large.png"),
         3,
-        "above the limit of 0.004 million",
+        "above the limit of 4,000 pixels",
         "--max-pixels N",
     )
     assert inside("predict", tmp_path / "b", tmp_path / "large.png", "--max-pixels", "5000").returncode == 0
