@@ -117,7 +117,7 @@ def _refuse_behind(entries: Sequence[Mapping[str, Any]], first: int, last: int, 
     """Refuse layers that rescale behind a network's first layer with weights, and what computes behind its head."""
     for number, entry in enumerate(entries[first:], first):
         kind = snake(entry["class_name"])
-        # Behind a norm, as where a network has no head, arithmetic is the network's own.
+        # Behind a norm, as where a network has no head, what multiplies and adds is a part of the network.
         answers = number > last and kind_of(entries[last]) in ("dense", "conv2d")
         if kind in RESCALES or (answers and (kind == "lambda" or adds_or_multiplies(entry))):
             where = f"behind the network's {'last' if number > last else 'first'} layer with weights"

@@ -23,7 +23,7 @@ _LEAST, _MOST = (
 )  # deviations of pixels from 0 to 1; none can be above 0.5, but for a 1 that leaves them as they are
 # Where a checkpoint keeps settings, which name a layer's numbers again.
 _SETTINGS = re.compile(r"(?:\w*hyper_?parameters|hparams|args|config|cfg)\.", re.IGNORECASE)
-MOST = 64  # numbers in a matrix that is no weight of a network
+_SMALL = 64  # numbers in a matrix up to which it may be a table of colours, and not a weight of a network
 _NUMBER = re.compile(r"((?:.*?\.)?)(\d+)\.")  # of a layer in a sequence, and what is around it
 # Means of pixels from 0 to 255 as Detectron, Caffe, VGG, BN-Inception, CenterNet and VGGFace have them: blue first.
 _BLUE_FIRST = (
@@ -92,7 +92,7 @@ def _is_of_another(layer: str, prefix: str, beside: Mapping[str, Tensor]) -> boo
     """Whether a module beside the network holds weights of its own, so that its mean is of what it reads itself."""
     if not layer or prefix.startswith(layer):
         return False
-    return any(name.startswith(layer) and value.ndim > 1 and value.numel() > MOST for name, value in beside.items())
+    return any(name.startswith(layer) and value.ndim > 1 and value.numel() > _SMALL for name, value in beside.items())
 
 
 def _apart(layer: str, prefix: str) -> str:
