@@ -386,7 +386,6 @@ REFUSED = {
     "weights alone": ([NO_SCALE], lambda path, layers: old_h5(path, layers), "by what 'rescaling' (Rescaling) multiplies"),
     "weights alone of Keras 3": ([NO_SCALE], numbered_h5, "by what 'rescaling' (Rescaling) multiplies"),
     "weights alone with an operation": ([("tf.math.truediv_1", "TFOpLambda", [])], lambda path, layers: old_h5(path, layers), "'tf.math.truediv_1'"),
-    "negative": ([rescaling(-1 / 255, 1.0)], dot_keras, "multiplies pixels by -"),
 }  # fmt: skip
 
 

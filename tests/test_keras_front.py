@@ -289,10 +289,21 @@ def test_a_constant_may_come_first_and_a_shape_stay(how, tmp_path):
     assert (made.preprocessing.mean, made.preprocessing.std) == ((0.0,) * 3, (1.0,) * 3)
 
 
-def test_a_difference_from_a_constant_is_none_of_a_mean(tmp_path):
-    path = dot_keras(tmp_path / "a.keras", [INPUT, first("Subtract", 255.0), *mobilenet()])
-    with pytest.raises(ModelFileError, match="reads something before"):
+INVERTED = {  # what a mean and a positive deviation cannot say, so the mend does not offer --mean
+    "a difference from a constant": (first("Subtract", 255.0), "subtracts pixels from a number"),
+    "a number divided by pixels": (first("Divide", 255.0), "divides a number by them"),
+    "a negative scale": (rescaling(-1 / 255, 1.0), "multiplies pixels by -0.00392157"),
+}
+
+
+@pytest.mark.parametrize("how", INVERTED)
+def test_inverted_pixels_are_refused_with_a_mend_that_can_help(how, tmp_path):
+    layer, said = INVERTED[how]
+    path = dot_keras(tmp_path / "a.keras", [INPUT, layer, *mobilenet()])
+    with pytest.raises(ModelFileError, match=said) as error:
         podium.import_weights(MOBILENET, path)
+    assert "save the model without that layer" in error.value.fix
+    assert "--mean" not in error.value.fix
 
 
 def channel(index, name):

@@ -310,6 +310,7 @@ def test_tensors_too_many_are_named_with_a_mend_that_fits(tmp_path):
     with pytest.raises(ModelFileError, match=r"2 unexpected: more\.weight, more\.bias") as error:
         read(PLAIN | {"more.weight": torch.ones(3, 64), "more.bias": torch.ones(3)}, tmp_path)
     assert "take these out of the file" in error.value.fix
+    assert "layers that resnet20 has not, and Podium cannot import it" in error.value.fix  # such as a norm of the input
 
 
 def test_a_head_without_a_bias_gets_zeros_and_a_convolution_is_one_too(tmp_path):

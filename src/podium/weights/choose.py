@@ -96,7 +96,10 @@ def _nothing_fits(source: str, known: Peer, every: list[_Found], path: Path) -> 
         if other := fitting(source, found.view.tensors):
             return ModelFileError(what, f"these are the weights of {other}: give that name")
     if re.fullmatch(r"\d+ unexpected: [^;]*", best.match.wrong):
-        mend = "take these out of the file if its answers do not need them, as those of a loss; else this is another network"
+        mend = (
+            "take these out of the file if its answers do not need them, as those of a loss; else the network has layers "
+            f"that {known.model} has not, and Podium cannot import it"
+        )
         return ModelFileError(what, mend)
     if re.fullmatch(r"\d+ mismatched: (\S+num_batches_tracked is [^ ]+ not \(\)(, )?)+", best.match.wrong):
         return ModelFileError(

@@ -21,6 +21,7 @@ MOST_STD = 1e5  # above it all pixels are the same
 BOUNDS = f"{LEAST_STD:.5f} to {MOST_STD:,.0f}"
 DIGITS = 9  # which hold every float32; more would show the rounding of 1/255
 FIX = "say how the network's pixels are prepared: podium import ... --mean M --std S, for pixels from 0 to 1"
+WITHOUT = "save the model without that layer, if its answers are right without it; else this is another network"
 
 Statistics = tuple[Sequence[float], Sequence[float]]  # mean and standard deviation, a number a channel
 
@@ -78,7 +79,8 @@ class Front:
         if not all(1 / (WHITE * MOST_STD) <= value <= 1 / (WHITE * LEAST_STD) for value in scale):
             times = "multiplies" if len(self.layers) == 1 else "multiply"
             bounds = f"a standard deviation of pixels from 0 to 1 is from {BOUNDS}"
-            raise ModelFileError(f"{names} in it {times} pixels by {format_numbers(scale)}, and {bounds}", FIX)
+            fix = FIX if min(scale) > 0 else f"Podium cannot invert pixels: {WITHOUT}"
+            raise ModelFileError(f"{names} in it {times} pixels by {format_numbers(scale)}, and {bounds}", fix)
         std = tuple(_rounded(1 / (WHITE * s)) for s in scale)
         return tuple(_rounded(-o / (WHITE * s)) for o, s in zip(offset, scale, strict=True)), std
 

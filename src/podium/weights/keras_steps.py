@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from podium.weights.front import FIX
+from podium.weights.front import FIX, WITHOUT
 from podium.weights.keras_kinds import BEYOND
 from podium.weights.keras_layers import Weights, snake
 
 EPSILON = 1e-7  # Keras's least deviation in Normalization
 TURN = "turns channels"  # the key of an entry that stands for three operations which turn red first into blue first
-WITHOUT = "save the model without that layer, if its answers are right without it; else this is another network"
 CANNOT = f"Podium cannot do that to pixels, and no mean and standard deviation can: {WITHOUT}"
 MAYBE = (
     "if all it does is to multiply and to add, say by what: podium import ... --mean M --std S, for pixels from 0 to 1"
@@ -175,6 +174,8 @@ def _given(entry: Mapping[str, Any]) -> list[Any]:
     values = list(_arguments(entry))
     if values[1:] == [_IMAGE] and _operation(entry) in ("multiply", "add"):
         values.reverse()
+    if values[1:] == [_IMAGE] and _operation(entry) in ("subtract", "divide"):
+        raise UnclearError(f"{name_of(entry)!r} subtracts pixels from a number or divides a number by them", CANNOT)
     if not values or not _is_image(values[0]) or any(map(_is_image, values[1:])):
         raise UnclearError(f"{name_of(entry)!r} reads something before or beside the image", MAYBE)
     return values[1:]
