@@ -46,6 +46,10 @@ def test_all_parts_run_on_the_processor(tmp_path):
     assert not any(False in each for each in checks.values())
     assert checks["resumes"] == [True] * 4
     assert checks["chain"] == [True] * 6
+    idle = {each["name"]: each["said"] for each in found["parts"]["speed"]["checks"]}[
+        "lenet5_modern, the device is idle"
+    ]
+    assert 0 <= float(idle.removesuffix("% of the time")) < 100
     assert found["platform"]["device"] == "cpu"
 
 
@@ -173,6 +177,24 @@ def test_little_memory_has_small_steps(device, monkeypatch, tmp_path):
     for left, cases in ((139e9, speed.CASES), (16e9, speed.SMALL)):
         monkeypatch.setattr(speed, "memory_left", lambda device, left=left: left)
         assert speed.cases(card) == cases
+
+
+SPANS = {  # in any order, as a profiler lists what several streams did
+    "without a gap": ([(0, 2), (2, 5)], 0.0),
+    "a gap": ([(3, 4), (0, 1)], 0.5),
+    "at the same time": ([(0, 8), (1, 2), (6, 10)], 0.0),
+    "one within another, then a gap": ([(0, 6), (1, 2), (8, 10)], 0.2),
+    "nothing seen": ([], None),
+    "no time": ([(3, 3)], None),
+}
+
+
+@pytest.mark.parametrize("how", SPANS)
+def test_the_idle_share_is_the_time_that_nothing_covers(device, how):
+    from on_device.idle import idle_share
+
+    spans, share = SPANS[how]
+    assert idle_share(spans) == (share if share is None else pytest.approx(share))
 
 
 def test_raw_files_name_a_script_that_is_there():

@@ -54,11 +54,18 @@ class Here:
         return self.deadline - time.monotonic()
 
 
-def images(count: int, side: int, classes: int = 10, channels: int = 3) -> Dataset:
-    """Noise in which every class has a colour of its own: a set that networks can learn, of any size."""
+def images(count: int, side: int, classes: int = 10, channels: int = 3, tests: int | None = None) -> Dataset:
+    """Noise in which every class has a colour of its own: a set that networks can learn, of any size.
+
+    Args:
+        count: of training images.
+        side: of an image, in pixels.
+        classes, channels: of the images.
+        tests: test images; None: a quarter of the training images, and at least 64.
+    """
     draw = np.random.default_rng(0)
     splits = {}
-    for name, number in (("train", count), ("test", max(64, count // 4))):
+    for name, number in (("train", count), ("test", tests or max(64, count // 4))):
         labels = np.arange(number) % classes
         colours = np.random.default_rng(1).integers(40, 216, (classes, channels))
         noise = draw.integers(-40, 40, (number, side, side, channels))

@@ -14,6 +14,7 @@ from PIL import Image
 
 import podium
 from on_device.check import Check, Here, images
+from on_device.idle import Watch
 from podium.data.augment import Augment
 from podium.data.loader import Loader
 from podium.data.preprocessing import Preprocessing
@@ -53,16 +54,20 @@ SMALL = (  # where memory is small, and on Apple's GPUs
 )
 ENOUGH = 40e9  # bytes of memory for `CASES`
 DRY = (Case("lenet5_modern", 32, 64, 512, 10, {}),)
+WATCHED = 15  # steps behind those of a case, for the share of the time in which the device is idle
+TESTS = 64  # images that are evaluated after an epoch, which the clock of the steps includes
 JPEGS, FEED = 512, {"H100": 6000.0, "H200": 6000.0}  # images a second of 16 threads
 
 
 def training(here: Here) -> Iterator[Check]:
-    """Whole runs whose images stay on the device, by the clock of their steps, and what deterministic kernels cost on CUDA."""
+    """Whole runs whose images stay on the device: their speed, when the device is idle, and what deterministic kernels cost."""
     for case in cases(here):
-        rate = _rate(case, here)
+        rate, idle = _run(case, here)
         yield _against(f"{case.name}, {case.side} px, images/s", rate, case.least, here)
+        said = "not known: torch's profiler sees nothing of this device" if idle is None else f"{idle:.1%} of the time"
+        yield Check(f"{case.name}, the device is idle", None, said)
         if here.device.type == "cuda":
-            free = _rate(case, here, deterministic=False)
+            free, _ = _run(case, here, deterministic=False)
             said = f"{free / rate - 1:.1%} of the speed: {free:,.0f} images/s without them"
             yield Check(f"{case.name}, what deterministic kernels cost", None, said)
     if here.device.type != "cuda":
@@ -76,20 +81,36 @@ def cases(here: Here) -> tuple[Case, ...]:
     return CASES if here.device.type == "cuda" and memory_left(here.device) >= ENOUGH else SMALL
 
 
-def _rate(case: Case, here: Here, **more: Any) -> float:
-    """Images a second of the second half of a run: what comes before is start, and what the device has to learn."""
+def _run(case: Case, here: Here, **more: Any) -> tuple[float, float | None]:
+    """Train a case.
+
+    Returns:
+        Images a second of the second half of its steps (what comes before is start, and what the device has to learn), and the
+        share of the time for which the device was idle in `WATCHED` more steps; None where that is not known.
+    """
     amp = "bf16" if native_bf16(here.device) and not here.dry else "auto"
     out = here.folder / "-".join(["speed", case.name, *map(str, more.values())])
     ticks: list[float] = []
+    shares: list[float | None] = []
+    watch = None if here.device.type == "mps" else Watch(here.device)
 
     def tick(step: int, total: int, shown: dict[str, Any]) -> None:
-        ticks.append(time.perf_counter())
+        if "top1" in shown:  # the row of an epoch, behind its last step
+            return
+        if step <= case.steps:
+            ticks.append(time.perf_counter())
+        if watch is not None and step == case.steps:
+            watch.start()
+        elif watch is not None and step == total:
+            shares.append(watch.stop())
 
     settings: dict[str, Any] = {"device": str(here.device), "amp": amp, "workers": 0, "seed": 0, "crop": "none", **more}
-    settings |= {"steps": case.steps, "batch_size": case.batch, "image_size": case.side, "progress": tick}
-    podium.train(case.name, images(case.images, case.side), out, **settings)
+    settings |= {"steps": case.steps + WATCHED, "batch_size": case.batch, "image_size": case.side, "progress": tick}
+    data = images(case.images, case.side, tests=TESTS)
+    podium.train(case.name, data, out, **settings)
     half = len(ticks) // 2
-    return case.batch * (len(ticks) - 1 - half) / (ticks[-1] - ticks[half])
+    rate = case.batch * (len(ticks) - 1 - half) / (ticks[-1] - ticks[half])
+    return rate, shares[0] if shares else None
 
 
 def feed(here: Here) -> Iterator[Check]:
