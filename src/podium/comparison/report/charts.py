@@ -323,6 +323,7 @@ def errors(rows: list[dict[str, Any]], labels: dict[str, str], colours: dict[int
                 "mode": "markers+text",
                 "text": [_text(labels.get(row["name"], "")) for row in own],
                 "textposition": [PLACES.get(row["name"], "top center") for row in own],
+                "cliponaxis": False,
                 "marker": {
                     "color": colour,
                     "opacity": [0.8 if row["name"] in labels else 0.3 for row in own],
