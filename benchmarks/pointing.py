@@ -4,8 +4,9 @@ A random corner of an image has a patch of stripes or squares, which are the cla
 class has no such patch: without it a network could take one class for granted, and find it where the others are not. A network that
 has learned the class must have found it there, so most of a heat map for the class should lie in that quarter of the image (the
 energy-based form of the game [Wang et al. 2020, "Score-CAM", section 4.2]), and its highest place too. Our target is 99 % of the images
-for every network by both. Networks that have a small form are trained in it, on images of 64 pixels, and in bfloat16 where the
-processor has it; their maps are computed in float32. Each finished network is kept, and the same command goes on with the others.
+for every network by both. A network is built for images of 64 pixels, in its small form where it has one, or for photos of 128 pixels,
+whichever costs less, and trained in bfloat16 where the processor has it; its maps are computed in float32. Occlusion, which takes as long
+as training, is tried on the cheapest network of each family. Each finished network is kept, and the same command goes on with the others.
 """
 
 from __future__ import annotations
@@ -31,11 +32,12 @@ from podium.models.registry import rebuild
 from podium.training.muon import Muon
 
 CLASSES, BATCH = 5, 32  # the last class has no corner
-SIDE = 64  # pixels of the images, for networks that are not of a fixed other size
+SIDE, PHOTO = 64, 128  # pixels of the images: of networks for small images, and for photos
 TESTED, COVERED = 200, 50  # images on which a map is evaluated; by occlusion, which takes a hundred times as long
 CHECK_EVERY = 20  # steps
 RATE, RATES = 1e-2, {"lenet5": 5e-3}  # learning rate; the tanh and the weights of 1998 take a higher one
-METHODS = ("grad-cam", "class-map", "occlusion")
+QUICK = ("grad-cam", "class-map")
+METHODS = (*QUICK, "occlusion")
 CPU = torch.device("cpu")
 RESULT = ROOT / "benchmarks" / "results" / "pointing.json"
 LEARNED = 0.995  # accuracy on fresh images at which training ends
@@ -65,16 +67,17 @@ def images(count: int, side: int, channels: int, seed: int) -> tuple[Tensor, Ten
     return whole, torch.from_numpy(classes), torch.from_numpy(corners)
 
 
-def spec_of(name: str, side: int = SIDE) -> dict[str, Any]:
-    """How a network is built for these images: in its small form where it has one."""
+def spec_of(name: str, side: int | None = None) -> dict[str, Any]:
+    """How a network is built for images of a side: in its small form where it has one; None: for `SIDE` or photos, as costs less."""
     known = architecture(name)
-    small = known.small_min_size is not None
-    side = max(side, known.smallest(small))
-    spec = {"model": name, "num_classes": CLASSES, "in_chans": known.in_chans, "image_size": side}
-    return {**spec, "small": True} if small else spec
+    has_small = known.small_min_size is not None
+    spec = {"model": name, "num_classes": CLASSES, "in_chans": known.in_chans}
+    small = {**spec, "image_size": max(side or SIDE, known.smallest(has_small)), "small": has_small}
+    photo = {**spec, "image_size": max(PHOTO, known.smallest(False)), "small": False}
+    return small if side is not None or not has_small else min(small, photo, key=lambda spec: count(spec).macs)
 
 
-def built(name: str, side: int = SIDE, **arguments: Any) -> ConvNet:
+def built(name: str, side: int | None = None, **arguments: Any) -> ConvNet:
     """A network for these images, with fresh weights; the arguments make a smaller one of the same family."""
     torch.manual_seed(0)
     net = rebuild({**spec_of(name, side), **arguments})
@@ -135,25 +138,25 @@ def hits(net: ConvNet, method: str, count: int = TESTED) -> dict[str, float]:
     return dict(zip(("highest", "most"), shares, strict=True))
 
 
-def measured(name: str, steps: int) -> dict[str, Any]:
+def measured(name: str, steps: int, methods: tuple[str, ...]) -> dict[str, Any]:
     """The row of one network."""
     start, net = time.perf_counter(), built(name)
     taken, accuracy = trained(net, steps)
     seconds = time.perf_counter() - start
-    methods = [method for method in METHODS if method != "class-map" or max(map_sides(net)) > 1]
+    methods = tuple(method for method in methods if method != "class-map" or max(map_sides(net)) > 1)
     shares = {method: hits(net, method, COVERED if method == "occlusion" else TESTED) for method in methods}
-    form = {"image_size": net.spec["image_size"], "small": bool(net.spec.get("small"))}
+    form = {"image_size": net.spec["image_size"], "small": net.spec["small"]}
     form |= {"amp": "bf16" if native_bf16(CPU) else "off", "optimizer": "Muon"}
     return {"name": name, **form, "steps": taken, "seconds": round(seconds, 1), "accuracy": accuracy, "hits": shares}
 
 
-def in_order(names: list[str]) -> list[str]:
-    """The cheapest network of each family, then the others, each by what an image costs."""
+def in_order(names: list[str]) -> dict[str, tuple[str, ...]]:
+    """The cheapest network of each family, then the others, each by what an image costs; with the methods to try."""
     by_cost = sorted(names, key=lambda name: count(spec_of(name)).macs)
     first: dict[str, str] = {}
     for name in by_cost:
         first.setdefault(architecture(name).family, name)
-    return [*first.values(), *(name for name in by_cost if name not in first.values())]
+    return {**dict.fromkeys(first.values(), METHODS), **{name: QUICK for name in by_cost if name not in first.values()}}
 
 
 if __name__ == "__main__":
@@ -163,8 +166,8 @@ if __name__ == "__main__":
     args = parser.parse_args()
     done = json.loads(RESULT.read_text())["networks"] if RESULT.is_file() else []
     finished = {row["name"] for row in done}
-    for name in in_order(list_models(args.models)):
+    for name, methods in in_order(list_models(args.models)).items():
         if name in finished:
             continue
-        done.append(measured(name, args.steps))
+        done.append(measured(name, args.steps, methods))
         record("pointing", {"target": 0.99, "images": TESTED, "networks": done})

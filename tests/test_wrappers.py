@@ -534,4 +534,8 @@ def test_auxiliary_classifiers_that_kept_the_old_classes_are_left_out(tmp_path):
     save_file(state, tmp_path / "w.safetensors")
     net, notes = import_weights("torchvision:googlenet", tmp_path / "w.safetensors")
     assert net.spec["num_classes"] == 12
-    assert notes == ["left out: the auxiliary classifiers, which are for another number of classes than the head"]
+    assert notes == [
+        "left out: the auxiliary classifiers, which are for another number of classes than the head",
+        "preprocessing as after fine-tuning torchvision's own weights, whose transform_input is on: where the network was trained "
+        "with it off, give --mean and --std",
+    ]

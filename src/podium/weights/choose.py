@@ -75,7 +75,7 @@ def choose(
         notes.append(f"the file also has averaged (EMA) weights, under {where!r}: --ema takes those")
     under, channels = best.view.prefix, best.match.net.spec["in_chans"]
     others = [f.view.prefix for f in fit if without_inserted(f.view.prefix) != without_inserted(under)]
-    front = held.front or front_of(normalizers, under, others, best.view.others, channels)
+    front = held.front or front_of(normalizers, under, others, best.view.others, channels, held.beside)
     idle = [each.layer[:-1] or each.mean for each in normalizers if front is None or each.mean not in front.layers]
     if left := list(dict.fromkeys([*_left_out(held, best, fit), *idle])):
         more = f" and {len(left) - LISTED} more" if len(left) > LISTED else ""

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+from podium import imagenet
 from podium.errors import ModelFileError, UsageError
 
 WHITE = 255.0
@@ -102,13 +103,14 @@ class Prepared:
     refusal: ModelFileError | None = None
 
 
-def prepare_as(front: Front | None, stated: Statistics | None, channels: int) -> Prepared:
+def prepare_as(front: Front | None, stated: Statistics | None, channels: int, transforms: bool = False) -> Prepared:
     """Decide between what the caller says of the pixels and what the file does to them.
 
     Args:
         front: of the file; None where it does nothing to pixels.
         stated: the caller's mean and standard deviation, of pixels from 0 to 1 and red first, or None.
         channels: that the network in the file reads.
+        transforms: whether the network may have a `transform_input` of torchvision, behind what the file or the caller names.
 
     Raises:
         UsageError: the caller gave another number of values than the network has channels.
@@ -119,6 +121,10 @@ def prepare_as(front: Front | None, stated: Statistics | None, channels: int) ->
             known = front.statistics(channels)
         except ModelFileError as error:
             refusal = error
+    transforms = transforms and channels == len(imagenet.MEAN)
+    if known is not None and transforms:
+        refusal = _transformed(" and ".join(front.layers if front else ()), known)
+        known = None
     notes = front.notes if front is not None else ()
     if stated is not None:
         for name, values in zip(("mean", "std"), stated, strict=True):
@@ -132,6 +138,9 @@ def prepare_as(front: Front | None, stated: Statistics | None, channels: int) ->
         if front is not None:
             instead = f" ({_shown(known)})" if known else ""
             said += f", and not as {' and '.join(front.layers)} in the file{instead}"
+        if transforms:
+            inner = _shown(_behind_transform((mean, std)))
+            said += f"; if the network's transform_input is on, as after fine-tuning torchvision's weights, it reads {inner}: then give that"
         pixels = {"mean": mean, "std": std, "channel_order": "rgb"}
         return Prepared(pixels, "--mean and --std", (said, *notes))
     if front is None or known is None:
@@ -140,6 +149,28 @@ def prepare_as(front: Front | None, stated: Statistics | None, channels: int) ->
     said = f"preprocessing from the file: {' and '.join(front.layers)} ({_shown(known)}{order}), for pixels from 0 to 1"
     pixels = {"mean": known[0], "std": known[1], "channel_order": front.order}
     return Prepared(pixels, "the file", (said, *notes))
+
+
+def _transformed(names: str, known: Statistics) -> ModelFileError:
+    """The refusal of statistics that a network of torchvision may turn into others."""
+    what = f"{names} in it ({_shown(known)}) come before the network's transform_input, of which the file does not say if it is on"
+    on, off = (_flags(each) for each in (_behind_transform(known), known))
+    return ModelFileError(what, f"if it is, as after fine-tuning torchvision's own weights: {on}; if it is off: {off}")
+
+
+def _behind_transform(before: Statistics) -> Statistics:
+    """The statistics of pixels from 0 to 1 that do the same as others and torchvision's `transform_input` behind them."""
+    mean, std = [], []
+    for m, s, inner_mean, inner_std in zip(*before, imagenet.MEAN, imagenet.STD, strict=True):
+        scale, shift = inner_std / 0.5, (inner_mean - 0.5) / 0.5
+        mean.append(_rounded(m - shift * s / scale))
+        std.append(_rounded(s / scale))
+    return mean, std
+
+
+def _flags(pixels: Statistics) -> str:
+    mean, std = (format_numbers(values).replace(" ", "") for values in pixels)
+    return f"--mean {mean} --std {std}"
 
 
 def format_numbers(values: Iterable[float]) -> str:

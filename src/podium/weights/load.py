@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from podium import imagenet
 from podium.errors import ModelFileError, UsageError
 from podium.models.convnet import ConvNet
 from podium.models.modules import Grid
@@ -19,6 +20,12 @@ from podium.weights.foreign import read_checkpoint
 from podium.weights.front import Prepared, Statistics, prepare_as
 from podium.weights.match import first_conv, mismatches, refuse_not_finite
 from podium.weights.peers import find_peer
+
+# Of a file of torchvision that its owner trained and that says nothing of pixels.
+TRANSFORMED = (
+    "preprocessing as after fine-tuning torchvision's own weights, whose transform_input is on: where the network was trained "
+    "with it off, give --mean and --std"
+)
 
 
 def load_state(net: ConvNet, state: dict[str, Tensor], origin: str) -> None:
@@ -122,7 +129,9 @@ def read_weights(
             notes.append(f"the weights are {' and '.join(low)} in the file, and float32 here")
         load_state(net, {k: v.float() if v.is_floating_point() else v for k, v in state.items()}, str(path))
         had = net.spec["in_chans"]
-        prepared = prepare_as(front, stated, had)
+        prepared = prepare_as(front, stated, had, known.transforms)
+        if known.transforms and found.has_head and not prepared.origin and net.spec["num_classes"] != imagenet.CLASSES:
+            notes.append(TRANSFORMED)
         if in_chans is not None and in_chans != had:
             notes.append(f"the first convolution is adapted from {had} to {in_chans} channels")
             pixels = {**known.pixels, **prepared.pixels}

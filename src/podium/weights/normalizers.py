@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from podium.weights.front import WHITE, Front
-from podium.weights.pixel_means import Normalizer, says_others
+from podium.weights.pixel_means import CHANNELS, Normalizer, is_called_a_mean, may_act_on_pixels, says_others
 from podium.weights.wrappers import is_averaged, is_of_a_loss, is_of_an_optimiser
 
 _WIDE = 2.0  # a mean or a deviation above it is of pixels from 0 to 255
@@ -35,7 +35,12 @@ _NEAR = 0.05  # how far a float16 may be from these
 
 
 def front_of(
-    found: Sequence[Normalizer], prefix: str, others: Sequence[str], beside: Mapping[str, Tensor], channels: int
+    found: Sequence[Normalizer],
+    prefix: str,
+    others: Sequence[str],
+    beside: Mapping[str, Tensor],
+    channels: int,
+    unread: Sequence[str] = (),
 ) -> Front | None:
     """Say what the layers in front of one network do to pixels.
 
@@ -45,6 +50,7 @@ def front_of(
         others: the prefixes of other sets of weights that fit, each of which may have a layer of its own.
         beside: the tensors that are not under the prefix.
         channels: that the network reads.
+        unread: names of what is in the file and is no tensor.
 
     Returns:
         The scale and offset, or the problem; None where nothing in the file bears on pixels.
@@ -62,10 +68,42 @@ def front_of(
     if layers:
         return _unclear((layers[0], *names), f"the layer {layers[0]!r} may stand in front of the network")
     if not own:
-        return None
+        return next(_doubts(prefix, others, beside, unread), None)
     if len(own) > 1:
         return _unclear(names, f"it has {' and '.join(each.mean for each in own)}, and which of them acts is not known")
     return _read(own[0], names, channels)
+
+
+def _doubts(prefix: str, others: Sequence[str], beside: Mapping[str, Tensor], unread: Sequence[str]) -> Iterator[Front]:
+    """What may act on the network's pixels and is not read."""
+    for name in filter(is_called_a_mean, unread):
+        yield _unclear((name,), f"{name} is of a form that is not read")
+    for name, value in beside.items():
+        near = prefix.startswith((_around(f"{name}."), _around(_around(f"{name}."))))
+        strange = is_of_a_loss(name) or is_of_an_optimiser(name) or name.startswith(tuple(filter(None, others)))
+        if not near or strange or value.numel() > _SMALL or not value.is_floating_point():
+            continue
+        if is_called_a_mean(name):
+            yield _unclear((name,), f"{name} has {value.numel()} numbers")
+        elif value.numel() in CHANNELS and value.dtype != torch.float64 and may_act_on_pixels(name):
+            yield _unclear((name,), f"{name} may act on pixels")
+    if first := _without_weights(prefix, [*others, *beside]):
+        yield _unclear(
+            (first,), f"{first} holds no weights, stands before the network in a sequence, and may act on pixels"
+        )
+
+
+def _without_weights(prefix: str, others: Sequence[str]) -> str:
+    """The first place of a sequence in which the network stands behind what has no weights; empty where there is none.
+
+    `nn.Sequential(Normalize(mean, std), net)` has names that begin with "1." where the numbers are no buffers. In a dictionary of
+    networks by numbers, such as those of folds, another one stands beside it.
+    """
+    for found in re.finditer(r"(?:^|\.)(\d+)\.", prefix):
+        around = prefix[: found.start(1)]
+        if int(found[1]) > 0 and not any(re.match(rf"{re.escape(around)}\d+\.", name) for name in others):
+            return f"{around}0"
+    return ""
 
 
 def _acting(

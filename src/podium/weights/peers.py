@@ -58,12 +58,15 @@ class Peer:
         rules: for the names of its weights.
         arguments: of our network, where the peer's differs from the paper's.
         pixels: fields of the preprocessing it was trained with.
+        transforms: whether the peer's network can turn images that are normalised by ImageNet's statistics into other ones itself,
+            by torchvision's `transform_input`, of which its weights say nothing.
     """
 
     model: str
     rules: Rules
     arguments: Mapping[str, Any]
     pixels: Mapping[str, Any]
+    transforms: bool = False
 
 
 _PEERS: dict[tuple[str, str], Peer] = {}
@@ -75,13 +78,14 @@ def peer(
     rules: Rules,
     arguments: Mapping[str, Any] | None = None,
     pixels: Mapping[str, Any] = IMAGENET_PIXELS,
+    transforms: bool = False,
 ) -> None:
     """Enter the networks of a library whose checkpoints one set of rules reads.
 
     Args:
         library: as in "LIBRARY:NAME".
         names: from the library's names to ours.
-        rules, arguments, pixels: as in `Peer`.
+        rules, arguments, pixels, transforms: as in `Peer`.
 
     Raises:
         ValueError: a name is taken.
@@ -89,7 +93,7 @@ def peer(
     for theirs, ours in names.items():
         if (library, theirs) in _PEERS:
             raise ValueError(f"two rules for {library}:{theirs}")
-        _PEERS[library, theirs] = Peer(ours, rules, arguments or {}, pixels)
+        _PEERS[library, theirs] = Peer(ours, rules, arguments or {}, pixels, transforms)
 
 
 def find_peer(source: str) -> Peer:

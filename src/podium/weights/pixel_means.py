@@ -8,7 +8,7 @@ that is not known.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,6 +46,20 @@ _OTHER_WORDS = (
 )
 _OF_PIXELS, _OF_OTHERS = set(_PIXEL_WORDS.split()), set(_OTHER_WORDS.split())
 _NORMALISES = {"normalize", "normalise", "normalizer", "normaliser", "normalization", "normalisation", "norm"}
+# Words for what acts on pixels, and for the numbers by which it does.
+_ON_PIXELS = _NORMALISES | {
+    "pixel",
+    "pixels",
+    "image",
+    "images",
+    "img",
+    "imgs",
+    "input",
+    "inputs",
+    "preprocess",
+    "preprocessor",
+}
+_FACTORS = {*_MEANS, *_DEVIATIONS, "weight", "bias", "gamma", "beta", "factor", "offset", "gain"}
 # Of a layer beside its mean and deviation, what does nothing to pixels.
 _COUNTERS = {"count", "initialized", "n", "eps", "num_batches_tracked", "steps"}
 
@@ -99,11 +113,11 @@ def without_normalizers(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor
     for name in tensors:
         if key := _key(name, _DEVIATIONS):
             partners.setdefault(key, {})[_word(name, _DEVIATIONS)] = name
-    means = [name for name in tensors if _word(name, _MEANS)]
+    means, roots = [name for name in tensors if _word(name, _MEANS)], _roots(tensors)
     for name in sorted(
         means, key=lambda name: _MEANS.index(_word(name, _MEANS))
     ):  # mean before mu, where both are there
-        value, kind, key = tensors[name], kind_of(name), _key(name, _MEANS)
+        value, kind, key = tensors[name], kind_of(name, roots), _key(name, _MEANS)
         if key is None or kind == "others" or is_of_an_optimiser(name):
             continue
         std = _partner(name, partners.get(key, {}), tensors)
@@ -114,7 +128,7 @@ def without_normalizers(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor
         if not (images or all(map(_is_of_channels, pair))):
             continue
         beside = _beside(name, tensors, {name, std})
-        found.append(Normalizer(name, std, pair, kind == "pixels", _doubt(name, std, pair, beside)))
+        found.append(Normalizer(name, std, pair, kind == "pixels", _doubt(name, std, pair, kind, beside)))
         used |= {name, std, *(other for other in beside if tensors[other].numel() <= max(CHANNELS))} - {""}
     return {name: value for name, value in tensors.items() if name not in used}, found
 
@@ -135,10 +149,37 @@ def _is_mean_alone(name: str, value: Tensor, kind: Kind) -> bool:
     return kind == "pixels" and _word(name, _MEANS) in _SURE_MEANS and several
 
 
-def kind_of(name: str) -> Kind:
-    """What a mean or a deviation is of: by its own name, and where that says nothing more by that of its layer."""
-    words = _said(name.rpartition(".")[2]) or _said(_layer(name))
+def _roots(tensors: Mapping[str, Tensor]) -> set[str]:
+    """The names, with a dot behind them, of what holds a network that reads images; they say nothing of a mean beside its layers."""
+    found = set[str]()
+    for name, value in tensors.items():
+        if value.ndim == 4 and value.shape[1] in CHANNELS and value.shape[0] > max(CHANNELS):
+            parts = name.split(".")[:-2]  # without the layer's own name
+            found |= {"".join(f"{part}." for part in parts[:count]) for count in range(1, len(parts) + 1)}
+    return found
+
+
+def kind_of(name: str, roots: Collection[str] = ()) -> Kind:
+    """What a mean or a deviation is of: by its own name, and where that says nothing more by that of its layer.
+
+    Args:
+        name: of the tensor.
+        roots: names, with a dot behind them, that say nothing.
+    """
+    layer, _, last = name.rpartition(".")
+    words = _said(last) or (set() if f"{layer}." in roots else _said(_layer(name)))
     return "others" if words & _OF_OTHERS else "pixels" if words <= _OF_PIXELS else "unknown"
+
+
+def may_act_on_pixels(name: str) -> bool:
+    """Whether a name says that a small tensor does something to pixels: `normalize.scale`, `input_scale`, `pixel_std`."""
+    words = {word for word in _words(f"{_layer(name)} {name.rpartition('.')[2]}") if not word.isdigit()}
+    return bool(words & _ON_PIXELS) and words <= _OF_PIXELS | _FACTORS
+
+
+def is_called_a_mean(name: str) -> bool:
+    """Whether a name is no more than "mean", or says besides that it is of pixels."""
+    return bool({"mean", "means"} & {*_words(name.rpartition(".")[2])}) and kind_of(name) == "pixels"
 
 
 def says_others(layers: str) -> bool:
@@ -191,7 +232,7 @@ def _beside(name: str, tensors: Mapping[str, Tensor], own: set[str]) -> list[str
     return inside if layer and small else []
 
 
-def _doubt(mean: str, std: str, values: tuple[Tensor, ...], beside: list[str]) -> str:
+def _doubt(mean: str, std: str, values: tuple[Tensor, ...], kind: Kind, beside: list[str]) -> str:
     """Why it is not known what a mean and a deviation do to pixels; empty where it is."""
     subtracted, divided = _word(mean, _MEANS), _word(std, _DEVIATIONS)
     if not std:
@@ -206,7 +247,7 @@ def _doubt(mean: str, std: str, values: tuple[Tensor, ...], beside: list[str]) -
         return f"{mean} may be taken off and {std} divided by, or the one added and the other multiplied with"
     if subtracted == "mu" and all(value.numel() == 1 for value in values):
         return f"{mean} and {std} are single numbers, which may be of something else"
-    if kind_of(mean) == "unknown":
+    if kind == "unknown":
         return f"{mean} and {std} may be of pixels or of something else"
     return ""
 

@@ -17,4 +17,4 @@ TORCHVISION: Rules = (
 )
 
 # torchvision's weights come from TensorFlow; its `transform_input` turns ImageNet's statistics back into TensorFlow's.
-peer("torchvision", {"googlenet": "googlenet_tv"}, TORCHVISION, pixels=INCEPTION_PIXELS)
+peer("torchvision", {"googlenet": "googlenet_tv"}, TORCHVISION, pixels=INCEPTION_PIXELS, transforms=True)

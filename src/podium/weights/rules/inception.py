@@ -34,6 +34,6 @@ KERAS: Rules = (
 )
 
 NAMES = {"inception_v3": "inception_v3"}
-peer("torchvision", NAMES, TORCHVISION, {"count_padding": True}, INCEPTION_PIXELS)
+peer("torchvision", NAMES, TORCHVISION, {"count_padding": True}, INCEPTION_PIXELS, transforms=True)
 peer("timm", NAMES, TORCHVISION, {"count_padding": True}, INCEPTION_PIXELS | BICUBIC)
 peer("keras", {"InceptionV3": "inception_v3"}, KERAS, {"aux": False}, INCEPTION_PIXELS)
