@@ -11,7 +11,7 @@ from conftest import FEW, SAMPLE, sampled
 from podium.data.sources import load_data
 from podium.errors import UsageError
 from podium.models import architecture, list_models
-from podium.models.modules import Grid
+from podium.models.modules import Grid, ZeroPaddedMaxPool2d
 from podium.models.registry import register
 from podium.models.undrawn import meta
 from podium.weights.create import create_model
@@ -148,6 +148,15 @@ def test_spec_rebuilds_and_state_loads(name):
     again.load_state_dict(net.state_dict())
     x = torch.randn(2, 1, size, size)
     assert torch.equal(net.eval()(x), again.eval()(x))
+
+
+def test_the_pool_of_keras_reads_zeros_around_a_map():
+    """Where all is below zero, as may be in front of a pre-activated unit, the border is zero: Keras pads by a layer of its own."""
+    x = torch.arange(-25.0, 0.0).reshape(1, 1, 5, 5)
+    padded = ZeroPaddedMaxPool2d(3, 2, padding=1)(x)
+    assert padded.tolist() == [[[[0, 0, 0], [0, -7, 0], [0, 0, 0]]]]
+    slim = create_model("resnetv2_50_slim", zeros_in_pool=True, num_classes=2)
+    assert isinstance(slim.stem.pool, ZeroPaddedMaxPool2d)
 
 
 @pytest.mark.parametrize("name", list_models())

@@ -26,6 +26,9 @@ from podium.weights.peers import find_peer
 # processors of another kind differ as much from each other.
 ROUNDING = {"timm-legacy_senet154": 0.1}
 
+# Some times what rounding makes of the others. At 1e-4, zeros around the map in Keras's max pool went unseen for long.
+CLOSE = 5e-6
+
 SMALLEST = ("torchvision-resnet18", "timm-legacy_seresnet18")  # tests/test_keras_files.py reads Keras's files
 ENDINGS = {"torchvision": (".pth",), "timm": (".safetensors",), "keras": (".h5", ".weights.h5", ".keras")}
 CASES = [
@@ -67,7 +70,7 @@ def test_logits_are_the_peers(name, ending, tmp_path, two_threads):
     known = fixture(name)
     with torch.inference_mode():
         logits = net.eval()(torch.from_numpy(peer_fill.images(known))).numpy()
-    close = ROUNDING.get(name, 1e-4)
+    close = ROUNDING.get(name, CLOSE)
     for own, head, norm, best in zip(logits, known["logits_head"], known["logits_norm"], known["argmax"], strict=True):
         assert np.abs(own[: len(head)] - np.array(head)).max() <= close * norm
         assert np.linalg.norm(own) == pytest.approx(norm, rel=close)

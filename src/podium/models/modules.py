@@ -71,6 +71,13 @@ class SqueezeExcitation(nn.Module):
         return x * torch.sigmoid(gate)
 
 
+class ZeroPaddedMaxPool2d(nn.MaxPool2d):
+    """A max pool that reads zeros around a map, as Keras's ResNets v2 do by a layer of padding; torch's leaves these places out."""
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        return F.max_pool2d(F.pad(x, [self.padding] * 4), self.kernel_size, self.stride)  # type: ignore[list-item]
+
+
 class Ones(nn.Module):
     """Append a channel of ones to an image, so that a convolution can add a constant to each pixel, and none to the padding."""
 

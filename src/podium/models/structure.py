@@ -105,6 +105,7 @@ WORDS = {
     "ReLU": "ReLU",
     "ReLU6": "ReLU6",
     "MaxPool2d": "max pool",
+    "ZeroPaddedMaxPool2d": "max pool",
     "SamePool": "max pool",
     "AvgPool2d": "avg pool",
     "AdaptiveAvgPool2d": "avg pool",

@@ -9,7 +9,7 @@ from typing import Literal
 from torch import nn
 
 from podium.models.convnet import ConvNet, Head
-from podium.models.modules import Residual
+from podium.models.modules import Residual, ZeroPaddedMaxPool2d
 from podium.models.registry import register
 from podium.networks.blocks import conv, global_average, he_init
 from podium.networks.resnet import (
@@ -52,6 +52,8 @@ class ResNetV2Design:
             own BN-ReLU and the stem has none, as in timm. "slim": as "bare", with the stride in a stage's last unit (whose
             shortcut is a max pool of 1x1) and biases where no batch norm follows, as in slim and Keras.
         eps: of the batch norms.
+        zeros_in_pool: the stem's max pool reads zeros around the map, as in Keras, where all else is left out there. Its input has
+            no ReLU, so at the border a zero may be the highest value.
     """
 
     units: tuple[int, ...] = (2, 2, 2, 2)
@@ -62,6 +64,7 @@ class ResNetV2Design:
     stride_in: StrideIn = "3x3"
     form: Form = "paper"
     eps: float = 1e-5
+    zeros_in_pool: bool = False
 
 
 class ResNetV2(ConvNet):
@@ -88,7 +91,7 @@ class ResNetV2(ConvNet):
         if design.form == "paper":
             stem["norm1"], stem["relu1"] = nn.BatchNorm2d(first, eps=eps), nn.ReLU(inplace=True)
         if not small:
-            stem["pool"] = nn.MaxPool2d(3, 2, padding=1)
+            stem["pool"] = (ZeroPaddedMaxPool2d if design.zeros_in_pool else nn.MaxPool2d)(3, 2, padding=1)
         outputs = design.width * (4 if design.block == "bottleneck" else 1)
         halving: Literal["first", "last"] = "last" if design.form == "slim" else "first"
         stages = unit_stages(design.units, first, outputs, lambda at: _unit(at, design), halving=halving)

@@ -34,4 +34,4 @@ DEEP = (50, 101, 152)
 peer("timm", {NAMES[n]: NAMES[n] for n in DEEP}, TIMM, BARE, TIMM_PIXELS | {"crop_pct": 0.95})
 peer("timm", {NAMES[n]: NAMES[n] for n in (18, 34)}, TIMM_BASIC, BARE, TIMM_PIXELS | {"crop_pct": 0.9})
 KERAS_NAMES = {f"ResNet{n}V2": f"resnetv2_{n}_slim" for n in DEEP}
-peer("keras", KERAS_NAMES, KERAS, {"eps": 1.001e-5}, INCEPTION_PIXELS)
+peer("keras", KERAS_NAMES, KERAS, {"eps": 1.001e-5, "zeros_in_pool": True}, INCEPTION_PIXELS)
