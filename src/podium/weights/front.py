@@ -38,6 +38,7 @@ class Front:
         problem: why it cannot be said as preprocessing; empty where it can.
         notes: lines on what the file also does to images, and Podium does not.
         fix: what helps with the problem.
+        size: height and width of the images that the network reads, in pixels; empty where the file does not say it.
     """
 
     layers: tuple[str, ...]
@@ -47,6 +48,12 @@ class Front:
     problem: str = ""
     notes: tuple[str, ...] = ()
     fix: str = FIX
+    size: tuple[int, ...] = ()
+
+    @property
+    def acts(self) -> bool:
+        """Whether the file does anything to the values of pixels."""
+        return bool(self.layers or self.problem)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -107,7 +114,7 @@ def prepare_as(front: Front | None, stated: Statistics | None, channels: int, tr
     """Decide between what the caller says of the pixels and what the file does to them.
 
     Args:
-        front: of the file; None where it does nothing to pixels.
+        front: of the file; None where it says nothing of images.
         stated: the caller's mean and standard deviation, of pixels from 0 to 1 and red first, or None.
         channels: that the network in the file reads.
         transforms: whether the network may have a `transform_input` of torchvision, behind what the file or the caller names.
@@ -116,6 +123,9 @@ def prepare_as(front: Front | None, stated: Statistics | None, channels: int, tr
         UsageError: the caller gave another number of values than the network has channels.
     """
     known, refusal = None, None
+    notes = front.notes if front is not None else ()
+    if front is not None and not front.acts:
+        front = None
     if front is not None:
         try:
             known = front.statistics(channels)
@@ -125,7 +135,6 @@ def prepare_as(front: Front | None, stated: Statistics | None, channels: int, tr
     if known is not None and transforms:
         refusal = _transformed(" and ".join(front.layers if front else ()), known)
         known = None
-    notes = front.notes if front is not None else ()
     if stated is not None:
         for name, values in zip(("mean", "std"), stated, strict=True):
             if len(values) not in (1, channels):

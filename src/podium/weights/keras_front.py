@@ -40,7 +40,7 @@ def read_front(config: Any, layers: Mapping[str, Weights]) -> Front | None:
         layers: the weights of every layer by its name, with mean and variance of Normalization layers.
 
     Returns:
-        The scale and offset; None where the model does nothing to pixels.
+        The scale, the offset and the size; None where the model does nothing to images and does not name their size.
 
     Raises:
         ModelFileError: a layer behind that first one changes what the network answers, or one in front of it has weights.
@@ -64,10 +64,11 @@ def read_front(config: Any, layers: Mapping[str, Weights]) -> Front | None:
     except UnclearError as error:
         done.problem = f"what it does to pixels cannot be said as a mean and a standard deviation: {error}"
         done.fix = error.fix
-    if not (done.layers or done.notes):
+    size = done.shape[:2] if all(isinstance(side, int) for side in done.shape[:2]) else ()
+    if not (done.layers or done.notes or size):
         return None
     scale, offset = (tuple(values.tolist()) for values in (done.scale, done.offset))
-    return Front(tuple(done.layers), scale, offset, done.order, done.problem, tuple(done.notes), done.fix)
+    return Front(tuple(done.layers), scale, offset, done.order, done.problem, tuple(done.notes), done.fix, size)
 
 
 def _inputs(config: Any) -> int:

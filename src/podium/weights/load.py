@@ -14,10 +14,10 @@ from podium import imagenet
 from podium.errors import ModelFileError, UsageError
 from podium.models.convnet import ConvNet
 from podium.models.modules import Grid
-from podium.models.registry import add_ones, build_model
+from podium.models.registry import add_ones, architecture, build_model
 from podium.weights.choose import choose
 from podium.weights.foreign import read_checkpoint
-from podium.weights.front import Prepared, Statistics, prepare_as
+from podium.weights.front import Front, Prepared, Statistics, prepare_as
 from podium.weights.match import first_conv, mismatches, refuse_not_finite
 from podium.weights.peers import find_peer
 
@@ -120,7 +120,9 @@ def read_weights(
     found, notes, front = choose(source, known, read_checkpoint(path), path, fresh, ema)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # a fresh classifier is the same each time
-        net, state = build_model(known.model, **found.arguments), found.state
+        size, said = _size(found.net, front)
+        notes += said
+        net, state = build_model(known.model, **found.arguments, **size), found.state
         if not found.has_head:
             state = {key: value for key, value in net.state_dict().items() if key.startswith("head.")} | state
         if source.startswith("keras:"):
@@ -146,6 +148,26 @@ def read_weights(
             notes.append(f"the classifier has {num_classes} classes already, and stays as it is")
     drawn = "" if found.has_head else f"the file has no classifier: a fresh one for {fresh} classes"
     return Imported(net, notes, found.has_head and not replaced, drawn, prepared)
+
+
+def _size(net: ConvNet, front: Front | None) -> tuple[dict[str, Any], list[str]]:
+    """The argument for the size of a network's images where the file says one, and a note.
+
+    Args:
+        net: the network, for images of its usual size.
+        front: what the file says of images.
+    """
+    usual = net.spec["image_size"]
+    sides = front.size if front is not None else ()
+    if set(sides) <= {usual}:
+        return {}, []
+    stated = "x".join(map(str, sides))
+    least = architecture(net.spec["model"]).smallest(bool(net.spec.get("small")))
+    if len({*sides}) > 1 or sides[0] < least or isinstance(net.head.pool, Grid):
+        return {}, [
+            f"the model in the file reads images of {stated} pixels, and here {usual}x{usual}: its answers differ"
+        ]
+    return {"image_size": sides[0]}, [f"images of {stated} pixels, as the model in the file reads them"]
 
 
 def _is_other_float(value: Tensor) -> bool:
