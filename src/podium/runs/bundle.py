@@ -241,7 +241,9 @@ def from_peer(
     find_peer(source)  # refuses an unknown name before anything is downloaded
     path = path if path is not None else official(source)
     spare = len(classes) if classes is not None else SPARE if body else None
-    made = read_weights(source, path, num_classes=num_classes, in_chans=in_chans, ema=ema, spare=spare, stated=stated)
+    made = read_weights(
+        source, path, num_classes=num_classes, in_chans=in_chans, ema=ema, spare=spare, body=body, stated=stated
+    )
     if made.prepared.refusal is not None:
         raise ModelFileError(f"{path}: {made.prepared.refusal.what}", made.prepared.refusal.fix)
     net, notes = made.net.eval(), [*made.notes, *made.prepared.notes]

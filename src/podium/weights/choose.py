@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from itertools import takewhile
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from podium.errors import ModelFileError, UsageError
+from podium.weights.doubt import doubt
 from podium.weights.foreign import Checkpoint
 from podium.weights.front import Front
-from podium.weights.match import ANY_HEAD, Match, fitting, match
+from podium.weights.heads import BIAS, HEAD
+from podium.weights.match import ANY_HEAD, Match, fitting, match, size
 from podium.weights.normalizers import front_of
 from podium.weights.peers import Peer
 from podium.weights.pixel_means import without_normalizers
-from podium.weights.wrappers import COUNTS, View, views, with_masks, without_inserted
+from podium.weights.wrappers import COUNTS, View, branch, views, with_masks, without_inserted
 
 LISTED = 8  # names of what is left out that a note lists
 NO_HEAD = "--num-classes N puts a fresh classifier on it, and podium train --weights needs none"
+DOUBTFUL = "--num-classes N puts a fresh classifier on it in their place, and podium train --weights needs none"
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class _Found:
 
 
 def choose(
-    source: str, known: Peer, held: Checkpoint, path: Path, num_classes: int | None, ema: bool
+    source: str, known: Peer, held: Checkpoint, path: Path, num_classes: int | None, ema: bool, body: bool
 ) -> tuple[Match, list[str], Front | None]:
     """Find the weights of a peer's network in a checkpoint.
 
@@ -41,6 +43,7 @@ def choose(
         path: of the file, for errors.
         num_classes: of a fresh classifier, where the checkpoint has none that fits.
         ema: take the EMA weights, not those beside them.
+        body: leave out a head that may not be the one that answers, for a fresh one.
 
     Returns:
         The weights, a line for everything that was taken off, chosen or left out, and what the file does to pixels before them.
@@ -52,7 +55,9 @@ def choose(
     tensors, masks = with_masks(held.tensors)
     tensors, normalizers = without_normalizers(tensors)
     held = replace(held, tensors=tensors)
-    every = [_Found(view, match(known, view.tensors, num_classes, view.around)) for view in views(held.tensors)]
+    every = [
+        _Found(view, match(known, view.tensors, num_classes, view.around)) for view in views(held.tensors, *size(known))
+    ]
     # Stable: shortest prefix first.
     fit = sorted((f for f in every if not f.match.wrong), key=lambda f: not f.match.has_head)
     averaged, plain = [f for f in fit if f.view.ema], [f for f in fit if not f.view.ema]
@@ -67,6 +72,7 @@ def choose(
         names = " and ".join(repr(f.view.prefix[:-1]) for f in (best, other))
         what = f"{path}: holds two different sets of weights that fit {known.model}, under {names}"
         raise ModelFileError(what, "save the one that you mean in a file of its own, and give that")
+    best = _without_doubt(best, known, path, num_classes if body else None)
     notes = [*best.view.notes(), *masks, *best.match.notes]
     if best.view.ema:
         notes.append("these are averaged (EMA) weights")
@@ -81,6 +87,36 @@ def choose(
         more = f" and {len(left) - LISTED} more" if len(left) > LISTED else ""
         notes.append(f"left out, beside the weights: {', '.join(left[:LISTED])}{more}")
     return best.match, notes, front
+
+
+def _without_doubt(found: _Found, known: Peer, path: Path, num_classes: int | None) -> _Found:
+    """The same weights, without a head that layers beside the network put in doubt.
+
+    Args:
+        found: the weights.
+        known: the peer.
+        path: of the file.
+        num_classes: of the fresh classifier in its place; None: refuse.
+
+    Raises:
+        ModelFileError: there are such layers, and no fresh classifier is wanted.
+    """
+    if not found.match.has_head:
+        return found
+    view, state = found.view, found.match.state
+    named = {f"{view.prefix}{name}": value for name, value in view.tensors.items()} | view.others
+    name = next(name for name, value in named.items() if value.data_ptr() == state[HEAD].data_ptr())
+    layer = name.rpartition(".")[0] or name
+    reason = doubt(view, state[HEAD], layer)
+    if reason is None:
+        return found
+    if num_classes is None:
+        raise ModelFileError(f"{path}: {reason.what}", f"{reason.fix}; {DOUBTFUL}")
+    head = {state[key].data_ptr() for key in (HEAD, BIAS) if key in state}
+    tensors = {name: value for name, value in view.tensors.items() if value.data_ptr() not in head}
+    bare = match(known, tensors, num_classes)
+    note = f"left out: the classifier {layer!r}, since {reason.what}"
+    return replace(found, match=replace(bare, notes=(*bare.notes, note), odd_head=(layer,)))
 
 
 def _nothing_fits(source: str, known: Peer, every: list[_Found], path: Path) -> ModelFileError:
@@ -122,15 +158,8 @@ def _left_out(held: Checkpoint, best: _Found, fit: list[_Found]) -> list[str]:
     named = {id(value) for f in fit for value in f.view.tensors.values()}
     used = {value.data_ptr() for f in fit for value in f.match.state.values()}  # a head may stand elsewhere
     left = (
-        _branch(name, best.view.prefix)
+        branch(name, best.view.prefix)
         for name, value in held.tensors.items()
         if id(value) not in named and value.data_ptr() not in used and not name.endswith(COUNTS)
     )
     return list(dict.fromkeys([*left, *held.beside]))
-
-
-def _branch(name: str, prefix: str) -> str:
-    """A name up to the first part in which it differs from a prefix."""
-    parts = name.split(".")
-    same = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(parts, prefix.split("."), strict=False))))
-    return ".".join(parts[: same + 1])

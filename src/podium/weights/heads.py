@@ -41,7 +41,7 @@ def with_head(
         if layers:
             (layer,) = layers
             more = place.keys() - {f"{layer}.weight", f"{layer}.bias"}
-            if _is_one_of_several(place[f"{layer}.weight"], [place[name] for name in more]) or (more and not number):
+            if more and not number:
                 return named, [], ""
             if number and (between := _between(place, layer, width, dict(zip(theirs, named.values(), strict=True)))):
                 return named, [], f"{layer} may be its head, but {between} may lie between the two"
@@ -62,14 +62,8 @@ def may_be_head(value: Tensor, width: int) -> bool:
     return linear and value.shape[0] > 1 and value.shape[1] == width
 
 
-def _is_one_of_several(weight: Tensor, others: Sequence[Tensor]) -> bool:
-    """Whether another linear layer reads as many values as this one gives, or gives as many as this one reads."""
-    linear = [other.shape for other in others if other.ndim == 2]
-    return any(reads == weight.shape[0] or gives == weight.shape[1] for gives, reads in linear)
-
-
 def _between(place: Mapping[str, Tensor], head: str, width: int, body: Mapping[str, Tensor]) -> str:
-    """A layer that may lie between a network and a head beside it, such as a norm of the features; empty where there is none.
+    """A layer that may lie between a network and a head beside it, such as a norm of the features or the first of two; empty where there is none.
 
     Args:
         place: tensors beside the network, by their names.
@@ -82,7 +76,7 @@ def _between(place: Mapping[str, Tensor], head: str, width: int, body: Mapping[s
         parts = name.split(".")
         tails = (body.get(".".join(parts[start:])) for start in range(1, len(parts)))
         copied = any(tail is not None and tail.shape == value.shape for tail in tails)
-        gives = value.ndim in (1, 4) and len(value) == width and leaf in ("weight", "running_mean")
+        gives = value.ndim in (1, 2, 4) and len(value) == width and leaf in ("weight", "running_mean")
         if layer != head and gives and not copied:
             return layer
     return ""

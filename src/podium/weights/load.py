@@ -59,7 +59,7 @@ class Imported:
         net: the network, filled.
         notes: a line for each difference from the file.
         has_head: whether its classifier is the file's.
-        drawn: a line that says that the file has no classifier; empty where it has one.
+        drawn: a line that says that the file has no classifier that is taken over; empty where it has one.
         prepared: the preprocessing that the file or the caller names.
     """
 
@@ -102,6 +102,7 @@ def read_weights(
     in_chans: int | None = None,
     ema: bool = False,
     spare: int | None = None,
+    body: bool = False,
     stated: Statistics | None = None,
 ) -> Imported:
     """Build and fill a network as `import_weights` does, from a file with or without a classifier.
@@ -109,6 +110,7 @@ def read_weights(
     Args:
         source, path, num_classes, in_chans, ema: see `import_weights`.
         spare: classes of the fresh classifier that a file without one gets; None: as `num_classes`.
+        body: leave out a head that may not be the one that answers, as `num_classes` does.
         stated: mean and standard deviation of pixels from 0 to 1 that the network in the file was trained with, red first;
             None: what the file does to them, or else the source's.
     """
@@ -117,7 +119,9 @@ def read_weights(
         if value is not None and value < least:
             raise UsageError(f"{key}: {value}", f"give at least {least}")
     fresh = num_classes if num_classes is not None else spare
-    found, notes, front = choose(source, known, read_checkpoint(path), path, fresh, ema)
+    found, notes, front = choose(
+        source, known, read_checkpoint(path), path, fresh, ema, body or num_classes is not None
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # a fresh classifier is the same each time
         size, said = _size(found.net, front)
@@ -146,7 +150,8 @@ def read_weights(
             net.reset_head(num_classes)
         elif num_classes is not None and found.has_head:
             notes.append(f"the classifier has {num_classes} classes already, and stays as it is")
-    drawn = "" if found.has_head else f"the file has no classifier: a fresh one for {fresh} classes"
+    lacks = "no classifier that is taken over" if found.odd_head else "no classifier"
+    drawn = "" if found.has_head else f"the file has {lacks}: a fresh one for {fresh} classes"
     return Imported(net, notes, found.has_head and not replaced, drawn, prepared)
 
 

@@ -112,6 +112,13 @@ def _blank(name: str, **arguments: Any) -> ConvNet:
     return meta(lambda: build_model(name, **arguments))
 
 
+def size(known: Peer) -> tuple[int, int]:
+    """How many weights, without vectors, a peer's network has: without its head, and with it."""
+    own = _blank(known.model, **known.arguments).state_dict()
+    weights = [key for key, value in own.items() if value.ndim > 1]
+    return sum(key.startswith(BODY) for key in weights), len(weights)
+
+
 def mismatches(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
     """Say why tensors are not the weights of a network: the first ones that are missing, unexpected, or of another shape or kind.
 

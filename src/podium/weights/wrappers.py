@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice, takewhile
 
 from torch import Tensor
 
@@ -26,6 +27,8 @@ _LOSS = re.compile(r"^\w*(?:criterion|loss|metric)\w*\.", re.IGNORECASE)
 _ORIG, _MASK = "_orig", "_mask"  # which torch.nn.utils.prune puts in the place of a weight
 COUNTS = ("total_ops", "total_params")  # which the package thop leaves in every layer
 _SHARE = 8  # a prefix is looked at if at least one in so many names begins with it
+_MORE = 16  # of the other prefixes, how many are looked at: the first below which there are as many weights as in the network
+_SPARE = 4  # weights that a head may have more than the network's own
 
 
 @dataclass(frozen=True)
@@ -50,14 +53,19 @@ class View:
 
     @cached_property
     def around(self) -> list[dict[str, Tensor]]:
-        """The other tensors of each dictionary that this one is in, the nearest first; there a head may stand."""
-        found = []
+        """The other tensors of each dictionary that this one is in, the nearest first; there a head may stand.
+
+        Around EMA weights the EMA ones come first, and around others there are none of these.
+        """
+        averaged, plain = list[dict[str, Tensor]](), list[dict[str, Tensor]]()
         parts = self.prefix.split(".")[:-1]
         for depth in range(len(parts) - 1, -1, -1):
             outer = "".join(f"{part}." for part in parts[:depth])
             near = {name: value for name, value in self.others.items() if name.startswith(outer)}
-            found.append({name: v for name, v in near.items() if not _EMA.search(name[len(outer) :])})
-        return found
+            means = {name for name in near if is_averaged(name if self.ema else name[len(outer) :])}
+            averaged.append({name: value for name, value in near.items() if name in means})
+            plain.append({name: value for name, value in near.items() if name not in means})
+        return averaged + plain if self.ema else plain
 
     def notes(self) -> Iterator[str]:
         """What was taken off to reach these tensors."""
@@ -69,17 +77,20 @@ class View:
             yield f"left out: {self.counts} counters of operations ({' and '.join(COUNTS)}), which are no weights"
 
 
-def views(tensors: Mapping[str, Tensor]) -> list[View]:
+def views(tensors: Mapping[str, Tensor], least: int, most: int) -> list[View]:
     """Every view of a checkpoint that may be a network, the one with the shortest prefix first.
 
     Args:
         tensors: by their names in the file.
+        least, most: how many weights, without vectors, the network has: without its head, and with it.
     """
     counts = Counter(prefix for name in tensors for prefix in _prefixes(name))
-    likely = [
-        prefix for prefix, count in counts.items() if _SHARE * count >= len(tensors) and not _MOMENT.search(prefix)
-    ]
-    return [_view(tensors, prefix) for prefix in ["", *sorted(likely, key=len)]]
+    weights = Counter(prefix for name, value in tensors.items() if value.ndim > 1 for prefix in _prefixes(name))
+    shortest = [prefix for prefix in sorted(counts, key=len) if not _MOMENT.search(prefix)]
+    likely = {prefix for prefix in shortest if _SHARE * counts[prefix] >= len(tensors)}
+    alike = (prefix for prefix in shortest if prefix not in likely and least <= weights[prefix] <= most + _SPARE)
+    likely.update(islice(alike, _MORE))
+    return [_view(tensors, prefix) for prefix in ["", *(prefix for prefix in shortest if prefix in likely)]]
 
 
 def _prefixes(name: str) -> Iterator[str]:
@@ -135,6 +146,13 @@ def is_averaged(name: str) -> bool:
 def is_of_an_optimiser(name: str) -> bool:
     """Whether a tensor is what an optimiser keeps of a weight."""
     return bool(_MOMENT.search(name))
+
+
+def branch(name: str, prefix: str) -> str:
+    """A name up to the first part in which it differs from a prefix."""
+    parts = name.split(".")
+    same = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(parts, prefix.split("."), strict=False))))
+    return ".".join(parts[: same + 1])
 
 
 def without_inserted(name: str) -> str:
