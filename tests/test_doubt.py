@@ -199,3 +199,12 @@ def test_ten_folds_are_refused_by_their_names(tmp_path):
     with pytest.raises(ModelFileError, match=r"two different sets of weights .* under 'fold_0' and 'fold_1'"):
         read(folds, tmp_path)
     assert holds(read({**folds, **{f"fold_{i}": OWN for i in range(1, 10)}, "fold_0": OWN}, tmp_path)[0], OWN)
+
+
+@pytest.mark.parametrize("name", ["pooling.p", "gem.p", "global_pool.p"])
+def test_a_learned_power_of_the_pool_is_no_average(name, tmp_path):
+    """GeM [Radenovic et al. 2018], as networks of Kaggle have it between the body and the head."""
+    content = under("backbone.", BODY) | linear("head", 4, 64)
+    with pytest.raises(ModelFileError, match=rf"'{re.escape(name)}' beside it may be the power"):
+        read(content | {name: torch.tensor([3.0])}, tmp_path)
+    assert read(content, tmp_path)[0].spec["num_classes"] == 4

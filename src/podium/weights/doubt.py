@@ -20,6 +20,8 @@ _WEIGHT = re.compile(r"(?:^|\.)(?:weight|weight_v|original[01]?)$")
 _TRANSPOSED = re.compile(r"(?:^|\.)(?:W|kernel)$")
 # A network that learns to tell the source of an image, and answers nothing about its class.
 _ADVERSARY = re.compile(r"discriminator|(?:^|[._])(?:disc|critic|domain|ad_?net|adv\w*|netd)(?:[._]|$)", re.IGNORECASE)
+# The power of a generalised mean (GeM), by which a network pools its last maps in place of the average.
+_POWER = re.compile(r"(?:^|[._])\w*(?:gem|pool)\w*\.p(?:ower)?$", re.IGNORECASE)
 LISTED = 5  # layers that a message names
 
 
@@ -37,7 +39,7 @@ class Doubt:
 
 
 def doubt(view: View, weight: Tensor, head: str) -> Doubt | None:
-    """Say which layers beside a network may lie behind its head, or be the classifier in its place.
+    """Say which layers beside a network may lie behind its head or before it, or be the classifier in its place.
 
     Args:
         view: the network in the file.
@@ -53,6 +55,9 @@ def doubt(view: View, weight: Tensor, head: str) -> Doubt | None:
     if behind := _named(layer for layer, reads in _layers(beside) if reads == gives):
         what = f"the network's classifier {head!r} gives {gives} values, and {behind} beside it may take these"
         return Doubt(what, f"take {behind} out of the file if its answers do not need that")
+    if power := _named(name for name, value in beside.items() if value.numel() == 1 and _POWER.search(name)):
+        what = f"{power} beside it may be the power by which the network pools its last maps (GeM), and Podium's pools their average"
+        return Doubt(what, f"take {power} out of the file if its answers do not need that")
     # The plain layer beside EMA weights is that of the plain weights.
     matrices = {name: value for name, value in beside.items() if value.ndim > 1 and not is_of_a_loss(name)}
     others = (layer for layer, reads in _layers(matrices) if reads == width and (is_averaged(layer) or not view.ema))
