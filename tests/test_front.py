@@ -34,8 +34,8 @@ def in_this_process(monkeypatch, request):
             model = read_keras(path)
             front = model.front and dataclasses.replace(model.front)
             return Checkpoint(to_torch(model.layers), front=front)
-        tensors, beside = read_pickled(path)
-        return Checkpoint(tensors, tuple(beside))
+        tensors, beside, named = read_pickled(path)
+        return Checkpoint(tensors, tuple(beside), named=named)
 
     if "child" not in request.node.name:
         monkeypatch.setattr(foreign, "_in_a_child", read)

@@ -127,7 +127,14 @@ MAY = {
 }
 NARROW = {  # not the loaders
     "runs": {
-        "data": {"podium.data.image_file", "podium.data.inputs", "podium.data.preprocessing", "podium.data.readers"}
+        "data": {
+            "podium.data.image_file",
+            "podium.data.inputs",
+            "podium.data.name_lists",
+            "podium.data.names",
+            "podium.data.preprocessing",
+            "podium.data.readers",
+        }
     }
 }
 

@@ -32,8 +32,8 @@ def in_this_process(monkeypatch):
     """Pickles are read here by what a child process reads them with otherwise, as test_weights.py has it."""
 
     def read(_, path):
-        tensors, beside = read_pickled(path)
-        return Checkpoint(tensors, tuple(beside))
+        tensors, beside, named = read_pickled(path)
+        return Checkpoint(tensors, tuple(beside), named=named)
 
     monkeypatch.setattr(foreign, "_in_a_child", read)
 

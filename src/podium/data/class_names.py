@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from podium.data.name_lists import NUMBER_FROM_0, checked, from_tree, numbers_of, shown
 from podium.data.names import EXTENSIONS, show, suffix
 from podium.data.refusals import faulty_rows
 from podium.data.sources import listed, read_stored
@@ -27,14 +28,8 @@ Order = Literal["text", "natural"]
 ORDERS: tuple[str, ...] = get_args(Order)
 CARD = "card.json"  # in a run folder or bundle
 FILES = (".txt", ".names", ".labels", ".json", ".yaml", ".yml", ".csv", ".tsv")
-LISTED = 6  # names that a note lists
-# Keys of files that hold more than names: Hugging Face's config.json, timm's, YOLO's data.yaml.
-_KEYS = ("id2label", "label2id", "label_names", "class_to_idx", "idx_to_class", "class_names", "classes", "categories", "names", "labels")  # fmt: skip
 _NAME_COLUMNS = ("name", "class", "label", "class_name", "label_name", "category", "names", "classes", "labels")
 OWN_FILE = "give a text file with one name a line, in the order of the network's outputs"
-NUMBER_FROM_0 = (
-    "number the classes from 0, as the network's outputs are; where the numbers are folder names, give the data"
-)
 
 
 @dataclass(frozen=True)
@@ -64,7 +59,7 @@ def read_class_names(source: str | Path | Sequence[str], order: Order | None = N
     """
     if not isinstance(source, str | Path):
         _refuse_order(order, "a list")
-        return ClassNames(_checked(list(source), "classes"), [])
+        return ClassNames(checked(list(source), "classes"), [])
     path = Path(source)
     if path.is_file() and path.suffix.lower() in FILES:
         try:
@@ -76,11 +71,11 @@ def read_class_names(source: str | Path | Sequence[str], order: Order | None = N
                 raise
             return _from_table_of_images(path, order, error)
         _refuse_order(order, show(path.name))
-        return ClassNames(names, [f"classes of {show(path.name)}, in {how}: {_shown(names)}"])
+        return ClassNames(names, [f"classes of {show(path.name)}, in {how}: {shown(names)}"])
     if (path / CARD).is_file():
         _refuse_order(order, show(str(path)))
         names, _ = _from_file(path / CARD)
-        return ClassNames(names, [f"classes of {show(str(path))}, in the order of its outputs: {_shown(names)}"])
+        return ClassNames(names, [f"classes of {show(str(path))}, in the order of its outputs: {shown(names)}"])
     return _from_data(source, order)
 
 
@@ -109,7 +104,7 @@ def _from_data(source: str | Path, order: Order | None) -> ClassNames:
     """The classes of a data set: those of folders as another program would have numbered them, those of tables as Podium does."""
     if (stored := read_stored(source)) is not None:
         _refuse_order(order, show(str(source)))
-        return ClassNames(stored.classes, [f"classes of {show(source)}, in its own order: {_shown(stored.classes)}"])
+        return ClassNames(stored.classes, [f"classes of {show(source)}, in its own order: {shown(stored.classes)}"])
     try:
         listing = listed(source)
     except DataError as error:
@@ -127,12 +122,12 @@ def _from_data(source: str | Path, order: Order | None) -> ClassNames:
     usual: Order = "natural" if listing.labels_in == "rows" else "text"
     chosen = order or usual
     found: dict[Order, list[str]] = {"text": sorted(names), "natural": sorted(names, key=natural)}
-    named = _checked(found[chosen], show(source))
+    named = checked(found[chosen], show(source))
     how = "sorted as text, as ImageFolder and Keras number them" if chosen == "text" else "in natural order"
-    notes = [f"classes of {show(source)}, {how}: {_shown(named)}"]
+    notes = [f"classes of {show(source)}, {how}: {shown(named)}"]
     if found["text"] != found["natural"]:
         other: Order = "natural" if chosen == "text" else "text"
-        said = f"{other} order is {_shown(found[other])} (--class-order {other})"
+        said = f"{other} order is {shown(found[other])} (--class-order {other})"
         notes.append(f"the order of these classes is a guess: {said}")
     return ClassNames(named, notes)
 
@@ -142,12 +137,12 @@ def _from_file(path: Path) -> tuple[tuple[str, ...], str]:
     where, content = show(path), _text(path)
     ending = path.suffix.lower()
     if ending in (".json", ".yaml", ".yml"):
-        names, how = _from_tree(_parsed(content, ending, where), where)
+        names, how = from_tree(_parsed(content, ending, where), where)
     elif ending in (".csv", ".tsv"):
         names, how = _from_table(content, where)
     else:
         names, how = _from_lines(content, where)
-    return _checked(names, where), how
+    return checked(names, where), how
 
 
 def _text(path: Path) -> str:
@@ -188,52 +183,6 @@ def _parsed(content: str, ending: str, where: str) -> Any:
         ) from None
 
 
-def _from_tree(content: Any, where: str) -> tuple[list[Any], str]:
-    """A list of names, or a dictionary of names and numbers, whichever is the key; or either under a known key."""
-    if isinstance(content, dict):
-        key = next((key for key in _KEYS if isinstance(content.get(key), list | dict)), None)
-        content = content[key] if key is not None else content
-    if isinstance(content, list):
-        return [_without_id(name) for name in content], "the order of its list"
-    if not isinstance(content, dict) or not content:
-        raise DataError(
-            f"{where}: holds no names of classes", 'give a list, or a dictionary such as {"0": "cat", "1": "dog"}'
-        )
-    by_key, by_value = (_numbers(values) for values in (content.keys(), content.values()))
-    if (
-        by_key
-        and by_value
-        and any(str(k) != str(v) for k, v in content.items())
-        and all(isinstance(v, str) for v in content.values())
-    ):
-        raise DataError(
-            f"{where}: names and numbers cannot be told apart, both are numbers",
-            "give a list in the order of the outputs",
-        )
-    pairs = zip(content.values(), by_key, strict=True) if by_key and not _whole(content.values()) else None
-    pairs = pairs or (zip(content.keys(), by_value, strict=True) if by_value else None)
-    if pairs is None:
-        raise DataError(f"{where}: its {len(content)} classes are not numbered 0 to {len(content) - 1}", NUMBER_FROM_0)
-    return [_without_id(name) for name, _ in sorted(pairs, key=lambda pair: pair[1])], "the order of its numbers"
-
-
-def _without_id(entry: Any) -> Any:
-    """The name in a pair of WordNet id and name, as in `imagenet_class_index.json`; anything else as it is."""
-    pair = isinstance(entry, list) and len(entry) == 2 and all(isinstance(part, str) for part in entry)
-    return entry[1] if pair and re.fullmatch(r"n\d{8}", entry[0]) else entry
-
-
-def _whole(values: Any) -> bool:
-    return all(isinstance(value, int) and not isinstance(value, bool) for value in values)
-
-
-def _numbers(values: Any) -> list[int]:
-    """The values as numbers where they are 0, 1, 2, ... in any order; else nothing."""
-    texts = [str(value).strip() for value in values]
-    numbers = [int(text) for text in texts if re.fullmatch(r"\d{1,9}", text)]
-    return numbers if sorted(numbers) == list(range(len(texts))) else []
-
-
 def _from_lines(content: str, where: str) -> tuple[list[str], str]:
     """One name a line; where every line begins or ends with a number, as "0 cat" or "cat: 0", the numbers give the order."""
     lines = [line.strip() for line in content.splitlines()]
@@ -268,7 +217,7 @@ def _from_table(content: str, where: str) -> tuple[list[str], str]:
     head = [cell.strip().lower() for cell in rows[0]]
     titled = any(cell in _NAME_COLUMNS for cell in head) or _below_a_title(rows)
     columns = [[cell.strip() for cell in column] for column in zip(*(rows[titled:]), strict=True)]
-    numbered = [i for i, column in enumerate(columns) if _numbers(column)]
+    numbered = [i for i, column in enumerate(columns) if numbers_of(column)]
     named = [i for i in range(len(columns)) if i not in numbered[:1]]
     if titled and len(named) > 1:
         named = [i for i in named if head[i] in _NAME_COLUMNS] or named
@@ -286,34 +235,14 @@ def _from_table(content: str, where: str) -> tuple[list[str], str]:
             )
         return names, "the order of its lines"
     return [
-        name for _, name in sorted(zip(_numbers(columns[numbered[0]]), names, strict=True))
+        name for _, name in sorted(zip(numbers_of(columns[numbered[0]]), names, strict=True))
     ], "the order of its numbers"
 
 
 def _below_a_title(rows: list[list[str]]) -> bool:
     """Whether some column holds numbers below a first line that is none."""
-    return any(_numbers(column[1:]) and not column[0].strip().isdigit() for column in zip(*rows, strict=True))
-
-
-def _checked(names: Sequence[Any], where: str) -> tuple[str, ...]:
-    """The names, all of them texts that are not empty and differ."""
-    if odd := [name for name in names if not isinstance(name, str | int | float) or isinstance(name, bool)]:
-        raise DataError(f"{where}: {odd[0]!r} is not the name of a class", "give texts")
-    texts = [str(name).strip() for name in names]
-    if "" in texts:
-        raise DataError(f"{where}: the name of class {texts.index('')} is empty", "give every class a name")
-    if twice := [name for name, count in Counter(texts).items() if count > 1]:
-        raise DataError(
-            f"{where}: {', '.join(map(repr, twice[:5]))} occurs more than once", "give every class its own name"
-        )
-    if len(texts) < 2:
-        raise DataError(f"{where}: {len(texts)} names of classes", "give at least two")
-    return tuple(texts)
+    return any(numbers_of(column[1:]) and not column[0].strip().isdigit() for column in zip(*rows, strict=True))
 
 
 def _names_image(text: str) -> bool:
     return any(suffix(word) in EXTENSIONS for word in re.split(r"[\s,;\"']+", text))
-
-
-def _shown(names: Sequence[str]) -> str:
-    return ", ".join(map(show, names[:LISTED])) + (", ..." if len(names) > LISTED else "")

@@ -19,13 +19,13 @@ from podium.devices import float32
 from podium.errors import DataError, ModelFileError, NumericError, closest
 from podium.explain.heat import heat_maps, methods_for, span_of
 from podium.files import json_text, not_finite, seal, shell_word, without_folders, write_together
-from podium.imagenet import CLASSES, class_names
 from podium.models.convnet import ConvNet
 from podium.models.outline import outline
 from podium.models.registry import rebuild
 from podium.models.undrawn import undrawn
 from podium.runs.card import Facts, card_read, facts_of, parse_card
 from podium.runs.forked import one_thread_if_forked
+from podium.runs.named import names_of, notes_beside, notes_of_fresh
 from podium.runs.predictor import Predictor
 from podium.runs.recommended import run_of
 from podium.runs.tensors import safetensors_parts, sha256
@@ -33,15 +33,12 @@ from podium.weights.download import official
 from podium.weights.front import Statistics
 from podium.weights.load import load_state, read_weights, refuse_others, statistics
 from podium.weights.official import pixels_of
-from podium.weights.official_files import LIBRARIES
 from podium.weights.peers import find_peer
 
 WEIGHTS, CARD = "model.safetensors", "card.json"
 SEAL = "card_sha256"  # in a card: the digest of all else in it
 FORMAT = 1
 SPARE = 1000  # classes of a classifier that is drawn and then replaced
-# The classes of akamaster/pytorch_resnet_cifar10, in its order.
-CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
 @dataclass(repr=False)
@@ -230,7 +227,7 @@ def from_peer(
         source: LIBRARY:NAME or LIBRARY:NAME.TAG.
         path: of the file; None: the official one, from the cache.
         num_classes, in_chans, ema: as `podium.import_weights` takes them.
-        classes: the names of the classes, in the order of the logits; None: those on record for the source.
+        classes: the names of the classes, in the order of the logits; None: those in the file, or on record for the source.
         body: accept a file without a classifier; the bundle then has no classes, and a head that was drawn.
         stated: as `read_weights` takes it.
 
@@ -259,11 +256,13 @@ def from_peer(
         classes = ()
     elif made.drawn:
         notes.insert(0, made.drawn)
-    if classes is None and made.has_head:
-        classes = recorded_classes(source, k)
-        if classes is None:
-            unnamed = f"the file does not name its {k} classes: they are called class 0 to class {k - 1}"
-            notes.append(f"{unnamed}; podium import --classes names them")
+    if not made.has_head:
+        notes += notes_of_fresh(made.named)
+    elif classes is None:
+        classes, told = names_of(source, made.named, k)
+        notes += told
+    else:
+        notes += notes_beside(classes, made.named)
     classes = tuple(f"class {i}" for i in range(k)) if classes is None else tuple(classes)
     preprocessing = Preprocessing(net.spec["image_size"], channels, **pixels)
     card: dict[str, Any] = {"origin": source, "file": path.name, "notes": [*notes, *said]}
@@ -272,11 +271,3 @@ def from_peer(
     if record is not None:
         card |= {"official": record.source, "licence": record.licence or "not stated by its source"}
     return Bundle(net, classes, preprocessing, card)
-
-
-def recorded_classes(source: str, num_classes: int) -> tuple[str, ...] | None:
-    """The names of a source's own classes, in its order; None where they are not on record for so many classes."""
-    library = source.partition(":")[0]
-    if library in LIBRARIES and num_classes == CLASSES:
-        return class_names()
-    return CIFAR10_CLASSES if library == "akamaster" and num_classes == len(CIFAR10_CLASSES) else None

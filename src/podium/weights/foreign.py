@@ -11,14 +11,15 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import Tensor
 
 from podium.errors import MachineError, ModelFileError
 from podium.weights.front import Front
-from podium.weights.sharded import files_of
+from podium.weights.named import Named, names_in_config, names_in_texts
+from podium.weights.sharded import INDEX, WHOLE, files_of
 
 # Both run in a process of their own: a pickle is not to be trusted, and libhdf5 can loop for ever or crash on a damaged file.
 # A few bytes can ask for any amount of memory, so the process has a limit of it, set when all is imported.
@@ -29,19 +30,20 @@ from pathlib import Path
 from safetensors.torch import save_file
 from podium.errors import PodiumError
 from podium.platform import limit_memory
-path, beside, front = Path(sys.argv[1]), [], None
+path, beside, front, named = Path(sys.argv[1]), [], None, {{}}
 try:
     {imported}
     limit_memory(int(sys.argv[4]))
     {read}
     tensors = {{name: tensor.contiguous().clone() for name, tensor in tensors.items()}}
-    save_file(tensors, sys.argv[2], {{"beside": json.dumps(beside), "front": json.dumps(front and front.to_dict())}})
+    told = {{"beside": beside, "front": front and front.to_dict(), "named": named}}
+    save_file(tensors, sys.argv[2], {{key: json.dumps(value) for key, value in told.items()}})
 except PodiumError as error:
     print(type(error).__name__, error.what, error.fix, sep="\\0", end="", file=sys.stderr)
     sys.exit(3)
 """
 _READ_PICKLE = _CHILD.format(
-    imported="from podium.weights.pickled import read_pickled", read="tensors, beside = read_pickled(path)"
+    imported="from podium.weights.pickled import read_pickled", read="tensors, beside, named = read_pickled(path)"
 )
 _READ_KERAS = _CHILD.format(
     imported="from podium.weights.keras_files import read_keras; from podium.weights.keras_layers import to_torch",
@@ -75,11 +77,13 @@ class Checkpoint:
         tensors: by their names in the file; those of nested dictionaries are joined by dots.
         beside: names of what is no weights, such as "optimizer" and "epoch".
         front: what a Keras model does to pixels before its network; None where it does nothing.
+        named: names of classes, by their places in the file.
     """
 
     tensors: dict[str, Tensor]
     beside: tuple[str, ...] = ()
     front: Front | None = None
+    named: Named = field(default_factory=dict)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -93,8 +97,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
         ModelFileError: missing, damaged, not a weight file, or a pickle that would run code.
     """
     main, parts = files_of(path)
+    hub = names_in_config(main.parent) if main.name in WHOLE or main.name.endswith(INDEX) else {}
     if parts is None:
-        return _read(main)
+        held = _read(main)
+        return replace(held, named=held.named | hub)
     tensors: dict[str, Tensor] = {}
     for part, names in parts.items():
         found = _read(part).tensors
@@ -102,7 +108,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             what = f"{part}: without {lacking[0]}, which {main.name} says it has"
             raise ModelFileError(what, "download this part again")
         tensors |= found
-    return Checkpoint(tensors)
+    return Checkpoint(tensors, named=hub)
 
 
 def read_foreign(path: Path) -> dict[str, Tensor]:
@@ -112,7 +118,7 @@ def read_foreign(path: Path) -> dict[str, Tensor]:
 
 def _read(path: Path) -> Checkpoint:
     """Read one file."""
-    from safetensors import SafetensorError
+    from safetensors import SafetensorError, safe_open
     from safetensors.torch import load_file
 
     if not path.is_file():
@@ -121,7 +127,9 @@ def _read(path: Path) -> Checkpoint:
         head = file.read(16)
     if head[8:9] == b"{":
         try:
-            return Checkpoint(load_file(path))
+            with safe_open(path, "pt") as file_of_tensors:
+                named = names_in_texts(file_of_tensors.metadata() or {})
+            return Checkpoint(load_file(path), named=named)
         except SafetensorError as error:
             raise ModelFileError(f"{path}: a damaged safetensors file ({error})", "download it again") from None
     if head.startswith(b"\x89HDF") or (head.startswith(b"PK") and _is_keras(path)):
@@ -169,8 +177,8 @@ def _in_a_child(program: str, path: Path) -> Checkpoint:
             raise ModelFileError(what, fix) from None
         if child.returncode == 0:
             with safe_open(out, "pt") as file:
-                beside, front = (json.loads(file.metadata()[key]) for key in ("beside", "front"))
-            return Checkpoint(load_file(out), tuple(beside), front and Front.from_dict(front))
+                beside, front, named = (json.loads(file.metadata()[key]) for key in ("beside", "front", "named"))
+            return Checkpoint(load_file(out), tuple(beside), front and Front.from_dict(front), named)
     if child.returncode == 3 and child.stderr.count("\0") == 2:
         kind, what, fix = child.stderr.split("\0")
         what = what.replace(str(path.resolve()), str(path))

@@ -19,6 +19,7 @@ from podium.weights.choose import choose
 from podium.weights.foreign import read_checkpoint
 from podium.weights.front import Front, Prepared, Statistics, prepare_as
 from podium.weights.match import first_conv, mismatches, refuse_not_finite
+from podium.weights.named import Named
 from podium.weights.peers import find_peer
 
 # Of a file of torchvision that its owner trained and that says nothing of pixels.
@@ -61,6 +62,7 @@ class Imported:
         has_head: whether its classifier is the file's.
         drawn: a line that says that the file has no classifier that is taken over; empty where it has one.
         prepared: the preprocessing that the file or the caller names.
+        named: what the file has of names of classes.
     """
 
     net: ConvNet
@@ -68,6 +70,7 @@ class Imported:
     has_head: bool
     drawn: str
     prepared: Prepared
+    named: Named
 
 
 def import_weights(
@@ -119,9 +122,8 @@ def read_weights(
         if value is not None and value < least:
             raise UsageError(f"{key}: {value}", f"give at least {least}")
     fresh = num_classes if num_classes is not None else spare
-    found, notes, front = choose(
-        source, known, read_checkpoint(path), path, fresh, ema, body or num_classes is not None
-    )
+    held = read_checkpoint(path)
+    found, notes, front = choose(source, known, held, path, fresh, ema, body or num_classes is not None)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # a fresh classifier is the same each time
         size, said = _size(found.net, front)
@@ -152,7 +154,7 @@ def read_weights(
             notes.append(f"the classifier has {num_classes} classes already, and stays as it is")
     lacks = "no classifier that is taken over" if found.odd_head else "no classifier"
     drawn = "" if found.has_head else f"the file has {lacks}: a fresh one for {fresh} classes"
-    return Imported(net, notes, found.has_head and not replaced, drawn, prepared)
+    return Imported(net, notes, found.has_head and not replaced, drawn, prepared, held.named)
 
 
 def _size(net: ConvNet, front: Front | None) -> tuple[dict[str, Any], list[str]]:

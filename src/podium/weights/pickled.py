@@ -24,6 +24,7 @@ from torch import Tensor
 
 from podium.errors import ModelFileError
 from podium.files import shell_word
+from podium.weights.named import Named, is_key, names_in
 from podium.weights.pixel_means import is_statistic, without_normalizers
 from podium.weights.stand_in import StandIn, bytes_of, numbers_of
 
@@ -140,7 +141,7 @@ def _from_bytes(content: Any) -> Any:
     return _content(io.BytesIO(bytes_of(content)))
 
 
-def read_pickled(path: Path) -> tuple[dict[str, Tensor], list[str]]:
+def read_pickled(path: Path) -> tuple[dict[str, Tensor], list[str], Named]:
     """The tensors of a checkpoint, and what else it holds.
 
     Args:
@@ -148,7 +149,7 @@ def read_pickled(path: Path) -> tuple[dict[str, Tensor], list[str]]:
 
     Returns:
         Tensors by their names; those of nested dictionaries have the dictionaries' names in front, joined by dots. Then the
-        names of what lies beside dictionaries of tensors, such as "optimizer" and "epoch".
+        names of what lies beside dictionaries of tensors, such as "optimizer" and "epoch", and the names of classes.
 
     Raises:
         ModelFileError: a whole network, a TorchScript archive, or a pickle that would run code.
@@ -174,11 +175,13 @@ def read_pickled(path: Path) -> tuple[dict[str, Tensor], list[str]]:
         inside, kind = next(iter(networks.items()))
         held = f"[{json.dumps(inside) if isinstance(content, dict) else inside}]" if inside else ""
         raise _whole(path, f"a whole network ({kind})", f"torch.load({{file}}, weights_only=False){held}.state_dict()")
-    beside = [str(key) for key, value in _items(content) if not (_has_tensors(value) or key in plain)]
+    named = names_in(content)
+    said = {*plain, *filter(is_key, named)}
+    beside = [str(key) for key, value in _items(content) if not (_has_tensors(value) or key in said)]
     if not tensors:
         inside = f", but {', '.join(beside[:LISTED])}" if beside else ""
         raise ModelFileError(f"damaged or not a checkpoint (no tensors that have names{inside})", save)
-    return tensors, beside
+    return tensors, beside, named
 
 
 def _items(content: Any) -> Iterator[tuple[Any, Any]]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import re
 import sys
 from typing import Any
 
 import numpy as np
 
 MOST = 4  # numbers that a mean or a deviation of pixels has
-# Numbers of numpy, by the names that it gives them in a pickle.
-_NUMBERS = {"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"}
+MOST_AXES = 8  # of an array that is read
+# Numbers and texts of numpy, by the names that it gives their types in a pickle.
+_TYPES = re.compile(r"f[248]|[iu][1248]|b1|U\d{1,5}")
 
 
 class StandIn(dict[Any, Any]):
@@ -46,7 +49,12 @@ class StandIn(dict[Any, Any]):
 def numbers_of(value: Any) -> list[float]:
     """The numbers in a number, a list, a tuple or an array of numpy that is no longer than a mean of pixels; else none."""
     if isinstance(value, StandIn):
-        return _numbers_of_numpy(value)
+        array = array_of(value)
+        return (
+            []
+            if array is None or array.dtype.kind not in "fiu" or array.size > MOST
+            else array.ravel().astype(float).tolist()
+        )
     if isinstance(value, int | float) and not isinstance(value, bool):
         return [float(value)] if abs(value) < sys.float_info.max else []
     if not isinstance(value, list | tuple) or len(value) > MOST:
@@ -55,14 +63,16 @@ def numbers_of(value: Any) -> list[float]:
     return [number for numbers in inside for number in numbers] if all(len(each) == 1 for each in inside) else []
 
 
-def _numbers_of_numpy(value: StandIn) -> list[float]:
-    """The numbers in an array of numpy or in one of its numbers, as numpy pickles them: by type, order and bytes."""
-    match value.origin.rpartition(".")[2], value.given, value.state:
-        case "_reconstruct", _, (int(), tuple(), StandIn() as kind, bool(), held):
-            return _from_bytes(kind, held)
+def array_of(value: Any) -> np.ndarray | None:
+    """An array of numpy or one of its numbers, as numpy pickles them: by type, order, shape and bytes; None for anything else."""
+    match getattr(value, "origin", "").rpartition(".")[2], getattr(value, "given", ()), getattr(value, "state", None):
+        case "_reconstruct", _, (int(), tuple() as shape, StandIn() as kind, bool() as transposed, held):
+            return _from_bytes(kind, bytes_of(held), shape, transposed)
+        case "_frombuffer", (held, StandIn() as kind, tuple() as shape, str() as order), _:
+            return _from_bytes(kind, held, shape, order == "F")
         case "scalar", (StandIn() as kind, held), _:
-            return _from_bytes(kind, held)
-    return []
+            return _from_bytes(kind, bytes_of(held), (), False)
+    return None
 
 
 def bytes_of(value: Any) -> Any:
@@ -72,12 +82,12 @@ def bytes_of(value: Any) -> Any:
     return value
 
 
-def _from_bytes(kind: StandIn, held: Any) -> list[float]:
-    """Numbers of a type of numpy."""
-    held = bytes_of(held)
+def _from_bytes(kind: StandIn, held: Any, shape: tuple[Any, ...], transposed: bool) -> np.ndarray | None:
+    """An array of a type of numpy, of exactly as many bytes as its shape says; None where they are not."""
     match kind.given, kind.state:
-        case (str() as name, *_), (int(), str() as order, *_) if name in _NUMBERS and isinstance(held, bytes):
+        case (str() as name, *_), (int(), str() as order, *_) if _TYPES.fullmatch(name):
             dtype = np.dtype(name).newbyteorder(">" if order == ">" else "<")
-            whole = held[: len(held) // dtype.itemsize * dtype.itemsize]
-            return [float(number) for number in np.frombuffer(whole, dtype)] if len(held) <= MOST * 8 else []
-    return []
+            whole = isinstance(held, bytes | bytearray) and all(type(n) is int and n > 0 for n in shape)
+            if whole and len(held) == math.prod(shape) * dtype.itemsize and len(held) > 0 and len(shape) <= MOST_AXES:
+                return np.frombuffer(held, dtype).reshape(shape, order="F" if transposed else "C")
+    return None

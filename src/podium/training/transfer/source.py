@@ -20,6 +20,7 @@ from podium.models.convnet import ConvNet
 from podium.models.registry import rebuild
 from podium.runs import bundle
 from podium.runs.bundle import Bundle
+from podium.runs.named import CIFAR10_CLASSES
 from podium.runs.recommended import run_of
 from podium.settings import Settings
 from podium.units import to_steps
@@ -88,8 +89,8 @@ def origin_of(source: Source) -> str:
     name = str(card.get("origin") or Path(source.pinned.partition(PIN)[0]).name)
     if (official := card.get("official")) and ((meant := find_official(name)) is None or meant.source != official):
         name = str(official)  # the file is known by its digest, and is not the one that the name stands for
-    images = card.get("data") or ("ImageNet" if len(classes) == imagenet.CLASSES else None)
-    if images is None and classes == bundle.CIFAR10_CLASSES:
+    images = card.get("data") or ("ImageNet" if classes == imagenet.class_names() else None)
+    if images is None and classes == CIFAR10_CLASSES:
         images = "CIFAR-10"
     return f"{images} ({name})" if images else name
 
