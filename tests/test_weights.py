@@ -196,9 +196,10 @@ def test_a_whole_network_is_refused_with_a_line_that_takes_its_weights_out(tmp_p
         torch.save(net if kind == "network" else {"model": net, "epoch": 3}, file)
     with pytest.raises(ModelFileError, match=r"module\.pt: holds more than weights") as caught:
         read_foreign(file)
-    line = re.search(r"run python -c (.*) beside it, and give (.*)", caught.value.fix)
+    line = re.search(r"run python -c (.*) beside it, and give (.*?);", caught.value.fix)
     subprocess.run([sys.executable, "-W", "ignore", "-c", *shlex.split(line[1])], cwd=tmp_path, check=True)
-    assert torch.equal(read_foreign(tmp_path / line[2])["weight"], net.weight)
+    name = "model.weight" if kind == "inside" else "weight"
+    assert torch.equal(read_foreign(tmp_path / line[2])[name], net.weight)
 
 
 @pytest.mark.slow

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import _compat_pickle
 import io
-import json
 import pickle
 import sys
 import types
@@ -23,10 +22,10 @@ import torch
 from torch import Tensor
 
 from podium.errors import ModelFileError
-from podium.files import shell_word
 from podium.weights.named import Named, is_key, names_in
 from podium.weights.pixel_means import is_statistic, without_normalizers
-from podium.weights.stand_in import StandIn, bytes_of, numbers_of
+from podium.weights.stand_in import StandIn, array_of, bytes_of, numbers_of
+from podium.weights.whole import Archive, networks_in, refusal
 
 # What rebuilds a tensor, by module; a storage is a class called ...Storage, and torch.float32 and the like are dtypes.
 _REBUILD = {
@@ -41,12 +40,14 @@ _REBUILD = {
     "torch.serialization": {"_get_layout"},
     "collections": {"OrderedDict"},
 }
-# The standard library's plain data. A pickle that names anything else of the standard library, such as a function that runs
-# a command, was made to do something: it is refused, though it could do nothing here.
+# The standard library's plain data, and functions that only count. A pickle that names anything else of the standard library, such
+# as a function that runs a command, was made to do something: it is refused, though it could do nothing here.
 _PLAIN = {"argparse", "collections", "datetime", "decimal", "enum", "fractions", "functools", "logging", "numbers", "pathlib",
-          "re", "time", "types", "typing", "uuid", "_codecs", "copyreg"}  # fmt: skip
+          "re", "time", "types", "typing", "uuid", "_codecs", "copyreg", "operator", "_operator", "random", "_random", "itertools", "math",
+          "cmath", "string", "statistics", "zoneinfo", "posixpath", "ntpath", "ipaddress", "array"}  # fmt: skip
 _PLAIN_BUILTINS = {"set", "frozenset", "bytearray", "complex", "slice", "range", "object", "list", "dict", "tuple", "int", "float",
-                   "str", "bytes", "bool", "type", "getattr", *_compat_pickle.PYTHON2_EXCEPTIONS}  # fmt: skip
+                   "str", "bytes", "bool", "type", "getattr", "max", "min", "len", "sum", "abs", "round", "sorted", "reversed", "enumerate",
+                   "zip", "any", "all", "pow", "divmod", "print", *_compat_pickle.PYTHON2_EXCEPTIONS}  # fmt: skip
 LISTED = 8  # names that a message lists
 
 
@@ -70,7 +71,8 @@ class _Unpickler(pickle.Unpickler):
         plain = name in _PLAIN_BUILTINS if module == "builtins" else root in _PLAIN
         if root in sys.stdlib_module_names and not plain:
             what = f"holds more than weights ({module}.{name}), and opening it elsewhere could run code"
-            raise ModelFileError(what, "take a checkpoint from a source that you trust")
+            own = "where you wrote it yourself, save the weights alone: torch.save(model.state_dict(), FILE)"
+            raise ModelFileError(what, f"take a checkpoint from a source that you trust; {own}")
         return type(name, (StandIn,), {"origin": f"{module}.{name}"})
 
 
@@ -79,10 +81,6 @@ def _load(file: Any, **arguments: Any) -> Any:
 
 
 _MODULE = types.SimpleNamespace(__name__="podium", Unpickler=_Unpickler, load=_load)  # as `torch.load` takes it
-
-
-class _TorchScript(Exception):
-    """The file is an archive that `torch.load` would run."""
 
 
 def _content(file: BinaryIO) -> Any:
@@ -96,10 +94,19 @@ def _content(file: BinaryIO) -> Any:
             return first
     else:
         _refuse_damaged(file)
-        if "constants.pkl" in torch._C.PyTorchFileReader(file).get_all_records():
-            raise _TorchScript
+        _refuse_torchscript(torch._C.PyTorchFileReader(file).get_all_records())
     file.seek(0)
     return torch.load(file, map_location="cpu", pickle_module=_MODULE, weights_only=False, **options)
+
+
+def _refuse_torchscript(records: list[str]) -> None:
+    """Refuse an archive that `torch.load` would run, by the names of its parts."""
+    if "constants.pkl" not in records:
+        return
+    if any(name.startswith("constants/") for name in records) and not any(name.startswith("data/") for name in records):
+        what = "a frozen TorchScript archive, whose weights are constants without names"
+        raise ModelFileError(what, "give the checkpoint or the TorchScript archive that was frozen")
+    raise Archive("a TorchScript archive", "torch.jit.load({file}).state_dict()")
 
 
 def _refuse_damaged(file: BinaryIO) -> None:
@@ -120,6 +127,8 @@ def _refuse_others(names: list[str]) -> None:
     """Refuse a zip archive that `torch.save` did not write."""
     if any(name.endswith(("data.pkl", "constants.pkl")) for name in names):
         return
+    if any(name.endswith(("models/model.json", "serialized_exported_program.json")) for name in names):
+        raise Archive("a program of torch.export", "torch.export.load({file}).state_dict")
     if names and all(name.endswith(".npy") for name in names):
         fix = "save them as torch tensors by the same names, by torch.save or safetensors"
         raise ModelFileError("not a model file, but arrays of numpy", fix)
@@ -157,31 +166,51 @@ def read_pickled(path: Path) -> tuple[dict[str, Tensor], list[str], Named]:
     try:
         with path.open("rb") as file:
             content = _content(file)
-    except _TorchScript:
-        raise _whole(path, "a TorchScript archive", "torch.jit.load({file}).state_dict()") from None
+    except Archive as archive:
+        raise archive.refusal(path) from None
     save = "save the weights by torch.save(model.state_dict(), FILE), and give that"
     if not isinstance(content, dict | list | tuple):
         what = f"damaged or not a checkpoint (a {type(content).__name__}, not a dictionary of tensors)"
         raise ModelFileError(what, save)
+    tensors, networks = _by_name(content), networks_in(content)
+    if networks and not any(value.ndim > 1 for value in tensors.values()):
+        raise refusal(path, content, networks)
+    plain, named = _plain_statistics(content), names_in(content)
+    if not tensors:  # weights by `value.numpy()`
+        content = _with_arrays(content)
+        tensors = _by_name(content)
+    tensors |= plain
+    said = {*plain, *filter(is_key, named)}
+    whole = {each.top: f"{each.top} (a whole network{each.pixels and ', '}{each.pixels})" for each in networks}
+    beside = [str(key) for key, value in _items(content) if not (_has_tensors(value) or key in said)]
+    beside = [*whole.values(), *(key for key in beside if key not in whole)]
+    if not tensors:
+        inside = f", but {', '.join(beside[:LISTED])}" if beside else ""
+        raise ModelFileError(f"damaged or not a checkpoint (no tensors that have names{inside})", save)
+    return tensors, beside, named
+
+
+def _by_name(content: Any) -> dict[str, Tensor]:
+    """Every tensor by the names that lead to it."""
     tensors: dict[str, Tensor] = {}
     for name, tensor in _tensors(content, ""):
         while name in tensors:  # {"a.b": x, "a": {"b": y}}
             name += " (again)"
         tensors[name] = tensor.detach()
-    plain = _plain_statistics(content)
-    tensors |= plain
-    networks = dict(_networks(content))
-    if networks and not any(value.ndim > 1 for value in tensors.values()):
-        inside, kind = next(iter(networks.items()))
-        held = f"[{json.dumps(inside) if isinstance(content, dict) else inside}]" if inside else ""
-        raise _whole(path, f"a whole network ({kind})", f"torch.load({{file}}, weights_only=False){held}.state_dict()")
-    named = names_in(content)
-    said = {*plain, *filter(is_key, named)}
-    beside = [str(key) for key, value in _items(content) if not (_has_tensors(value) or key in said)]
-    if not tensors:
-        inside = f", but {', '.join(beside[:LISTED])}" if beside else ""
-        raise ModelFileError(f"damaged or not a checkpoint (no tensors that have names{inside})", save)
-    return tensors, beside, named
+    return tensors
+
+
+def _with_arrays(content: Any, depth: int = 8) -> Any:
+    """The same with tensors for numpy's arrays of numbers."""
+    if isinstance(content, StandIn) and (array := array_of(content)) is not None and array.dtype.kind in "fiub":
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
+    if depth and isinstance(content, dict) and not isinstance(content, StandIn):
+        return {key: _with_arrays(value, depth - 1) for key, value in content.items()}
+    return (
+        [_with_arrays(value, depth - 1) for value in content]
+        if depth and isinstance(content, list | tuple)
+        else content
+    )
 
 
 def _items(content: Any) -> Iterator[tuple[Any, Any]]:
@@ -223,6 +252,10 @@ def _plain_statistics(content: Any) -> dict[str, Tensor]:
 
 def _plain(content: Any, prefix: str, depth: int = 4) -> Iterator[tuple[str, Any]]:
     """Every value that is no dictionary, by the names that lead to it; an object's attributes are such names, as an argparse.Namespace's."""
+    if isinstance(content, list | tuple) and not prefix:  # weights and settings side by side
+        for value in content if depth else ():
+            yield from _plain(value, "", depth - 1)
+        return
     if isinstance(content, StandIn) and not content and isinstance(content.state, dict) and not content.is_network:
         content = content.state
     if (isinstance(content, dict) and not isinstance(content, StandIn)) or (isinstance(content, StandIn) and content):
@@ -231,20 +264,3 @@ def _plain(content: Any, prefix: str, depth: int = 4) -> Iterator[tuple[str, Any
                 yield from _plain(value, f"{prefix}.{key}" if prefix else key, depth - 1)
     elif prefix:
         yield prefix, content
-
-
-def _networks(content: Any) -> Iterator[tuple[str, str]]:
-    """The name and the class of every whole network: the content itself, whose name is empty, or an entry of it."""
-    for key, value in [("", content), *_items(content)]:
-        if isinstance(value, StandIn) and value.is_network:
-            yield str(key), value.origin
-
-
-def _whole(path: Path, what: str, state: str) -> ModelFileError:
-    """The refusal of code and weights in one, with the line that takes the weights out."""
-    out = path.with_name(f"{path.stem}-weights.pth")
-    line = f"import torch; torch.save({state.format(file=json.dumps(path.name))}, {json.dumps(out.name)})"
-    return ModelFileError(
-        f"{path}: holds more than weights: {what}, whose code runs where it is opened",
-        f"where you trust it and have its code, run python -c {shell_word(line)} beside it, and give {out.name}",
-    )
