@@ -19,7 +19,7 @@ from torch import Tensor
 from podium.errors import ModelFileError
 from podium.files import shell_word
 from podium.weights.pixel_means import is_statistic, without_normalizers
-from podium.weights.stand_in import StandIn, numbers_of
+from podium.weights.stand_in import MOST, StandIn, numbers_of
 
 DEEPEST, MOST_OBJECTS = 5, 100_000  # how far a network is looked for
 MOST_MODULES = 10_000
@@ -120,7 +120,7 @@ def _pixels(net: StandIn) -> str:
         names = unsaved.given[0] if isinstance(unsaved, StandIn) and unsaved.given else ()
         fleeting = {key: value for key, value in buffers.items() if key in names} if isinstance(buffers, dict) else {}
         for key, value in {**state, **fleeting}.items():
-            if isinstance(key, str) and is_statistic(prefix + key):
+            if isinstance(key, str) and (prefix + key).isprintable() and is_statistic(prefix + key):
                 numbers = value.detach().flatten().tolist() if _is_small(value) else numbers_of(value)
                 found |= {prefix + key: torch.tensor(numbers, dtype=torch.float64)} if numbers else {}
     pairs = [each for each in without_normalizers(found)[1] if each.std and not each.doubt]
@@ -132,7 +132,8 @@ def _pixels(net: StandIn) -> str:
 
 
 def _is_small(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point() and value.numel() <= 4
+    plain = isinstance(value, Tensor) and value.layout == torch.strided and not value.is_meta
+    return plain and value.is_floating_point() and value.numel() <= MOST
 
 
 def refusal(path: Path, content: Any, networks: list[Network]) -> ModelFileError:
