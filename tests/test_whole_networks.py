@@ -183,10 +183,13 @@ def test_where_nothing_is_said_of_pixels_the_fix_asks(net, tmp_path, monkeypatch
 
 
 def test_a_whole_network_beside_its_weights_is_said(net, tmp_path):
-    whole = nn.Sequential(Normalize(MEAN, STD), net)
+    whole = Around(net)
     torch.save({**dict.fromkeys("abcdefgh", 1), "model": whole, "state_dict": whole.state_dict()}, tmp_path / "w.pth")
     (note,) = (note for note in podium.import_weights(SOURCE, tmp_path / "w.pth").card["notes"] if "left out" in note)
-    assert "model (a whole network, its 0.mean is 0.4914, 0.4822, 0.4465 and its 0.std 0.247, 0.2435, 0.2616)" in note
+    assert (
+        "model (a whole network, its pixel_mean is 0.4914, 0.4822, 0.4465 and its pixel_std 0.247, 0.2435, 0.2616, divided by 255)"
+        in note
+    )
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit")

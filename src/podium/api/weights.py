@@ -37,7 +37,8 @@ def import_weights(
         in_chans: the number of input channels that the first convolution is adapted to.
         classes: the names of the classes in the order of the network's outputs; or a file of them (text with a name a line,
             JSON, YAML or CSV); or a run or bundle that has the same; or the data set that the network was trained on, class
-            folders or a table of images, whose classes are then put in order.
+            folders or a table of images, whose classes are then put in order. If None: those that the file itself names, or else
+            those on record for the source.
         class_order: how the classes of a data set are ordered: "text" (1, 10, 2), as torchvision's ImageFolder and Keras number
             them, or "natural" (1, 2, 10), as Podium does. If None: as text for class folders, and natural for a table.
         ema: take the EMA weights of a checkpoint that has both.
