@@ -25,7 +25,7 @@ from podium.models.registry import rebuild
 from podium.models.undrawn import undrawn
 from podium.runs.card import Facts, card_read, facts_of, parse_card
 from podium.runs.forked import one_thread_if_forked
-from podium.runs.named import names_of, notes_beside, notes_of_fresh
+from podium.runs.named import choose_names
 from podium.runs.predictor import Predictor
 from podium.runs.recommended import run_of
 from podium.runs.tensors import safetensors_parts, sha256
@@ -256,14 +256,8 @@ def from_peer(
         classes = ()
     elif made.drawn:
         notes.insert(0, made.drawn)
-    if not made.has_head:
-        notes += notes_of_fresh(made.named)
-    elif classes is None:
-        classes, told = names_of(source, made.named, k)
-        notes += told
-    else:
-        notes += notes_beside(classes, made.named)
-    classes = tuple(f"class {i}" for i in range(k)) if classes is None else tuple(classes)
+    classes, told = choose_names(source, made.named, k, classes, fresh=not made.has_head)
+    notes += told
     preprocessing = Preprocessing(net.spec["image_size"], channels, **pixels)
     card: dict[str, Any] = {"origin": source, "file": path.name, "notes": [*notes, *said]}
     if made.prepared.origin:

@@ -26,6 +26,30 @@ class _Names:
     wrong: str = ""
 
 
+def choose_names(
+    source: str, named: Named, num_classes: int, given: Sequence[str] | None, *, fresh: bool
+) -> tuple[tuple[str, ...], list[str]]:
+    """Choose the names of the classes: those that are given, else those that the file has, else those on record.
+
+    Args:
+        source, named, num_classes: as `names_of` takes them.
+        given: names; None where there are none.
+        fresh: whether the classifier is not the file's, so that its names mean nothing.
+
+    Returns:
+        The names in the order of the outputs, and notes on where they come from and what is not taken.
+    """
+    if given is None and not fresh:
+        return names_of(source, named, num_classes)
+    names = numbered(num_classes) if given is None else tuple(given)
+    return names, notes_of_fresh(named) if fresh else notes_beside(names, named)
+
+
+def numbered(num_classes: int) -> tuple[str, ...]:
+    """What classes without names are called."""
+    return tuple(f"class {i}" for i in range(num_classes))
+
+
 def names_of(source: str, named: Named, num_classes: int) -> tuple[tuple[str, ...], list[str]]:
     """Choose the names of the classes.
 
@@ -52,7 +76,7 @@ def names_of(source: str, named: Named, num_classes: int) -> tuple[tuple[str, ..
     unnamed = f"they are called class 0 to class {num_classes - 1}; podium import --classes names them"
     lacking = "no names in the file fit" if read else "the file does not name"
     notes.append(f"{lacking} its {num_classes} classes: {unnamed}")
-    return tuple(f"class {i}" for i in range(num_classes)), notes
+    return numbered(num_classes), notes
 
 
 def notes_beside(given: Sequence[str], named: Named) -> list[str]:
