@@ -1,6 +1,7 @@
 """A fine-tuned checkpoint gets the names of its classes in the order it was trained with, or the names are refused."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -75,6 +76,12 @@ REFUSED = {
     "twice.txt": ("cat\ndog\ncat\n", "'cat' occurs more than once"),
     "one.txt": ("cat\n", "1 names"),
     "nothing.txt": ("", "0 names"),
+    "commas.txt": ("dog,cat,eel\n", "one line, not one name a line"),
+    "words.txt": ("dog cat eel\n", "one line, not one name a line"),
+    "python.txt": ("['dog', 'cat', 'eel']\n", "in brackets, not one name a line"),
+    "long_list.txt": ("['dog',\n 'cat',\n 'eel']\n", "in brackets, not one name a line"),
+    "numbers.txt": ("{'dog': 0,\n 'cat': 1}\n", "in brackets, not one name a line"),
+    "set.txt": ("{\n'dog': 0,\n'cat': 1\n}\n", "in brackets, not one name a line"),
     "spaces.json": (json.dumps(["cat", " "]), "the name of class 1 is empty"),
     "from_1.txt": ("1 cat\n2 dog\n", "from 1"),
     "cat_to_name.json": (json.dumps({"1": "cat", "2": "dog", "10": "eel"}), "not numbered 0 to 2"),  # of folders
@@ -103,6 +110,31 @@ def test_names_that_would_be_a_guess_are_refused(name, tmp_path):
         read_class_names(tmp_path / name)
     assert name in caught.value.what
     assert caught.value.fix
+
+
+@pytest.mark.parametrize("name", ["commas.txt", "words.txt", "python.txt", "long_list.txt"])
+def test_names_in_one_line_have_a_mend_that_says_how_to_write_them(name, tmp_path):
+    (tmp_path / name).write_text(REFUSED[name][0])
+    with pytest.raises(DataError) as caught:
+        read_class_names(tmp_path / name)
+    assert caught.value.fix == "write one name a line"
+
+
+def test_names_in_brackets_are_names(tmp_path):
+    (tmp_path / "a.txt").write_text("[background]\n(other)\n[cat]\n")
+    assert read_class_names(tmp_path / "a.txt").names == ("[background]", "(other)", "[cat]")
+
+
+@pytest.mark.parametrize("ending", ["npy", "pkl", "pickle", "joblib"])
+def test_names_that_python_wrote_have_a_mend_that_works(ending, tmp_path):
+    path = tmp_path / f"a.{ending}"
+    path.write_bytes(pickle.dumps({"cat": 0, "dog": 1}))
+    with pytest.raises(DataError, match="not a text of names") as caught:
+        read_class_names(path)
+    assert 'json.dump(NAMES, open("classes.json", "w"))' in caught.value.fix
+    with (tmp_path / "classes.json").open("w") as file:
+        json.dump(pickle.loads(path.read_bytes()), file)
+    assert read_class_names(tmp_path / "classes.json").names == ("cat", "dog")
 
 
 @pytest.fixture
@@ -262,7 +294,7 @@ def test_a_body_takes_a_classifier_for_the_names(tmp_path):
     save_file(state, tmp_path / "body.safetensors")
     made = library.import_weights(SOURCE, tmp_path / "body.safetensors", classes=PETS)
     assert made.classes == PETS
-    assert made.card["notes"] == ["the file has no classifier: a fresh one for 3 classes"]
+    assert made.card["notes"][0] == "the file has no classifier: a fresh one for 3 classes"
 
 
 def test_a_file_that_does_not_name_its_classes_is_said_to(tmp_path):

@@ -30,6 +30,12 @@ CARD = "card.json"  # in a run folder or bundle
 FILES = (".txt", ".names", ".labels", ".json", ".yaml", ".yml", ".csv", ".tsv")
 _NAME_COLUMNS = ("name", "class", "label", "class_name", "label_name", "category", "names", "classes", "labels")
 OWN_FILE = "give a text file with one name a line, in the order of the network's outputs"
+# What people keep names in from Python.
+_BINARY = {".npy": "an array of numpy", ".pkl": "a pickle", ".pickle": "a pickle", ".joblib": "a pickle"}
+AS_JSON = (
+    "open it by the program that wrote it, save the list of names, or the dictionary of names and numbers, as JSON: "
+    'json.dump(NAMES, open("classes.json", "w")), and give --classes classes.json'
+)
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,8 @@ def read_class_names(source: str | Path | Sequence[str], order: Order | None = N
         _refuse_order(order, "a list")
         return ClassNames(checked(list(source), "classes"), [])
     path = Path(source)
+    if path.is_file() and (held := _BINARY.get(path.suffix.lower())):
+        raise DataError(f"{show(str(path))}: {held}, not a text of names", AS_JSON)
     if path.is_file() and path.suffix.lower() in FILES:
         try:
             names, how = _from_file(path)
@@ -188,6 +196,9 @@ def _from_lines(content: str, where: str) -> tuple[list[str], str]:
     lines = [line.strip() for line in content.splitlines()]
     while lines and not lines[-1]:
         lines.pop()
+    if _is_of_python(lines) or (len(lines) == 1 and re.search(r"[,;\s]", lines[0])):
+        found = "a list or a dictionary in brackets" if _is_of_python(lines) else "one line"
+        raise DataError(f"{where}: {found}, not one name a line", "write one name a line")
     if "" in lines:
         raise DataError(f"{where}, line {lines.index('') + 1}: an empty name", "write a name on every line")
     before = (re.fullmatch(r"(?P<number>\d{1,9})(?:\s*[:,;=]\s*|\s+)(?P<name>\S.*)", line) for line in lines)
@@ -200,6 +211,15 @@ def _from_lines(content: str, where: str) -> tuple[list[str], str]:
     if sorted(number for number, _ in pairs) == list(range(1, len(pairs) + 1)):
         raise DataError(f"{where}: numbers its {len(pairs)} lines from 1", NUMBER_FROM_0)
     return lines, "the order of its lines"
+
+
+def _is_of_python(lines: Sequence[str]) -> bool:
+    """Whether lines are the text of one list, tuple or dictionary, and not names that may have brackets."""
+    text = "\n".join(lines)
+    first, bracket = lines[0] if lines else "", text[:1]
+    closed = {"[": "]", "(": ")", "{": "}"}.get(bracket, "")
+    spread = len(lines) > 1 and first.count(bracket) == first.count(closed)
+    return bool(closed) and text.endswith(closed) and not spread
 
 
 def _pairs(found: Iterable[re.Match[str] | None]) -> list[tuple[int, str]]:

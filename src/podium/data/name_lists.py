@@ -76,7 +76,7 @@ def checked(names: Sequence[Any], where: str) -> tuple[str, ...]:
             f"{where}: {', '.join(map(repr, twice[:5]))} occurs more than once", "give every class its own name"
         )
     if len(texts) < 2:
-        raise DataError(f"{where}: {len(texts)} names of classes", "give at least two")
+        raise DataError(f"{where}: {len(texts)} names of classes", "give at least two, in a text file one a line")
     return tuple(texts)
 
 
