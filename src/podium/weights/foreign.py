@@ -20,6 +20,7 @@ from podium.errors import MachineError, ModelFileError
 from podium.weights.front import Front
 from podium.weights.named import Named, names_in_config, names_in_texts
 from podium.weights.sharded import INDEX, WHOLE, files_of
+from podium.weights.tensorflow_files import refuse_tensorflow
 
 # Both run in a process of their own: a pickle is not to be trusted, and libhdf5 can loop for ever or crash on a damaged file.
 # A few bytes can ask for any amount of memory, so the process has a limit of it, set when all is imported.
@@ -96,6 +97,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         ModelFileError: missing, damaged, not a weight file, or a pickle that would run code.
     """
+    refuse_tensorflow(path)
     main, parts = files_of(path)
     hub = names_in_config(main.parent) if main.name in WHOLE or main.name.endswith(INDEX) else {}
     if parts is None:

@@ -110,7 +110,8 @@ def find_peer(source: str) -> Peer:
         raise UsageError(f"weights of {library!r} cannot be read", hint)
     if (library, name) not in known:
         names = [network for theirs, network in known if theirs == library]
-        hint = closest(name, names) or f"there are {', '.join(names)}"
+        near = closest(name, names)
+        hint = f"{near} If not, Podium does not have that network" if near else f"there are {', '.join(names)}"
         raise UsageError(f"weights of {library}'s {name!r} cannot be read", hint)
     return known[library, name]
 
