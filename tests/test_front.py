@@ -371,7 +371,7 @@ def test_a_model_without_such_a_layer_has_the_usual_preprocessing(tmp_path):
     path = dot_keras(tmp_path / "a.keras", [INPUT, *AUGMENT, ("conv1_pad", "ZeroPadding2D", []), *mobilenet()])
     made = podium.import_weights(MOBILENET, path)
     assert made.preprocessing.mean == (0.5, 0.5, 0.5)
-    assert not any("preprocessing" in note for note in made.card["notes"])
+    assert "preprocessing_from" not in made.card
     sized = dot_keras(tmp_path / "b.keras", [("resizing", "Resizing", Configured(height=180, width=180)), *mobilenet()])
     assert any("180x180" in note for note in podium.import_weights(MOBILENET, sized).card["notes"])
 
@@ -382,7 +382,6 @@ REFUSED = {
     "a class of one's own": ([("prepare", "Prepare", Configured(mean=3))], dot_keras, "'prepare' (Prepare)"),
     "after padding": ([("pad", "ZeroPadding2D", []), HALF], dot_keras, "pads"),
     "a branch": ([INPUT, rescaling(0.5, nodes=[[["input_layer", 0, 0, {}]]]), rescaling(0.1, name="other", nodes=[[["input_layer", 0, 0, {}]]])], dot_keras, "one after the other"),
-    "Normalization over pixels": ([("n", "Normalization", Configured(mean=[[1, 2]], variance=[[1, 2], [3, 4]]))], dot_keras, "number for each channel"),
     "weights alone": ([NO_SCALE], lambda path, layers: old_h5(path, layers), "by what 'rescaling' (Rescaling) multiplies"),
     "weights alone of Keras 3": ([NO_SCALE], numbered_h5, "by what 'rescaling' (Rescaling) multiplies"),
     "weights alone with an operation": ([("tf.math.truediv_1", "TFOpLambda", [])], lambda path, layers: old_h5(path, layers), "'tf.math.truediv_1'"),

@@ -208,7 +208,7 @@ def test_a_norm_behind_the_network_belongs_to_its_head(tmp_path):
         assert len(podium.import_weights(MOBILENET, path, num_classes=4).classes) == 4
 
 
-def own_class(write, path, layers):
+def own_class(write, path, layers, **how):
     """A file of a class of one's own, whose configuration has no layers."""
     bare = json.dumps({"class_name": "Mine", "config": {"trainable": True}})
     if write is old_h5:
@@ -217,7 +217,7 @@ def own_class(write, path, layers):
         return path
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("config.json", bare)
-        archive.writestr("model.weights.h5", numbered_h5(io.BytesIO(), layers).getvalue())
+        archive.writestr("model.weights.h5", numbered_h5(io.BytesIO(), layers, **how).getvalue())
     return path
 
 

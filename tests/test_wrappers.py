@@ -515,11 +515,13 @@ def test_a_head_that_is_replaced_is_said_and_weights_need_none(head, tmp_path):
 @pytest.mark.parametrize("name", sampled(["resnet20-12fca82f", "resnet56-4bfd9763"], 1))
 def test_published_files_say_what_was_taken_off(shared, name):
     path = shared / "data/weights" / f"{name}.th"
-    made = podium.import_weights(f"akamaster:{name.partition('-')[0]}", path)
+    source = f"akamaster:{name.partition('-')[0]}"
+    made = podium.import_weights(source, path)
     assert made.card["notes"] == [
         "the weights stand under 'state_dict' in the file, which is taken off their names",
         "module. is taken out of the names",
         "left out, beside the weights: best_prec1",
+        f"preprocessing as usual for {source} (mean 0.485, 0.456, 0.406; std 0.229, 0.224, 0.225): the file says nothing of pixels",
     ]
     assert made.classes[0] == "airplane"
 

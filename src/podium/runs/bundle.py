@@ -31,7 +31,7 @@ from podium.runs.recommended import run_of
 from podium.runs.tensors import safetensors_parts, sha256
 from podium.weights.download import official
 from podium.weights.front import Statistics
-from podium.weights.load import load_state, read_weights, refuse_others, statistics
+from podium.weights.load import TRANSFORMED, load_state, read_weights, refuse_others, statistics
 from podium.weights.official import pixels_of
 from podium.weights.peers import find_peer
 
@@ -245,6 +245,8 @@ def from_peer(
         raise ModelFileError(f"{path}: {made.prepared.refusal.what}", made.prepared.refusal.fix)
     net, notes = made.net.eval(), [*made.notes, *made.prepared.notes]
     (pixels, record, said), k = pixels_of(source, path), net.spec["num_classes"]
+    if record is None and not made.prepared.origin and TRANSFORMED not in notes:
+        notes.append(made.prepared.usual(source, pixels))
     pixels |= made.prepared.pixels
     if (channels := net.spec["in_chans"]) != len(pixels["mean"]):
         mean, std = statistics(pixels, channels)

@@ -7,7 +7,7 @@ a deviation. What both do is `pixel * scale + offset`, and so is the preprocessi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -15,6 +15,7 @@ from podium import imagenet
 from podium.errors import ModelFileError, UsageError
 
 WHITE = 255.0
+BLUE_FIRST = ", blue first"
 LEAST_STD = (
     1e-5  # of pixels from 0 to 1; below it white is above 100,000, which no network reads and float16 cannot hold
 )
@@ -39,6 +40,7 @@ class Front:
         notes: lines on what the file also does to images, and Podium does not.
         fix: what helps with the problem.
         size: height and width of the images that the network reads, in pixels; empty where the file does not say it.
+        caffe: whether the file says what does it, and not by which numbers, and it is what Keras's networks of Caffe have in front.
     """
 
     layers: tuple[str, ...]
@@ -49,6 +51,7 @@ class Front:
     notes: tuple[str, ...] = ()
     fix: str = FIX
     size: tuple[int, ...] = ()
+    caffe: bool = False
 
     @property
     def acts(self) -> bool:
@@ -80,7 +83,7 @@ class Front:
         if any(len(values) not in (1, channels) for values in (self.scale, self.offset)):
             count = max(len(self.scale), len(self.offset))
             have = "has" if len(self.layers) == 1 else "have"
-            raise ModelFileError(f"{names} in it {have} {count} channels, and the network has {channels}", FIX)
+            raise ModelFileError(f"{names} in it {have} {count} channels, and the network has {channels}", self.fix)
         scale, offset = _each(self.scale, channels), _each(self.offset, channels)
         if not all(math.isfinite(value) for value in (*scale, *offset)):
             raise ModelFileError(f"{names} in it: the numbers are not finite", FIX)
@@ -100,6 +103,7 @@ class Prepared:
     Args:
         pixels: `mean`, `std` and `channel_order`, as fields of `Preprocessing`; empty where neither names any.
         origin: who names it: "the file", "--mean and --std", or nobody.
+        why: it is the usual one, where nobody names another.
         notes: lines that say so.
         refusal: why what the file does cannot be taken over; None where it can, or where the caller names another.
     """
@@ -108,9 +112,17 @@ class Prepared:
     origin: str = ""
     notes: tuple[str, ...] = ()
     refusal: ModelFileError | None = None
+    why: str = "the file says nothing of pixels"
+
+    def usual(self, source: str, pixels: Mapping[str, Any]) -> str:
+        """A line that names the usual preprocessing of a source, which was taken."""
+        order = BLUE_FIRST if pixels.get("channel_order") == "bgr" else ""
+        return f"preprocessing as usual for {source} ({_shown((pixels['mean'], pixels['std']))}{order}): {self.why}"
 
 
-def prepare_as(front: Front | None, stated: Statistics | None, channels: int, transforms: bool = False) -> Prepared:
+def prepare_as(
+    front: Front | None, stated: Statistics | None, channels: int, transforms: bool = False, usual_order: str = "rgb"
+) -> Prepared:
     """Decide between what the caller says of the pixels and what the file does to them.
 
     Args:
@@ -118,6 +130,7 @@ def prepare_as(front: Front | None, stated: Statistics | None, channels: int, tr
         stated: the caller's mean and standard deviation, of pixels from 0 to 1 and red first, or None.
         channels: that the network in the file reads.
         transforms: whether the network may have a `transform_input` of torchvision, behind what the file or the caller names.
+        usual_order: of the channels, in what is usual for the network.
 
     Raises:
         UsageError: the caller gave another number of values than the network has channels.
@@ -152,9 +165,12 @@ def prepare_as(front: Front | None, stated: Statistics | None, channels: int, tr
             said += f"; if the network's transform_input is on, as after fine-tuning torchvision's weights, it reads {inner}: then give that"
         pixels = {"mean": mean, "std": std, "channel_order": "rgb"}
         return Prepared(pixels, "--mean and --std", (said, *notes))
+    if front is not None and front.caffe and usual_order == "bgr" and channels == len(imagenet.MEAN):
+        why = f"{front.layers[-1]} in the file are taken for Keras's preprocess_input, whose numbers the file does not hold"
+        return Prepared({}, "", notes, why=why)
     if front is None or known is None:
         return Prepared({}, "", notes, refusal)
-    order = ", blue first" if front.order == "bgr" else ""
+    order = BLUE_FIRST if front.order == "bgr" else ""
     said = f"preprocessing from the file: {' and '.join(front.layers)} ({_shown(known)}{order}), for pixels from 0 to 1"
     pixels = {"mean": known[0], "std": known[1], "channel_order": front.order}
     return Prepared(pixels, "the file", (said, *notes))

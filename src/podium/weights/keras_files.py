@@ -25,6 +25,7 @@ from podium.natural import natural
 from podium.weights.front import Front
 from podium.weights.keras_front import read_front
 from podium.weights.keras_guess import (
+    NOT_THE_NETWORK,
     OTHER,
     RANDOM_STATE,
     STATISTIC,
@@ -46,13 +47,20 @@ _OLD_WEIGHT = re.compile(
     r"|(.*)_(W|b|gamma|beta|running_mean|running_std|depthwise_kernel|pointwise_kernel))(?:_\d+)?(?::\d+)?"
 )
 _KERAS_1 = {"W": "kernel", "b": "bias", "running_mean": "moving_mean", "running_std": "moving_variance"}
-_NOT_THE_NETWORK = re.compile(r"_?(optimizer|metrics|compiled?_(metrics|loss))/|(.*/)?random_\w+/")
 
 # What h5py, zipfile and json raise on damaged files; the SystemError is a bug of h5py.
 _DAMAGE = (
     OSError, EOFError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, MemoryError, SystemError,
     zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
+
+
+# What helps where layers have no names: Keras 2 writes the old layout at model.save_weights("w.h5").
+NAMELESS_CLASS = (
+    'a class of your own is saved with the names of its layers by model.save_weights("w.h5"), or by Keras 3.6 and later: '
+    "give that file, and --mean and --std for what its call does to pixels"
+)
+NAMELESS = f'save the model by model.save("m.h5"); {NAMELESS_CLASS}'
 
 
 class KerasModel(NamedTuple):
@@ -193,17 +201,15 @@ def _numbered_layers(
     variables: dict[str, dict[int, h5py.Dataset]] = {}
     for path, dataset in datasets.items():
         match = re.fullmatch(r"(.+)/vars/(\d{1,3})", path)
-        if match and not _NOT_THE_NETWORK.match(path):
+        if match and not NOT_THE_NETWORK.match(path):
             variables.setdefault(match[1], {})[int(match[2])] = dataset
     for path in sorted(variables, key=natural):
         entry = entries.get(path, {})
         settings = entry.get("config", {})
         name = _text(settings.get("name") or file[f"{path}/vars"].attrs.get("name", ""))
         if not name:
-            raise ModelFileError(
-                f"does not say what the layer at {path!r} is called, as Keras before 3.6 did not",
-                "save the model as .keras or .h5, or load the file and save it with a newer Keras",
-            )
+            what = f"does not say what the layer at {path!r} is called, as Keras before 3.6 did not"
+            raise ModelFileError(what, NAMELESS if config is None else NAMELESS_CLASS)
         tail = path.rsplit("/", 1)[-1]
         cls = snake(entry.get("class_name") or max(kind_by_name(tail), kind_by_name(name), key=OTHER.__ne__))
         if cls == "normalization":

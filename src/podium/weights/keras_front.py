@@ -13,17 +13,20 @@ import numpy as np
 
 from podium.errors import ModelFileError
 from podium.weights.front import FIX, Front
-from podium.weights.keras_kinds import MODELS, NORMS, PADS, RESCALES, SIZES, STATISTICS, does_nothing
+from podium.weights.keras_kinds import CAFFE, MODELS, NORMS, PADS, RESCALES, SIZES, STATISTICS, does_nothing
 from podium.weights.keras_layers import Weights, kind_of, snake
 from podium.weights.keras_steps import (
+    CANNOT,
     MAYBE,
     WITHOUT,
     UnclearError,
     adds_or_multiplies,
     join_turns,
     name_of,
+    operation_of,
     passes_on,
     read_by,
+    size_given,
     step,
 )
 
@@ -68,7 +71,9 @@ def read_front(config: Any, layers: Mapping[str, Weights]) -> Front | None:
     if not (done.layers or done.notes or size):
         return None
     scale, offset = (tuple(values.tolist()) for values in (done.scale, done.offset))
-    return Front(tuple(done.layers), scale, offset, done.order, done.problem, tuple(done.notes), done.fix, size)
+    caffe = any(CAFFE in entry for entry, _ in entries)
+    notes = tuple(done.notes)
+    return Front(tuple(done.layers), scale, offset, done.order, done.problem, notes, done.fix, size, caffe)
 
 
 def _inputs(config: Any) -> int:
@@ -156,18 +161,24 @@ def _follow(entry: Mapping[str, Any], done: _Done, statistics: Mapping[str, Weig
     kind, name, config = snake(entry["class_name"]), name_of(entry), entry["config"]
     given = isinstance(config, dict) and (config.get("batch_shape") or config.get("batch_input_shape"))
     done.shape = tuple(given[1:]) if given else done.shape
-    if kind in SIZES:
-        sides = config.get("height"), config.get("width")
+    done.notes += entry.get("notes", ())
+    if operation_of(entry) in SIZES:
+        sides = size_given(entry, done.shape)
         done.shape = (*sides, *done.shape[2:])
-        size = "x".join(map(str, sides))
-        done.notes.append(f"{name} in the file makes images {size} pixels; Podium makes them the network's own size")
+        unknown = "another size, which it does not say; Podium makes them the network's own size"
+        done.notes.append(
+            f"{name} in the file makes images {unknown if None in sides else f'{sides[0]}x{sides[1]} pixels'}"
+        )
     elif kind in PADS:
         done.padded = True
     elif not (kind in MODELS or does_nothing(kind) or passes_on(entry, done.shape)):
         done.layers.append(name)
         if done.padded:
             raise UnclearError(f"{name!r} comes after a layer that pads images")
-        if (found := step(entry, statistics)) is None:
+        found = step(entry, statistics)
+        if kind == "normalization":
+            done.fix = CANNOT  # where its numbers are not as many as the network's channels, as one a row
+        if found is None:
             done.order = "bgr" if done.order == "rgb" else "rgb"
             done.scale, done.offset = done.scale[::-1], done.offset[::-1]
             return

@@ -13,8 +13,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from podium.weights.keras_front import behind, makes_images
-from podium.weights.keras_kinds import FILTERS, INSIDE, MODELS, NORMS, PADS, RESCALES, SIZES, STATISTICS, does_nothing
-from podium.weights.keras_layers import Weights
+from podium.weights.keras_kinds import (
+    CAFFE,
+    CROPS,
+    FILTERS,
+    INSIDE,
+    MODELS,
+    NORMS,
+    PADS,
+    RESCALES,
+    SIZES,
+    STATISTICS,
+    does_nothing,
+)
+from podium.weights.keras_layers import Weights, snake
 
 if TYPE_CHECKING:
     import h5py
@@ -23,11 +35,18 @@ Strings = Callable[["h5py.Group", str], list[str]]  # reads a list of names amon
 Entry = dict[str, Any]
 STATISTIC = re.compile(r"(?:(.*)/)?(mean|variance|count)(?:_\d+)?(?::\d+)?")  # of a Normalization layer
 RANDOM_STATE = re.compile(r"(.*/)?StateVar(_\d+)?(:\d+)?")  # of augmentation layers inside a model
+NOT_THE_NETWORK = re.compile(r"_?(optimizer|metrics|compiled?_(metrics|loss))/|(.*/)?random_\w+/")
 OTHER = "Identity"  # stands for what does not bear on pixels
+GET_ITEM, BIAS_ADD = "tf.__operators__.getitem", "tf.nn.bias_add"  # which turn red first into blue first, and add
+WHOLE_MODEL = (
+    "they may turn red first into blue first, which --mean and --std cannot say: save the whole model, by "
+    'model.save("m.h5"), whose file says what its operations do'
+)
 # Classes that bear on pixels or answers, by the automatic names of layers.
 _TELLING = {
-    name: "".join(word.capitalize() for word in name.split("_")) for name in RESCALES | NORMS | FILTERS | {"lambda"}
-}
+    name: "".join(word.capitalize() for word in name.split("_"))
+    for name in RESCALES | NORMS | FILTERS | SIZES | CROPS | {"lambda"}
+} | {"tf.image.resize": "Resize"}
 # What people call an input, and a padding such as conv1_pad.
 _QUIET = re.compile(r"(\w+_)?(inputs?|images?|img|pixels|tensor|data|x|pad)")
 
@@ -40,7 +59,7 @@ def guess_ordered(root: h5py.Group, strings: Strings, layers: Mapping[str, Weigh
         strings: see above.
         layers: the weights of every layer, by its name.
     """
-    entries, nested = list[Entry](), list[Entry]()
+    entries, nested, front, notes = list[Entry](), list[Entry](), list[Entry](), list[str]()
     names, begun = strings(root, "layer_names"), False
     for name in names:
         weights = [weight for weight in strings(root[name], "weight_names") if not RANDOM_STATE.fullmatch(weight)]
@@ -52,13 +71,39 @@ def guess_ordered(root: h5py.Group, strings: Strings, layers: Mapping[str, Weigh
                 entry["doubt"] = f"the file does not say what {name!r} does beside its Normalization"
         elif weights:  # a nested model lists what is not trained behind what is, and so in no order
             entry["class_name"], begun = _kind_by_weights(name, layers.get(name, {})), True
+            if name not in layers:
+                notes.append(f"the file names no layers without weights inside {name!r}, such as a Rescaling")
             inside = (owner.rpartition("/")[2] or "Normalization" for owner in normal)
             nested += [_unplaced(owner, "Normalization", layers) for owner in inside]
         elif entry["class_name"] == OTHER and not begun and not _is_quiet(name):
             entry |= {"class_name": "Lambda", "doubt": f"the file does not say what {name!r} does"}
         entries.append(entry)
+        front += [] if begun else [entry]
     nested += _by_channels({name: held for name, held in layers.items() if name not in names}, layers)
-    return {"config": {"layers": [*nested, *entries]}}
+    said = {"class_name": OTHER, "config": {}, "notes": notes}
+    return {"config": {"layers": [said, *nested, *_joined_as_caffe(entries, front, not nested)]}}
+
+
+def _joined_as_caffe(entries: list[Entry], front: list[Entry], alone: bool) -> list[Entry]:
+    """The layers of a model, with one in place of the two operations that Keras's preprocess_input has with blue first.
+
+    What may turn the channels is in doubt, with a mend that says it.
+
+    Args:
+        entries: layers in their order.
+        front: those before the first with weights.
+        alone: whether nothing else may act on pixels.
+    """
+    acting = [entry for entry in front if entry["class_name"] != OTHER and snake(entry["class_name"]) not in SIZES]
+    kinds = [_without_number(entry["config"]["name"]) for entry in acting]
+    if GET_ITEM in kinds:
+        names = [entry["config"]["name"] for entry in acting]
+        for entry in acting:
+            entry |= {"doubt": f"the file does not say what {' and '.join(map(repr, names))} do", "fix": WHOLE_MODEL}
+        if kinds == [GET_ITEM, BIAS_ADD] and alone:
+            acting[0] |= {"config": {"name": " and ".join(names)}, CAFFE: True}
+            entries.remove(acting[1])
+    return entries
 
 
 def guess_listed(root: h5py.Group, strings: Strings, layers: Mapping[str, Weights]) -> Entry:
@@ -77,15 +122,29 @@ def guess_numbered(file: h5py.File, text: Callable[[Any], str], layers: Mapping[
     """The same for Keras 3's layout, whose groups have the names of classes, in no order."""
     paths: list[str] = []
     file.visit(paths.append)
+    holding = {path[:end] for path in paths if not hasattr(file[path], "keys") for end in _ends(path)}
     kinds = []
     for path in paths:
         above, _, layer = path.rpartition("/")
         known = f"{path}/vars" in file
         name = text(file[f"{path}/vars"].attrs.get("name", layer)) if known else layer
         # A layer that is an attribute of a class of one's own has the attribute's name as its path.
-        if above.endswith("layers") or known:
-            kinds.append((name, kind_by_name(layer if above.endswith("layers") else name)))
+        if (above.endswith("layers") or known) and not NOT_THE_NETWORK.match(f"{path}/"):
+            called = layer if above.endswith("layers") else name
+            kind, bare = kind_by_name(called), path not in holding and f"{path}/layers" not in file
+            kinds.append((name, "Lambda" if kind == OTHER and bare and not _is_known(called) else kind))
     return _guess(kinds, layers)
+
+
+def _ends(path: str) -> Iterator[int]:
+    """Where the paths of the groups above something end in its path."""
+    return (match.start() for match in re.finditer("/", path))
+
+
+def _is_known(name: str) -> bool:
+    """Whether the automatic name of a layer without weights is of a class that leaves pixels as they are, or of a network's own."""
+    kind = _without_number(name)
+    return does_nothing(kind) or kind in PADS | SIZES | INSIDE | MODELS
 
 
 def _guess(kinds: Iterable[tuple[str, str]], layers: Mapping[str, Weights]) -> Entry:
@@ -96,7 +155,7 @@ def _guess(kinds: Iterable[tuple[str, str]], layers: Mapping[str, Weights]) -> E
 
 def kind_by_name(name: str) -> str:
     """The class of a layer by its automatic name, where it bears on pixels."""
-    return "TFOpLambda" if name.startswith("tf.") else _TELLING.get(_without_number(name), OTHER)
+    return _TELLING.get(_without_number(name), "TFOpLambda" if name.startswith("tf.") else OTHER)
 
 
 def _is_quiet(name: str) -> bool:

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from podium.weights.front import FIX, WITHOUT
-from podium.weights.keras_kinds import BEYOND
+from podium.weights.keras_kinds import BEYOND, CROPS, TURNS
 from podium.weights.keras_layers import Weights, snake
 
 EPSILON = 1e-7  # Keras's least deviation in Normalization
 TURN = "turns channels"  # the key of an entry that stands for three operations which turn red first into blue first
 CANNOT = f"Podium cannot do that to pixels, and no mean and standard deviation can: {WITHOUT}"
+CROP = "Podium does not cut images as that layer does: cut your images in this way yourself, and save the model without the layer"
 MAYBE = (
     "if all it does is to multiply and to add, say by what: podium import ... --mean M --std S, for pixels from 0 to 1"
 )
@@ -52,7 +53,7 @@ def passes_on(entry: Mapping[str, Any], shape: tuple[Any, ...]) -> bool:
         entry: of the layer.
         shape: of an image there; empty where it is not known.
     """
-    operation, config = _operation(entry), entry["config"]
+    operation, config = operation_of(entry), entry["config"]
     if operation == "reshape":
         batch, *target = config.get("newshape") or (
             None,
@@ -98,14 +99,18 @@ def step(entry: Mapping[str, Any], statistics: Mapping[str, Weights]) -> tuple[A
     """
     kind, config, name = snake(entry["class_name"]), entry["config"], name_of(entry)
     if entry.get("doubt"):
-        raise UnclearError(str(entry["doubt"]), MAYBE if kind == "lambda" else FIX)
+        raise UnclearError(str(entry["doubt"]), entry.get("fix") or (MAYBE if kind == "lambda" else FIX))
     if kind == "rescaling":
         if config.get("scale") is None:
             raise UnclearError(f"the file does not say by what {name!r} (Rescaling) multiplies")
         return _numbers(config["scale"], name), _numbers(config.get("offset", 0.0), name)
     if kind == "normalization":
         return _normalization(config, name, statistics)
-    operation = _operation(entry)
+    operation = operation_of(entry)
+    if operation in CROPS:
+        raise UnclearError(f"{name!r} ({entry['class_name']}) cuts images", CROP)
+    if operation in TURNS and _axes(entry) in ([-1], [3]):
+        return None
     if operation in BEYOND:
         raise UnclearError(f"{name!r} ({entry['class_name']}) does more than to multiply and to add", CANNOT)
     if entry.get(TURN):
@@ -118,7 +123,7 @@ def step(entry: Mapping[str, Any], statistics: Mapping[str, Weights]) -> tuple[A
     raise UnclearError(f"it is not known what {name!r} ({entry['class_name']}) does to them", MAYBE)
 
 
-def _operation(entry: Mapping[str, Any]) -> str:
+def operation_of(entry: Mapping[str, Any]) -> str:
     """What an operation is called, by one name for each: "divide" for truediv, TrueDivide and the like."""
     config = entry["config"]  # a list for a Sequential of Keras 1
     function = str(config.get("function", "")).rpartition(".")[2] if isinstance(config, dict) else ""
@@ -129,7 +134,7 @@ def _operation(entry: Mapping[str, Any]) -> str:
 def adds_or_multiplies(entry: Mapping[str, Any]) -> bool:
     """Whether a layer is an operation that adds or multiplies a constant, and not the sum of two layers."""
     try:
-        return _operation(entry) in _OPERATIONS and [_numbers(value, "") for value in _given(entry)] != []
+        return operation_of(entry) in _OPERATIONS and [_numbers(value, "") for value in _given(entry)] != []
     except UnclearError:
         return False
 
@@ -144,6 +149,9 @@ def _normalization(config: Mapping[str, Any], name: str, statistics: Mapping[str
     )
     if mean is None or variance is None:
         raise UnclearError(f"the file has no mean and variance of {name!r} (Normalization)")
+    axes = np.ravel(config.get("axis") or []).tolist()
+    if any(axis not in (-1, 3) for axis in axes) or any(map(_is_map, (mean, variance))):
+        raise UnclearError(f"{name!r} (Normalization) has a mean for each row, column or pixel of an image", CANNOT)
     mean = _numbers(mean, name)
     deviation = np.maximum(np.sqrt(_numbers(variance, name)), EPSILON)
     return (deviation, mean) if config.get("invert") else (1 / deviation, -mean / deviation)
@@ -172,13 +180,19 @@ def _is_tensor(value: Any) -> bool:
 def _given(entry: Mapping[str, Any]) -> list[Any]:
     """What an operation is given beside the image, which comes first where the order matters."""
     values = list(_arguments(entry))
-    if values[1:] == [_IMAGE] and _operation(entry) in ("multiply", "add"):
+    if values[1:] == [_IMAGE] and operation_of(entry) in ("multiply", "add"):
         values.reverse()
-    if values[1:] == [_IMAGE] and _operation(entry) in ("subtract", "divide"):
+    if values[1:] == [_IMAGE] and operation_of(entry) in ("subtract", "divide"):
         raise UnclearError(f"{name_of(entry)!r} subtracts pixels from a number or divides a number by them", CANNOT)
     if not values or not _is_image(values[0]) or any(map(_is_image, values[1:])):
         raise UnclearError(f"{name_of(entry)!r} reads something before or beside the image", MAYBE)
     return values[1:]
+
+
+def _axes(entry: Mapping[str, Any]) -> list[Any]:
+    """The axes that an operation is given, which is among its settings, or the last thing that it is given."""
+    axes: list[Any] = np.ravel([entry["config"].get("axis", [*_arguments(entry)][-1:])]).tolist()
+    return axes
 
 
 def _is_image(value: Any) -> bool:
@@ -216,7 +230,7 @@ def _stacks_blue_first(stack: Mapping[str, Any], three: list[dict[str, Any]]) ->
 
 def _channel(entry: Mapping[str, Any]) -> Any:
     """The channel that an operation takes of an image, by the index `[..., 2]`; None for what does something else."""
-    if _operation(entry) != "get_item":
+    if operation_of(entry) != "get_item":
         return None
     match list(_arguments(entry)):
         case [image, [{"class_name": "__ellipsis__"}, channel]] if _is_image(image):
@@ -231,6 +245,34 @@ def _slices(value: Any) -> Iterator[tuple[Any, Any, Any]]:
     elif isinstance(value, dict | list | tuple):
         for inner in value.values() if isinstance(value, dict) else value:
             yield from _slices(inner)
+
+
+def size_given(entry: Mapping[str, Any], shape: tuple[Any, ...]) -> tuple[int | None, int | None]:
+    """The height and width that a layer or an operation gives images; None where the file does not say it.
+
+    Args:
+        entry: of the layer.
+        shape: of an image in front of it; empty where it is not known.
+    """
+    config = entry["config"]
+    sides = [config.get("height"), config.get("width")]
+    if operation_of(entry) == "up_sampling2d":
+        times = [*np.ravel(config.get("size", ())).tolist(), None, None]
+        sides = [
+            n * by if isinstance(n, int) and isinstance(by, int) else None for n, by in zip(shape, times, strict=False)
+        ]
+    elif None in sides:
+        sides = next((list(v) for v in (config.get("size"), *_arguments(entry)) if isinstance(v, list | tuple)), sides)
+    whole = [side if isinstance(side, int) else None for side in (*sides, None, None)]
+    return whole[0], whole[1]
+
+
+def _is_map(value: Any) -> bool:
+    """Whether numbers are of more than the channels."""
+    try:
+        return np.asarray(value, np.float64).squeeze().ndim > 1
+    except (TypeError, ValueError):
+        return False
 
 
 def _numbers(value: Any, name: str) -> np.ndarray:

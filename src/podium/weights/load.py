@@ -137,7 +137,7 @@ def read_weights(
             notes.append(f"the weights are {' and '.join(low)} in the file, and float32 here")
         load_state(net, {k: v.float() if v.is_floating_point() else v for k, v in state.items()}, str(path))
         had = net.spec["in_chans"]
-        prepared = prepare_as(front, stated, had, known.transforms)
+        prepared = prepare_as(front, stated, had, known.transforms, known.pixels.get("channel_order", "rgb"))
         if known.transforms and found.has_head and not prepared.origin and net.spec["num_classes"] != imagenet.CLASSES:
             notes.append(TRANSFORMED)
         if in_chans is not None and in_chans != had:
