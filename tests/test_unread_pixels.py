@@ -40,6 +40,8 @@ UNREAD = {
     "a scale of the input": ({**under("net."), "input_scale": torch.tensor(255.0)}, "input_scale may act on pixels"),
     "a mean of tensors": ({"state_dict": theirs(resnet20()), "mean": tuple(MEAN), "std": tuple(STD)}, "mean is of a form that is not read"),
     "a mean in a dictionary": ({"state_dict": theirs(resnet20()), "mean": {0.5}, "std": {0.25}}, "mean is of a form that is not read"),
+    "a pair without names": ({"state_dict": theirs(resnet20()), "normalize": CIFAR10}, "normalize is of a form that is not read"),
+    "accuracies of three folds": ({"state_dict": theirs(resnet20()), "mean": [0.91, 0.92, 0.9], "std": [0.05, 0.04, 0.06]}, "or of accuracies"),
     "a mean for each fold": ({"state_dict": theirs(resnet20()), "mean": MEAN.repeat(3, 1), "std": STD.repeat(3, 1)}, "mean has 9 numbers"),
 }  # fmt: skip
 
@@ -61,6 +63,7 @@ HARMLESS = {
     "sizes": {"state_dict": theirs(resnet20()), "image_size": torch.tensor(32), "input_channels": torch.tensor(3)},
     "a temperature": {**under("net."), "temperature": torch.tensor(1.5)},
     "settings": {"state_dict": theirs(resnet20()), "args": {"scale": [0.08, 1.0], "img_scale": [32, 32], "input_shift": 0.1}},
+    "the kind of norm": {"state_dict": theirs(resnet20()), "norm": "batch"},
     "mean accuracies": {"state_dict": theirs(resnet20()), "metrics": {"mean": [0.7, 0.8, 0.9]}, "mean_acc": 0.8},
 }  # fmt: skip
 

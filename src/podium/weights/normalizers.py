@@ -21,6 +21,7 @@ _LEAST, _MOST = (
     0.03,
     0.6,
 )  # deviations of pixels from 0 to 1; none can be above 0.5, but for a 1 that leaves them as they are
+_WHITE_MEAN, _WHITE_STD = 0.7, 0.1  # above the one and below the other they are more likely of accuracies over folds
 # Where a checkpoint keeps settings, which name a layer's numbers again.
 _SETTINGS = re.compile(r"(?:\w*hyper_?parameters|hparams|args|config|cfg)\.", re.IGNORECASE)
 _SMALL = 64  # numbers in a matrix up to which it may be a table of colours, and not a weight of a network
@@ -159,6 +160,8 @@ def _read(only: Normalizer, names: tuple[str, ...], channels: int) -> Front:
         return _unclear(names, f"{only.mean} and {only.std} do not tell whether pixels end at 1 or at 255")
     if unit == WHITE and min(std) < _LEAST:
         return _unclear(names, f"{only.std} has {min(std):.3g}, which is too little for a deviation of pixels")
+    if unit == WHITE and min(mean) > _WHITE_MEAN and max(std) < _WHITE_STD:
+        return _unclear(names, f"{only.mean} and {only.std} are those of nearly white images, or of accuracies")
     count = max(len(mean), len(std))
     means, stds = (values * count if len(values) == 1 else values for values in (mean, std))
     scale, offset = tuple(1 / (unit * s) for s in stds), tuple(-m / s for m, s in zip(means, stds, strict=True))

@@ -178,8 +178,11 @@ def may_act_on_pixels(name: str) -> bool:
 
 
 def is_called_a_mean(name: str) -> bool:
-    """Whether a name is no more than "mean", or says besides that it is of pixels."""
-    return bool({"mean", "means"} & {*_words(name.rpartition(".")[2])}) and kind_of(name) == "pixels"
+    """Whether a name is no more than "mean" or "normalize", or says besides that it is of pixels."""
+    return (
+        bool(({"mean", "means"} | _NORMALISES - {"norm"}) & {*_words(name.rpartition(".")[2])})
+        and kind_of(name) == "pixels"
+    )
 
 
 def says_others(layers: str) -> bool:
