@@ -47,7 +47,7 @@ def write_keras(path: Path, layers) -> Path:
     return dot_keras(path, layers) if path.suffix == ".keras" else old_h5(path, layers)
 
 
-def old_h5(path: Path, layers, *, keras=2, model=False, parts=1, **attributes) -> Path:
+def old_h5(path: Path, layers, *, keras=2, model=False, parts=1, whole=None, **attributes) -> Path:
     """The old layout.
 
     Args:
@@ -55,6 +55,7 @@ def old_h5(path: Path, layers, *, keras=2, model=False, parts=1, **attributes) -
         layers: see above.
         keras: whose names the weights get: conv1_W:0 of 1, conv1/kernel:0 of 2, conv1/kernel of 3.
         model: the whole model, with its configuration and an optimizer, as `model.save` writes it.
+        whole: of the configuration, such as {"cls": "Sequential"}.
         parts: into how many attributes the list of layers is divided, as Keras does above 64 KB.
         attributes: of the group of weights, such as backend="theano".
     """
@@ -69,7 +70,7 @@ def old_h5(path: Path, layers, *, keras=2, model=False, parts=1, **attributes) -
             for weight, array in rows:
                 group[weight] = array
         if model:
-            file.attrs["model_config"] = json.dumps(configuration(layers))
+            file.attrs["model_config"] = json.dumps(configuration(layers, **(whole or {})))
             file["optimizer_weights/adam/iteration"] = np.int64(3)
     return path
 
@@ -100,18 +101,24 @@ def numbered_h5(path, layers, *, names=True):
     return path
 
 
-def dot_keras(path: Path, layers, *, names=True) -> Path:
-    """Keras 3's `.keras`: a zip that stores the above beside the configuration."""
+def dot_keras(path: Path, layers, *, names=True, **whole) -> Path:
+    """Keras 3's `.keras`: a zip that stores the above beside the configuration, for which `whole` is meant."""
     weights = numbered_h5(io.BytesIO(), layers, names=names)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("metadata.json", json.dumps({"keras_version": "3.15.1"}))
-        archive.writestr("config.json", json.dumps(configuration(layers)))
+        archive.writestr("config.json", json.dumps(configuration(layers, **whole)))
         archive.writestr("model.weights.h5", weights.getvalue())
     return path
 
 
-def configuration(layers, name="model", cls="Functional"):
-    """What Keras saves of a model's structure, as far as it bears on weights."""
+def configuration(layers, name="model", cls="Functional", outputs=None):
+    """What Keras saves of a model's structure, as far as it bears on weights and answers.
+
+    Args:
+        layers: see above.
+        name, cls: of the model; in a "Sequential" each layer reads the one before it.
+        outputs: `output_layers`, None to leave them out.
+    """
     entries = []
     for layer, kind, content in layers:
         if kind in MODELS:
@@ -125,7 +132,8 @@ def configuration(layers, name="model", cls="Functional"):
         entry = {"module": "keras.layers", "class_name": kind, "config": settings, "name": layer}
         nodes = getattr(content, "nodes", None)
         entries.append(entry if nodes is None else entry | {"inbound_nodes": nodes})
-    return {"module": "keras", "class_name": cls, "config": {"name": name, "layers": entries}, "name": name}
+    inside = {"name": name, "layers": entries} | ({} if outputs is None else {"output_layers": outputs})
+    return {"module": "keras", "class_name": cls, "config": inside, "name": name}
 
 
 def snake(cls: str) -> str:

@@ -33,7 +33,7 @@ def in_this_process(monkeypatch, request):
         if program == foreign._READ_KERAS:
             model = read_keras(path)
             front = model.front and dataclasses.replace(model.front)
-            return Checkpoint(to_torch(model.layers), front=front)
+            return Checkpoint(to_torch(model.layers), front=front, problem=model.problem, notes=model.notes)
         tensors, beside, named = read_pickled(path)
         return Checkpoint(tensors, tuple(beside), named=named)
 

@@ -45,8 +45,6 @@ BEHIND = {
     "Normalization in an old file of weights alone": (old_h5, [normalization(5)]),
     "Normalization in weights alone": (numbered_h5, [normalization(5)]),
     "behind an activation": (dot_keras, [("softmax", "Softmax", []), rescaling(0.5)]),
-    "an operation": (dot_keras, [operation("TrueDivide", 2.0, "conv_preds")]),
-    "a Lambda": (dot_keras, [("lambda", "Lambda", [])]),
 }
 
 

@@ -23,6 +23,7 @@ from podium.weights.wrappers import COUNTS, View, branch, views, with_masks, wit
 LISTED = 8  # names of what is left out that a note lists
 NO_HEAD = "--num-classes N puts a fresh classifier on it, and podium train --weights needs none"
 DOUBTFUL = "--num-classes N puts a fresh classifier on it in their place, and podium train --weights needs none"
+HEAD_LOST = f"{NO_HEAD}; the file's answers are lost with its head until the new one is trained"
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def choose(
     fit = sorted((f for f in every if not f.match.wrong), key=lambda f: not f.match.has_head)
     averaged, plain = [f for f in fit if f.view.ema], [f for f in fit if not f.view.ema]
     if not fit:
-        raise _nothing_fits(source, known, every, path)
+        raise _nothing_fits(source, known, every, path, held.problem)
     if ema and not averaged:
         raise UsageError(f"ema: {path} has no EMA weights of {known.model}", "leave --ema out")
     pool = averaged if ema else plain or averaged
@@ -72,8 +73,12 @@ def choose(
         names = " and ".join(repr(f.view.prefix[:-1]) for f in (best, other))
         what = f"{path}: holds two different sets of weights that fit {known.model}, under {names}"
         raise ModelFileError(what, "save the one that you mean in a file of its own, and give that")
+    if held.problem and not body:
+        raise ModelFileError(f"{path}: {held.problem}", HEAD_LOST)
     best = _without_doubt(best, known, path, num_classes if body else None)
-    notes = [*best.view.notes(), *masks, *best.match.notes]
+    notes = [*best.view.notes(), *masks, *held.notes, *best.match.notes]
+    if held.problem:
+        notes.append(f"left out: the file's head, since {held.problem}")
     if best.view.ema:
         notes.append("these are averaged (EMA) weights")
     elif averaged:
@@ -119,15 +124,17 @@ def _without_doubt(found: _Found, known: Peer, path: Path, num_classes: int | No
     return replace(found, match=replace(bare, notes=(*bare.notes, note), odd_head=(layer,)))
 
 
-def _nothing_fits(source: str, known: Peer, every: list[_Found], path: Path) -> ModelFileError:
+def _nothing_fits(source: str, known: Peer, every: list[_Found], path: Path, problem: str) -> ModelFileError:
     """The refusal, with the known network that the weights do fit, or what else would help."""
     best = max(every, key=lambda f: f.match.fitting)
     what = f"{path}: not the weights of {known.model} ({best.match.wrong})"
     bare = match(known, best.view.tensors, ANY_HEAD, best.view.around)
     if not bare.wrong and not bare.has_head:
+        if problem:
+            return ModelFileError(f"{path}: {problem}", HEAD_LOST)
         odd = ", ".join(bare.odd_head[:LISTED])
         lacking = f"its head is not one linear layer that fits: {odd}" if odd else "it has no classifier that fits"
-        return ModelFileError(f"{what}: {lacking}", NO_HEAD)
+        return ModelFileError(f"{what}: {lacking}", HEAD_LOST if odd else NO_HEAD)
     for found in sorted(every, key=lambda f: -len(f.view.tensors)):
         if other := fitting(source, found.view.tensors):
             return ModelFileError(what, f"these are the weights of {other}: give that name")

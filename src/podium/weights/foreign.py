@@ -32,12 +32,13 @@ from safetensors.torch import save_file
 from podium.errors import PodiumError
 from podium.platform import limit_memory
 path, beside, front, named = Path(sys.argv[1]), [], None, {{}}
+problem, notes = "", []
 try:
     {imported}
     limit_memory(int(sys.argv[4]))
     {read}
     tensors = {{name: tensor.contiguous().clone() for name, tensor in tensors.items()}}
-    told = {{"beside": beside, "front": front and front.to_dict(), "named": named}}
+    told = {{"beside": beside, "front": front and front.to_dict(), "named": named, "problem": problem, "notes": notes}}
     save_file(tensors, sys.argv[2], {{key: json.dumps(value) for key, value in told.items()}})
 except PodiumError as error:
     print(type(error).__name__, error.what, error.fix, sep="\\0", end="", file=sys.stderr)
@@ -48,7 +49,7 @@ _READ_PICKLE = _CHILD.format(
 )
 _READ_KERAS = _CHILD.format(
     imported="from podium.weights.keras_files import read_keras; from podium.weights.keras_layers import to_torch",
-    read="layers, front = read_keras(path); tensors = to_torch(layers)",
+    read="layers, front, problem, notes = read_keras(path); tensors = to_torch(layers)",
 )
 PATIENCE = 300.0  # seconds that the child process may take
 SPARE, COPIES = (
@@ -79,12 +80,16 @@ class Checkpoint:
         beside: names of what is no weights, such as "optimizer" and "epoch".
         front: what a Keras model does to pixels before its network; None where it does nothing.
         named: names of classes, by their places in the file.
+        problem: why the head of a Keras model is left out; empty where it is not.
+        notes: lines on what was changed.
     """
 
     tensors: dict[str, Tensor]
     beside: tuple[str, ...] = ()
     front: Front | None = None
     named: Named = field(default_factory=dict)
+    problem: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -179,8 +184,10 @@ def _in_a_child(program: str, path: Path) -> Checkpoint:
             raise ModelFileError(what, fix) from None
         if child.returncode == 0:
             with safe_open(out, "pt") as file:
-                beside, front, named = (json.loads(file.metadata()[key]) for key in ("beside", "front", "named"))
-            return Checkpoint(load_file(out), tuple(beside), front and Front.from_dict(front), named)
+                told = {key: json.loads(value) for key, value in file.metadata().items()}
+            front = told["front"] and Front.from_dict(told["front"])
+            rest = told["named"], told["problem"], tuple(told["notes"])
+            return Checkpoint(load_file(out), tuple(told["beside"]), front, *rest)
     if child.returncode == 3 and child.stderr.count("\0") == 2:
         kind, what, fix = child.stderr.split("\0")
         what = what.replace(str(path.resolve()), str(path))

@@ -23,6 +23,7 @@ import numpy as np
 from podium.errors import MachineError, ModelFileError
 from podium.natural import natural
 from podium.weights.front import Front
+from podium.weights.keras_behind import ONE_OUTPUT, as_two_classes, read_head
 from podium.weights.keras_front import read_front
 from podium.weights.keras_guess import (
     NOT_THE_NETWORK,
@@ -64,10 +65,19 @@ NAMELESS = f'save the model by model.save("m.h5"); {NAMELESS_CLASS}'
 
 
 class KerasModel(NamedTuple):
-    """The layers of a file with weights, and what the model does to pixels before them; None where it does nothing."""
+    """What a file of Keras holds.
+
+    Args:
+        layers: those with weights, without a head whose answers would be others.
+        front: what the model does to pixels before them; None where it does nothing.
+        problem: why its head is left out; empty where it is not.
+        notes: lines on what was changed.
+    """
 
     layers: list[KerasLayer]
     front: Front | None
+    problem: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def read_keras(path: Path) -> KerasModel:
@@ -130,7 +140,13 @@ def _read(path: Path) -> KerasModel:
     weighted = {name: weights for name, weights in layers.items() if not weights.keys() <= STATISTICS}
     if not weighted:
         raise ModelFileError("holds no weights of Keras layers", "give an .h5, .weights.h5 or .keras file of a model")
-    return KerasModel([KerasLayer(*layer) for layer in weighted.items()], read_front(config, layers))
+    front, found = read_front(config, layers), read_head(config, weighted)
+    if found.problem:
+        del weighted[found.layer]
+    if found.one_output:
+        weighted[found.layer] = as_two_classes(weighted[found.layer])
+    notes = (ONE_OUTPUT,) if found.one_output else ()
+    return KerasModel([KerasLayer(*layer) for layer in weighted.items()], front, found.problem, notes)
 
 
 def _member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:

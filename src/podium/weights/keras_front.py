@@ -20,7 +20,6 @@ from podium.weights.keras_steps import (
     MAYBE,
     WITHOUT,
     UnclearError,
-    adds_or_multiplies,
     join_turns,
     name_of,
     operation_of,
@@ -120,12 +119,9 @@ def is_read(channels: int, layers: Mapping[str, Weights]) -> bool:
 
 
 def _refuse_behind(entries: Sequence[Mapping[str, Any]], first: int, last: int, inputs: int) -> None:
-    """Refuse layers that rescale behind a network's first layer with weights, and what computes behind its head."""
+    """Refuse layers that rescale behind a network's first layer with weights."""
     for number, entry in enumerate(entries[first:], first):
-        kind = snake(entry["class_name"])
-        # Behind a norm, as where a network has no head, what multiplies and adds is a part of the network.
-        answers = number > last and kind_of(entries[last]) in ("dense", "conv2d")
-        if kind in RESCALES or (answers and (kind == "lambda" or adds_or_multiplies(entry))):
+        if snake(entry["class_name"]) in RESCALES:
             where = f"behind the network's {'last' if number > last else 'first'} layer with weights"
             also = f", or behind another of the model's {inputs} inputs" if inputs > 1 else ""
             raise behind(entry, f"it stands {where}{also}")

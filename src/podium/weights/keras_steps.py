@@ -131,14 +131,6 @@ def operation_of(entry: Mapping[str, Any]) -> str:
     return _SAME.get(operation, operation)
 
 
-def adds_or_multiplies(entry: Mapping[str, Any]) -> bool:
-    """Whether a layer is an operation that adds or multiplies a constant, and not the sum of two layers."""
-    try:
-        return operation_of(entry) in _OPERATIONS and [_numbers(value, "") for value in _given(entry)] != []
-    except UnclearError:
-        return False
-
-
 def _normalization(config: Mapping[str, Any], name: str, statistics: Mapping[str, Weights]) -> tuple[Any, Any]:
     """(x - mean) / deviation, or its inverse."""
     held = statistics.get(name)

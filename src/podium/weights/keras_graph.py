@@ -1,0 +1,99 @@
+"""Which layer of a Keras model reads which, from the model's configuration, through nested models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from podium.weights.keras_kinds import MODELS
+from podium.weights.keras_layers import kind_of, snake
+from podium.weights.keras_steps import name_of, operation_of, read_by
+
+
+@dataclass(eq=False)
+class Layer:
+    """A layer or an operation, or where a model begins or ends.
+
+    Args:
+        entry: of the configuration.
+        reads: the layers whose results it reads.
+    """
+
+    entry: Mapping[str, Any]
+    reads: list[Layer] = field(default_factory=list)
+
+    @property
+    def kind(self) -> str:
+        """The class, or what an operation is called."""
+        return operation_of(self.entry)
+
+    @property
+    def weighted(self) -> str:
+        """The class as in automatic names where the layer has weights, else empty."""
+        return kind_of(self.entry)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What the configuration says of the layer."""
+        config = self.entry["config"]
+        return config if isinstance(config, dict) else {}
+
+    @property
+    def named(self) -> str:
+        """The name and the class, for messages."""
+        return f"{name_of(self.entry)!r} ({self.entry['class_name']})"
+
+
+def end_of(model: Mapping[str, Any], given: Layer | None = None) -> Layer:
+    """Where a model ends; it reads what the model gives.
+
+    Args:
+        model: the configuration.
+        given: what a nested model reads.
+    """
+    inside = model["config"]
+    entries = inside.get("layers", ()) if isinstance(inside, dict) else inside  # a list: Sequential in Keras 1
+    in_a_row = snake(model.get("class_name", "")) == "sequential"
+    ends: dict[str, Layer] = {}
+    begins = []
+    for entry in entries:
+        begin = Layer(entry)
+        begins.append(begin)
+        ends[name_of(entry)] = end_of(entry, begin) if snake(entry["class_name"]) in MODELS else begin
+    last = [given] if given else []
+    for begin in begins:
+        if in_a_row or begin.kind == "input_layer":
+            begin.reads += last if in_a_row else [given] if given else []
+        else:
+            begin.reads += [ends[name] for name in read_by(begin.entry.get("inbound_nodes", ())) if name in ends]
+        last = [ends[name_of(begin.entry)]]
+    if not in_a_row:
+        names = read_by(inside.get("output_layers", ()) if isinstance(inside, dict) else ())
+        last = [ends[name] for name in names if name in ends]
+    return Layer({"class_name": "Functional", **model}, last)
+
+
+def chain(layer: Layer) -> Iterator[Layer]:
+    """A layer, what it reads, and so on, as long as each reads one thing."""
+    seen: set[Layer] = set()
+    while layer not in seen:
+        yield layer
+        seen.add(layer)
+        if len(layer.reads) != 1:
+            return
+        (layer,) = layer.reads
+
+
+def first_weighted(end: Layer) -> list[Layer]:
+    """The layers with weights that no other one follows on the way to the end."""
+    found, seen, todo = list[Layer](), set[Layer](), [end]
+    while todo:
+        layer = todo.pop()
+        if layer not in seen:
+            seen.add(layer)
+            if layer.weighted:
+                found.append(layer)
+            else:
+                todo += layer.reads
+    return found
