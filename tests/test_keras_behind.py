@@ -178,7 +178,7 @@ def refused(path, said):
         made = podium.import_weights(MOBILENET, path, num_classes=classes)
         assert len(made.classes) == classes
         assert sum("left out: the file's head, since" in note for note in made.card["notes"]) == 1
-        assert "the file has no classifier: a fresh one" in " ".join(made.card["notes"])
+        assert "the file has no classifier that is taken over: a fresh one" in " ".join(made.card["notes"])
 
 
 def test_a_class_of_ones_own_with_a_name_of_keras():

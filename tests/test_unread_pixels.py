@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
+import podium
 from podium.errors import ModelFileError
 from podium.weights.front import Front, prepare_as
-from test_front import CIFAR10, imported, in_this_process, resnet20, theirs  # noqa: F401 - a fixture
+from test_front import CIFAR10, RESNET20, imported, in_this_process, resnet20, theirs  # noqa: F401 - a fixture
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # akamaster's usual preprocessing
 MEAN, STD = (torch.tensor(values) for values in CIFAR10)
@@ -108,3 +110,14 @@ def test_stated_statistics_are_taken_and_the_note_has_those_behind_transform_inp
     assert prepared.pixels["mean"] == IMAGENET[0]
     assert "it reads mean 0.5; std 0.5: then give that" in prepared.notes[0]
     assert "transform_input" not in prepare_as(None, IMAGENET, 3).notes[0]
+
+
+def test_statistics_in_the_metadata_of_safetensors_are_no_reason_to_take_the_usual_ones(tmp_path):
+    path = tmp_path / "w.safetensors"
+    save_file(
+        theirs(resnet20()), path, {"format": "pt", "mean": "[0.4914, 0.4822, 0.4465]", "std": "[0.247, 0.2435, 0.2616]"}
+    )
+    with pytest.raises(ModelFileError, match="mean is of a form that is not read"):
+        podium.import_weights(RESNET20, path)
+    made = podium.import_weights(RESNET20, path, mean=CIFAR10[0], std=CIFAR10[1])
+    assert made.preprocessing.mean == pytest.approx(CIFAR10[0])

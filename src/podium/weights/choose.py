@@ -79,6 +79,7 @@ def choose(
     notes = [*best.view.notes(), *masks, *held.notes, *best.match.notes]
     if held.problem:
         notes.append(f"left out: the file's head, since {held.problem}")
+        best = replace(best, match=replace(best.match, odd_head=best.match.odd_head or (HEAD,)))
     if best.view.ema:
         notes.append("these are averaged (EMA) weights")
     elif averaged:

@@ -19,6 +19,7 @@ from torch import Tensor
 from podium.errors import MachineError, ModelFileError
 from podium.weights.front import Front
 from podium.weights.named import Named, names_in_config, names_in_texts
+from podium.weights.pixel_means import is_called_a_mean
 from podium.weights.sharded import INDEX, WHOLE, files_of
 from podium.weights.tensorflow_files import refuse_tensorflow
 
@@ -135,8 +136,9 @@ def _read(path: Path) -> Checkpoint:
     if head[8:9] == b"{":
         try:
             with safe_open(path, "pt") as file_of_tensors:
-                named = names_in_texts(file_of_tensors.metadata() or {})
-            return Checkpoint(load_file(path), named=named)
+                metadata = file_of_tensors.metadata() or {}
+            unread = tuple(filter(is_called_a_mean, metadata))  # numbers in texts
+            return Checkpoint(load_file(path), unread, named=names_in_texts(metadata))
         except SafetensorError as error:
             raise ModelFileError(f"{path}: a damaged safetensors file ({error})", "download it again") from None
     if head.startswith(b"\x89HDF") or (head.startswith(b"PK") and _is_keras(path)):
