@@ -155,8 +155,15 @@ def test_the_pool_of_keras_reads_zeros_around_a_map():
     x = torch.arange(-25.0, 0.0).reshape(1, 1, 5, 5)
     padded = ZeroPaddedMaxPool2d(3, 2, padding=1)(x)
     assert padded.tolist() == [[[[0, 0, 0], [0, -7, 0], [0, 0, 0]]]]
-    slim = create_model("resnetv2_50_slim", zeros_in_pool=True, num_classes=2)
-    assert isinstance(slim.stem.pool, ZeroPaddedMaxPool2d)
+    slim, keras = (
+        create_model("resnetv2_50_slim", zeros_in_pool=zeros, num_classes=2, units=(1, 1)) for zeros in (False, True)
+    )
+    keras.load_state_dict(slim.state_dict())
+    image = torch.randn(1, 3, 64, 64, generator=torch.manual_seed(0))
+    maps = slim.stem(image), keras.stem(image)
+    assert torch.equal(maps[0][..., 1:, 1:], maps[1][..., 1:, 1:])
+    assert torch.equal(maps[0].clamp(min=0), maps[1].clamp(min=0))
+    assert not torch.equal(*maps)
 
 
 @pytest.mark.parametrize("name", list_models())
@@ -443,8 +450,14 @@ BASE = {
     "mobilenet_v1": {},
     "densenet121": {"layers": (2, 2)},
 }
-# Where an argument has nothing to change: the stride's place is a bottleneck's, in whose networks "B" is the shortcut.
-IDLE = {("resnetv2_18", "stride_in"), ("resnetv2_164", "stem_width")}
+# Where an argument has nothing to change: the stride's place is a bottleneck's, in whose networks "B" is the shortcut; behind a ReLU,
+# as in the paper's form, zeros around a map are never above what is in it.
+IDLE = {
+    ("resnetv2_18", "stride_in"),
+    ("resnetv2_164", "stem_width"),
+    ("resnetv2_18", "zeros_in_pool"),
+    ("resnetv2_50", "zeros_in_pool"),
+}
 ARGUMENTS = [
     (name, key)
     for name in BASE
