@@ -76,15 +76,10 @@ def choose(
     if held.problem and not body:
         raise ModelFileError(f"{path}: {held.problem}", HEAD_LOST)
     best = _without_doubt(best, known, path, num_classes if body else None)
-    notes = [*best.view.notes(), *masks, *held.notes, *best.match.notes]
+    notes = [*best.view.notes(), *masks, *held.notes, *best.match.notes, *_on_ema(best, averaged)]
     if held.problem:
         notes.append(f"left out: the file's head, since {held.problem}")
         best = replace(best, match=replace(best.match, odd_head=best.match.odd_head or (HEAD,)))
-    if best.view.ema:
-        notes.append("these are averaged (EMA) weights")
-    elif averaged:
-        where = averaged[0].view.prefix[:-1]
-        notes.append(f"the file also has averaged (EMA) weights, under {where!r}: --ema takes those")
     under, channels = best.view.prefix, best.match.net.spec["in_chans"]
     others = [f.view.prefix for f in fit if without_inserted(f.view.prefix) != without_inserted(under)]
     front = held.front or front_of(normalizers, under, others, best.view.others, channels, held.beside)
@@ -93,6 +88,14 @@ def choose(
         more = f" and {len(left) - LISTED} more" if len(left) > LISTED else ""
         notes.append(f"left out, beside the weights: {', '.join(left[:LISTED])}{more}")
     return best.match, notes, front
+
+
+def _on_ema(best: _Found, averaged: list[_Found]) -> list[str]:
+    """Whether the weights are EMA weights, or others beside them are."""
+    if best.view.ema:
+        return ["these are averaged (EMA) weights"]
+    where = [f"{found.view.prefix[:-1]!r}" for found in averaged[:1]]
+    return [f"the file also has averaged (EMA) weights, under {name}: --ema takes those" for name in where]
 
 
 def _without_doubt(found: _Found, known: Peer, path: Path, num_classes: int | None) -> _Found:
