@@ -66,7 +66,7 @@ def test_names_in_the_file_are_taken_and_said(how, tmp_path):
     bundle = made(NAMED[how], tmp_path)
     assert bundle.classes == EUROSAT
     (note,) = notes_of(bundle)
-    assert note.startswith("classes of the file's ")
+    assert note.startswith("names of the classes from the file's ")
     assert note.endswith(": AnnualCrop, Forest, Herbaceous, Highway, Industrial, Pasture, ...")
     assert next(iter(NAMED[how])) in note or how == "an object"
 

@@ -66,8 +66,11 @@ def names_of(source: str, named: Named, num_classes: int) -> tuple[tuple[str, ..
     fit = [each for each in read if not each.wrong]
     notes = [f"not taken: names of classes in the file, since {each.wrong}" for each in read if each.wrong]
     if fit and all(each.names == fit[0].names for each in fit):
-        places = " and ".join(show(each.place) for each in fit)
-        return fit[0].names, [f"classes of the file's {places}, in {fit[0].how}: {shown(fit[0].names)}", *notes]
+        places = " and ".join(f"'{show(each.place)}'" for each in fit)
+        return fit[0].names, [
+            f"names of the classes from the file's {places}, in {fit[0].how}: {shown(fit[0].names)}",
+            *notes,
+        ]
     if fit:
         other = next(each for each in fit if each.names != fit[0].names)
         notes.append(f"not taken: names of classes in the file, since {_difference(fit[0], other)}")
