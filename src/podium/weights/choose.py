@@ -22,7 +22,6 @@ from podium.weights.wrappers import COUNTS, View, branch, views, with_masks, wit
 
 LISTED = 8  # names of what is left out that a note lists
 NO_HEAD = "--num-classes N puts a fresh classifier on it, and podium train --weights needs none"
-DOUBTFUL = "--num-classes N puts a fresh classifier on it in their place, and podium train --weights needs none"
 HEAD_LOST = f"{NO_HEAD}; the file's answers are lost with its head until the new one is trained"
 
 
@@ -120,7 +119,7 @@ def _without_doubt(found: _Found, known: Peer, path: Path, num_classes: int | No
     if reason is None:
         return found
     if num_classes is None:
-        raise ModelFileError(f"{path}: {reason.what}", f"{reason.fix}; {DOUBTFUL}")
+        raise ModelFileError(f"{path}: {reason.what}", f"{reason.fix}; {HEAD_LOST}")
     head = {state[key].data_ptr() for key in (HEAD, BIAS) if key in state}
     tensors = {name: value for name, value in view.tensors.items() if value.data_ptr() not in head}
     bare = match(known, tensors, num_classes)

@@ -13,10 +13,9 @@ import torch
 from torch import Tensor
 
 from podium.weights.front import WHITE, Front
-from podium.weights.pixel_means import CHANNELS, Normalizer, is_called_a_mean, may_act_on_pixels, says_others
+from podium.weights.pixel_means import CHANNELS, WIDE, Normalizer, is_called_a_mean, may_act_on_pixels, says_others
 from podium.weights.wrappers import is_averaged, is_of_a_loss, is_of_an_optimiser
 
-_WIDE = 2.0  # a mean or a deviation above it is of pixels from 0 to 255
 _LEAST, _MOST = (
     0.03,
     0.6,
@@ -205,8 +204,8 @@ def _unit(mean: Sequence[float], std: Sequence[float]) -> float | None:
         return None
     if max(mean) <= 1 and (max(std) <= _MOST or all(value == 1 for value in std)):
         return WHITE
-    whole = _WIDE < max(mean) <= WHITE and (min(std) == max(std) == 1 or min(std) >= _LEAST * WHITE)
-    return 1.0 if whole or (max(mean) == 0 and max(std) > _WIDE) else None
+    whole = WIDE < max(mean) <= WHITE and (min(std) == max(std) == 1 or min(std) >= _LEAST * WHITE)
+    return 1.0 if whole or (max(mean) == 0 and max(std) > WIDE) else None
 
 
 def _around(layer: str) -> str:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from podium.weights.wrappers import is_of_an_optimiser
 
+WIDE = 2.0  # a mean or a deviation above it is of pixels from 0 to 255
 CHANNELS = (1, 2, 3, 4)  # of images whose statistics people keep
 # Words for what is subtracted, and for what is divided by; of the others in a pair it is not known what the layer does with them.
 _MEANS = ("mean", "means", "mu", "avg", "shift", "center", "loc", "sub")

@@ -18,13 +18,12 @@ from torch import Tensor
 
 from podium.errors import ModelFileError
 from podium.files import shell_word
-from podium.weights.pixel_means import is_statistic, without_normalizers
+from podium.weights.front import WHITE
+from podium.weights.pixel_means import WIDE, is_statistic, without_normalizers
 from podium.weights.stand_in import MOST, StandIn, numbers_of
 
 DEEPEST, MOST_OBJECTS = 5, 100_000  # how far a network is looked for
 MOST_MODULES = 10_000
-_WHITE = 255.0
-_WIDE = 2.0  # a mean or a deviation above it is of pixels from 0 to 255
 _PIXELS = "where the network prepares pixels itself, give --mean and --std too"
 
 
@@ -126,7 +125,7 @@ def _pixels(net: StandIn) -> str:
     pairs = [each for each in without_normalizers(found)[1] if each.std and not each.doubt]
     if len(pairs) != 1:
         return ""
-    scale = _WHITE if any(bool((value > _WIDE).any()) for value in pairs[0].values) else 1.0
+    scale = WHITE if any(bool((value > WIDE).any()) for value in pairs[0].values) else 1.0
     mean, std = (", ".join(f"{number / scale:.6g}" for number in value.tolist()) for value in pairs[0].values)
     return f"its {pairs[0].mean} is {mean} and its {pairs[0].std} {std}" + (", divided by 255" if scale > 1 else "")
 
