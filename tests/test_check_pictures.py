@@ -17,9 +17,11 @@ from conftest import ROOT
 from podium.api.check import check
 from podium.api.train import train
 from podium.data.check_report import SUGGESTIONS, SUSPECTS
+from podium.data.images import ArrayImages
 from podium.data.label_errors import _folds as label_folds
 from podium.data.label_errors import doubtful, out_of_fold
 from podium.data.near_duplicates import NEAR, hashes, near_pairs
+from podium.data.sources import load_data
 from podium.errors import DataError, UsageError
 
 SIZE = 240, 180
@@ -314,13 +316,28 @@ def test_labels_need_images_and_weights_need_labels(photos, tmp_path):
         check(tmp_path / "few", labels=True)
 
 
-def test_labels_by_the_features_of_a_network(run):
+def negatives():
+    """The digits black on white, of which a network learns features without having seen a digit of the set."""
+    data = load_data("digits")
+    for split in data.splits.values():
+        split.images, split.keys = ArrayImages(255 - split.images.pixels), None
+    return data
+
+
+def test_labels_are_not_checked_by_a_network_that_has_learned_them(run):
+    with pytest.raises(UsageError, match=r"has learned from 1,\d{3} of these 1,797 images") as caught:
+        check("digits", labels=True, weights=str(run.path))
+    assert "weights=" in caught.value.fix
+
+
+def test_labels_by_the_features_of_a_network(tmp_path):
+    run = train("lenet5_modern", negatives(), tmp_path / "run", steps=40, progress=False)
     report = check("digits", labels=True, weights=str(run.path))
-    assert any(re.search(r"linear probe classifies 9\d %", note) for note in report.notes)
+    assert any(re.search(r"linear probe classifies [89]\d %", note) for note in report.notes)
 
 
 def test_labels_by_a_network_whose_pooled_features_are_a_map(tmp_path):
-    run = train("lenet5", "digits", tmp_path / "run", steps=30, progress=False)
+    run = train("lenet5", negatives(), tmp_path / "run", steps=30, progress=False)
     report = check("digits", labels=True, weights=str(run.path))
     assert any(re.search(r"linear probe classifies [89]\d %", note) for note in report.notes)
 

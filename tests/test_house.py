@@ -417,7 +417,7 @@ def test_public_functions_say_what_they_take_and_return():
         text = inspect.getdoc(function)
         listed = re.search(r"^Args:\n(.*?)(?=^\w|\Z)", text, re.MULTILINE | re.DOTALL)
         named = {word for line in re.findall(r"^    ([\w, ]+):", listed[1], re.MULTILINE) for word in line.split(", ")}
-        assert set(inspect.signature(function).parameters) <= named, name
+        assert set(inspect.signature(inspect.unwrap(function)).parameters) <= named, name
         assert "\nReturns:\n" in text, name
 
 

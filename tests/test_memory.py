@@ -1,5 +1,6 @@
 """What does not fit into memory at once: a step in parts, stages computed twice, the largest batch that fits."""
 
+import gc
 import json
 import resource
 
@@ -71,6 +72,21 @@ def test_saved_bytes_are_what_one_can_count():
     assert two == pytest.approx(2 * one, rel=0.01)
     maps = sum(t[0].numel() for t in net.endpoints(torch.zeros(1, 1, 32, 32)).values())
     assert one > 8 * 4 * maps / 2
+
+
+def test_what_was_counted_is_freed():
+    """The activations of every network that was forecast stayed for good, and counted as memory of the next one."""
+
+    def alive():
+        return sum(isinstance(each, torch.Tensor) for each in gc.get_objects())
+
+    net = podium.create_model("resnet20", num_classes=2, image_size=32, small=True)
+    trial = Trial(net, Settings(lr=0.0))
+    images = trial.images(16)
+    trial.saved_bytes(images, amp=None)
+    before = alive()
+    trial.saved_bytes(images, amp=None)
+    assert alive() <= before
 
 
 @pytest.mark.slow

@@ -190,3 +190,17 @@ def test_help_of_a_verb_is_that_of_its_flag():
 
 def test_help_of_no_verb_names_the_closest():
     one_error(inside("help", "trian"), 2, "no verb is called 'trian'", "train")
+
+
+@pytest.mark.parametrize("jedi", [True, False])
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [("podium.train('lenet5', 'x', 'y', epo", "epochs="), ("podium.load_data('x', image_c", "image_column=")],
+)
+def test_a_notebook_completes_settings(jedi, typed, completed):
+    from IPython.core.completer import IPCompleter, provisionalcompleter
+    from IPython.core.interactiveshell import InteractiveShell
+
+    with provisionalcompleter():
+        asked = IPCompleter(shell=InteractiveShell(), namespace={"podium": podium}, use_jedi=jedi)
+        assert completed in [found.text for found in asked.completions(typed, len(typed))]

@@ -263,9 +263,11 @@ def test_two_starts_of_one_network_are_two_rows(photos, files, tmp_path, monkeyp
     monkeypatch.setattr(candidates, "best_source", {"resnet32": files["resnet32"]}.get)
     names = ["resnet32", f"akamaster:resnet32={files['resnet20'].partition('=')[2]}"]
     settings = {"steps": 2, "image_size": 32, "batch_size": 8}
-    result = library.compare(names, photos, tmp_path / "out", **settings)
-    assert [row["error"] for row in result.rows[1:]] == [result.failed[0].error]  # the file is of another network
-    assert "resnet20" in result.failed[0].error
+    with pytest.raises(
+        library.PodiumError, match="resnet20"
+    ):  # the file is of another network: said before any training
+        library.compare(names, photos, tmp_path / "out", **settings)
+    library.compare(names[:1], photos, tmp_path / "out", **settings)
     run = tmp_path / "out" / "resnet32-seed0"
     other = json.loads((run / "result.json").read_text())
     other |= {"start": "ImageNet (torchvision:resnet32)", "parent": "torchvision:resnet32=other.pth@sha256:12"}
@@ -369,7 +371,16 @@ def test_weights_of_runs_are_given_one_for_each_network(photos, files, tmp_path)
     assert done.returncode == 0, done.stderr
     (row,) = table(out)
     assert row["start"] == f"{parent.result['data']} (parent)"
+    assert "no linear probe: its weights have learned from 24 of these images" in done.stderr + done.stdout
+    assert not row["linear_probe"]  # its features know the classes of these images
     assert read_file(out / "resnet20-seed0" / "settings.yaml")["recipe"] == "finetune"
+
+
+def test_weights_of_another_network_are_refused_before_any_training(photos, files, tmp_path):
+    words = ("-m", "resnet20,resnet32", "--weights", f"{files['resnet20']},{files['resnet20']}", *QUICK)
+    done = inside("compare", photos, *words, "-o", tmp_path / "out")
+    one_error(done, 2, "is a resnet20, not a resnet32", "give weights of resnet32")
+    assert not list(tmp_path.glob("out/resnet20-seed0/epochs*"))
 
 
 def test_a_file_alone_does_not_say_whose_names_its_weights_have(files):

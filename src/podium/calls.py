@@ -125,7 +125,24 @@ def public(function: Callable[P, T]) -> Callable[P, T]:
             error.fix = in_words_of_the_caller(error.fix) if error.fix else error.fix
             raise
 
+    called.__signature__ = _with_settings(function, signature)  # type: ignore[attr-defined]
     return called
+
+
+def _with_settings(function: Callable[..., Any], signature: inspect.Signature) -> inspect.Signature:
+    """A signature with each keyword that `**settings: Unpack[...]` stands for, as notebooks read it to complete and to show it."""
+    own, parameters = getattr(function, "__globals__", {}), list(signature.parameters.values())
+    if not parameters or parameters[-1].kind is not inspect.Parameter.VAR_KEYWORD:
+        return signature
+    hint = typing.get_type_hints(types.SimpleNamespace(__annotations__={"all": parameters[-1].annotation}), own)["all"]
+    if typing.get_origin(hint) is not typing.Unpack:
+        return signature
+    fields = typing.get_args(hint)[0]
+    named = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=..., annotation=kind.__forward_arg__)
+        for name, kind in fields.__annotations__.items()
+    ]
+    return signature.replace(parameters=[*parameters[:-1], *named])
 
 
 def from_keywords(kind: Callable[..., T], caller: str, keywords: Mapping[str, Any]) -> T:

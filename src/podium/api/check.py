@@ -15,6 +15,7 @@ from podium.data.images import Progress
 from podium.data.label_errors import Features, add_label_errors
 from podium.data.opening import MAX_PIXELS, check_max_pixels
 from podium.data.reading import ReadingFields, from_keywords
+from podium.data.record import Record, read_record
 from podium.devices import float32, parse_device, pick_device
 from podium.errors import UsageError
 
@@ -51,7 +52,7 @@ def check(
 
     Raises:
         DataError: there is nothing to check.
-        UsageError: there are weights, but labels are not to be checked.
+        UsageError: there are weights, but labels are not to be checked; or the network has learned from these images.
         MachineError: the machine has no such device.
     """
     check_max_pixels(max_pixels)
@@ -76,8 +77,11 @@ def _network_features(weights: str, device: str) -> Features:
 
     place, bundle = pick_device(device), read_source(weights).bundle
     net, preprocessing = bundle.model.eval().to(place), bundle.preprocessing
+    record = read_record(bundle.folder) if bundle.folder is not None else None
 
     def features(images: Sequence[Checked]) -> np.ndarray:
+        if record is not None:
+            _refuse_learned(weights, record, images)
         rows = []
         with torch.inference_mode(), float32():
             for start in range(0, len(images), 32):
@@ -92,3 +96,14 @@ def _network_features(weights: str, device: str) -> Features:
         return np.concatenate(rows)
 
     return features
+
+
+def _refuse_learned(weights: str, record: Record, images: Sequence[Checked]) -> None:
+    """Refuse a network that has learned from the labels that it would check: its features find wrong ones right."""
+    keys = {id(source): source.contents() for source in {id(image.images): image.images for image in images}.values()}
+    known = sum(bool(np.isin(keys[id(image.images)][image.row], record.learned)) for image in images)
+    if known:
+        what = f"weights: {weights} has learned from {known:,} of these {len(images):,} images, wrong labels among them"
+        raise UsageError(
+            what, "give weights that have not seen them, such as --weights torchvision:resnet18, or leave it out"
+        )

@@ -15,6 +15,7 @@ from podium.data.dataset import Dataset
 from podium.errors import ModelFileError, UsageError
 from podium.files import PIN, write_json
 from podium.settings import Settings
+from podium.training.images import inherited
 from podium.training.transfer.linear_probe import LinearProbe, linear_probe_of
 from podium.training.transfer.source import adapted, origin_of, read_source, same_source
 
@@ -107,8 +108,10 @@ class Starts:
 
     def enter(
         self, candidate: Candidate, s: Settings, data: Dataset, measured: bool, progress: Callable[[int, int], None]
-    ) -> None:
+    ) -> str | None:
         """Put on record what a candidate starts from, with its linear probe.
+
+        Weights that have learned from some of the images get no linear probe: their features know the classes of these.
 
         Args:
             candidate: which has a source.
@@ -117,15 +120,25 @@ class Starts:
             measured: whether a linear probe is made.
             progress: called with (images done, images in all).
 
+        Returns:
+            Why it has no linear probe, where it should have one.
+
         Raises:
             PodiumError: its weights cannot be read or do not fit the images.
         """
-        source = read_source(str(candidate.source))
-        net, pixels = adapted(source, s.replace(model=candidate.model, weights=candidate.source), data)
+        source, own = read_source(str(candidate.source)), s.replace(model=candidate.model, weights=candidate.source)
+        net, pixels = adapted(source, own, data)
+        record = inherited(own, data) if measured else None
+        known = 0 if record is None else int(record.learned_from(data.splits["train"]).sum())
         pixels = dataclasses.replace(pixels, image_size=net.spec["image_size"], resize=data.resize)
-        found = linear_probe_of(net, pixels, data, s, progress) if measured else None
+        found = linear_probe_of(net, pixels, data, s, progress) if measured and not known else None
         self.entries[candidate.name] = Start(source.pinned, origin_of(source), found)
         write_json(self.path, {name: entry.to_dict() for name, entry in self.entries.items()})
+        return (
+            f"{candidate.name}: no linear probe: its weights have learned from {known:,} of these images"
+            if known
+            else None
+        )
 
     def untrained(self, candidate: Candidate) -> LinearProbeOnly:
         """The row of a candidate that is not trained."""

@@ -43,7 +43,7 @@ from podium.comparison.tuned import Own, Tuned
 from podium.comparison.tuning import Tuning, check_tuning
 from podium.data.dataset import Dataset
 from podium.data.image_columns import with_slices
-from podium.errors import PodiumError, UsageError
+from podium.errors import NumericError, PodiumError, UsageError
 from podium.evaluation.speed import allowance, speed
 from podium.runs.folder import SETTINGS, SPEED, RunFolder
 from podium.runs.recommended import TABLE
@@ -245,9 +245,13 @@ class Study:
             try:
                 if candidate.name not in starts:
                     heard = for_run(progress, number, len(self.candidates), candidate.name, s.seed)
-                    starts.enter(candidate, s, data, measured, while_computing(heard))
+                    if (why := starts.enter(candidate, s, data, measured, while_computing(heard))) is not None:
+                        say(why)
                 fit.append(candidate)
             except ITS_OWN as error:
+                given = not candidate.downloaded and not isinstance(error, NumericError)
+                if given:  # a wrong path or network, which a person would hear of only after all other training
+                    raise
                 self.failed[candidate.name] = error
         ranked = starts.best_first(fit)
         for candidate in ranked:

@@ -72,10 +72,10 @@ class Trial:
         own = {p.untyped_storage().data_ptr() for p in (*self.net.parameters(), *self.net.buffers())}
 
         def keep(tensor: Tensor) -> Tensor:
-            address = tensor.untyped_storage().data_ptr()
+            address, bare = tensor.untyped_storage().data_ptr(), tensor.detach()
             if address not in own:
-                kept[address] = tensor
-            return tensor
+                kept[address] = bare
+            return bare  # with its graph the tensor would be a circle that no garbage collector sees, and stay for good
 
         part = len(batch.x.tensor_split(self.settings.accumulate)[0])
         self.net.train()

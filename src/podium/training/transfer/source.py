@@ -124,7 +124,8 @@ def adapted(source: Source, s: Settings, data: Dataset) -> tuple[ConvNet, Prepro
     net, old = source.bundle.model, source.bundle.preprocessing
     name = source.pinned.partition(PIN)[0]
     if s.model and s.model != net.spec["model"]:
-        raise UsageError(f"weights: {name} is a {net.spec['model']}, not a {s.model}", f"train {net.spec['model']}")
+        fix = f"name {net.spec['model']} as the network, or give weights of {s.model}"
+        raise UsageError(f"weights: {name} is a {net.spec['model']}, not a {s.model}", fix)
     if s.small is not None and s.small != net.spec["small"]:
         form = "small" if net.spec["small"] else "full"
         raise UsageError(f"small: {name} has the {form} form", "leave it out")
