@@ -19,6 +19,7 @@ from podium.api.check import check
 from podium.data.decode import decode, decode_pixels
 from podium.data.depth import look_at
 from podium.data.image_file import ImageFile
+from podium.data.opening import opened
 from podium.data.preprocessing import Preprocessing
 from podium.data.sources import load_data
 from podium.errors import DataError
@@ -63,7 +64,7 @@ def tiff(values, order="<", photometric=None, compression=1, tile=None, **tags):
     behind = place + 2 + 12 * len(entries) + 4
     table, spare = struct.pack(order + "H", len(entries)), b""
     for tag, (kind, content) in sorted(entries.items()):
-        packed = struct.pack(order + {3: "H", 4: "L"}[kind] * len(content), *content)
+        packed = content if kind == 2 else struct.pack(order + {3: "H", 4: "L"}[kind] * len(content), *content)
         if len(packed) > 4:
             packed, spare = struct.pack(order + "L", behind + len(spare)), spare + packed + b"\0" * (len(packed) % 2)
         table += struct.pack(order + "HHL", tag, kind, len(content)) + packed.ljust(4, b"\0")
@@ -166,6 +167,10 @@ def test_cmyk_of_sixteen_bits():
         (tiff(np.zeros((4, 4, 3), np.uint8), more={50706: (3, [1])}), "camera raw"),
         (tiff(np.zeros((4, 4, 3), np.uint8), more={254: (4, [1]), 330: (4, [8])}), "camera raw"),
         (tiff(np.zeros((4, 4), np.uint16), photometric=32803), "TIFF of a kind that is not read|camera raw"),
+        (tiff(np.zeros((4, 4), np.uint8), compression=34712), "TIFF with JPEG 2000 inside"),
+        (tiff(np.zeros((4, 4), np.uint8), compression=50002), "TIFF with JPEG XL inside"),
+        (tiff(np.zeros((4, 4), np.uint8), compression=50001), "TIFF with WebP inside"),
+        (tiff(np.zeros((4, 4), np.uint8), compression=12345), "TIFF with a compression of the number 12345"),
     ],
 )
 def test_a_tiff_that_would_be_misread_is_refused(data, says):
@@ -202,6 +207,23 @@ def test_jpeg_2000(name, tmp_path):
     deep = np.array([[0, 16, 32768, 65535]] * 4, np.uint16)
     Image.fromarray(deep).save(tmp_path / name, "JPEG2000", irreversible=False)
     assert pixels((tmp_path / name).read_bytes(), 1)[0].tolist() == [0, 0, 128, 255]
+
+
+@pytest.mark.parametrize("name", ["it.jp2", "it.j2k"])
+def test_jpeg_2000_of_more_bits_than_are_read_is_refused(name, tmp_path):
+    for mode, read in (("RGB", 8), ("L", 16)):
+        Image.new(mode, (8, 8)).save(tmp_path / name, "JPEG2000")
+        for bits in (10, 12, 16, 17):
+            data = bytearray((tmp_path / name).read_bytes())
+            sizes = data.find(b"\xff\x4f\xff\x51") + 42  # each channel: bits less one, and its steps
+            for at in range(sizes, sizes + 3 * len(mode), 3):
+                data[at] = bits - 1
+            if bits > read:
+                with pytest.raises(DataError, match=f"it: JPEG 2000 of {bits} bits") as caught:
+                    decode(bytes(data), "it", 3)
+                assert "PNG" in caught.value.fix
+            else:
+                opened(bytes(data), "it")
 
 
 @pytest.mark.parametrize(
@@ -461,12 +483,20 @@ def lying_heic():
     return bytes(data)
 
 
+def lying_avif():
+    data = bytearray(encoded(Image.fromarray(QUARTERS), "AVIF"))
+    for place in re.finditer(b"ispe", data):
+        data[place.end() + 4 : place.end() + 12] = struct.pack(">2L", 30_000, 30_000)
+    return bytes(data)
+
+
 BOMBS = {
     "TIFF": lambda: tiff(np.zeros((1, 1), np.uint8), compression=8, more={256: (4, [60_000]), 257: (4, [60_000])}),
     "a tile": lambda: tiff(np.zeros((16, 16), np.uint8), tile=16, compression=8, more={322: (4, [60_000]), 323: (4, [60_000])}),
     "Netpbm": lambda: b"P5 60000 60000 255\n\0",
     "JPEG 2000": lying_jp2,
     "HEIC": lying_heic,
+    "AVIF": lambda: encoded(Image.new("L", (1_500, 1_000)), "AVIF", speed=10),
     "DICOM": lambda: dicom(np.zeros((2, 2), np.uint8), rows=60_000, columns=60_000),
     "deflated DICOM": lambda: dicom(
         np.zeros((2, 2), np.uint8), syntax="1.2.840.10008.1.2.1.99", squeeze=lambda body: _deflated(body, 60)
@@ -483,7 +513,7 @@ def _deflated(body, megabytes):
 @pytest.mark.parametrize("kind", BOMBS)
 def test_a_bomb_is_refused_by_its_header(kind):
     bomb = BOMBS[kind]()
-    most = 1_000_000 if kind == "deflated DICOM" else 50_000_000
+    most = 1_000_000 if kind in ("deflated DICOM", "AVIF") else 50_000_000
     with pytest.raises(DataError):
         decode(bomb, "bomb", 3, max_pixels=most)  # which imports the reader
     tracemalloc.start()
@@ -492,6 +522,11 @@ def test_a_bomb_is_refused_by_its_header(kind):
     assert tracemalloc.get_traced_memory()[1] < 5_000_000
     tracemalloc.stop()
     assert "--max-pixels" in caught.value.fix
+
+
+def test_an_avif_that_lies_about_its_size_is_damaged():
+    with pytest.raises(DataError, match=r"^it: (damaged image|.*above the limit of 50 million pixels)"):
+        decode(lying_avif(), "it", 3)
 
 
 def test_more_pixels_are_opened_where_that_is_allowed(tmp_path):

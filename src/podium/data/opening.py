@@ -12,7 +12,7 @@ import re
 from threading import Lock
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from podium.data.formats import FORMATS, HEAD, OTHERS, PILLOW, RAW, READ, fixes, recognised, unread_kind
 from podium.data.starving import stored_sizes
@@ -22,7 +22,20 @@ from podium.platform import quiet_libtiff
 MAX_PIXELS = 50_000_000  # by the header, before anything is decoded
 DNG_VERSION, NEW_SUBFILE, SUB_IFDS, PHOTOMETRIC = 50706, 254, 330, 262  # tags of TIFF
 SENSOR = (32803, 34892)  # photometric interpretations: values of a sensor
-TILE_SIDES, ORIENTATION = (322, 323), 0x0112
+TILE_SIDES, ORIENTATION, COMPRESSION = (322, 323), 0x0112, 259
+# What may compress the pixels of a TIFF: nothing, CCITT, LZW, JPEG, deflate, PackBits, LZMA and Zstandard are read.
+TIFF_READ = (1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32809, 32946, 34925, 50000)
+TIFF_OTHERS = {
+    **dict.fromkeys((33003, 33004, 33005, 34712), "JPEG 2000"),
+    **dict.fromkeys((34927, 50001), "WebP"),
+    **dict.fromkeys((50002, 52546), "JPEG XL"),
+    **dict.fromkeys((22610, 34934), "JPEG XR"),
+    34676: "SGI's LogLuv",
+    34677: "SGI's LogLuv",
+    34887: "LERC",
+    34892: "lossy JPEG of a DNG",
+    34933: "PNG",
+}
 HEIF_ITEM = re.compile(rb"infe(?:\x02.{7}(.{4})|\x03.{9}(.{4}))", re.DOTALL)
 SAVE_AGAIN = "save it as JPEG or PNG"
 for library in (
@@ -58,6 +71,8 @@ def opened(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
 
         return open_dicom(data, name, max_pixels)
     else:
+        if kind == "TIFF":
+            _check_compression(data, name)
         image = _by_pillow(data, name, max_pixels)
     check_size(image.size, name, max_pixels)
     if image.format == "TIFF":
@@ -66,6 +81,8 @@ def opened(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
     elif kind in ("HEIC", "AVIF", "JPEG 2000"):
         for size in _codestream_sizes(data) if kind == "JPEG 2000" else stored_sizes(data):
             check_size(size, name, max_pixels)
+        if kind == "JPEG 2000":
+            _check_bits(data, name)
     return image
 
 
@@ -161,6 +178,22 @@ def _heif(data: bytes, name: str) -> Image.Image:
     raise FormatNotRead(f"{name}: HEIC, whose reader is not installed", fixes(["HEIC"]))
 
 
+def _check_compression(data: bytes, name: str) -> None:
+    """Refuse a TIFF whose pixels are compressed in a way that is not read, which its tags say before Pillow fails at it.
+
+    Raises:
+        FormatNotRead: it is compressed in another way than `TIFF_READ`.
+    """
+    tags = TiffImagePlugin.ImageFileDirectory_v2(data[: 16 if b"+" in data[2:4] else 8])  # a BigTIFF's head is longer
+    stream = io.BytesIO(data)
+    stream.seek(tags.next)
+    tags.load(stream)
+    how = tags.get(COMPRESSION, 1)
+    if how not in TIFF_READ:
+        inside = TIFF_OTHERS.get(how, f"a compression of the number {how}")
+        raise FormatNotRead(f"{name}: TIFF with {inside} inside, which is not read", SAVE_AGAIN)
+
+
 def _check_tiff(image: Any, name: str, max_pixels: int) -> None:
     """Refuse what Pillow would misread: the preview in a camera's raw file, signed bytes, and planes of 16 bits.
 
@@ -188,6 +221,20 @@ def _check_tiff(image: Any, name: str, max_pixels: int) -> None:
         tile._replace(args=(re.sub(r"B(S|F)$", r"N\1", tile.args[0]), *tile.args[1:])) if tile[0] == "libtiff" else tile
         for tile in image.tile
     ]
+
+
+def _check_bits(data: bytes, name: str) -> None:
+    """Refuse a JPEG 2000 of more bits than Pillow reads: in colour it adds up what is more than 8, and white becomes black.
+
+    Raises:
+        FormatNotRead: more than 8 bits a channel in colour, or more than 16 in grey.
+    """
+    place = data.find(b"\xff\x4f\xff\x51")
+    count = int.from_bytes(data[place + 40 : place + 42], "big")
+    bits = max((1 + (size & 0x7F) for size in data[place + 42 : place + 42 + 3 * count : 3]), default=8)
+    if place >= 0 and bits > (16 if count == 1 else 8):
+        colour = " a channel in colour" if count > 1 else ""
+        raise FormatNotRead(f"{name}: JPEG 2000 of {bits} bits{colour}, which is not read", SAVE_AGAIN)
 
 
 def _codestream_sizes(data: bytes) -> list[tuple[int, int]]:
