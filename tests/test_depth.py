@@ -10,13 +10,15 @@ from PIL import Image
 
 import podium
 from command import inside
-from podium.data.decode import decode
-from podium.data.depth import find_white
+from podium.data.decode import decode, upright_of
+from podium.data.depth import find_white, look_at
 from podium.data.image_file import ImageFile
 from podium.data.pack import read_pack, write_pack
 from podium.data.preprocessing import Preprocessing
 from podium.data.sources import load_data, read
+from podium.errors import DataError
 from podium.runs import bundle
+from test_formats import tiff
 
 DRAW = np.random.default_rng(0)
 
@@ -172,3 +174,84 @@ def test_other_images_are_scaled_as_the_card_says_not_as_they_say(run, tmp_path)
     buffer = io.BytesIO()
     Image.fromarray(np.full((32, 32), 200, np.uint8)).save(buffer, "PNG")
     assert set(np.unique(bundle.load(out).preprocessing.pixels(buffer.getvalue(), "eight bits")).tolist()) == {200}
+
+
+RAMP = np.arange(4800).reshape(60, 80) / 4799
+NAMED = {42113: (2, b"-9999\0")}  # GDAL's tag for the value of pixels that have none
+
+
+def spoiled(special, values=RAMP, kind=np.float32):
+    """Values with two rows of a special one, as at the border of a map."""
+    made = np.array(values, kind)
+    made[:2] = special
+    return made
+
+
+@pytest.mark.parametrize(
+    ("values", "levels"),
+    [
+        (spoiled(-9999), 1),
+        (spoiled(np.finfo(np.float32).min), 1),
+        (spoiled(65535, RAMP * 4000, np.uint16), 16),  # 4,000 * 0.998 of 65,535
+        ((29000 + RAMP * 1400).astype(np.uint16), 11),  # 1,400 * 0.998 of 32,767
+    ],
+    ids=["nodata", "the least float", "hot pixels", "thermal"],
+)
+def test_a_range_of_which_images_use_little_is_said_with_a_mend_that_works(tmp_path, values, levels):
+    (tmp_path / "0.tif").write_bytes(tiff(values))
+    found = look_at([ImageFile.of(tmp_path / "0.tif")])
+    assert f"become about {levels} of 256 grey levels" in found.flat
+    mend = found.flat.split(": ")[-1].removesuffix(", as uint16")
+    mended = eval(mend, {"numpy": np, "v": values.astype(np.float64)}).astype(np.uint16)
+    (tmp_path / "0.tif").write_bytes(tiff(mended))
+    again = look_at([ImageFile.of(tmp_path / "0.tif")])
+    assert (again.white, again.flat) == (65535, None)
+    seen = np.asarray(decode(tiff(mended), "it", 1))
+    assert (seen.min(), seen.max(), len(np.unique(seen))) == (0, 255, 256)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [RAMP * 4095, np.where(RAMP < 0.5, 0, 65535), np.where(RAMP < 0.97, RAMP * 100, RAMP * 60000), np.zeros((4, 4))],
+    ids=["a ramp", "a mask", "bright spots", "black"],
+)
+def test_ordinary_ranges_are_not_said_to_be_flat(tmp_path, values):
+    (tmp_path / "0.tif").write_bytes(tiff(values.astype(np.uint16)))
+    assert look_at([ImageFile.of(tmp_path / "0.tif")]).flat is None
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(("kind", "photometric"), [(np.float32, 0), (np.float32, 1), (np.int16, 1)])
+def test_values_that_a_tiff_names_as_none_are_black_and_no_part_of_the_range(tmp_path, order, kind, photometric):
+    top = 1 if kind is np.float32 else 4095
+    data = tiff(spoiled(-9999, RAMP * top, kind), order, photometric, more=NAMED)
+    (tmp_path / "0.tif").write_bytes(data)
+    found = look_at([ImageFile.of(tmp_path / "0.tif")])
+    assert (found.white, found.flat) == ((0.0, 1.0) if kind is np.float32 else 4095, None)
+    seen = np.asarray(decode(data, "it", 1, white=found.white))
+    right = np.floor(np.array(RAMP * top, kind).astype(np.float64) / top * 255 + 0.5)
+    right = right if photometric else 255 - right
+    right[:2] = 0
+    assert np.abs(seen - right).max() <= 1
+
+
+def test_colours_that_a_tiff_names_as_none_are_black(tmp_path):
+    colour = np.repeat(spoiled(65535, RAMP * 4095, np.uint16)[..., None], 3, 2)
+    data = tiff(colour, more={42113: (2, b"65535\0")})
+    (tmp_path / "0.tif").write_bytes(data)
+    found = look_at([ImageFile.of(tmp_path / "0.tif")])
+    assert found.white == 4095
+    for white in (4095, 65535):
+        assert not np.asarray(decode(data, "it", 3, white=white))[:2].any()
+
+
+def test_thirty_two_bits_without_a_sign_have_none(tmp_path):
+    values = np.array([[0, 2**31, 2**32 - 1]], np.uint32)
+    (tmp_path / "0.tif").write_bytes(tiff(values))
+    found = look_at([ImageFile.of(tmp_path / "0.tif")])
+    assert found.white == 2**32 - 1
+    assert np.asarray(decode(tiff(values), "it", 1, white=found.white)).tolist() == [[0, 128, 255]]
+    opened = Image.open(tmp_path / "0.tif")
+    assert np.asarray(upright_of(opened, "it", 1, found.white)).tolist() == [[0, 128, 255]]
+    with pytest.raises(DataError, match="TIFF of a kind that is not read"):
+        decode(tiff(values, ">"), "it", 1)

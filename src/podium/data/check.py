@@ -114,7 +114,7 @@ def _files(
         _count(report, [(split, name) for split, name, *_ in entries], listing.classes, splits)
     files = [file for _, _, file, _ in entries]
     depth = look_at([file for split, _, file, _ in entries if split == "train"], max_pixels)
-    report.notes += [depth.note] if depth.note is not None else []
+    report.notes += filter(None, (depth.note, depth.flat))
     every = FileImages(files, depth.white, max_pixels=max_pixels)
     images = [
         Checked(file.name, split, name, every, row, group) for row, (split, name, file, group) in enumerate(entries)

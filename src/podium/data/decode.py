@@ -11,7 +11,18 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from podium.data.depth import OTHER_BYTE, WHITE, White, deep_colour, is_deep, raw_mode, scaled
+from podium.data.depth import (
+    OTHER_BYTE,
+    WHITE,
+    White,
+    deep_colour,
+    deep_values,
+    is_deep,
+    names_no_value,
+    raw_mode,
+    scaled,
+    without_value,
+)
 from podium.data.formats import recognised
 from podium.data.metadata import ORIENTATION, orientation, without_metadata
 from podium.data.opening import MAX_PIXELS, SAVE_AGAIN, check_size, opened, own_orientation
@@ -109,9 +120,11 @@ def _decoded(
     clear = _clear_colour(data, image, stored)
     if is_deep(image):
         image = _from_deep(image, white, name)
-    elif white != WHITE and (deep := deep_colour(data, image, stored)) is not None:
+    elif (white != WHITE or names_no_value(image)) and (deep := deep_colour(data, image, stored)) is not None:
         image.paste(
-            Image.merge(image.mode, [*map(Image.fromarray, _planes(deep, white)), *image.split()[deep.shape[2] :]])
+            Image.merge(
+                image.mode, [*map(Image.fromarray, _planes(deep, white, image)), *image.split()[deep.shape[2] :]]
+            )
         )
     if clear is not None:
         image.info.pop("transparency", None)
@@ -212,8 +225,11 @@ def upright_of(
         raise _refusal(error, b"", name) from None
 
 
-def _planes(deep: np.ndarray, white: White) -> list[np.ndarray]:
-    return [np.ascontiguousarray(plane) for plane in np.moveaxis(scaled(deep, white), 2, 0)]
+def _planes(deep: np.ndarray, white: White, image: Image.Image) -> list[np.ndarray]:
+    eight = scaled(deep, white)
+    if (gone := without_value(image, deep)) is not None:
+        eight[gone] = 0
+    return [np.ascontiguousarray(plane) for plane in np.moveaxis(eight, 2, 0)]
 
 
 def _from_deep(image: Image.Image, white: White, name: str) -> Image.Image:
@@ -227,10 +243,15 @@ def _from_deep(image: Image.Image, white: White, name: str) -> Image.Image:
             f"{name}: floating-point pixels, and the network was trained on none that would tell which value is white"
         )
         raise ImageError(what, "save it with 8 or 16 bits a channel")
-    eight = scaled(np.asarray(image), white)
+    values = deep_values(image)
+    eight = scaled(values, white)
     if isinstance(clear := image.info.get("transparency"), int):  # the one grey level of a PNG that is transparent
-        eight[np.asarray(image) == clear] = 255
-    return Image.fromarray(255 - eight if image.info.get("white_is_zero") else eight)
+        eight[values == clear] = 255
+    if image.info.get("white_is_zero"):
+        eight = 255 - eight
+    if (gone := without_value(image, values)) is not None:
+        eight[gone] = 0
+    return Image.fromarray(eight)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

@@ -33,6 +33,9 @@ ANY = (0.0, 1.0)  # where an image is decoded only to see whether that is possib
 IMAGES, BYTES = 512, 256 << 20  # the sample's limits
 JPEGS, FEW = (".jpg", ".jpeg"), 32  # JPEGs have 8 bits: this many are sampled where there are no others
 SPARE = 1.01  # fractions may exceed a round value so much, and are white then
+FLAT = 0.1  # of the range: where nearly all values lie in so little of it, the images look almost of one grey
+INNER, DRAWN = (0.001, 0.999), 100_000  # the quantiles that "nearly all" means, of at most so many values of an image
+SAMPLE_FORMAT, NODATA = 339, 42113  # tags of TIFF: the sign of values; GDAL's value of pixels that have none, as text
 # Raw modes of two bytes a value -> that by which Pillow reads the other byte, of which it keeps the upper one.
 OTHER_BYTE = {
     "LA;16B": "RGBA",
@@ -50,21 +53,25 @@ class Depth:
         white: the value of white in images of more than 8 bits a channel, or the values of black and white.
         note: on `white`, where it is not that of 16 bits.
         several: a note on files of several images, of which the first is used.
+        flat: a note where nearly all values lie in a small part of the range.
     """
 
     white: White = WHITE
     note: str | None = None
     several: str | None = None
+    flat: str | None = None
 
 
 @dataclass(frozen=True)
 class _Values:
-    """The values of one image: the least and the largest, of those that are finite; its number of frames."""
+    """The values of one image: the least and the largest, of those that are finite; the bounds of nearly all; its number of frames."""
 
     low: float = 0
     high: float = 0
+    inner: tuple[float, float] = (0, 0)
     deep: bool = False
     fractions: bool = False
+    units: bool = False  # of DICOM, whose files may say the same unit in whole numbers and in fractions
     frames: int = 1
 
 
@@ -108,6 +115,35 @@ def raw_mode(image: Image.Image) -> str:
 def is_deep(image: Image.Image) -> bool:
     """Whether an image of Pillow's has more than 8 bits a channel, all of which Pillow keeps."""
     return image.mode == "F" or image.mode.startswith("I")
+
+
+def deep_values(image: Image.Image) -> np.ndarray:
+    """The values of a loaded image that `is_deep`; 32 bits without a sign as they are, which Pillow gives a sign."""
+    values, tags = np.asarray(image), getattr(image, "tag_v2", {})
+    return values.view(np.uint32) if tags and image.mode == "I" and 2 not in tags.get(SAMPLE_FORMAT, (1,)) else values
+
+
+def names_no_value(image: Image.Image) -> bool:
+    """Whether a TIFF has GDAL's tag for the value of pixels that have none."""
+    return NODATA in getattr(image, "tag_v2", {})
+
+
+def without_value(image: Image.Image, values: np.ndarray) -> np.ndarray | None:
+    """Where a file says that pixels have no value, as (H, W) bool; None where it names no such value.
+
+    Args:
+        image: a loaded image of more than 8 bits a channel. DICOM's padding is in its `info`, GDAL's "nodata" a tag of its TIFF.
+        values: those of the image, (H, W) or (H, W, C). A colour has no value where none of its channels has one.
+    """
+    if isinstance(padding := image.info.get("padding"), np.ndarray):
+        return padding
+    try:
+        said = float(str(getattr(image, "tag_v2", {})[NODATA]).strip("\0 "))
+    except (KeyError, ValueError):
+        return None
+    rounding = 1e-5 if values.dtype.kind == "f" else 0  # the text has fewer digits than the value
+    where = np.asarray(np.isclose(values.astype(np.float64), said, rtol=rounding, atol=0))
+    return where if where.ndim == 2 else np.asarray(where.all(2))
 
 
 def deep_colour(data: bytes, image: Image.Image, mode: str) -> np.ndarray | None:
@@ -159,19 +195,33 @@ def _values(file: ImageFile, max_pixels: int) -> _Values | None:
         if not is_deep(image) and mode not in OTHER_BYTE and image.format != "PPM":
             return _Values(frames=count)
         image.load()
-        values = np.asarray(image) if is_deep(image) else deep_colour(data, image, mode)
+        values = deep_values(image) if is_deep(image) else deep_colour(data, image, mode)
         if values is None:
             return _Values(frames=count)
         fractions = image.mode == "F"
+        if (gone := without_value(image, values)) is not None:
+            values = values[~gone]
         kept = values[np.isfinite(values)] if fractions else values
         low, high = (float(kept.min()), float(kept.max())) if kept.size else (0.0, 0.0)
-        return _Values(low, high, True, fractions, count)
+        return _Values(low, high, _inner(kept, low, high), True, fractions, image.format == "DICOM", count)
     except MachineError:
         raise
     except Exception as error:  # decoders raise anything; a damaged image is reported when it is used
         if out_of_memory(error, size_by_header(data, max_pixels)):
             raise no_memory(file.name) from None
         return None
+
+
+def _inner(values: np.ndarray, low: float, high: float) -> tuple[float, float]:
+    """The bounds of nearly all values of an image without its least and its largest, which may be special ones."""
+    some = values.reshape(-1)
+    if some.size > DRAWN:
+        some = some[np.random.default_rng(0).integers(0, some.size, DRAWN)]
+    between = some[(some > low) & (some < high)]
+    if between.size < some.size * FLAT:
+        return low, high
+    least, most = np.quantile(between, INNER)
+    return float(least), float(most)
 
 
 def look_at(files: Sequence[ImageFile], max_pixels: int = MAX_PIXELS) -> Depth:
@@ -197,8 +247,9 @@ def look_at(files: Sequence[ImageFile], max_pixels: int = MAX_PIXELS) -> Depth:
         if more
         else None
     )
-    white, note = _white([each for each in found if each.deep])
-    return Depth(white, note, several)
+    deep = [each for each in found if each.deep]
+    white, note = _white(deep)
+    return Depth(white, note, several, _flat(deep, white))
 
 
 def find_white(files: Sequence[ImageFile]) -> tuple[White, str | None]:
@@ -209,7 +260,8 @@ def find_white(files: Sequence[ImageFile]) -> tuple[White, str | None]:
 
 def _white(found: list[_Values]) -> tuple[White, str | None]:
     low, high = min((each.low for each in found), default=0), max((each.high for each in found), default=0)
-    fractions = [each for each in found if each.fractions]
+    units = any(each.fractions and each.units for each in found)  # a slice of whole numbers has the unit of the others
+    fractions = [each for each in found if each.fractions or (each.units and units)]
     if low >= 0 and not fractions:
         bits = int(high).bit_length()
         if bits in (0, 16):
@@ -220,7 +272,7 @@ def _white(found: list[_Values]) -> tuple[White, str | None]:
     if (low, high) == (0, 0):
         return ANY, None
     black, top = -_round_up(-low) if low < 0 else 0.0, _round_up(high) if high > 0 else 0.0
-    whole = [each for each in found if not each.fractions]
+    whole = [each for each in found if each not in fractions]
     if fractions and whole and _round_up(max(e.high for e in whole)) != _round_up(max(e.high for e in fractions)):
         most = max(each.high for each in whole), max(each.high for each in fractions)
         what = f"images of whole numbers up to {most[0]:,.0f} and of fractions up to {most[1]:,.6g} in one data set"
@@ -228,6 +280,18 @@ def _white(found: list[_Values]) -> tuple[White, str | None]:
     kind = "images of fractions" if fractions else "images of signed values"
     range_ = f"from {low:,.6g} to {high:,.6g}"
     return (black, top), f"note: {kind} ({range_}): {black:,.6g} is black and {top:,.6g} white"
+
+
+def _flat(found: list[_Values], white: White) -> str | None:
+    """A note where nearly all values of the images become few of the 256 grey levels."""
+    black, top = white if isinstance(white, tuple) else (0, white)
+    low, high = min((each.inner[0] for each in found), default=0), max((each.inner[1] for each in found), default=0)
+    if low == high or high - low > FLAT * (top - black):
+        return None
+    levels = math.ceil((high - low) / (top - black) * 255)
+    what = f"nearly all values lie between {low:,.6g} and {high:,.6g}, and become about {levels:,} of 256 grey levels"
+    mend = f"numpy.clip((v - {low:.6g}) / ({high:.6g} - {low:.6g}), 0, 1) * 65535, as uint16"
+    return f"note: {what}, so that images look almost of one grey; save them with their values v stretched: {mend}"
 
 
 def _round_up(value: float) -> float:

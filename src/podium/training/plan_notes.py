@@ -21,7 +21,7 @@ def notes_of(requested: Settings, plan: Plan) -> list[str]:
     return [
         *plan.data.notes,
         *_without_effect(requested, plan.settings, len(plan.data.splits["train"])),
-        *filter(None, (plan.data.values.note, plan.data.values.several)),
+        *filter(None, (plan.data.values.note, plan.data.values.flat, plan.data.values.several)),
         *(f"mirroring {plan.decided[key]}" for key in ("flip",) if key in plan.decided),
         *_sharing(plan.settings, plan.train.batch_size, plan.net, plan.ranks),
         *(f"threads: {plan.settings.threads}, {plan.decided[key]}" for key in ("threads",) if key in plan.decided),
