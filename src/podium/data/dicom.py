@@ -1,7 +1,7 @@
 """DICOM: one frame of a medical image as a person sees it, by pydicom. Without torch.
 
 The stored values become units by the file's rescale slope and intercept (PS3.3, C.11.1), and these become grey values by its
-first window (VOI LUT, C.11.2). Where a file has no window, its values stay as they are, and the range of the data set
+first window (VOI LUT, C.11.2). An enhanced file says both in the functional groups of its frames (C.7.6.16). Where a file has no window, its values stay as they are, and the range of the data set
 decides what is black and white (`depth.py`), as for other images of more than 8 bits. MONOCHROME1 is inverted.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import warnings
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from PIL import Image
 
 from podium.data.formats import SYNTAXES
 from podium.data.starving import out_of_memory
-from podium.errors import ImageError
+from podium.errors import FormatNotRead, ImageError
 
 # pydicom warns of values that break the standard, which files in use do all the time.
 warnings.filterwarnings("ignore", category=UserWarning, module=r"pydicom\.")
@@ -27,6 +28,12 @@ STILL_CODED = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.1000
 PIECE, SPARE = 1 << 12, 1 << 20  # bytes inflated at once, and what a file may hold beside its pixels
 BYTES_A_PIXEL = 8  # at most, of a deflated file for an image as large as any that is opened
 GREY = ("MONOCHROME1", "MONOCHROME2")
+GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")  # of all frames, and one of each
+MAPPINGS = ("PixelValueTransformationSequence", "FrameVOILUTSequence")  # units and windows, in a functional group
+WINDOWS = {"LINEAR": 1.0, "LINEAR_EXACT": 0.0, "SIGMOID": 0.0}  # functions of a window -> the bound of its width
+WIDEN = (
+    "write a WindowWidth of 1 or more, or remove WindowCenter and WindowWidth (the range of the data set decides then)"
+)
 DAMAGED = "copy it again from where it came from, or delete it"
 
 
@@ -58,8 +65,9 @@ def open_dicom(data: bytes, name: str, max_pixels: int) -> Image.Image:
     check_size(size, name, max_pixels)
     if (coded := _coded_size(read)) not in (None, size):
         raise ImageError(f"{name}: damaged image (it says {size}, and its picture is {coded})", DAMAGED)
+    _take_groups(read)
     try:
-        image = _as_image(read, _frame(read, name))
+        image = _as_image(read, _frame(read, name), _has_window(read, name))
     except Exception as error:
         if out_of_memory(error, size):
             raise MemoryError from None
@@ -84,8 +92,55 @@ def _frame(read: Any, name: str) -> np.ndarray:
         raise ImageError(f"{name}: DICOM, {known[0]}, which cannot be decoded here ({why})", known[2]) from None
 
 
-def _as_image(read: Any, values: np.ndarray) -> Image.Image:
-    """Values of a frame as an image: rescaled and windowed where the file says how."""
+def _take_groups(read: Any) -> None:
+    """Put what an enhanced file says of its first frame's units and window where other files say it."""
+    for groups in GROUPS:
+        for group in (read.get(groups) or ())[:1]:
+            for mapping in MAPPINGS:
+                for said in (group.get(mapping) or ())[:1]:
+                    read.update(said)
+
+
+def _has_window(read: Any, name: str) -> bool:
+    """Whether a file has a window or VOI LUT that makes grey of its units; one that is empty, or all zeros, is none.
+
+    Raises:
+        FormatNotRead: it has a window that the standard does not know.
+    """
+    if read.get("VOILUTSequence"):
+        return True
+    center, width = (_first(read.get(key)) for key in ("WindowCenter", "WindowWidth"))
+    if "" in (center, width) or float(center) == float(width) == 0:
+        return False
+    if not read.get("VOILUTFunction"):
+        read.VOILUTFunction = "LINEAR"  # which the standard means where none is said
+    function = str(read.VOILUTFunction)
+    if function not in WINDOWS:
+        what = f"{name}: DICOM with a window of the function {function!r}, which is not read"
+        raise FormatNotRead(what, f"write one of {', '.join(WINDOWS)} as its VOILUTFunction")
+    if not (float(width) >= 1 if function == "LINEAR" else float(width) > 0):
+        raise FormatNotRead(f"{name}: DICOM with a window of width {float(width):g}, which shows nothing", WIDEN)
+    return True
+
+
+def _first(value: Any) -> Any:
+    """The first of an element's values, or its one; empty where it has none."""
+    several = value if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
+    return "" if not several or several[0] is None else several[0]
+
+
+def _padding(read: Any, values: np.ndarray) -> np.ndarray | None:
+    """Where stored values are the padding that the file names (C.7.5.1.1.2), as (H, W) bool; None where it names none."""
+    said = read.get("PixelPaddingValue")
+    until = read.get("PixelPaddingRangeLimit")
+    if not isinstance(said, int) or values.ndim == 3:
+        return None
+    bounds = np.array([said, until if isinstance(until, int) else said], np.int64).astype(values.dtype)
+    return (values >= bounds.min()) & (values <= bounds.max())  # a negative one is often said without its sign
+
+
+def _as_image(read: Any, values: np.ndarray, windowed: bool) -> Image.Image:
+    """Values of a frame as an image: rescaled and windowed where the file says how. Padding is black."""
     from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
 
     kind = str(read.PhotometricInterpretation)
@@ -96,21 +151,27 @@ def _as_image(read: Any, values: np.ndarray) -> Image.Image:
         bits = int(read.BitsStored)
         deep = values.dtype.itemsize > 1 and kind != "PALETTE COLOR"
         return Image.fromarray((values >> max(0, bits - 8)).astype(np.uint8) if deep else values.astype(np.uint8))
-    inverted = kind == "MONOCHROME1"
-    units = apply_modality_lut(values, read)
-    windowed = all(read.get(name) not in (None, "") for name in ("WindowCenter", "WindowWidth"))  # an empty one is none
-    if kind in GREY and (read.get("VOILUTSequence") or windowed):
+    inverted, padding = kind == "MONOCHROME1", _padding(read, values)
+    units, eight = apply_modality_lut(values, read), None
+    if kind in GREY and windowed:
         low, high = _shown_range(read)
         grey = (apply_voi_lut(units, read).astype(np.float64) - low) * (255 / max(high - low, 1e-9))
         eight = np.floor(np.clip(grey, 0, 255) + 0.5).astype(np.uint8)
-        return Image.fromarray(255 - eight if inverted else eight)
-    if units is values and values.dtype == np.uint8 and int(read.BitsStored) == 8:
-        return Image.fromarray(255 - values if inverted else values)
-    whole = np.issubdtype(units.dtype, np.integer) or bool((units == np.round(units)).all())
-    image = Image.fromarray(units.astype(np.int32) if whole else units.astype(np.float32))
-    if inverted:
-        image.info["white_is_zero"] = True
+    elif units is values and values.dtype == np.uint8 and int(read.BitsStored) == 8:
+        eight = values
+    if eight is not None:
+        shown = 255 - eight if inverted else eight
+        return Image.fromarray(shown if padding is None else np.where(padding, np.uint8(0), shown))
+    image = Image.fromarray(units.astype(np.int32 if _are_whole(read, units) else np.float32))
+    image.info |= {"white_is_zero": True} if inverted else {}
+    image.info |= {} if padding is None else {"padding": padding}
     return image
+
+
+def _are_whole(read: Any, units: np.ndarray) -> bool:
+    """Whether units are whole numbers by what the file says of them, not by what this frame happens to hold."""
+    steps = [] if np.issubdtype(units.dtype, np.integer) else [read.RescaleSlope, read.RescaleIntercept]
+    return all(float(step).is_integer() for step in steps) and float(np.abs(units.astype(np.float64)).max()) < 2**31
 
 
 def _shown_range(read: Any) -> tuple[float, float]:
