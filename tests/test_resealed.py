@@ -342,6 +342,7 @@ def test_floats_are_refused_wherever_arrays_are_taken(copied, own_run, name, how
         "above 255": ones * 65535,
         "array.astype('uint8') * 255": ones > 0.5,
         "array // 257": (ones * 65535).astype(np.uint16),
+        "numpy.interp(array, (BLACK, WHITE), (0, 255))": (ones * 4000 - 1000).astype(np.int16),
     }
     for mend, array in cases.items():
         with pytest.raises(library.PodiumError) as problem:

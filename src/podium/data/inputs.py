@@ -125,12 +125,14 @@ def as_uint8(array: np.ndarray) -> str:
     fix = "give values from 0 to 255 as uint8: "
     if array.dtype == bool:
         return f"{fix}array.astype('uint8') * 255"
-    if array.dtype.kind != "f":
+    if array.dtype.kind not in "if" or (array.dtype.kind == "i" and array.min() >= 0):
         return f"{fix}array.astype('uint8') where no value is above 255; of 16 bits, (array // 257).astype('uint8')"
     if not np.isfinite(array).all():
         return f"{fix}some of these are NaN or infinite, and no pixels: find out where they come from"
     if array.min() < 0:
-        return f"{fix}some of these are negative, as of normalised images: give the pixels from before they were normalised"
+        stretched = "numpy.interp(array, (BLACK, WHITE), (0, 255)).round().astype('uint8')"
+        before = "give the pixels from before they were normalised"
+        return f"{fix}some of these are negative, as of normalised images: {before}, or {stretched}"
     if array.max() > 255:
         return f"{fix}some of these are above 255: divide them by the value of white, and multiply by 255"
     scaled = "array" if array.max() > 1 else "(array * 255)"
