@@ -905,7 +905,7 @@ def test_every_verb_reads_a_table(tmp_path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ('image,label\na.png,"cat\nb.png,dog\n', "line 2: a label of several lines"),
+        ('image,label\na.png,"cat\nb.png,dog\n', "line 2: a quote opens in this line"),
         ("image,label\na.png,cat\nb.png,do\0g\n", "line 3: a zero byte"),
         ("<html>404</html>\n<p>not found</p>\n", "one column only"),
     ],

@@ -89,6 +89,11 @@ def labels_of(table: Table, columns: Columns) -> list[str]:
     if (row := next((row for row, text in enumerate(texts) if "\n" in text), None)) is not None:
         what = f"{show(table.path)}, {table.where(row)}: a label of several lines ({show(texts[row][:40])})"
         raise DataError(what, "close the quotes that begin on this line")
+    if (
+        row := next((row for row, text in enumerate(texts) if text[:1] == '"' and text.count('"') == 1), None)
+    ) is not None:
+        what = f"{show(table.path)}, {table.where(row)}: a label with one quote ({show(texts[row][:40])})"
+        raise DataError(what, "take the quote out, or close it")
     return texts
 
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import codecs
-import csv
-import io
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from podium.data.delimited import Record, lines_of, records
 from podium.data.encodings import readable
 from podium.data.names import EXTENSIONS, UNREAD, show, suffix
 from podium.errors import DataError, MachineError, PodiumError
@@ -22,11 +20,8 @@ TEXTS = (".csv", ".tsv", ".txt", ".lst")  # one row a line
 JSONS = (".jsonl", ".ndjson", ".json")
 PARQUET = ".parquet"
 TABLES = (*TEXTS, *JSONS, PARQUET)
-DELIMITERS = ",\t;|"
-SAMPLED = 200  # rows from which the delimiter is found
 NONE = frozenset(("nan", "null", "<na>", "#n/a", "nat"))  # how programs write a missing value as text
 WHOLE = re.compile(r"-?\d+\.0+")  # a whole number, as programs write it that keep numbers as fractions
-SEPARATOR = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # the first line by which Excel is told the delimiter
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
@@ -41,6 +36,7 @@ class Table:
         unit: "line" or "row", for messages.
         names: column -> the names of its classes, where the file has numbers for them (ClassLabel of Hugging Face).
         notes: what a person should know about the file.
+        spread: the rows of several lines, also the header.
     """
 
     path: Path
@@ -49,6 +45,7 @@ class Table:
     unit: str = "line"
     names: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    spread: list[Record] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -150,10 +147,10 @@ def _decoded(path: Path) -> tuple[str, list[str]]:
 
 
 def _delimited(path: Path, text: str, notes: list[str]) -> Table:
-    rows = list(_fields(path, text))
+    rows = list(records(path, text, suffix(path.name)))
     if not rows:
         raise DataError(f"{show(path)}: an empty file", "give a table with a row for each image")
-    header, bare = [cell.strip() for cell in rows[0][1]], _is_bare([row for _, row in rows])
+    header, bare = [cell.strip() for cell in rows[0].cells], _is_bare([row.cells for row in rows])
     names = [f"column {n}" if bare or not cell else cell for n, cell in enumerate(header, 1)]
     if bare:
         notes = [*notes, f"note: {show(path)} has no header; its columns are called column 1, column 2, ..."]
@@ -163,7 +160,8 @@ def _delimited(path: Path, text: str, notes: list[str]) -> Table:
     _check_names(path, names)
     lines: list[int] = []
     cells: list[list[str]] = []
-    for line, row in rows if bare else rows[1:]:
+    for record in rows if bare else rows[1:]:
+        line, row = record.line, record.cells
         if len(row) != len(names):
             if len(row) < len(names) or any(cell.strip() for cell in row[len(names) :]):
                 what = f"{show(path)}, line {line}: {len(row)} fields, where the first line has {len(names)}"
@@ -174,7 +172,7 @@ def _delimited(path: Path, text: str, notes: list[str]) -> Table:
     columns = (
         {name: list(column) for name, column in zip(names, zip(*cells, strict=True), strict=True)} if cells else {}
     )
-    return Table(path, columns, lines, notes=notes)
+    return Table(path, columns, lines, notes=notes, spread=[record for record in rows if record.parts])
 
 
 def _is_bare(rows: list[list[str]]) -> bool:
@@ -186,55 +184,6 @@ def _is_bare(rows: list[list[str]]) -> bool:
         for column in zip(*(row[: len(rows[0])] for row in rows[1:] if len(row) >= len(rows[0])), strict=True)
     ]
     return any(cell.strip() and cell in cells for cell, cells in zip(rows[0], below, strict=False))
-
-
-def _fields(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line on which it begins, fields) of each row that is not empty."""
-    opening, _, rest = text.partition("\n")
-    skipped = 0
-    if said := SEPARATOR.fullmatch(opening):
-        delimiter, text, skipped = said[1], rest, 1
-    else:
-        delimiter = _delimiter(text, suffix(path.name))
-    if delimiter == " ":  # a list of paths, which may hold spaces, and labels
-        for number, line in _lines(text):
-            yield number, line.rsplit(None, 1)
-        return
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-    begin = skipped + 1
-    try:
-        for row in reader:
-            if any(cell.strip() for cell in row):
-                yield begin, row
-            begin = skipped + reader.line_num + 1
-    except csv.Error as error:
-        last = skipped + reader.line_num
-        raise DataError(f"{show(path)}, line {last}: {error}", "write the table anew, as CSV") from None
-
-
-def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """Yield the number, from 1, and the text of each line that is not empty. What Unicode calls a line's end, texts may hold."""
-    for number, line in enumerate(io.StringIO(text, newline=None), 1):
-        if line.strip():
-            yield number, line.strip()
-
-
-def _delimiter(text: str, ending: str) -> str:
-    """The delimiter by which the first rows have the same number of fields, the most where several have."""
-    best, found = (0.0, 1), ""
-    for delimiter in DELIMITERS:
-        try:
-            reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-            rows = [row for row in islice(reader, SAMPLED) if row]
-        except csv.Error:
-            continue
-        width = len(rows[0]) if rows else 0
-        share = sum(len(row) == width for row in rows) / max(1, len(rows))
-        if width > 1 and (share, width) > best:
-            best, found = (share, width), delimiter
-    if found and (best[0] == 1 or ending not in (".txt", ".lst")):
-        return found
-    return " " if ending in (".txt", ".lst") else found or ","
 
 
 def _check_names(path: Path, names: list[str]) -> None:
@@ -261,7 +210,7 @@ def _json(path: Path, text: str, notes: list[str]) -> Table:
         found: Iterable[tuple[int, Any]] = enumerate(whole if isinstance(whole, list) else [None], 1)
         unit = "row"
     else:
-        found, unit = ((number, _loaded(path, line, number)) for number, line in _lines(text)), "line"
+        found, unit = ((number, _loaded(path, line, number)) for number, line in lines_of(text)), "line"
     for number, record in found:
         if not isinstance(record, dict):
             what = f"{show(path)}, {unit} {number}: not an object with a value for each column"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from podium.data.columns import LABELS, Columns, NoLabels, choose, labels_of
+from podium.data.delimited import CLOSE
 from podium.data.finder import Finder
 from podium.data.foreign import foreign_file
 from podium.data.layout import Entries, Left, Listing
@@ -191,8 +192,20 @@ def _source(path: Path, reading: Reading, finder: Finder, split: str = "") -> So
     table = read_table(path)
     base = path.parent
     image = "file_name" if path.name in METADATA and "file_name" in table.columns else None
-    columns = choose(table, reading, _finds(finder, base), image)
+    found = _finds(finder, base)
+    columns = choose(table, reading, found, image)
+    _refuse_swallowed(table, columns.image, found)
     return Source(table, columns, split)
+
+
+def _refuse_swallowed(table: Table, image: str, found: Callable[[str], bool]) -> None:
+    """Refuse a row of several lines of which more than one names an image: a quote that does not close holds the others."""
+    place = list(table.columns).index(image)
+    for record in table.spread:
+        lines = sum(len(part) > place and found(part[place]) for part in record.parts)
+        if lines > found(record.cells[place].strip()):
+            what = f"{show(table.path)}, line {record.line}: a quote opens in this line, and holds the {len(record.parts) - 1} lines below it"
+            raise DataError(what, CLOSE)
 
 
 def _finds(finder: Finder, base: Path) -> Callable[[str], bool]:
