@@ -77,6 +77,25 @@ def test_the_class_is_a_group_of_that_name_or_the_first(tmp_path):
     assert load_data(root, class_from=r"^(\w+)/").classes == ("mon", "tue")
 
 
+@pytest.mark.parametrize("folders", [("2021", "2022"), ("fold1", "fold2"), ("part_a", "part_b")])
+def test_folders_that_hold_the_same_classes_are_no_flat_folder(tmp_path, folders):
+    """The pattern would take the images of all of them together."""
+    names = [f"{top}/{label}/{label}_{n}.png" for top in folders for label in ("rye", "wheat") for n in range(3)]
+    with pytest.raises(DataError, match="hold the same sub-folders") as refused:
+        read(pictures(tmp_path / "data", *names))
+    assert "class_from" not in refused.value.fix
+
+
+@pytest.mark.parametrize("odd", ["more/cat.7.png", "cat.7.png"])
+def test_no_image_beside_splits_is_taken_together_with_all_of_them(tmp_path, odd):
+    names = [f"{top}/{label}.{n}.png" for top in ("train", "test") for label in ("cat", "dog") for n in range(3)]
+    root = pictures(tmp_path / "data", *names, odd)
+    with pytest.raises(DataError, match=rf"{odd} lies in none of the splits test, train"):
+        load_data(root, class_from=r"(\w+)[.]\d")
+    (root / odd).unlink()
+    assert split_classes(load_data(root, class_from=r"(\w+)[.]\d")).keys() == {"train", "test"}
+
+
 def test_a_pattern_that_makes_each_image_a_class_is_said(tmp_path):
     root = pictures(tmp_path / "flat", *(f"cat_{n}.png" for n in range(4)))
     with pytest.raises(DataError, match="too few images to hold any out: each of the 4 classes has one image only"):

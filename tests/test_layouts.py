@@ -107,6 +107,12 @@ def paths(*parts):
         pytest.param(paths(("trainset", "testset"), CATS_DOGS), BOTH, id="one word"),
         pytest.param(paths(("pets_train", "pets_test"), CATS_DOGS), BOTH, id="the data's own name"),
         pytest.param(paths(("训练集", "测试集"), CATS_DOGS), BOTH, id="Chinese"),
+        pytest.param(paths(("訓練集", "測試集"), CATS_DOGS), BOTH, id="traditional Chinese"),
+        pytest.param(paths(("学習用データ", "テスト"), CATS_DOGS), BOTH, id="Japanese"),
+        pytest.param(paths(("훈련", "테스트"), CATS_DOGS), BOTH, id="Korean"),
+        pytest.param(paths(("Trainingsdaten", "Testdaten"), CATS_DOGS), BOTH, id="German"),
+        pytest.param(paths(("entrai\u0302nement", "test"), CATS_DOGS), BOTH, id="French, as macOS writes it"),
+        pytest.param(paths(("обучающая выборка", "тест"), CATS_DOGS), BOTH, id="Russian"),
         pytest.param(paths("images", ("train", "test"), CATS_DOGS), BOTH, id="images/train"),
         pytest.param(paths(("train", "test"), "images", CATS_DOGS), BOTH, id="train/images"),
         pytest.param(
@@ -161,6 +167,19 @@ def test_the_name_below_the_root_is_the_same_wherever_the_data_lies(tmp_path):
         ),
         pytest.param(paths(("amazon", "webcam"), "images", CATS_DOGS), "hold the same sub-folders", id="deeper"),
         pytest.param(paths(("fold1", "fold2"), ("train", "test"), CATS_DOGS), "hold the same sub-folders", id="folds"),
+        pytest.param(
+            [*paths("gallery", ("1", "2", "3", "4", "5")), "query/1", "query/4"],
+            "hold the same sub-folders",
+            id="a subset",
+        ),
+        pytest.param(
+            [*paths("cells", CATS_DOGS), *paths("cells/cells", CATS_DOGS)], "cells/cells holds cat, dog", id="once more"
+        ),
+        pytest.param([*CATS_DOGS, *paths("pets/all", CATS_DOGS)], "pets holds cat, dog", id="once more, deeper"),
+        pytest.param([*CATS_DOGS, "old/cat"], "old holds cat, and so does", id="one class once more"),
+        pytest.param(
+            [*paths(("train", "test"), CATS_DOGS), *paths("test/all", CATS_DOGS)], "test/all holds", id="in a split"
+        ),
         pytest.param(["train", "test"], "named like splits", id="flat splits"),
         pytest.param(["trainA", "testA", "trainB", "testB"], "named like splits", id="flat splits with letters"),
         pytest.param(

@@ -43,11 +43,11 @@ def arrange_by_name(found: Entries, pattern: str, where: str) -> Listing:
 
     Raises:
         UsageError: the pattern is not a regular expression, or has no group.
-        DataError: it finds no class in some paths; says how many.
+        DataError: it finds no class in some paths, or one lies beside the folders of splits; says how many.
     """
     expression, listing = parse_pattern("class_from", pattern, "class"), Listing(labels_in="names")
     images = [(path, file) for path, file in found if isinstance(file, ImageFile) or file.kind == "unread"]
-    splits = _splits([path for path, _ in images])
+    splits = _splits([path for path, _ in images], where)
     missed = []
     for path, file in sorted(images, key=lambda each: natural(str(each[0]))):
         label = expression.find(str(path)).strip()
@@ -95,11 +95,18 @@ def _generic(labels: Iterable[str]) -> set[str]:
     return {label for label in labels if label.lower() in GENERIC.split()}
 
 
-def _splits(paths: list[PurePosixPath]) -> dict[str, str]:
-    """Folder -> split, where every image lies in a folder of a split and one of them is train."""
-    tops = {path.parts[0] for path in paths if len(path.parts) > 1}
-    kinds = {top: split_named(top) for top in tops}
-    flat = any(len(path.parts) == 1 for path in paths)
-    if flat or not all(kind and alone for kind, alone in kinds.values()) or "train" not in dict(kinds.values()):
+def _splits(paths: list[PurePosixPath], where: str) -> dict[str, str]:
+    """Folder -> split, where images lie in folders of splits, one of which is train.
+
+    Raises:
+        DataError: there are several splits, and an image lies in none.
+    """
+    tops = {path.parts[0] if len(path.parts) > 1 else "": path for path in reversed(paths)}
+    kinds = {top: kind for top, (kind, alone) in ((top, split_named(top)) for top in tops) if kind and alone}
+    if "train" not in kinds.values():
         return {}
-    return {top: kind for top, (kind, _) in kinds.items()}
+    outside = [path for top, path in tops.items() if top not in kinds]
+    if outside and len(set(kinds.values())) > 1:
+        what = f"{where}: {show(str(outside[0]))} lies in none of the splits {', '.join(map(show, sorted(kinds)))}"
+        raise DataError(what, "move it into one of them, or out of the data, with all that lie beside it")
+    return {} if outside else kinds

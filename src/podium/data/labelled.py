@@ -89,7 +89,7 @@ def _folder(entries: Entries, root: Path, reading: Reading) -> Listing:
         except DataError:
             if error is None:
                 raise
-    if error := error or _named(entries, root):
+    if error := error or _named(listing, entries, root):
         raise error
     return listing
 
@@ -125,7 +125,7 @@ def _archived(entries: Entries, path: Path, where: str, reading: Reading) -> Lis
     if beside or inside:
         what = f"{where}: no class folders, and labels are not read from the table {show((beside or inside)[0].name)} of an archive"
         raise DataError(what, "unpack the archive into a folder with the table, and give that folder")
-    if error := _named(entries, path):
+    if error := _named(listing, entries, path):
         raise error
     return listing
 
@@ -140,8 +140,16 @@ def _has_classes(listing: Listing) -> bool:
     return listing.problem is None and len(held) > 1
 
 
-def _named(entries: Entries, root: Path) -> DataError | None:
-    """The error for a flat folder whose file names have the classes, with the pattern that finds them; None elsewhere."""
+def _named(listing: Listing, entries: Entries, root: Path) -> DataError | None:
+    """The error for a flat folder whose file names have the classes, with the pattern that finds them; None elsewhere.
+
+    Args:
+        listing: of the folder by its sub-folders, whose problem comes first: a pattern would take images of several splits together.
+        entries: what lies below it.
+        root: the folder.
+    """
+    if listing.problem is not None and not listing.flat:
+        return None
     paths = _pictures(entries)
     groups = {folder: [path for path in paths if path.parent == folder] for folder in {path.parent for path in paths}}
     for folder, inside in [(PurePosixPath(), paths), *sorted(groups.items(), key=lambda each: -len(each[1]))]:
@@ -151,6 +159,6 @@ def _named(entries: Entries, root: Path) -> DataError | None:
         place = root / folder
         shown = ", ".join(map(show, sorted(classes)[:5])) + (", ..." if len(classes) > 5 else "")
         what = f"{show(place)}: no class folders, but the file names seem to have the classes ({shown})"
-        fix = f"give {show(place)} with class_from={pattern!r}, or --class-from on the command line"
+        fix = f"give {show(place)} with class_from={pattern!r}"
         return DataError(what, fix, flags=("--class-from", pattern), data=str(place))
     return None

@@ -60,6 +60,8 @@ class Listing:
         labels_in: what has the labels: "folders", "rows" of a table, or file "names".
         problem: what prevents it from being one data set, and what to do about it.
         alike: whether that is only that classes hold the same sub-folders, which groups of images explain.
+        flat: whether that is only that images lie in folders of splits without class folders, so that files' names may have the
+            classes.
         notes: what a person should know about it, one line each.
     """
 
@@ -73,6 +75,7 @@ class Listing:
     labels_in: Literal["folders", "rows", "names"] = "folders"
     problem: tuple[str, str] | None = None
     alike: bool = False
+    flat: bool = False
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -98,7 +101,7 @@ def arrange(found: Iterable[tuple[PurePosixPath, ImageFile | Left]], where: str)
     first = splits is None and _classes_first(tree)
     inner = {top: _wrapper_in_split(top, tree, splits) for top in splits or ()}
     inside: dict[str, dict[str, list[Parts]]] = {}
-    roots: dict[str, Parts] = {}
+    roots: dict[tuple[str, str], Parts] = {}
     for path, file in entries:
         parts = path.parts[len(root) :] if path.parts[: len(root)] == root else ()
         split, rest = "", parts
@@ -114,8 +117,13 @@ def arrange(found: Iterable[tuple[PurePosixPath, ImageFile | Left]], where: str)
         _place(listing, str(path), "/".join(parts), split, rest, file)
         if len(rest) > 1 and is_picture(file):
             inside.setdefault(split, {}).setdefault(rest[0], []).append(rest[1:])
-            roots.setdefault(rest[0], path.parts[: len(path.parts) - len(rest) + 1])
-    listing.problem = _problem(tree, splits, first, where)
+            roots.setdefault((split, rest[0]), path.parts[: len(path.parts) - len(rest) + 1])
+    flat = _flat_splits(tree) if splits is None and not first else []
+    if flat:
+        what = f"{where}: {', '.join(map(show, flat))} are named like splits, but train holds no class folders"
+        listing.problem, listing.flat = (what, LAYOUT), True
+    else:
+        listing.problem = _problem(tree, splits, first, where)
     _look_inside(listing, inside, roots, where)
     return listing
 
@@ -126,17 +134,21 @@ def is_picture(file: ImageFile | Left) -> bool:
 
 
 def _look_inside(
-    listing: Listing, inside: dict[str, dict[str, list[Parts]]], roots: dict[str, Parts], where: str
+    listing: Listing, inside: dict[str, dict[str, list[Parts]]], roots: dict[tuple[str, str], Parts], where: str
 ) -> None:
-    """Note the classes that have sub-folders; it is a problem where several have the same ones."""
-    for classes in inside.values():
+    """Note the classes that have sub-folders; these are a problem where several classes have the same ones, or are called so."""
+    for split, classes in inside.items():
+        classes_of_split = listing.files.get(split, {})
         subs: dict[str, list[str]] = {}
         for name, paths in classes.items():
             around = _wrapper(paths)
             tree = _tree(p[len(around) :] for p in paths)
+            again = [sub for sub in (*around, *sorted(tree, key=natural)) if sub != name and sub in classes_of_split]
+            if again and listing.problem is None:
+                listing.problem = _again("/".join(roots[split, name]), again, where)
             if len(tree) > 1:
                 subs[name] = sorted(tree, key=natural)
-                listing.nested.setdefault(name, ("/".join((*roots[name], *around)), subs[name]))
+                listing.nested.setdefault(name, ("/".join((*roots[split, name], *around)), subs[name]))
             kinds = {split_named(sub) for sub in tree}
             if listing.problem is None and len({kind for kind, alone in kinds if kind and alone}) > 1:
                 what = f"{where}: {show(name)} holds splits ({', '.join(map(show, subs[name]))}), and other class folders do not"
@@ -154,6 +166,13 @@ def _look_inside(
                     "video, train and compare keep it on one side with --group-from '([^/]+)/[^/]+$'"
                 ),
             )
+
+
+def _again(folder: str, names: list[str], where: str) -> tuple[str, str]:
+    """The problem of a class with sub-folders that are called like other classes, as of a set that holds itself once more."""
+    what = f"{where}: {show(folder)} holds {', '.join(map(show, names[:5]))}, and so does the folder around it"
+    mend = f"take {show(folder)} out of the data if it holds the same images once more; rename its sub-folders if it is a class"
+    return what, mend
 
 
 def _place(listing: Listing, name: str, below: str, split: str, rest: Parts, file: ImageFile | Left) -> None:
@@ -237,16 +256,24 @@ def _classes_first(tree: dict[str, list[Parts]]) -> bool:
 
 
 def _alike(subs: dict[str, list[str]]) -> list[str]:
-    """Folders that have at least two sub-folders in common: these are splits, years or views, not classes."""
+    """Folders that have two sub-folders in common, and half of those of the smaller: these are splits, years or views, not classes."""
     for one, names in subs.items():
         own, same = set(names), []
         for other, theirs in subs.items():
             common = own & set(theirs)
-            if other != one and len(common) > 1 and 2 * len(common) >= len(own | set(theirs)):
+            if other != one and len(common) > 1 and 2 * len(common) >= min(len(own), len(theirs)):
                 same.append(other)
         if same:
             return [one, *same]
     return []
+
+
+def _flat_splits(tree: dict[str, list[Parts]]) -> list[str]:
+    """Folders that are named like splits and are none, since train holds no class folders."""
+    named = {top: split_named(top) for top in tree}
+    strict, every = {kind for kind, alone in named.values() if alone}, {kind for kind, _ in named.values()}
+    several = len(strict) > 1 or (len(every) > 1 and "" not in every)
+    return [top for top, (kind, _) in named.items() if kind] if several else []
 
 
 def _problem(
@@ -260,13 +287,7 @@ def _problem(
                 what = f"{where}: {' and '.join(map(show, same))} could both be the {kind} images"
                 return what, "put them together into one folder, or move one of them out of the data"
         return None
-    named = {top: split_named(top) for top in tree}
-    kinds = {top: kind for top, (kind, strict) in named.items() if strict}
-    every = {kind for kind, _ in named.values()}
-    if not first and (len(set(kinds.values())) > 1 or (len(every) > 1 and "" not in every)):
-        split_like = [top for top, (kind, _) in named.items() if kind]
-        what = f"{where}: {', '.join(map(show, split_like))} are named like splits, but train holds no class folders"
-        return what, LAYOUT
+    kinds = {top: kind for top, (kind, strict) in ((top, split_named(top)) for top in tree) if strict}
     for top, kind in kinds.items() if len(tree) > 1 and not first else ():
         inside = _tree(tree[top])
         among = [name for name in inside if name in tree]

@@ -23,13 +23,21 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
+_WORDS = {  # in English, Chinese, Japanese, Korean, German, French, Spanish, Portuguese and Russian
+    "train": "trn trainval 训练 訓練 学習 訓練用 学習用 훈련 학습 trainings entraînement entrainement apprentissage entrenamiento "
+    "treino treinamento обучение обучающая",
+    "val": "dev validate 验证 驗證 検証 検証用 검증 validierung validierungs validación validacion validação validacao валидация "
+    "валидационная",
+    "test": "tst eval evaluation holdout 测试 測試 テスト テスト用 테스트 prueba pruebas teste testes тест тестовая",
+}
 MORE_SPLIT_NAMES = {  # inside of longer names, and where class folders lie below
     **SPLIT_NAMES,
-    **dict.fromkeys(("trn", "trainval", "训练", "训练集"), "train"),
-    **dict.fromkeys(("dev", "validate", "验证", "验证集"), "val"),
-    **dict.fromkeys(("tst", "eval", "evaluation", "holdout", "测试", "测试集"), "test"),
+    **{word: split for split, words in _WORDS.items() for word in words.split()},
 }
-BESIDE_SPLITS = re.compile(r"(sets?|data|datasets?|images?|imgs?|photos?|pics|pictures?|folders?|samples?|splits?)+")
+BESIDE_SPLITS = re.compile(
+    r"(sets?|data|datasets?|images?|imgs?|photos?|pics|pictures?|folders?|samples?|splits?|集|数据|數據|数据集|图片|圖片|データ|画像|"
+    r"セット|데이터|세트|셋|이미지|daten|datensatz|bilder|menge|données|donnees|datos|imágenes|dados|imagens|данные|выборка)+"
+)
 
 _NUMBER = re.compile(r"\d{1,30}(\.\d{1,30})?")
 
@@ -104,7 +112,8 @@ def split_named(name: str) -> tuple[str, bool]:
     Returns:
         ("train", True) and ("train", False) for these two; ("", False) where it means no split, or several.
     """
-    words = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name))
+    composed = unicodedata.normalize("NFC", name)  # macOS takes letters apart
+    words = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", composed))
     kinds = [_split_word(word.lower()) for word in words]
     found = {kind for kind in kinds if kind}
     if found == {"train", "val"}:  # train_val, as trainval
@@ -122,7 +131,6 @@ def first_split(names: Iterable[str]) -> str:
 
 def _split_word(word: str) -> str:
     """The split that one word means, such as "train" for "train", "trainset" and "trainimages"; empty for others."""
-    longest = sorted(MORE_SPLIT_NAMES, key=len, reverse=True)
-    start = next((known for known in longest if word.startswith(known)), None)
-    whole = start is not None and (word == start or BESIDE_SPLITS.fullmatch(word[len(start) :]))
-    return MORE_SPLIT_NAMES[start] if start is not None and whole else ""
+    starts = (known for known in MORE_SPLIT_NAMES if word.startswith(known))
+    whole = (known for known in starts if word == known or BESIDE_SPLITS.fullmatch(word[len(known) :]))
+    return next((MORE_SPLIT_NAMES[known] for known in whole), "")
