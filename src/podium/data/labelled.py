@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from podium.data.annotations import arrange_coco, arrange_yolo, coco_files, coco_named, is_yolo
 from podium.data.archives import archive_entries
+from podium.data.beside import check_lists, check_tables
 from podium.data.file_names import arrange_by_name, propose
 from podium.data.folders import find_archive, walk
 from podium.data.foreign import arrow_files, foreign_labels, mask_notes, masks_beside, segmentation
@@ -18,7 +19,7 @@ from podium.data.names import show
 from podium.data.reading import Reading
 from podium.data.rows import noted_rest
 from podium.data.table_files import is_table
-from podium.data.tabled import contradict, list_parquets, list_table, list_tables, parquet_in, tables_in, usual_tables
+from podium.data.tabled import list_parquets, list_table, list_tables, parquet_in, tables_in, usual_tables
 from podium.data.unread import without_companions
 from podium.errors import DataError, PodiumError, UsageError
 
@@ -71,10 +72,8 @@ def _folder(entries: Entries, root: Path, reading: Reading) -> Listing:
         return arrange_yolo(entries, root)
     listing, pair = arrange(entries, show(root)), masks_beside(_pictures(entries))
     if pair is None and _has_classes(listing):
-        for path, other in _others(entries, tables, root):
-            if contradict(listing, other):
-                what = f"{show(root)}: {show(path.name)} has other labels than the folders of the images"
-                raise DataError(what, f"move {show(path)} out of the data, or {_instead(path, tables, root)}")
+        check_tables(listing, _others(entries, tables, root), tables, show(root))
+        check_lists(listing, entries, root, show(root))
         listing.notes += mask_notes(listing)
         return listing
     if (annotations := coco_files(entries, root)) and _pictures(entries):
@@ -102,11 +101,6 @@ def _others(entries: Entries, tables: list[Path], root: Path) -> Iterator[tuple[
             yield root / annotations[0], arrange_coco(annotations, entries, root)
 
 
-def _instead(path: Path, tables: list[Path], root: Path) -> str:
-    """How to have the labels of a file in place of those of the folders."""
-    return f"give {show(path)} for its labels" if path in tables else "put all images into one folder for its labels"
-
-
 def _archived(entries: Entries, path: Path, where: str, reading: Reading) -> Listing:
     """List an archive, whose tables are not read."""
     if reading.columns:
@@ -119,6 +113,7 @@ def _archived(entries: Entries, path: Path, where: str, reading: Reading) -> Lis
     if pair is not None:
         raise segmentation(pair, where)
     if _has_classes(listing):
+        check_lists(listing, entries, None, where)
         return listing
     beside = [entry for entry in path.iterdir() if is_table(entry)] if path.is_dir() else []
     inside = [name for name, _ in entries if name.suffix.lower() in (".csv", ".tsv", ".jsonl", ".parquet")]
