@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Literal, Self
 
-from podium.data.encodings import readable
+from podium.data.encodings import guessed, readable
 from podium.data.formats import HEAD
 from podium.data.image_file import ImageFile
 from podium.data.layout import FOLDER, Entries, Left
@@ -28,6 +28,7 @@ ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar.bz2", ".tbz2", "
 PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")  # the first bytes of gzip, bzip2 and xz
 UNREAD_ARCHIVES = {b"Rar!": "RAR", b"7z\xbc\xaf": "7z", b"\x28\xb5\x2f\xfd": "zstd"}
 MOST_UNPACKED = 4 << 30  # bytes of a compressed archive that may be held in memory
+UNPACK = "unpack the archive with the system that packed it, and give the folder"
 LONGEST_TARGET = 4096  # bytes of the target of a link in a zip
 UNICODE_PATH = 0x7075  # the extra field in which Info-ZIP keeps a name in UTF-8
 
@@ -85,7 +86,9 @@ def archive_entries(path: Path) -> tuple[Entries, list[str]]:
             and (not hidden(place.name) or hidden_image(place.name))
         ):
             entries[place] = replace(entry, name=f"{show(path)}!{name}") if isinstance(entry, ImageFile) else entry
-    notes = [f"note: names in {show(path)} are not UTF-8; they are read as {encoding}"] if encoding else []
+    notes = (
+        [f"note: names in {show(path)} are not UTF-8; they are {guessed(names, encoding, UNPACK)}"] if encoding else []
+    )
     return without_companions(_linked(path, entries).items()), notes
 
 
@@ -109,13 +112,39 @@ def opened_tar(archive: Path, mode: Literal["r:", "r:*"] = "r:*") -> Iterator[ta
         DataError: it is damaged, which may become known only inside the `with` block.
     """
     try:
-        with tarfile.open(archive, mode) as tar:
+        with tarfile.open(archive, mode, tarinfo=_Member) as tar:
             yield tar
     except PermissionError as error:
         raise _denied(archive, error) from None
     except (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError, ValueError) as error:
         why = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{show(archive)}: not a tar archive, or a damaged one ({why})", "download it again") from None
+        raise DataError(
+            f"{show(archive)}: not a tar archive, or a damaged one ({why})", "download it again, or make it anew"
+        ) from None
+
+
+class _Member(tarfile.TarInfo):
+    """A member whose header is whole. Python takes the first header that is not for the end of the tar."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> Self:
+        """Read the next header.
+
+        Raises:
+            ReadError: it is damaged, or the file ends without the mark of a tar's end.
+        """
+        try:
+            return super().fromtarfile(tarfile_)
+        except tarfile.HeaderError as error:
+            if str(error) == "end of file header":
+                raise
+            cut = str(error) in ("empty header", "truncated header")
+            why = (
+                "it ends without its end mark, as one that is cut off"
+                if cut
+                else f"{error} at byte {tarfile_.offset:,}"
+            )
+            raise tarfile.ReadError(why) from None
 
 
 def _head(path: Path) -> bytes:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+from podium.data.names import show
+
 # The most frequent syllables of Korean, which distinguish it from Chinese in the same bytes.
 SYLLABLES = frozenset(
     "이다는에을의가고하지로한기나리사어도자그아니시를은서해대일라게인만수스정있부보으여구원면전제들조오과상거마장"
     "주안성비요데선화우러와미소세동트중모신관았연유계것했될드운경위개용치방물르행크호공진영실적단학국생너바내때"
     "차분식문타야파산교무저발당집무꽃새고양강말돼닭토끼사과포도미곰소나무배추감귤김버섯컵책상의신발옷모빨노란초록"
 )
+WESTERN = frozenset("àáâãäåæçèéêëìíîïðñòóôõöøùúûüýþÿß")
+CENTRAL = frozenset("ąćęłńóśźżáčďéěíňřšťúůýžľĺŕôäöüßőűăâîşţđ")  # of languages from Polish to Romanian
 ASCII, ODD = 1 / 60, 1e-7  # the probability of a character of ASCII, and of one that the language does not use
 
 # From a character, and whether it stands alone among ASCII letters, to its probability.
@@ -35,6 +39,13 @@ def readable(names: Sequence[str | bytes]) -> tuple[list[str], str]:
         if all(_decodes(name, best) for name in raw):
             codec, label = best, shown
     return [name if isinstance(name, str) else name.decode(codec, "surrogateescape") for name in names], label
+
+
+def guessed(names: Sequence[str], encoding: str, mend: str) -> str:
+    """What to say of names that `readable` decoded by an encoding: how they look, and what to do where they are wrong."""
+    parts = dict.fromkeys(part for name in names for part in name.split("/") if not part.isascii())
+    shown = ", ".join(map(show, list(parts)[:3]))
+    return f"read as {encoding} ({shown}), which is a guess: where it is wrong, {mend}"
 
 
 def _decodes(name: bytes, codec: str) -> bool:
@@ -112,8 +123,9 @@ def _cyrillic(c: str, amid: bool) -> float:
     return 1 / 40 if "а" <= c <= "я" or c == "ё" else 1 / 200 if "А" <= c <= "Я" else ODD
 
 
-def _western(c: str, amid: bool) -> float:
-    return 1 / 60 if amid and "À" <= c <= "ÿ" and c.isalpha() else ODD
+def _latin(letters: frozenset[str]) -> Chance:
+    """The probabilities of these accented letters, of which two seldom stand side by side."""
+    return lambda c, amid: ODD if c.lower() not in letters else 1 / 60 if amid else 1 / 1000
 
 
 ENCODINGS: tuple[tuple[str, str, Chance], ...] = (  # codec, its name for people, probabilities
@@ -123,6 +135,9 @@ ENCODINGS: tuple[tuple[str, str, Chance], ...] = (  # codec, its name for people
     ("big5", "Big5", _chinese("big5", (0xA4, 0xC6), 0.9 / 1800, 0.03 / 7650)),
     ("cp866", "CP866", _cyrillic),
     ("cp1251", "Windows-1251", _cyrillic),
-    ("cp437", "CP437", _western),
-    ("cp1252", "Windows-1252", _western),
+    ("cp437", "CP437", _latin(WESTERN)),
+    ("cp1252", "Windows-1252", _latin(WESTERN)),
+    ("cp850", "CP850", _latin(WESTERN)),
+    ("cp852", "CP852", _latin(CENTRAL)),
+    ("cp1250", "Windows-1250", _latin(CENTRAL)),
 )

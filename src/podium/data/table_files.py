@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from podium.data.delimited import Record, lines_of, records
-from podium.data.encodings import readable
+from podium.data.encodings import guessed, readable
 from podium.data.names import EXTENSIONS, UNREAD, show, suffix
 from podium.errors import DataError, MachineError, PodiumError
 
@@ -136,7 +136,9 @@ def _decoded(path: Path) -> tuple[str, list[str]]:
         lines, encoding = readable(data.splitlines(keepends=True))
         if not encoding:
             raise DataError(f"{show(path)}: text of an unknown encoding", "save it as UTF-8") from None
-        text, notes = "".join(lines), [f"note: {show(path)} is not UTF-8; it is read as {encoding}"]
+        text = "".join(lines)
+        said = guessed(re.findall(r"[\w ]+", text), encoding, "save it as UTF-8")
+        notes = [f"note: {show(path)} is not UTF-8; it is {said}"]
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
         raise DataError(f"{show(path)}, line {line}: a zero byte, so this is no text", "save it as text in UTF-8")
