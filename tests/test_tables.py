@@ -383,7 +383,7 @@ def test_numbers_are_classes_in_natural_order(photos):
     ("header", "values", "expected"),
     [
         ("split", ("train", "valid", "test"), {"train": 2, "val": 2, "test": 2}),
-        ("Usage", ("Training", "PublicTest", "PrivateTest"), {"train": 2, "test": 4}),
+        ("Usage", ("Training", "PublicTest", "PrivateTest"), {"train": 2, "val": 2, "test": 2}),
         ("is_valid", ("False", "True", "True"), {"train": 2, "val": 4}),
         ("is_valid", ("0", "1", "0"), {"train": 4, "val": 2}),
         ("is_train", ("1", "0", "1"), {"train": 4, "test": 2}),

@@ -19,8 +19,8 @@ from typing import Literal, Self
 from podium.data.encodings import guessed, readable
 from podium.data.formats import HEAD
 from podium.data.image_file import ImageFile
-from podium.data.layout import FOLDER, Entries, Left
-from podium.data.names import hidden, hidden_image, show
+from podium.data.layout import FOLDER, HIDDEN, Entries, Left
+from podium.data.names import SYSTEM, hidden, hidden_image, show
 from podium.data.unread import kind_of_file, without_companions
 from podium.errors import DataError
 
@@ -80,11 +80,10 @@ def archive_entries(path: Path) -> tuple[Entries, list[str]]:
         names, members, strict=True
     ):  # of several members with one name the last counts, as when unpacking
         place = member_path(path, name)
-        if (
-            place.parts
-            and not any(map(hidden, place.parts[:-1]))
-            and (not hidden(place.name) or hidden_image(place.name))
-        ):
+        if any(map(hidden, place.parts[:-1])):
+            if isinstance(entry, ImageFile) and SYSTEM.isdisjoint(place.parts) and not place.name.startswith("._"):
+                entries[place] = HIDDEN
+        elif place.parts and (not hidden(place.name) or hidden_image(place.name)):
             entries[place] = replace(entry, name=f"{show(path)}!{name}") if isinstance(entry, ImageFile) else entry
     notes = (
         [f"note: names in {show(path)} are not UTF-8; they are {guessed(names, encoding, UNPACK)}"] if encoding else []

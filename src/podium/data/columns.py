@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from podium.data.names import show
+from podium.data.names import IMAGES, LABELS, show
 from podium.data.reading import Reading
 from podium.data.several_labels import refuse_several, several
 from podium.data.split_columns import BITS, find_splits
@@ -16,13 +16,6 @@ from podium.data.table_files import Table, cell_text, plain
 from podium.errors import DataError, UsageError, closest
 from podium.files import shell_word
 
-USUAL = {  # names of columns, without spaces, dashes and underscores; the likeliest first
-    "images": "filename filenames filepath filepaths file files image images img imagepath imgpath path paths imagename "
-    "imgname imagefile imagefilename imageid imgid photo photos picture id name",
-    "labels": "label labels class classes classname classlabel labelname category categories categoryname target targets "
-    "species breed diagnosis dx y groundtruth gt classid labelid categoryid tags",
-}
-IMAGES, LABELS = (words.split() for words in USUAL.values())
 NAMES_OF_FILES = IMAGES[: IMAGES.index("picture")]  # of columns that are meant to name images, unlike "id" and "name"
 PIXELS = 49  # numbers from which they are the pixels of an image, as of 7 x 7
 TRIED = 100  # rows by which the column of images is found

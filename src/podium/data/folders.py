@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 from podium.data.archives import ARCHIVES
 from podium.data.formats import HEAD, READ
 from podium.data.image_file import SPECIAL, ImageFile
-from podium.data.layout import FOLDER, Left
-from podium.data.names import EXTENSIONS, hidden, hidden_image, show, suffix
+from podium.data.layout import FOLDER, HIDDEN, Left
+from podium.data.names import EXTENSIONS, SYSTEM, hidden, hidden_image, show, suffix
 from podium.data.unread import kind_of_file, without_companions
 from podium.errors import DataError
 from podium.natural import natural
@@ -74,6 +74,17 @@ def walk(root: Path) -> Iterator[tuple[PurePosixPath, ImageFile | Left]]:
                 waiting.append((folder / name, below / name, (*above, own)))
             elif file is not None:
                 yield below / name, file
+            elif name not in SYSTEM:
+                yield from _hidden(folder / name, below / name)
+
+
+def _hidden(folder: Path, below: PurePosixPath) -> Iterator[tuple[PurePosixPath, Left]]:
+    """Yield the images in a folder whose name begins with a dot."""
+    for place, _, names in os.walk(folder):
+        inside = below / Path(place).relative_to(folder)
+        yield from (
+            (inside / name, HIDDEN) for name in names if suffix(name) in EXTENSIONS and not name.startswith("._")
+        )
 
 
 def describe(path: Path) -> ImageFile | Left | None:

@@ -15,10 +15,11 @@ from podium.data.dataset import SPLITS, Dataset, Split
 from podium.data.identity import content_key
 from podium.data.image_columns import SHOWN, example_path, from_paths, from_table, with_column
 from podium.data.image_file import ImageFile
-from podium.data.names import show
+from podium.data.names import equal_numbers, show
 from podium.errors import DataError, UsageError
 from podium.patterns import parse_pattern
 
+MOST_ALIKE = 3  # notes on groups that are one number
 GROUP = "(group)"  # the column that names the group of each image; not a name that a table is likely to have
 
 
@@ -53,10 +54,15 @@ def with_groups(
         what = f"{show(data.name)}: {count:,} of {images:,} images have no group by {setting} {value!r}: "
         fix = "change the expression so that it matches all of them" if group_from is not None else "fill in the column"
         raise DataError(what + example_path(data, without), f"{fix}, or move these images out of the data")
-    note = _described(values, images)
+    note, alike = (
+        _described(values, images),
+        equal_numbers(np.unique(np.concatenate(list(values.values()))).tolist(), "groups"),
+    )
     if count:
         note = f"note: {count:,} of {images:,} images have no group by {setting} {value!r}: whether the network has learned from their group is not known"
-    return replace(with_column(data, GROUP, values), notes=(*data.notes, note), grouping={setting: value})
+    return replace(
+        with_column(data, GROUP, values), notes=(*data.notes, note, *alike[:MOST_ALIKE]), grouping={setting: value}
+    )
 
 
 def folders_are_groups(files: Mapping[str, Mapping[str, Sequence[ImageFile]]], group_from: str) -> bool:

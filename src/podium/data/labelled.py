@@ -14,7 +14,7 @@ from podium.data.folders import find_archive, walk
 from podium.data.foreign import arrow_files, foreign_labels, mask_notes, masks_beside, segmentation
 from podium.data.image_file import ImageFile
 from podium.data.imagenet import KIT, arrange_imagenet, arrange_tiny, has_labels, is_imagenet, tiny_labels
-from podium.data.layout import Entries, Listing, arrange
+from podium.data.layout import Entries, Left, Listing, arrange
 from podium.data.names import show
 from podium.data.reading import Reading
 from podium.data.rows import noted_rest
@@ -48,8 +48,20 @@ def list_labelled(path: Path, reading: Reading) -> Listing:
         listing = arrange_by_name(entries, reading.class_from, where)
     else:
         listing = _archived(entries, path, where, reading) if archive is not None else _folder(entries, path, reading)
-    listing.notes += notes
+    listing.notes += [*notes, *_hidden(entries)]
     return listing
+
+
+def _hidden(entries: Entries) -> list[str]:
+    """A note on images in hidden folders, of which one may be meant as a class, such as .net."""
+    paths = [path for path, file in entries if isinstance(file, Left) and file.kind == "hidden"]
+    folders = dict.fromkeys(next(part for part in path.parts if part.startswith(".")) for path in paths)
+    named = ", ".join(map(show, list(folders)[:5]))
+    return (
+        [f"note: {len(paths):,} images in hidden folders are left alone ({named}): rename the folder of a class"]
+        if paths
+        else []
+    )
 
 
 def _folder(entries: Entries, root: Path, reading: Reading) -> Listing:

@@ -33,15 +33,16 @@ class Left:
     """An entry of a folder or archive that is not read.
 
     Args:
-        kind: "folder"; "unread", an image of a format that Podium does not read; "denied", without permission; "other".
+        kind: "folder"; "unread", an image of a format that Podium does not read; "denied", without permission; "hidden", an image in
+            a folder whose name begins with a dot; "other".
         why: the reason in words; for "unread" the format.
     """
 
-    kind: Literal["folder", "unread", "denied", "other"]
+    kind: Literal["folder", "unread", "denied", "hidden", "other"]
     why: str = ""
 
 
-FOLDER = Left("folder")
+FOLDER, HIDDEN = Left("folder"), Left("hidden")
 Entries = list[tuple[PurePosixPath, ImageFile | Left]]  # the path of each entry below the data, and what it is
 
 
@@ -191,7 +192,7 @@ def _place(listing: Listing, name: str, below: str, split: str, rest: Parts, fil
             listing.files.setdefault(split, {}).setdefault(rest[0], [])
     elif file.kind == "denied":
         listing.denied.append((show(name), file.why))
-    else:
+    elif file.kind == "other":
         listing.strays.append((show(name), file.why))
 
 

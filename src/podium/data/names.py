@@ -38,6 +38,13 @@ BESIDE_SPLITS = re.compile(
     r"(sets?|data|datasets?|images?|imgs?|photos?|pics|pictures?|folders?|samples?|splits?|集|数据|數據|数据集|图片|圖片|データ|画像|"
     r"セット|데이터|세트|셋|이미지|daten|datensatz|bilder|menge|données|donnees|datos|imágenes|dados|imagens|данные|выборка)+"
 )
+USUAL = {  # names of columns, without spaces, dashes and underscores; the likeliest first
+    "images": "filename filenames filepath filepaths file files image images img imagepath imgpath path paths imagename "
+    "imgname imagefile imagefilename imageid imgid photo photos picture id name",
+    "labels": "label labels class classes classname classlabel labelname category categories categoryname target targets "
+    "species breed diagnosis dx y groundtruth gt classid labelid categoryid tags",
+}
+IMAGES, LABELS = (words.split() for words in USUAL.values())
 
 _NUMBER = re.compile(r"\d{1,30}(\.\d{1,30})?")
 
@@ -91,13 +98,13 @@ def look_alikes(names: Iterable[str]) -> list[tuple[str, str]]:
     return [(one, other) for one, other in pairs if one != other]
 
 
-def equal_numbers(names: Iterable[str]) -> list[str]:
+def equal_numbers(names: Iterable[str], kind: str = "classes") -> list[str]:
     """A note for each name that is the same number as an earlier one and written in another way, such as 1 and 01."""
     first: dict[Decimal, str] = {}
     numbers = ((Decimal(name), name) for name in names if _NUMBER.fullmatch(name))
     pairs = [(first.setdefault(number, name), name) for number, name in numbers]
     return [
-        f"note: the classes {show(one)} and {show(other)} are one number, written in two ways, and are two classes here"
+        f"note: the {kind} {show(one)} and {show(other)} are one number, written in two ways, and are two {kind} here"
         for one, other in pairs
         if one != other
     ]

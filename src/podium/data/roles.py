@@ -253,4 +253,22 @@ def described(data: Dataset) -> Dataset:
     """Put a line with the sizes of the splits and the classes before the other notes."""
     sizes = ", ".join(f"{name} {len(split):,}" for name, split in data.splits.items())
     named = ", ".join(data.classes[:10]) + (", ..." if len(data.classes) > 10 else "")
-    return replace(data, notes=(f"{data.name}: {sizes} images; {len(data.classes)} classes: {named}", *data.notes))
+    line = f"{data.name}: {sizes} images; {len(data.classes)} classes: {named}"
+    return replace(data, notes=(line, *_in_two_classes(data), *data.notes))
+
+
+def _in_two_classes(data: Dataset) -> list[str]:
+    """A note on images of the same content in several classes, whose labels contradict each other."""
+    keys = np.concatenate([split.contents() for split in data.splits.values()])
+    labels = np.concatenate([split.labels for split in data.splits.values()])
+    names = [file.name for split in data.splits.values() for file in split.files or ()]
+    pairs = np.unique(np.stack([keys, labels.astype(np.uint64)]), axis=1)
+    twice, count = np.unique(pairs[0], return_counts=True)
+    odd = twice[count > 1]
+    if not len(odd):
+        return []
+    rows = np.flatnonzero(keys == odd[0])
+    other = next(row for row in rows if labels[row] != labels[rows[0]])
+    shown = f", such as {names[rows[0]]} and {names[other]}" if names else ""
+    several = f"{len(odd):,} images are" if len(odd) > 1 else "1 image is"
+    return [f"note: {several} in several classes{shown}: keep each in the right one (`podium check` lists them)"]

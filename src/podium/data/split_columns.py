@@ -12,7 +12,14 @@ from podium.files import shell_word
 # Names of columns that hold words, without spaces, dashes and underscores.
 USUAL = "split splits subset partition datasplit datasettype trainvaltest traintest usage phase dataset set fold"
 NAMES = USUAL.split()
-WORDS = {**MORE_SPLIT_NAMES, "tr": "train", "va": "val", "te": "test"}  # whole cells
+WORDS = {
+    **MORE_SPLIT_NAMES,
+    "tr": "train",
+    "va": "val",
+    "te": "test",
+    "publictest": "val",
+    "privatetest": "test",
+}  # whole cells
 ALONE = {  # names of 0/1 columns that say which images are of a split, and which are of another
     **dict.fromkeys(("isvalid", "isval", "isvalidation"), "val"),
     "istest": "test",

@@ -13,7 +13,7 @@ from typing import Any
 
 from podium.data.delimited import Record, lines_of, records
 from podium.data.encodings import guessed, readable
-from podium.data.names import EXTENSIONS, UNREAD, show, suffix
+from podium.data.names import EXTENSIONS, IMAGES, UNREAD, show, suffix
 from podium.errors import DataError, MachineError, PodiumError
 
 TEXTS = (".csv", ".tsv", ".txt", ".lst")  # one row a line
@@ -185,7 +185,10 @@ def _is_bare(rows: list[list[str]]) -> bool:
         set(column)
         for column in zip(*(row[: len(rows[0])] for row in rows[1:] if len(row) >= len(rows[0])), strict=True)
     ]
-    return any(cell.strip() and cell in cells for cell, cells in zip(rows[0], below, strict=False))
+    pairs = list(zip(rows[0], below, strict=False))
+    if any(plain(cell) in IMAGES and cell not in cells for cell, cells in pairs):  # id,0,1 with 0/1 columns
+        return False
+    return any(cell.strip() and cell in cells for cell, cells in pairs)
 
 
 def _check_names(path: Path, names: list[str]) -> None:

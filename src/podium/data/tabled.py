@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from podium.data.columns import LABELS, Columns, NoLabels, choose, labels_of
+from podium.data.columns import Columns, NoLabels, choose, labels_of
 from podium.data.delimited import CLOSE
 from podium.data.finder import Finder
 from podium.data.foreign import foreign_file
 from podium.data.layout import Entries, Left, Listing
-from podium.data.names import first_split, show, split_named
+from podium.data.names import LABELS, first_split, show, split_named
 from podium.data.parquet_images import image_columns, list_parquet
 from podium.data.reading import Reading
 from podium.data.rows import Row, arrange_rows, noted_rest
