@@ -1,9 +1,11 @@
 """What data sets have that is easily overlooked: hidden folders, a photo in two classes, numbers written in two ways."""
 
+import json
 import shutil
 
 import pytest
 
+from command import inside, one_error
 from podium.data.sources import load_data, read
 from test_layouts import as_folder, as_tar, as_zip, split_classes, tree
 from test_tables import classes_of, pictures, table
@@ -64,3 +66,31 @@ def test_a_class_that_is_called_like_a_column_is_no_header(tmp_path):
     root = pictures(tmp_path / "data", *(f"a{n}.png" for n in range(6)))
     path = table(root / "labels.csv", [(f"a{n}", ("photo", "sketch")[n % 2]) for n in range(6)], None)
     assert len(read(path).splits["train"]) == 6
+
+
+@pytest.mark.parametrize("first", ["# made by a program\n", "# of 2024, by hand, anew\n# twice\n"])
+@pytest.mark.parametrize("delimiter", [",", "\t"])
+def test_comments_above_a_table_are_no_header(tmp_path, first, delimiter):
+    names = [f"a{n}.png" for n in range(6)]
+    path = pictures(tmp_path / "data", *names) / "labels.csv"
+    rows = [f"{name}{delimiter}{'ab'[n % 2]}" for n, name in enumerate(names)]
+    path.write_text(first + "\n".join([f"image{delimiter}label", *rows]))
+    assert classes_of(read(path)) == {name: "ab"[n % 2] for n, name in enumerate(names)}
+    path.write_text("\n".join([f"# image{delimiter}label", *rows]))
+    assert len(read(path).splits["train"]) == 6
+
+
+@pytest.mark.parametrize("form", [list, lambda cells: {str(n): cell for n, cell in enumerate(cells)}])
+def test_json_by_column_is_what_pandas_writes(tmp_path, form):
+    names = [f"a{n}.png" for n in range(6)]
+    path = pictures(tmp_path / "data", *names) / "labels.json"
+    path.write_text(json.dumps({"image": form(names), "label": form([*"ababab"])}))
+    assert classes_of(read(path)) == dict(zip(names, "ababab", strict=True))
+
+
+def test_the_list_of_a_check_is_no_table_of_labels(tmp_path):
+    data = tree(tmp_path / "data", "cat", "dog")
+    shutil.copy(data / "cat/0.png", data / "dog/9.png")
+    inside("check", data, "--list", data / "check.csv")
+    one_error(inside("check", data / "check.csv"), 3, "a list that `podium check` wrote", "give the data")
+    assert split_classes(read(data)) == {"train": {"cat": 3, "dog": 4}}

@@ -45,8 +45,21 @@ def check_tables(folders: Listing, others: Iterable[tuple[Path, Listing]], table
             )
             raise DataError(what, f"{give} for its splits; {HOLD_OUT.format(show(path))}")
         if path in tables:
-            note = f"note: {show(path.name)} has the labels of the folders and is not read; give {show(path)} to have its columns"
-            folders.notes.append(note)
+            known = (
+                "has the labels of the folders"
+                if _shared(folders, other)
+                else "names images outside of the class folders"
+            )
+            folders.notes.append(f"note: {show(path.name)} {known} and is not read; give {show(path)} for its columns")
+
+
+def _shared(folders: Listing, other: Listing) -> bool:
+    """Whether a table names an image of the class folders."""
+    known, named = (
+        {file.path for held in listing.files.values() for files in held.values() for file in files}
+        for listing in (folders, other)
+    )
+    return not known.isdisjoint(named)
 
 
 def _differ(folders: Listing, other: Listing) -> bool:

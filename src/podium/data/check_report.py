@@ -10,6 +10,7 @@ from podium.data.images import ImageSource
 from podium.html import heading, paragraph, table
 
 # What can be done about a file with a problem of a kind; problems of a class or of the whole set have no line here.
+COLUMNS = ("path", "problem", "other path", "suggestion")  # of the list that `podium check` writes
 SUGGESTIONS = {
     "no-group": "mend the expression or the column, or move it out of the data",
     "near-leak": "drop it from its split, or move both into one",

@@ -117,7 +117,7 @@ def _from_data(source: str | Path, order: Order | None) -> ClassNames:
         listing = listed(source)
     except DataError as error:
         # These flags say how images are read, and an import reads none.
-        if any(flag in (error.fix or "") for flag in ("--class-from", "-column")):
+        if any(flag in (error.fix or "") for flag in ("class_from=", "-column")):
             raise DataError(error.what, OWN_FILE) from None
         raise
     if listing.faults:

@@ -16,6 +16,7 @@ from podium.errors import DataError
 DELIMITERS = ",\t;|"
 SAMPLED = 200  # rows from which the delimiter is found
 SEPARATOR = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # the first line by which Excel is told the delimiter
+COMMENTS = re.compile(r"(#[^\n]*\n)+")
 CLOSE = 'close the quote where its cell ends; inside of quotes, write a quote twice: "a 5"" disk"'
 
 
@@ -45,15 +46,16 @@ def records(path: Path, text: str, ending: str) -> Iterator[Record]:
     Raises:
         DataError: a quote does not close; names the line.
     """
+    comments = _comments(text, ending)
+    skipped, text = comments.count("\n"), text[len(comments) :]
     opening, _, rest = text.partition("\n")
-    skipped = 0
     if said := SEPARATOR.fullmatch(opening):
-        delimiter, text, skipped = said[1], rest, 1
+        delimiter, text, skipped = said[1], rest, skipped + 1
     else:
         delimiter = _delimiter(text, ending)
     if delimiter == " ":  # a list of paths, which may hold spaces, and labels
         for number, line in lines_of(text):
-            yield Record(number, line.rsplit(None, 1))
+            yield Record(skipped + number, line.rsplit(None, 1))
         return
     try:
         for record in _rows(text, delimiter, skipped + 1):
@@ -64,6 +66,16 @@ def records(path: Path, text: str, ending: str) -> Iterator[Record]:
         raise DataError(what, CLOSE) from None
     except csv.Error as error:
         raise DataError(f"{show(path)}: {error}", "write the table anew, as CSV") from None
+
+
+def _comments(text: str, ending: str) -> str:
+    """The lines at the start that begin with # and have another number of fields than the line below them."""
+    found = COMMENTS.match(text)
+    if found is None or not (rest := text[found.end() :]):
+        return ""
+    delimiter = _delimiter(rest, ending)
+    counts = {line.count(delimiter) for line in found[0].splitlines()}
+    return "" if rest.partition("\n")[0].count(delimiter) in counts else found[0]
 
 
 def lines_of(text: str) -> Iterator[tuple[int, str]]:

@@ -210,7 +210,9 @@ def _json(path: Path, text: str, notes: list[str]) -> Table:
         if isinstance(whole, dict) and {"images", "annotations"} <= whole.keys():
             fix = "give the folder that holds its images; annotations are found there"
             raise DataError(f"{show(path)}: annotations in the format of COCO, not a table", fix)
-        if isinstance(whole, dict) and not any(isinstance(value, dict) for value in whole.values()):
+        if isinstance(whole, dict) and (by_column := _by_column(whole)) is not None:
+            whole = by_column
+        elif isinstance(whole, dict) and not any(isinstance(value, dict) for value in whole.values()):
             whole = [{"image": name, "label": label} for name, label in whole.items()]
         found: Iterable[tuple[int, Any]] = enumerate(whole if isinstance(whole, list) else [None], 1)
         unit = "row"
@@ -224,6 +226,19 @@ def _json(path: Path, text: str, notes: list[str]) -> Table:
         records.append(record)
     names = list(dict.fromkeys(str(name) for record in records for name in record))
     return Table(path, {name: [record.get(name) for record in records] for name in names}, lines, unit, notes=notes)
+
+
+def _by_column(whole: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """The records of a JSON object from columns to their cells, as pandas writes it; None where it is none."""
+    columns = {name: dict(enumerate(cells)) if isinstance(cells, list) else cells for name, cells in whole.items()}
+    if not any(plain(name) in IMAGES for name in columns) or not all(
+        isinstance(cells, dict) for cells in columns.values()
+    ):
+        return None
+    rows = next(iter(columns.values())).keys()
+    if any(cells.keys() != rows for cells in columns.values()):
+        return None
+    return [{name: cells[row] for name, cells in columns.items()} for row in rows]
 
 
 def _loaded(path: Path, text: str, line: int) -> Any:

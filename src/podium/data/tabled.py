@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from podium.data.check_report import COLUMNS
 from podium.data.columns import Columns, NoLabels, choose, labels_of
 from podium.data.delimited import CLOSE
 from podium.data.finder import Finder
@@ -190,6 +191,10 @@ def _split(path: Path, root: Path) -> str:
 
 def _source(path: Path, reading: Reading, finder: Finder, split: str = "") -> Source:
     table = read_table(path)
+    if tuple(table.columns) == COLUMNS:
+        raise DataError(
+            f"{show(path)}: a list that `podium check` wrote, not a table of labels", "give the data that it is about"
+        )
     base = path.parent
     image = "file_name" if path.name in METADATA and "file_name" in table.columns else None
     found = _finds(finder, base)

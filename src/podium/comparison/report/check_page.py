@@ -11,13 +11,12 @@ from typing import Any
 
 from podium.comparison.report.page import refuse_foreign, write_page
 from podium.comparison.report.pictures import thumbnail
-from podium.data.check_report import Checked, CheckReport, Problem
+from podium.data.check_report import COLUMNS, Checked, CheckReport, Problem
 from podium.data.names import show
 from podium.errors import DataError
 from podium.files import write_text
 
 EACH, ALL = 48, 400  # problems that are shown with pictures, of a kind and of all
-COLUMNS = ("path", "problem", "other path", "suggestion")
 MARK = "Podium check"  # in the title of every page, by which an earlier one is recognised
 TITLES = {
     "near-leak": "Nearly the same image in two splits",
