@@ -25,6 +25,7 @@ from podium.natural import natural
 from podium.weights.front import Front
 from podium.weights.keras_behind import ONE_OUTPUT, as_two_classes, read_head
 from podium.weights.keras_front import read_front
+from podium.weights.keras_graph import own_models
 from podium.weights.keras_guess import (
     NOT_THE_NETWORK,
     OTHER,
@@ -35,7 +36,7 @@ from podium.weights.keras_guess import (
     guess_ordered,
     kind_by_name,
 )
-from podium.weights.keras_kinds import NORMS, STATISTICS
+from podium.weights.keras_kinds import NORMS, STATISTICS, layers_in
 from podium.weights.keras_layers import TORCH, KerasLayer, Weights, auto_name, kind_of, snake
 
 if TYPE_CHECKING:
@@ -62,6 +63,10 @@ NAMELESS_CLASS = (
     "give that file, and --mean and --std for what its call does to pixels"
 )
 NAMELESS = f'save the model by model.save("m.h5"); {NAMELESS_CLASS}'
+OWN_MODEL = (
+    "the file has a model of its owner's class {}: its layers are taken as Keras's would use them, which is right where the class "
+    "only trains in another way; the file does not say what its call does"
+)
 
 
 class KerasModel(NamedTuple):
@@ -141,12 +146,15 @@ def _read(path: Path) -> KerasModel:
     if not weighted:
         raise ModelFileError("holds no weights of Keras layers", "give an .h5, .weights.h5 or .keras file of a model")
     front, found = read_front(config, layers), read_head(config, weighted)
+    if found.problem and found.layer not in weighted:
+        raise ModelFileError(found.problem, "save the model without that layer, or the one inside it on its own")
     if found.problem:
         del weighted[found.layer]
     if found.one_output:
         weighted[found.layer] = as_two_classes(weighted[found.layer])
-    notes = (ONE_OUTPUT,) if found.one_output else ()
-    return KerasModel([KerasLayer(*layer) for layer in weighted.items()], front, found.problem, notes)
+    notes = [ONE_OUTPUT] if found.one_output else []
+    notes += [OWN_MODEL.format(cls) for cls in own_models(config)]
+    return KerasModel([KerasLayer(*layer) for layer in weighted.items()], front, found.problem, tuple(notes))
 
 
 def _member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
@@ -195,7 +203,7 @@ def _named_layers(root: h5py.Group, config: Any) -> Iterator[tuple[str, Weights]
             if match := _OLD_WEIGHT.fullmatch(weight):
                 leaf, array = match[2] or _KERAS_1.get(match[4], match[4]), _array(group[weight])
                 if leaf.endswith("kernel") != (array.ndim > 1):
-                    raise ModelFileError(f"{weight!r} in it has the shape {array.shape}", "download or save it again")
+                    raise _unreadable(group_name, f"a weight {weight!r} of the shape {array.shape}")
                 found.setdefault(match[1] or match[3] or "", {})[leaf] = array
             elif match := STATISTIC.fullmatch(weight):
                 if match[2] != "count":
@@ -283,10 +291,9 @@ def _name_depthwise(weights: Weights, kind: str) -> Weights:
 
 def _configured(config: Any, prefix: str = "") -> dict[str, dict[str, Any]]:
     """The configuration of every layer, nested ones included, by the path where Keras 3 stores its weights."""
-    inside = {} if config is None else config["config"]
     entries: dict[str, dict[str, Any]] = {}
     seen: Counter[str] = Counter()
-    for entry in inside.get("layers", ()) if isinstance(inside, dict) else inside:  # a list: Sequential in Keras 1
+    for entry in [] if config is None else layers_in(config):
         name = snake(entry["class_name"])
         path = f"{prefix}layers/{name}" + (f"_{seen[name]}" if seen[name] else "")
         seen[name] += 1

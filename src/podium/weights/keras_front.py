@@ -13,7 +13,17 @@ import numpy as np
 
 from podium.errors import ModelFileError
 from podium.weights.front import FIX, Front
-from podium.weights.keras_kinds import CAFFE, MODELS, NORMS, PADS, RESCALES, SIZES, STATISTICS, does_nothing
+from podium.weights.keras_kinds import (
+    CAFFE,
+    NORMS,
+    PADS,
+    RESCALES,
+    SIZES,
+    STATISTICS,
+    does_nothing,
+    is_model,
+    layers_in,
+)
 from podium.weights.keras_layers import Weights, kind_of, snake
 from podium.weights.keras_steps import (
     CANNOT,
@@ -77,9 +87,7 @@ def read_front(config: Any, layers: Mapping[str, Weights]) -> Front | None:
 
 def _inputs(config: Any) -> int:
     """How many inputs the configuration of a model names."""
-    inside = config["config"]
-    layers = inside.get("layers", ()) if isinstance(inside, dict) else inside
-    return sum(snake(entry["class_name"]) == "input_layer" for entry in layers)
+    return sum(snake(entry["class_name"]) == "input_layer" for entry in layers_in(config))
 
 
 def _refuse_what_is_not_ours(entries: Sequence[Mapping[str, Any]], layers: Mapping[str, Weights], inputs: int) -> None:
@@ -167,7 +175,7 @@ def _follow(entry: Mapping[str, Any], done: _Done, statistics: Mapping[str, Weig
         )
     elif kind in PADS:
         done.padded = True
-    elif not (kind in MODELS or does_nothing(kind) or passes_on(entry, done.shape)):
+    elif not (is_model(entry) or does_nothing(kind) or passes_on(entry, done.shape)):
         done.layers.append(name)
         if done.padded:
             raise UnclearError(f"{name!r} comes after a layer that pads images")
@@ -188,11 +196,10 @@ def _follow(entry: Mapping[str, Any], done: _Done, statistics: Mapping[str, Weig
 
 def _in_order(model: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], bool]]:
     """Every layer, those of nested models after the model, and whether it reads only what the one before it gives."""
-    inside = model["config"]
     before = ""
-    for entry in inside.get("layers", ()) if isinstance(inside, dict) else inside:
+    for entry in layers_in(model):
         read = set(read_by(entry.get("inbound_nodes", ())))
         yield entry, not read or read == {before}
         before = name_of(entry)
-        if snake(entry["class_name"]) in MODELS:
+        if is_model(entry):
             yield from _in_order(entry)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from podium.weights.keras_kinds import MODELS
+from podium.weights.keras_kinds import MODELS, is_model, layers_in, own_class
 from podium.weights.keras_layers import kind_of, snake
 from podium.weights.keras_steps import name_of, operation_of, read_by
 
@@ -30,8 +31,12 @@ class Layer:
 
     @property
     def weighted(self) -> str:
-        """The class as in automatic names where the layer has weights, else empty."""
-        return kind_of(self.entry)
+        """The class as in automatic names where it is Keras's own and has weights, else empty."""
+        if own_class(self.entry):
+            return ""
+        equation = str(self.settings.get("equation"))
+        as_dense = self.kind == "einsum_dense" and re.fullmatch(r"(\w)(\w),\2(\w)->\1\3", equation)
+        return "dense" if as_dense else kind_of(self.entry)
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -53,14 +58,14 @@ def end_of(model: Mapping[str, Any], given: Layer | None = None) -> Layer:
         given: what a nested model reads.
     """
     inside = model["config"]
-    entries = inside.get("layers", ()) if isinstance(inside, dict) else inside  # a list: Sequential in Keras 1
-    in_a_row = snake(model.get("class_name", "")) == "sequential"
+    kind, outputs = snake(model.get("class_name", "")), "output_layers" in inside
+    in_a_row = kind == "sequential" or (kind not in MODELS | {""} and not outputs)
     ends: dict[str, Layer] = {}
     begins = []
-    for entry in entries:
+    for entry in layers_in(model):
         begin = Layer(entry)
         begins.append(begin)
-        ends[name_of(entry)] = end_of(entry, begin) if snake(entry["class_name"]) in MODELS else begin
+        ends[name_of(entry)] = end_of(entry, begin) if is_model(entry) else begin
     last = [given] if given else []
     for begin in begins:
         if in_a_row or begin.kind == "input_layer":
@@ -87,13 +92,23 @@ def chain(layer: Layer) -> Iterator[Layer]:
 
 def first_weighted(end: Layer) -> list[Layer]:
     """The layers with weights that no other one follows on the way to the end."""
+    return [layer for layer in before(end, lambda each: bool(each.weighted)) if layer.weighted]
+
+
+def before(end: Layer, stops: Callable[[Layer], bool] = lambda layer: False) -> list[Layer]:
+    """A layer, what it reads, and so on, each once; nothing that only layers read at which the walk stops."""
     found, seen, todo = list[Layer](), set[Layer](), [end]
     while todo:
         layer = todo.pop()
         if layer not in seen:
             seen.add(layer)
-            if layer.weighted:
-                found.append(layer)
-            else:
-                todo += layer.reads
+            found.append(layer)
+            todo += [] if stops(layer) else layer.reads
     return found
+
+
+def own_models(model: Mapping[str, Any]) -> list[str]:
+    """The classes of a model and of those inside it that are not known as Keras's."""
+    inside = [cls for entry in layers_in(model) if is_model(entry) for cls in own_models(entry)]
+    cls = str(model.get("class_name", "Model"))
+    return [cls, *inside] if own_class(model) or snake(cls) not in MODELS else inside

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from podium.weights.keras_layers import snake
+
 MODELS = {"functional", "sequential", "model"}
 # What leaves pixels as they are in prediction, as do all that begin with "random_".
 IDLE = {
@@ -36,6 +41,40 @@ INSIDE = {
     "maximum", "custom_scale_layer",  # the last is of Keras's own Inception-ResNet v2
     "average_pooling2d", "max_pooling2d", "global_average_pooling2d", "global_max_pooling2d",
 }  # fmt: skip
+
+_KERAS = {"keras", "tf_keras", "tensorflow"}  # where modules of classes of Keras begin
+
+
+def own_class(row: Mapping[str, Any]) -> bool:
+    """Whether a layer or an operation is of a class of somebody's own, whatever it is called.
+
+    Args:
+        row: of the layer in a configuration. Those of old Keras name no module.
+    """
+    called = f"{row.get('registered_name')} {row.get('class_name')}"
+    return ">" in called or str(row.get("module", "keras")).partition(".")[0] not in _KERAS
+
+
+def layers_in(row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of the layers in a model; empty for a layer, also where one of its settings is called "layers".
+
+    Raises:
+        TypeError: a model of Keras's own has something else for layers.
+    """
+    inside = row["config"]
+    rows = inside.get("layers") if isinstance(inside, dict) else inside  # a list: Sequential in Keras 1
+    if isinstance(rows, list) and all(isinstance(each, dict) and "class_name" in each for each in rows):
+        return rows
+    if rows is not None and snake(row.get("class_name", "model")) in MODELS:
+        raise TypeError(f"layers are {rows!r:.40}")
+    return []
+
+
+def is_model(row: Mapping[str, Any]) -> bool:
+    """Whether a row is of a model, which may be of a class of one's own that only trains in another way."""
+    inside = row["config"]
+    saved_as_one = isinstance(inside, dict) and ("output_layers" in inside or "build_input_shape" in inside)
+    return snake(row["class_name"]) in MODELS or (saved_as_one and bool(layers_in(row)))
 
 
 def does_nothing(kind: str) -> bool:
