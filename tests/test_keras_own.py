@@ -16,6 +16,7 @@ from test_keras_behind import (
     AVERAGE,
     CONV,
     NETWORK,
+    RELU6,
     activation,
     base,
     ends,
@@ -229,3 +230,33 @@ def test_vgg_that_was_cut_before_its_last_pool():
     hidden = [layer("Dense", name, activation="relu") for name in ("fc1", "fc2")]
     config = configuration([conv, layer("Flatten"), *hidden, head()], cls="Sequential")
     assert read_head(config, {}).problem.startswith("no MaxPooling2D follows 'block5_conv3' (Conv2D)")
+
+
+# --- the network was named rightly
+
+
+def conv(name, width):
+    weights = [("kernel", np.ones((3, 3, width, 256), np.float32)), ("bias", np.ones(256, np.float32))]
+    return name, "Conv2D", Configured(weights, kernel_size=[3, 3])
+
+
+BESIDES = {
+    "an adapter": ([NETWORK, conv("adapter", 256), AVERAGE, head()], "'adapter' (Conv2D) stands between its network and its head"),
+    "a second network": ([NETWORK, conv("second", 3), layer("Dense", "dense"), head()], "second.weight"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("how", BESIDES)
+def test_layers_beside_a_network_that_was_named_rightly(how, tmp_path):
+    layers, said = BESIDES[how]
+    with pytest.raises(ModelFileError) as caught:
+        podium.import_weights(MOBILENET, saved(tmp_path, layers))
+    assert said in caught.value.what
+    assert "the network has layers that mobilenet_v1_025 has not, and Podium cannot import it" in caught.value.fix
+
+
+def test_a_network_that_was_cut(tmp_path):
+    cut = "cut", "Sequential", [*mobilenet()[:-4], RELU6]
+    with pytest.raises(ModelFileError, match=r"\d+ missing") as caught:
+        podium.import_weights(MOBILENET, saved(tmp_path, [cut, AVERAGE, head()]))
+    assert "where the network was cut before these layers, Podium cannot import it" in caught.value.fix

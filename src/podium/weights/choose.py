@@ -141,11 +141,17 @@ def _nothing_fits(source: str, known: Peer, every: list[_Found], path: Path, pro
     for found in sorted(every, key=lambda f: -len(f.view.tensors)):
         if other := fitting(source, found.view.tensors):
             return ModelFileError(what, f"these are the weights of {other}: give that name")
-    if re.fullmatch(r"\d+ unexpected: [^;]*", best.match.wrong):
+    more = next((w for w in (best.match.wrong, bare.wrong) if re.fullmatch(r"\d+ unexpected: [^;]*", w)), "")
+    if more:
         mend = (
-            "take these out of the file if its answers do not need them, as those of a loss; else the network has layers "
-            f"that {known.model} has not, and Podium cannot import it"
+            "take these out of the file if its answers do not need them, as those of a loss or of another network; else the "
+            f"network has layers that {known.model} has not, and Podium cannot import it"
         )
+        return ModelFileError(
+            f"{path}: {f'{problem}: ' if problem else ''}not the weights of {known.model} ({more})", mend
+        )
+    if re.fullmatch(r"\d+ missing: [^;]*", bare.wrong):
+        mend = "where the network was cut before these layers, Podium cannot import it; else name the network that they belong to"
         return ModelFileError(what, mend)
     if re.fullmatch(r"\d+ mismatched: (\S+num_batches_tracked is [^ ]+ not \(\)(, )?)+", best.match.wrong):
         return ModelFileError(
