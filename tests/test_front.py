@@ -203,7 +203,7 @@ def test_statistics_of_something_else_are_none_of_pixels(tmp_path):
         "neck.mean": torch.ones(64),
         "best.mean": torch.ones(1),
     }
-    made = imported({"net": theirs(resnet20()), "beside": other}, tmp_path)
+    made = imported({"net": theirs(resnet20()), "teacher": other}, tmp_path)
     assert made.preprocessing.mean == (0.485, 0.456, 0.406)
     assert "preprocessing_from" not in made.card
 
@@ -215,7 +215,9 @@ OTHERS = {  # a mean and a deviation that are of something else, beside a networ
     "classes": {"class_mean": PAIR["mean"], "class_std": PAIR["std"]},
     "gradients": {"optimizer": {"grad_mean": torch.ones(1), "grad_std": torch.ones(1)}},
     "a layer of another network": {"teacher": {"norm": PAIR}},
-    "a decoder of images": {"decoder": {"bn4.running_mean": PAIR["mean"], "out.weight": torch.ones(3, 3, 3, 3)}},
+    "a discriminator of images": {
+        "discriminator": {"bn4.running_mean": PAIR["mean"], "out.weight": torch.ones(3, 3, 3, 3)}
+    },
 }
 
 

@@ -254,6 +254,6 @@ def test_a_single_number_on_record_is_not_taken_for_the_pixels_of_three_colours(
 
 def test_the_mean_of_a_module_with_weights_of_its_own_is_left_out(tmp_path):
     classifier = {f"classifier.{key}": value for key, value in theirs(resnet20()).items()}
-    other = {"encoder.pixel_mean": MEAN, "encoder.pixel_std": STD, "encoder.blocks.weight": torch.ones(16, 16)}
+    other = {"critic.pixel_mean": MEAN, "critic.pixel_std": STD, "critic.blocks.weight": torch.ones(16, 16)}
     made = imported({**classifier, **other}, tmp_path)
     assert made.preprocessing.mean == (0.485, 0.456, 0.406)

@@ -28,7 +28,7 @@ def test_a_mean_beside_the_networks_layers_is_of_pixels_whatever_the_dictionary_
 
 
 def test_a_mean_of_the_network_of_a_loss_is_none_of_ours(tmp_path):
-    loss = {"vgg.features.0.weight": torch.ones(64, 3, 3, 3), "vgg.mean": MEAN, "vgg.std": STD}
+    loss = {"loss.vgg.features.0.weight": torch.ones(64, 3, 3, 3), "loss.vgg.mean": MEAN, "loss.vgg.std": STD}
     made = imported({**under("net."), **loss}, tmp_path)
     assert made.preprocessing.mean == pytest.approx(IMAGENET[0])
 
@@ -63,7 +63,6 @@ HARMLESS = {
     "folds by numbers from 1": {"models": {"1": theirs(resnet20()), "2": theirs(resnet20())}},
     "a network that numbers its layers": {"state_dict": under("0."), "epoch": 3},
     "sizes": {"state_dict": theirs(resnet20()), "image_size": torch.tensor(32), "input_channels": torch.tensor(3)},
-    "a temperature": {**under("net."), "temperature": torch.tensor(1.5)},
     "settings": {"state_dict": theirs(resnet20()), "args": {"scale": [0.08, 1.0], "img_scale": [32, 32], "input_shift": 0.1}},
     "the kind of norm": {"state_dict": theirs(resnet20()), "norm": "batch"},
     "mean accuracies": {"state_dict": theirs(resnet20()), "metrics": {"mean": [0.7, 0.8, 0.9]}, "mean_acc": 0.8},

@@ -128,6 +128,17 @@ PLACES = {
 }
 
 
+@pytest.mark.parametrize(
+    "wrap", [lambda n: n, nn.DataParallel, lambda n: {"net": n}, lambda n: {"net": nn.DataParallel(n)}]
+)
+def test_the_line_keeps_names_that_are_an_attribute_of_the_network(wrap, tmp_path, monkeypatch):
+    own = Tree(PLAIN)
+    own.classes = [*NAMES]
+    made = mended(refused(wrap(own), tmp_path), tmp_path, monkeypatch)
+    assert holds(made)
+    assert made.classes == NAMES
+
+
 @pytest.mark.parametrize("where", PLACES)
 def test_the_line_keeps_what_is_beside_the_network(where, net, tmp_path, monkeypatch):
     wrap, place = PLACES[where]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,16 +11,19 @@ import torch
 from torch import Tensor
 
 from podium.errors import ModelFileError, UsageError
-from podium.weights.doubt import doubt
+from podium.weights.doubt import in_doubt, in_words
 from podium.weights.foreign import Checkpoint
 from podium.weights.front import Front
-from podium.weights.heads import BIAS, HEAD
+from podium.weights.heads import BIAS, HEAD, in_parts
 from podium.weights.match import ANY_HEAD, Match, fitting, match, size
-from podium.weights.normalizers import front_of
+from podium.weights.normalizers import front_of, may_act
 from podium.weights.peers import Peer
+from podium.weights.pickled import NETWORK
 from podium.weights.pixel_means import without_normalizers
+from podium.weights.take_out import line_without
 from podium.weights.wrappers import COUNTS, View, branch, views, with_masks, without_inserted
 
+_CLASSIFIER = re.compile(r"(?:^|[._])(?:fc|cls|classifier|head|linear|logits|out|output)(?=[._\d]|$)", re.IGNORECASE)
 LISTED = 8  # names of what is left out that a note lists
 NO_HEAD = "--num-classes N puts a fresh classifier on it, and podium train --weights needs none"
 HEAD_LOST = f"{NO_HEAD}; the file's answers are lost with its head until the new one is trained"
@@ -62,7 +66,7 @@ def choose(
     fit = sorted((f for f in every if not f.match.wrong), key=lambda f: not f.match.has_head)
     averaged, plain = [f for f in fit if f.view.ema], [f for f in fit if not f.view.ema]
     if not fit:
-        raise _nothing_fits(source, known, every, path, held.problem)
+        raise _nothing_fits(source, known, every, path, held)
     if ema and not averaged:
         raise UsageError(f"ema: {path} has no EMA weights of {known.model}", "leave --ema out")
     pool = averaged if ema else plain or averaged
@@ -74,14 +78,25 @@ def choose(
         raise ModelFileError(what, "save the one that you mean in a file of its own, and give that")
     if held.problem and not body:
         raise ModelFileError(f"{path}: {held.problem}", HEAD_LOST)
-    best = _without_doubt(best, known, path, num_classes if body else None)
-    notes = [*best.view.notes(), *masks, *held.notes, *best.match.notes, *_on_ema(best, averaged)]
-    if held.problem:
-        notes.append(f"left out: the file's head, since {held.problem}")
-        best = replace(best, match=replace(best.match, odd_head=best.match.odd_head or (HEAD,)))
     under, channels = best.view.prefix, best.match.net.spec["in_chans"]
     others = [f.view.prefix for f in fit if without_inserted(f.view.prefix) != without_inserted(under)]
     front = held.front or front_of(normalizers, under, others, best.view.others, channels, held.beside)
+    kept = {name for each in normalizers for name in each.names}
+    if front is not None and front.problem:
+        kept |= may_act(under, others, best.view.others, channels)
+    if odd := _in_doubt(best, fit, held, kept):
+        best = _without_head(best, odd, held, known, path, num_classes if body else None)
+    notes = [
+        *best.view.notes(),
+        *masks,
+        *held.notes,
+        *best.match.notes,
+        *_on_ema(best, averaged),
+        *_on_name(source, held),
+    ]
+    if held.problem:
+        notes.append(f"left out: the file's head, since {held.problem}")
+        best = replace(best, match=replace(best.match, odd_head=best.match.odd_head or (HEAD,)))
     idle = [each.layer[:-1] or each.mean for each in normalizers if front is None or each.mean not in front.layers]
     if left := list(dict.fromkeys([*_left_out(held, best, fit), *idle])):
         more = f" and {len(left) - LISTED} more" if len(left) > LISTED else ""
@@ -97,44 +112,85 @@ def _on_ema(best: _Found, averaged: list[_Found]) -> list[str]:
     return [f"the file also has averaged (EMA) weights, under {name}: --ema takes those" for name in where]
 
 
-def _without_doubt(found: _Found, known: Peer, path: Path, num_classes: int | None) -> _Found:
-    """The same weights, without a head that layers beside the network put in doubt.
+def _on_name(source: str, held: Checkpoint) -> list[str]:
+    """Whether the file gives its network the name of another one of the same family."""
+    name = source.partition(":")[2].partition(".")[0].lower()
+    family = re.split(r"\d", name.replace("legacy_", ""))[0].strip("_")
+    said = [
+        each for each in held.beside if each.partition(": ")[0] in NETWORK and family in each.partition(": ")[2].lower()
+    ]
+    return [
+        f"the file says {each}, and is read as {source}: networks of one family can have weights of the same shapes and answer otherwise"
+        for each in said
+        if not name.startswith(each.partition(": ")[2].partition(".")[0].lower())
+    ]
+
+
+def _in_doubt(found: _Found, fit: list[_Found], held: Checkpoint, kept: set[str]) -> list[str]:
+    """The names of what stands beside a network that has a head, and may take part in its answers.
+
+    Args:
+        found: the network.
+        fit: all sets of weights in the file that fit.
+        held: what the file holds.
+        kept: names of what acts on pixels.
+    """
+    if not found.match.has_head:
+        return []
+    head = {key: found.match.state[key] for key in (HEAD, BIAS) if key in found.match.state}
+    known = {value.data_ptr() for f in fit if f.match.has_head for value in f.match.state.values()}
+    counts = {len(names) for names in held.named.values() if names is not None}
+    return in_doubt(found.view, head, known, kept, counts)
+
+
+def _without_head(
+    found: _Found, odd: list[str], held: Checkpoint, known: Peer, path: Path, num_classes: int | None
+) -> _Found:
+    """The same weights, without a head that is in doubt.
 
     Args:
         found: the weights.
+        odd: the names of what puts the head in doubt.
+        held: what the file holds.
         known: the peer.
         path: of the file.
         num_classes: of the fresh classifier in its place; None: refuse.
 
     Raises:
-        ModelFileError: there are such layers, and no fresh classifier is wanted.
+        ModelFileError: no fresh classifier is wanted.
     """
-    if not found.match.has_head:
-        return found
-    view, state = found.view, found.match.state
-    named = {f"{view.prefix}{name}": value for name, value in view.tensors.items()} | view.others
-    name = next(name for name, value in named.items() if value.data_ptr() == state[HEAD].data_ptr())
-    layer = name.rpartition(".")[0] or name
-    reason = doubt(view, state[HEAD], layer)
-    if reason is None:
-        return found
+    layer = _layers(held, [found.match.state[HEAD]])[0]
+    why = f"{in_words(odd)} beside it may take part in the answers"
     if num_classes is None:
-        raise ModelFileError(f"{path}: {reason.what}", f"{reason.fix}; {HEAD_LOST}")
-    head = {state[key].data_ptr() for key in (HEAD, BIAS) if key in state}
-    tensors = {name: value for name, value in view.tensors.items() if value.data_ptr() not in head}
+        what = f"the network's classifier {layer!r} may not be what answers: {why}"
+        fix = f"where its answers need none of these, {line_without(path, odd)}; else {HEAD_LOST}"
+        raise ModelFileError(f"{path}: {what}", fix)
+    head = {found.match.state[key].data_ptr() for key in (HEAD, BIAS) if key in found.match.state}
+    tensors = {name: value for name, value in found.view.tensors.items() if value.data_ptr() not in head}
     bare = match(known, tensors, num_classes)
-    note = f"left out: the classifier {layer!r}, since {reason.what}"
+    note = f"left out: the classifier {layer!r}, since {why}"
     return replace(found, match=replace(bare, notes=(*bare.notes, note), odd_head=(layer,)))
 
 
-def _nothing_fits(source: str, known: Peer, every: list[_Found], path: Path, problem: str) -> ModelFileError:
+def _layers(held: Checkpoint, weights: Iterable[Tensor]) -> list[str]:
+    """The names in the file of the layers that some tensors are of."""
+    names = {value.data_ptr(): name for name, value in held.tensors.items()}
+    found = (names[value.data_ptr()] for value in weights)
+    return [name.rpartition(".")[0] or name for name in found]
+
+
+def _nothing_fits(source: str, known: Peer, every: list[_Found], path: Path, held: Checkpoint) -> ModelFileError:
     """The refusal, with the known network that the weights do fit, or what else would help."""
     best = max(every, key=lambda f: f.match.fitting)
     what = f"{path}: not the weights of {known.model} ({best.match.wrong})"
     bare = match(known, best.view.tensors, ANY_HEAD, best.view.around)
     if not bare.wrong and not bare.has_head:
-        if problem:
-            return ModelFileError(f"{path}: {problem}", HEAD_LOST)
+        if held.problem:
+            return ModelFileError(f"{path}: {held.problem}", HEAD_LOST)
+        if parts := in_parts(held.tensors):
+            return ModelFileError(f"{path}: {parts[0]}", f"{parts[1]}; else {HEAD_LOST}")
+        if best.match.heads:
+            return _several(path, _layers(held, best.match.heads), held, best.match.heads)
         odd = ", ".join(bare.odd_head[:LISTED])
         lacking = f"its head is not one linear layer that fits: {odd}" if odd else "it has no classifier that fits"
         return ModelFileError(f"{what}: {lacking}", HEAD_LOST if odd else NO_HEAD)
@@ -158,6 +214,17 @@ def _nothing_fits(source: str, known: Peer, every: list[_Found], path: Path, pro
             what, "take out all tensors called num_batches_tracked: only training with them counts batches"
         )
     return ModelFileError(what, "name the network that they belong to")
+
+
+def _several(path: Path, layers: list[str], held: Checkpoint, weights: Sequence[Tensor]) -> ModelFileError:
+    """The refusal of several layers that may be the head, with the line that leaves the likeliest: by its number of classes, its name, or its place."""
+    counts = {len(names) for names in held.named.values() if names is not None}
+    named = [name for name, value in zip(layers, weights, strict=True) if len(value) in counts]
+    likely = min(named or list(filter(_CLASSIFIER.search, layers)) or layers, key=lambda name: name.count("."))
+    rest = [layer for layer in layers if layer != likely]
+    what = f"{path}: {len(layers)} layers may be the network's classifier: {in_words(layers)}"
+    fix = f"where {likely!r} answers and needs none of the others, {line_without(path, rest)}; else {HEAD_LOST}"
+    return ModelFileError(what, fix)
 
 
 def _same(one: Match, other: Match) -> bool:

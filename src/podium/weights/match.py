@@ -37,6 +37,7 @@ class Match:
         fitting: how many tensors have the name and the shape of one of the network's.
         notes: a line for each tensor that was guessed or left out.
         odd_head: the layers in the file of a head that does not fit, where a fresh one takes its place.
+        heads: the weights in the file of several layers, each of which may be the head.
     """
 
     state: dict[str, Tensor]
@@ -47,6 +48,7 @@ class Match:
     fitting: int
     notes: tuple[str, ...]
     odd_head: tuple[str, ...] = ()
+    heads: tuple[Tensor, ...] = ()
 
 
 def match(
@@ -67,7 +69,7 @@ def match(
     net = _blank(known.model, **arguments)
     named = rename(state, known.rules, net)
     theirs = dict(zip(named, state, strict=True))
-    named, notes, wrong = with_head(named, list(state), net.state_dict(), around)
+    named, notes, heads = with_head(named, list(state), net.state_dict(), around)
     if net.auxiliary and not any(key.startswith("auxiliary.") for key in named):
         arguments["aux"] = False  # published files often have none
     first, head = named.get(f"{first_conv(net)}.weight"), named.get(HEAD)
@@ -94,7 +96,6 @@ def match(
             named[key] = value.reshape(own[key].shape)
     if fresh:
         named, odd = without_head(named, own, theirs)
-        wrong = ""
         if odd:
             layers = ", ".join(odd[:LISTED])
             notes.append(f"left out: the file's head, which is not one linear layer that fits ({layers})")
@@ -102,8 +103,8 @@ def match(
         key: value for key, value in own.items() if not (fresh and key.startswith("head.") and key not in named)
     }
     fits = sum(key in named and named[key].shape == value.shape for key, value in own.items())
-    wrong = "; ".join(filter(None, (wrong, mismatches(expected, named))))
-    return Match(named, net, arguments, head is not None, wrong, fits, tuple(notes), tuple(odd))
+    wrong = mismatches(expected, named)
+    return Match(named, net, arguments, head is not None, wrong, fits, tuple(notes), tuple(odd), tuple(heads))
 
 
 @functools.lru_cache(256)

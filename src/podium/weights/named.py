@@ -74,7 +74,7 @@ def names_in_texts(metadata: Mapping[str, str]) -> Named:
         except (ValueError, RecursionError):
             return [None]  # names that cannot be read
 
-    return names_in({key: parsed(text) for key, text in metadata.items() if is_key(key)})
+    return names_in({key: parsed(text) for key, text in metadata.items() if is_key(key) or is_key(key, doubtful=True)})
 
 
 def _candidates(content: Any, prefix: str, depth: int = 3) -> Iterator[tuple[str, Any]]:

@@ -13,7 +13,15 @@ import torch
 from torch import Tensor
 
 from podium.weights.front import WHITE, Front
-from podium.weights.pixel_means import CHANNELS, WIDE, Normalizer, is_called_a_mean, may_act_on_pixels, says_others
+from podium.weights.pixel_means import (
+    CHANNELS,
+    WIDE,
+    Normalizer,
+    is_called_a_mean,
+    is_statistic,
+    may_act_on_pixels,
+    says_others,
+)
 from podium.weights.wrappers import is_averaged, is_of_a_loss, is_of_an_optimiser
 
 _LEAST, _MOST = (
@@ -58,13 +66,7 @@ def front_of(
     own = _acting(found, prefix, others, beside, channels)
     names = tuple(name for each in own for name in each.names)
     copies = tuple(other for other in others if other)
-    layers = [
-        _layer_of(name)
-        for name, value in beside.items()
-        if prefix.startswith(_around(f"{_layer_of(name)}."))
-        and not name.startswith(copies)
-        and _reads_pixels(name, value, channels, prefix)
-    ]
+    layers = [_layer_of(name) for name in _in_front(beside, prefix, copies, channels)]
     if layers:
         return _unclear((layers[0], *names), f"the layer {layers[0]!r} may stand in front of the network")
     if not own:
@@ -74,23 +76,51 @@ def front_of(
     return _read(own[0], names, channels)
 
 
+def may_act(prefix: str, others: Sequence[str], beside: Mapping[str, Tensor], channels: int) -> set[str]:
+    """The names of tensors beside a network because of which `front_of` says that it does not know what is done to pixels."""
+    copies = tuple(other for other in others if other)
+    small = {name for name, _ in _small(prefix, others, beside)}
+    pairs = {
+        other
+        for name in filter(is_called_a_mean, small)
+        for other, value in beside.items()
+        if is_statistic(other) and value.shape == beside[name].shape
+        if other.rpartition(".")[0] == name.rpartition(".")[0]
+    }
+    return {*_in_front(beside, prefix, copies, channels), *small, *pairs}
+
+
+def _in_front(beside: Mapping[str, Tensor], prefix: str, copies: tuple[str, ...], channels: int) -> Iterator[str]:
+    """The tensors of layers that may stand in front of the network, by their names."""
+    for name, value in beside.items():
+        near = prefix.startswith(_around(f"{_layer_of(name)}.")) and not name.startswith(copies)
+        if near and _reads_pixels(name, value, channels, prefix):
+            yield name
+
+
 def _doubts(prefix: str, others: Sequence[str], beside: Mapping[str, Tensor], unread: Sequence[str]) -> Iterator[Front]:
     """What may act on the network's pixels and is not read."""
     for name in filter(is_called_a_mean, unread):
         yield _unclear((name,), f"{name} is of a form that is not read")
+    for name, why in _small(prefix, others, beside):
+        yield _unclear((name,), why)
+    if first := _without_weights(prefix, [*others, *beside]):
+        yield _unclear(
+            (first,), f"{first} holds no weights, stands before the network in a sequence, and may act on pixels"
+        )
+
+
+def _small(prefix: str, others: Sequence[str], beside: Mapping[str, Tensor]) -> Iterator[tuple[str, str]]:
+    """The small tensors around a network that may act on pixels, by their names, and why."""
     for name, value in beside.items():
         near = prefix.startswith((_around(f"{name}."), _around(_around(f"{name}."))))
         strange = is_of_a_loss(name) or is_of_an_optimiser(name) or name.startswith(tuple(filter(None, others)))
         if not near or strange or value.numel() > _SMALL or not value.is_floating_point():
             continue
         if is_called_a_mean(name):
-            yield _unclear((name,), f"{name} has {value.numel()} numbers")
+            yield name, f"{name} has {value.numel()} numbers"
         elif value.numel() in CHANNELS and value.dtype != torch.float64 and may_act_on_pixels(name):
-            yield _unclear((name,), f"{name} may act on pixels")
-    if first := _without_weights(prefix, [*others, *beside]):
-        yield _unclear(
-            (first,), f"{first} holds no weights, stands before the network in a sequence, and may act on pixels"
-        )
+            yield name, f"{name} may act on pixels"
 
 
 def _without_weights(prefix: str, others: Sequence[str]) -> str:
@@ -189,7 +219,8 @@ def _reads_pixels(name: str, value: Tensor, channels: int, prefix: str) -> bool:
     if place and own and place[1] == own[1] and int(place[2]) < int(own[2]):
         return True
     norm = name.endswith("running_mean") and value.numel() == channels
-    scale = name.endswith((".weight", ".gamma")) and value.numel() == channels > 1
+    each = value.ndim == 1 or value.shape[-3:] == (channels, 1, 1)  # a number a channel
+    scale = name.endswith((".weight", ".gamma")) and value.numel() == channels > 1 and each
     conv = value.ndim == 4 and value.shape[0] == channels and value.shape[1] in (1, channels)
     return norm or scale or conv
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import _compat_pickle
 import io
 import pickle
+import re
 import sys
 import types
 import zipfile
@@ -49,6 +50,8 @@ _PLAIN_BUILTINS = {"set", "frozenset", "bytearray", "complex", "slice", "range",
                    "str", "bytes", "bool", "type", "getattr", "max", "min", "len", "sum", "abs", "round", "sorted", "reversed", "enumerate",
                    "zip", "any", "all", "pow", "divmod", "print", *_compat_pickle.PYTHON2_EXCEPTIONS}  # fmt: skip
 LISTED = 8  # names that a message lists
+NETWORK = ("arch", "architecture", "model_name")  # keys under which people save the name of the network
+_WORD = re.compile(r"[\w.-]{1,60}", re.ASCII)
 
 
 class _Unpickler(pickle.Unpickler):
@@ -183,11 +186,17 @@ def read_pickled(path: Path) -> tuple[dict[str, Tensor], list[str], Named]:
     said = {*plain, *filter(is_key, named)}
     whole = {each.top: f"{each.top} (a whole network{each.pixels and ', '}{each.pixels})" for each in networks}
     beside = [str(key) for key, value in _items(content) if not (_has_tensors(value) or key in said)]
-    beside = [*whole.values(), *(key for key in beside if key not in whole)]
+    beside = [*whole.values(), *(_with_network(key, content) for key in beside if key not in whole)]
     if not tensors:
         inside = f", but {', '.join(beside[:LISTED])}" if beside else ""
         raise ModelFileError(f"damaged or not a checkpoint (no tensors that have names{inside})", save)
     return tensors, beside, named
+
+
+def _with_network(key: str, content: Any) -> str:
+    """The name of an entry, with what it says where it names the network."""
+    said = content.get(key) if isinstance(content, dict) else None
+    return f"{key}: {said}" if key in NETWORK and isinstance(said, str) and _WORD.fullmatch(said) else key
 
 
 def _by_name(content: Any) -> dict[str, Tensor]:

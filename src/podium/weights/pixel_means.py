@@ -203,8 +203,12 @@ def _layer(name: str) -> str:
 
 def is_statistic(name: str) -> bool:
     """Whether a name is one that a mean or a deviation of pixels may have."""
-    last = name.rpartition(".")[2]
-    return kind_of(name) != "others" and any(word in (*_MEANS, *_DEVIATIONS) for word in _words(last))
+    return kind_of(name) != "others" and is_called_a_statistic(name)
+
+
+def is_called_a_statistic(name: str) -> bool:
+    """Whether a name is that of a mean or a deviation, of whatever it is."""
+    return any(word in (*_MEANS, *_DEVIATIONS) for word in _words(name.rpartition(".")[2]))
 
 
 def _words(name: str) -> list[str]:

@@ -19,6 +19,7 @@ from torch import Tensor
 from podium.errors import ModelFileError
 from podium.files import shell_word
 from podium.weights.front import WHITE
+from podium.weights.named import names_in
 from podium.weights.pixel_means import WIDE, is_statistic, without_normalizers
 from podium.weights.stand_in import MOST, StandIn, numbers_of
 
@@ -139,12 +140,31 @@ def refusal(path: Path, content: Any, networks: list[Network]) -> ModelFileError
     """The refusal of a file of whole networks, with the line that leaves their weights in their place, and all else as it is."""
     load, first = _loading(path), networks[0]
     what, lost = f"a whole network ({first.held.origin})", ""
+    names = _attributes_of_names(first.held)
     if not first.place or not all(each.entry for each in networks):
-        lost = "this leaves out what else is in the file, such as names of classes" if first.place else ""
-        return _refusal(path, what, f"torch.save({load}{first.place}.state_dict(), {{out}})", first.pixels, lost)
+        lost = "this leaves out what else is in the file, such as names of classes" if first.place and not names else ""
+        kept = "".join(f", {_quoted(key)}: n{place}" for key, place in names.items())
+        save = f"torch.save({load}{first.place}.state_dict(), {{out}})"
+        if kept:
+            save = f'n = {load}{first.place}; torch.save({{"state_dict": n.state_dict(){kept}}}, {{out}})'
+        return _refusal(path, what, save, first.pixels, lost)
     all_of_it = f"list({load})" if isinstance(content, tuple) else load
+    own = "".join(f"d.setdefault({_quoted(key)}, d{first.place}{place}); " for key, place in names.items())
+    if not isinstance(content, dict):
+        own, lost = "", f"this leaves out its {' and '.join(names)}: give these as --classes" if names else ""
     steps = "".join(f"d{each.place} = d{each.place}.state_dict(); " for each in networks)
-    return _refusal(path, what, f"d = {all_of_it}; {steps}torch.save(d, {{out}})", first.pixels)
+    return _refusal(path, what, f"d = {all_of_it}; {own}{steps}torch.save(d, {{out}})", first.pixels, lost)
+
+
+def _attributes_of_names(net: StandIn) -> dict[str, str]:
+    """The attributes in which a network, or the one that DataParallel holds, keeps names of its classes, and where they are."""
+    found: dict[str, str] = {}
+    inner = net.state["_modules"]
+    module = inner.get("module") if isinstance(inner, dict) else None
+    for at, each in (("", net), (".module", module)):
+        if isinstance(each, StandIn) and each.is_network:
+            found |= {key: f"{at}.{key}" for key in names_in(each.state) if key.isidentifier()}
+    return found
 
 
 def _loading(path: Path) -> str:
