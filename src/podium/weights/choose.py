@@ -19,7 +19,7 @@ from podium.weights.match import ANY_HEAD, Match, fitting, match, size
 from podium.weights.normalizers import front_of, may_act
 from podium.weights.peers import Peer
 from podium.weights.pickled import NETWORK
-from podium.weights.pixel_means import without_normalizers
+from podium.weights.pixel_means import Normalizer, without_normalizers
 from podium.weights.take_out import line_without
 from podium.weights.wrappers import COUNTS, View, branch, views, with_masks, without_inserted
 
@@ -78,22 +78,11 @@ def choose(
         raise ModelFileError(what, "save the one that you mean in a file of its own, and give that")
     if held.problem and not body:
         raise ModelFileError(f"{path}: {held.problem}", HEAD_LOST)
-    under, channels = best.view.prefix, best.match.net.spec["in_chans"]
-    others = [f.view.prefix for f in fit if without_inserted(f.view.prefix) != without_inserted(under)]
-    front = held.front or front_of(normalizers, under, others, best.view.others, channels, held.beside)
-    kept = {name for each in normalizers for name in each.names}
-    if front is not None and front.problem:
-        kept |= may_act(under, others, best.view.others, channels)
+    front, kept = _on_pixels(best, fit, held, normalizers)
     if odd := _in_doubt(best, fit, held, kept):
         best = _without_head(best, odd, held, known, path, num_classes if body else None)
-    notes = [
-        *best.view.notes(),
-        *masks,
-        *held.notes,
-        *best.match.notes,
-        *_on_ema(best, averaged),
-        *_on_name(source, held),
-    ]
+    said = [*_on_ema(best, averaged), *_on_name(source, held)]
+    notes = [*best.view.notes(), *masks, *held.notes, *best.match.notes, *said]
     if held.problem:
         notes.append(f"left out: the file's head, since {held.problem}")
         best = replace(best, match=replace(best.match, odd_head=best.match.odd_head or (HEAD,)))
@@ -102,6 +91,19 @@ def choose(
         more = f" and {len(left) - LISTED} more" if len(left) > LISTED else ""
         notes.append(f"left out, beside the weights: {', '.join(left[:LISTED])}{more}")
     return best.match, notes, front
+
+
+def _on_pixels(
+    best: _Found, fit: list[_Found], held: Checkpoint, normalizers: Sequence[Normalizer]
+) -> tuple[Front | None, set[str]]:
+    """What the file does to pixels before the network, and the names of all that says so or may act on them."""
+    under, beside, channels = best.view.prefix, best.view.others, best.match.net.spec["in_chans"]
+    others = [f.view.prefix for f in fit if without_inserted(f.view.prefix) != without_inserted(under)]
+    front = held.front or front_of(normalizers, under, others, beside, channels, held.beside)
+    kept = {name for each in normalizers for name in each.names}
+    if front is not None and front.problem:
+        kept |= may_act(under, others, beside, channels)
+    return front, kept
 
 
 def _on_ema(best: _Found, averaged: list[_Found]) -> list[str]:

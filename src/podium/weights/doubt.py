@@ -36,7 +36,9 @@ _RECORD = re.compile(  # what was measured or counted in training
     r"|iterations?|steps?|lr|mse|mae|rmse|err|errors?|history|(?:best|val|test|train)_score)(?=[._\d]|$)",
     re.IGNORECASE,
 )
-_ANSWERS = re.compile(r"(?:^|[._])(?:preds?|predictions?|targets?|labels|logits|probs?|probabilities)$", re.IGNORECASE)
+_ANSWERS = re.compile(
+    r"(?:^|[._])(?:preds?|oof|predictions?|targets?|labels|logits|probs?|probabilities)$", re.IGNORECASE
+)
 _WEIGHT = re.compile(r"(?:^|\.)(?:weight|weight_v|original[01]?|bias)$")
 _STATES = re.compile(r"(?:.*\.)?\w*state_dict\w*\.")  # up to the state dict in which a network stands
 
@@ -55,10 +57,10 @@ class _Head:
     bias: Tensor | None
     named: bool
 
-    def is_held_by(self, value: Tensor) -> bool:
-        """Whether a tensor is the head itself, which a module can have under two names."""
-        own = self.weight if value.ndim > 1 else self.bias
-        return own is not None and value.dtype == own.dtype and torch.equal(value.flatten(min(1, own.ndim - 1)), own)
+    def is_in(self, layer: Mapping[str, Tensor]) -> bool:
+        """Whether tensors are the head itself, which a module can have under two names."""
+        both = [(layer.get("weight"), self.weight), (layer.get("bias"), self.bias)]
+        return all(a is b or (a is not None and b is not None and _same(a, b)) for a, b in both)
 
     def may_be_read_by(self, name: str, value: Tensor) -> bool:
         """Whether a tensor of training, such as a loss's, may turn what the head gives into the answers: ArcFace, proxies."""
@@ -92,11 +94,15 @@ def in_doubt(
     weight, *bias = state.values()
     head = _Head(weight.flatten(1), bias[0] if bias else None, not counts or len(weight) in counts)
     copies = _copies(view)
+    layers: dict[str, dict[str, Tensor]] = {}
+    for name, value in view.others.items():
+        layers.setdefault(name.rpartition(".")[0], {})[name.rpartition(".")[2]] = value
+    again = {layer for layer, held in layers.items() if head.is_in(held)}
     rest = {*kept, *copies, *(name for name, value in view.others.items() if value.data_ptr() in known)}
     odd = [
         name
         for name, value in view.others.items()
-        if name not in rest and not head.is_held_by(value) and not _is_harmless(name, value, view, head)
+        if name not in rest and name.rpartition(".")[0] not in again and not _is_harmless(name, value, view, head)
     ]
     return list(dict.fromkeys(_layer(name, view.prefix, rest) for name in odd))
 
@@ -133,9 +139,15 @@ def _is_harmless(name: str, value: Tensor, view: View, head: _Head) -> bool:
         return not head.may_be_read_by(name, value)
     if _WEIGHT.search(apart):
         return False
-    if _RECORD.search(apart) or (is_called_a_statistic(apart) and 1 < value.numel() <= max(CHANNELS)):
+    if is_called_a_statistic(apart) and 1 < value.numel() <= max(CHANNELS):  # of other pixels, or of a measure
         return value.numel() not in head.weight.shape
+    if _RECORD.search(apart):
+        return True
     return bool(_ANSWERS.search(apart)) and value.shape != head.weight.shape[:1]
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.dtype == other.dtype and torch.equal(one.flatten(1) if one.ndim > 1 else one, other)
 
 
 def _copies(view: View) -> set[str]:
