@@ -13,11 +13,14 @@ def image(*sides):
 
 
 RESIZING = ("resizing", "Resizing", Configured(height=160, width=160))
+OPEN = "input_of_network", "InputLayer", Configured(batch_shape=[None, None, None, 3])
 SIZES = {  # what stands in front, and the size and the mean that are right
     "its input": ([image(160, 160)], 160, 0.5),
     "its input, in a file of Keras 2": ([image(96, 96)], 96, 0.5),
     "a resizing": ([image(None, None), RESIZING], 160, 0.5),
     "a resizing of a larger input, and a scale": ([image(300, 400), RESIZING, SMALL], 160, 0.0),
+    "its input, around a network of any size": ([image(160, 160), OPEN], 160, 0.5),
+    "a resizing, before a network of any size": ([image(None, None), RESIZING, SMALL, OPEN], 160, 0.0),
     "the usual size": ([image(224, 224)], 224, 0.5),
     "any size": ([image(None, None)], 224, 0.5),
     "not square": ([image(128, 160)], 224, 0.5),

@@ -206,7 +206,7 @@ def _nothing_fits(source: str, known: Peer, every: list[_Found], path: Path, hel
             f"network has layers that {known.model} has not, and Podium cannot import it"
         )
         return ModelFileError(
-            f"{path}: {f'{problem}: ' if problem else ''}not the weights of {known.model} ({more})", mend
+            f"{path}: {f'{held.problem}: ' if held.problem else ''}not the weights of {known.model} ({more})", mend
         )
     if re.fullmatch(r"\d+ missing: [^;]*", bare.wrong):
         mend = "where the network was cut before these layers, Podium cannot import it; else name the network that they belong to"

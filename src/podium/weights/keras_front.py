@@ -164,7 +164,9 @@ def _follow(entry: Mapping[str, Any], done: _Done, statistics: Mapping[str, Weig
     """Take one layer in front of the network into account."""
     kind, name, config = snake(entry["class_name"]), name_of(entry), entry["config"]
     given = isinstance(config, dict) and (config.get("batch_shape") or config.get("batch_input_shape"))
-    done.shape = tuple(given[1:]) if given else done.shape
+    if given:  # a network without a size of its own leaves a side open that the model around it has settled
+        known = done.shape if len(done.shape) == len(given) - 1 else (None,) * (len(given) - 1)
+        done.shape = tuple(before if side is None else side for side, before in zip(given[1:], known, strict=True))
     done.notes += entry.get("notes", ())
     if operation_of(entry) in SIZES:
         sides = size_given(entry, done.shape)
