@@ -61,6 +61,11 @@ def test_every_text_of_the_pages_script_has_a_form():
 
 # What these files say besides: in messages of errors, and in a notebook.
 ELSEWHERE = {
+    "trn trainval",  # words of which several stand in one text
+    "dev validate",
+    "tst eval",
+    "filename filenames",
+    "label labels",
     "takes the group from the path of each image",
     "problems has all",
     "file or class",

@@ -516,6 +516,7 @@ def test_published_files_say_what_was_taken_off(shared, name):
         "module. is taken out of the names",
         "left out, beside the weights: best_prec1",
         f"preprocessing as usual for {source} (mean 0.485, 0.456, 0.406; std 0.229, 0.224, 0.225): the file says nothing of pixels",
+        "the file does not name its 10 classes: they are taken for CIFAR-10's; podium import --classes names others",
     ]
     assert made.classes[0] == "airplane"
 

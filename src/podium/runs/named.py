@@ -75,7 +75,11 @@ def names_of(source: str, named: Named, num_classes: int) -> tuple[tuple[str, ..
         other = next(each for each in fit if each.names != fit[0].names)
         notes.append(f"not taken: names of classes in the file, since {_difference(fit[0], other)}")
     if not read and (recorded := recorded_classes(source, num_classes)) is not None:
-        return recorded, []
+        if num_classes == CLASSES:
+            return recorded, []
+        return recorded, [
+            f"the file does not name its {num_classes} classes: they are taken for CIFAR-10's; podium import --classes names others"
+        ]
     unnamed = f"they are called class 0 to class {num_classes - 1}; podium import --classes names them"
     lacking = "no names in the file fit" if read else "the file does not name"
     notes.append(f"{lacking} its {num_classes} classes: {unnamed}")
